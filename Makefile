@@ -1,0 +1,54 @@
+# Two commands do everything on a machine with Python >= 3.11 and make:
+#   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
+#   make test    sets up and runs every gate and test
+
+PYTHON ?= python3
+ENV ?= CartPole-v1
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PROJECT := pyproject.toml constraints.txt
+
+.PHONY: train test lint format types tests bench clean
+
+train: $(VENV)/.train
+	$(BIN)/tensor-optix train $(ENV) $(ARGS)
+
+test: lint types tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+tests: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+
+bench: $(VENV)/.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: $(BIN)/python $(PROJECT)
+	$(INSTALL) -e '.[torch]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python $(PROJECT)
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(VENV)/.bench: $(BIN)/python $(PROJECT)
+	$(INSTALL) -e '.[bench]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .ruff_cache .pytest_cache .import_linter_cache build dist

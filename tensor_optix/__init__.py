@@ -1,0 +1,130 @@
+"""tensor-optix: an autonomous training loop for any model that acts and learns from sequential data.
+
+Names are loaded when they are first used (PEP 562), so that importing the package loads no framework.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tensor_optix.errors import MissingDependencyError, did_you_mean
+
+__version__ = "0.9.0.dev0"
+
+if TYPE_CHECKING:
+    from tensor_optix.adapters.pytorch.torch_agent import TorchAgent
+    from tensor_optix.adapters.pytorch.torch_evaluator import TorchEvaluator
+    from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+    from tensor_optix.core.backoff_scheduler import BackoffScheduler
+    from tensor_optix.core.base_agent import BaseAgent
+    from tensor_optix.core.base_evaluator import BaseEvaluator
+    from tensor_optix.core.base_optimizer import BaseOptimizer
+    from tensor_optix.core.base_pipeline import BasePipeline
+    from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+    from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+    from tensor_optix.core.loop_callback import LoopCallback
+    from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
+    from tensor_optix.core.loop_controller import LoopController
+    from tensor_optix.core.search_space import Param, SearchSpace
+    from tensor_optix.core.training_report import StopReason, TrainingReport
+    from tensor_optix.core.types import (
+        EpisodeData,
+        EpisodeSummary,
+        EvalMetrics,
+        HyperparamSet,
+        LoopState,
+        PolicySnapshot,
+    )
+    from tensor_optix.errors import TensorOptixError
+    from tensor_optix.factory import make_agent
+    from tensor_optix.optimizer import RLOptimizer
+    from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+    from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+
+_HOMES = {
+    "BackoffOptimizer": "optimizers.backoff_optimizer",
+    "BackoffScheduler": "core.backoff_scheduler",
+    "BaseAgent": "core.base_agent",
+    "BaseEvaluator": "core.base_evaluator",
+    "BaseOptimizer": "core.base_optimizer",
+    "BasePipeline": "core.base_pipeline",
+    "BatchPipeline": "pipeline.batch_pipeline",
+    "CheckpointRegistry": "core.checkpoint_registry",
+    "EpisodeData": "core.types",
+    "EpisodeReturnEvaluator": "core.episode_evaluator",
+    "EpisodeSummary": "core.types",
+    "EvalMetrics": "core.types",
+    "HyperparamSet": "core.types",
+    "LoopCallback": "core.loop_callback",
+    "LoopConfig": "core.loop_config",
+    "LoopController": "core.loop_controller",
+    "LoopParts": "core.loop_config",
+    "LoopState": "core.types",
+    "LoopStatus": "core.loop_config",
+    "Param": "core.search_space",
+    "PolicySnapshot": "core.types",
+    "RLOptimizer": "optimizer",
+    "SearchSpace": "core.search_space",
+    "StopReason": "core.training_report",
+    "TensorOptixError": "errors",
+    "TorchAgent": "adapters.pytorch.torch_agent",
+    "TorchEvaluator": "adapters.pytorch.torch_evaluator",
+    "TorchPPOAgent": "algorithms.torch_ppo",
+    "TrainingReport": "core.training_report",
+    "make_agent": "factory",
+}
+
+_INSTALL = {"torch": "pip install 'tensor-optix[torch]'"}
+
+__all__ = [
+    "BackoffOptimizer",
+    "BackoffScheduler",
+    "BaseAgent",
+    "BaseEvaluator",
+    "BaseOptimizer",
+    "BasePipeline",
+    "BatchPipeline",
+    "CheckpointRegistry",
+    "EpisodeData",
+    "EpisodeReturnEvaluator",
+    "EpisodeSummary",
+    "EvalMetrics",
+    "HyperparamSet",
+    "LoopCallback",
+    "LoopConfig",
+    "LoopController",
+    "LoopParts",
+    "LoopState",
+    "LoopStatus",
+    "Param",
+    "PolicySnapshot",
+    "RLOptimizer",
+    "SearchSpace",
+    "StopReason",
+    "TensorOptixError",
+    "TorchAgent",
+    "TorchEvaluator",
+    "TorchPPOAgent",
+    "TrainingReport",
+    "__version__",
+    "make_agent",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tensor_optix' has no attribute {name!r}.{did_you_mean(name, _HOMES)}")
+    try:
+        value = getattr(importlib.import_module(f"tensor_optix.{home}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _INSTALL:
+            raise
+        raise MissingDependencyError(
+            f"{name} needs {error.name}, which is not installed. Install it with: {_INSTALL[error.name]}"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

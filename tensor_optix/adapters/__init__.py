@@ -1,0 +1,1 @@
+"""The frameworks: one `Backend` each, and what agents of both share."""

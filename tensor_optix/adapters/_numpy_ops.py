@@ -1,0 +1,33 @@
+"""The operations in numpy: what acting computes with, and the reference that both frameworks are tested against."""
+
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters.backend import Ops
+
+
+class _NumpyOps:
+    exp = staticmethod(np.exp)
+    sqrt = staticmethod(np.sqrt)
+    square = staticmethod(np.square)
+    minimum = staticmethod(np.minimum)
+    clip = staticmethod(np.clip)
+    where = staticmethod(np.where)
+    mean = staticmethod(np.mean)
+
+    @staticmethod
+    def sum(x: Any) -> Any:
+        return np.sum(x, axis=-1)
+
+    @staticmethod
+    def log_softmax(x: Any) -> Any:
+        shifted = x - x.max(-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+    @staticmethod
+    def gather(x: Any, indices: Any) -> Any:
+        return np.take_along_axis(x, np.asarray(indices, np.int64)[..., None], axis=-1)[..., 0]
+
+
+NUMPY_OPS: Ops = _NumpyOps()

@@ -1,0 +1,184 @@
+"""REINFORCE and A2C over any model that returns logits: the generic agent of both frameworks.
+
+∇J ≈ Σ ∇log π(aₜ|sₜ)·Âₜ, where Aₜ = Gₜ (REINFORCE) or Aₜ = Gₜ − V(sₜ) (A2C, where the window carries values), and Â is A
+normalised over the window. Subtracting V does not bias the gradient and reduces its variance.
+Source: Simple Statistical Gradient-Following Algorithms (Williams, 1992); Asynchronous Methods (Mnih et al., 2016).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters._store import AgentStore
+from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
+from tensor_optix.core.trajectory_buffer import discounted_returns, explained_variance
+from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import ModelShapeError, SpaceError
+
+POLICY_GRADIENT_HYPERPARAMS = HyperparamTable(
+    "the generic agent",
+    {
+        "learning_rate": Hyperparam(
+            default=1e-3,
+            low=0.0,
+            low_open=True,
+            high=1.0,
+            tune=Param(1e-5, 1e-1, "log"),
+            doc="Optimizer's learning rate",
+        ),
+        "gamma": Hyperparam(default=0.99, low=0.0, high=1.0, doc="Discount factor (γ)"),
+        "entropy_coef": Hyperparam(default=0.0, low=0.0, high=10.0, doc="Entropy bonus weight"),
+    },
+)
+
+
+class PolicyGradientAgent(BaseAgent):
+    """Acts by sampling from the softmax of a model's logits, and learns by one gradient step per window.
+
+    Args:
+        backend: the framework.
+        model: observations (B, ...) → logits (B, n).
+        optimizer: the framework's optimizer over the model's weights.
+        hyperparams: overrides of `POLICY_GRADIENT_HYPERPARAMS`; other keys are kept and ignored.
+        compute_loss_fn: `(model, episode_data) -> scalar loss tensor`, in place of the policy gradient.
+        seed: seed of exploration; None takes one from the system.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        model: Any,
+        optimizer: Any,
+        hyperparams: HyperparamSet,
+        compute_loss_fn: Callable[[Any, EpisodeData], Any] | None,
+        seed: int | None,
+    ) -> None:
+        self._backend = backend
+        self._model = model
+        self._optimizer = optimizer
+        self._compute_loss_fn = compute_loss_fn
+        self._rng = np.random.default_rng(seed)
+        self._policy = backend.predictor(model)
+        self._store = AgentStore(backend, {"model": model}, {"optimizer": optimizer})
+        self._update = backend.updater(Objective(self._loss, (model,), optimizer), compile=False)
+        self._hyperparams = HyperparamSet({})
+        self.set_hyperparams(hyperparams)
+
+    def act(self, observation: Any) -> int:
+        """Draw an action for one observation."""
+        return int(self._sample(self._policy(observation)))
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+        """Return one action per row, drawn or greedy."""
+        logits = self._policy(observations)
+        return logits.argmax(-1) if deterministic else self._sample(logits)
+
+    def _sample(self, logits: np.ndarray) -> np.ndarray:
+        return (logits + self._rng.gumbel(size=logits.shape)).argmax(-1)
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        """Make one gradient step on the window; returns are computed per episode segment, never across an end."""
+        if self._compute_loss_fn is not None:
+            loss_fn = self._compute_loss_fn
+            loss, grad_norm = self._backend.minimise(
+                lambda: loss_fn(self._model, episode_data), (self._model,), self._optimizer
+            )
+            return {"loss": loss, "grad_norm": grad_norm, "baseline_type": "custom", "explained_variance": 0.0}
+        returns = discounted_returns(
+            episode_data.rewards, episode_data.segment_ends(), self._hyperparams.params["gamma"]
+        )
+        values = episode_data.values
+        advantages = returns if values is None else returns - np.asarray(values, np.float32)
+        window = {
+            "observations": np.asarray(episode_data.observations),
+            "actions": np.asarray(episode_data.actions),
+            "advantages": (advantages - advantages.mean()) / (advantages.std() + 1e-8),
+        }
+        scalars = {"entropy_coef": self._hyperparams.params["entropy_coef"]}
+        diagnostics = self._update(window, np.arange(len(returns))[None], scalars)
+        return {
+            "loss": diagnostics["loss"],
+            "grad_norm": diagnostics["grad_norm"],
+            "baseline_type": "none" if values is None else "values",
+            "explained_variance": 0.0 if values is None else explained_variance(values, returns),
+        }
+
+    def _loss(
+        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        ops = self._backend.ops
+        log_probs = ops.log_softmax(models[0](batch["observations"]))
+        chosen = ops.gather(log_probs, batch["actions"])
+        entropy = -ops.mean(ops.sum(ops.exp(log_probs) * log_probs))
+        loss = -ops.mean(chosen * batch["advantages"]) - scalars["entropy_coef"] * entropy
+        return loss, {"loss": loss}
+
+    @property
+    def default_param_bounds(self) -> Mapping[str, Param]:
+        """What an optimizer may tune where the user does not say."""
+        return POLICY_GRADIENT_HYPERPARAMS.tunable
+
+    def get_hyperparams(self) -> HyperparamSet:
+        """Return the values in force."""
+        return self._hyperparams.copy()
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        """Put values in force; those not named take their defaults."""
+        params = POLICY_GRADIENT_HYPERPARAMS.resolve(hp.params)
+        self._backend.set_learning_rate(self._optimizer, params["learning_rate"])
+        self._hyperparams = HyperparamSet(params, hp.episode_id)
+
+    def seed(self, seed: int) -> None:
+        """Restart the generator of exploration."""
+        self._rng = np.random.default_rng(seed)
+
+    def save_weights(self, path: str) -> None:
+        """Write the model's weights to `<path>.safetensors`."""
+        self._store.save_weights(path)
+
+    def load_weights(self, path: str) -> None:
+        """Read the model's weights; the agent is untouched if they do not fit."""
+        self._store.load_weights(path)
+
+    def save_training_state(self, path: str) -> None:
+        """Write weights, optimizer moments, the generator's state and the hyper-parameters."""
+        self._store.save_training_state(path, self._rng, self._hyperparams)
+
+    def load_training_state(self, path: str) -> None:
+        """Go on from `save_training_state`."""
+        self.set_hyperparams(self._store.load_training_state(path, self._rng))
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        """Try the model on one observation and compare its output with the action space.
+
+        Raises:
+            SpaceError: the action space is not Discrete.
+            ModelShapeError: the model refuses the observation, or its output has another size.
+        """
+        n = getattr(action_space, "n", None)
+        if n is None or action_space.shape != ():
+            raise SpaceError(f"The generic agent serves Discrete actions, but the space is {action_space}.")
+        check_output("model", self._policy, observation_space, (int(n),), action_space)
+
+
+def check_output(name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: Any) -> None:
+    """Raise `ModelShapeError`, naming both shapes, unless the model gives rows of shape `expected`."""
+    shape = getattr(observation_space, "shape", None)
+    if shape is None:
+        raise SpaceError(f"Observations must be one array, but the space is {observation_space}. Flatten it.")
+    observations = np.zeros((2, *shape), observation_space.dtype)
+    try:
+        output = predict(observations)
+    except Exception as error:
+        raise ModelShapeError(
+            f"The {name} cannot take observations of shape {observations.shape}: {error}. "
+            f"Its input must fit the environment's observation space {observation_space}."
+        ) from error
+    if output.shape != (2, *expected):
+        raise ModelShapeError(
+            f"The {name} returns shape {output.shape} for observations of shape {observations.shape}, but "
+            f"{(2, *expected)} is needed for the action space {action_space}."
+        )

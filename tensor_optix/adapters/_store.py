@@ -1,0 +1,71 @@
+"""Saving and loading what built-in agents are made of: models, optimizers, generator, hyper-parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters._tensorfile import load_tensors, save_tensors
+from tensor_optix.adapters.backend import Backend
+from tensor_optix.core.types import HyperparamSet
+
+_OPTIMIZER = "optimizer."
+
+
+class AgentStore:
+    """The weights of an agent, and the rest of what its learning needs, as one safetensors file each.
+
+    Args:
+        backend: the framework.
+        models: the agent's models by name.
+        optimizers: its optimizers by name.
+    """
+
+    def __init__(self, backend: Backend, models: Mapping[str, Any], optimizers: Mapping[str, Any]) -> None:
+        self._backend = backend
+        self._models = dict(models)
+        self._optimizers = dict(optimizers)
+
+    def save_weights(self, path: str) -> None:
+        """Write the models' weights to `<path>.safetensors`.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite; nothing is written.
+        """
+        save_tensors(path, self._backend.weights(self._models), {"framework": self._backend.name})
+
+    def load_weights(self, path: str) -> None:
+        """Put the saved weights in place, all of them or none.
+
+        Raises:
+            CheckpointCorruptError: the file is missing or damaged.
+            CheckpointMismatchError: a tensor is missing, unknown or misshapen.
+        """
+        self._backend.set_weights(self._models, load_tensors(path)[0])
+
+    def save_training_state(self, path: str, rng: np.random.Generator, hyperparams: HyperparamSet) -> None:
+        """Write weights, optimizer moments, generator and hyper-parameters to `<path>.safetensors`."""
+        tensors = self._backend.weights(self._models)
+        settings = {}
+        for name, optimizer in self._optimizers.items():
+            moments, settings[name] = self._backend.optimizer_state(optimizer)
+            tensors |= {f"{_OPTIMIZER}{name}.{key}": array for key, array in moments.items()}
+        meta = {
+            "framework": self._backend.name,
+            "optimizers": settings,
+            "rng": rng.bit_generator.state,
+            "hyperparams": hyperparams.to_dict(),
+        }
+        save_tensors(path, tensors, meta)
+
+    def load_training_state(self, path: str, rng: np.random.Generator) -> HyperparamSet:
+        """Put everything back but the hyper-parameters, which are returned for the agent to put in force."""
+        tensors, meta = load_tensors(path)
+        weights = {name: array for name, array in tensors.items() if not name.startswith(_OPTIMIZER)}
+        self._backend.set_weights(self._models, weights)
+        for name, optimizer in self._optimizers.items():
+            prefix = f"{_OPTIMIZER}{name}."
+            moments = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+            self._backend.set_optimizer_state(optimizer, moments, meta["optimizers"][name])
+        rng.bit_generator.state = meta["rng"]
+        return HyperparamSet.from_dict(meta["hyperparams"])

@@ -1,0 +1,109 @@
+"""What an algorithm may ask of a framework: a closed list. Adding to it is a design decision.
+
+`Ops` are the tensor functions that losses are written in, bound directly to the framework's own. `Backend` adds the
+verbs that have effects: acting, updating, and moving weights in and out as named numpy arrays.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Ops(Protocol):
+    """Tensor functions. `sum` is over the last axis, `mean` over all of them; `gather` picks one entry per row."""
+
+    exp: Callable[..., Any]
+    sqrt: Callable[..., Any]
+    square: Callable[..., Any]
+    minimum: Callable[..., Any]
+    clip: Callable[..., Any]
+    where: Callable[..., Any]
+    mean: Callable[..., Any]
+    sum: Callable[..., Any]
+    log_softmax: Callable[..., Any]
+    gather: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One loss and what it trains.
+
+    Args:
+        loss: `(models, batch, scalars) -> (loss, metrics)`; `models` are callables in the order of `models` below,
+            `batch` maps names to tensors (B, ...), `scalars` and `metrics` to 0-d tensors. It must be pure.
+        models: the models whose variables it trains.
+        optimizer: the framework's optimizer over those variables.
+        max_grad_norm: name of the scalar that bounds the global gradient norm, None for no bound.
+    """
+
+    loss: Callable[[Sequence[Any], Mapping[str, Any], Mapping[str, Any]], tuple[Any, dict[str, Any]]]
+    models: Sequence[Any]
+    optimizer: Any
+    max_grad_norm: str | None = None
+
+
+class Updater(Protocol):
+    """Runs the update steps of a window."""
+
+    def __call__(
+        self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Make K steps in one call, and return each metric's mean over them.
+
+        Args:
+            data: arrays (T, ...) by name.
+            rows: (K, B), the rows of `data` in each minibatch.
+            scalars: hyper-parameters by name; changing one never compiles anything again.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """One framework."""
+
+    name: str
+    ops: Ops
+
+    def predictor(self, model: Any) -> Callable[[Any], np.ndarray]:
+        """Return a function from observations (B, ...) or one observation to the model's output as a numpy array.
+
+        It always sees the model's present weights, whoever changed them. Dense stacks skip the framework.
+        """
+        ...
+
+    def updater(self, objective: Objective, compile: bool | None) -> Updater:
+        """Return what trains an objective; `compile` True, False, or None to compile once a run proves to be long."""
+        ...
+
+    def minimise(self, loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
+        """Make one optimizer step on a loss that the user computes; return the loss and the gradients' norm."""
+        ...
+
+    def weights(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return copies of all weights as `{"<model>.<path>": array}`."""
+        ...
+
+    def set_weights(self, models: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+        """Put weights in place: all of them, or none if one is missing, misshapen or not finite.
+
+        Raises:
+            CheckpointMismatchError: names the tensor and both shapes.
+            NonFiniteError: names the tensor.
+        """
+        ...
+
+    def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the optimizer's moments as arrays, and its settings as plain JSON values."""
+        ...
+
+    def set_optimizer_state(
+        self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+    ) -> None:
+        """Go on from `optimizer_state`."""
+        ...
+
+    def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None:
+        """Put a learning rate in force."""
+        ...

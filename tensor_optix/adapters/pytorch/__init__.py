@@ -1,0 +1,1 @@
+"""PyTorch: backend, generic agent, default evaluator."""

@@ -1,0 +1,86 @@
+"""Adam without the overhead of `torch.optim`, on the state of the user's own `torch.optim.Adam`.
+
+What is computed is the published update, so weights, moments and `state_dict()` are what `optimizer.step()` would have
+made of them. Anything but a plain Adam over exactly the given parameters is left to `optimizer.step()`.
+Source: Adam: A Method for Stochastic Optimization (Kingma and Ba, 2015).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+_fused_adam: Any = getattr(torch, "_fused_adam_", None)
+
+
+def is_plain_adam(optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter]) -> bool:
+    """True if `optimizer` is Adam in its basic form, in one group over exactly these float32 CPU parameters."""
+    if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
+        return False
+    group = optimizer.param_groups[0]
+    options = ("amsgrad", "maximize", "differentiable", "capturable", "weight_decay", "decoupled_weight_decay")
+    hooks = (getattr(optimizer, name, None) for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"))
+    if any(group.get(option) for option in options) or any(hooks) or isinstance(group["lr"], torch.Tensor):
+        return False
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 or not p.requires_grad for p in parameters):
+        return False
+    return len(group["params"]) == len(parameters) and {*map(id, group["params"])} == {*map(id, parameters)}
+
+
+class AdamState:
+    """The moments of a plain Adam over some parameters, created as `optimizer.step()` would create them."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter]) -> None:
+        self.entries: list[dict[str, Any]] = [optimizer.state[parameter] for parameter in parameters]
+        for entry, parameter in zip(self.entries, parameters, strict=True):
+            if not entry:
+                entry["step"] = torch.tensor(0.0, dtype=torch.float32)
+                entry["exp_avg"] = torch.zeros_like(parameter)
+                entry["exp_avg_sq"] = torch.zeros_like(parameter)
+        self.group = optimizer.param_groups[0]
+
+    @property
+    def is_uniform(self) -> bool:
+        """True if all parameters have made the same number of steps."""
+        return len({float(entry["step"]) for entry in self.entries}) <= 1
+
+    @property
+    def step(self) -> torch.Tensor:
+        """Number of steps made, 0-d float32."""
+        return self.entries[0]["step"]
+
+    def apply(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], grad_scale: Any) -> None:
+        """Make one step in place, the gradients divided by `grad_scale` (None: as they are)."""
+        steps = [entry["step"] for entry in self.entries]
+        torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
+        beta1, beta2 = self.group["betas"]
+        _fused_adam(
+            parameters,
+            gradients,
+            [entry["exp_avg"] for entry in self.entries],
+            [entry["exp_avg_sq"] for entry in self.entries],
+            [],
+            steps,
+            lr=float(self.group["lr"]),
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=self.group["eps"],
+            amsgrad=False,
+            maximize=False,
+            grad_scale=grad_scale,
+        )
+
+
+def fused_adam_works() -> bool:
+    """True if this PyTorch has the fused Adam kernel for the CPU (2.4 and later)."""
+    try:
+        p, g, m, v, step = (torch.zeros(1) for _ in range(5))
+        _fused_adam(
+            [p], [g], [m], [v], [], [step + 1],
+            lr=0.1, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+            grad_scale=torch.ones(()),
+        )  # fmt: skip
+    except (RuntimeError, TypeError, NotImplementedError):
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""PyTorch behind the `Backend` protocol."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tensor_optix.adapters._tensorfile import refuse_non_finite
+from tensor_optix.adapters.backend import Objective, Ops, Updater
+from tensor_optix.adapters.pytorch._predictor import Predictor
+from tensor_optix.adapters.pytorch._updater import TorchUpdater
+from tensor_optix.errors import CheckpointMismatchError
+
+
+class _TorchOps:
+    exp = staticmethod(torch.exp)
+    sqrt = staticmethod(torch.sqrt)
+    square = staticmethod(torch.square)
+    minimum = staticmethod(torch.minimum)
+    clip = staticmethod(torch.clamp)
+    where = staticmethod(torch.where)
+    mean = staticmethod(torch.mean)
+
+    @staticmethod
+    def sum(x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1)
+
+    @staticmethod
+    def log_softmax(x: torch.Tensor) -> torch.Tensor:
+        return torch.log_softmax(x, -1)
+
+    @staticmethod
+    def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        return x.gather(-1, indices.unsqueeze(-1)).squeeze(-1)
+
+
+class TorchBackend:
+    """The closed list of operations, on PyTorch."""
+
+    name = "torch"
+    ops: Ops = _TorchOps()
+
+    def predictor(self, model: torch.nn.Module) -> Callable[[Any], np.ndarray]:
+        """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""
+        model.eval()
+        return Predictor(model)
+
+    def updater(self, objective: Objective, compile: bool | None) -> Updater:
+        """See `Backend.updater`."""
+        return TorchUpdater(objective, compile)
+
+    def minimise(
+        self, loss: Callable[[], torch.Tensor], models: Sequence[torch.nn.Module], optimizer: torch.optim.Optimizer
+    ) -> tuple[float, float]:
+        """See `Backend.minimise`."""
+        objective = Objective(lambda *_: (loss(), {}), models, optimizer)
+        for model in models:
+            model.train()
+        try:
+            value = loss()
+            norm = TorchUpdater(objective, compile=False).apply_gradients(value, None)
+        finally:
+            for model in models:
+                model.eval()
+        return float(value.detach()), float(norm)
+
+    def weights(self, models: Mapping[str, torch.nn.Module]) -> dict[str, np.ndarray]:
+        """See `Backend.weights`; paths are those of `state_dict`."""
+        return {
+            f"{name}.{path}": tensor.detach().cpu().numpy().copy()
+            for name, model in models.items()
+            for path, tensor in model.state_dict().items()
+        }
+
+    def set_weights(self, models: Mapping[str, torch.nn.Module], weights: Mapping[str, np.ndarray]) -> None:
+        """See `Backend.set_weights`."""
+        targets = {f"{n}.{path}": tensor for n, model in models.items() for path, tensor in model.state_dict().items()}
+        check_weights({name: tuple(tensor.shape) for name, tensor in targets.items()}, weights)
+        with torch.no_grad():
+            for name, tensor in targets.items():
+                tensor.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """See `Backend.optimizer_state`."""
+        state = optimizer.state_dict()
+        arrays, plain = {}, {}
+        for index, entries in state["state"].items():
+            for key, value in entries.items():
+                if isinstance(value, torch.Tensor):
+                    arrays[f"{index}.{key}"] = value.detach().cpu().numpy().copy()
+                else:
+                    plain[f"{index}.{key}"] = value
+        groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
+        return arrays, {"groups": groups, "plain": plain}
+
+    def set_optimizer_state(
+        self, optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+    ) -> None:
+        """See `Backend.set_optimizer_state`."""
+        state: dict[int, dict[str, Any]] = {}
+        entries = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()} | settings["plain"]
+        for name, value in entries.items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = value
+        own = optimizer.state_dict()["param_groups"]
+        if len(own) != len(settings["groups"]):
+            raise CheckpointMismatchError(
+                f"The saved optimizer has {len(settings['groups'])} parameter groups, this one has {len(own)}."
+            )
+        groups = [{**mine, **saved} for mine, saved in zip(own, settings["groups"], strict=True)]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def set_learning_rate(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+        """See `Backend.set_learning_rate`."""
+        for group in optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
+
+
+def check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray]) -> None:
+    """Raise a typed error naming the first tensor that is missing, unknown, misshapen or not finite."""
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise CheckpointMismatchError(f"The snapshot lacks tensor {name!r} of shape {shape}, which the model has.")
+        if weights[name].shape != shape:
+            raise CheckpointMismatchError(
+                f"Tensor {name!r} has shape {weights[name].shape} in the snapshot, but {shape} in the model."
+            )
+    for name in weights:
+        if name not in shapes:
+            raise CheckpointMismatchError(f"The snapshot has tensor {name!r}, which the model lacks.")
+    refuse_non_finite(weights)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | list | tuple)

@@ -1,0 +1,1 @@
+"""One recipe per algorithm, over the `Backend` protocol, and its constructors per framework."""

@@ -1,0 +1,234 @@
+"""Proximal Policy Optimization: the one recipe, over a `Backend`. The constructors are in `torch_ppo` and `tf_ppo`.
+
+Source: Proximal Policy Optimization Algorithms (Schulman et al., 2017).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters._numpy_ops import NUMPY_OPS
+from tensor_optix.adapters._policy_gradient import check_output
+from tensor_optix.adapters._store import AgentStore
+from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.algorithms._distributions import Distribution, distribution_for
+from tensor_optix.algorithms._losses import ppo_loss
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
+from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
+from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import SpaceError
+
+PPO_HYPERPARAMS = HyperparamTable(
+    "PPO",
+    {
+        "learning_rate": Hyperparam(
+            default=3e-4, low=0.0, low_open=True, high=1.0, tune=Param(1e-5, 1e-2, "log"), doc="Adam learning rate"
+        ),
+        "clip_ratio": Hyperparam(
+            default=0.2, low=0.0, low_open=True, high=1.0, tune=Param(0.05, 0.4), doc="PPO clipping epsilon (ε)"
+        ),
+        "entropy_coef": Hyperparam(
+            default=0.01, low=0.0, high=10.0, tune=Param(0.0, 0.1), doc="Entropy bonus weight (c₂)"
+        ),
+        "vf_coef": Hyperparam(default=0.5, low=0.0, high=100.0, doc="Value loss weight (c₁)"),
+        "gamma": Hyperparam(default=0.99, low=0.0, high=1.0, doc="Discount factor (γ)"),
+        "gae_lambda": Hyperparam(default=0.95, low=0.0, high=1.0, doc="GAE smoothing (0 = TD, 1 = MC)"),
+        "n_epochs": Hyperparam(default=10, low=1, high=1000, integer=True, doc="Update epochs per window"),
+        "minibatch_size": Hyperparam(default=64, low=1, high=10**9, integer=True, doc="Minibatch size"),
+        "max_grad_norm": Hyperparam(
+            default=0.5, low=0.0, low_open=True, high=1e9, doc="Gradient clipping norm, over all weights"
+        ),
+    },
+)
+
+_SCALARS = ("clip_ratio", "entropy_coef", "vf_coef", "max_grad_norm", "learning_rate")
+
+
+class PPOAgent(BaseAgent):
+    """Acts and learns; everything framework-specific is behind `backend`.
+
+    `act` remembers nothing: `learn` computes the old log-probabilities and the values from the window it is given,
+    unless the window carries them (then another policy has acted).
+
+    Args:
+        backend: the framework.
+        models: `actor` (observations → distribution parameters) and `critic` (observations → (B, 1)).
+        optimizer: the framework's optimizer over both models' weights.
+        hyperparams: overrides of `PPO_HYPERPARAMS`.
+        distribution: what the actor's output means.
+        seed: seed of exploration and minibatch order; None takes one from the system.
+        compile: True, False, or None to compile the update once a run proves to be long.
+
+    Raises:
+        HyperparamError: an unknown key that looks misspelt, or a value out of its range.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        models: Mapping[str, Any],
+        optimizer: Any,
+        hyperparams: HyperparamSet,
+        distribution: Distribution,
+        seed: int | None,
+        compile: bool | None,
+    ) -> None:
+        self._backend = backend
+        self._actor, self._critic = models["actor"], models["critic"]
+        self._optimizer = optimizer
+        self._store = AgentStore(backend, models, {"optimizer": optimizer})
+        self._distribution = distribution
+        self._rng = np.random.default_rng(seed)
+        self._policy = backend.predictor(self._actor)
+        self._value = backend.predictor(self._critic)
+        objective = Objective(self._loss, (self._actor, self._critic), optimizer, max_grad_norm="max_grad_norm")
+        self._update = backend.updater(objective, compile)
+        self._hyperparams = HyperparamSet({})
+        self.set_hyperparams(hyperparams)
+
+    # --- acting ---
+
+    def act(self, observation: Any) -> Any:
+        """Draw an action for one observation: an int, or float32 (A,)."""
+        action = self._distribution.sample(self._policy(observation), self._rng)
+        return action if action.ndim else int(action)
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+        """Return one action per row, drawn or greedy, from one forward pass."""
+        params = self._policy(observations)
+        if deterministic:
+            return self._distribution.mode(params)
+        return self._distribution.sample(params, self._rng)
+
+    # --- learning ---
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, float]:
+        """Make `n_epochs` passes of clipped-surrogate minibatch updates over one window, and return diagnostics."""
+        p = self._hyperparams.params
+        observations = np.asarray(episode_data.observations)
+        actions = np.asarray(episode_data.actions)
+        values, next_values = self._values(episode_data, observations)
+        advantages, targets = compute_gae(
+            episode_data.rewards,
+            values,
+            next_values,
+            episode_data.terminated,
+            episode_data.segment_ends(),
+            p["gamma"],
+            p["gae_lambda"],
+        )
+        window = {
+            "observations": observations,
+            "actions": actions,
+            "old_log_probs": self._old_log_probs(episode_data, observations, actions),
+            "advantages": advantages,
+            "targets": targets,
+        }
+        rows = make_minibatches(len(advantages), p["minibatch_size"], p["n_epochs"], self._rng)
+        diagnostics = self._update(window, rows, {name: p[name] for name in _SCALARS})
+        diagnostics["explained_var"] = explained_variance(values, targets)
+        diagnostics["n_updates"] = float(len(rows))
+        return diagnostics
+
+    def _loss(
+        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """The loss of one minibatch, under the backend's gradient."""
+        ops, (actor, critic) = self._backend.ops, models
+        log_prob, entropy = self._distribution.log_prob_and_entropy(ops, actor(batch["observations"]), batch["actions"])
+        result = ppo_loss(
+            ops,
+            log_prob=log_prob,
+            old_log_prob=batch["old_log_probs"],
+            advantage=batch["advantages"],
+            value=critic(batch["observations"])[..., 0],
+            target_return=batch["targets"],
+            entropy=entropy,
+            clip_ratio=scalars["clip_ratio"],
+            vf_coef=scalars["vf_coef"],
+            entropy_coef=scalars["entropy_coef"],
+        )
+        metrics = result._asdict()
+        return metrics.pop("loss"), metrics
+
+    def _values(self, data: EpisodeData, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return V(sₜ) and V(s′ₜ), (T,) each."""
+        values = self._value(observations)[:, 0] if data.values is None else np.asarray(data.values)
+        next_values = np.empty_like(values)
+        next_values[:-1] = values[1:]
+        ends = np.flatnonzero(data.segment_ends())
+        if data.next_observations is None:
+            # Nothing is known of what followed: a cut is taken for the end of the task.
+            next_values[ends] = 0.0
+        else:
+            next_values[ends] = self._value(np.asarray(data.next_observations)[ends])[:, 0]
+        return values, next_values
+
+    def _old_log_probs(self, data: EpisodeData, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Return log π_θ_old(aₜ|sₜ), (T,) float32."""
+        if data.log_probs is not None:
+            return np.asarray(data.log_probs, np.float32)
+        params = self._policy(observations)
+        return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
+
+    # --- hyper-parameters, seed, weights ---
+
+    @property
+    def default_param_bounds(self) -> Mapping[str, Param]:
+        """What an optimizer may tune where the user does not say."""
+        return PPO_HYPERPARAMS.tunable
+
+    def get_hyperparams(self) -> HyperparamSet:
+        """Return the values in force."""
+        return self._hyperparams.copy()
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        """Put values in force; those not named take their defaults."""
+        params = PPO_HYPERPARAMS.resolve(hp.params)
+        self._backend.set_learning_rate(self._optimizer, params["learning_rate"])
+        self._hyperparams = HyperparamSet(params, hp.episode_id)
+
+    def seed(self, seed: int) -> None:
+        """Restart the generator of exploration and minibatch order."""
+        self._rng = np.random.default_rng(seed)
+
+    def save_weights(self, path: str) -> None:
+        """Write both models' weights to `<path>.safetensors`."""
+        self._store.save_weights(path)
+
+    def load_weights(self, path: str) -> None:
+        """Read both models' weights; the agent is untouched if they do not fit."""
+        self._store.load_weights(path)
+
+    def save_training_state(self, path: str) -> None:
+        """Write weights, optimizer moments, the generator's state and the hyper-parameters."""
+        self._store.save_training_state(path, self._rng, self._hyperparams)
+
+    def load_training_state(self, path: str) -> None:
+        """Go on from `save_training_state`."""
+        self.set_hyperparams(self._store.load_training_state(path, self._rng))
+
+    # --- does it fit? ---
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        """Try the models on one observation and compare their outputs with the action space.
+
+        Raises:
+            SpaceError: the distribution cannot serve the action space.
+            ModelShapeError: a model refuses the observation, or its output has another size.
+        """
+        expected = self._distribution.output_size(action_space)
+        if expected is None:
+            fitting = distribution_for(action_space)
+            remedy = (
+                f"Pass distribution={fitting.name!r}."
+                if fitting
+                else "PPO serves Discrete, and Box with one axis of floats."
+            )
+            raise SpaceError(
+                f"A {self._distribution.name!r} policy cannot serve the action space {action_space}. {remedy}"
+            )
+        check_output("actor", self._policy, observation_space, (expected,), action_space)
+        check_output("critic", self._value, observation_space, (1,), action_space)

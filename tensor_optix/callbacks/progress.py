@@ -1,0 +1,112 @@
+"""The live view of a run in the terminal; plain lines where there is none."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.loop_config import LoopStatus
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+
+_SECONDS_BETWEEN_DRAWINGS = 0.25
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress(LoopCallback):
+    """Shows state, speed, scores, the hyper-parameter on trial and the time to the next evaluation.
+
+    Args:
+        status: where the run stands, e.g. `lambda: optimizer.status`.
+        console: where to draw; None = standard error.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        status: Callable[[], LoopStatus],
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._status = status
+        self._console = console or Console(file=sys.stderr)
+        self._clock = clock
+        self._live: Live | None = None
+        self._last_shown = -math.inf
+
+    def on_loop_start(self) -> None:
+        """Open the view."""
+        if self._console.is_terminal:
+            live = Live(console=self._console, auto_refresh=False, transient=True)
+            live.start()
+            self._live = live
+
+    def on_loop_stop(self) -> None:
+        """Close the view."""
+        self._show(force=True)
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        """Draw again, if the last drawing is old enough."""
+        self._show()
+
+    def on_improvement(self, snapshot: PolicySnapshot) -> None:
+        """Draw a new best at once, where that costs nothing."""
+        self._show(force=self._live is not None)
+
+    def _show(self, force: bool = False) -> None:
+        now = self._clock()
+        pause = _SECONDS_BETWEEN_DRAWINGS if self._live is not None else _SECONDS_BETWEEN_LINES
+        if not force and now - self._last_shown < pause:
+            return
+        self._last_shown = now
+        rows = describe(self._status())
+        if self._live is not None:
+            table = Table.grid(padding=(0, 2))
+            for label, value in rows:
+                table.add_row(f"[dim]{label}[/dim]", value)
+            self._live.update(Panel(table, title="tensor-optix", title_align="left", expand=False), refresh=True)
+        else:
+            self._console.print("  ".join(f"{label}={value}" for label, value in rows), soft_wrap=True, highlight=False)
+
+
+def describe(status: LoopStatus) -> list[tuple[str, str]]:
+    """Return what the view shows, as (label, text)."""
+    metrics, best = status.metrics, status.best
+    rows = [
+        ("state", f"{status.state.name} ({status.no_improvement}/{status.dormant_threshold} without improvement)"),
+        ("window", str(status.window_id)),
+        ("steps", f"{status.env_steps:,} ({status.steps_per_second:,.0f}/s)"),
+    ]
+    if metrics is not None:
+        rows.append(
+            (
+                "train",
+                with_error(
+                    metrics.metrics.get("train_score", metrics.primary_score),
+                    metrics.metrics.get("train_score_std_err", metrics.std_err),
+                ),
+            )
+        )
+        if "val_score" in metrics.metrics:
+            rows.append(("val", with_error(metrics.primary_score, metrics.std_err)))
+    if best is not None:
+        rows.append(("best", with_error(best.eval_metrics.primary_score, best.eval_metrics.std_err)))
+    if status.probed_param is not None and status.probed_value is not None:
+        rows.append(("probing", f"{status.probed_param}={status.probed_value:.4g}"))
+    rows.append(("next evaluation", f"{status.windows_to_evaluation} windows, {status.seconds_to_evaluation:.1f} s"))
+    return rows
+
+
+def with_error(score: float, std_err: float) -> str:
+    """Return `score ± error`, or the score alone where the error is not known."""
+    if not math.isfinite(score):
+        return "-"
+    return f"{score:.1f} ± {std_err:.1f}" if math.isfinite(std_err) else f"{score:.1f}"

@@ -1,0 +1,216 @@
+"""The command line: `tensor-optix train`, `tensor-optix evaluate`."""
+
+import argparse
+import json
+import logging
+import math
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tensor_optix
+from tensor_optix.core._atomic import encode_json, read_json, replace_file, storage_errors
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.episode_evaluator import standard_error
+from tensor_optix.core.training_report import StopReason
+from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, TensorOptixError, did_you_mean
+from tensor_optix.factory import (
+    ALGORITHMS,
+    FRAMEWORKS,
+    hyperparam_table,
+    make_agent,
+    resolve_algorithm,
+    resolve_framework,
+    set_threads,
+)
+from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.pipeline._environment import make_environment, rebuild
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tensor_optix.presets import preset_for
+
+RUN_FORMAT = 1
+_EVALUATED_TOGETHER = 25
+_EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 2 bad input, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return args.command(args)
+    except TensorOptixError as error:
+        print(f"tensor-optix: {error}", file=sys.stderr)
+        return _EXIT_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tensor-optix", description="An autonomous training loop.")
+    parser.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train an agent on an environment until it is trained",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    train.set_defaults(command=_train)
+    train.add_argument("env", metavar="ENV", help="Gymnasium environment id, e.g. CartPole-v1")
+    train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
+    train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
+    train.add_argument("--seed", type=int, help="repeats a run exactly (default: a fresh one, printed)")
+    train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME)")
+    train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
+    train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
+    train.add_argument(
+        "--hp", action="append", default=[], metavar="KEY=VALUE", help="set a hyper-parameter; repeatable"
+    )
+    train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: 64 64)")
+    train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
+    train.add_argument("--no-tuning", action="store_true", help="keep the hyper-parameters as they are")
+    train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
+    train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
+    # The library's cap of 100 windows would make CartPole's patience a thousand windows long.
+    train.add_argument("--max-interval", type=int, default=2, metavar="N", help="windows between evaluations at most")
+    train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the framework")
+    train.add_argument("--no-progress", action="store_true", help="no live view")
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="play the best policy of a run on fresh episodes",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    evaluate.set_defaults(command=_evaluate)
+    evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play")
+    evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds")
+    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    algorithm, framework = resolve_algorithm(args.algo), resolve_framework(args.framework)
+    set_threads(framework, args.threads)
+    seed = args.seed if args.seed is not None else secrets.randbelow(2**31)
+    preset = preset_for(args.env, algorithm)
+    env = make_environment(args.env)
+    hyperparams = _hyperparams(args.hp)
+    _refuse_unknown(hyperparams, algorithm)
+    agent = make_agent(env, algorithm, framework, hyperparams=hyperparams, seed=seed, net_arch=args.net_arch)
+    run_dir = args.run_dir or Path("runs") / f"{_safe(args.env)}-{algorithm}-{datetime.now():%Y%m%d-%H%M%S}"
+    pipeline = BatchPipeline(env, window_size=args.window_size or preset.window_size)
+    optimizer = RLOptimizer(
+        agent=agent,
+        pipeline=pipeline,
+        optimizer=tensor_optix.BackoffOptimizer({}) if args.no_tuning else None,
+        checkpoint_dir=run_dir,
+        max_episodes=args.max_episodes,
+        max_interval_episodes=args.max_interval,
+        plateau_threshold=args.plateau_threshold,
+        dormant_threshold=args.dormant_threshold,
+        val_episodes=args.val_episodes,
+        seed=seed,
+        progress=not args.no_progress,
+    )
+    run = {
+        "format": RUN_FORMAT,
+        "env": args.env,
+        "algorithm": algorithm,
+        "framework": framework,
+        "seed": seed,
+        "net_arch": args.net_arch,
+        "version": tensor_optix.__version__,
+    }
+    optimizer.registry.open()
+    with storage_errors("write", run_dir):
+        replace_file(run_dir / "run.json", encode_json(run))
+    print(f"Training {args.env} with {algorithm} on {framework}, seed {seed}, in {run_dir}", file=sys.stderr)
+    report = optimizer.run()
+    with storage_errors("write", run_dir):
+        replace_file(run_dir / "report.json", encode_json(report.to_dict()))
+    print(report)
+    print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
+    return _EXIT_INTERRUPTED if report.reason == StopReason.INTERRUPTED.value else 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    if args.episodes < 1:
+        raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
+    run = read_json(args.run_dir / "run.json")
+    if run.get("format") != RUN_FORMAT:
+        raise CheckpointCorruptError(f"{args.run_dir}/run.json has format {run.get('format')!r}, not {RUN_FORMAT}.")
+    set_threads(run["framework"], 1)
+    env = make_environment(run["env"])
+    agent = make_agent(env, run["algorithm"], run["framework"], seed=0, net_arch=run["net_arch"])
+    snapshot = CheckpointRegistry(args.run_dir).load_best(agent)
+    together = min(args.episodes, _EVALUATED_TOGETHER)
+    pipeline = ValidationPipeline([rebuild(env)] * together, agent, seed=args.seed)
+    returns: list[float] = []
+    for window in pipeline.episodes():
+        returns += [episode.total_return for episode in window.completed_episodes()]
+        if len(returns) >= args.episodes:
+            break
+    pipeline.teardown()
+    result = _summary(returns[: args.episodes], snapshot.eval_metrics.primary_score, snapshot.eval_metrics.std_err)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"{run['env']}: {result['mean']:.2f} ± {result['std_err']:.2f} over {result['episodes']} greedy episodes "
+            f"(min {result['min']:.1f}, max {result['max']:.1f}); "
+            f"reported: {result['reported']:.2f} ± {result['reported_std_err']:.2f}"
+        )
+    return 0
+
+
+def _summary(returns: Sequence[float], reported: float, reported_std_err: float) -> dict[str, Any]:
+    error = standard_error(returns)
+    return {
+        "episodes": len(returns),
+        "mean": float(np.mean(returns)),
+        "std_err": 0.0 if math.isnan(error) else error,
+        "min": min(returns),
+        "max": max(returns),
+        "reported": reported,
+        "reported_std_err": 0.0 if math.isnan(reported_std_err) else reported_std_err,
+    }
+
+
+def _hyperparams(pairs: Sequence[str]) -> dict[str, float]:
+    """Parse `KEY=VALUE` pairs; whole numbers stay whole."""
+    params: dict[str, float] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not equals or not math.isfinite(value):
+            raise InvalidArgumentError(f"--hp takes KEY=VALUE with a finite number, but got {pair!r}.")
+        params[name] = int(value) if value.is_integer() and "." not in text and "e" not in text.lower() else value
+    return params
+
+
+def _refuse_unknown(params: dict[str, float], algorithm: str) -> None:
+    known = hyperparam_table(algorithm)
+    for name in params:
+        if name not in known:
+            raise InvalidArgumentError(
+                f"--hp {name}: {algorithm} has no such hyper-parameter.{did_you_mean(name, known)} "
+                f"It has: {', '.join(known)}."
+            )
+
+
+def _safe(env_id: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in env_id)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

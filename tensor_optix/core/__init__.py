@@ -1,0 +1,1 @@
+"""The decision core: pure functions and contracts over numpy and the standard library."""

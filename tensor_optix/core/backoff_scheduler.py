@@ -1,0 +1,149 @@
+"""The state machine of the loop: one table, two pure functions.
+
+| from | event | to | what else |
+|---|---|---|---|
+| any | IMPROVED | ACTIVE | counter 0, interval = base; *checkpoint* |
+| ACTIVE | FLAT, fewer than `plateau_threshold` without improvement | ACTIVE | counter + 1 |
+| ACTIVE | FLAT, `plateau_threshold` reached | COOLING | counter + 1, interval grows; *plateau* |
+| COOLING | FLAT, fewer than `dormant_threshold` | COOLING | counter + 1, interval grows |
+| ACTIVE, COOLING | FLAT, `dormant_threshold` reached | DORMANT | counter + 1; *dormant* |
+| ACTIVE, COOLING | DEGRADED, fewer than `dormant_threshold` | ACTIVE | counter + 1, interval = base; *degradation* |
+| ACTIVE, COOLING | DEGRADED, `dormant_threshold` reached | DORMANT | counter + 1; *degradation*, *dormant* |
+| DORMANT, WATCHDOG | DEGRADED | ACTIVE | counter 0, interval = base; *degradation* |
+| DORMANT, WATCHDOG | FLAT | as it was | |
+| DORMANT | SPAWNED | ACTIVE | counter 0, interval = base |
+| DORMANT | WATCH | WATCHDOG | interval = max |
+| any | NO_EVIDENCE | as it was | |
+
+The counter is `no_improvement`, the evaluations in a row without one. A degradation does not reset it: a policy that
+swings below its best for the whole patience has stopped improving, and a collapsed one must not train for ever.
+The interval grows as intervalₙ = min(max(⌊intervalₙ₋₁ · backoff_factor⌋, intervalₙ₋₁ + 1), max_interval).
+"""
+
+import enum
+from dataclasses import dataclass, replace
+
+from tensor_optix.core.trend import Verdict
+from tensor_optix.core.types import LoopState
+from tensor_optix.errors import InvalidArgumentError
+
+
+class Event(enum.Enum):
+    """What moves the state machine: the verdicts of evaluations, and what the loop does when it is dormant."""
+
+    IMPROVED = Verdict.IMPROVED.value
+    FLAT = Verdict.FLAT.value
+    DEGRADED = Verdict.DEGRADED.value
+    NO_EVIDENCE = Verdict.NO_EVIDENCE.value
+    SPAWNED = "spawned"
+    WATCH = "watch"
+
+
+class Effect(enum.Enum):
+    """What the controller has to do after a move."""
+
+    CHECKPOINT = "checkpoint"
+    DEGRADATION = "degradation"
+    PLATEAU = "plateau"
+    DORMANT = "dormant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackoffScheduler:
+    """The knobs of the state machine, and its moves.
+
+    Args:
+        base_interval: windows between evaluations while learning.
+        backoff_factor: growth of the interval on a plateau, >= 1; at exactly 1 it does not grow.
+        max_interval: cap of the interval, in windows.
+        plateau_threshold: evaluations without improvement until COOLING.
+        dormant_threshold: evaluations without improvement until DORMANT; above `plateau_threshold`.
+
+    Raises:
+        InvalidArgumentError: a knob out of its range, or thresholds in the wrong order.
+    """
+
+    base_interval: int = 1
+    backoff_factor: float = 2.0
+    max_interval: int = 100
+    plateau_threshold: int = 5
+    dormant_threshold: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("base_interval", "plateau_threshold", "dormant_threshold"):
+            if getattr(self, name) < 1:
+                raise InvalidArgumentError(f"{name} must be at least 1, but got {getattr(self, name)!r}.")
+        if self.backoff_factor < 1.0:
+            raise InvalidArgumentError(f"backoff_factor must be at least 1, but got {self.backoff_factor!r}.")
+        if self.max_interval < self.base_interval:
+            raise InvalidArgumentError(
+                f"max_interval_episodes must be at least base_interval, "
+                f"but got max_interval_episodes={self.max_interval!r}, base_interval={self.base_interval!r}."
+            )
+        if self.dormant_threshold <= self.plateau_threshold:
+            raise InvalidArgumentError(
+                f"dormant_threshold must be above plateau_threshold, but got "
+                f"dormant_threshold={self.dormant_threshold!r}, plateau_threshold={self.plateau_threshold!r}."
+            )
+
+    def initial(self) -> "SchedulerState":
+        """Return the state in which a run starts."""
+        return SchedulerState(LoopState.ACTIVE, interval=self.base_interval, no_improvement=0)
+
+    def transition(self, old: "SchedulerState", event: Event) -> "SchedulerState":
+        """Return the state after `event`; total over all pairs, see the module's table."""
+        dormant = old.state in (LoopState.DORMANT, LoopState.WATCHDOG)
+        count = old.no_improvement + 1
+        match event:
+            case Event.NO_EVIDENCE:
+                return old
+            case Event.IMPROVED:
+                return self.initial()
+            case Event.DEGRADED if dormant:
+                return self.initial()
+            case Event.FLAT if dormant:
+                return old
+            case Event.DEGRADED if count < self.dormant_threshold:
+                return replace(self.initial(), no_improvement=count)
+            case Event.FLAT | Event.DEGRADED if count >= self.dormant_threshold:
+                return replace(old, state=LoopState.DORMANT, no_improvement=count)
+            case Event.FLAT if count >= self.plateau_threshold:
+                return SchedulerState(LoopState.COOLING, self.grown(old.interval), count)
+            case Event.FLAT:
+                return replace(old, no_improvement=count)
+            case Event.SPAWNED:
+                return self.initial() if old.state is LoopState.DORMANT else old
+            case Event.WATCH:
+                return SchedulerState(LoopState.WATCHDOG, self.max_interval, old.no_improvement) if dormant else old
+        raise AssertionError(f"unreachable: {old}, {event}")
+
+    def grown(self, interval: int) -> int:
+        """Return the interval that follows `interval` on a plateau."""
+        if self.backoff_factor == 1.0:
+            return interval
+        return min(max(int(interval * self.backoff_factor), interval + 1), self.max_interval)
+
+
+@dataclass(frozen=True)
+class SchedulerState:
+    """Where the state machine stands."""
+
+    state: LoopState
+    interval: int
+    """Windows from one evaluation to the next."""
+    no_improvement: int
+    """Evaluations in a row without an improvement."""
+
+
+def effects(old: SchedulerState, new: SchedulerState, verdict: Verdict) -> tuple[Effect, ...]:
+    """Return what a move asks for, in the order in which it is to be done."""
+    asked = []
+    if verdict is Verdict.IMPROVED:
+        asked.append(Effect.CHECKPOINT)
+    if verdict is Verdict.DEGRADED:
+        asked.append(Effect.DEGRADATION)
+    if new.state is LoopState.COOLING and old.state is not LoopState.COOLING:
+        asked.append(Effect.PLATEAU)
+    if new.state is LoopState.DORMANT and old.state is not LoopState.DORMANT:
+        asked.append(Effect.DORMANT)
+    return tuple(asked)

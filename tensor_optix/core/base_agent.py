@@ -1,0 +1,78 @@
+"""The contract of an agent: six methods, and optional ones with working defaults."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from tensor_optix.core.search_space import Param
+from tensor_optix.core.types import EpisodeData, HyperparamSet
+
+
+class BaseAgent(ABC):
+    """Anything that acts and learns from sequential data.
+
+    The loop calls the six abstract methods and nothing else is assumed. The others have defaults that make an agent
+    which ignores them a full citizen.
+    """
+
+    @abstractmethod
+    def act(self, observation: Any) -> Any:
+        """Return the action for one observation. It must have no effect on learning."""
+
+    @abstractmethod
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        """Learn from one window and return diagnostics by name."""
+
+    @abstractmethod
+    def get_hyperparams(self) -> HyperparamSet:
+        """Return the hyper-parameters in force."""
+
+    @abstractmethod
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        """Put new hyper-parameters in force, all at once or not at all."""
+
+    @abstractmethod
+    def save_weights(self, path: str) -> None:
+        """Write the policy's weights to `path`, which does not exist yet; a suffix may be added, or a folder made."""
+
+    @abstractmethod
+    def load_weights(self, path: str) -> None:
+        """Read the weights that `save_weights(path)` wrote."""
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        """Return one action per row of `observations` (B, ...).
+
+        The default asks `act` row by row and cannot be greedy, so it ignores `deterministic`.
+        """
+        return np.stack([np.asarray(self.act(observation)) for observation in observations])
+
+    def save_training_state(self, path: str) -> None:
+        """Write all that learning needs to go on as if it had never stopped. The default writes the weights."""
+        self.save_weights(path)
+
+    def load_training_state(self, path: str) -> None:
+        """Read what `save_training_state(path)` wrote."""
+        self.load_weights(path)
+
+    @property
+    def default_param_bounds(self) -> Mapping[str, Param | tuple[float, float]]:
+        """What may be tuned where the user does not say; nothing by default."""
+        return {}
+
+
+@runtime_checkable
+class ChecksSpaces(Protocol):
+    """An agent that can tell, before any training, whether it fits an environment."""
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        """Raise a typed error that names both sides if the agent's model does not fit the Gymnasium spaces."""
+
+
+@runtime_checkable
+class Seedable(Protocol):
+    """An agent whose exploration and minibatch order come from a generator that can be seeded."""
+
+    def seed(self, seed: int) -> None:
+        """Restart the agent's random generator."""

@@ -1,0 +1,55 @@
+"""The contract of a hyper-parameter optimizer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from tensor_optix.core.search_space import Param
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
+
+
+class BaseOptimizer(ABC):
+    """Suggests hyper-parameters while the agent trains; it is asked once per evaluated window."""
+
+    @abstractmethod
+    def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+        """Return what to train the coming windows with.
+
+        Args:
+            hyperparams: the values in force while the evaluated window was lived.
+            metrics: its score; only usable ones are handed over (`EvalMetrics.is_usable`).
+        """
+
+    @abstractmethod
+    def on_improvement(self, metrics: EvalMetrics) -> None:
+        """Take note of a new best score; called before `suggest`."""
+
+    @abstractmethod
+    def on_plateau(self, metrics: EvalMetrics) -> None:
+        """Take note of an evaluation without improvement on a plateau; called before `suggest`."""
+
+    @property
+    def is_probing(self) -> bool:
+        """True while a trial value is in force: a dip of the score is then no degradation."""
+        return False
+
+    @property
+    def probed_param(self) -> str | None:
+        """Name of the hyper-parameter on trial, None between trials."""
+        return None
+
+    def bind(  # noqa: B027 - an optional hook
+        self, bounds: Mapping[str, Param | tuple[float, float]], hyperparams: HyperparamSet
+    ) -> None:
+        """Take the agent's default bounds where none were given, and check all names against its hyper-parameters.
+
+        Raises:
+            HyperparamError: a bound for something that the agent does not have.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain JSON values from which `load_state_dict` goes on."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
+        """Go on from `state_dict`."""

@@ -1,0 +1,48 @@
+"""The contract of a pipeline: it yields windows of experience."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.types import EpisodeData
+
+
+class BasePipeline(ABC):
+    """Source of windows; the loop pulls one at a time, and the agent it holds acts in them."""
+
+    agent: BaseAgent | None = None
+    """Who acts; the loop fills it in where the user left it out."""
+    is_live: bool = False
+    """True for a feed that has no end: the loop then watches when the agent is trained, and does not stop."""
+
+    def setup(self) -> None:  # noqa: B027 - an optional hook
+        """Open what the pipeline needs, and check the agent against it; called once before the first window."""
+
+    @abstractmethod
+    def episodes(self) -> Iterator[EpisodeData]:
+        """Yield windows. A later call goes on where an earlier iterator was left."""
+
+    def teardown(self) -> None:  # noqa: B027 - an optional hook
+        """Close everything; may be called more than once."""
+
+
+@runtime_checkable
+class Validates(Protocol):
+    """A pipeline that can make a held-out one of its own kind."""
+
+    def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
+        """Return a pipeline that plays `n_episodes` whole greedy episodes per window, None where it cannot be made."""
+
+
+@runtime_checkable
+class PlaysSeeds(Protocol):
+    """A validation pipeline whose episodes are determined by seeds, so that policies can be compared on the same ones."""
+
+    def fresh_seeds(self) -> list[int]:
+        """Return seeds that no episode has had, for one window."""
+        ...
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        """Play one whole greedy episode per seed and return them as a window."""
+        ...

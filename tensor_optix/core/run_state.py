@@ -1,0 +1,85 @@
+"""What a run leaves beside its snapshots: the history, one JSON line per evaluated window."""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from tensor_optix.core._atomic import storage_errors
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+
+IN_MEMORY = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryRecord:
+    """One evaluated window: what was measured, and what was decided on it. It holds no wall-clock time."""
+
+    window_id: int
+    env_steps: int
+    """Training steps lived so far."""
+    verdict: str
+    state: str
+    """State of the loop after the decision."""
+    interval: int
+    """Windows until the next evaluation."""
+    best_score: float | None
+    """Score of the best snapshot after the decision."""
+    probed_param: str | None
+    """Hyper-parameter that was on trial in this window."""
+    hyperparams: HyperparamSet
+    """The values that the window was lived with."""
+    eval_metrics: EvalMetrics
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        plain = {name: jsonable(value) for name, value in vars(self).items()}
+        return plain | {"hyperparams": self.hyperparams.to_dict(), "eval_metrics": self.eval_metrics.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        nested = {
+            "hyperparams": HyperparamSet.from_dict(data["hyperparams"]),
+            "eval_metrics": EvalMetrics.from_dict(data["eval_metrics"]),
+        }
+        return cls(**{**data, **nested})
+
+
+class History:
+    """The evaluated windows of a run: all of them on disk, the newest in memory."""
+
+    def __init__(self, path: Path, in_memory: int = IN_MEMORY) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._recent: deque[HistoryRecord] = deque(maxlen=in_memory)
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def __iter__(self) -> Iterator[HistoryRecord]:
+        """Iterate over the records in memory, oldest first."""
+        return iter(self._recent)
+
+    def append(self, record: HistoryRecord) -> None:
+        """Keep a record and write its line."""
+        self._recent.append(record)
+        with storage_errors("write", self._path):
+            if self._file is None:
+                self._file = self._path.open("a", encoding="utf-8")
+            self._file.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; a later `append` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_history(path: Path) -> list[HistoryRecord]:
+    """Read a `history.jsonl`."""
+    with storage_errors("read", path), path.open(encoding="utf-8") as file:
+        return [HistoryRecord.from_dict(json.loads(line)) for line in file]

@@ -1,0 +1,256 @@
+"""The values that flow through the loop, frozen wherever nobody has a reason to change them.
+
+Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
+"""
+
+import enum
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Self
+
+import numpy as np
+
+
+class LoopState(enum.Enum):
+    """What the loop is doing; `backoff_scheduler` holds the table of moves between the states."""
+
+    ACTIVE = "active"
+    """Learning: tunes and evaluates at the base interval."""
+    COOLING = "cooling"
+    """A plateau: the evaluation interval grows geometrically."""
+    DORMANT = "dormant"
+    """Trained: no improvement for the whole patience."""
+    WATCHDOG = "watchdog"
+    """Trained and on guard: evaluates rarely and wakes on degradation."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSummary:
+    """One finished episode, including the part of it that was lived in earlier windows."""
+
+    total_return: float
+    """Undiscounted sum of its rewards."""
+    length: int
+    """Its number of steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeData:
+    """One window of experience: T steps, which may hold several episodes and parts of episodes.
+
+    With `n_envs` = N > 1 the rows are env-major: the T/N steps of environment 0, then those of environment 1, and so
+    on. Nothing is interleaved, and no segment reaches across two environments.
+    """
+
+    observations: Any
+    """(T, ...) what the agent saw before each step."""
+    actions: Any
+    """(T, ...) what the agent chose, in the policy's own scale."""
+    rewards: Any
+    """(T,) reward of each step."""
+    terminated: Any
+    """(T,) True where the step ended the task: there is no future to bootstrap from."""
+    truncated: Any
+    """(T,) True where a time limit cut the episode: the future exists, it was not lived."""
+    infos: Sequence[Mapping[str, Any]] = ()
+    """(T,) the environment's info of each step, or empty."""
+    episode_id: int = 0
+    """Number of the window in the run, from 0."""
+    next_observations: Any = None
+    """(T, ...) what the environment returned for each step, before any reset; None where that is not known."""
+    log_probs: Any = None
+    """(T,) log-probability of each action under the behaviour policy, where that was not the learner itself."""
+    values: Any = None
+    """(T,) value estimates recorded by the behaviour policy."""
+    n_envs: int = 1
+    """N, the number of parallel environments whose steps are stacked env-major."""
+    completed: tuple[EpisodeSummary, ...] | None = None
+    """The episodes that ended in this window; None where the pipeline does not know."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else the pipeline has to say of this window."""
+
+    @property
+    def dones(self) -> np.ndarray:
+        """(T,) bool: an episode ended here, for whichever reason."""
+        return np.asarray(self.terminated, bool) | np.asarray(self.truncated, bool)
+
+    @property
+    def total_reward(self) -> float:
+        """Sum of the window's rewards."""
+        return float(np.sum(np.asarray(self.rewards, np.float64)))
+
+    @property
+    def length(self) -> int:
+        """T, the number of steps."""
+        return len(self.rewards)
+
+    def segment_ends(self) -> np.ndarray:
+        """(T,) bool: True at the last row of each unbroken run of steps (end of episode, of environment, of window)."""
+        ends = self.dones.copy()
+        steps_per_env = self.length // self.n_envs
+        ends[steps_per_env - 1 :: steps_per_env] = True
+        return ends
+
+    @classmethod
+    def concatenate(cls, windows: Sequence["EpisodeData"]) -> "EpisodeData":
+        """Join windows of whole episodes into one; the number and metadata are those of the first.
+
+        Raises:
+            ValueError: no windows, or windows of several environments, whose rows cannot be kept env-major.
+        """
+        if not windows or any(window.n_envs != 1 for window in windows):
+            raise ValueError("concatenate needs at least one window, each of a single environment.")
+
+        def join(name: str) -> Any:
+            parts = [getattr(window, name) for window in windows]
+            return None if any(part is None for part in parts) else np.concatenate([np.asarray(p) for p in parts])
+
+        first = windows[0]
+        joined = {f.name: join(f.name) for f in fields(first) if f.name in _PER_STEP}
+        return replace(
+            first,
+            **joined,
+            infos=[info for window in windows for info in window.infos],
+            completed=tuple(episode for window in windows for episode in window.completed_episodes()),
+        )
+
+    def completed_episodes(self) -> tuple[EpisodeSummary, ...]:
+        """Return `completed`, or the same derived from the flags where the pipeline does not know it.
+
+        Derived episodes count only the steps inside this window.
+        """
+        if self.completed is not None:
+            return self.completed
+        rewards, dones = np.asarray(self.rewards, np.float64), self.dones
+        summaries, start = [], 0
+        for end in np.flatnonzero(self.segment_ends()):
+            if dones[end]:
+                summaries.append(EpisodeSummary(float(rewards[start : end + 1].sum()), int(end + 1 - start)))
+            start = end + 1
+        return tuple(summaries)
+
+
+_PER_STEP = frozenset(
+    ("observations", "actions", "rewards", "terminated", "truncated", "next_observations", "log_probs", "values")
+)
+
+
+@dataclass
+class HyperparamSet:
+    """An open dictionary of hyper-parameters; the core never names a key."""
+
+    params: dict[str, Any]
+    episode_id: int = 0
+    """The window from which these values hold."""
+
+    def copy(self) -> "HyperparamSet":
+        """Return an independent copy."""
+        return HyperparamSet(dict(self.params), self.episode_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"params": {name: jsonable(value) for name, value in self.params.items()}, "episode_id": self.episode_id}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        return cls(dict(data["params"]), int(data["episode_id"]))
+
+
+@dataclass(frozen=True)
+class EvalMetrics:
+    """The score of one evaluated window. Higher is better."""
+
+    primary_score: float
+    """What every decision is made on; NaN where there is no evidence."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Everything else that was measured, by name."""
+    episode_id: int = 0
+    """The window that was scored."""
+    has_evidence: bool = True
+    """False where the window holds nothing to judge a policy by."""
+
+    @property
+    def is_usable(self) -> bool:
+        """True where a decision may be made on the score: there is evidence and it is a finite number."""
+        return self.has_evidence and math.isfinite(self.primary_score)
+
+    @property
+    def std_err(self) -> float:
+        """Standard error of the score, in its own units; NaN where it is not known."""
+        return float(self.metrics.get("score_std_err", math.nan))
+
+    @property
+    def generalization_gap(self) -> float:
+        """Training score minus validation score; NaN without validation."""
+        return float(self.metrics.get("generalization_gap", math.nan))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not finite becomes None."""
+        return {
+            "primary_score": jsonable(self.primary_score),
+            "metrics": {name: jsonable(value) for name, value in self.metrics.items()},
+            "episode_id": self.episode_id,
+            "has_evidence": self.has_evidence,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        return cls(
+            primary_score=_number(data["primary_score"]),
+            metrics={name: _number(value) for name, value in data["metrics"].items()},
+            episode_id=int(data["episode_id"]),
+            has_evidence=bool(data["has_evidence"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySnapshot:
+    """A saved policy: what it scored, what it was trained with, and where it lies."""
+
+    snapshot_id: str
+    sequence: int
+    """Order of saving in its directory, from 0."""
+    window_id: int
+    eval_metrics: EvalMetrics
+    hyperparams: HyperparamSet
+    created_at: str
+    """Wall-clock time in ISO 8601, for people only: nothing is ordered by it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self) | {"eval_metrics": self.eval_metrics.to_dict(), "hyperparams": self.hyperparams.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`; raises `KeyError`, `TypeError` or `ValueError` on anything else."""
+        return cls(
+            snapshot_id=str(data["snapshot_id"]),
+            sequence=int(data["sequence"]),
+            window_id=int(data["window_id"]),
+            eval_metrics=EvalMetrics.from_dict(data["eval_metrics"]),
+            hyperparams=HyperparamSet.from_dict(data["hyperparams"]),
+            created_at=str(data["created_at"]),
+        )
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` as a plain JSON scalar: numpy scalars unwrapped, NaN and infinities as None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def numeric_items(mapping: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the entries of `mapping` that are real numbers, as floats."""
+    for name, value in mapping.items():
+        if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+            yield name, float(value)
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,105 @@
+"""Every error this library raises on purpose, under one root.
+
+A typed error derives from `TensorOptixError` *and* from the built-in that fits, so that both `except TensorOptixError`
+and `except ValueError` work. Its message names the value, the place, and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class TensorOptixError(Exception):
+    """Root of all errors raised by tensor-optix; `code` is stable across releases."""
+
+    code: ClassVar[str] = "error"
+
+
+class InvalidArgumentError(TensorOptixError, ValueError):
+    """An argument breaks its rule (range, order, allowed names)."""
+
+    code = "invalid-argument"
+
+
+class HyperparamError(InvalidArgumentError):
+    """A hyper-parameter is unknown, not finite, of the wrong kind, or out of its range."""
+
+    code = "hyperparam"
+
+
+class SpaceError(InvalidArgumentError):
+    """An observation or action space that the agent or algorithm cannot serve."""
+
+    code = "space"
+
+
+class ModelShapeError(InvalidArgumentError):
+    """A model whose input or output does not fit the spaces of the environment."""
+
+    code = "model-shape"
+
+
+class EnvironmentNotFoundError(InvalidArgumentError):
+    """An environment id that is not registered, or whose package is not installed."""
+
+    code = "environment-not-found"
+
+
+class BadDataError(TensorOptixError, ValueError):
+    """A window of experience, or a value in it, that cannot be learned from."""
+
+    code = "bad-data"
+
+
+class ContractError(TensorOptixError, TypeError):
+    """An object handed to the library does not keep the contract of its role."""
+
+    code = "contract"
+
+
+class MissingDependencyError(TensorOptixError, ImportError):
+    """An optional package is needed and absent; the message prints the install line."""
+
+    code = "missing-dependency"
+
+
+class NonFiniteError(TensorOptixError, ArithmeticError):
+    """A NaN or an infinity where learning needs a number (loss, weight)."""
+
+    code = "non-finite"
+
+
+class CheckpointError(TensorOptixError, RuntimeError):
+    """Root of what can go wrong with a checkpoint directory."""
+
+    code = "checkpoint"
+
+
+class CheckpointCorruptError(CheckpointError):
+    """No intact snapshot is left, or the one asked for is damaged."""
+
+    code = "checkpoint-corrupt"
+
+
+class CheckpointLockedError(CheckpointError):
+    """Another process is writing to this checkpoint directory."""
+
+    code = "checkpoint-locked"
+
+
+class CheckpointMismatchError(CheckpointError):
+    """The snapshot's tensors do not fit the agent's model."""
+
+    code = "checkpoint-mismatch"
+
+
+class CheckpointStorageError(CheckpointError, OSError):
+    """The checkpoint directory cannot be written or read."""
+
+    code = "checkpoint-storage"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `" Did you mean 'x'?"` for the known name nearest to `name`, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,193 @@
+"""The facade: everything with its defaults, wired together."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tensor_optix.callbacks.progress import Progress
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import BaseAgent, Seedable
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline, Validates
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
+from tensor_optix.core.loop_controller import LoopController
+from tensor_optix.core.run_state import History
+from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.errors import ContractError, InvalidArgumentError
+from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+
+CONFIRM_WINDOWS = 3
+"""A candidate for the best must hold on this many times `val_episodes` fresh episodes."""
+
+
+class RLOptimizer:
+    """Trains an agent until it is trained.
+
+        report = RLOptimizer(agent=agent, pipeline=pipeline).run()
+
+    Args:
+        agent: who acts and learns.
+        pipeline: where experience comes from.
+        val_pipeline: `"auto"` plays `val_episodes` whole greedy episodes per evaluation in copies of the
+            training environment; a pipeline of your own is asked for one window per evaluation; None scores the training windows.
+        evaluator: scores windows; None = `EpisodeReturnEvaluator`.
+        optimizer: tunes hyper-parameters; None = `BackoffOptimizer` over the agent's `default_param_bounds`.
+        checkpoint_dir: where snapshots and history go. What an earlier run left there is moved to `previous_<n>/`.
+        max_snapshots: how many of the newest snapshots are kept; the best is kept besides.
+        rollback_on_degradation: restore the best weights when the score has degraded.
+        improvement_margin: by how much the best must be beaten, in units of the score.
+        max_episodes: windows at most; None = until DORMANT.
+        base_interval: windows between evaluations while learning.
+        backoff_factor: growth of that interval on a plateau.
+        max_interval_episodes: its cap.
+        plateau_threshold: evaluations without improvement until COOLING.
+        dormant_threshold: evaluations without improvement until DORMANT: trained.
+        degradation_threshold: share of the best score that must be held.
+        min_degradation_drop: smallest drop that counts as degradation, in units of the score.
+        callbacks: who observes.
+        val_episodes: whole episodes per evaluation of the automatic validation.
+        on_converged: `"stop"`, `"watch"`, or `"auto"`: watch a live pipeline, stop any other.
+        restore_best: give the agent the best weights when `run` ends.
+        seed: seeds the agent, the pipeline, validation and tuning; a run repeats exactly.
+        progress: True for a live view in the terminal.
+
+    Raises:
+        InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
+        ContractError: an object that does not keep the contract of its role.
+        HyperparamError: the optimizer's bounds name what the agent does not have.
+        SpaceError, ModelShapeError: the agent does not fit the environment.
+    """
+
+    def __init__(
+        self,
+        agent: BaseAgent,
+        pipeline: BasePipeline,
+        val_pipeline: BasePipeline | Literal["auto"] | None = "auto",
+        evaluator: BaseEvaluator | None = None,
+        optimizer: BaseOptimizer | None = None,
+        checkpoint_dir: str | os.PathLike[str] = "./checkpoints",
+        max_snapshots: int = 10,
+        rollback_on_degradation: bool = False,
+        improvement_margin: float = 0.0,
+        max_episodes: int | None = None,
+        base_interval: int = 1,
+        backoff_factor: float = 2.0,
+        max_interval_episodes: int = 100,
+        plateau_threshold: int = 5,
+        dormant_threshold: int = 20,
+        degradation_threshold: float = 0.95,
+        min_degradation_drop: float = 0.0,
+        callbacks: Sequence[LoopCallback] = (),
+        *,
+        val_episodes: int = 5,
+        on_converged: Literal["auto", "stop", "watch"] = "auto",
+        restore_best: bool = True,
+        seed: int | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        _check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
+        if val_episodes < 1:
+            raise InvalidArgumentError(f"val_episodes must be at least 1, but got {val_episodes!r}.")
+        config = LoopConfig(
+            scheduler=BackoffScheduler(
+                base_interval=base_interval,
+                backoff_factor=backoff_factor,
+                max_interval=max_interval_episodes,
+                plateau_threshold=plateau_threshold,
+                dormant_threshold=dormant_threshold,
+            ),
+            max_episodes=max_episodes,
+            improvement_margin=improvement_margin,
+            degradation_threshold=degradation_threshold,
+            min_degradation_drop=min_degradation_drop,
+            rollback_on_degradation=rollback_on_degradation,
+            on_converged=on_converged,
+            restore_best=restore_best,
+            confirm_windows=CONFIRM_WINDOWS if val_pipeline == "auto" else 0,
+            final_exam=val_pipeline == "auto",
+        )
+        seeds = _child_seeds(seed, 4)
+        for part, part_seed in ((agent, seeds[0]), (pipeline, seeds[1])):
+            if part_seed is not None and isinstance(part, Seedable):
+                part.seed(part_seed)
+        pipeline.agent = pipeline.agent or agent
+        pipeline.setup()
+        self._val_pipeline = _resolve_validation(val_pipeline, pipeline, val_episodes, seeds[2])
+        optimizer = optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3])
+        evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
+        _check_contracts(evaluator=(evaluator, BaseEvaluator), optimizer=(optimizer, BaseOptimizer))
+        optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
+        self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
+        parts = LoopParts(
+            agent=agent,
+            pipeline=pipeline,
+            val_pipeline=self._val_pipeline,
+            evaluator=evaluator,
+            optimizer=optimizer,
+            registry=self.registry,
+            history=History(Path(checkpoint_dir) / "history.jsonl"),
+        )
+        watchers = [*callbacks, Progress(lambda: self.status)] if progress else list(callbacks)
+        self._controller = LoopController(parts, config, watchers)
+        self._has_run = False
+
+    def run(self) -> TrainingReport:
+        """Train until DORMANT, `max_episodes`, `stop()`, Ctrl-C or SIGTERM, and return the report.
+
+        When it returns, the agent holds the best weights (`restore_best`). A second call goes on with the same run.
+
+        Raises:
+            CheckpointLockedError: another process uses `checkpoint_dir`.
+            CheckpointStorageError: `checkpoint_dir` cannot be written.
+            Exception: what the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
+        """
+        self.registry.open()
+        if not self._has_run:
+            self.registry.archive()
+            self._has_run = True
+        return self._controller.run()
+
+    def stop(self) -> None:
+        """End the run after the window in progress; may be called from a callback or another thread."""
+        self._controller.stop()
+
+    @property
+    def status(self) -> LoopStatus:
+        """Where the run stands."""
+        return self._controller.status
+
+
+def _resolve_validation(
+    val_pipeline: BasePipeline | Literal["auto"] | None, pipeline: BasePipeline, val_episodes: int, seed: int | None
+) -> BasePipeline | None:
+    if val_pipeline is None:
+        return None
+    if isinstance(val_pipeline, str):
+        if val_pipeline != "auto":
+            raise InvalidArgumentError(f"val_pipeline must be a pipeline, 'auto' or None, but got {val_pipeline!r}.")
+        return pipeline.validation_pipeline(val_episodes, seed) if isinstance(pipeline, Validates) else None
+    _check_contracts(val_pipeline=(val_pipeline, BasePipeline))
+    if val_pipeline is pipeline:
+        raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
+    val_pipeline.agent = val_pipeline.agent or pipeline.agent
+    val_pipeline.setup()
+    return val_pipeline
+
+
+def _check_contracts(**parts: tuple[object, type]) -> None:
+    for name, (part, contract) in parts.items():
+        if not isinstance(part, contract):
+            raise ContractError(f"{name} must be a {contract.__name__}, but got {type(part).__name__}. Subclass it.")
+
+
+def _child_seeds(seed: int | None, n: int) -> list[int] | list[None]:
+    if seed is None:
+        return [None] * n
+    return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]

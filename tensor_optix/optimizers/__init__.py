@@ -1,0 +1,1 @@
+"""Hyper-parameter optimizers: they suggest values while the agent trains."""

@@ -1,0 +1,1 @@
+"""Pipelines turn an environment or a feed into windows of experience."""

@@ -1,0 +1,97 @@
+"""What pipelines ask of a Gymnasium environment before and while they step it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
+from tensor_optix.errors import (
+    BadDataError,
+    ContractError,
+    EnvironmentNotFoundError,
+    did_you_mean,
+)
+
+
+def make_environment(env: str | gym.Env) -> gym.Env:
+    """Return `env`, made from the registry where it is an id.
+
+    Raises:
+        EnvironmentNotFoundError: an id that is not registered, or whose package is missing.
+    """
+    if not isinstance(env, str):
+        if not isinstance(env, gym.Env):
+            raise ContractError(f"env must be a Gymnasium environment or an id, but got {type(env).__name__}.")
+        return env
+    if ":" not in env and env not in gym.registry:
+        raise EnvironmentNotFoundError(
+            f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
+            f"version, or install the package that brings it (pip install 'gymnasium[...]')."
+        )
+    try:
+        return gym.make(env)
+    except (gym.error.Error, ImportError) as error:
+        raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
+
+
+def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
+    """Return a function that makes copies of `env` from its spec.
+
+    Raises:
+        ValueError: it has no spec, or a wrapper that does not record how it was built.
+    """
+    spec = env.spec
+    if spec is None:
+        raise ValueError("the environment has no spec")
+    try:
+        copy = gym.make(spec)
+    except Exception as error:
+        raise ValueError(f"the environment cannot be made again from its spec: {error}") from error
+    matches = copy.observation_space == env.observation_space and copy.action_space == env.action_space
+    copy.close()
+    if not matches:
+        raise ValueError("the environment made again from its spec has other spaces")
+    return lambda: gym.make(spec)
+
+
+def check_agent_fits(agent: BaseAgent | None, env: gym.Env | None = None) -> BaseAgent:
+    """Return the agent if there is one and, where `env` is given, it can tell that it fits the environment's spaces."""
+    if agent is None:
+        raise ContractError("The pipeline has no agent. Pass agent= to it, or hand it to RLOptimizer with one.")
+    if env is not None and isinstance(agent, ChecksSpaces):
+        agent.check_spaces(env.observation_space, env.action_space)
+    return agent
+
+
+class ActionScaler:
+    """Maps actions in [-1, 1] onto a `Box` with finite bounds: `low + (clip(a) + 1)/2 · (high − low)`.
+
+    On other spaces, and on boxes that are [-1, 1] already, actions pass as they are (clipped to a box's bounds).
+    """
+
+    def __init__(self, action_space: spaces.Space[Any], rescale: bool) -> None:
+        self._low = self._high = self._centre = self._half = None
+        if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
+            self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
+            if rescale and action_space.is_bounded("both"):
+                self._centre = (self._low + self._high) / 2
+                self._half = (self._high - self._low) / 2
+
+    def __call__(self, action: Any) -> Any:
+        """Return the action as the environment takes it."""
+        if self._low is None:
+            return action
+        if self._half is not None:
+            return (self._centre + np.clip(action, -1.0, 1.0) * self._half).astype(self._dtype)
+        return np.clip(action, self._low, self._high).astype(self._dtype)
+
+
+def checked_reward(reward: Any, env: gym.Env) -> float:
+    """Return a step's reward as a float, or raise `BadDataError` if it is no number."""
+    try:
+        return float(reward)
+    except (TypeError, ValueError):
+        raise BadDataError(f"{env} returned the reward {reward!r}; a reward must be one number.") from None

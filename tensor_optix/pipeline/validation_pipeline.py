@@ -1,0 +1,87 @@
+"""Whole held-out episodes, several environments stepped together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits, checked_reward
+from tensor_optix.pipeline._rollout import RolloutBuilder
+
+
+class ValidationPipeline(BasePipeline):
+    """Plays one greedy episode in each of its environments per window, with one forward pass per step.
+
+    Every episode starts from a seed of its own that no other episode of the pipeline has, so that no policy is chosen
+    for a handful of lucky starts. It draws on no generator but its own: training is the same with and without it.
+
+    Args:
+        env_fns: one function per environment, each of which makes one.
+        agent: who acts.
+        seed: root of the episodes' seeds; None takes one from the system.
+        rescale_actions: as in `BatchPipeline`.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[Callable[[], gym.Env]],
+        agent: BaseAgent | None = None,
+        *,
+        seed: int | None = None,
+        rescale_actions: bool = True,
+    ) -> None:
+        self.agent = agent
+        self._envs = [make() for make in env_fns]
+        self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
+        self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
+        self._next_window_id = 0
+
+    def setup(self) -> None:
+        """Check that the agent fits the environments."""
+        check_agent_fits(self.agent, self._envs[0])
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        """Yield windows of `len(env_fns)` whole episodes, without end."""
+        while True:
+            yield self.play(self.fresh_seeds())
+
+    def fresh_seeds(self) -> list[int]:
+        """Return one new seed per environment."""
+        return [int(seed) for seed in self._seeds.integers(2**31, size=len(self._envs))]
+
+    def teardown(self) -> None:
+        """Close the environments."""
+        for env in self._envs:
+            env.close()
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        """Play one whole greedy episode per seed, at most one per environment, and return them as a window."""
+        agent = check_agent_fits(self.agent)
+        builders = [RolloutBuilder() for _ in seeds]
+        observations: list[Any] = [
+            env.reset(seed=seed)[0] for env, seed in zip(self._envs, seeds, strict=len(seeds) > len(self._envs))
+        ]
+        running = list(range(len(seeds)))
+        while running:
+            actions = agent.act_batch(np.stack([observations[i] for i in running]), deterministic=True)
+            still_running = []
+            for i, action in zip(running, actions, strict=True):
+                env = self._envs[i]
+                following, reward, terminated, truncated, info = env.step(self._to_env(action))
+                builders[i].add(
+                    observations[i], action, checked_reward(reward, env), terminated, truncated, info, following
+                )
+                observations[i] = following
+                if not (terminated or truncated):
+                    still_running.append(i)
+            running = still_running
+        episodes = [
+            builder.build(self._next_window_id, following)
+            for builder, following in zip(builders, observations, strict=True)
+        ]
+        self._next_window_id += 1
+        return EpisodeData.concatenate(episodes)
