@@ -36,7 +36,8 @@ class RLOptimizer:
         agent: who acts and learns.
         pipeline: where experience comes from.
         val_pipeline: `"auto"` plays `val_episodes` whole greedy episodes per evaluation in copies of the
-            training environment; a pipeline of your own is asked for one window per evaluation; None scores the training windows.
+            training environment; a pipeline of your own is asked for one window per evaluation; None scores the
+            training windows.
         evaluator: scores windows; None = `EpisodeReturnEvaluator`.
         optimizer: tunes hyper-parameters; None = `BackoffOptimizer` over the agent's `default_param_bounds`.
         checkpoint_dir: where snapshots and history go. What an earlier run left there is moved to `previous_<n>/`.

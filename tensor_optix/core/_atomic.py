@@ -132,14 +132,14 @@ class DirectoryLock:
         """
         if self._held:
             return
-        try:
-            with storage_errors("lock", self._directory):
+        with storage_errors("lock", self._directory):
+            try:
                 self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise CheckpointLockedError(
-                f"{str(self._directory)!r} is in use by another process. Wait for it to end, or choose another "
-                f"checkpoint_dir; the lock goes with the process, there is no stale one to delete."
-            ) from None
+            except filelock.Timeout:
+                raise CheckpointLockedError(
+                    f"{str(self._directory)!r} is in use by another process. Wait for it to end, or choose another "
+                    f"checkpoint_dir; the lock goes with the process, there is no stale one to delete."
+                ) from None
         self._held = True
 
     def release(self) -> None:

@@ -37,7 +37,7 @@ class Validates(Protocol):
 
 @runtime_checkable
 class PlaysSeeds(Protocol):
-    """A validation pipeline whose episodes are determined by seeds, so that policies can be compared on the same ones."""
+    """A validation pipeline whose episodes are fixed by seeds, so that policies can be compared on the same ones."""
 
     def fresh_seeds(self) -> list[int]:
         """Return seeds that no episode has had, for one window."""

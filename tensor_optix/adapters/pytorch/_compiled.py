@@ -1,8 +1,8 @@
 """Forward, backward, clipping and Adam of several minibatches as one graph through `torch.compile`.
 
-For the length of a block, weights and moments live in three flat vectors: the graph then has a handful of inputs instead
-of dozens, which is most of a small network's time. They are written back in place at the end, also after an error. All
-hyper-parameters are one tensor input, so that changing them compiles nothing again.
+For the length of a block, weights and moments live in three flat vectors: the graph then has a handful of inputs in
+place of dozens, which is most of a small network's time. They are written back in place at the end, also after an
+error. All hyper-parameters are one tensor input, so that changing them compiles nothing again.
 """
 
 import types

@@ -1,0 +1,165 @@
+"""Checks of the agent's contract, for your own agents.
+
+from tensor_optix.testing import check_agent
+
+check_agent(MyAgent(), "CartPole-v1")
+"""
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.search_space import is_real
+from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import ContractError
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+
+_STEPS = 64
+
+
+def check_agent(agent: BaseAgent, env: str | gym.Env) -> None:
+    """Run every check of the agent's contract against an environment; the agent learns meanwhile.
+
+    Args:
+        agent: the agent; use one that you can throw away.
+        env: an environment that it fits, or its id.
+
+    Raises:
+        ContractError: what is broken, and what to do about it.
+    """
+    if not isinstance(agent, BaseAgent):
+        raise ContractError(f"{type(agent).__name__} must derive from tensor_optix.BaseAgent.")
+    for check in AGENT_CHECKS:
+        check(agent, env)
+
+
+def check_acts(agent: BaseAgent, env: str | gym.Env) -> None:
+    """`act` gives actions that the environment takes, and `act_batch` one per row."""
+    window = _window(agent, env, _STEPS)
+    for deterministic in (False, True):
+        actions = agent.act_batch(window.observations[:5], deterministic=deterministic)
+        _require(len(actions) == 5, f"act_batch gave {len(actions)} actions for 5 observations; give one per row.")
+
+
+def check_acting_leaves_no_trace(agent: BaseAgent, env: str | gym.Env) -> None:
+    """`act` and `act_batch` change neither weights nor hyper-parameters."""
+    window = _window(agent, env, _STEPS)
+    before, params = _weight_files(agent), agent.get_hyperparams().params
+    for observation in window.observations:
+        agent.act(observation)
+    agent.act_batch(window.observations)
+    _require(_weight_files(agent) == before, "act changed the weights; learning belongs in learn.")
+    _require(agent.get_hyperparams().params == params, "act changed the hyper-parameters.")
+
+
+def check_learns(agent: BaseAgent, env: str | gym.Env) -> None:
+    """`learn` takes windows of any length, after any acting, and returns diagnostics by name."""
+    for steps in (_STEPS, 1):
+        window = _window(agent, env, steps)
+        agent.act_batch(window.observations)
+        diagnostics = agent.learn(window)
+        _require(
+            isinstance(diagnostics, dict) and all(isinstance(name, str) for name in diagnostics),
+            f"learn must return a dict with string keys, but returned {diagnostics!r}.",
+        )
+
+
+def check_learn_keeps_names(agent: BaseAgent, env: str | gym.Env) -> None:
+    """`learn` adds and removes no hyper-parameter."""
+    before = set(agent.get_hyperparams().params)
+    agent.learn(_window(agent, env, _STEPS))
+    after = set(agent.get_hyperparams().params)
+    _require(before == after, f"learn changed the names of the hyper-parameters: {sorted(before ^ after)}.")
+
+
+def check_hyperparams_round_trip(agent: BaseAgent, env: str | gym.Env) -> None:
+    """What `set_hyperparams` puts in force, `get_hyperparams` reads back exactly, as a copy."""
+    original = agent.get_hyperparams()
+    _require(isinstance(original, HyperparamSet), "get_hyperparams must return a HyperparamSet.")
+    changed = copy.deepcopy(original)
+    for name, bound in agent.default_param_bounds.items():
+        low, high = (bound.low, bound.high) if hasattr(bound, "low") else bound  # type: ignore[union-attr,misc]
+        value = original.params[name]
+        if is_real(value):
+            other = low if value != low else high
+            changed.params[name] = int(other) if isinstance(value, int) else other
+    agent.set_hyperparams(copy.deepcopy(changed))
+    read = agent.get_hyperparams().params
+    _require(read == changed.params, f"set_hyperparams({changed.params}) reads back as {read}.")
+    agent.get_hyperparams().params.clear()
+    _require(agent.get_hyperparams().params == read, "get_hyperparams must return a copy; the caller changed yours.")
+    agent.set_hyperparams(original)
+
+
+def check_save_and_load(agent: BaseAgent, env: str | gym.Env) -> None:
+    """`load_weights` brings back the policy that `save_weights` saved, and touches no hyper-parameter."""
+    window = _window(agent, env, _STEPS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "weights")
+        agent.save_weights(path)
+        _require(any(Path(folder).iterdir()), "save_weights(path) wrote no file at its path.")
+        before, params = _weight_files(agent), agent.get_hyperparams().params
+        greedy = _greedy(agent, window)
+        for _ in range(3):
+            agent.learn(window)
+        agent.load_weights(path)
+        _require(_weight_files(agent) == before, "load_weights does not bring back what save_weights saved.")
+        if type(agent).act_batch is not BaseAgent.act_batch:
+            _require(bool(np.array_equal(_greedy(agent, window), greedy)), "A loaded policy acts differently.")
+        names = set(agent.get_hyperparams().params)
+        _require(names == set(params), "load_weights changed the hyper-parameters.")
+
+
+def check_training_state(agent: BaseAgent, env: str | gym.Env) -> None:
+    """After `load_training_state` the same window gives the same weights again."""
+    if type(agent).save_training_state is BaseAgent.save_training_state:
+        return
+    window = _window(agent, env, _STEPS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "state")
+        agent.save_training_state(path)
+        agent.learn(window)
+        first = _weight_files(agent)
+        agent.load_training_state(path)
+        agent.learn(window)
+        _require(_weight_files(agent) == first, "Learning after load_training_state differs from learning before it.")
+
+
+AGENT_CHECKS: tuple[Callable[[BaseAgent, str | gym.Env], None], ...] = (
+    check_acts,
+    check_acting_leaves_no_trace,
+    check_learns,
+    check_learn_keeps_names,
+    check_hyperparams_round_trip,
+    check_save_and_load,
+    check_training_state,
+)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ContractError(message)
+
+
+def _window(agent: BaseAgent, env: str | gym.Env, steps: int) -> EpisodeData:
+    pipeline = BatchPipeline(env, agent, window_size=steps, seed=0)
+    pipeline.setup()
+    return next(iter(pipeline.episodes()))
+
+
+def _greedy(agent: BaseAgent, window: EpisodeData) -> Any:
+    return agent.act_batch(window.observations, deterministic=True)
+
+
+def _weight_files(agent: BaseAgent) -> dict[str, bytes]:
+    """Return what `save_weights` writes, by file name."""
+    with tempfile.TemporaryDirectory() as folder:
+        agent.save_weights(os.path.join(folder, "weights"))
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}

@@ -1,0 +1,56 @@
+"""What every pipeline must keep: inherit, and give a fixture `pipeline` with an agent in it."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.types import EpisodeData
+
+
+class PipelineContract:
+    @pytest.fixture
+    def windows(self, pipeline: BasePipeline) -> list[EpisodeData]:
+        pipeline.setup()
+        windows = list(itertools.islice(pipeline.episodes(), 4))
+        pipeline.teardown()
+        return windows
+
+    def test_rows_agree_in_number(self, windows: list[EpisodeData]) -> None:
+        for window in windows:
+            for name in ("observations", "actions", "rewards", "terminated", "truncated", "next_observations", "infos"):
+                assert len(getattr(window, name)) == window.length > 0, name
+
+    def test_windows_are_numbered(self, windows: list[EpisodeData]) -> None:
+        assert [window.episode_id for window in windows] == [0, 1, 2, 3]
+
+    def test_observations_follow_each_other_within_a_segment(self, windows: list[EpisodeData]) -> None:
+        for window in windows:
+            follows = ~window.segment_ends()[:-1]
+            np.testing.assert_array_equal(
+                np.asarray(window.next_observations)[:-1][follows], np.asarray(window.observations)[1:][follows]
+            )
+
+    def test_completed_episodes_match_the_flags(self, windows: list[EpisodeData]) -> None:
+        for window in windows:
+            assert window.completed is not None
+            assert len(window.completed) == int(window.dones.sum())
+        assert sum(len(window.completed or ()) for window in windows) > 0
+
+    def test_every_step_is_in_exactly_one_episode(self, windows: list[EpisodeData]) -> None:
+        steps = sum(window.length for window in windows)
+        in_completed = sum(episode.length for window in windows for episode in window.completed or ())
+        assert in_completed <= steps
+
+    def test_goes_on_where_an_iterator_was_left(self, pipeline: BasePipeline) -> None:
+        pipeline.setup()
+        first = next(iter(pipeline.episodes()))
+        second = next(iter(pipeline.episodes()))
+        assert (first.episode_id, second.episode_id) == (0, 1)
+        pipeline.teardown()
+
+    def test_teardown_may_be_called_twice(self, pipeline: BasePipeline) -> None:
+        pipeline.setup()
+        pipeline.teardown()
+        pipeline.teardown()

@@ -1,0 +1,99 @@
+"""Each implementation against the contract of its role."""
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import pytest
+import torch
+from torch import nn
+
+from tensor_optix import (
+    BackoffOptimizer,
+    BaseAgent,
+    BaseEvaluator,
+    BaseOptimizer,
+    BasePipeline,
+    BatchPipeline,
+    EpisodeReturnEvaluator,
+    HyperparamSet,
+    TorchAgent,
+    TorchEvaluator,
+    make_agent,
+)
+from tests.contracts.agent_contract import AgentContract
+from tests.contracts.evaluator_contract import EvaluatorContract
+from tests.contracts.optimizer_contract import OptimizerContract
+from tests.contracts.pipeline_contract import PipelineContract
+from tests.helpers import NumpyAgent, ScoreEvaluator
+
+torch.set_num_threads(1)
+
+
+class TestNumpyAgent(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return NumpyAgent()
+
+
+class TestTorchPPOAgentCategorical(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("CartPole-v1", seed=0)
+
+
+class TestTorchPPOAgentGaussian(AgentContract):
+    env = "Pendulum-v1"
+
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("Pendulum-v1", seed=0)
+
+
+class TestTorchAgent(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+        return TorchAgent(model, torch.optim.Adam(model.parameters()), HyperparamSet({}), seed=0)
+
+
+class TestBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return BatchPipeline(gym.make("CartPole-v1"), NumpyAgent(), window_size=50, seed=0)
+
+
+class TestBatchPipelineOfEpisodes(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return BatchPipeline("CartPole-v1", NumpyAgent(), n_episodes=3, seed=0)
+
+
+class TestValidationPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        made = BatchPipeline("CartPole-v1", NumpyAgent()).validation_pipeline(3, seed=0)
+        assert made is not None
+        return made
+
+
+class TestEpisodeReturnEvaluator(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self) -> BaseEvaluator:
+        return EpisodeReturnEvaluator()
+
+
+class TestBlendedEvaluator(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self) -> BaseEvaluator:
+        return TorchEvaluator(reward_weight=1.0, stability_weight=0.5, length_weight=0.5, max_episode_length=10)
+
+
+class TestScoreEvaluator(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self) -> BaseEvaluator:
+        return ScoreEvaluator()
+
+
+class TestBackoffOptimizer(OptimizerContract):
+    make_optimizer: Callable[..., BaseOptimizer] = staticmethod(BackoffOptimizer)

@@ -1,0 +1,120 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tensor_optix
+from tensor_optix.cli import main
+from tensor_optix.core.training_report import TrainingReport
+
+SHORT = ["--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(tmp_path / "run"), *SHORT]) == 0
+    capsys.readouterr()
+    return tmp_path / "run"
+
+
+def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a run"
+    assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), *SHORT]) == 0
+    out = capsys.readouterr().out
+    assert "max_episodes windows are done" in out
+    assert "Best score" in out
+    assert "±" in out
+    assert f"tensor-optix evaluate '{folder}'" in out
+
+
+def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
+    run = json.loads((run_dir / "run.json").read_text())
+    assert (run["env"], run["algorithm"], run["framework"], run["seed"]) == ("CartPole-v1", "ppo", "torch", 0)
+    report = TrainingReport.from_dict(json.loads((run_dir / "report.json").read_text()))
+    assert report.windows == 2
+
+
+def test_evaluate_plays_the_best_policy(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run_dir), "--episodes", "7", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    report = json.loads((run_dir / "report.json").read_text())
+    assert result["episodes"] == 7
+    assert result["reported"] == report["best_score"]
+    assert result["min"] <= result["mean"] <= result["max"]
+    assert main(["evaluate", str(run_dir), "--episodes", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
+def test_evaluate_says_it_in_words(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run_dir), "--episodes", "3"]) == 0
+    assert "over 3 greedy episodes" in capsys.readouterr().out
+
+
+def test_a_moved_run_evaluates_the_same(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moved = run_dir.rename(tmp_path / "elsewhere")
+    assert main(["evaluate", str(moved), "--episodes", "2"]) == 0
+    assert "CartPole-v1" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--version"])
+    assert exit_info.value.code == 0
+    assert capsys.readouterr().out.strip() == f"tensor-optix {tensor_optix.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "CartPole-v9"], "Did you mean 'CartPole-v1'"),
+        (["train", "CartPol-v1"], "Did you mean 'CartPole-v1'"),
+        (["train", "CartPole-v1", "--hp", "clip_ratoi=0.3"], "Did you mean 'clip_ratio'"),
+        (["train", "CartPole-v1", "--hp", "learning_rate=nan"], "finite number"),
+        (["train", "CartPole-v1", "--hp", "learning_rate=-1"], r"must be a number in (0, 1]"),
+        (["train", "CartPole-v1", "--hp", "gamma"], "KEY=VALUE"),
+        (["train", "CartPole-v1", "--window-size", "-3"], "window_size must be an integer of at least 1"),
+        (["train", "CartPole-v1", "--plateau-threshold", "30"], "dormant_threshold must be above"),
+        (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
+        (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
+        (["evaluate", "nowhere"], "run.json"),
+        (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    err = capsys.readouterr().err.strip()
+    assert message in err
+    assert err.startswith("tensor-optix: ")
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "tensor_optix.cli", "train", "CartPole-v1", "--seed", "0", "--run-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "best=" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Interrupted by the user" in out
+    assert main(["evaluate", str(tmp_path), "--episodes", "1"]) == 0

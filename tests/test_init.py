@@ -1,0 +1,87 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import tensor_optix
+from tensor_optix.errors import MissingDependencyError, TensorOptixError
+
+FRAMEWORKS = ("torch", "tensorflow", "keras")
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    loaded = run_python(f"import tensor_optix, sys; print([m for m in {FRAMEWORKS} if m in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", tensor_optix.__all__)
+def test_every_public_name_loads(name: str) -> None:
+    assert getattr(tensor_optix, name) is not None
+
+
+def test_dir_is_complete() -> None:
+    assert set(tensor_optix.__all__) <= set(dir(tensor_optix))
+
+
+def test_an_unknown_name_gets_a_hint() -> None:
+    with pytest.raises(AttributeError, match="Did you mean 'RLOptimizer'"):
+        _ = tensor_optix.RLOptimiser  # type: ignore[attr-defined]
+
+
+def test_without_frameworks_the_core_and_the_facade_work_and_agents_say_what_to_install() -> None:
+    out = run_python(
+        """
+        import importlib.abc, sys
+
+        class Block(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name.split(".")[0] in ("torch", "tensorflow", "keras"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
+
+        sys.meta_path.insert(0, Block())
+        import tempfile
+        import tensor_optix
+        from tests.helpers import NumpyAgent, ScriptedPipeline
+
+        with tempfile.TemporaryDirectory() as folder:
+            report = tensor_optix.RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0, 2.0]), checkpoint_dir=folder).run()
+        print(report.best_score)
+        try:
+            tensor_optix.TorchPPOAgent
+        except tensor_optix.TensorOptixError as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert out.splitlines() == [
+        "2.0",
+        "MissingDependencyError TorchPPOAgent needs torch, which is not installed. "
+        "Install it with: pip install 'tensor-optix[torch]'",
+    ]
+
+
+def test_missing_dependencies_are_import_errors_too() -> None:
+    assert issubclass(MissingDependencyError, ImportError)
+    assert issubclass(MissingDependencyError, TensorOptixError)
+
+
+def test_the_core_tests_pass_without_frameworks() -> None:
+    """The core's own tests, with every framework made impossible to import."""
+    out = run_python(
+        f"""
+        import sys
+        sys.modules.update(dict.fromkeys({FRAMEWORKS}))
+        import pytest
+        code = pytest.main(["-q", "-p", "no:cacheprovider", "-x", "tests/core", "tests/optimizers"])
+        print("code", int(code))
+        """
+    )
+    assert out.strip().endswith("code 0")

@@ -1,0 +1,290 @@
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tensor_optix import (
+    BackoffOptimizer,
+    BasePipeline,
+    BatchPipeline,
+    EpisodeReturnEvaluator,
+    HyperparamSet,
+    LoopCallback,
+    RLOptimizer,
+    make_agent,
+)
+from tensor_optix.core.run_state import read_history
+from tensor_optix.errors import (
+    CheckpointLockedError,
+    CheckpointStorageError,
+    ContractError,
+    HyperparamError,
+    InvalidArgumentError,
+    ModelShapeError,
+    SpaceError,
+)
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
+
+
+def weights_of(agent: Any) -> dict[str, np.ndarray]:
+    return agent._backend.weights({"actor": agent._actor, "critic": agent._critic})
+
+
+def run(folder: Path, *, seed: int = 3, windows: int = 4, **kwargs: Any) -> tuple[Any, Any]:
+    agent = make_agent("CartPole-v1", seed=seed)
+    pipeline = BatchPipeline("CartPole-v1", window_size=256)
+    report = RLOptimizer(
+        agent, pipeline, checkpoint_dir=folder, max_episodes=windows, seed=seed, val_episodes=2, **kwargs
+    ).run()
+    return agent, report
+
+
+def test_the_same_seed_gives_the_same_weights_decisions_and_history(tmp_path: Path) -> None:
+    (first, _), (second, _) = run(tmp_path / "a"), run(tmp_path / "b")
+    for name, array in weights_of(first).items():
+        np.testing.assert_array_equal(array, weights_of(second)[name])
+    assert (tmp_path / "a/history.jsonl").read_bytes() == (tmp_path / "b/history.jsonl").read_bytes()
+    assert len(read_history(tmp_path / "a/history.jsonl")) == 4
+
+
+def test_another_seed_gives_another_run(tmp_path: Path) -> None:
+    run(tmp_path / "a", seed=3)
+    run(tmp_path / "b", seed=4)
+    assert (tmp_path / "a/history.jsonl").read_bytes() != (tmp_path / "b/history.jsonl").read_bytes()
+
+
+def test_training_is_the_same_with_and_without_validation(tmp_path: Path) -> None:
+    fixed = {"optimizer": BackoffOptimizer({}), "restore_best": False}
+    (with_validation, _) = run(tmp_path / "a", **fixed)
+    (without, _) = run(tmp_path / "b", val_pipeline=None, **fixed)
+    for name, array in weights_of(with_validation).items():
+        np.testing.assert_array_equal(array, weights_of(without)[name])
+    train_scores = [
+        [record.eval_metrics.metrics["mean_return"] for record in read_history(tmp_path / name / "history.jsonl")]
+        for name in "ab"
+    ]
+    assert train_scores[0] == train_scores[1]
+
+
+def test_what_is_handed_back_is_the_best_snapshot(tmp_path: Path) -> None:
+    agent, report = run(tmp_path)
+    other = make_agent("CartPole-v1", seed=99)
+    other.load_weights(str(Path(report.best_snapshot) / "weights" / "agent"))
+    for name, array in weights_of(agent).items():
+        np.testing.assert_array_equal(array, weights_of(other)[name])
+
+
+def test_the_reported_score_is_of_the_final_exam(tmp_path: Path) -> None:
+    optimizer = RLOptimizer(
+        make_agent("CartPole-v1", seed=0),
+        BatchPipeline("CartPole-v1", window_size=256),
+        checkpoint_dir=tmp_path,
+        max_episodes=3,
+        seed=0,
+    )
+    report = optimizer.run()
+    best = optimizer.registry.best
+    assert best is not None
+    assert best.eval_metrics.metrics["exam_episodes"] == 100
+    assert report.best_score == best.eval_metrics.primary_score
+    assert report.best_std_err == best.eval_metrics.std_err > 0
+    assert all(
+        snapshot.eval_metrics.primary_score <= report.best_score for snapshot in optimizer.registry.ranked_snapshots
+    )
+
+
+def test_plain_defaults_really_tune(tmp_path: Path) -> None:
+    run(tmp_path, windows=6)
+    history = read_history(tmp_path / "history.jsonl")
+    assert len({tuple(record.hyperparams.params.values()) for record in history}) > 1
+    assert any(record.probed_param == "learning_rate" or record.probed_param for record in history)
+
+
+def test_an_earlier_run_in_the_directory_is_moved_aside_not_mixed_in(tmp_path: Path) -> None:
+    run(tmp_path, windows=2)
+    first = (tmp_path / "history.jsonl").read_bytes()
+    run(tmp_path, windows=2, seed=5)
+    assert (tmp_path / "previous_000" / "history.jsonl").read_bytes() == first
+    assert len(read_history(tmp_path / "history.jsonl")) == 2
+
+
+def test_any_six_method_agent_trains_with_every_argument_of_the_facade(tmp_path: Path) -> None:
+    class Quiet(LoopCallback):
+        pass
+
+    report = RLOptimizer(
+        agent=NumpyAgent(),
+        pipeline=ScriptedPipeline([1.0, 2.0, 2.0, 2.0, 2.0]),
+        val_pipeline=ScriptedPipeline([1.0, 2.0, 2.0, 2.0, 2.0]),
+        evaluator=ScoreEvaluator(),
+        optimizer=BackoffOptimizer({"learning_rate": (0.01, 0.2)}),
+        checkpoint_dir=tmp_path,
+        max_snapshots=10,
+        rollback_on_degradation=False,
+        improvement_margin=0.0,
+        max_episodes=None,
+        base_interval=1,
+        backoff_factor=2.0,
+        max_interval_episodes=1,
+        plateau_threshold=1,
+        dormant_threshold=2,
+        degradation_threshold=0.95,
+        callbacks=[Quiet()],
+        val_episodes=5,
+        on_converged="auto",
+        restore_best=True,
+        seed=None,
+        progress=None,
+    ).run()
+    assert report.converged
+    assert report.best_score == 2.0
+
+
+def test_where_the_environment_cannot_be_rebuilt_training_is_scored_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    env = gym.make("CartPole-v1").unwrapped
+    env.spec = None
+    pipeline = BatchPipeline(env, window_size=128)
+    report = RLOptimizer(NumpyAgent(), pipeline, checkpoint_dir=tmp_path, max_episodes=2).run()
+    assert report.best_score > 0
+    assert sum("No automatic validation" in record.getMessage() for record in caplog.records) == 1
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("kwargs", "error", "message"),
+        [
+            ({"plateau_threshold": 9, "dormant_threshold": 9}, InvalidArgumentError, "dormant_threshold must be above"),
+            ({"plateau_threshold": 0}, InvalidArgumentError, "plateau_threshold must be at least 1"),
+            ({"base_interval": 5, "max_interval_episodes": 2}, InvalidArgumentError, "max_interval_episodes must be"),
+            ({"backoff_factor": 0.5}, InvalidArgumentError, "backoff_factor must be at least 1"),
+            ({"max_episodes": 0}, InvalidArgumentError, "max_episodes must be at least 1"),
+            ({"max_snapshots": 0}, InvalidArgumentError, "max_snapshots must be at least 1"),
+            ({"val_episodes": 0}, InvalidArgumentError, "val_episodes must be at least 1"),
+            ({"val_pipeline": "automatic"}, InvalidArgumentError, "'auto' or None"),
+            ({"val_pipeline": 3}, ContractError, "val_pipeline must be a BasePipeline, but got int"),
+            ({"evaluator": object()}, ContractError, "evaluator must be a BaseEvaluator, but got object"),
+            ({"optimizer": "adam"}, ContractError, "optimizer must be a BaseOptimizer, but got str"),
+            ({"optimizer": BackoffOptimizer({"lr": (0.1, 0.2)})}, HyperparamError, "which the agent does not have"),
+        ],
+    )
+    def test_is_refused_before_any_training(
+        self, tmp_path: Path, kwargs: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
+        agent = NumpyAgent()
+        with pytest.raises(error, match=message):
+            RLOptimizer(agent, ScriptedPipeline([1.0]), checkpoint_dir=tmp_path, **kwargs)
+        assert agent.learned == []
+
+    def test_an_agent_or_pipeline_of_another_kind(self, tmp_path: Path) -> None:
+        with pytest.raises(ContractError, match="agent must be a BaseAgent, but got str"):
+            RLOptimizer("agent", ScriptedPipeline([1.0]))  # type: ignore[arg-type]
+        with pytest.raises(ContractError, match="pipeline must be a BasePipeline, but got list"):
+            RLOptimizer(NumpyAgent(), [])  # type: ignore[arg-type]
+
+    def test_the_training_pipeline_as_validation(self, tmp_path: Path) -> None:
+        pipeline = ScriptedPipeline([1.0])
+        with pytest.raises(ContractError, match="must be another pipeline"):
+            RLOptimizer(NumpyAgent(), pipeline, val_pipeline=pipeline)
+
+    def test_a_model_that_does_not_fit_names_both_shapes(self) -> None:
+        agent = make_agent("Acrobot-v1", seed=0)
+        with pytest.raises(ModelShapeError, match=r"cannot take observations of shape \(2, 4\)"):
+            RLOptimizer(agent, BatchPipeline("CartPole-v1"))
+
+    def test_a_model_with_too_many_outputs_names_both_shapes(self) -> None:
+        agent = make_agent("CartPole-v1", seed=0)
+        env = gym.make("CartPole-v1")
+        env.action_space = gym.spaces.Discrete(3)
+        with pytest.raises(ModelShapeError, match=r"returns shape \(2, 2\).*\(2, 3\) is needed"):
+            RLOptimizer(agent, BatchPipeline(env))
+
+    def test_a_distribution_that_does_not_fit_the_actions(self) -> None:
+        with pytest.raises(SpaceError, match=r"Box.*Pass distribution='gaussian'"):
+            RLOptimizer(make_agent("CartPole-v1", seed=0), BatchPipeline("Pendulum-v1"))
+
+    def test_a_directory_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        optimizer = RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), checkpoint_dir=tmp_path / "file" / "run")
+        with pytest.raises(CheckpointStorageError, match="choose another checkpoint_dir"):
+            optimizer.run()
+
+    def test_a_directory_in_use_by_another_process(self, tmp_path: Path) -> None:
+        holder = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [
+                sys.executable,
+                "-c",
+                textwrap.dedent(
+                    """
+                    import sys
+                    from tensor_optix import CheckpointRegistry
+                    registry = CheckpointRegistry(sys.argv[1])
+                    registry.open()
+                    print("held", flush=True)
+                    sys.stdin.read()
+                    """
+                ),
+                str(tmp_path),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        try:
+            optimizer = RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), checkpoint_dir=tmp_path)
+            with pytest.raises(CheckpointLockedError, match="in use by another process"):
+                optimizer.run()
+        finally:
+            holder.communicate()
+        assert optimizer.run().best_score == 1.0
+
+
+class FailingEnv(gym.Env):
+    """Raises in its tenth step."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
+        self.steps += 1
+        if self.steps == 10:
+            raise OSError("the robot fell over")
+        return np.zeros(4, np.float32), 1.0, self.steps % 2 == 0, False, {}
+
+
+def test_an_environment_that_raises_ends_the_run_with_everything_saved(tmp_path: Path) -> None:
+    optimizer = RLOptimizer(
+        NumpyAgent(), BatchPipeline(FailingEnv(), window_size=4), val_pipeline=None, checkpoint_dir=tmp_path
+    )
+    with pytest.raises(OSError, match="the robot fell over"):
+        optimizer.run()
+    assert optimizer.registry.best is not None
+    assert len(read_history(tmp_path / "history.jsonl")) == 2
+
+
+def test_a_custom_pipeline_without_validation_is_scored_on_its_windows(tmp_path: Path) -> None:
+    class Plain(BasePipeline):
+        def episodes(self):
+            yield from ScriptedPipeline([1.0, 3.0]).episodes()
+
+    report = RLOptimizer(NumpyAgent(), Plain(), evaluator=EpisodeReturnEvaluator(), checkpoint_dir=tmp_path).run()
+    assert (report.reason, report.best_score) == ("exhausted", 3.0)
+
+
+def test_hyperparams_of_the_best_are_reported(tmp_path: Path) -> None:
+    agent = NumpyAgent()
+    agent.set_hyperparams(HyperparamSet({"learning_rate": 0.125}))
+    report = RLOptimizer(agent, ScriptedPipeline([1.0]), checkpoint_dir=tmp_path).run()
+    assert report.hyperparams == {"learning_rate": 0.125}
