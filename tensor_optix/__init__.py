@@ -13,6 +13,9 @@ __version__ = "0.9.0.dev0"
 if TYPE_CHECKING:
     from tensor_optix.adapters.pytorch.torch_agent import TorchAgent
     from tensor_optix.adapters.pytorch.torch_evaluator import TorchEvaluator
+    from tensor_optix.adapters.tensorflow.tf_agent import TFAgent
+    from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
+    from tensor_optix.algorithms.tf_ppo import TFPPOAgent
     from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
     from tensor_optix.core.backoff_scheduler import BackoffScheduler
     from tensor_optix.core.base_agent import BaseAgent
@@ -65,6 +68,9 @@ _HOMES = {
     "RLOptimizer": "optimizer",
     "SearchSpace": "core.search_space",
     "StopReason": "core.training_report",
+    "TFAgent": "adapters.tensorflow.tf_agent",
+    "TFEvaluator": "adapters.tensorflow.tf_evaluator",
+    "TFPPOAgent": "algorithms.tf_ppo",
     "TensorOptixError": "errors",
     "TorchAgent": "adapters.pytorch.torch_agent",
     "TorchEvaluator": "adapters.pytorch.torch_evaluator",
@@ -73,7 +79,11 @@ _HOMES = {
     "make_agent": "factory",
 }
 
-_INSTALL = {"torch": "pip install 'tensor-optix[torch]'"}
+_INSTALL = {
+    "torch": "pip install 'tensor-optix[torch]'",
+    "tensorflow": "pip install 'tensorflow>=2.18'",
+    "keras": "pip install 'tensorflow>=2.18'",
+}
 
 __all__ = [
     "BackoffOptimizer",
@@ -100,6 +110,9 @@ __all__ = [
     "RLOptimizer",
     "SearchSpace",
     "StopReason",
+    "TFAgent",
+    "TFEvaluator",
+    "TFPPOAgent",
     "TensorOptixError",
     "TorchAgent",
     "TorchEvaluator",

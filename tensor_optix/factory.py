@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,13 @@ from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, Sp
 from tensor_optix.pipeline._environment import make_environment
 from tensor_optix.presets import preset_for
 
-ALGORITHMS = ("ppo",)
-FRAMEWORKS = ("torch",)
+logger = logging.getLogger(__name__)
 
+ALGORITHMS = ("ppo",)
+FRAMEWORKS = ("tf", "torch")
+
+_MODULES = {"tf": "tensorflow", "torch": "torch"}
+_INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix[torch]'"}
 _TABLES = {"ppo": PPO_HYPERPARAMS}
 
 
@@ -40,7 +45,7 @@ def make_agent(
     Args:
         env: environment, or its id; only its spaces and id are used.
         algorithm: `"auto"` or `"ppo"`.
-        framework: `"auto"` or `"torch"`.
+        framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
         hyperparams: overrides of the preset.
         seed: seed of initialisation, exploration and minibatch order.
         net_arch: sizes of the hidden layers.
@@ -75,11 +80,12 @@ def make_agent(
         raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, but got {net_arch!r}.")
     preset = preset_for(env_id, algorithm)
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
-    return _torch_ppo(
+    build = _tf_ppo if framework == "tf" else _torch_ppo
+    return build(
         int(np.prod(observation_space.shape)),
-        action_space,
         sizes,
-        {**preset.hyperparams, **given},
+        distribution.output_size(action_space) or 0,
+        HyperparamSet({**preset.hyperparams, **given}),
         distribution.name,
         seed,
     )
@@ -96,9 +102,14 @@ def resolve_framework(framework: str) -> str:
     """Return the framework that `"auto"` stands for, or the given one, if it is installed."""
     if framework != "auto" and framework not in FRAMEWORKS:
         raise InvalidArgumentError(f"framework must be 'auto' or one of {FRAMEWORKS}, but got {framework!r}.")
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependencyError("make_agent needs PyTorch. Install it with: pip install 'tensor-optix[torch]'")
-    return "torch"
+    wanted = FRAMEWORKS if framework == "auto" else (framework,)
+    for name in wanted:
+        if importlib.util.find_spec(_MODULES[name]) is not None:
+            return name
+    raise MissingDependencyError(
+        f"make_agent needs {' or '.join(_MODULES[name] for name in wanted)}. Install it with: "
+        f"{' or '.join(_INSTALL[name] for name in wanted)}"
+    )
 
 
 def hyperparam_table(algorithm: str) -> HyperparamTable:
@@ -110,17 +121,26 @@ def set_threads(framework: str, threads: int) -> None:
     """Bound the threads of a framework; small networks are fastest on one."""
     if threads < 1:
         raise InvalidArgumentError(f"threads must be at least 1, but got {threads!r}.")
-    resolve_framework(framework)
-    import torch
+    if resolve_framework(framework) == "tf":
+        from tensor_optix.adapters.tensorflow._keras import tf
 
-    torch.set_num_threads(threads)
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        except RuntimeError:  # TensorFlow has started: what it started with stays
+            if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+                logger.warning("TensorFlow has started already; its number of threads stays as it is.")
+    else:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _torch_ppo(
     observation_size: int,
-    action_space: spaces.Space[Any],
     sizes: Sequence[int],
-    hyperparams: dict[str, Any],
+    output_size: int,
+    hyperparams: HyperparamSet,
     distribution: str,
     seed: int | None,
 ) -> BaseAgent:
@@ -132,10 +152,9 @@ def _torch_ppo(
     generator = torch.Generator()
     generator.manual_seed(seed if seed is not None else generator.seed() % 2**63)
 
-    def network(output_size: int, head_gain: float) -> torch.nn.Sequential:
+    def network(size: int, head_gain: float) -> torch.nn.Sequential:
         layers: list[torch.nn.Module] = []
-        widths = [observation_size, *sizes, output_size]
-        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise([observation_size, *sizes, size])):
             linear = torch.nn.Linear(fan_in, fan_out)
             is_head = i == len(sizes)
             torch.nn.init.orthogonal_(linear.weight, head_gain if is_head else 2**0.5, generator=generator)
@@ -144,10 +163,45 @@ def _torch_ppo(
         return torch.nn.Sequential(*layers)
 
     if distribution == "gaussian":
-        n_actions = int(action_space.shape[0])  # type: ignore[index]
-        actor = network(n_actions, 0.01).append(LogStd(n_actions))
+        actor = network(output_size // 2, 0.01).append(LogStd(output_size // 2))
     else:
-        actor = network(int(action_space.n), 0.01)  # type: ignore[attr-defined]
+        actor = network(output_size, 0.01)
     critic = network(1, 1.0)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
-    return TorchPPOAgent(actor, critic, optimizer, HyperparamSet(hyperparams), distribution=distribution, seed=seed)
+    return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=seed)
+
+
+def _tf_ppo(
+    observation_size: int,
+    sizes: Sequence[int],
+    output_size: int,
+    hyperparams: HyperparamSet,
+    distribution: str,
+    seed: int | None,
+) -> BaseAgent:
+    from tensor_optix.adapters.tensorflow._keras import keras
+    from tensor_optix.adapters.tensorflow._predictor import LogStd
+    from tensor_optix.algorithms.tf_ppo import TFPPOAgent
+
+    seeds = np.random.SeedSequence(seed)
+
+    def network(size: int, head_gain: float) -> Any:
+        layers = [keras.layers.Input((observation_size,))]
+        for i, width in enumerate([*sizes, size]):
+            is_head = i == len(sizes)
+            orthogonal: Any = keras.initializers.Orthogonal(
+                head_gain if is_head else 2**0.5, seed=int(seeds.spawn(1)[0].generate_state(1)[0])
+            )
+            layers.append(
+                keras.layers.Dense(width, activation=None if is_head else "tanh", kernel_initializer=orthogonal)
+            )
+        return keras.Sequential(layers)
+
+    if distribution == "gaussian":
+        actor = network(output_size // 2, 0.01)
+        actor.add(LogStd())
+    else:
+        actor = network(output_size, 0.01)
+    critic = network(1, 1.0)
+    optimizer = keras.optimizers.Adam(epsilon=1e-5)
+    return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=seed)

@@ -56,6 +56,7 @@ class PolicyGradientAgent(BaseAgent):
         compute_loss_fn: Callable[[Any, EpisodeData], Any] | None,
         seed: int | None,
     ) -> None:
+        backend.check({"model": model}, {"optimizer": (optimizer, ("model",))})
         self._backend = backend
         self._model = model
         self._optimizer = optimizer

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._tensorfile import load_tensors, save_tensors
+from tensor_optix.adapters._weights import translated
 from tensor_optix.adapters.backend import Backend
 from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import CheckpointMismatchError
 
 _OPTIMIZER = "optimizer."
 
@@ -32,16 +34,20 @@ class AgentStore:
         Raises:
             NonFiniteError: a weight is NaN or infinite; nothing is written.
         """
-        save_tensors(path, self._backend.weights(self._models), {"framework": self._backend.name})
+        weights = self._backend.weights(self._models)
+        save_tensors(path, weights, {"framework": self._backend.name, "order": list(weights)})
 
     def load_weights(self, path: str) -> None:
-        """Put the saved weights in place, all of them or none.
+        """Put the saved weights in place, all or none; those of a dense model may come from the other framework.
 
         Raises:
             CheckpointCorruptError: the file is missing or damaged.
             CheckpointMismatchError: a tensor is missing, unknown or misshapen.
         """
-        self._backend.set_weights(self._models, load_tensors(path)[0])
+        weights, meta = load_tensors(path)
+        if meta.get("framework") != self._backend.name:
+            weights = translated(weights, meta["order"], self._backend.weights(self._models))
+        self._backend.set_weights(self._models, weights)
 
     def save_training_state(self, path: str, rng: np.random.Generator, hyperparams: HyperparamSet) -> None:
         """Write weights, optimizer moments, generator and hyper-parameters to `<path>.safetensors`."""
@@ -61,6 +67,11 @@ class AgentStore:
     def load_training_state(self, path: str, rng: np.random.Generator) -> HyperparamSet:
         """Put everything back but the hyper-parameters, which are returned for the agent to put in force."""
         tensors, meta = load_tensors(path)
+        if meta.get("framework") != self._backend.name:
+            raise CheckpointMismatchError(
+                f"This training state was saved by {meta.get('framework')}; optimizer moments do not move to "
+                f"{self._backend.name}. Load the weights of a snapshot instead."
+            )
         weights = {name: array for name, array in tensors.items() if not name.startswith(_OPTIMIZER)}
         self._backend.set_weights(self._models, weights)
         for name, optimizer in self._optimizers.items():

@@ -66,6 +66,19 @@ class Backend(Protocol):
     name: str
     ops: Ops
 
+    def check(self, models: Mapping[str, Any], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+        """Look at what the user handed over, before anything is done with it.
+
+        Args:
+            models: the agent's models by name.
+            optimizers: each optimizer by name, with the names of the models that it trains.
+
+        Raises:
+            ContractError: an object of another kind, or an optimizer that does not train a model's weights.
+            ModelShapeError: a model without weights.
+        """
+        ...
+
     def predictor(self, model: Any) -> Callable[[Any], np.ndarray]:
         """Return a function from observations (B, ...) or one observation to the model's output as a numpy array.
 

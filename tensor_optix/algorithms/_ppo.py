@@ -75,6 +75,7 @@ class PPOAgent(BaseAgent):
         seed: int | None,
         compile: bool | None,
     ) -> None:
+        backend.check(models, {"optimizer": (optimizer, ("actor", "critic"))})
         self._backend = backend
         self._actor, self._critic = models["actor"], models["critic"]
         self._optimizer = optimizer

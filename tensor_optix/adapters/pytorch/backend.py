@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tensor_optix.adapters._tensorfile import refuse_non_finite
+from tensor_optix.adapters._weights import check_weights
 from tensor_optix.adapters.backend import Objective, Ops, Updater
 from tensor_optix.adapters.pytorch._predictor import Predictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater
-from tensor_optix.errors import CheckpointMismatchError
+from tensor_optix.errors import CheckpointMismatchError, ContractError
 
 
 class _TorchOps:
@@ -40,6 +40,23 @@ class TorchBackend:
 
     name = "torch"
     ops: Ops = _TorchOps()
+
+    def check(self, models: Mapping[str, torch.nn.Module], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+        """See `Backend.check`."""
+        for name, model in models.items():
+            if not isinstance(model, torch.nn.Module):
+                raise ContractError(f"{name} must be a torch.nn.Module, but got {type(model).__name__}.")
+        for name, (optimizer, trained) in optimizers.items():
+            if not isinstance(optimizer, torch.optim.Optimizer):
+                raise ContractError(f"{name} must be a torch.optim.Optimizer, but got {type(optimizer).__name__}.")
+            bound = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            for model in trained:
+                for path, parameter in models[model].named_parameters():
+                    if parameter.requires_grad and id(parameter) not in bound:
+                        raise ContractError(
+                            f"{name} does not train '{model}.{path}' of shape {tuple(parameter.shape)}. Hand it the "
+                            f"parameters of all of: {', '.join(trained)}."
+                        )
 
     def predictor(self, model: torch.nn.Module) -> Callable[[Any], np.ndarray]:
         """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""
@@ -118,21 +135,6 @@ class TorchBackend:
                 group["lr"].fill_(learning_rate)
             else:
                 group["lr"] = learning_rate
-
-
-def check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray]) -> None:
-    """Raise a typed error naming the first tensor that is missing, unknown, misshapen or not finite."""
-    for name, shape in shapes.items():
-        if name not in weights:
-            raise CheckpointMismatchError(f"The snapshot lacks tensor {name!r} of shape {shape}, which the model has.")
-        if weights[name].shape != shape:
-            raise CheckpointMismatchError(
-                f"Tensor {name!r} has shape {weights[name].shape} in the snapshot, but {shape} in the model."
-            )
-    for name in weights:
-        if name not in shapes:
-            raise CheckpointMismatchError(f"The snapshot has tensor {name!r}, which the model lacks.")
-    refuse_non_finite(weights)
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,0 +1,1 @@
+"""TensorFlow: backend, generic agent, default evaluator."""

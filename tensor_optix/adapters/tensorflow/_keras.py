@@ -1,0 +1,46 @@
+"""The one place that imports TensorFlow: quietly, and only with Keras on the TensorFlow backend."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from tensor_optix.errors import ContractError
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep TensorFlow's native start-up lines, which no Python filter sees, off the terminal; show them on failure."""
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        terminal = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            caught.seek(0)
+            os.write(terminal, caught.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+with _quiet():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # looks for accelerators, which is not quiet either
+
+if keras.backend.backend() != "tensorflow":
+    raise ContractError(
+        f"Keras runs on the {keras.backend.backend()!r} backend, but TensorFlow agents need 'tensorflow'. "
+        f"Set the environment variable KERAS_BACKEND=tensorflow before keras is imported, or use the PyTorch agents."
+    )
+
+__all__ = ["keras", "tf"]

@@ -1,0 +1,129 @@
+"""TensorFlow and Keras 3 behind the `Backend` protocol."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters._weights import check_weights
+from tensor_optix.adapters.backend import Objective, Ops, Updater
+from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._predictor import Predictor
+from tensor_optix.adapters.tensorflow._updater import TFUpdater
+from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError, ModelShapeError
+
+
+class _TFOps:
+    exp = staticmethod(tf.exp)
+    sqrt = staticmethod(tf.sqrt)
+    square = staticmethod(tf.square)
+    minimum = staticmethod(tf.minimum)
+    clip = staticmethod(tf.clip_by_value)
+    where = staticmethod(tf.where)
+    mean = staticmethod(tf.reduce_mean)
+
+    @staticmethod
+    def sum(x: Any) -> Any:
+        return tf.reduce_sum(x, -1)
+
+    @staticmethod
+    def log_softmax(x: Any) -> Any:
+        return tf.nn.log_softmax(x, -1)
+
+    @staticmethod
+    def gather(x: Any, indices: Any) -> Any:
+        # As a product with a one-hot matrix: its gradient is one, too, where a gather's would be a scatter.
+        return tf.reduce_sum(x * tf.one_hot(indices, tf.shape(x)[-1], dtype=x.dtype), -1)
+
+
+class TFBackend:
+    """The closed list of operations, on TensorFlow."""
+
+    name = "tensorflow"
+    ops: Ops = _TFOps()
+
+    def check(self, models: Mapping[str, Any], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+        """See `Backend.check`."""
+        for name, model in models.items():
+            if not isinstance(model, keras.Model):
+                raise ContractError(f"{name} must be a keras.Model, but got {type(model).__name__}.")
+            if not model.built or not model.weights:
+                raise ModelShapeError(
+                    f"{name} is not built: it has no weights yet. Start it with keras.layers.Input(...), or call it "
+                    f"once on a batch of observations."
+                )
+        for name, (optimizer, trained) in optimizers.items():
+            if not isinstance(optimizer, keras.optimizers.Optimizer):
+                raise ContractError(f"{name} must be a keras.optimizers.Optimizer, but got {type(optimizer).__name__}.")
+            variables = [v for model in trained for v in models[model].trainable_variables]
+            if not optimizer.built:
+                optimizer.build(variables)
+                continue
+            bound = {id(v) for v in optimizer._trainable_variables}
+            strange = [v.path for v in variables if id(v) not in bound]
+            if strange:
+                raise ContractError(
+                    f"{name} is already bound to other variables; it does not train {strange[0]!r}. "
+                    f"Give each agent an optimizer of its own."
+                )
+
+    def predictor(self, model: Any) -> Callable[[Any], np.ndarray]:
+        """See `Backend.predictor`."""
+        return Predictor(model)
+
+    def updater(self, objective: Objective, compile: bool | None) -> Updater:
+        """See `Backend.updater`."""
+        return TFUpdater(objective, compile)
+
+    def minimise(self, loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
+        """See `Backend.minimise`."""
+        updater = TFUpdater(Objective(lambda *_: (None, {}), models, optimizer), compile=False)
+        with tf.GradientTape() as tape:
+            value = loss()
+        variables = [v for model in models for v in model.trainable_variables]
+        norm = updater.apply_gradients(tape.gradient(value, variables), {})
+        return float(value), float(norm)
+
+    def weights(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """See `Backend.weights`; a path is the variable's position in its model and its name, `0.kernel`.
+
+        Keras' own paths count the models of the process, so they differ from run to run.
+        """
+        return {name: variable.numpy() for name, variable in _named_variables(models).items()}
+
+    def set_weights(self, models: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+        """See `Backend.set_weights`."""
+        variables = _named_variables(models)
+        check_weights({name: tuple(variable.shape) for name, variable in variables.items()}, weights)
+        for name, variable in variables.items():
+            variable.assign(weights[name])
+
+    def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """See `Backend.optimizer_state`."""
+        return {str(i): variable.numpy() for i, variable in enumerate(optimizer.variables)}, {"kind": optimizer.name}
+
+    def set_optimizer_state(
+        self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+    ) -> None:
+        """See `Backend.set_optimizer_state`."""
+        expected = {str(i): tuple(variable.shape) for i, variable in enumerate(optimizer.variables)}
+        if settings.get("kind") != optimizer.name:
+            raise CheckpointMismatchError(
+                f"The saved optimizer is {settings.get('kind')!r}, this is {optimizer.name!r}."
+            )
+        check_weights(expected, arrays)
+        for i, variable in enumerate(optimizer.variables):
+            variable.assign(arrays[str(i)])
+
+    def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None:
+        """See `Backend.set_learning_rate`."""
+        if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            raise HyperparamError(
+                "The optimizer follows a LearningRateSchedule, so learning_rate cannot be put in force. "
+                "Give it a number: the loop tunes it while training."
+            )
+        optimizer.learning_rate = learning_rate
+
+
+def _named_variables(models: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}.{i}.{v.name}": v for name, model in models.items() for i, v in enumerate(model.weights)}
