@@ -99,7 +99,13 @@ class CheckpointStorageError(CheckpointError, OSError):
     code = "checkpoint-storage"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the known name nearest to `name`, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `" Did you mean 'x'?"` for the known name nearest to `name`, or an empty string.
+
+    Args:
+        name: what was written.
+        known: what could have been meant.
+        cutoff: how alike the two must be, in [0, 1].
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""

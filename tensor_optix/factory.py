@@ -75,9 +75,9 @@ def make_agent(
             f"make_agent builds networks for observations that are one vector, but the space is {observation_space}. "
             f"Wrap the environment in gymnasium.wrappers.FlattenObservation, or build your own networks."
         )
-    sizes = tuple(net_arch) if net_arch is not None else (64, 64)
-    if any(size < 1 for size in sizes):
-        raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, but got {net_arch!r}.")
+    sizes = (64, 64) if net_arch is None else tuple(net_arch) if isinstance(net_arch, Sequence) else (0,)
+    if any(not isinstance(size, int) or size < 1 for size in sizes):
+        raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, e.g. (64, 64), but got {net_arch!r}.")
     preset = preset_for(env_id, algorithm)
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
     build = _tf_ppo if framework == "tf" else _torch_ppo
@@ -155,7 +155,8 @@ def _torch_ppo(
     def network(size: int, head_gain: float) -> torch.nn.Sequential:
         layers: list[torch.nn.Module] = []
         for i, (fan_in, fan_out) in enumerate(itertools.pairwise([observation_size, *sizes, size])):
-            linear = torch.nn.Linear(fan_in, fan_out)
+            # Without the default initialisation, which would draw on the process's global generator.
+            linear: Any = torch.nn.utils.skip_init(torch.nn.Linear, fan_in, fan_out)
             is_head = i == len(sizes)
             torch.nn.init.orthogonal_(linear.weight, head_gain if is_head else 2**0.5, generator=generator)
             torch.nn.init.zeros_(linear.bias)
@@ -179,6 +180,7 @@ def _tf_ppo(
     distribution: str,
     seed: int | None,
 ) -> BaseAgent:
+    from tensor_optix.adapters.tensorflow._adam import PaperAdam
     from tensor_optix.adapters.tensorflow._keras import keras
     from tensor_optix.adapters.tensorflow._predictor import LogStd
     from tensor_optix.algorithms.tf_ppo import TFPPOAgent
@@ -203,5 +205,5 @@ def _tf_ppo(
     else:
         actor = network(output_size, 0.01)
     critic = network(1, 1.0)
-    optimizer = keras.optimizers.Adam(epsilon=1e-5)
+    optimizer = PaperAdam(epsilon=1e-5)
     return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=seed)

@@ -35,7 +35,7 @@ def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(
 
 def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
     run = json.loads((run_dir / "run.json").read_text())
-    assert (run["env"], run["algorithm"], run["framework"], run["seed"]) == ("CartPole-v1", "ppo", "torch", 0)
+    assert (run["env"], run["algorithm"], run["framework"], run["seed"]) == ("CartPole-v1", "ppo", "tf", 0)
     report = TrainingReport.from_dict(json.loads((run_dir / "report.json").read_text()))
     assert report.windows == 2
 

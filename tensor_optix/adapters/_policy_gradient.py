@@ -70,7 +70,7 @@ class PolicyGradientAgent(BaseAgent):
 
     def act(self, observation: Any) -> int:
         """Draw an action for one observation."""
-        return int(self._sample(self._policy(observation)))
+        return int(self._sample(self._policy.one(observation)))
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or greedy."""
@@ -146,11 +146,11 @@ class PolicyGradientAgent(BaseAgent):
 
     def save_training_state(self, path: str) -> None:
         """Write weights, optimizer moments, the generator's state and the hyper-parameters."""
-        self._store.save_training_state(path, self._rng, self._hyperparams)
+        self._store.save_training_state(path, {"exploration": self._rng}, self._hyperparams)
 
     def load_training_state(self, path: str) -> None:
         """Go on from `save_training_state`."""
-        self.set_hyperparams(self._store.load_training_state(path, self._rng))
+        self.set_hyperparams(self._store.load_training_state(path, {"exploration": self._rng}))
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Try the model on one observation and compare its output with the action space.
@@ -160,8 +160,8 @@ class PolicyGradientAgent(BaseAgent):
             ModelShapeError: the model refuses the observation, or its output has another size.
         """
         n = getattr(action_space, "n", None)
-        if n is None or action_space.shape != ():
-            raise SpaceError(f"The generic agent serves Discrete actions, but the space is {action_space}.")
+        if n is None or action_space.shape != () or getattr(action_space, "start", 0) != 0:
+            raise SpaceError(f"The generic agent serves Discrete actions from 0, but the space is {action_space}.")
         check_output("model", self._policy, observation_space, (int(n),), action_space)
 
 

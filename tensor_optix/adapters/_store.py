@@ -49,8 +49,10 @@ class AgentStore:
             weights = translated(weights, meta["order"], self._backend.weights(self._models))
         self._backend.set_weights(self._models, weights)
 
-    def save_training_state(self, path: str, rng: np.random.Generator, hyperparams: HyperparamSet) -> None:
-        """Write weights, optimizer moments, generator and hyper-parameters to `<path>.safetensors`."""
+    def save_training_state(
+        self, path: str, generators: Mapping[str, np.random.Generator], hyperparams: HyperparamSet
+    ) -> None:
+        """Write weights, optimizer moments, generators and hyper-parameters to `<path>.safetensors`."""
         tensors = self._backend.weights(self._models)
         settings = {}
         for name, optimizer in self._optimizers.items():
@@ -59,14 +61,16 @@ class AgentStore:
         meta = {
             "framework": self._backend.name,
             "optimizers": settings,
-            "rng": rng.bit_generator.state,
+            "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "hyperparams": hyperparams.to_dict(),
         }
         save_tensors(path, tensors, meta)
 
-    def load_training_state(self, path: str, rng: np.random.Generator) -> HyperparamSet:
+    def load_training_state(self, path: str, generators: Mapping[str, np.random.Generator]) -> HyperparamSet:
         """Put everything back but the hyper-parameters, which are returned for the agent to put in force."""
         tensors, meta = load_tensors(path)
+        if "generators" not in meta:
+            raise CheckpointMismatchError(f"{path!r} holds weights only, no training state. Use load_weights.")
         if meta.get("framework") != self._backend.name:
             raise CheckpointMismatchError(
                 f"This training state was saved by {meta.get('framework')}; optimizer moments do not move to "
@@ -78,5 +82,6 @@ class AgentStore:
             prefix = f"{_OPTIMIZER}{name}."
             moments = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
             self._backend.set_optimizer_state(optimizer, moments, meta["optimizers"][name])
-        rng.bit_generator.state = meta["rng"]
+        for name, generator in generators.items():
+            generator.bit_generator.state = meta["generators"][name]
         return HyperparamSet.from_dict(meta["hyperparams"])

@@ -22,7 +22,7 @@ def save_tensors(path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str
         NonFiniteError: an array holds a NaN or an infinity; nothing is written.
     """
     refuse_non_finite(tensors)
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     data = safetensors.numpy.save(arrays, metadata={_META: json.dumps(dict(meta), allow_nan=False)})
     Path(path + SUFFIX).write_bytes(data)
 

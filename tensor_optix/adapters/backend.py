@@ -44,6 +44,18 @@ class Objective:
     max_grad_norm: str | None = None
 
 
+class Predictor(Protocol):
+    """A model's output as a numpy array, without gradients, always from the model's present weights."""
+
+    def __call__(self, observations: Any) -> np.ndarray:
+        """Return the output (B, ...) for observations (B, ...)."""
+        ...
+
+    def one(self, observation: Any) -> np.ndarray:
+        """Return the output (...) for one observation."""
+        ...
+
+
 class Updater(Protocol):
     """Runs the update steps of a window."""
 
@@ -79,11 +91,8 @@ class Backend(Protocol):
         """
         ...
 
-    def predictor(self, model: Any) -> Callable[[Any], np.ndarray]:
-        """Return a function from observations (B, ...) or one observation to the model's output as a numpy array.
-
-        It always sees the model's present weights, whoever changed them. Dense stacks skip the framework.
-        """
+    def predictor(self, model: Any) -> Predictor:
+        """Return what computes the model's output for acting; dense stacks skip the framework."""
         ...
 
     def updater(self, objective: Objective, compile: bool | None) -> Updater:

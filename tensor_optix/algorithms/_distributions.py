@@ -55,9 +55,10 @@ class Categorical:
         return ops.gather(log_probs, actions), -ops.sum(ops.exp(log_probs) * log_probs)
 
     def output_size(self, action_space: Any) -> int | None:
-        """Return n for `Discrete(n)`."""
+        """Return n for `Discrete(n)` that starts at 0."""
         n = getattr(action_space, "n", None)
-        return None if n is None or getattr(action_space, "shape", ()) != () else int(n)
+        is_plain = getattr(action_space, "shape", ()) == () and getattr(action_space, "start", 0) == 0
+        return int(n) if n is not None and is_plain else None
 
 
 class DiagonalGaussian:

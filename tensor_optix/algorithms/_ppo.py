@@ -18,7 +18,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import SpaceError
+from tensor_optix.errors import BadDataError, SpaceError
 
 PPO_HYPERPARAMS = HyperparamTable(
     "PPO",
@@ -81,7 +81,7 @@ class PPOAgent(BaseAgent):
         self._optimizer = optimizer
         self._store = AgentStore(backend, models, {"optimizer": optimizer})
         self._distribution = distribution
-        self._rng = np.random.default_rng(seed)
+        self._generators = _generators(seed)
         self._policy = backend.predictor(self._actor)
         self._value = backend.predictor(self._critic)
         objective = Objective(self._loss, (self._actor, self._critic), optimizer, max_grad_norm="max_grad_norm")
@@ -93,7 +93,7 @@ class PPOAgent(BaseAgent):
 
     def act(self, observation: Any) -> Any:
         """Draw an action for one observation: an int, or float32 (A,)."""
-        action = self._distribution.sample(self._policy(observation), self._rng)
+        action = self._distribution.sample(self._policy.one(observation), self._generators["exploration"])
         return action if action.ndim else int(action)
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
@@ -101,7 +101,7 @@ class PPOAgent(BaseAgent):
         params = self._policy(observations)
         if deterministic:
             return self._distribution.mode(params)
-        return self._distribution.sample(params, self._rng)
+        return self._distribution.sample(params, self._generators["exploration"])
 
     # --- learning ---
 
@@ -120,6 +120,11 @@ class PPOAgent(BaseAgent):
             p["gamma"],
             p["gae_lambda"],
         )
+        if not np.isfinite(advantages).all():
+            raise BadDataError(
+                f"Window {episode_data.episode_id} has advantages that are not finite. Look for NaN or infinite "
+                f"rewards or observations in the environment; the weights are as they were."
+            )
         window = {
             "observations": observations,
             "actions": actions,
@@ -127,7 +132,7 @@ class PPOAgent(BaseAgent):
             "advantages": advantages,
             "targets": targets,
         }
-        rows = make_minibatches(len(advantages), p["minibatch_size"], p["n_epochs"], self._rng)
+        rows = make_minibatches(len(advantages), p["minibatch_size"], p["n_epochs"], self._generators["order"])
         diagnostics = self._update(window, rows, {name: p[name] for name in _SCALARS})
         diagnostics["explained_var"] = explained_variance(values, targets)
         diagnostics["n_updates"] = float(len(rows))
@@ -156,7 +161,7 @@ class PPOAgent(BaseAgent):
 
     def _values(self, data: EpisodeData, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return V(sₜ) and V(s′ₜ), (T,) each."""
-        values = self._value(observations)[:, 0] if data.values is None else np.asarray(data.values)
+        values = self._value(observations)[:, 0] if data.values is None else np.asarray(data.values, np.float32)
         next_values = np.empty_like(values)
         next_values[:-1] = values[1:]
         ends = np.flatnonzero(data.segment_ends())
@@ -172,6 +177,9 @@ class PPOAgent(BaseAgent):
         if data.log_probs is not None:
             return np.asarray(data.log_probs, np.float32)
         params = self._policy(observations)
+        expected = self._distribution.mode(params).shape
+        if actions.shape != expected:
+            raise BadDataError(f"The window's actions have shape {actions.shape}, but the policy's have {expected}.")
         return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
 
     # --- hyper-parameters, seed, weights ---
@@ -192,8 +200,8 @@ class PPOAgent(BaseAgent):
         self._hyperparams = HyperparamSet(params, hp.episode_id)
 
     def seed(self, seed: int) -> None:
-        """Restart the generator of exploration and minibatch order."""
-        self._rng = np.random.default_rng(seed)
+        """Restart the generators of exploration and minibatch order."""
+        self._generators = _generators(seed)
 
     def save_weights(self, path: str) -> None:
         """Write both models' weights to `<path>.safetensors`."""
@@ -205,11 +213,11 @@ class PPOAgent(BaseAgent):
 
     def save_training_state(self, path: str) -> None:
         """Write weights, optimizer moments, the generator's state and the hyper-parameters."""
-        self._store.save_training_state(path, self._rng, self._hyperparams)
+        self._store.save_training_state(path, self._generators, self._hyperparams)
 
     def load_training_state(self, path: str) -> None:
         """Go on from `save_training_state`."""
-        self.set_hyperparams(self._store.load_training_state(path, self._rng))
+        self.set_hyperparams(self._store.load_training_state(path, self._generators))
 
     # --- does it fit? ---
 
@@ -226,10 +234,19 @@ class PPOAgent(BaseAgent):
             remedy = (
                 f"Pass distribution={fitting.name!r}."
                 if fitting
-                else "PPO serves Discrete, and Box with one axis of floats."
+                else "PPO serves Discrete from 0, and Box with one axis of floats."
             )
             raise SpaceError(
                 f"A {self._distribution.name!r} policy cannot serve the action space {action_space}. {remedy}"
             )
         check_output("actor", self._policy, observation_space, (expected,), action_space)
         check_output("critic", self._value, observation_space, (1,), action_space)
+
+
+def _generators(seed: int | None) -> dict[str, np.random.Generator]:
+    """One generator each, so that acting more or less does not change the order of the minibatches."""
+    names = ("exploration", "order")
+    return {
+        name: np.random.default_rng(child)
+        for name, child in zip(names, np.random.SeedSequence(seed).spawn(len(names)), strict=True)
+    }

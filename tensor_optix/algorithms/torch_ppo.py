@@ -32,7 +32,8 @@ class TorchPPOAgent(PPOAgent):
 
     Raises:
         HyperparamError: an unknown key that looks misspelt, or a value out of its range.
-        InvalidArgumentError: an unknown distribution, or an optimizer that does not train all weights of both models.
+        InvalidArgumentError: an unknown distribution.
+        ContractError: no module or optimizer, or an optimizer that does not train all weights of both models.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopStatus
@@ -71,10 +72,11 @@ class Progress(LoopCallback):
         if self._live is not None:
             table = Table.grid(padding=(0, 2))
             for label, value in rows:
-                table.add_row(f"[dim]{label}[/dim]", value)
+                table.add_row(Text(label, style="dim"), Text(value))
             self._live.update(Panel(table, title="tensor-optix", title_align="left", expand=False), refresh=True)
         else:
-            self._console.print("  ".join(f"{label}={value}" for label, value in rows), soft_wrap=True, highlight=False)
+            line = "  ".join(f"{label}={value}" for label, value in rows)
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def describe(status: LoopStatus) -> list[tuple[str, str]]:

@@ -42,9 +42,12 @@ def write_file(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` in place of whatever `path` holds; a reader sees the old content or the new, never a mixture."""
-    temporary = path.with_name(f".tmp-{path.name}")
+def replace_file(path: Path, data: bytes, temporary_in: Path | None = None) -> None:
+    """Put `data` in place of whatever `path` holds; a reader sees the old content or the new, never a mixture.
+
+    The new content is first written to a temporary file in `temporary_in` (None: beside `path`).
+    """
+    temporary = (temporary_in or path.parent) / f".tmp-{path.name}"
     temporary.unlink(missing_ok=True)
     write_file(temporary, data)
     os.replace(temporary, path)
@@ -123,15 +126,16 @@ class DirectoryLock:
         self._lock = filelock.FileLock(directory / ".lock", is_singleton=True, thread_local=False)
         self._held = False
 
-    def acquire(self) -> None:
-        """Take the lock; harmless if it is held already.
+    def acquire(self) -> bool:
+        """Take the lock, and return True if this process did not hold it before; harmless if it did.
 
         Raises:
             CheckpointLockedError: another process holds it.
             CheckpointStorageError: the lock file cannot be created.
         """
         if self._held:
-            return
+            return False
+        is_first = not self._lock.is_locked
         with storage_errors("lock", self._directory):
             try:
                 self._lock.acquire(timeout=0)
@@ -141,6 +145,7 @@ class DirectoryLock:
                     f"checkpoint_dir; the lock goes with the process, there is no stale one to delete."
                 ) from None
         self._held = True
+        return is_first
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""

@@ -21,6 +21,7 @@ The interval grows as intervalₙ = min(max(⌊intervalₙ₋₁ · backoff_fact
 """
 
 import enum
+import math
 from dataclasses import dataclass, replace
 
 from tensor_optix.core.trend import Verdict
@@ -70,11 +71,16 @@ class BackoffScheduler:
     dormant_threshold: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("base_interval", "plateau_threshold", "dormant_threshold"):
-            if getattr(self, name) < 1:
-                raise InvalidArgumentError(f"{name} must be at least 1, but got {getattr(self, name)!r}.")
-        if self.backoff_factor < 1.0:
+        for name in ("base_interval", "max_interval", "plateau_threshold", "dormant_threshold"):
+            value = getattr(self, name)
+            if value < 1:
+                raise InvalidArgumentError(f"{name} must be at least 1, but got {value!r}.")
+            if not isinstance(value, int):
+                raise InvalidArgumentError(f"{name} must be an integer, but got {value!r}.")
+        if not self.backoff_factor >= 1.0:
             raise InvalidArgumentError(f"backoff_factor must be at least 1, but got {self.backoff_factor!r}.")
+        if math.isinf(self.backoff_factor):
+            raise InvalidArgumentError(f"backoff_factor must be finite, but got {self.backoff_factor!r}.")
         if self.max_interval < self.base_interval:
             raise InvalidArgumentError(
                 f"max_interval_episodes must be at least base_interval, "

@@ -11,11 +11,12 @@ a temporary folder, synced, renamed, and only then listed: what `save` has retur
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from tensor_optix.errors import CheckpointCorruptError, CheckpointError, Invalid
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-_ID = re.compile(r"^[a-z0-9-]{1,64}$")
+_ID = re.compile(r"[a-z0-9-]{1,64}")
 _PREFIX = "snapshot_"
+_DIGITS = 12
+_STAGED = itertools.count()
 
 
 def _utc_now() -> datetime:
@@ -75,10 +78,11 @@ class CheckpointRegistry:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._lock is None:
             self._lock = _atomic.DirectoryLock(self.directory)
-        self._lock.acquire()
-        with _atomic.storage_errors("clean", self.directory):
-            for litter in (*self.directory.glob(".tmp-*"), *self.directory.glob(".trash-*")):
-                _remove(litter)
+        if self._lock.acquire():
+            # Nobody in this process has been writing here: what is unfinished was left by one that died.
+            with _atomic.storage_errors("clean", self.directory):
+                for litter in (*self.directory.glob(".tmp-*"), *self.directory.glob(".trash-*")):
+                    _remove(litter)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -98,12 +102,11 @@ class CheckpointRegistry:
     def stage(self, agent: BaseAgent) -> Path:
         """Write the agent's weights to a temporary folder, to be committed once their score is known."""
         self.open()
-        staged = self.directory / f".tmp-{os.getpid()}-{self._next_sequence():06d}"
-        with _atomic.storage_errors("write", staged):
-            _remove(staged)
+        staged = self.directory / f".tmp-{os.getpid()}-{next(_STAGED)}"
+        with _atomic.storage_errors("write", staged), _removed_on_failure(staged):
             (staged / "weights").mkdir(parents=True)
             agent.save_weights(str(staged / "weights" / "agent"))
-            if not any((staged / "weights").iterdir()):
+            if not any(path.is_file() for path in (staged / "weights").rglob("*")):
                 raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
         return staged
 
@@ -116,6 +119,7 @@ class CheckpointRegistry:
         self, staged: Path, eval_metrics: EvalMetrics, window_id: int, hyperparams: HyperparamSet
     ) -> PolicySnapshot:
         """Turn a staged folder into a snapshot, list it, and prune."""
+        self.open()
         sequence = self._next_sequence()
         snapshot = PolicySnapshot(
             snapshot_id=f"{sequence:06d}",
@@ -125,7 +129,7 @@ class CheckpointRegistry:
             hyperparams=hyperparams.copy(),
             created_at=self._now().isoformat(timespec="seconds"),
         )
-        with _atomic.storage_errors("save a snapshot in", self.directory):
+        with _atomic.storage_errors("save a snapshot in", self.directory), _removed_on_failure(staged):
             _atomic.fsync_tree(staged)
             _atomic.write_file(staged / "metadata.json", _metadata(snapshot, _atomic.tree_checksums(staged)))
             _atomic.fsync_directory(staged)
@@ -136,10 +140,14 @@ class CheckpointRegistry:
 
     def rescore(self, snapshot: PolicySnapshot, eval_metrics: EvalMetrics) -> PolicySnapshot:
         """Replace a snapshot's score, e.g. by a more trustworthy one, and return the snapshot with it."""
+        self.open()
         _, files = self._read(snapshot.snapshot_id)
         rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics)
         with _atomic.storage_errors("rescore a snapshot in", self.directory):
-            _atomic.replace_file(self._folder(snapshot.snapshot_id) / "metadata.json", _metadata(rescored, files))
+            # The temporary file stays out of the snapshot, where a crash would leave it as a foreign file.
+            _atomic.replace_file(
+                self._folder(snapshot.snapshot_id) / "metadata.json", _metadata(rescored, files), self.directory
+            )
             self._list_and_prune()
         return rescored
 
@@ -227,18 +235,19 @@ class CheckpointRegistry:
             return target
 
     def _folder(self, snapshot_id: str) -> Path:
-        if not _ID.match(snapshot_id):
+        if not _ID.fullmatch(snapshot_id):
             raise CheckpointCorruptError(f"{snapshot_id!r} is no snapshot id (a-z, 0-9 and '-', at most 64).")
         return self.directory / f"{_PREFIX}{snapshot_id}"
 
     def _ids(self) -> list[str]:
         # The listing of the directory is the truth: losing the manifest loses nothing.
-        names = (path.name.removeprefix(_PREFIX) for path in self.directory.glob(f"{_PREFIX}*") if path.is_dir())
-        return sorted(name for name in names if _ID.match(name))
+        folders = (path for path in self.directory.glob(f"{_PREFIX}*") if path.is_dir() and not path.is_symlink())
+        return sorted(name for path in folders if _ID.fullmatch(name := path.name.removeprefix(_PREFIX)))
 
     def _next_sequence(self) -> int:
-        numbers = [int(snapshot_id) for snapshot_id in self._ids() if snapshot_id.isdigit()]
-        return max(numbers, default=-1) + 1
+        # Whatever has the name, be it a folder of ours or not: a new one must not collide with it.
+        names = (path.name.removeprefix(_PREFIX) for path in self.directory.glob(f"{_PREFIX}*"))
+        return max((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), default=-1) + 1
 
     def _read(self, snapshot_id: str) -> tuple[PolicySnapshot, dict[str, Any]]:
         metadata = _atomic.read_json(self._folder(snapshot_id) / "metadata.json")
@@ -283,6 +292,16 @@ def _metadata(snapshot: PolicySnapshot, files: dict[str, Any]) -> bytes:
 def _ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
     scored = [snapshot for snapshot in snapshots if snapshot.eval_metrics.is_usable]
     return sorted(scored, key=lambda snapshot: (-snapshot.eval_metrics.primary_score, snapshot.sequence))
+
+
+@contextlib.contextmanager
+def _removed_on_failure(staged: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(staged)
+        raise
 
 
 def _remove(path: Path) -> None:

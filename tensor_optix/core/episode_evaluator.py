@@ -66,6 +66,7 @@ class EpisodeReturnEvaluator(BaseEvaluator):
         has_evidence = True
         if self._primary_score_fn is not None:
             score = float(self._primary_score_fn(episode_data, metrics))
+            metrics["score_std_err"] = math.nan
         elif self._weights is not None:
             score = self._blend(rewards)
             metrics["score_std_err"] = standard_error(rewards) * self._weights[0]

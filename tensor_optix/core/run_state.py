@@ -35,8 +35,8 @@ class HistoryRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        plain = {name: jsonable(value) for name, value in vars(self).items()}
-        return plain | {"hyperparams": self.hyperparams.to_dict(), "eval_metrics": self.eval_metrics.to_dict()}
+        nested = {"hyperparams": self.hyperparams.to_dict(), "eval_metrics": self.eval_metrics.to_dict()}
+        return {name: nested[name] if name in nested else jsonable(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -80,6 +80,8 @@ class History:
 
 
 def read_history(path: Path) -> list[HistoryRecord]:
-    """Read a `history.jsonl`."""
-    with storage_errors("read", path), path.open(encoding="utf-8") as file:
-        return [HistoryRecord.from_dict(json.loads(line)) for line in file]
+    """Read a `history.jsonl`; a last line that a crash cut short is left out."""
+    with storage_errors("read", path):
+        text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    return [HistoryRecord.from_dict(json.loads(line)) for line in whole.splitlines()]

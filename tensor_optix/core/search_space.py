@@ -32,7 +32,7 @@ class Param:
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
             raise InvalidArgumentError(f"Param scale must be 'linear' or 'log', but got {self.scale!r}.")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        if not (is_real(self.low) and is_real(self.high) and self.low < self.high):
             raise InvalidArgumentError(
                 f"Param bounds must be finite with `low < high`, but got low={self.low!r}, high={self.high!r}."
             )
@@ -42,7 +42,13 @@ class Param:
             raise InvalidArgumentError(f"No whole number lies between low={self.low!r} and high={self.high!r}.")
 
     def clip(self, value: float) -> float | int:
-        """Return the value inside the bounds nearest to `value`, whole where `integer`."""
+        """Return the value inside the bounds nearest to `value`, whole where `integer`.
+
+        Raises:
+            HyperparamError: `value` is not a finite number.
+        """
+        if not is_real(value):
+            raise HyperparamError(f"A hyper-parameter in [{self.low:g}, {self.high:g}] cannot be {value!r}.")
         if self.integer:
             return int(min(max(round(value), math.ceil(self.low)), math.floor(self.high)))
         return float(min(max(value, self.low), self.high))
@@ -80,6 +86,9 @@ class Param:
     def _on_scale(self, value: float) -> float:
         return math.log(value) if self.scale == "log" else float(value)
 
+
+_MISSPELT = 0.88
+"""So alike two names are that one is taken for the other misspelt; foreign keys are legitimate below that."""
 
 Bounds: TypeAlias = Mapping[str, Param | tuple[float, float]]
 
@@ -165,7 +174,7 @@ class HyperparamTable(Mapping[str, Hyperparam]):
                 a misspelt one of the table.
         """
         for name in params:
-            hint = "" if name in self._rows else did_you_mean(name, self._rows)
+            hint = "" if name in self._rows else did_you_mean(name, self._rows, cutoff=_MISSPELT)
             if hint:
                 raise HyperparamError(
                     f"Unknown hyper-parameter {name!r} for {self.owner}.{hint} Known: {', '.join(self._rows)}."
@@ -192,12 +201,17 @@ def is_real(value: Any) -> bool:
     """True for a finite int or float, of Python or numpy; a bool is not a number."""
     if isinstance(value, bool | np.bool_):
         return False
-    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
 
 
 def _pair_to_param(name: str, bound: Any) -> Param:
     try:
         low, high = cast(tuple[float, float], bound)
+        if isinstance(bound, str) or isinstance(low, str) or isinstance(high, str):
+            raise TypeError
         return Param(low, high)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"param_bounds[{name!r}]: {error}") from None

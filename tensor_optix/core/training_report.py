@@ -79,8 +79,7 @@ class TrainingReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes None."""
-        plain = {name: jsonable(value) for name, value in asdict(self).items()}
-        return plain | {name: {k: jsonable(v) for k, v in plain[name].items()} for name in ("seconds", "hyperparams")}
+        return {name: jsonable(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -89,6 +88,7 @@ class TrainingReport:
         return cls(**{**data, **{name: math.nan if data[name] is None else data[name] for name in numbers}})
 
     def __str__(self) -> str:
+        speed = f"  ({self.steps_per_second:,.0f}/s)" if math.isfinite(self.steps_per_second) else ""
         rows = [
             ("Reason", StopReason(self.reason).sentence),
             None,
@@ -99,7 +99,7 @@ class TrainingReport:
             rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train - val)"))
         rows += [
             ("Windows", f"{self.windows}  ({self.evaluations} evaluated)"),
-            ("Environment steps", f"{self.env_steps:,}  ({self.steps_per_second:,.0f}/s)"),
+            ("Environment steps", f"{self.env_steps:,}{speed}"),
             ("Time", f"{self.seconds.get('total', 0.0):.1f} s"),
             ("Checkpoint", self.best_snapshot or "-"),
         ]

@@ -3,6 +3,7 @@
 Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
 """
 
+import copy
 import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
+
+from tensor_optix.errors import BadDataError
 
 
 class LoopState(enum.Enum):
@@ -70,6 +73,12 @@ class EpisodeData:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Whatever else the pipeline has to say of this window."""
 
+    def __post_init__(self) -> None:
+        if self.n_envs < 1 or len(self.rewards) % self.n_envs:
+            raise BadDataError(
+                f"A window of {len(self.rewards)} steps cannot be equal shares of n_envs={self.n_envs} environments."
+            )
+
     @property
     def dones(self) -> np.ndarray:
         """(T,) bool: an episode ended here, for whichever reason."""
@@ -89,7 +98,8 @@ class EpisodeData:
         """(T,) bool: True at the last row of each unbroken run of steps (end of episode, of environment, of window)."""
         ends = self.dones.copy()
         steps_per_env = self.length // self.n_envs
-        ends[steps_per_env - 1 :: steps_per_env] = True
+        if steps_per_env:
+            ends[steps_per_env - 1 :: steps_per_env] = True
         return ends
 
     @classmethod
@@ -97,10 +107,10 @@ class EpisodeData:
         """Join windows of whole episodes into one; the number and metadata are those of the first.
 
         Raises:
-            ValueError: no windows, or windows of several environments, whose rows cannot be kept env-major.
+            BadDataError: no windows, or windows of several environments, whose rows cannot be kept env-major.
         """
         if not windows or any(window.n_envs != 1 for window in windows):
-            raise ValueError("concatenate needs at least one window, each of a single environment.")
+            raise BadDataError("concatenate needs at least one window, each of a single environment.")
 
         def join(name: str) -> Any:
             parts = [getattr(window, name) for window in windows]
@@ -111,7 +121,7 @@ class EpisodeData:
         return replace(
             first,
             **joined,
-            infos=[info for window in windows for info in window.infos],
+            infos=[i for window in windows for i in window.infos] if all(len(w.infos) for w in windows) else (),
             completed=tuple(episode for window in windows for episode in window.completed_episodes()),
         )
 
@@ -146,7 +156,7 @@ class HyperparamSet:
 
     def copy(self) -> "HyperparamSet":
         """Return an independent copy."""
-        return HyperparamSet(dict(self.params), self.episode_id)
+        return HyperparamSet(copy.deepcopy(self.params), self.episode_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -199,7 +209,7 @@ class EvalMetrics:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
         return cls(
-            primary_score=_number(data["primary_score"]),
+            primary_score=float(_number(data["primary_score"])),
             metrics={name: _number(value) for name, value in data["metrics"].items()},
             episode_id=int(data["episode_id"]),
             has_evidence=bool(data["has_evidence"]),
@@ -237,12 +247,22 @@ class PolicySnapshot:
 
 
 def jsonable(value: Any) -> Any:
-    """Return `value` as a plain JSON scalar: numpy scalars unwrapped, NaN and infinities as None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    """Return `value` in plain JSON types: numpy unwrapped, NaN and infinities as None.
+
+    Raises:
+        BadDataError: it holds something that JSON has no word for.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    raise BadDataError(f"{value!r} of type {type(value).__name__} cannot be saved as JSON; use numbers, text or lists.")
 
 
 def numeric_items(mapping: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -252,5 +272,6 @@ def numeric_items(mapping: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield name, float(value)
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _number(value: Any) -> Any:
+    """Return what `jsonable` was given: None stood for a number that is not finite."""
+    return math.nan if value is None else value

@@ -10,7 +10,7 @@ import numpy as np
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.search_space import Bounds, SearchSpace
 from tensor_optix.core.trend import slope
-from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import InvalidArgumentError
 
 _TREND_SCORES = 5
@@ -124,7 +124,7 @@ class BackoffOptimizer(BaseOptimizer):
             for direction in (1, -1):
                 applied = param.perturb(value, scale=self._scale, min_delta=self._min_delta, direction=direction)
                 if applied != value and (applied > value) == (direction > 0):
-                    self._trial = _Trial(name, value, applied, direction, self._scale, self._expected_score())
+                    self._trial = _Trial(name, jsonable(value), applied, direction, self._scale, self._expected_score())
                     return _with(hyperparams, name, applied)
         return hyperparams
 

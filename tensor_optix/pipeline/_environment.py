@@ -76,16 +76,17 @@ class ActionScaler:
         self._low = self._high = self._centre = self._half = None
         if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
             self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
-            if rescale and action_space.is_bounded("both"):
-                self._centre = (self._low + self._high) / 2
-                self._half = (self._high - self._low) / 2
+            half = self._high / 2 - self._low / 2
+            if rescale and action_space.is_bounded("both") and (half < np.finfo(half.dtype).max / 2).all():
+                self._centre, self._half = self._high / 2 + self._low / 2, half
 
     def __call__(self, action: Any) -> Any:
         """Return the action as the environment takes it."""
         if self._low is None:
             return action
         if self._half is not None:
-            return (self._centre + np.clip(action, -1.0, 1.0) * self._half).astype(self._dtype)
+            # Rounding may leave the box by a hair, hence the clip below.
+            action = self._centre + np.clip(action, -1.0, 1.0) * self._half
         return np.clip(action, self._low, self._high).astype(self._dtype)
 
 

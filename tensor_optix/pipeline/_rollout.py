@@ -48,7 +48,8 @@ class RolloutBuilder:
         next_observation: Any,
     ) -> None:
         """Add one step, as `env.step` returned it."""
-        self._observations.append(observation)
+        # Copies: an environment may hand out one array that it goes on changing.
+        self._observations.append(np.array(observation))
         self._actions.append(action)
         self._rewards.append(reward)
         self._terminated.append(terminated)
@@ -57,7 +58,7 @@ class RolloutBuilder:
         self._episode_return += reward
         self._episode_length += 1
         if terminated or truncated:
-            self._final_observations[len(self._rewards) - 1] = next_observation
+            self._final_observations[len(self._rewards) - 1] = np.array(next_observation)
             self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
             self._episode_return, self._episode_length = 0.0, 0
 

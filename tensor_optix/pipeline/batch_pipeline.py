@@ -46,8 +46,8 @@ class BatchPipeline(BasePipeline):
         seed: int | None = None,
         rescale_actions: bool = True,
     ) -> None:
-        for name, value in (("window_size", window_size), ("n_episodes", n_episodes)):
-            if value is not None and (not isinstance(value, int) or value < 1):
+        for name, value in (("window_size", window_size), ("n_episodes", 1 if n_episodes is None else n_episodes)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InvalidArgumentError(f"{name} must be an integer of at least 1, but got {value!r}.")
         self.env = make_environment(env)
         self.agent = agent
@@ -80,6 +80,7 @@ class BatchPipeline(BasePipeline):
         """Close the environment."""
         self.env.close()
         self._observation = None
+        self._builder = RolloutBuilder()
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
         """Return a held-out pipeline on copies of the environment, or None (with a warning) if it cannot be rebuilt."""

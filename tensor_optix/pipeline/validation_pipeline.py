@@ -9,6 +9,7 @@ import numpy as np
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits, checked_reward
 from tensor_optix.pipeline._rollout import RolloutBuilder
 
@@ -61,10 +62,10 @@ class ValidationPipeline(BasePipeline):
     def play(self, seeds: Sequence[int]) -> EpisodeData:
         """Play one whole greedy episode per seed, at most one per environment, and return them as a window."""
         agent = check_agent_fits(self.agent)
+        if not 1 <= len(seeds) <= len(self._envs):
+            raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
         builders = [RolloutBuilder() for _ in seeds]
-        observations: list[Any] = [
-            env.reset(seed=seed)[0] for env, seed in zip(self._envs, seeds, strict=len(seeds) > len(self._envs))
-        ]
+        observations: list[Any] = [env.reset(seed=s)[0] for env, s in zip(self._envs, seeds, strict=False)]
         running = list(range(len(seeds)))
         while running:
             actions = agent.act_batch(np.stack([observations[i] for i in running]), deterministic=True)

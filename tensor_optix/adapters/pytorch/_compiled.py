@@ -36,7 +36,10 @@ class CompiledSteps:
         self._parameters = list(parameters)
         self._names: list[str] = []
         self._metric_names: list[str] = []
+        self._built_for: Any = None
         self._step: Any = None
+        self.has_run = False
+        """True once a group of steps went through: what fails later is an error, not a lack of support."""
 
     def __call__(
         self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float]
@@ -44,10 +47,13 @@ class CompiledSteps:
         """Make the steps of whole groups of `UNROLLED` minibatches; return how many, and the metrics of each group."""
         state = AdamState(self._objective.optimizer, self._parameters)
         groups = len(next(iter(block.values()))) // UNROLLED
-        if not groups or not state.is_uniform:
+        # One program, for the shapes and constants that it was built for; the eager loop does the rest.
+        wanted = [(n, t.shape[1:], t.dtype) for n, t in block.items()], state.group["betas"], state.group["eps"]
+        if not groups or not state.is_uniform or self._built_for not in (None, wanted):
             return 0, []
         if self._step is None:
-            self._names = list(block)
+            self._names, self._built_for = list(block), wanted
+            self._metric_names = [*self._metrics_of(block, scalars), "grad_norm"]
             self._step = torch.compile(
                 self._build(state, list(scalars)), fullgraph=True, dynamic=False, options={"cpp_wrapper": True}
             )
@@ -61,9 +67,16 @@ class CompiledSteps:
                 for i in range(groups):
                     chunk = [block[name][i * UNROLLED : (i + 1) * UNROLLED] for name in self._names]
                     metrics.append(self._step(weights, first, second, step, knobs, *chunk))
+                    self.has_run = True
         finally:
             self._write_back(state, weights, first, second, step)
         return groups * UNROLLED, [dict(zip(self._metric_names, m.unbind(1), strict=True)) for m in metrics]
+
+    def _metrics_of(self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float]) -> list[str]:
+        """Return the names of the objective's metrics, in its order."""
+        with torch.no_grad():
+            first = {name: tensor[0] for name, tensor in block.items()}
+            return list(self._objective.loss(self._objective.models, first, scalars)[1])
 
     def _write_back(self, state: AdamState, *flat: torch.Tensor) -> None:
         weights, first, second, step = flat
@@ -77,17 +90,23 @@ class CompiledSteps:
                 entry["exp_avg_sq"].copy_(v.view_as(parameter))
                 entry["step"].copy_(step)
 
+    def _layout(self, model: torch.nn.Module) -> list[tuple[str, int, torch.Size]]:
+        """Return (name in the model, position among the trained weights, shape) of each trained weight of a model."""
+        positions = {id(parameter): index for index, parameter in enumerate(self._parameters)}
+        return [(name, positions[id(p)], p.shape) for name, p in model.named_parameters() if p.requires_grad]
+
     def _build(self, state: AdamState, scalar_names: Sequence[str]) -> Any:
         """Return the function of `UNROLLED` steps, from and to flat vectors."""
-        objective, names, metric_names = self._objective, self._names, self._metric_names
-        layouts, sizes = _layouts(objective.models), [parameter.numel() for parameter in self._parameters]
+        objective, names = self._objective, self._names
+        sizes = [parameter.numel() for parameter in self._parameters]
+        layouts = [self._layout(model) for model in objective.models]
         (beta1, beta2), eps = state.group["betas"], state.group["eps"]
 
         def loss_of(flat: torch.Tensor, batch: dict[str, Any], scalars: dict[str, Any]) -> Any:
-            pieces = iter(flat.split(sizes))
+            pieces = flat.split(sizes)
             models = []
             for model, layout in zip(objective.models, layouts, strict=True):
-                weights = {name: next(pieces).view(shape) for name, shape in layout}
+                weights = {name: pieces[index].view(shape) for name, index, shape in layout}
                 models.append(lambda x, model=model, weights=weights: torch.func.functional_call(model, weights, (x,)))
             return objective.loss(models, batch, scalars)
 
@@ -119,7 +138,6 @@ class CompiledSteps:
                 rate = (learning_rate / correction1).float()
                 w = w - rate * m / (torch.sqrt(v) / torch.sqrt(correction2).float() + eps)
                 metrics["grad_norm"] = norm
-                metric_names[:] = list(metrics)
                 rows.append(torch.stack(list(metrics.values())))
             weights.copy_(w)
             first.copy_(m)
@@ -130,10 +148,6 @@ class CompiledSteps:
         # Compiled code is cached per code object; one of its own keeps each updater's cache to itself.
         code = steps.__code__.replace(co_name=f"update_steps_{id(self):x}")
         return types.FunctionType(code, steps.__globals__, code.co_name, steps.__defaults__, steps.__closure__)
-
-
-def _layouts(models: Sequence[torch.nn.Module]) -> list[list[tuple[str, torch.Size]]]:
-    return [[(name, p.shape) for name, p in model.named_parameters() if p.requires_grad] for model in models]
 
 
 def _flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

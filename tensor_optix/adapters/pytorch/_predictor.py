@@ -35,77 +35,104 @@ class LogStd(nn.Module):
         return torch.cat([mean, self.log_std.expand_as(mean)], dim=-1)
 
 
-class Predictor:
+class TorchPredictor:
     """A module's output as a numpy array, without gradients, always from its present weights.
 
-    The numpy layers are views of the parameters' memory, so that any change in place shows at once; where a parameter's
-    storage was replaced, which its address tells, the views are made anew.
+    The numpy layers are views of the parameters' memory, so that any change in place shows at once. What would make
+    them wrong otherwise - another layer or parameter in the stack, a parameter with other storage, a hook - is looked
+    for before each output, and the layers are made anew.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._layers: list[_dense.type_of_layer] | None = None
-        self._watched: list[tuple[dict[str, Any], str, Any, int]] = []
+        self._stacks: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
+        self._hooks: list[Any] = []
+        self._watched: list[tuple[dict[str, Any], str, Any, int, tuple[int, ...]]] = []
         self._dtype: Any = np.float32
         self._mirror()
 
     def __call__(self, observations: Any) -> np.ndarray:
-        """Return the output for observations (B, ...), or for one observation."""
+        """Return the output for observations (B, ...)."""
+        if self._layers is not None and not self._is_current():
+            self._mirror()
         if self._layers is None:
-            return self._through_torch(observations)
-        for parameters, name, parameter, address in self._watched:
-            if parameters[name] is not parameter or parameter.data_ptr() != address:
-                self._mirror()
-                return self(observations)
+            return self._through_torch(np.asarray(observations))
         return _dense.forward(self._layers, np.asarray(observations, self._dtype))
 
-    def _through_torch(self, observations: Any) -> np.ndarray:
+    def one(self, observation: Any) -> np.ndarray:
+        """Return the output for one observation."""
+        if self._layers is not None and self._is_current():  # a dense stack takes a single row as it is
+            return _dense.forward(self._layers, np.asarray(observation, self._dtype))
+        return self(np.asarray(observation)[None])[0]
+
+    def _is_current(self) -> bool:
+        for parameters, name, parameter, address, stride in self._watched:
+            if parameters.get(name) is not parameter:
+                return False
+            if parameter is not None and (parameter.data_ptr() != address or parameter.stride() != stride):
+                return False
+        return not any(self._hooks) and all(tuple(stack.values()) == layers for stack, layers in self._stacks)
+
+    def _through_torch(self, observations: np.ndarray) -> np.ndarray:
         parameter = next(self._module.parameters(), None)
         device = parameter.device if parameter is not None else None
         dtype = parameter.dtype if parameter is not None else torch.float32
         with torch.inference_mode():
-            batch = torch.as_tensor(np.asarray(observations), device=device).to(dtype)
-            return self._module(batch).cpu().numpy()
+            # A copy: a module may work in place, and the caller's array is not its to change.
+            output = self._module(torch.tensor(observations, dtype=dtype, device=device)).cpu()
+            return (output if output.dtype is torch.float64 else output.float()).numpy()
 
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the module is not a dense stack on the CPU."""
-        self._layers, self._watched = None, []
-        modules = _flatten(self._module)
-        if modules is None or not isinstance(modules[0], nn.Linear):
+        self._layers, self._stacks, self._hooks, self._watched = None, [], [], []
+        modules = self._flatten(self._module)
+        if modules is None or type(modules[0]) is not nn.Linear:
             return
         layers: list[_dense.type_of_layer] = []
         for module in modules:
             kind = type(module)
             if kind in _ACTIVATIONS:
                 layers.append(_ACTIVATIONS[kind])
-            elif kind is nn.Linear:
-                bias = None if module.bias is None else self._view(module, "bias")
-                layers.append(_dense.Affine(self._view(module, "weight").T, bias))
-            elif kind is LogStd:
+            elif kind is nn.Linear and _is_viewable(module, "weight", "bias"):
+                layers.append(_dense.Affine(self._view(module, "weight").T, self._view(module, "bias")))
+            elif kind is LogStd and _is_viewable(module, "log_std"):
                 layers.append(_dense.AppendLogStd(self._view(module, "log_std")))
             elif kind not in _IDENTITIES:
                 return
-        if any(p.device.type != "cpu" or p.dtype not in (torch.float32, torch.float64) for *_, p, _ in self._watched):
-            return
         self._dtype = layers[0].kernel.dtype  # type: ignore[attr-defined]
         self._layers = layers
 
-    def _view(self, module: nn.Module, name: str) -> np.ndarray:
-        parameter = getattr(module, name)
-        self._watched.append((module._parameters, name, parameter, parameter.data_ptr()))
-        return parameter.detach().numpy() if parameter.device.type == "cpu" else np.empty(0)
-
-
-def _flatten(module: nn.Module) -> list[nn.Module] | None:
-    """Return the layers of a (nested) plain `nn.Sequential` in order, None if it is anything else or has hooks."""
-    if module._forward_hooks or module._forward_pre_hooks:
-        return None
-    if type(module) is not nn.Sequential:
-        return [module]
-    layers: list[nn.Module] = []
-    for child in module:
-        inner = _flatten(child)
-        if inner is None:
+    def _view(self, module: nn.Module, name: str) -> Any:
+        parameter = module._parameters.get(name)
+        if parameter is None:
+            self._watched.append((module._parameters, name, None, 0, ()))
             return None
-        layers += inner
-    return layers or None
+        self._watched.append((module._parameters, name, parameter, parameter.data_ptr(), parameter.stride()))
+        return parameter.detach().numpy()
+
+    def _flatten(self, module: nn.Module) -> list[nn.Module] | None:
+        """Return the layers of a (nested) plain `nn.Sequential` in order, None if it is anything else or has hooks."""
+        hooks = [module._forward_hooks, module._forward_pre_hooks]
+        if any(hooks) or "forward" in vars(module):
+            return None
+        self._hooks += hooks
+        if type(module) is not nn.Sequential:
+            return [module]
+        self._stacks.append((module._modules, tuple(module._modules.values())))
+        layers: list[nn.Module] = []
+        for child in module:
+            inner = self._flatten(child)
+            if inner is None:
+                return None
+            layers += inner
+        return layers or None
+
+
+def _is_viewable(module: nn.Module, *names: str) -> bool:
+    """True if the named parameters (but the first may be None) can be seen as numpy arrays of one dtype."""
+    parameters = [module._parameters.get(name) for name in names]
+    first = parameters[0]
+    if first is None or first.dtype not in (torch.float32, torch.float64):
+        return False
+    return all(p is None or (p.device.type == "cpu" and p.dtype is first.dtype) for p in parameters)

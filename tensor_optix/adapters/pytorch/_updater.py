@@ -30,7 +30,10 @@ class TorchUpdater:
 
     def __init__(self, objective: Objective, compile: bool | None) -> None:
         self._objective = objective
-        self._parameters = [p for model in objective.models for p in model.parameters() if p.requires_grad]
+        # Models may share layers: each weight counts once.
+        self._parameters = list(
+            dict.fromkeys(p for model in objective.models for p in model.parameters() if p.requires_grad)
+        )
         self._fused = is_plain_adam(objective.optimizer, self._parameters) and fused_adam_works()
         self._compiled: CompiledSteps | None = None
         can_compile = is_plain_adam(objective.optimizer, self._parameters) and shutil.which("g++") is not None
@@ -41,7 +44,7 @@ class TorchUpdater:
     @property
     def is_compiled(self) -> bool:
         """True once updates run through the compiled graph."""
-        return self._compiled is not None
+        return self._compiled is not None and self._compiled.has_run
 
     def __call__(
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
@@ -86,16 +89,15 @@ class TorchUpdater:
         self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float]
     ) -> tuple[int, list[dict[str, Any]]]:
         """Make as many steps as the compiled graph takes; on failure none, once and for all."""
-        first = self._compiled is None
+        compiled = self._compiled
         try:
-            if self._compiled is None:
-                self._compiled = CompiledSteps(self._objective, self._parameters)
-            return self._compiled(block, scalars)
+            compiled = self._compiled = compiled or CompiledSteps(self._objective, self._parameters)
+            return compiled(block, scalars)
         except Exception as error:
-            if not first:
+            if compiled is not None and compiled.has_run:
                 raise
             # A graph that cannot be compiled raises before it has changed anything: the eager loop does the same steps.
-            logger.warning("The update runs uncompiled: %s", str(error).strip().partition("\n")[0])
+            logger.warning("The update runs uncompiled: %s", " ".join(str(error).split())[:300])
             self._compiled, self._may_compile = None, False
             return 0, []
 

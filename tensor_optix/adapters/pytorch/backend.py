@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters._weights import check_weights
-from tensor_optix.adapters.backend import Objective, Ops, Updater
-from tensor_optix.adapters.pytorch._predictor import Predictor
+from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
+from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater
 from tensor_optix.errors import CheckpointMismatchError, ContractError
 
@@ -58,10 +58,10 @@ class TorchBackend:
                             f"parameters of all of: {', '.join(trained)}."
                         )
 
-    def predictor(self, model: torch.nn.Module) -> Callable[[Any], np.ndarray]:
+    def predictor(self, model: torch.nn.Module) -> Predictor:
         """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""
         model.eval()
-        return Predictor(model)
+        return TorchPredictor(model)
 
     def updater(self, objective: Objective, compile: bool | None) -> Updater:
         """See `Backend.updater`."""

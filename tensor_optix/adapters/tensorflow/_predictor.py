@@ -70,7 +70,7 @@ class LogStd(keras.layers.Layer):
         return (*input_shape[:-1], 2 * input_shape[-1])  # type: ignore[operator]
 
 
-class Predictor:
+class KerasPredictor:
     """A model's output as a numpy array, without gradients, always from its present weights.
 
     Reading a variable costs several times what a small network costs in numpy, so a dense stack is mirrored, and its
@@ -93,9 +93,9 @@ class Predictor:
         self._mirror()
 
     def __call__(self, observations: Any) -> np.ndarray:
-        """Return the output for observations (B, ...), or for one observation."""
+        """Return the output for observations (B, ...)."""
         if self._layers is None:
-            return self._through_tensorflow(observations)
+            return self._through_tensorflow(np.asarray(observations, np.float32))
         if (
             self._stale
             or self._always_read
@@ -107,14 +107,17 @@ class Predictor:
         self._last_act = time.perf_counter()
         return output
 
-    def _through_tensorflow(self, observations: Any) -> np.ndarray:
-        observations = np.asarray(observations, np.float32)
-        is_one = observations.ndim == len(self._model.input_shape) - 1
+    def one(self, observation: Any) -> np.ndarray:
+        """Return the output for one observation."""
+        if self._layers is not None:
+            return self(observation)
+        return self._through_tensorflow(np.asarray(observation, np.float32)[None])[0]
+
+    def _through_tensorflow(self, observations: np.ndarray) -> np.ndarray:
         if self._compiled is None:
-            signature = tf.TensorSpec(self._model.input_shape, tf.float32)
+            signature = tf.TensorSpec((None, *observations.shape[1:]), tf.float32)
             self._compiled = tf.function(lambda x: self._model(x, training=False), input_signature=[signature])
-        output = self._compiled(observations[None] if is_one else observations).numpy()
-        return output[0] if is_one else output
+        return self._compiled(observations).numpy()
 
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the model is not a dense stack that they reproduce."""

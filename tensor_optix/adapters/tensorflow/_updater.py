@@ -28,7 +28,8 @@ class TFUpdater:
 
     def __init__(self, objective: Objective, compile: bool | None) -> None:
         self._objective = objective
-        self._variables = [v for model in objective.models for v in model.trainable_variables]
+        # Models may share layers: each weight counts once.
+        self._variables = list({id(v): v for model in objective.models for v in model.trainable_variables}.values())
         self._jit = compile is not False
         self._metric_names: list[str] = []
         self._run: Any = None
@@ -58,7 +59,9 @@ class TFUpdater:
             if not self._jit:
                 raise
             # XLA refuses a program before running any of it, so the plain graph does the same steps.
-            logger.warning("XLA cannot compile the update, the plain graph runs instead: %s", _first_line(error))
+            logger.warning(
+                "XLA cannot compile the update, the plain graph runs instead: %s", " ".join(str(error).split())[:300]
+            )
             self._jit = False
             self._run = tf.function(self._program)
             return self._run(*arguments)
@@ -112,7 +115,3 @@ def _as_tensor(array: np.ndarray) -> Any:
     if np.issubdtype(array.dtype, np.floating):
         return tf.constant(array, tf.float32)
     return tf.constant(array, tf.int32 if array.dtype != np.uint8 else tf.uint8)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

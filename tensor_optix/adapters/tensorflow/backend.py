@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._weights import check_weights
-from tensor_optix.adapters.backend import Objective, Ops, Updater
+from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
 from tensor_optix.adapters.tensorflow._keras import keras, tf
-from tensor_optix.adapters.tensorflow._predictor import Predictor
+from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
 from tensor_optix.adapters.tensorflow._updater import TFUpdater
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError, ModelShapeError
 
@@ -55,7 +55,7 @@ class TFBackend:
         for name, (optimizer, trained) in optimizers.items():
             if not isinstance(optimizer, keras.optimizers.Optimizer):
                 raise ContractError(f"{name} must be a keras.optimizers.Optimizer, but got {type(optimizer).__name__}.")
-            variables = [v for model in trained for v in models[model].trainable_variables]
+            variables = list({id(v): v for name in trained for v in models[name].trainable_variables}.values())
             if not optimizer.built:
                 optimizer.build(variables)
                 continue
@@ -67,9 +67,9 @@ class TFBackend:
                     f"Give each agent an optimizer of its own."
                 )
 
-    def predictor(self, model: Any) -> Callable[[Any], np.ndarray]:
+    def predictor(self, model: Any) -> Predictor:
         """See `Backend.predictor`."""
-        return Predictor(model)
+        return KerasPredictor(model)
 
     def updater(self, objective: Objective, compile: bool | None) -> Updater:
         """See `Backend.updater`."""

@@ -1,0 +1,1 @@
+"""What the library costs and what it learns, measured: `python -m benchmarks`."""

@@ -1,0 +1,101 @@
+"""`python -m benchmarks [SUITE ...]`: measure what is not measured yet, and render the page of results."""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks import imports, learning, overhead, speed
+from benchmarks._results import Store, section, write_page
+from benchmarks._suite import MeasurementError, Options, Suite
+
+SUITES: Mapping[str, Suite] = {"imports": imports, "overhead": overhead, "speed": speed, "learning": learning}
+"""Shortest first."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the suites and return the exit code: 0 done, 1 if a measurement failed, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    options = Options(
+        seeds=tuple(args.seeds) if args.seeds else None,
+        only=tuple(args.only),
+        rounds=args.rounds,
+        windows=args.windows,
+    )
+    stores = {name: Store(args.results / f"{name}.jsonl") for name in SUITES}
+    try:
+        failures = sum(_run(name, stores[name], options, args.fresh) for name in args.suites or SUITES)
+    except KeyboardInterrupt:
+        print("Interrupted: what is measured is kept, the same command goes on.", file=sys.stderr)
+        return 130
+    finally:
+        _render(stores, args.results / "README.md")
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    # `choices` would refuse an empty list of positionals.
+    parser.add_argument("suites", nargs="*", type=_suite, metavar="SUITE", help=f"{', '.join(SUITES)} (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds of learning and overhead")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=[task.env for task in learning.TASKS],
+        metavar="ENV",
+        help="this environment of learning; repeatable",
+    )
+    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds of speed (default: 5)")
+    parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")
+    parser.add_argument("--fresh", action="store_true", help="measure anew what is already measured")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results", metavar="DIR", help="where results go"
+    )
+    return parser
+
+
+def _suite(name: str) -> str:
+    if name not in SUITES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SUITES)}")
+    return name
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _run(name: str, store: Store, options: Options, fresh: bool) -> int:
+    """Make the measurements of one suite that are missing, and return how many failed."""
+    planned = list(SUITES[name].plan(options))
+    if fresh:
+        store.forget(measurement.key for measurement in planned)
+    known, failures = store.rows(), 0
+    for measurement in planned:
+        label = f"{name} {measurement.key}"
+        if measurement.key in known:
+            print(f"{label}: already measured")
+            continue
+        start = time.perf_counter()
+        try:
+            store.append(measurement.key, measurement.measure())
+        except MeasurementError as error:
+            failures += 1
+            print(f"{label}: FAILED: {error}", file=sys.stderr)
+        else:
+            print(f"{label}: {time.perf_counter() - start:.1f} s", flush=True)
+    return failures
+
+
+def _render(stores: Mapping[str, Store], path: Path) -> None:
+    found = {name: list(store.rows().values()) for name, store in stores.items()}
+    write_page(
+        path, [section(SUITES[name].TITLE, rows, SUITES[name].render(rows)) for name, rows in found.items() if rows]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""What the numbers were measured on: processor, cores and versions, nothing that names the machine."""
+
+import importlib.metadata
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+_PACKAGES = ("tensor-optix", "torch", "stable-baselines3", "gymnasium", "numpy")
+
+
+@cache
+def describe() -> str:
+    """Return one line, e.g. `AMD EPYC 7B13, 2 cores, Linux; Python 3.12.3, torch 2.4.0, ...`."""
+    system = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
+    packages = [f"{name} {version}" for name in _PACKAGES if (version := _version(name))]
+    return f"{system}; {', '.join([f'Python {platform.python_version()}', *packages])}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

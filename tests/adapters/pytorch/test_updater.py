@@ -1,0 +1,430 @@
+"""Update steps against the textbook loop: zero_grad, backward, clip_grad_norm_, step."""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.pytorch import _updater
+from tensor_optix.adapters.pytorch._updater import TorchUpdater, global_norm
+from tensor_optix.adapters.pytorch.backend import TorchBackend
+
+torch.set_num_threads(1)
+
+ROWS = np.random.default_rng(0).integers(0, 40, (20, 8))
+DATA = {
+    "observations": np.random.default_rng(1).standard_normal((40, 3)).astype(np.float32),
+    "actions": np.random.default_rng(2).integers(0, 2, 40),
+    "targets": np.random.default_rng(3).standard_normal(40).astype(np.float32),
+}
+SCALARS = {"bound": 0.3, "weight": 0.5}
+
+Optimizers = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+def adam(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-2, eps=1e-5)
+
+
+OPTIMIZERS: dict[str, Optimizers] = {
+    "adam": adam,
+    "adam with other betas": lambda p: torch.optim.Adam(p, lr=1e-2, betas=(0.5, 0.9)),
+    "adam with weight decay": lambda p: torch.optim.Adam(p, lr=1e-2, weight_decay=0.1),
+    "amsgrad": lambda p: torch.optim.Adam(p, lr=1e-2, amsgrad=True),
+    "adam in two groups": lambda p: torch.optim.Adam([{"params": p[:2]}, {"params": p[2:], "lr": 1e-3}], lr=1e-2),
+    "adam in another order": lambda p: torch.optim.Adam(p[::-1], lr=1e-2),
+    "adam with a tensor for its rate": lambda p: torch.optim.Adam(p, lr=torch.tensor(1e-2)),
+    "maximising adam": lambda p: torch.optim.Adam(p, lr=1e-2, maximize=True),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2),
+    "sgd with momentum": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=1e-3),
+}
+
+
+def networks() -> list[nn.Module]:
+    torch.manual_seed(0)
+    return [
+        nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)),
+        nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)),
+    ]
+
+
+def loss_of(models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    policy, value = models
+    log_probs = torch.log_softmax(policy(batch["observations"]), -1)
+    chosen = log_probs.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)
+    value_loss = ((value(batch["observations"])[..., 0] - batch["targets"]) ** 2).mean()
+    policy_loss = -(chosen * batch["targets"]).mean()
+    return policy_loss + scalars["weight"] * value_loss, {"policy_loss": policy_loss, "value_loss": value_loss}
+
+
+def parameters_of(models: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [p for model in models for p in model.parameters()]
+
+
+def textbook(
+    models: Sequence[nn.Module],
+    optimizer: torch.optim.Optimizer,
+    rows: np.ndarray = ROWS,
+    scalars: Mapping[str, float] = SCALARS,
+    bounded: bool = True,
+    loss: Callable = loss_of,
+) -> dict[str, float]:
+    """The reference; returns the mean of each metric."""
+    metrics: list[dict[str, float]] = []
+    dtype = next(models[0].parameters()).dtype
+    for row in rows:
+        batch = {name: torch.from_numpy(array[row]) for name, array in DATA.items()}
+        batch = {name: t if name == "actions" else t.to(dtype) for name, t in batch.items()}
+        optimizer.zero_grad()
+        value, parts = loss(models, batch, scalars)
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(parameters_of(models), scalars["bound"] if bounded else float("inf"))
+        optimizer.step()
+        metrics.append({"grad_norm": float(norm)} | {name: float(part.detach()) for name, part in parts.items()})
+    return {name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]}
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-6) -> None:
+    """Compare nested values, tensors within a tolerance."""
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys()
+        for key in theirs:
+            assert_close(ours[key], theirs[key], tolerance)
+    elif isinstance(theirs, list | tuple):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_close(one, other, tolerance)
+    elif isinstance(theirs, torch.Tensor):
+        assert ours.shape == theirs.shape
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    else:
+        assert ours == theirs
+
+
+class Pair:
+    """The same networks and optimizer twice: one for the updater, one for the textbook."""
+
+    def __init__(self, make_optimizer: Optimizers = adam, models: list[nn.Module] | None = None) -> None:
+        self.ours = models or networks()
+        self.theirs = copy.deepcopy(self.ours)
+        self.our_optimizer = make_optimizer(parameters_of(self.ours))
+        self.their_optimizer = make_optimizer(parameters_of(self.theirs))
+
+    def updater(self, compile: bool | None = False, bound: str | None = "bound", loss: Callable = loss_of) -> Any:
+        return TorchUpdater(Objective(loss, self.ours, self.our_optimizer, bound), compile)
+
+    def assert_equal(self, tolerance: float = 1e-6) -> None:
+        for ours, theirs in zip(self.ours, self.theirs, strict=True):
+            assert_close(dict(ours.state_dict()), dict(theirs.state_dict()), tolerance)
+        assert_close(self.our_optimizer.state_dict(), self.their_optimizer.state_dict(), tolerance)
+
+
+# --- eager ---
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("bounded", [True, False])
+def test_twenty_steps_equal_the_textbook_loop(name: str, bounded: bool) -> None:
+    pair = Pair(OPTIMIZERS[name])
+    ours = pair.updater(bound="bound" if bounded else None)(DATA, ROWS, SCALARS)
+    theirs = textbook(pair.theirs, pair.their_optimizer, bounded=bounded)
+    pair.assert_equal()
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd with momentum"])
+def test_a_frozen_parameter_stays_and_the_others_step_as_in_the_textbook(name: str) -> None:
+    models = networks()
+    models[0][0].weight.requires_grad_(False)  # type: ignore[index]
+    pair = Pair(OPTIMIZERS[name], models)
+    frozen = models[0][0].weight.detach().clone()  # type: ignore[index]
+    pair.updater()(DATA, ROWS, SCALARS)
+    textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+    assert torch.equal(models[0][0].weight, frozen)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd with momentum"])
+def test_a_parameter_that_the_loss_does_not_use_stays_without_moments(name: str) -> None:
+    models = networks()
+    models[0].register_parameter("unused", nn.Parameter(torch.ones(3)))
+    pair = Pair(OPTIMIZERS[name], models)
+    pair.updater()(DATA, ROWS, SCALARS)
+    textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+    assert models[0].unused.tolist() == [1.0, 1.0, 1.0]  # type: ignore[union-attr]
+
+
+def test_a_parameter_that_only_some_losses_use_steps_with_those() -> None:
+    def sometimes(models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]) -> Any:
+        loss, metrics = loss_of(models, batch, scalars)
+        return (loss + models[0].extra.square().sum() if float(batch["targets"].sum()) > 0 else loss), metrics
+
+    models = networks()
+    models[0].register_parameter("extra", nn.Parameter(torch.ones(3)))
+    pair = Pair(adam, models)
+    pair.updater(loss=sometimes)(DATA, ROWS, SCALARS)
+    textbook(pair.theirs, pair.their_optimizer, loss=sometimes)
+    pair.assert_equal()
+    steps = {float(entry["step"]) for entry in pair.our_optimizer.state.values()}
+    assert len(steps) == 2
+
+
+def test_networks_of_doubles_are_trained_as_doubles() -> None:
+    pair = Pair(adam, [model.double() for model in networks()])
+    pair.updater()(DATA, ROWS, SCALARS)
+    textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal(1e-10)
+
+
+def test_the_users_own_steps_go_on_from_the_same_state() -> None:
+    pair = Pair()
+    updater = pair.updater()
+    for _ in range(2):
+        updater(DATA, ROWS[:7], SCALARS)
+        textbook(pair.ours, pair.our_optimizer, ROWS[7:])
+        textbook(pair.theirs, pair.their_optimizer, ROWS)
+    pair.assert_equal()
+
+
+def test_gradients_left_by_the_user_are_not_added() -> None:
+    pair = Pair(OPTIMIZERS["sgd with momentum"])
+    for parameter in parameters_of(pair.ours):
+        parameter.grad = torch.full_like(parameter, 100.0)
+    pair.updater()(DATA, ROWS, SCALARS)
+    textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+
+
+def test_a_learning_rate_changed_between_calls_holds_from_then_on() -> None:
+    pair = Pair()
+    updater = pair.updater()
+    for rate in (1e-2, 1e-4, 1e-1):
+        for optimizer in (pair.our_optimizer, pair.their_optimizer):
+            TorchBackend().set_learning_rate(optimizer, rate)
+        updater(DATA, ROWS, SCALARS)
+        textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+
+
+@pytest.mark.parametrize("make", [adam, lambda p: torch.optim.SGD(p, lr=1e-3)], ids=["adam", "sgd"])
+def test_the_norm_reported_is_the_one_before_clipping(make: Optimizers) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 2.0)
+
+    def squared(models: Sequence[Any], batch: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
+        loss = models[0](batch["x"]).square().sum()
+        return loss, {"loss": loss}
+
+    updater = TorchUpdater(Objective(squared, [model], make(list(model.parameters())), "bound"), False)
+    # d(w·3)²/dw = 2·w·9 = 36 at w = 2
+    metrics = updater({"x": np.array([[3.0]], np.float32)}, np.array([[0]]), {"bound": 0.5})
+    assert metrics == pytest.approx({"loss": 36.0, "grad_norm": 36.0})
+
+
+def test_clipping_bounds_the_norm_over_all_weights_together() -> None:
+    pair = Pair(lambda p: torch.optim.SGD(p, lr=1.0))
+    before = [p.detach().clone() for p in parameters_of(pair.ours)]
+    metrics = pair.updater()(DATA, ROWS[:1], {**SCALARS, "bound": 0.01})
+    assert metrics["grad_norm"] > 0.01
+    moved = [p.detach() - b for p, b in zip(parameters_of(pair.ours), before, strict=True)]
+    assert float(global_norm(moved)) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_global_norm_is_that_of_all_entries_in_a_row() -> None:
+    assert float(global_norm([torch.tensor([[3.0]]), torch.tensor([0.0, 4.0]), torch.tensor(12.0)])) == 13.0
+
+
+def test_minibatches_gathered_in_small_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_updater, "_GATHER_BYTES", 500)
+    pair = Pair()
+    ours = pair.updater()(DATA, ROWS, SCALARS)
+    theirs = textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_the_same_rows_one_call_at_a_time_give_the_same() -> None:
+    pair = Pair()
+    updater = pair.updater()
+    for row in ROWS:
+        updater(DATA, row[None], SCALARS)
+    textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+
+
+def test_float_actions_reach_the_loss_as_floats() -> None:
+    seen: list[torch.dtype] = []
+
+    def record(models: Sequence[Any], batch: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
+        seen.append(batch["actions"].dtype)
+        loss = (models[0](batch["observations"]) - batch["actions"].float()).square().mean()
+        return loss, {"loss": loss}
+
+    model = nn.Linear(3, 1)
+    updater = TorchUpdater(Objective(record, [model], adam(list(model.parameters()))), False)
+    for dtype in (np.float32, np.float64, np.int32, np.uint8):
+        updater({**DATA, "actions": np.ones((40, 1), dtype)}, ROWS[:1], {})
+    assert seen == [torch.float32, torch.float32, torch.int64, torch.int64]
+
+
+def test_models_train_during_the_update_and_are_in_evaluation_mode_after_it_even_if_it_fails() -> None:
+    pair = Pair()
+    modes: list[bool] = []
+
+    def fails_at_last(models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]) -> Any:
+        modes.extend(model.training for model in models)
+        if len(modes) == 6:
+            raise RuntimeError("the user's loss")
+        return loss_of(models, batch, scalars)
+
+    with pytest.raises(RuntimeError, match="the user's loss"):
+        pair.updater(loss=fails_at_last)(DATA, ROWS, SCALARS)
+    assert modes == [True] * 6
+    assert not any(module.training for model in pair.ours for module in model.modules())
+
+
+# --- minimise ---
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd with momentum"])
+def test_minimise_is_one_textbook_step_without_clipping(name: str) -> None:
+    pair = Pair(OPTIMIZERS[name])
+    batch = {key: torch.from_numpy(array) for key, array in DATA.items()}
+    modes: list[bool] = []
+
+    def loss() -> torch.Tensor:
+        modes.extend(model.training for model in pair.ours)
+        return loss_of(pair.ours, batch, SCALARS)[0]
+
+    expected = float(loss().detach())
+    modes.clear()
+    value, norm = TorchBackend().minimise(loss, pair.ours, pair.our_optimizer)
+    reference = textbook(pair.theirs, pair.their_optimizer, np.arange(40)[None], bounded=False)
+    pair.assert_equal()
+    assert value == pytest.approx(expected, rel=1e-6)
+    assert norm == pytest.approx(reference["grad_norm"], rel=1e-5)
+    assert set(modes) == {True}
+    assert not any(model.training for model in pair.ours)
+
+
+# --- compiled ---
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.usefixtures("fresh_compiler")
+def test_compiled_steps_equal_the_textbook_and_new_hyperparams_compile_nothing_again() -> None:
+    torch.manual_seed(0)
+    pair = Pair(adam, [nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), nn.Linear(3, 1)])
+    updater = pair.updater(compile=True)
+    graphs = []
+    # Ten and seven steps: two groups of four and two over, one group and three over.
+    for rows, rate, scalars in (
+        (ROWS[:10], 1e-2, SCALARS),
+        (ROWS[10:17], 3e-3, {"bound": 0.05, "weight": 2.0}),
+        (ROWS[:3], 1e-3, SCALARS),
+        (ROWS, 2e-2, {"bound": 100.0, "weight": 0.1}),
+    ):
+        for optimizer in (pair.our_optimizer, pair.their_optimizer):
+            TorchBackend().set_learning_rate(optimizer, rate)
+        ours = updater(DATA, rows, scalars)
+        theirs = textbook(pair.theirs, pair.their_optimizer, rows, scalars)
+        pair.assert_equal(1e-5)
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+        assert updater.is_compiled
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] > 0
+    assert graphs == [graphs[0]] * 4
+
+
+class Branching(nn.Module):
+    """Its forward pass asks for a number, which no whole graph can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        return 2 * y if y.sum().item() > 0 else y
+
+
+def branching_pair() -> Pair:
+    return Pair(adam, [Branching(), networks()[1]])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.usefixtures("fresh_compiler")
+def test_what_cannot_be_compiled_runs_as_in_the_textbook_after_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    pair = branching_pair()
+    updater = pair.updater(compile=True)
+    with caplog.at_level(logging.WARNING, logger=_updater.__name__):
+        for _ in range(3):
+            updater(DATA, ROWS, SCALARS)
+            textbook(pair.theirs, pair.their_optimizer)
+            pair.assert_equal()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("The update runs uncompiled: ")
+    assert not updater.is_compiled
+
+
+def test_an_optimizer_that_cannot_be_compiled_runs_as_in_the_textbook_after_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pair = Pair(OPTIMIZERS["adamw"])
+    updater = pair.updater(compile=True)
+    with caplog.at_level(logging.WARNING, logger=_updater.__name__):
+        for _ in range(2):
+            updater(DATA, ROWS, SCALARS)
+            textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+    (record,) = caplog.records
+    assert "torch.optim.Adam" in record.getMessage()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.usefixtures("fresh_compiler")
+def test_left_to_itself_it_compiles_only_after_a_number_of_steps(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_updater, "COMPILE_AFTER_STEPS", 40)
+    monkeypatch.setattr(_updater.shutil, "which", lambda _: "/usr/bin/g++")
+    updater = branching_pair().updater(compile=None)
+    attempts = []
+    for _ in range(4):
+        with caplog.at_level(logging.WARNING, logger=_updater.__name__):
+            updater(DATA, ROWS, SCALARS)
+        attempts.append(len(caplog.records))
+    assert attempts == [0, 0, 1, 1]
+
+
+def test_left_to_itself_it_never_compiles_without_a_compiler(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_updater, "COMPILE_AFTER_STEPS", 0)
+    monkeypatch.setattr(_updater.shutil, "which", lambda _: None)
+    pair = branching_pair()
+    updater = pair.updater(compile=None)
+    updater(DATA, ROWS, SCALARS)
+    textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+    assert caplog.records == []
+    assert not updater.is_compiled

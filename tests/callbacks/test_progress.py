@@ -1,0 +1,223 @@
+"""The live view, and plain lines where there is no terminal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tensor_optix.callbacks.progress import Progress, describe, with_error
+from tensor_optix.core.loop_config import LoopStatus
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+
+STATUS = LoopStatus(
+    state=LoopState.COOLING,
+    window_id=11,
+    env_steps=12_000,
+    seconds=4.0,
+    metrics=None,
+    best=None,
+    probed_param=None,
+    probed_value=None,
+    windows_to_evaluation=3,
+    no_improvement=5,
+    dormant_threshold=20,
+)
+
+
+def metrics(score: float, **others: float) -> EvalMetrics:
+    return EvalMetrics(score, others)
+
+
+def snapshot(score: float, **others: float) -> PolicySnapshot:
+    return PolicySnapshot(
+        snapshot_id="s",
+        sequence=0,
+        window_id=0,
+        eval_metrics=metrics(score, **others),
+        hyperparams=HyperparamSet({}),
+        created_at="2026-01-01T00:00:00",
+    )
+
+
+def rows(**changes: Any) -> Mapping[str, str]:
+    return dict(describe(replace(STATUS, **changes)))
+
+
+# --- what is shown ---
+
+
+def test_a_run_without_an_evaluation_shows_state_speed_and_the_time_to_the_next_one() -> None:
+    assert rows() == {
+        "state": "COOLING (5/20 without improvement)",
+        "window": "11",
+        "steps": "12,000 (3,000/s)",
+        "next evaluation": "3 windows, 1.0 s",
+    }
+
+
+def test_a_score_from_training_windows_is_shown_with_its_error() -> None:
+    shown = rows(metrics=metrics(123.456, score_std_err=7.89))
+    assert shown["train"] == "123.5 ± 7.9"
+    assert "val" not in shown
+
+
+def test_with_validation_both_scores_are_shown_each_with_its_own_error() -> None:
+    shown = rows(metrics=metrics(90.0, val_score=90.0, score_std_err=2.0, train_score=100.0, train_score_std_err=3.0))
+    assert shown["train"] == "100.0 ± 3.0"
+    assert shown["val"] == "90.0 ± 2.0"
+
+
+def test_the_best_score_so_far_is_shown() -> None:
+    assert rows(best=snapshot(-200.0, score_std_err=1.5))["best"] == "-200.0 ± 1.5"
+
+
+def test_the_hyperparameter_on_trial_is_shown() -> None:
+    assert rows(probed_param="learning_rate", probed_value=0.000312345)["probing"] == "learning_rate=0.0003123"
+
+
+def test_the_rows_have_one_order() -> None:
+    labels = [
+        label
+        for label, _ in describe(
+            replace(
+                STATUS,
+                metrics=metrics(1.0, val_score=1.0),
+                best=snapshot(1.0),
+                probed_param="gamma",
+                probed_value=0.9,
+            )
+        )
+    ]
+    assert labels == ["state", "window", "steps", "train", "val", "best", "probing", "next evaluation"]
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "text"),
+    [
+        (1.0, 0.25, "1.0 ± 0.2"),
+        (1.0, math.nan, "1.0"),
+        (1.0, math.inf, "1.0"),
+        (math.nan, 1.0, "-"),
+        (-math.inf, math.nan, "-"),
+    ],
+)
+def test_an_error_or_a_score_that_is_not_known_is_left_out(score: float, error: float, text: str) -> None:
+    assert with_error(score, error) == text
+
+
+def test_a_run_that_has_just_begun_has_no_speed_yet() -> None:
+    assert rows(seconds=0.0, env_steps=0, window_id=0)["steps"] == "0 (0/s)"
+
+
+# --- when it is shown ---
+
+
+class View:
+    """A Progress with a clock and a status to turn by hand."""
+
+    def __init__(self, terminal: bool) -> None:
+        self.file = StringIO()
+        self.now = 100.0
+        self.status = STATUS
+        self.asked = 0
+        self.progress = Progress(
+            self._status, Console(file=self.file, force_terminal=terminal, width=80), lambda: self.now
+        )
+
+    def _status(self) -> LoopStatus:
+        self.asked += 1
+        return self.status
+
+    def shown_after(self, seconds: float) -> bool:
+        """True if a window that ends so much later is shown."""
+        self.now += seconds
+        before = self.asked
+        self.progress.on_episode_end(0, None)
+        return self.asked > before
+
+    @property
+    def lines(self) -> list[str]:
+        return self.file.getvalue().splitlines()
+
+
+def test_without_a_terminal_there_is_one_plain_line_per_report() -> None:
+    view = View(terminal=False)
+    view.progress.on_loop_start()
+    view.progress.on_episode_end(0, None)
+    view.progress.on_loop_stop()
+    line = (
+        "state=COOLING (5/20 without improvement)  window=11  steps=12,000 (3,000/s)  next evaluation=3 windows, 1.0 s"
+    )
+    assert view.lines == [line, line]
+    assert "\x1b" not in view.file.getvalue()
+
+
+def test_without_a_terminal_lines_come_every_five_seconds_and_at_the_end() -> None:
+    view = View(terminal=False)
+    view.progress.on_loop_start()
+    assert [view.shown_after(s) for s in (0, 1, 3.9, 0.2, 4.9, 0.2, 60)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
+    view.progress.on_improvement(snapshot(1.0))
+    assert len(view.lines) == 4
+    view.progress.on_loop_stop()
+    assert len(view.lines) == 5
+
+
+def test_in_a_terminal_it_is_drawn_at_most_four_times_a_second() -> None:
+    view = View(terminal=True)
+    view.progress.on_loop_start()
+    assert [view.shown_after(s) for s in (0, 0.1, 0.1, 0.1, 0.2, 0.06)] == [True, False, False, True, False, True]
+    view.progress.on_loop_stop()
+
+
+def test_in_a_terminal_a_new_best_is_drawn_at_once() -> None:
+    view = View(terminal=True)
+    view.progress.on_loop_start()
+    view.shown_after(0)
+    before = view.asked
+    view.progress.on_improvement(snapshot(1.0))
+    assert view.asked == before + 1
+    view.progress.on_loop_stop()
+
+
+def test_in_a_terminal_it_is_drawn_and_wiped_and_the_cursor_given_back() -> None:
+    view = View(terminal=True)
+    view.progress.on_loop_start()
+    view.progress.on_episode_end(0, None)
+    drawn = view.file.getvalue()
+    assert "tensor-optix" in drawn
+    assert "COOLING (5/20 without improvement)" in drawn
+    assert "\x1b[?25l" in drawn
+    view.progress.on_loop_stop()
+    closing = view.file.getvalue()[len(drawn) :]
+    assert "\x1b[?25h" in closing
+    # What was drawn is erased line by line: the view leaves nothing behind.
+    assert closing.endswith("\x1b[2K")
+
+
+def test_it_may_be_opened_again_for_a_second_run() -> None:
+    view = View(terminal=True)
+    for _ in range(2):
+        view.progress.on_loop_start()
+        view.now += 1
+        view.progress.on_episode_end(0, None)
+        view.progress.on_loop_stop()
+    assert view.file.getvalue().count("\x1b[?25l") == 2
+    assert view.file.getvalue().count("\x1b[?25h") == 2
+
+
+def test_stopping_what_was_never_started_prints_where_the_run_stands() -> None:
+    view = View(terminal=False)
+    view.progress.on_loop_stop()
+    assert len(view.lines) == 1

@@ -1,0 +1,110 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.run_state import History, HistoryRecord, read_history
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.errors import CheckpointStorageError
+
+
+def record(window_id: int = 0, **fields: Any) -> HistoryRecord:
+    values: dict[str, Any] = {
+        "window_id": window_id,
+        "env_steps": 200 * (window_id + 1),
+        "verdict": "improved",
+        "state": "active",
+        "interval": 1,
+        "best_score": 1.5,
+        "probed_param": "learning_rate",
+        "hyperparams": HyperparamSet({"learning_rate": 0.1, "activation": "tanh"}, window_id),
+        "eval_metrics": EvalMetrics(1.5, {"episodes": 2.0}, window_id),
+    }
+    return HistoryRecord(**(values | fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"best_score": None, "probed_param": None},
+        {"verdict": "flat", "state": "cooling", "interval": 8},
+        {"hyperparams": HyperparamSet({})},
+        {"eval_metrics": EvalMetrics(-3.0, {}, 4, has_evidence=False)},
+    ],
+)
+def test_a_record_round_trips_through_json(fields: dict[str, Any]) -> None:
+    original = record(3, **fields)
+    assert HistoryRecord.from_dict(json.loads(json.dumps(original.to_dict(), allow_nan=False))) == original
+
+
+def test_a_record_without_evidence_comes_back_without_evidence() -> None:
+    original = record(eval_metrics=EvalMetrics(math.nan, {"loss": math.inf}, 0, has_evidence=False))
+    plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
+    assert plain["eval_metrics"]["primary_score"] is None
+    rebuilt = HistoryRecord.from_dict(plain)
+    assert math.isnan(rebuilt.eval_metrics.primary_score)
+    assert math.isnan(rebuilt.eval_metrics.metrics["loss"])
+    assert not rebuilt.eval_metrics.has_evidence
+
+
+def test_numpy_numbers_are_written_as_plain_ones() -> None:
+    original = record(best_score=np.float32(0.5), env_steps=np.int64(7))
+    assert HistoryRecord.from_dict(json.loads(json.dumps(original.to_dict()))) == record(best_score=0.5, env_steps=7)
+
+
+def test_memory_is_bounded_and_everything_is_on_disk(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl", in_memory=3)
+    records = [record(n) for n in range(10)]
+    for n, each in enumerate(records):
+        history.append(each)
+        assert len(history) == min(n + 1, 3)
+        assert read_history(tmp_path / "history.jsonl") == records[: n + 1]  # each line is there at once
+    assert list(history) == records[-3:]
+    history.close()
+
+
+def test_every_record_is_one_line_of_strict_json(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl")
+    history.append(record(0, hyperparams=HyperparamSet({"note": "two\nlines"})))
+    history.append(record(1, eval_metrics=EvalMetrics(math.nan)))
+    history.close()
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["window_id"] for line in lines] == [0, 1]
+
+
+def test_a_history_that_was_closed_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    history.close()  # nothing was opened yet
+    history.append(record(0))
+    history.close()
+    history.close()
+    history.append(record(1))
+    history.close()
+    later = History(path)  # another run continues the file
+    later.append(record(2))
+    later.close()
+    assert [each.window_id for each in read_history(path)] == [0, 1, 2]
+    assert [each.window_id for each in history] == [0, 1]
+
+
+def test_nothing_is_written_before_the_first_record(tmp_path: Path) -> None:
+    History(tmp_path / "history.jsonl").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_history_that_cannot_be_written_or_read_is_a_storage_error_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "history.jsonl"
+    with pytest.raises(CheckpointStorageError, match=r"Could not write .*nowhere/history\.jsonl"):
+        History(path).append(record())
+    with pytest.raises(CheckpointStorageError, match=r"Could not read .*nowhere/history\.jsonl"):
+        read_history(path)
+
+
+def test_an_empty_history_has_no_records(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text("")
+    assert read_history(tmp_path / "history.jsonl") == []

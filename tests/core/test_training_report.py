@@ -1,0 +1,114 @@
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.training_report import StopReason, TrainingReport
+
+NAN = math.nan
+
+
+def report(**fields: Any) -> TrainingReport:
+    values: dict[str, Any] = {
+        "reason": "converged",
+        "best_score": 498.25,
+        "best_std_err": 1.5,
+        "best_window": 12,
+        "best_snapshot": "run/snapshot_000003",
+        "train_score": 480.0,
+        "val_score": 470.0,
+        "generalization_gap": 10.0,
+        "windows": 40,
+        "evaluations": 25,
+        "env_steps": 81920,
+        "seconds": {"total": 20.0, "collect": 12.0, "learn": 8.0},
+        "hyperparams": {"learning_rate": 3e-4, "n_epochs": 10},
+        "checkpoint_dir": "run",
+    }
+    return TrainingReport(**(values | fields))
+
+
+UNSCORED = {
+    "best_score": NAN,
+    "best_std_err": NAN,
+    "best_window": None,
+    "best_snapshot": None,
+    "train_score": NAN,
+    "val_score": NAN,
+    "generalization_gap": NAN,
+    "hyperparams": {},
+}
+
+
+def same(one: TrainingReport, other: TrainingReport) -> bool:
+    return repr(one) == repr(other)  # unlike ==, this calls NaN equal to NaN
+
+
+@pytest.mark.parametrize("fields", [{}, UNSCORED, {"val_score": NAN, "generalization_gap": NAN}])
+def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict[str, Any]) -> None:
+    original = report(**fields)
+    plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
+    assert same(TrainingReport.from_dict(plain), original)
+    assert {name for name, value in fields.items() if value is NAN} == {
+        name for name, value in plain.items() if value is None and name not in ("best_window", "best_snapshot")
+    }
+
+
+def test_numpy_numbers_are_written_as_plain_ones() -> None:
+    original = report(best_score=np.float32(0.5), env_steps=np.int64(3), hyperparams={"n": np.int32(4)})
+    plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
+    assert (plain["best_score"], plain["env_steps"], plain["hyperparams"]) == (0.5, 3, {"n": 4})
+
+
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_only_the_loops_own_decision_is_convergence_and_every_reason_has_its_sentence(reason: StopReason) -> None:
+    ended = report(reason=reason.value)
+    assert ended.converged is (reason is StopReason.CONVERGED)
+    assert f"Reason            : {reason.sentence}" in str(ended)
+    assert len({each.sentence for each in StopReason}) == len(StopReason)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [({"total": 20.0}, 4096.0), ({"total": 0.0}, NAN), ({}, NAN), ({"learn": 5.0}, NAN)]
+)
+def test_steps_per_second_count_the_whole_time_and_need_one(seconds: dict[str, float], expected: float) -> None:
+    assert report(seconds=seconds).steps_per_second == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_printed_block() -> None:
+    rule = "━" * 60
+    assert str(report()).splitlines() == [
+        rule,
+        "  Training Complete",
+        "  Reason            : Converged: no improvement for the whole patience",
+        rule,
+        "  Best score        : 498.25 ± 1.50",
+        "  Found in window   : 12",
+        "  Generalization    : 10.0000  (train - val)",
+        "  Windows           : 40  (25 evaluated)",
+        "  Environment steps : 81,920  (4,096/s)",
+        "  Time              : 20.0 s",
+        "  Checkpoint        : run/snapshot_000003",
+        rule,
+    ]
+
+
+def test_the_printed_block_of_a_run_that_found_nothing_says_so() -> None:
+    printed = str(report(**UNSCORED, reason="stopped"))
+    assert "Reason            : stop() was called" in printed
+    assert "Best score        : none (no episode was completed)" in printed
+    assert "Found in window   : -" in printed
+    assert "Checkpoint        : -" in printed
+    assert "Generalization" not in printed
+    assert "nan" not in printed
+
+
+def test_an_unknown_error_of_the_score_is_not_printed() -> None:
+    assert "Best score        : 498.25\n" in str(report(best_std_err=NAN))
+
+
+def test_a_report_cannot_be_changed_after_the_fact() -> None:
+    with pytest.raises(AttributeError):
+        report().best_score = 1.0  # type: ignore[misc]

@@ -1,0 +1,156 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tensor_optix.core.trend import Verdict, degradation_drop, is_improvement, judge, slope
+from tensor_optix.core.types import EvalMetrics
+
+IMPROVED, FLAT, DEGRADED, NO_EVIDENCE = Verdict.IMPROVED, Verdict.FLAT, Verdict.DEGRADED, Verdict.NO_EVIDENCE
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference", "margin", "better"),
+    [
+        (2.0, 1.0, 0.0, True),
+        (1.0, 1.0, 0.0, False),  # a tie is not better
+        (0.5, 1.0, 0.0, False),
+        (-1.0, -2.0, 0.0, True),
+        (-2.0, -1.0, 0.0, False),
+        (-99.0, -100.0, 2.0, False),  # a margin is added, whatever the sign
+        (-97.0, -100.0, 2.0, True),
+        (2.0, 1.0, 1.0, False),  # more than the margin, not the margin itself
+        (-1e9, None, 0.0, True),
+        (-1e9, NAN, 0.0, True),
+        (-1e9, INF, 0.0, True),
+        (-1e9, None, 5.0, True),
+        (NAN, None, 0.0, False),
+        (NAN, 1.0, 0.0, False),
+        (INF, 1.0, 0.0, False),
+        (INF, None, 0.0, False),
+        (-INF, NAN, 0.0, False),
+    ],
+)
+def test_better_is_a_finite_score_above_the_reference_by_more_than_the_margin(
+    candidate: float, reference: float | None, margin: float, better: bool
+) -> None:
+    assert is_improvement(candidate, reference, margin) is better
+
+
+scores = st.floats(-1e6, 1e6)
+
+
+@given(scores, scores)
+def test_no_two_scores_are_better_than_each_other(one: float, other: float) -> None:
+    assert not (is_improvement(one, other) and is_improvement(other, one))
+    assert is_improvement(one, other) or is_improvement(other, one) or one == other
+
+
+@pytest.mark.parametrize(
+    ("best", "threshold", "min_drop", "drop"),
+    [
+        (100.0, 0.95, 0.0, 5.0),
+        (-100.0, 0.95, 0.0, 5.0),  # |best|: a bad best may fall as far as a good one
+        (0.0, 0.95, 0.0, 0.0),
+        (0.0, 0.95, 2.0, 2.0),
+        (100.0, 0.95, 20.0, 20.0),
+        (100.0, 0.5, 20.0, 50.0),
+        (100.0, 1.0, 0.0, 0.0),
+    ],
+)
+def test_the_drop_is_a_share_of_the_best_and_at_least_the_smallest(
+    best: float, threshold: float, min_drop: float, drop: float
+) -> None:
+    assert degradation_drop(best, threshold, min_drop) == pytest.approx(drop)
+
+
+@pytest.mark.parametrize(
+    ("score", "best", "options", "verdict"),
+    [
+        (1.0, None, {}, IMPROVED),
+        (-1e9, None, {}, IMPROVED),
+        (101.0, 100.0, {}, IMPROVED),
+        (101.0, 100.0, {"improvement_margin": 1.0}, FLAT),
+        (101.5, 100.0, {"improvement_margin": 1.0}, IMPROVED),
+        (100.0, 100.0, {}, FLAT),
+        (95.5, 100.0, {}, FLAT),
+        (94.5, 100.0, {}, DEGRADED),
+        (50.0, 100.0, {"degradation_threshold": 0.5}, FLAT),  # below the line, not on it
+        (49.9, 100.0, {"degradation_threshold": 0.5}, DEGRADED),
+        (94.5, 100.0, {"min_degradation_drop": 10.0}, FLAT),
+        (89.9, 100.0, {"min_degradation_drop": 10.0}, DEGRADED),
+        (99.9, 100.0, {"degradation_threshold": 1.0}, DEGRADED),
+        # negative scores
+        (-99.0, -100.0, {}, IMPROVED),
+        (-104.0, -100.0, {}, FLAT),
+        (-106.0, -100.0, {}, DEGRADED),
+        (-106.0, -100.0, {"min_degradation_drop": 10.0}, FLAT),
+        # a best of zero has no share to fall by
+        (-0.5, 0.0, {}, DEGRADED),
+        (-0.5, 0.0, {"min_degradation_drop": 1.0}, FLAT),
+        # a trial's dip is its own fault, its success is a success
+        (10.0, 100.0, {"is_probing": True}, FLAT),
+        (-1e9, -100.0, {"is_probing": True}, FLAT),
+        (101.0, 100.0, {"is_probing": True}, IMPROVED),
+        # a best that is no number is beaten by any
+        (-5.0, NAN, {}, IMPROVED),
+    ],
+)
+def test_the_verdict(score: float, best: float | None, options: dict[str, float], verdict: Verdict) -> None:
+    assert judge(EvalMetrics(score), best, **options) is verdict
+
+
+@pytest.mark.parametrize("best", [None, 0.0, 100.0, -100.0])
+@pytest.mark.parametrize("is_probing", [False, True])
+@pytest.mark.parametrize(
+    "metrics",
+    [EvalMetrics(NAN), EvalMetrics(INF), EvalMetrics(-INF), EvalMetrics(1e9, has_evidence=False)],
+    ids=["nan", "inf", "-inf", "no evidence"],
+)
+def test_nothing_is_decided_without_a_usable_score(metrics: EvalMetrics, best: float | None, is_probing: bool) -> None:
+    assert judge(metrics, best, is_probing=is_probing) is NO_EVIDENCE
+
+
+@given(scores, scores, st.floats(-1e6, 1e6))
+def test_the_verdict_does_not_change_when_all_scores_are_shifted_and_drops_are_absolute(
+    score: float, best: float, shift: float
+) -> None:
+    score, best, shift = round(score), round(best), round(shift)  # exact sums
+    options = {"improvement_margin": 3.0, "degradation_threshold": 1.0, "min_degradation_drop": 7.0}
+    here = judge(EvalMetrics(float(score)), float(best), **options)
+    assert judge(EvalMetrics(float(score + shift)), float(best + shift), **options) is here
+
+
+# --- slope ---
+
+
+@given(st.floats(-100, 100), st.floats(-100, 100), st.integers(2, 20))
+def test_the_slope_of_a_line_is_its_slope(rise: float, start: float, n: int) -> None:
+    assert slope([start + rise * i for i in range(n)]) == pytest.approx(rise, abs=1e-9)
+
+
+@given(st.floats(-100, 100), st.sets(st.integers(0, 100), min_size=2, max_size=8))
+def test_the_slope_of_a_line_is_its_slope_wherever_it_was_measured(rise: float, steps: set[int]) -> None:
+    times = sorted(steps)
+    assert slope([rise * time for time in times], times) == pytest.approx(rise, abs=1e-8)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=10))
+def test_the_slope_turns_round_with_time_and_with_the_sign(values: list[float]) -> None:
+    assert slope(values[::-1]) == pytest.approx(-slope(values), abs=1e-9)
+    assert slope([-value for value in values]) == pytest.approx(-slope(values), abs=1e-9)
+    assert slope([value + 5.0 for value in values]) == pytest.approx(slope(values), abs=1e-9)
+
+
+def test_the_slope_by_hand() -> None:
+    # x - mean = -1, 0, 1; s - mean = -2, 1, 1: (2 + 0 + 1) / 2
+    assert slope([0.0, 3.0, 3.0]) == pytest.approx(1.5)
+    # x = 0, 1, 4: x - 5/3 = -5/3, -2/3, 7/3; s - 2 = -2, -1, 3: (10/3 + 2/3 + 21/3) / (78/9)
+    assert slope([0.0, 1.0, 5.0], [0, 1, 4]) == pytest.approx(11.0 / (78.0 / 9.0))
+
+
+@pytest.mark.parametrize("values", [[], [7.0]])
+def test_fewer_than_two_scores_have_no_slope(values: list[float]) -> None:
+    assert slope(values) == 0.0

@@ -1,0 +1,176 @@
+"""Whole greedy held-out episodes, stepped together."""
+
+import itertools
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import BadDataError, ContractError, ModelShapeError
+from tensor_optix.factory import make_agent
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tests.helpers import NumpyAgent
+
+
+class Seeded(gym.Env):
+    """Observation = (seed, step); an episode of seed s lasts 1 + s mod 7 steps; reward = action."""
+
+    observation_space = spaces.Box(0.0, 1e9, (2,), np.float64)
+    action_space = spaces.Discrete(10)
+
+    def __init__(self) -> None:
+        self.seeds: list[int | None] = []
+        self.closed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.seeds.append(seed)
+        self.seed, self.now = int(seed or 0), 0
+        return self._observe(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        assert self.now <= self.seed % 7, "stepped after its end"
+        self.now += 1
+        over, limit = self.now == 1 + self.seed % 7, self.seed % 2 == 1
+        return self._observe(), float(action), over and not limit, over and limit, {"seed": self.seed}
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _observe(self) -> np.ndarray:
+        return np.array([self.seed, self.now], np.float64)
+
+
+class Watched(NumpyAgent):
+    """Greedily the step number; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[np.ndarray] = []
+        self.modes: set[bool] = set()
+
+    def act(self, observation: Any) -> int:
+        raise AssertionError("validation asks act_batch")
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+        self.batches.append(np.array(observations))
+        self.modes.add(deterministic)
+        return np.asarray(observations)[:, 1].astype(np.int64)
+
+
+def of(n: int, agent: NumpyAgent | None = None, seed: int | None = 0) -> ValidationPipeline:
+    return ValidationPipeline([Seeded] * n, agent or Watched(), seed=seed)
+
+
+def assert_same(first: EpisodeData, second: EpisodeData) -> None:
+    for name in ("observations", "actions", "rewards", "terminated", "truncated", "next_observations"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    assert first.completed == second.completed
+    assert first.infos == second.infos
+
+
+def test_a_window_is_one_whole_episode_per_environment() -> None:
+    window = of(4).play([7, 9, 2, 3])
+    assert [episode.length for episode in window.completed or ()] == [1, 3, 3, 4]
+    assert [episode.total_return for episode in window.completed or ()] == [0, 3, 3, 6]
+    np.testing.assert_array_equal(np.flatnonzero(window.dones), [0, 3, 6, 10])
+    np.testing.assert_array_equal(np.flatnonzero(window.truncated), [0, 3, 10])
+    np.testing.assert_array_equal(np.flatnonzero(window.terminated), [6])
+
+
+def test_rows_stand_episode_by_episode_and_each_step_is_followed_by_its_own_next_observation() -> None:
+    window = of(3).play([5, 1, 2])
+    expected = [(seed, step) for seed in (5, 1, 2) for step in range(1 + seed % 7)]
+    np.testing.assert_array_equal(window.observations, expected)
+    np.testing.assert_array_equal(window.next_observations, [(seed, step + 1) for seed, step in expected])
+    assert [info["seed"] for info in window.infos] == [seed for seed, _ in expected]
+
+
+def test_the_agent_is_asked_greedily_once_per_step_with_the_rows_still_running() -> None:
+    agent = Watched()
+    of(4, agent).play([0, 3, 3, 1])
+    assert agent.modes == {True}
+    expected = [[0, 3, 3, 1], [3, 3, 1], [3, 3], [3, 3]]
+    assert [batch[:, 0].tolist() for batch in agent.batches] == expected
+    assert [set(batch[:, 1]) for batch in agent.batches] == [{0}, {1}, {2}, {3}]
+
+
+def test_every_window_has_seeds_of_its_own() -> None:
+    envs = [Seeded() for _ in range(5)]
+    pipeline = ValidationPipeline([partial(lambda env: env, env) for env in envs], Watched(), seed=0)
+    windows = list(itertools.islice(pipeline.episodes(), 20))
+    seeds = [seed for env in envs for seed in env.seeds]
+    assert len(seeds) == len(set(seeds)) == 100
+    assert all(len(window.completed or ()) == 5 for window in windows)
+    assert [window.episode_id for window in windows] == list(range(20))
+
+
+def test_the_same_root_seed_plays_the_same_windows_and_another_does_not() -> None:
+    streams = [list(itertools.islice(of(3, seed=seed).episodes(), 4)) for seed in (1, 1, 2)]
+    for first, second in zip(streams[0], streams[1], strict=True):
+        assert_same(first, second)
+    assert [w.infos for w in streams[0]] != [w.infos for w in streams[2]]
+
+
+def test_playing_given_seeds_repeats_exactly_and_equals_playing_each_alone() -> None:
+    seeds = [11, 12, 13]
+    agent = make_agent("CartPole-v1", framework="torch", seed=0)
+
+    def cartpoles(n: int) -> ValidationPipeline:
+        return ValidationPipeline([lambda: gym.make("CartPole-v1")] * n, agent, seed=0)
+
+    together = cartpoles(3)
+    first, again = together.play(seeds), together.play(seeds)
+    alone = cartpoles(1)
+    assert_same(first, again)
+    assert_same(first, EpisodeData.concatenate([alone.play([seed]) for seed in seeds]))
+
+
+def test_playing_given_seeds_does_not_move_the_stream_of_fresh_ones() -> None:
+    plain, interrupted = of(2), of(2)
+    interrupted.play([1, 2])
+    assert plain.fresh_seeds() == interrupted.fresh_seeds()
+
+
+def test_fewer_seeds_than_environments_play_that_many_episodes() -> None:
+    window = of(5).play([3, 4])
+    assert [info["seed"] for info in window.infos] == [3] * 4 + [4] * 5
+
+
+def test_playing_draws_nothing_from_the_agents_generator() -> None:
+    agent = make_agent("CartPole-v1", framework="torch", seed=0)
+    twin = make_agent("CartPole-v1", framework="torch", seed=0)
+    next(ValidationPipeline([lambda: gym.make("CartPole-v1")] * 3, agent, seed=0).episodes())
+    observations = np.zeros((50, 4), np.float32)
+    np.testing.assert_array_equal(agent.act_batch(observations), twin.act_batch(observations))
+
+
+def test_a_misfit_agent_is_refused_in_setup() -> None:
+    pipeline = of(2, make_agent("CartPole-v1", framework="torch", seed=0))  # type: ignore[arg-type]
+    with pytest.raises(ModelShapeError, match=r"\(2, 2\)"):
+        pipeline.setup()
+
+
+def test_without_an_agent_there_is_a_contract_error() -> None:
+    with pytest.raises(ContractError, match="no agent"):
+        next(ValidationPipeline([Seeded]).episodes())
+
+
+def test_a_reward_that_is_no_number_is_refused() -> None:
+    class Rewardless(Seeded):
+        def step(self, action: Any) -> Any:
+            observation, _, *rest = super().step(action)
+            return (observation, None, *rest)
+
+    with pytest.raises(BadDataError, match="None"):
+        ValidationPipeline([Rewardless], Watched()).play([1])
+
+
+def test_teardown_closes_every_environment() -> None:
+    envs = [Seeded() for _ in range(3)]
+    ValidationPipeline([partial(lambda env: env, env) for env in envs], Watched()).teardown()
+    assert [env.closed for env in envs] == [1, 1, 1]

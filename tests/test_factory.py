@@ -1,0 +1,245 @@
+"""A ready agent for an environment."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from tensor_optix import TorchPPOAgent
+from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import EnvironmentNotFoundError, HyperparamError, InvalidArgumentError, SpaceError
+from tensor_optix.factory import hyperparam_table, make_agent, set_threads
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.presets import preset_for
+
+torch.set_num_threads(1)
+
+VECTOR = spaces.Box(-1.0, 1.0, (6,), np.float32)
+
+
+class Spaces(gym.Env):
+    """An environment of the given spaces, which nobody steps."""
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+
+def torch_agent(env: Any, **arguments: Any) -> TorchPPOAgent:
+    agent = make_agent(env, framework="torch", **arguments)
+    assert isinstance(agent, TorchPPOAgent)
+    return agent
+
+
+def linears(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def models(agent: TorchPPOAgent) -> tuple[nn.Module, nn.Module]:
+    return agent._actor, agent._critic
+
+
+def weights(agent: TorchPPOAgent) -> list[torch.Tensor]:
+    return [p.detach() for model in models(agent) for p in model.parameters()]
+
+
+# --- what it builds ---
+
+
+def test_cartpole_gets_a_categorical_policy_that_fits() -> None:
+    agent = torch_agent("CartPole-v1", seed=0)
+    with gym.make("CartPole-v1") as env:
+        agent.check_spaces(env.observation_space, env.action_space)
+    assert agent.act(np.zeros(4, np.float32)) in (0, 1)
+
+
+def test_pendulum_gets_a_gaussian_policy_that_fits() -> None:
+    agent = torch_agent("Pendulum-v1", algorithm="ppo", seed=0)
+    with gym.make("Pendulum-v1") as env:
+        agent.check_spaces(env.observation_space, env.action_space)
+    assert agent.act(np.zeros(3, np.float32)).shape == (1,)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_the_agent_collects_and_learns_at_once(env_id: str) -> None:
+    agent = torch_agent(env_id, algorithm="ppo", seed=0)
+    diagnostics = agent.learn(next(iter(BatchPipeline(env_id, agent, 64, seed=0).episodes())))
+    assert np.isfinite(list(diagnostics.values())).all()
+
+
+def test_an_environment_is_used_for_its_spaces_only_and_left_open() -> None:
+    class Guarded(Spaces):
+        def close(self) -> None:
+            raise AssertionError("closed")
+
+        def reset(self, **_: Any) -> Any:
+            raise AssertionError("reset")
+
+    torch_agent(Guarded(VECTOR, spaces.Discrete(3)), seed=0).check_spaces(VECTOR, spaces.Discrete(3))
+
+
+@pytest.mark.parametrize(
+    ("net_arch", "shapes"),
+    [(None, [(64, 6), (64, 64)]), ((5, 7, 3), [(5, 6), (7, 5), (3, 7)]), ([9], [(9, 6)]), ((), [])],
+)
+def test_the_hidden_layers_are_those_asked_for(net_arch: Any, shapes: list[tuple[int, int]]) -> None:
+    actor, critic = models(torch_agent(Spaces(VECTOR, spaces.Discrete(3)), net_arch=net_arch))
+    for model, outputs in ((actor, 3), (critic, 1)):
+        *hidden, head = [tuple(layer.weight.shape) for layer in linears(model)]
+        assert hidden == shapes
+        assert head == (outputs, shapes[-1][0] if shapes else 6)
+        assert sum(isinstance(module, nn.Tanh) for module in model.modules()) == len(shapes)
+
+
+def test_actor_and_critic_share_nothing() -> None:
+    actor, critic = models(torch_agent("CartPole-v1"))
+    assert not {id(p) for p in actor.parameters()} & {id(p) for p in critic.parameters()}
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,), np.float32)], ids=str)
+def test_layers_are_orthogonal_with_the_usual_gains_and_biases_are_zero(action_space: spaces.Space) -> None:
+    actor, critic = models(torch_agent(Spaces(VECTOR, action_space), seed=0))
+    for model, head_gain in ((actor, 0.01), (critic, 1.0)):
+        layers = linears(model)
+        for layer in layers:
+            gain = head_gain if layer is layers[-1] else 2**0.5
+            weight = layer.weight.detach()
+            # The shorter side is an orthogonal frame, of length `gain` each.
+            frame = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+            torch.testing.assert_close(frame, gain**2 * torch.eye(len(frame)), rtol=1e-4, atol=1e-5 * gain**2)
+            assert not layer.bias.detach().any()
+
+
+def test_a_fresh_policy_is_nearly_uniform() -> None:
+    actor, _ = models(torch_agent("CartPole-v1", seed=0))
+    with torch.no_grad():
+        probabilities = torch.softmax(actor(torch.randn(50, 4, generator=torch.Generator().manual_seed(0))), -1)
+    torch.testing.assert_close(probabilities, torch.full((50, 2), 0.5), rtol=0, atol=0.02)
+
+
+def test_a_fresh_gaussian_policy_has_deviation_one() -> None:
+    agent = torch_agent("Pendulum-v1", algorithm="ppo", seed=0)
+    actions = agent.act_batch(np.zeros((5000, 3), np.float32))
+    assert actions.std() == pytest.approx(1.0, rel=0.05)
+
+
+# --- seeds ---
+
+
+def test_the_same_seed_gives_the_same_weights_and_actions() -> None:
+    first, second, other = (torch_agent("CartPole-v1", seed=seed) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+    assert not torch.equal(weights(first)[0], weights(other)[0])
+    observations = np.zeros((50, 4), np.float32)
+    np.testing.assert_array_equal(first.act_batch(observations), second.act_batch(observations))
+
+
+def test_the_seed_decides_whatever_the_global_generator_holds() -> None:
+    torch.manual_seed(1)
+    first = torch_agent("CartPole-v1", seed=3)
+    torch.manual_seed(2)
+    second = torch_agent("CartPole-v1", seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def test_without_a_seed_two_agents_differ() -> None:
+    assert not torch.equal(weights(torch_agent("CartPole-v1"))[0], weights(torch_agent("CartPole-v1"))[0])
+
+
+# --- hyper-parameters ---
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1"])
+def test_an_environment_with_a_preset_starts_from_it_over_the_defaults(env_id: str) -> None:
+    preset = preset_for(env_id, "ppo").hyperparams
+    assert preset
+    params = torch_agent(env_id, algorithm="ppo").get_hyperparams().params
+    assert params == {name: row.default for name, row in PPO_HYPERPARAMS.items()} | dict(preset)
+
+
+def test_an_environment_without_a_preset_starts_from_the_defaults() -> None:
+    params = torch_agent(Spaces(VECTOR, spaces.Discrete(3))).get_hyperparams().params
+    assert params == {name: row.default for name, row in PPO_HYPERPARAMS.items()}
+
+
+@pytest.mark.parametrize("kind", [dict, HyperparamSet])
+def test_the_users_values_go_over_the_preset(kind: Any) -> None:
+    given = kind({"entropy_coef": 0.07, "learning_rate": 0.002, "mine": 1})
+    params = torch_agent("CartPole-v1", hyperparams=given).get_hyperparams().params
+    assert (params["entropy_coef"], params["learning_rate"], params["mine"]) == (0.07, 0.002, 1)
+    assert params["clip_ratio"] == 0.2
+
+
+def test_the_users_dictionary_is_not_changed() -> None:
+    given = {"learning_rate": 0.002}
+    torch_agent("CartPole-v1", hyperparams=given)
+    assert given == {"learning_rate": 0.002}
+
+
+def test_a_misspelt_override_is_refused() -> None:
+    with pytest.raises(HyperparamError, match=r"'clip_ratoi'.*Did you mean 'clip_ratio'"):
+        torch_agent("CartPole-v1", hyperparams={"clip_ratoi": 0.1})
+
+
+def test_the_table_of_an_algorithm_is_its_own() -> None:
+    assert hyperparam_table("ppo") is PPO_HYPERPARAMS
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "named"),
+    [
+        (spaces.Dict(a=VECTOR), spaces.Discrete(2), r"Dict\("),
+        (spaces.Tuple((VECTOR,)), spaces.Discrete(2), r"Tuple\("),
+        (spaces.Discrete(16), spaces.Discrete(2), r"Discrete\(16\)"),
+        (spaces.Box(-1, 1, (2, 3)), spaces.Discrete(2), r"\(2, 3\)"),
+        (VECTOR, spaces.MultiBinary(4), r"MultiBinary\(4\)"),
+        (VECTOR, spaces.MultiDiscrete([2, 3]), r"MultiDiscrete\(\[2 3\]\)"),
+        (VECTOR, spaces.Box(-1, 1, (2, 2)), r"Box\(-1.0, 1.0, \(2, 2\)"),
+        (VECTOR, spaces.Box(0, 9, (2,), np.int64), r"Box\(0, 9"),
+    ],
+    ids=str,
+)
+def test_a_space_that_cannot_be_served_is_named_with_what_can(observations: Any, actions: Any, named: str) -> None:
+    with pytest.raises(SpaceError, match=named) as caught:
+        torch_agent(Spaces(observations, actions))
+    assert any(word in str(caught.value) for word in ("Supported: Discrete, and Box", "one vector"))
+
+
+def test_images_are_refused_with_their_space() -> None:
+    with pytest.raises(SpaceError, match=r"\(84, 84, 3\)"):
+        torch_agent(Spaces(spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Discrete(2)))
+
+
+def test_an_unknown_algorithm_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'auto'.*'ppo'.*'trpo'"):
+        make_agent("CartPole-v1", algorithm="trpo")
+
+
+def test_an_unknown_framework_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'auto'.*'torch'.*'jax'"):
+        make_agent("CartPole-v1", framework="jax")
+
+
+def test_an_unknown_environment_is_refused_with_the_nearest() -> None:
+    with pytest.raises(EnvironmentNotFoundError, match="CartPole-v1"):
+        make_agent("CartPoel-v1")
+
+
+@pytest.mark.parametrize("net_arch", [(0,), (64, -1)])
+def test_a_layer_needs_at_least_one_unit(net_arch: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgumentError, match="at least 1"):
+        torch_agent("CartPole-v1", net_arch=net_arch)
+
+
+def test_threads_are_bounded_to_at_least_one() -> None:
+    set_threads("torch", 1)
+    assert torch.get_num_threads() == 1
+    with pytest.raises(InvalidArgumentError, match="threads must be at least 1, but got 0"):
+        set_threads("torch", 0)
