@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROJECT := pyproject.toml constraints.txt
 
-.PHONY: train test lint format types tests bench clean
+.PHONY: train test lint format types tests bench soak clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
@@ -34,6 +34,9 @@ tests: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/soak $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -146,6 +146,14 @@ def test_the_seed_decides_whatever_the_global_generator_holds() -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("seed", [None, 3])
+def test_making_an_agent_draws_nothing_from_the_global_generator(env_id: str, seed: int | None) -> None:
+    before = torch.get_rng_state()
+    torch_agent(env_id, algorithm="ppo", seed=seed)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_without_a_seed_two_agents_differ() -> None:
     assert not torch.equal(weights(torch_agent("CartPole-v1"))[0], weights(torch_agent("CartPole-v1"))[0])
 
@@ -212,6 +220,11 @@ def test_a_space_that_cannot_be_served_is_named_with_what_can(observations: Any,
     assert any(word in str(caught.value) for word in ("Supported: Discrete, and Box", "one vector"))
 
 
+def test_discrete_actions_that_do_not_start_at_zero_are_refused() -> None:
+    with pytest.raises(SpaceError, match=r"Discrete\(2, start=1\)"):
+        torch_agent(Spaces(VECTOR, spaces.Discrete(2, start=1)))
+
+
 def test_images_are_refused_with_their_space() -> None:
     with pytest.raises(SpaceError, match=r"\(84, 84, 3\)"):
         torch_agent(Spaces(spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Discrete(2)))
@@ -235,6 +248,12 @@ def test_an_unknown_environment_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize("net_arch", [(0,), (64, -1)])
 def test_a_layer_needs_at_least_one_unit(net_arch: tuple[int, ...]) -> None:
     with pytest.raises(InvalidArgumentError, match="at least 1"):
+        torch_agent("CartPole-v1", net_arch=net_arch)
+
+
+@pytest.mark.parametrize("net_arch", [64, (64.0,), "64", (None,)])
+def test_layers_that_are_no_sequence_of_whole_numbers_are_refused_with_an_example(net_arch: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"e\.g\. \(64, 64\), but got"):
         torch_agent("CartPole-v1", net_arch=net_arch)
 
 

@@ -157,3 +157,114 @@ def test_the_registry_beside_the_loop_on_the_default_directory() -> None:
     report = opt.run()
     assert registry.best is not None
     assert registry.best.eval_metrics.primary_score == report.best_score
+
+
+def tf_ppo(agent_class: type | None = None, n_actions: int = 2):
+    import tensorflow as tf
+
+    from tensor_optix import HyperparamSet, TFPPOAgent
+
+    actor = tf.keras.Sequential([
+        tf.keras.layers.Input(shape=(4,)),
+        tf.keras.layers.Dense(64, activation="tanh"),
+        tf.keras.layers.Dense(64, activation="tanh"),
+        tf.keras.layers.Dense(n_actions),
+    ])  # fmt: skip
+    critic = tf.keras.Sequential([
+        tf.keras.layers.Input(shape=(4,)),
+        tf.keras.layers.Dense(64, activation="tanh"),
+        tf.keras.layers.Dense(64, activation="tanh"),
+        tf.keras.layers.Dense(1),
+    ])  # fmt: skip
+    return (agent_class or TFPPOAgent)(
+        actor=actor,
+        critic=critic,
+        optimizer=tf.keras.optimizers.Adam(3e-4),
+        hyperparams=HyperparamSet(
+            params={
+                "learning_rate": 3e-4,
+                "clip_ratio": 0.2,
+                "entropy_coef": 0.01,
+                "vf_coef": 0.5,
+                "gamma": 0.99,
+                "gae_lambda": 0.95,
+                "n_epochs": 10,
+                "minibatch_size": 64,
+            },
+            episode_id=0,
+        ),
+    )
+
+
+def test_quick_start_for_tensorflow() -> None:
+    import gymnasium as gym
+
+    from tensor_optix import BatchPipeline, RLOptimizer
+
+    agent = tf_ppo()
+    env = gym.make("CartPole-v1")
+    pipeline = BatchPipeline(env=env, agent=agent, window_size=2048)
+    opt = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=3)
+    report = opt.run()
+    assert report.best_score > 9
+
+
+def test_extending_an_algorithm() -> None:
+    import gymnasium as gym
+    import numpy as np
+    import tensorflow as tf
+
+    from tensor_optix import BaseEvaluator, BatchPipeline, EpisodeData, EvalMetrics, RLOptimizer, TFPPOAgent
+
+    class TradingPPO(TFPPOAgent):
+        """Adds action distribution logging to standard PPO."""
+
+        def learn(self, episode_data):
+            diag = super().learn(episode_data)
+            obs = tf.cast(episode_data.observations[:256], tf.float32)
+            probs = tf.nn.softmax(self._actor(obs, training=False))
+            probs_mean = tf.reduce_mean(probs, axis=0).numpy()
+            diag["p_flat"] = float(probs_mean[0])
+            diag["p_long"] = float(probs_mean[1])
+            diag["p_short"] = float(probs_mean[2])
+            return diag
+
+    class SharpeEvaluator(BaseEvaluator):
+        def score(self, episode_data: EpisodeData, train_diagnostics: dict) -> EvalMetrics:
+            rewards = np.array(episode_data.rewards)
+            sharpe = rewards.mean() / (rewards.std() + 1e-8)
+            return EvalMetrics(
+                primary_score=float(sharpe),
+                metrics={"sharpe": float(sharpe), "mean_reward": float(rewards.mean())},
+                episode_id=episode_data.episode_id,
+            )
+
+    class Market(gym.Env):
+        """Pays the position (flat, long, short) times the next move of a random walk with a drift."""
+
+        observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        action_space = gym.spaces.Discrete(3)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self._moves = self.np_random.normal(0.1, 1.0, 104).astype(np.float32)
+            self._t = 4
+            return self._moves[:4], {}
+
+        def step(self, action):
+            reward = float((0, 1, -1)[action] * self._moves[self._t])
+            self._t += 1
+            return self._moves[self._t - 4 : self._t], reward, False, self._t == 104, {}
+
+    agent = tf_ppo(TradingPPO, n_actions=3)
+    diagnostics = agent.learn(next(iter(BatchPipeline(Market(), agent, window_size=256).episodes())))
+    assert sum(diagnostics[name] for name in ("p_flat", "p_long", "p_short")) == pytest.approx(1.0, abs=1e-5)
+    opt = RLOptimizer(
+        agent=agent,
+        pipeline=BatchPipeline(Market(), agent, window_size=256),
+        val_pipeline=BatchPipeline(Market(), agent, n_episodes=2, deterministic=True),
+        evaluator=SharpeEvaluator(),
+        max_episodes=2,
+    )
+    report = opt.run()
+    assert report.best_score == report.best_score

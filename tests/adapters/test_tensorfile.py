@@ -37,6 +37,17 @@ def test_arrays_and_settings_come_back_exactly(path: str) -> None:
         np.testing.assert_array_equal(loaded[name], array)
 
 
+def test_a_single_number_stays_without_axes(path: str) -> None:
+    tensors = {"step": np.array(3.0, np.float32), "batches": np.array(7, np.int64), "scalar": np.float64(0.5)}
+    save_tensors(path, tensors, {})
+    loaded, _ = load_tensors(path)
+    assert {name: (array.shape, array.dtype, array.item()) for name, array in loaded.items()} == {
+        "step": ((), np.float32, 3.0),
+        "batches": ((), np.int64, 7),
+        "scalar": ((), np.float64, 0.5),
+    }
+
+
 def test_views_are_saved_as_what_they_show(path: str) -> None:
     base = np.arange(24, dtype=np.float32).reshape(4, 6)
     save_tensors(path, {"transposed": base.T, "strided": base[::2, ::-1]}, {})

@@ -206,6 +206,17 @@ def test_in_a_terminal_it_is_drawn_and_wiped_and_the_cursor_given_back() -> None
     assert closing.endswith("\x1b[2K")
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("name", ["[red]rate[/red]", "[/closing]", "lr[0]"])
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(terminal: bool, name: str) -> None:
+    view = View(terminal=terminal)
+    view.status = replace(STATUS, probed_param=name, probed_value=0.5)
+    view.progress.on_loop_start()
+    view.progress.on_episode_end(0, None)
+    view.progress.on_loop_stop()
+    assert f"{name}=0.5" in view.file.getvalue()
+
+
 def test_it_may_be_opened_again_for_a_second_run() -> None:
     view = View(terminal=True)
     for _ in range(2):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import gymnasium as gym
+import keras
 import pytest
 import torch
 from torch import nn
@@ -16,6 +17,8 @@ from tensor_optix import (
     BatchPipeline,
     EpisodeReturnEvaluator,
     HyperparamSet,
+    TFAgent,
+    TFEvaluator,
     TorchAgent,
     TorchEvaluator,
     make_agent,
@@ -38,7 +41,30 @@ class TestNumpyAgent(AgentContract):
 class TestTorchPPOAgentCategorical(AgentContract):
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        return make_agent("CartPole-v1", seed=0)
+        return make_agent("CartPole-v1", framework="torch", seed=0)
+
+
+class TestTFPPOAgentCategorical(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("CartPole-v1", framework="tf", seed=0)
+
+
+class TestTFPPOAgentGaussian(AgentContract):
+    env = "Pendulum-v1"
+
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("Pendulum-v1", framework="tf", seed=0)
+
+
+class TestTFAgent(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        keras.utils.set_random_seed(0)
+        layers = keras.layers
+        model = keras.Sequential([layers.Input((4,)), layers.Dense(8, "tanh"), layers.Dense(2)])
+        return TFAgent(model, keras.optimizers.Adam(), HyperparamSet({}), seed=0)
 
 
 class TestTorchPPOAgentGaussian(AgentContract):
@@ -46,7 +72,7 @@ class TestTorchPPOAgentGaussian(AgentContract):
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        return make_agent("Pendulum-v1", seed=0)
+        return make_agent("Pendulum-v1", framework="torch", seed=0)
 
 
 class TestTorchAgent(AgentContract):
@@ -87,6 +113,12 @@ class TestBlendedEvaluator(EvaluatorContract):
     @pytest.fixture
     def evaluator(self) -> BaseEvaluator:
         return TorchEvaluator(reward_weight=1.0, stability_weight=0.5, length_weight=0.5, max_episode_length=10)
+
+
+class TestTFEvaluator(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self) -> BaseEvaluator:
+        return TFEvaluator()
 
 
 class TestScoreEvaluator(EvaluatorContract):

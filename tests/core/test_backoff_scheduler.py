@@ -249,6 +249,12 @@ def test_every_run_keeps_the_interval_in_its_range_and_falls_dormant_once_per_en
         ({"plateau_threshold": 5, "dormant_threshold": 5}, "dormant_threshold=5, plateau_threshold=5"),
         ({"plateau_threshold": 6, "dormant_threshold": 5}, "dormant_threshold must be above plateau_threshold"),
         ({"backoff_factor": -math.inf}, "backoff_factor must be at least 1, but got -inf"),
+        ({"backoff_factor": math.nan}, "backoff_factor must be at least 1, but got nan"),
+        ({"backoff_factor": math.inf}, "backoff_factor must be finite, but got inf"),
+        ({"base_interval": 1.5}, "base_interval must be an integer, but got 1.5"),
+        ({"max_interval": 100.0}, "max_interval must be an integer, but got 100.0"),
+        ({"plateau_threshold": math.nan}, "plateau_threshold must be an integer, but got nan"),
+        ({"dormant_threshold": 20.5}, "dormant_threshold must be an integer, but got 20.5"),
     ],
 )
 def test_a_knob_out_of_its_range_is_refused_with_rule_and_value(options: dict[str, float], message: str) -> None:

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tensor_optix.core import _atomic, checkpoint_registry
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import (
+    BadDataError,
     CheckpointCorruptError,
     CheckpointError,
     CheckpointLockedError,
@@ -121,6 +123,32 @@ def test_the_hyperparams_of_the_snapshot_are_those_given_and_later_changes_do_no
     snapshot = registry.save(NumpyAgent(), EvalMetrics(1.0), 4, lived_with)
     lived_with.params["learning_rate"] = 9.0
     assert snapshot.hyperparams == registry.snapshots()[0].hyperparams == HyperparamSet({"learning_rate": 0.5}, 3)
+
+
+def test_words_arrays_and_missing_numbers_are_saved_as_plain_values(registry: CheckpointRegistry) -> None:
+    metrics = EvalMetrics(1.0, {"phase": "warm-up", "loss": math.nan})  # type: ignore[dict-item]
+    params = {"arch": np.array([64, 32]), "nested": {"limit": math.nan, "betas": (0.9, [math.inf, np.float32(0.5)])}}
+    registry.save(NumpyAgent(), metrics, 0, HyperparamSet(params))
+    (found,) = registry.snapshots()
+    assert found.eval_metrics.metrics["phase"] == "warm-up"
+    assert math.isnan(found.eval_metrics.metrics["loss"])
+    assert found.hyperparams.params == {"arch": [64, 32], "nested": {"limit": None, "betas": [0.9, [None, 0.5]]}}
+    assert best_weight(registry) == 0.0
+
+
+def test_a_metric_that_json_has_no_word_for_is_refused_and_nothing_is_left_or_changed(
+    registry: CheckpointRegistry,
+) -> None:
+    earlier = save(registry, 1.0)
+    unspeakable = EvalMetrics(2.0, {"model": object()})  # type: ignore[dict-item]
+    before = {path: path.read_bytes() for path in registry.directory.rglob("*.json")}
+    with pytest.raises(BadDataError, match="object"):
+        registry.save(NumpyAgent(), unspeakable)
+    with pytest.raises(BadDataError, match="object"):
+        registry.rescore(earlier, unspeakable)
+    assert {path: path.read_bytes() for path in registry.directory.rglob("*.json")} == before
+    assert litter(registry.directory) == []
+    assert registry.snapshots() == [earlier]
 
 
 # --- save, load, best ---
@@ -428,6 +456,27 @@ def test_a_folder_with_a_name_that_is_no_id_is_ignored(
     assert (directory / name).is_dir()
 
 
+def test_a_plain_file_with_the_name_of_a_snapshot_is_left_alone_and_saving_goes_on(
+    registry: CheckpointRegistry, directory: Path
+) -> None:
+    directory.mkdir(parents=True)
+    (directory / "snapshot_000000").write_text("the user's own")
+    assert save(registry, 1.0).snapshot_id == "000001"
+    assert best_weight(registry) == 1.0
+    assert (directory / "snapshot_000000").read_text() == "the user's own"
+
+
+def test_a_snapshot_folder_that_is_a_link_is_no_snapshot(registry: CheckpointRegistry, directory: Path) -> None:
+    elsewhere = CheckpointRegistry(directory.parent / "elsewhere")
+    foreign = save(elsewhere, 9.0)
+    elsewhere.close()
+    own = save(registry, 1.0)
+    (directory / "snapshot_000007").symlink_to(elsewhere.path_of(foreign))
+    assert registry.snapshots() == [own]
+    assert best_weight(registry) == 1.0
+    assert save(registry, 2.0).snapshot_id == "000008"  # and its name is not taken from it
+
+
 @pytest.mark.parametrize("snapshot_id", ["../outside", "", "A", "a/b", "a" * 65])
 def test_an_id_that_could_lead_elsewhere_is_no_path(registry: CheckpointRegistry, snapshot_id: str) -> None:
     snapshot = PolicySnapshot(
@@ -475,6 +524,22 @@ def test_discarding_after_the_commit_leaves_the_snapshot(registry: CheckpointReg
     assert registry.load_best(NumpyAgent()) == committed
 
 
+@pytest.mark.parametrize("by_another_registry", [False, True], ids=["the same", "another"])
+def test_opening_and_saving_in_the_same_process_leave_a_staged_policy_alone(
+    registry: CheckpointRegistry, directory: Path, by_another_registry: bool
+) -> None:
+    agent = NumpyAgent()
+    agent.weight = 1.0
+    staged = registry.stage(agent)
+    other = CheckpointRegistry(directory) if by_another_registry else registry
+    other.open()
+    save(other, 2.0)
+    committed = registry.commit(staged, EvalMetrics(5.0), 0, HyperparamSet({}))
+    assert registry.load_best(agent) == committed
+    assert agent.weight == 1.0
+    other.close()
+
+
 def test_leftovers_of_an_interrupted_write_are_cleared_when_the_directory_is_opened(
     registry: CheckpointRegistry, directory: Path
 ) -> None:
@@ -518,6 +583,18 @@ class FolderAgent(NumpyAgent):
 
     def load_weights(self, path: str) -> None:
         self.weight = float(Path(path, "deep", "weight").read_text())
+
+
+class EmptyFolder(NumpyAgent):
+    def save_weights(self, path: str) -> None:
+        Path(path).mkdir()
+
+
+def test_an_agent_that_makes_only_an_empty_folder_is_named_and_leaves_nothing(registry: CheckpointRegistry) -> None:
+    with pytest.raises(CheckpointError, match=r"EmptyFolder\.save_weights\(path\) wrote no file"):
+        registry.save(EmptyFolder(), EvalMetrics(1.0))
+    assert registry.snapshots() == []
+    assert litter(registry.directory) == []
 
 
 def test_an_agent_that_writes_nothing_is_named(registry: CheckpointRegistry) -> None:
@@ -673,6 +750,22 @@ def test_a_killed_holder_frees_the_lock_and_leaves_what_it_saved(registry: Check
     assert scores(registry) == [7.0, 1.0]
 
 
+def test_neither_a_commit_nor_a_rescore_goes_past_another_process_that_has_the_lock(
+    registry: CheckpointRegistry, directory: Path
+) -> None:
+    snapshot, staged = save(registry, 1.0), registry.stage(NumpyAgent())
+    registry.close()
+    with other_process(directory, "hold") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().split() == ["saved"]
+        with pytest.raises(CheckpointLockedError, match="in use by another process"):
+            registry.rescore(snapshot, EvalMetrics(99.0))
+        with pytest.raises(CheckpointLockedError, match="in use by another process"):
+            registry.commit(staged, EvalMetrics(99.0), 0, HyperparamSet({}))
+        other.kill()
+    assert scores(registry) == [1.0, 7.0]
+
+
 def test_two_registries_of_one_process_share_a_directory(registry: CheckpointRegistry, directory: Path) -> None:
     other = CheckpointRegistry(directory)
     save(registry, 1.0)
@@ -800,6 +893,29 @@ def test_a_crash_at_any_step_of_a_save_loses_no_earlier_snapshot(
         assert best_weight(again) == 5.0
         assert len(again.snapshots()) == 2
         again.close()
+
+
+def test_a_crash_at_any_step_of_a_rescore_leaves_every_snapshot_loadable_with_the_old_score_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(n: int) -> CheckpointRegistry:
+        registry = CheckpointRegistry(tmp_path / str(n))
+        save(registry, 9.0)
+        save(registry, 5.0)
+        return registry
+
+    def rescore(registry: CheckpointRegistry) -> None:
+        registry.rescore(registry.snapshots()[0], EvalMetrics(1.0))
+
+    for crashed in crash_at_every_step(monkeypatch, prepare, rescore):
+        for snapshot in crashed.snapshots():
+            crashed.load(snapshot, NumpyAgent())
+        assert scores(crashed) in ([9.0, 5.0], [1.0, 5.0])
+        rescore(crashed)  # and it can be done again
+        assert scores(crashed) == [1.0, 5.0]
+        assert best_weight(crashed) == 5.0
+        assert litter(crashed.directory) == []
+        crashed.close()
 
 
 def test_a_crash_at_any_step_of_an_archive_loses_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

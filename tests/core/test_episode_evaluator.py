@@ -68,6 +68,13 @@ def test_a_window_without_a_completed_episode_is_no_evidence() -> None:
     assert metrics.metrics["mean_reward"] == 1.0
 
 
+def test_a_window_without_steps_is_no_evidence() -> None:
+    metrics = EpisodeReturnEvaluator().score(window([], []), {"loss": 0.5})
+    assert not metrics.has_evidence
+    assert math.isnan(metrics.primary_score)
+    assert metrics.metrics["total_reward"] == metrics.metrics["episodes"] == 0.0
+
+
 def test_policies_with_the_same_reward_per_step_are_told_apart_by_how_long_they_last() -> None:
     # CartPole: every step gives 1, whoever stands longer is better.
     falls_early = window(np.ones(20), [*([0] * 4), 1] * 4)
@@ -170,6 +177,12 @@ def test_a_score_function_wins_over_the_weights() -> None:
     metrics = evaluator.score(window(REWARDS, [0, 0, 0, 0]), {})
     assert metrics.primary_score == -7.0
     assert type(metrics.primary_score) is float
+
+
+def test_the_error_of_a_users_own_score_is_not_known() -> None:
+    data = window([1.0, 5.0], [1, 1])
+    assert EpisodeReturnEvaluator().score(data, {}).std_err > 0.0
+    assert math.isnan(EpisodeReturnEvaluator(primary_score_fn=lambda *_: 0.5).score(data, {}).std_err)
 
 
 # --- with validation ---

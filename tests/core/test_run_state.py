@@ -105,6 +105,17 @@ def test_a_history_that_cannot_be_written_or_read_is_a_storage_error_that_names_
         read_history(path)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    for n in range(3):
+        history.append(record(n))
+    history.close()
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert read_history(path) == [record(0), record(1)]
+
+
 def test_an_empty_history_has_no_records(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text("")
     assert read_history(tmp_path / "history.jsonl") == []

@@ -22,6 +22,7 @@ from tensor_optix.errors import HyperparamError, InvalidArgumentError
         ({"low": -math.inf, "high": 0.0}, "must be finite", "low=-inf"),
         ({"low": 0.0, "high": 1.0, "scale": "log"}, "`low > 0`", "low=0.0"),
         ({"low": -1.0, "high": 1.0, "scale": "log"}, "`low > 0`", "low=-1.0"),
+        ({"low": "a", "high": "b"}, "must be finite", "low='a', high='b'"),
         ({"low": 0.1, "high": 1.0, "scale": "exp"}, "'linear' or 'log'", "'exp'"),
         ({"low": 0.2, "high": 0.8, "integer": True}, "No whole number", "low=0.2"),
     ],
@@ -52,6 +53,13 @@ def test_a_param_that_breaks_a_rule_is_refused_with_the_rule_and_the_value(
 def test_clip_gives_the_nearest_value_inside_and_of_the_right_kind(param: Param, value: float, clipped: float) -> None:
     assert param.clip(value) == clipped
     assert type(param.clip(value)) is (int if param.integer else float)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "0.5", None, 10**400])
+@pytest.mark.parametrize("param", [Param(0.0, 1.0), Param(1, 10, integer=True)], ids=["float", "integer"])
+def test_clip_refuses_what_is_no_finite_number(param: Param, value: Any) -> None:
+    with pytest.raises(HyperparamError, match="cannot be"):
+        param.clip(value)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +312,7 @@ def test_the_table_describes_itself_as_markdown() -> None:
         (np.bool_(False), False),
         (math.nan, False),
         (-math.inf, False),
+        (10**400, False),
         ("1", False),
         (None, False),
         (1j, False),

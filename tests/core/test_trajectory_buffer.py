@@ -230,5 +230,11 @@ def test_explained_variance_by_hand(values: list[float], targets: list[float], e
     assert explained_variance(values, targets) == pytest.approx(expected)
 
 
+def test_targets_that_are_all_alike_explain_nothing_even_where_their_mean_is_rounded() -> None:
+    targets = np.full(7, 0.1)
+    assert targets.var() > 0.0  # a trace of rounding, by which nothing must be divided
+    assert explained_variance(np.arange(7), targets) == 0.0
+
+
 def test_explained_variance_is_a_plain_float() -> None:
     assert type(explained_variance(np.float32([1, 2]), np.float32([1, 3]))) is float

@@ -16,6 +16,7 @@ from tensor_optix.core.types import (
     jsonable,
     numeric_items,
 )
+from tensor_optix.errors import BadDataError
 
 
 def window(rewards: Any, terminated: Any, truncated: Any, **fields: Any) -> EpisodeData:
@@ -74,6 +75,13 @@ def test_a_segment_ends_with_its_episode_its_environment_or_the_window(
     assert data.dones.tolist() == [bool(done) for done in dones]  # and asking changes nothing
 
 
+@pytest.mark.parametrize(("steps", "n_envs"), [(5, 2), (2, 3), (4, 0), (4, -1)])
+def test_steps_that_are_no_equal_shares_of_the_environments_are_refused(steps: int, n_envs: int) -> None:
+    nothing = [0] * steps
+    with pytest.raises(BadDataError, match=f"{steps} steps cannot be equal shares of n_envs={n_envs}"):
+        window(nothing, nothing, nothing, n_envs=n_envs)
+
+
 @pytest.mark.parametrize("kind", [list, np.asarray])
 def test_completed_episodes_are_derived_from_the_flags_and_unfinished_ones_left_out(kind: Any) -> None:
     data = window(kind([1.0, 2.0, 4.0, 8.0, 16.0]), kind([0, 1, 0, 0, 0]), kind([0, 0, 0, 1, 0]))
@@ -115,6 +123,12 @@ def test_concatenate_leaves_out_what_one_window_does_not_know() -> None:
     assert joined.next_observations.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_concatenate_has_no_infos_rather_than_those_of_other_steps(lacking: int) -> None:
+    windows = [window([1.0], [1], [0], infos=() if n == lacking else [{"step": n}]) for n in range(2)]
+    assert len(EpisodeData.concatenate(windows).infos) == 0
+
+
 @pytest.mark.parametrize("windows", [[], [window([1.0, 1.0], [1, 1], [0, 0], n_envs=2)]])
 def test_concatenate_refuses_what_cannot_stay_env_major(windows: list[EpisodeData]) -> None:
     with pytest.raises(ValueError, match="at least one window, each of a single environment"):
@@ -131,6 +145,15 @@ def test_a_copy_of_hyperparams_can_be_changed_alone() -> None:
     copy.params["lr"] = 0.2
     copy.params["new"] = 1
     assert original.params == {"lr": 0.1}
+
+
+def test_a_copy_of_hyperparams_shares_no_value_that_can_be_changed() -> None:
+    original = HyperparamSet({"arch": [64, 64], "nested": {"betas": np.ones(2)}})
+    copy = original.copy()
+    copy.params["arch"].append(1)
+    copy.params["nested"]["betas"][:] = 0.0
+    assert original.params["arch"] == [64, 64]
+    assert original.params["nested"]["betas"].tolist() == [1.0, 1.0]
 
 
 def test_hyperparams_round_trip_through_json_with_any_keys_and_kinds() -> None:

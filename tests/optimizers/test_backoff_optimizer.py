@@ -2,6 +2,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -347,6 +348,17 @@ def test_it_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -> None:
     assert (second.is_probing, second.probed_param) == (first.is_probing, first.probed_param)
     assert first.is_probing is (cut % 2 == 1)  # half of the cuts are in the middle of a probe
     assert lived + live(second, [start, *lived][-1], SCORES[cut:]) == unbroken
+
+
+@pytest.mark.parametrize(
+    ("param", "value"), [(Param(0.0, 1.0), np.float32(0.5)), (Param(1, 9, integer=True), np.int64(4))], ids=str
+)
+def test_the_state_is_plain_json_where_the_agents_values_are_numpys(param: Param, value: Any) -> None:
+    optimizer = BackoffOptimizer({"x": param})
+    step(optimizer, {"x": value}, 1.0)
+    assert optimizer.is_probing
+    state = json.loads(json.dumps(optimizer.state_dict(), allow_nan=False))
+    assert state["trial"]["original"] == value
 
 
 def test_a_state_is_of_its_moment() -> None:

@@ -238,6 +238,12 @@ def test_the_loops_seed_is_taken_only_where_the_constructor_had_none() -> None:
 # --- refusals ---
 
 
+@pytest.mark.parametrize("value", [None, True])
+def test_a_window_size_is_a_whole_number_and_nothing_that_passes_for_one(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"window_size must be an integer of at least 1, but got {value!r}"):
+        BatchPipeline(Counting(), window_size=value)
+
+
 @pytest.mark.parametrize("value", [0, -3, 2.5, "10"])
 @pytest.mark.parametrize("name", ["window_size", "n_episodes"])
 def test_a_window_needs_at_least_one_whole_step_or_episode(name: str, value: Any) -> None:
@@ -285,6 +291,20 @@ def test_teardown_closes_the_environment() -> None:
     pipeline = BatchPipeline(env, Modulo())
     pipeline.teardown()
     assert env.closed == 1
+
+
+def test_after_a_teardown_nothing_of_the_half_lived_episode_is_left() -> None:
+    pipeline = BatchPipeline(Counting(), Modulo(), LENGTHS[0] - 1)
+    take(pipeline, 1)
+    pipeline.teardown()
+    windows = take(pipeline, 3)
+    assert (
+        windows[0].observations[0] == LENGTHS[0]
+    )  # what the reset gave, not what the torn one would have gone on with
+    (episode,) = [episode for window in windows for episode in window.completed or ()]
+    assert episode.length == LENGTHS[1]
+    rewards = np.concatenate([window.rewards for window in windows])
+    assert episode.total_return == rewards[: LENGTHS[1]].sum()
 
 
 # --- validation ---

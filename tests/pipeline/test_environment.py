@@ -134,6 +134,25 @@ class TestActionScaler:
         for action in ([-1.0, 1.0], [-9.0, 9.0], [0.1, -0.1]):
             assert space.contains(scale(space, np.array(action), rescale))
 
+    @pytest.mark.parametrize("rescale", [True, False])
+    @pytest.mark.parametrize(("low", "high"), [(-0.3, 0.7), (0.1, 0.3), (-1e-3, 1e5)])
+    @pytest.mark.parametrize("space_dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("action_dtype", [np.float32, np.float64])
+    def test_rounding_never_leads_out_of_the_box(
+        self, low: float, high: float, space_dtype: Any, action_dtype: Any, rescale: bool
+    ) -> None:
+        space = spaces.Box(low, high, (2000,), space_dtype)
+        edges = [-1.0, 1.0, np.nextafter(-1, 0), np.nextafter(1, 0), low, high, -9.0, 9.0]
+        drawn = np.random.default_rng(0).uniform(-1.1, 1.1, 2000 - len(edges))
+        assert space.contains(scale(space, np.concatenate([edges, drawn]).astype(action_dtype), rescale))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("action", [-1.0, 0.0, 1.0, 1e30])
+    def test_bounds_as_wide_as_numbers_go_do_not_overflow(self, dtype: Any, action: float) -> None:
+        huge = np.finfo(dtype).max
+        space = spaces.Box(-huge, huge, (2,), dtype)
+        assert space.contains(scale(space, np.full(2, action, dtype)))  # and any warning would be an error
+
     def test_discrete_actions_pass_untouched(self) -> None:
         action = np.int64(3)
         assert scale(spaces.Discrete(5), action) is action

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError, ContractError, ModelShapeError
+from tensor_optix.errors import BadDataError, ContractError, InvalidArgumentError, ModelShapeError
 from tensor_optix.factory import make_agent
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.helpers import NumpyAgent
@@ -139,6 +139,15 @@ def test_playing_given_seeds_does_not_move_the_stream_of_fresh_ones() -> None:
 def test_fewer_seeds_than_environments_play_that_many_episodes() -> None:
     window = of(5).play([3, 4])
     assert [info["seed"] for info in window.infos] == [3] * 4 + [4] * 5
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 2, 3]])
+def test_seeds_for_which_there_is_no_environment_are_refused_before_any_reset(seeds: list[int]) -> None:
+    envs = [Seeded(), Seeded()]
+    pipeline = ValidationPipeline([partial(lambda env: env, env) for env in envs], Watched())
+    with pytest.raises(InvalidArgumentError, match=f"1 to 2 seeds, but got {len(seeds)}"):
+        pipeline.play(seeds)
+    assert [env.seeds for env in envs] == [[], []]
 
 
 def test_playing_draws_nothing_from_the_agents_generator() -> None:

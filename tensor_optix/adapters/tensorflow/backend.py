@@ -100,16 +100,18 @@ class TFBackend:
 
     def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Backend.optimizer_state`."""
-        return {str(i): variable.numpy() for i, variable in enumerate(optimizer.variables)}, {"kind": optimizer.name}
+        return {str(i): variable.numpy() for i, variable in enumerate(optimizer.variables)}, {
+            "kind": type(optimizer).__name__
+        }
 
     def set_optimizer_state(
         self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
     ) -> None:
         """See `Backend.set_optimizer_state`."""
         expected = {str(i): tuple(variable.shape) for i, variable in enumerate(optimizer.variables)}
-        if settings.get("kind") != optimizer.name:
+        if settings.get("kind") != type(optimizer).__name__:
             raise CheckpointMismatchError(
-                f"The saved optimizer is {settings.get('kind')!r}, this is {optimizer.name!r}."
+                f"The saved optimizer is {settings.get('kind')!r}, this is {type(optimizer).__name__!r}."
             )
         check_weights(expected, arrays)
         for i, variable in enumerate(optimizer.variables):

@@ -12,7 +12,14 @@ from torch import nn
 
 from tensor_optix.adapters.pytorch.torch_agent import TorchAgent
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import CheckpointMismatchError, HyperparamError, ModelShapeError, NonFiniteError, SpaceError
+from tensor_optix.errors import (
+    CheckpointMismatchError,
+    ContractError,
+    HyperparamError,
+    ModelShapeError,
+    NonFiniteError,
+    SpaceError,
+)
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 
 torch.set_num_threads(1)
@@ -187,6 +194,29 @@ def test_actions_are_drawn_from_the_softmax_and_greedy_ones_are_the_likeliest() 
     assert type(agent.act(np.zeros(2, np.float32))) is int
 
 
+IMAGE_MODELS = {
+    "conv": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)),
+    "flatten": lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3)),
+    "batch norm": lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+def test_one_image_is_acted_on_as_a_batch_of_one(name: str) -> None:
+    torch.manual_seed(0)
+    model = IMAGE_MODELS[name]()
+    one, many = agent_of(model), agent_of(model)
+    for image in np.random.default_rng(0).standard_normal((20, 1, 4, 4)).astype(np.float32):
+        action = one.act(image)
+        assert type(action) is int
+        assert action == many.act_batch(image[None])[0]
+
+
+def test_one_row_is_acted_on_by_a_model_that_normalises_batches() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    assert agent_of(model).act(np.ones(3, np.float32)) in (0, 1)
+
+
 def test_the_same_seed_draws_the_same_actions() -> None:
     first, second = agent_of(linear()), agent_of(linear())
     second.act(np.zeros(3, np.float32))
@@ -291,6 +321,50 @@ def test_a_resumed_agent_learns_and_acts_on_as_if_it_had_never_stopped(tmp_path:
     np.testing.assert_array_equal(agent.act_batch(observations), resumed.act_batch(observations))
 
 
+def normalising(seed: int) -> tuple[nn.Module, torch.optim.Adam, TorchAgent]:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    return model, optimizer, TorchAgent(model, optimizer, HyperparamSet({}), seed=seed)
+
+
+def test_counters_without_axes_survive_in_model_and_optimizer(tmp_path: Path) -> None:
+    model, _, agent = normalising(0)
+    agent.learn(window())
+    agent.save_weights(str(tmp_path / "weights"))
+    agent.save_training_state(str(tmp_path / "state"))
+    other, optimizer, resumed = normalising(1)
+    for load, path in ((resumed.load_weights, "weights"), (resumed.load_training_state, "state")):
+        load(str(tmp_path / path))
+        assert other.state_dict().keys() == model.state_dict().keys()
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(other.state_dict()[name], tensor), name
+    assert other.state_dict()["1.num_batches_tracked"].shape == ()
+    assert {(entry["step"].shape, float(entry["step"])) for entry in optimizer.state.values()} == {((), 1.0)}
+
+
+def test_weights_alone_are_no_training_state_and_change_nothing(tmp_path: Path) -> None:
+    agent_of(linear(seed=0)).save_weights(str(tmp_path / "w"))
+    model = linear(seed=1)
+    with pytest.raises(CheckpointMismatchError, match="holds weights only"):
+        agent_of(model).load_training_state(str(tmp_path / "w"))
+    assert torch.equal(model[0].weight, linear(seed=1)[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "message"),
+    [
+        (linear(), torch.optim.SGD(linear().parameters()), r"does not train 'model\.0\.weight' of shape \(2, 3\)"),
+        (linear(), "adam", r"optimizer must be a torch\.optim\.Optimizer, but got str"),
+        (lambda x: x, torch.optim.SGD(linear().parameters()), r"model must be a torch\.nn\.Module, but got function"),
+    ],
+    ids=["misses weights", "no optimizer", "no module"],
+)
+def test_parts_that_do_not_belong_together_are_refused_by_name(model: Any, optimizer: Any, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        TorchAgent(model, optimizer, HyperparamSet({}))
+
+
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 
 
@@ -304,6 +378,7 @@ def test_spaces_that_fit_are_taken() -> None:
         (BOX, spaces.Discrete(4), ModelShapeError, r"\(2, 2\).*\(2, 4\) is needed.*Discrete\(4\)"),
         (spaces.Box(-1, 1, (5,)), spaces.Discrete(2), ModelShapeError, r"cannot take observations of shape \(2, 5\)"),
         (BOX, spaces.Box(-1.0, 1.0, (2,)), SpaceError, r"Discrete actions from 0, but the space is Box"),
+        (BOX, spaces.Discrete(2, start=1), SpaceError, r"from 0, but the space is Discrete\(2, start=1\)"),
         (BOX, spaces.MultiBinary(2), SpaceError, r"MultiBinary\(2\)"),
         (BOX, spaces.MultiDiscrete([2, 2]), SpaceError, "MultiDiscrete"),
         (spaces.Dict(a=BOX), spaces.Discrete(2), SpaceError, "Dict"),

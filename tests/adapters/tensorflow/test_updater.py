@@ -1,0 +1,118 @@
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.tensorflow._updater import TFUpdater
+
+RNG = np.random.default_rng(0)
+DATA = {
+    "observations": RNG.normal(size=(50, 4)).astype(np.float32),
+    "targets": RNG.normal(size=50).astype(np.float32),
+}
+
+
+def network() -> keras.Sequential:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+
+
+def squared_error(models: Any, batch: Mapping[str, Any], scalars: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    loss = tf.reduce_mean(tf.square(models[0](batch["observations"])[:, 0] - batch["targets"])) * scalars["scale"]
+    return loss, {"loss": loss}
+
+
+def rows(k: int, b: int = 8) -> np.ndarray:
+    return np.random.default_rng(k).integers(0, 50, (k, b))
+
+
+def objective(model: Any, optimizer: Any) -> Objective:
+    return Objective(squared_error, (model,), optimizer, max_grad_norm="bound")
+
+
+SCALARS = {"scale": 1.0, "bound": 0.3}
+
+
+def textbook(model: Any, optimizer: Any, order: np.ndarray) -> list[tuple[float, float]]:
+    seen = []
+    for row in order:
+        batch = {name: array[row] for name, array in DATA.items()}
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(batch["observations"])[:, 0] - batch["targets"]))
+        gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), SCALARS["bound"])
+        optimizer.apply(gradients, model.trainable_variables)
+        seen.append((float(loss), float(norm)))
+    return seen
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("kind", ["Adam", "SGD", "RMSprop", "AdamW"])
+def test_the_program_makes_the_steps_of_a_textbook_loop(kind: str, compile: bool) -> None:
+    ours, theirs = network(), network()
+    optimizers = [getattr(keras.optimizers, kind)(1e-2) for _ in range(2)]
+    optimizers[0].build(ours.trainable_variables)
+    result = TFUpdater(objective(ours, optimizers[0]), compile)(DATA, rows(13), SCALARS)
+    seen = textbook(theirs, optimizers[1], rows(13))
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, atol=2e-5)
+    assert result["loss"] == pytest.approx(np.mean([loss for loss, _ in seen]), rel=1e-4)
+    assert result["grad_norm"] == pytest.approx(np.mean([norm for _, norm in seen]), rel=1e-4)
+    assert int(optimizers[0].iterations.numpy()) == 13
+
+
+def test_no_value_and_no_number_of_steps_is_traced_again() -> None:
+    model, optimizer = network(), keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    updater = TFUpdater(objective(model, optimizer), None)
+    for i, k in enumerate((5, 1, 200, 1024)):
+        optimizer.learning_rate = 10.0 ** -(i + 2)
+        updater(DATA, rows(k), {"scale": 1.0 + i, "bound": 0.1 * (i + 1)})
+    shorter = {name: array[:33] for name, array in DATA.items()}
+    updater(shorter, rows(3) % 33, SCALARS)
+    assert updater.traces == 1
+    assert updater._run.experimental_get_tracing_count() == 1
+
+
+class HostCall(keras.layers.Layer):
+    """Calls back into Python, which XLA cannot do."""
+
+    def call(self, x: Any) -> Any:
+        y = tf.numpy_function(lambda a: a, [x], tf.float32)
+        return x + tf.stop_gradient(tf.ensure_shape(y, x.shape) * 0.0)
+
+
+def test_a_model_that_xla_refuses_runs_as_a_plain_graph_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    keras.utils.set_random_seed(0)
+    refused = keras.Sequential(
+        [keras.layers.Input((4,)), HostCall(), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)]
+    )
+    plain = network()
+    refused.set_weights(plain.get_weights())
+    optimizers = [keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1)]
+    for optimizer, model in zip(optimizers, (refused, plain), strict=True):
+        optimizer.build(model.trainable_variables)
+    updater = TFUpdater(objective(refused, optimizers[0]), None)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            updater(DATA, rows(3), SCALARS)
+    assert [record.getMessage()[:30] for record in caplog.records] == ["XLA cannot compile the update,"]
+    reference = TFUpdater(objective(plain, optimizers[1]), None)
+    for _ in range(2):
+        reference(DATA, rows(3), SCALARS)
+    for mine, other in zip(refused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
+def test_a_layer_shared_by_two_models_counts_once() -> None:
+    keras.utils.set_random_seed(0)
+    trunk = keras.layers.Dense(8)
+    inputs = keras.layers.Input((4,))
+    first = keras.Model(inputs, keras.layers.Dense(1)(trunk(inputs)))
+    second = keras.Model(inputs, keras.layers.Dense(1)(trunk(inputs)))
+    updater = TFUpdater(Objective(squared_error, (first, second), keras.optimizers.SGD()), None)
+    assert len(updater._variables) == 6

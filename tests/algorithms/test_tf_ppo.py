@@ -1,0 +1,158 @@
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+from tensor_optix import BatchPipeline, HyperparamSet, TFAgent, TFPPOAgent, make_agent
+from tensor_optix.adapters.tensorflow._adam import PaperAdam
+from tensor_optix.errors import HyperparamError, ModelShapeError
+
+
+class IdentityEnv(gym.Env):
+    """Rewards the action that the observation names."""
+
+    observation_space = gym.spaces.Box(0.0, 1.0, (3,), np.float32)
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._steps = 0
+        return self._observe(), {}
+
+    def _observe(self) -> np.ndarray:
+        self._index = int(self.np_random.integers(3))
+        return np.eye(3, dtype=np.float32)[self._index]
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = float(action == self._index)
+        self._steps += 1
+        return self._observe(), reward, False, self._steps == 20, {}
+
+
+def network(n_in: int, n_out: int) -> keras.Sequential:
+    return keras.Sequential([keras.layers.Input((n_in,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(n_out)])
+
+
+def build(**params: Any) -> TFPPOAgent:
+    keras.utils.set_random_seed(0)
+    return TFPPOAgent(network(3, 3), network(3, 1), keras.optimizers.Adam(), HyperparamSet(params), seed=0)
+
+
+def weights_of(agent: Any) -> dict[str, np.ndarray]:
+    return agent._backend.weights({"actor": agent._actor, "critic": agent._critic})
+
+
+def test_it_learns_the_identity() -> None:
+    agent = build(learning_rate=1e-2, gamma=0.5)
+    windows = BatchPipeline(IdentityEnv(), agent, window_size=256, seed=0).episodes()
+    for _ in range(12):
+        diagnostics = agent.learn(next(windows))
+    assert set(diagnostics) >= {
+        "policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction", "explained_var", "n_updates",
+    }  # fmt: skip
+    np.testing.assert_array_equal(agent.act_batch(np.eye(3), deterministic=True), [0, 1, 2])
+
+
+def test_the_generic_agent_learns_the_identity() -> None:
+    keras.utils.set_random_seed(0)
+    agent = TFAgent(
+        network(3, 3), keras.optimizers.Adam(), HyperparamSet({"learning_rate": 3e-2, "gamma": 0.0}), seed=0
+    )
+    windows = BatchPipeline(IdentityEnv(), agent, window_size=256, seed=0).episodes()
+    for _ in range(40):
+        diagnostics = agent.learn(next(windows))
+    assert set(diagnostics) == {"loss", "grad_norm", "baseline_type", "explained_variance"}
+    np.testing.assert_array_equal(agent.act_batch(np.eye(3), deterministic=True), [0, 1, 2])
+
+
+def test_tuning_traces_nothing_again() -> None:
+    agent = build(minibatch_size=32)
+    windows = BatchPipeline(IdentityEnv(), agent, window_size=128, seed=0).episodes()
+    for change in ({}, {"learning_rate": 1e-4}, {"clip_ratio": 0.1}, {"entropy_coef": 0.0}, {"n_epochs": 7}):
+        agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, **change}))
+        agent.learn(next(windows))
+    assert agent._update.traces == 1  # type: ignore[attr-defined]
+    assert agent._policy._always_read is False  # type: ignore[attr-defined]
+
+
+def test_the_learning_rate_reaches_the_optimizer_and_reads_back_exactly() -> None:
+    agent = build(learning_rate=3e-4)
+    agent.set_hyperparams(HyperparamSet({"learning_rate": 1.2345e-3}))
+    assert agent.get_hyperparams().params["learning_rate"] == 1.2345e-3
+    assert float(agent._optimizer.learning_rate) == pytest.approx(1.2345e-3)
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    def trained() -> dict[str, np.ndarray]:
+        agent = make_agent("CartPole-v1", framework="tf", seed=4)
+        for _, window in zip(
+            range(2), BatchPipeline("CartPole-v1", agent, window_size=128, seed=1).episodes(), strict=False
+        ):
+            agent.learn(window)
+        return weights_of(agent)
+
+    first, second = trained(), trained()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+
+
+def test_a_learned_update_shows_in_the_next_action() -> None:
+    agent = build()
+    window = next(iter(BatchPipeline(IdentityEnv(), agent, window_size=64, seed=0).episodes()))
+    for _ in range(2):
+        agent.learn(window)
+        np.testing.assert_allclose(
+            agent._policy(np.eye(3)), agent._actor(np.eye(3, dtype=np.float32)).numpy(), atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(("actor", "critic", "message"), [
+    (network(3, 5), network(3, 1), r"actor returns shape \(2, 5\).*\(2, 3\) is needed"),
+    (network(3, 3), network(3, 2), r"critic returns shape \(2, 2\).*\(2, 1\) is needed"),
+    (network(4, 3), network(3, 1), r"actor cannot take observations of shape \(2, 3\)"),
+])  # fmt: skip
+def test_a_model_of_the_wrong_size_is_refused_with_both_shapes(actor: Any, critic: Any, message: str) -> None:
+    agent = TFPPOAgent(actor, critic, keras.optimizers.Adam(), HyperparamSet({}))
+    with pytest.raises(ModelShapeError, match=message):
+        agent.check_spaces(IdentityEnv.observation_space, IdentityEnv.action_space)
+
+
+def test_a_misspelt_hyper_parameter_is_refused() -> None:
+    with pytest.raises(HyperparamError, match="Did you mean 'clip_ratio'"):
+        build(clip_ratoi=0.1)
+
+
+def test_the_papers_adam_is_kept() -> None:
+    """One step from zero moments moves each weight by lr·g/(|g| + ε)."""
+    variable = keras.Variable(np.array([1.0, 2.0], np.float32))
+    optimizer = PaperAdam(0.1, epsilon=0.5)
+    optimizer.build([variable])
+    optimizer.apply([np.array([0.5, -1.5], np.float32)])
+    np.testing.assert_allclose(variable.numpy(), [1.0 - 0.1 * 0.5, 2.0 + 0.1 * 0.75], rtol=1e-5)
+
+
+def test_keras_on_another_backend_is_refused() -> None:
+    code = """
+        import os
+        os.environ["KERAS_BACKEND"] = "torch"
+        import tensor_optix
+        try:
+            tensor_optix.TFPPOAgent
+        except tensor_optix.TensorOptixError as error:
+            print(type(error).__name__, "KERAS_BACKEND=tensorflow" in str(error))
+    """
+    result = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["ContractError", "True"]
+
+
+def test_starting_is_quiet() -> None:
+    code = "from tensor_optix import make_agent; make_agent('CartPole-v1', framework='tf').act([0, 0, 0, 0])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert (result.stdout, result.stderr) == ("", "")
