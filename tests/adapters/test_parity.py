@@ -63,7 +63,7 @@ CASES = {"CartPole-v1": (4, 2, "categorical"), "Pendulum-v1": (3, 2, "gaussian")
 
 
 def updated(
-    env: str, tmp_path: Path, steps: int, seeds: range
+    env: str, tmp_path: Path, steps: int, seeds: range, clip_ratio: float = 0.2
 ) -> list[tuple[float, dict[str, float], dict[str, float]]]:
     """Make the same update of `steps` minibatches in both frameworks, from the same start, once per seed."""
     n_observations, n_outputs, distribution = CASES[env]

@@ -294,17 +294,15 @@ def test_teardown_closes_the_environment() -> None:
 
 
 def test_after_a_teardown_nothing_of_the_half_lived_episode_is_left() -> None:
-    pipeline = BatchPipeline(Counting(), Modulo(), LENGTHS[0] - 1)
+    first, second, *_ = LENGTHS
+    pipeline = BatchPipeline(Counting(), Modulo(), first - 1)
     take(pipeline, 1)
     pipeline.teardown()
     windows = take(pipeline, 3)
-    assert (
-        windows[0].observations[0] == LENGTHS[0]
-    )  # what the reset gave, not what the torn one would have gone on with
-    (episode,) = [episode for window in windows for episode in window.completed or ()]
-    assert episode.length == LENGTHS[1]
-    rewards = np.concatenate([window.rewards for window in windows])
-    assert episode.total_return == rewards[: LENGTHS[1]].sum()
+    assert windows[0].observations[0] == first  # what the reset gave
+    episode = [episode for window in windows for episode in window.completed or ()][0]
+    assert episode.length == second
+    assert episode.total_return == np.concatenate([window.rewards for window in windows])[:second].sum()
 
 
 # --- validation ---
