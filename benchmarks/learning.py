@@ -37,7 +37,10 @@ TASKS = (
     Task("Acrobot-v1", (0, 1, 2), -90.0),
     Task("Pendulum-v1", (0, 1, 2), -400.0),
 )
-TRAINERS: Mapping[str, tuple[str, ...]] = {"ppo/torch": ()}
+TRAINERS: Mapping[str, tuple[str, ...]] = {
+    "ppo/torch": ("--framework", "torch"),
+    "ppo/tf": ("--framework", "tf"),
+}
 """Algorithm/framework, and the arguments that choose it on the command line."""
 
 
@@ -115,8 +118,8 @@ def render(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         groups.setdefault((row["env"], row["trainer"]), []).append(row)
     return [
-        "`tensor-optix train ENV --seed N` and no other setting, until the loop itself calls it trained. The best "
-        f"policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the re-test. A "
+        "`tensor-optix train ENV --seed N --framework F`, nothing else set, until the loop itself calls it trained. The "
+        f"best policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the re-test. A "
         "report holds if score and re-test differ by at most two standard errors of their difference (in "
         "parentheses: of the re-test alone). Numbers are medians over the seeds, with [min, max].",
         "",

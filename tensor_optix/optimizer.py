@@ -23,8 +23,8 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 
-CONFIRM_WINDOWS = 3
-"""A candidate for the best must hold on this many times `val_episodes` fresh episodes."""
+CONFIRM_WINDOWS = 1
+"""A candidate for the best must hold on this many times `val_episodes` fresh episodes; the final exam is the real test."""
 
 
 class RLOptimizer:

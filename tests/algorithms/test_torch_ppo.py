@@ -17,6 +17,7 @@ from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import (
+    BadDataError,
     CheckpointMismatchError,
     ContractError,
     HyperparamError,
@@ -102,15 +103,13 @@ def test_looking_at_the_policy_a_thousand_times_before_learning_changes_no_bit_o
 
 @pytest.mark.parametrize("gaussian", [False, True], ids=["categorical", "gaussian"])
 def test_acting_a_thousand_times_before_learning_leaves_the_update_as_it_was(gaussian: bool) -> None:
-    # One minibatch, since exploration and minibatch order share a generator; a sum's order is all that may differ.
-    plain, curious = (Parts(gaussian=gaussian, n_epochs=5, minibatch_size=32) for _ in range(2))
+    plain, curious = (Parts(gaussian=gaussian, n_epochs=5, minibatch_size=8) for _ in range(2))
     data = continuous_window() if gaussian else window()
     for i in range(1000):
         curious.agent.act(data.observations[i % 32])
     for parts in (plain, curious):
         parts.agent.learn(data)
-    for one, other in zip(plain.weights(), curious.weights(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    assert_same_weights(plain, curious)
 
 
 def test_acting_leaves_weights_moments_and_gradients_alone() -> None:
@@ -193,6 +192,16 @@ def test_recorded_values_are_used() -> None:
     assert diagnostics["policy_loss"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_recorded_values_that_are_whole_numbers_teach_the_same_whatever_their_type() -> None:
+    # A window that is cut in the middle of an episode: what follows it is worth a fraction.
+    nothing = np.zeros(32, bool)
+    values = np.random.default_rng(0).integers(-2, 3, 32)
+    whole, floats = Parts(), Parts()
+    whole.agent.learn(window(values=values, terminated=nothing, truncated=nothing))
+    floats.agent.learn(window(values=values.astype(np.float32), terminated=nothing, truncated=nothing))
+    assert_same_weights(whole, floats)
+
+
 def test_one_update_is_the_textbook_step_by_hand() -> None:
     ours, theirs = Parts(**ONE_STEP), Parts()
     data = window(
@@ -256,6 +265,50 @@ def test_each_epoch_visits_the_window_once(length: int, size: int, epochs: int, 
     assert diagnostics["n_updates"] == updates
 
 
+def assert_refused(parts: Parts, data: EpisodeData, message: str) -> None:
+    parts.agent.learn(continuous_window() if parts.actor[-1].__class__ is LogStd else window())
+    before = parts.weights(), [entry["exp_avg"].clone() for entry in parts.optimizer.state.values()]
+    with pytest.raises(BadDataError, match=message):
+        parts.agent.learn(data)
+    after = parts.weights(), [entry["exp_avg"] for entry in parts.optimizer.state.values()]
+    for one, other in zip(before, after, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "poison"),
+    [
+        ("rewards", math.nan),
+        ("rewards", math.inf),
+        ("observations", math.nan),
+        ("next_observations", math.nan),
+        ("values", math.nan),
+    ],
+)
+def test_a_window_that_is_not_finite_is_refused_and_the_weights_are_as_they_were(name: str, poison: float) -> None:
+    array = np.array(getattr(window(values=np.zeros(32, np.float32)), name))
+    array[-1] = poison
+    assert_refused(Parts(), window(episode_id=7, **{name: array}), "Window 7 has advantages that are not finite")
+
+
+@pytest.mark.parametrize(
+    ("gaussian", "shape", "of_the_policy"),
+    [
+        (False, (32, 1), (32,)),
+        (False, (31,), (32,)),
+        (True, (32,), (32, 2)),
+        (True, (32, 1), (32, 2)),  # which would broadcast
+        (True, (32, 3), (32, 2)),
+    ],
+)
+def test_actions_of_another_shape_are_refused_by_both_shapes(
+    gaussian: bool, shape: tuple[int, ...], of_the_policy: tuple[int, ...]
+) -> None:
+    actions = np.zeros(shape, np.float32 if gaussian else np.int64)
+    message = rf"actions have shape {shape}, but the policy's have {of_the_policy}"
+    assert_refused(Parts(gaussian=gaussian), window(actions=actions), message.replace("(", r"\(").replace(")", r"\)"))
+
+
 def test_the_diagnostics_are_the_promised_floats() -> None:
     diagnostics = Parts().agent.learn(window())
     assert diagnostics.keys() >= DIAGNOSTICS
@@ -307,7 +360,15 @@ def test_the_hyperparams_read_are_a_copy() -> None:
     assert agent.get_hyperparams().params["gamma"] == 0.99
 
 
-@pytest.mark.parametrize("misspelt", ["clip_ratoi", "learning_rat", "gama", "n_epoch", "mini_batch_size"])
+def test_keys_of_other_libraries_are_not_taken_for_misspelt_ones() -> None:
+    foreign = {"batch_size": 64, "n_steps": 2048, "learning_starts": 100, "learning_rate_schedule": "linear"}
+    params = Parts(**foreign).agent.get_hyperparams().params
+    assert {name: params[name] for name in foreign} == foreign
+
+
+@pytest.mark.parametrize(
+    "misspelt", ["clip_ratoi", "leaning_rate", "learning_rat", "gama", "n_epoch", "mini_batch_size"]
+)
 def test_a_misspelt_hyperparam_is_refused_with_the_right_name(misspelt: str) -> None:
     with pytest.raises(HyperparamError, match=rf"{misspelt}.*Did you mean '\w+'\?"):
         Parts(**{misspelt: 1})
@@ -358,6 +419,21 @@ def test_an_optimizer_that_does_not_train_both_models_is_refused_by_the_tensor_i
         TorchPPOAgent(actor, critic, torch.optim.Adam(actor.parameters()), HyperparamSet({}))
 
 
+@pytest.mark.parametrize(
+    ("part", "wrong", "message"),
+    [
+        ("optimizer", 3e-4, r"optimizer must be a torch\.optim\.Optimizer, but got float"),
+        ("actor", "mlp", r"actor must be a torch\.nn\.Module, but got str"),
+        ("critic", None, r"critic must be a torch\.nn\.Module, but got NoneType"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused_by_name_and_type(part: str, wrong: Any, message: str) -> None:
+    parts = Parts()
+    given: dict[str, Any] = {"actor": parts.actor, "critic": parts.critic, "optimizer": parts.optimizer, part: wrong}
+    with pytest.raises(ContractError, match=message):
+        TorchPPOAgent(**given, hyperparams=HyperparamSet({}))
+
+
 def test_an_unknown_distribution_is_refused() -> None:
     actor, critic = nn.Linear(3, 2), nn.Linear(3, 1)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()])
@@ -381,6 +457,7 @@ def test_spaces_that_fit_are_taken() -> None:
         (False, spaces.Box(-1, 1, (7,)), spaces.Discrete(2), ModelShapeError, r"actor cannot take.*\(2, 7\)"),
         (False, BOX, spaces.Box(-1, 1, (2,)), SpaceError, r"'categorical'.*Box.*distribution='gaussian'"),
         (True, BOX, spaces.Discrete(2), SpaceError, r"'gaussian'.*Discrete\(2\).*distribution='categorical'"),
+        (False, BOX, spaces.Discrete(2, start=1), SpaceError, r"Discrete\(2, start=1\).*PPO serves Discrete from 0"),
         (False, BOX, spaces.MultiBinary(2), SpaceError, r"MultiBinary\(2\).*PPO serves Discrete from 0, and Box"),
         (False, spaces.Dict(a=BOX), spaces.Discrete(2), SpaceError, r"Dict"),
     ],
@@ -457,6 +534,28 @@ def test_a_resumed_agent_goes_on_bit_for_bit_as_if_it_had_never_stopped(tmp_path
     assert_same_weights(first, second)
     assert first.agent.get_hyperparams().params == second.agent.get_hyperparams().params
     np.testing.assert_array_equal(first.agent.act_batch(data.observations), second.agent.act_batch(data.observations))
+
+
+def test_a_training_state_holds_the_optimizers_moments_and_its_count_of_steps(tmp_path: Path) -> None:
+    path = str(tmp_path / "state")
+    first, second = (Parts(seed=seed, n_epochs=2, minibatch_size=8) for seed in (0, 1))
+    first.agent.learn(window())
+    first.agent.save_training_state(path)
+    second.agent.load_training_state(path)
+    assert_same_weights(first, second)
+    for one, other in zip(first.optimizer.state.values(), second.optimizer.state.values(), strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+        assert (other["step"].shape, float(other["step"])) == ((), 8.0)
+
+
+def test_weights_alone_are_no_training_state_and_change_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "weights")
+    Parts(seed=0).agent.save_weights(path)
+    target = Parts(seed=1)
+    with pytest.raises(CheckpointMismatchError, match=r"holds weights only, no training state\. Use load_weights"):
+        target.agent.load_training_state(path)
+    assert_same_weights(target, Parts(seed=1))
 
 
 # --- closed forms and learning ---

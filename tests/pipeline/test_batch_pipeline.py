@@ -300,7 +300,7 @@ def test_after_a_teardown_nothing_of_the_half_lived_episode_is_left() -> None:
     pipeline.teardown()
     windows = take(pipeline, 3)
     assert windows[0].observations[0] == first  # what the reset gave
-    episode = [episode for window in windows for episode in window.completed or ()][0]
+    episode = next(episode for window in windows for episode in window.completed or ())
     assert episode.length == second
     assert episode.total_return == np.concatenate([window.rewards for window in windows])[:second].sum()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from tensor_optix.adapters.pytorch import _predictor
 from tensor_optix.adapters.pytorch._predictor import LogStd, TorchPredictor
@@ -174,6 +175,15 @@ def test_observations_of_integers_are_taken_as_numbers() -> None:
         np.testing.assert_allclose(predict(pixels), predict(pixels.astype(np.float32)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.SiLU(inplace=True)], ids=["relu", "silu"])
+def test_a_first_layer_that_works_in_place_leaves_the_callers_observations_alone(first: nn.Module) -> None:
+    predict = TorchBackend().predictor(nn.Sequential(first, nn.Linear(4, 2)))
+    observations = OBSERVATIONS.copy()
+    predict(observations)
+    predict.one(observations[0])
+    np.testing.assert_array_equal(observations, OBSERVATIONS)
+
+
 # --- never stale ---
 
 
@@ -249,6 +259,87 @@ def test_a_change_of_the_weights_shows_in_the_next_prediction(change: Callable[[
         change(module)
         assert_fresh(predict, module)
     assert not np.allclose(before, predict(OBSERVATIONS))
+
+
+def another_layer(module: nn.Sequential) -> None:
+    module[0] = nn.Linear(4, 4)
+
+
+def another_activation(module: nn.Sequential) -> None:
+    module[1] = nn.ReLU()
+
+
+def one_more_layer(module: nn.Sequential) -> None:
+    module.append(nn.Linear(3, 2))
+
+
+def a_bias_gained(module: nn.Sequential) -> None:
+    module[0].bias = nn.Parameter(torch.ones(4))
+
+
+def a_hook(module: nn.Sequential) -> None:
+    module.register_forward_hook(lambda _, __, output: output * 3)
+
+
+def a_hook_on_a_layer(module: nn.Sequential) -> None:
+    module[2].register_forward_pre_hook(lambda _, inputs: (inputs[0] * 3,))
+
+
+def transposed_in_place(module: nn.Sequential) -> None:
+    weight = module[0].weight
+    address = weight.data_ptr()
+    weight.data = weight.data.t()
+    assert weight.data_ptr() == address
+
+
+def weight_norm(module: nn.Sequential) -> None:
+    nn.utils.parametrizations.weight_norm(module[0])
+    with torch.no_grad():
+        module[0].parametrizations.weight.original0.mul_(2)  # type: ignore[union-attr]
+
+
+def pruning(module: nn.Sequential) -> None:
+    prune.l1_unstructured(module[0], "weight", 0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        another_layer,
+        another_activation,
+        one_more_layer,
+        a_bias_gained,
+        a_hook,
+        a_hook_on_a_layer,
+        transposed_in_place,
+        weight_norm,
+        pruning,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_a_change_of_the_make_shows_in_the_next_prediction(change: Callable[[nn.Sequential], None]) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 3))
+    predict, single = TorchBackend().predictor(module), TorchBackend().predictor(module)
+    before = predict(OBSERVATIONS)
+    change(module)
+    assert_fresh(predict, module)
+    np.testing.assert_allclose(single.one(OBSERVATIONS[0]), through_torch(module)[0], rtol=1e-5, atol=1e-6)
+    after = predict(OBSERVATIONS)
+    assert before.shape != after.shape or not np.allclose(before, after)
+
+
+def test_a_module_turned_to_a_number_that_numpy_lacks_acts_through_torch(forwards: list[int]) -> None:
+    module = net()
+    predict = TorchBackend().predictor(module)
+    before = predict(OBSERVATIONS)
+    forwards.clear()
+    module.to(torch.bfloat16)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(OBSERVATIONS).to(torch.bfloat16)).float().numpy()
+    np.testing.assert_array_equal(predict(OBSERVATIONS), expected)
+    np.testing.assert_allclose(predict.one(OBSERVATIONS[0]), before[0], atol=0.02)
+    assert forwards == []
 
 
 def test_a_new_log_std_shows_in_the_next_prediction() -> None:

@@ -66,7 +66,7 @@ def loss_of(models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[st
 
 
 def parameters_of(models: Sequence[nn.Module]) -> list[nn.Parameter]:
-    return [p for model in models for p in model.parameters()]
+    return list(dict.fromkeys(p for model in models for p in model.parameters()))
 
 
 def textbook(
@@ -151,6 +151,17 @@ def test_a_frozen_parameter_stays_and_the_others_step_as_in_the_textbook(name: s
     textbook(pair.theirs, pair.their_optimizer)
     pair.assert_equal()
     assert torch.equal(models[0][0].weight, frozen)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd with momentum"])
+def test_a_layer_that_both_models_share_counts_once(name: str) -> None:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(3, 5), nn.Tanh())
+    pair = Pair(OPTIMIZERS[name], [nn.Sequential(trunk, nn.Linear(5, 2)), nn.Sequential(trunk, nn.Linear(5, 1))])
+    ours = pair.updater()(DATA, ROWS, SCALARS)
+    theirs = textbook(pair.theirs, pair.their_optimizer)
+    pair.assert_equal()
+    assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd with momentum"])
@@ -330,16 +341,17 @@ def fresh_compiler() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.usefixtures("fresh_compiler")
-def test_compiled_steps_equal_the_textbook_and_new_hyperparams_compile_nothing_again() -> None:
+def test_compiled_steps_equal_the_textbook_and_neither_new_hyperparams_nor_another_size_compile_again() -> None:
     torch.manual_seed(0)
     pair = Pair(adam, [nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), nn.Linear(3, 1)])
     updater = pair.updater(compile=True)
     graphs = []
-    # Ten and seven steps: two groups of four and two over, one group and three over.
+    # Ten and seven steps: two groups of four and two over, one group and three over. Five rows are another size.
     for rows, rate, scalars in (
         (ROWS[:10], 1e-2, SCALARS),
         (ROWS[10:17], 3e-3, {"bound": 0.05, "weight": 2.0}),
         (ROWS[:3], 1e-3, SCALARS),
+        (ROWS[:8, :5], 1e-2, SCALARS),
         (ROWS, 2e-2, {"bound": 100.0, "weight": 0.1}),
     ):
         for optimizer in (pair.our_optimizer, pair.their_optimizer):
@@ -350,8 +362,7 @@ def test_compiled_steps_equal_the_textbook_and_new_hyperparams_compile_nothing_a
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
         assert updater.is_compiled
         graphs.append(counters["stats"]["unique_graphs"])
-    assert graphs[0] > 0
-    assert graphs == [graphs[0]] * 4
+    assert graphs == [1] * 5
 
 
 class Branching(nn.Module):
@@ -380,6 +391,21 @@ def test_what_cannot_be_compiled_runs_as_in_the_textbook_after_one_warning(caplo
         for _ in range(3):
             updater(DATA, ROWS, SCALARS)
             textbook(pair.theirs, pair.their_optimizer)
+            pair.assert_equal()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("The update runs uncompiled: ")
+    assert not updater.is_compiled
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_short_first_call_does_not_hide_that_the_update_cannot_be_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    pair = branching_pair()
+    updater = pair.updater(compile=True)
+    with caplog.at_level(logging.WARNING, logger=_updater.__name__):
+        for rows in (ROWS[:3], ROWS, ROWS):  # three steps are too few for the compiled graph
+            updater(DATA, rows, SCALARS)
+            textbook(pair.theirs, pair.their_optimizer, rows)
             pair.assert_equal()
     (record,) = caplog.records
     assert record.getMessage().startswith("The update runs uncompiled: ")
