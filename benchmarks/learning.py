@@ -118,9 +118,9 @@ def render(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         groups.setdefault((row["env"], row["trainer"]), []).append(row)
     return [
-        "`tensor-optix train ENV --seed N --framework F`, nothing else set, until the loop itself calls it trained. The "
-        f"best policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the re-test. A "
-        "report holds if score and re-test differ by at most two standard errors of their difference (in "
+        "`tensor-optix train ENV --seed N --framework F`, nothing else set, until the loop itself calls it trained. "
+        f"The best policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the "
+        "re-test. A report holds if score and re-test differ by at most two standard errors of their difference (in "
         "parentheses: of the re-test alone). Numbers are medians over the seeds, with [min, max].",
         "",
         *table(

@@ -24,7 +24,7 @@ from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 
 CONFIRM_WINDOWS = 1
-"""A candidate for the best must hold on this many times `val_episodes` fresh episodes; the final exam is the real test."""
+"""A candidate for the best must hold on this many times `val_episodes` fresh episodes; the real test is the exam."""
 
 
 class RLOptimizer:
