@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._checks import check_actions, check_output, refuse_non_finite_window
 from tensor_optix.adapters._store import AgentStore
 from tensor_optix.adapters.backend import Backend, Objective
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import discounted_returns, explained_variance
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import ModelShapeError, SpaceError
+from tensor_optix.errors import SpaceError
 
 POLICY_GRADIENT_HYPERPARAMS = HyperparamTable(
     "the generic agent",
@@ -98,6 +99,8 @@ class PolicyGradientAgent(BaseAgent):
             "actions": np.asarray(episode_data.actions),
             "advantages": (advantages - advantages.mean()) / (advantages.std() + 1e-8),
         }
+        refuse_non_finite_window(window, episode_data.episode_id)
+        check_actions(window["actions"], len(returns), n=self._policy(window["observations"][:1]).shape[-1])
         scalars = {"entropy_coef": self._hyperparams.params["entropy_coef"]}
         diagnostics = self._update(window, np.arange(len(returns))[None], scalars)
         return {
@@ -163,23 +166,3 @@ class PolicyGradientAgent(BaseAgent):
         if n is None or action_space.shape != () or getattr(action_space, "start", 0) != 0:
             raise SpaceError(f"The generic agent serves Discrete actions from 0, but the space is {action_space}.")
         check_output("model", self._policy, observation_space, (int(n),), action_space)
-
-
-def check_output(name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: Any) -> None:
-    """Raise `ModelShapeError`, naming both shapes, unless the model gives rows of shape `expected`."""
-    shape = getattr(observation_space, "shape", None)
-    if shape is None:
-        raise SpaceError(f"Observations must be one array, but the space is {observation_space}. Flatten it.")
-    observations = np.zeros((2, *shape), observation_space.dtype)
-    try:
-        output = predict(observations)
-    except Exception as error:
-        raise ModelShapeError(
-            f"The {name} cannot take observations of shape {observations.shape}: {error}. "
-            f"Its input must fit the environment's observation space {observation_space}."
-        ) from error
-    if output.shape != (2, *expected):
-        raise ModelShapeError(
-            f"The {name} returns shape {output.shape} for observations of shape {observations.shape}, but "
-            f"{(2, *expected)} is needed for the action space {action_space}."
-        )

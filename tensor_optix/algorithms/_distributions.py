@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tensor_optix.adapters._checks import check_actions
 from tensor_optix.adapters.backend import Ops
 from tensor_optix.errors import InvalidArgumentError
 
@@ -35,6 +36,10 @@ class Distribution(Protocol):
         """Return P for a Gymnasium action space, None if the distribution cannot serve it."""
         ...
 
+    def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
+        """Raise `BadDataError` unless the actions of T = `length` steps can be drawn from P = `size` parameters."""
+        ...
+
 
 class Categorical:
     """One of n actions; `params` are logits (B, n). Actions are integers."""
@@ -59,6 +64,10 @@ class Categorical:
         n = getattr(action_space, "n", None)
         is_plain = getattr(action_space, "shape", ()) == () and getattr(action_space, "start", 0) == 0
         return int(n) if n is not None and is_plain else None
+
+    def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
+        """Raise `BadDataError` unless the actions are integers below n."""
+        check_actions(actions, length, n=size)
 
 
 class DiagonalGaussian:
@@ -94,6 +103,10 @@ class DiagonalGaussian:
         if not hasattr(action_space, "low") or shape is None or len(shape) != 1:
             return None
         return 2 * shape[0] if np.issubdtype(action_space.dtype, np.floating) else None
+
+    def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
+        """Raise `BadDataError` unless the actions have A columns."""
+        check_actions(actions, length, size=size // 2)
 
 
 _DISTRIBUTIONS: dict[str, Distribution] = {d.name: d for d in (Categorical(), DiagonalGaussian())}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._checks import check_output, refuse_non_finite_window
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
-from tensor_optix.adapters._policy_gradient import check_output
 from tensor_optix.adapters._store import AgentStore
 from tensor_optix.adapters.backend import Backend, Objective
 from tensor_optix.algorithms._distributions import Distribution, distribution_for
@@ -18,7 +18,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import BadDataError, SpaceError
+from tensor_optix.errors import SpaceError
 
 PPO_HYPERPARAMS = HyperparamTable(
     "PPO",
@@ -110,6 +110,7 @@ class PPOAgent(BaseAgent):
         p = self._hyperparams.params
         observations = np.asarray(episode_data.observations)
         actions = np.asarray(episode_data.actions)
+        self._distribution.check_actions(actions, episode_data.length, self._policy(observations[:1]).shape[-1])
         values, next_values = self._values(episode_data, observations)
         advantages, targets = compute_gae(
             episode_data.rewards,
@@ -120,11 +121,6 @@ class PPOAgent(BaseAgent):
             p["gamma"],
             p["gae_lambda"],
         )
-        if not np.isfinite(advantages).all():
-            raise BadDataError(
-                f"Window {episode_data.episode_id} has advantages that are not finite. Look for NaN or infinite "
-                f"rewards or observations in the environment; the weights are as they were."
-            )
         window = {
             "observations": observations,
             "actions": actions,
@@ -132,6 +128,7 @@ class PPOAgent(BaseAgent):
             "advantages": advantages,
             "targets": targets,
         }
+        refuse_non_finite_window(window, episode_data.episode_id)
         rows = make_minibatches(len(advantages), p["minibatch_size"], p["n_epochs"], self._generators["order"])
         diagnostics = self._update(window, rows, {name: p[name] for name in _SCALARS})
         diagnostics["explained_var"] = explained_variance(values, targets)
@@ -177,9 +174,6 @@ class PPOAgent(BaseAgent):
         if data.log_probs is not None:
             return np.asarray(data.log_probs, np.float32)
         params = self._policy(observations)
-        expected = self._distribution.mode(params).shape
-        if actions.shape != expected:
-            raise BadDataError(f"The window's actions have shape {actions.shape}, but the policy's have {expected}.")
         return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
 
     # --- hyper-parameters, seed, weights ---

@@ -97,7 +97,8 @@ class CheckpointRegistry:
         hyperparams: HyperparamSet | None = None,
     ) -> PolicySnapshot:
         """Save the agent's weights with their score; on return they are on disk."""
-        return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams or agent.get_hyperparams())
+        hyperparams = hyperparams or agent.get_hyperparams()
+        return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams)
 
     def stage(self, agent: BaseAgent) -> Path:
         """Write the agent's weights to a temporary folder, to be committed once their score is known."""
@@ -119,17 +120,17 @@ class CheckpointRegistry:
         self, staged: Path, eval_metrics: EvalMetrics, window_id: int, hyperparams: HyperparamSet
     ) -> PolicySnapshot:
         """Turn a staged folder into a snapshot, list it, and prune."""
-        self.open()
-        sequence = self._next_sequence()
-        snapshot = PolicySnapshot(
-            snapshot_id=f"{sequence:06d}",
-            sequence=sequence,
-            window_id=window_id,
-            eval_metrics=eval_metrics,
-            hyperparams=hyperparams.copy(),
-            created_at=self._now().isoformat(timespec="seconds"),
-        )
-        with _atomic.storage_errors("save a snapshot in", self.directory), _removed_on_failure(staged):
+        with _removed_on_failure(staged), _atomic.storage_errors("save a snapshot in", self.directory):
+            self.open()
+            sequence = self._next_sequence()
+            snapshot = PolicySnapshot(
+                snapshot_id=f"{sequence:06d}",
+                sequence=sequence,
+                window_id=window_id,
+                eval_metrics=eval_metrics,
+                hyperparams=hyperparams.copy(),
+                created_at=self._now().isoformat(timespec="seconds"),
+            )
             _atomic.fsync_tree(staged)
             _atomic.write_file(staged / "metadata.json", _metadata(snapshot, _atomic.tree_checksums(staged)))
             _atomic.fsync_directory(staged)

@@ -68,13 +68,15 @@ class EpisodeReturnEvaluator(BaseEvaluator):
             score = float(self._primary_score_fn(episode_data, metrics))
             metrics["score_std_err"] = math.nan
         elif self._weights is not None:
-            score = self._blend(rewards)
+            score, has_evidence = self._blend(rewards), rewards.size > 0
             metrics["score_std_err"] = standard_error(rewards) * self._weights[0]
         else:
             score, has_evidence = metrics["mean_return"], bool(episodes)
         return EvalMetrics(score, metrics, episode_data.episode_id, has_evidence)
 
     def _blend(self, rewards: np.ndarray) -> float:
+        if not rewards.size:
+            return math.nan
         reward_weight, stability_weight, length_weight = self._weights or (0.0, 0.0, 0.0)
         share = rewards.size / self._max_episode_length if self._max_episode_length else 0.0
         return float(reward_weight * rewards.mean() - stability_weight * rewards.std() + length_weight * share)

@@ -98,19 +98,19 @@ class LoopController:
         self._reason = None
         self._started = self._clock()
         self._callbacks.call("on_loop_start")
-        failed = True
-        try:
-            with stop_on_signals(lambda: self.stop(StopReason.INTERRUPTED)):
+        with stop_on_signals(lambda: self.stop(StopReason.INTERRUPTED)):
+            failed = True
+            try:
                 for data in self._windows():
                     self._turn(data)
                     if self._reason is not None:
                         break
-            self._reason = self._reason or StopReason.EXHAUSTED
-            failed = False
-        except KeyboardInterrupt:
-            self._reason, failed = StopReason.INTERRUPTED, False
-        finally:
-            self._close(failed)
+                self._reason = self._reason or StopReason.EXHAUSTED
+                failed = False
+            except KeyboardInterrupt:
+                self._reason, failed = StopReason.INTERRUPTED, False
+            finally:
+                self._close(failed)
         return self.report()
 
     @property
@@ -345,6 +345,8 @@ class LoopController:
         for what, step in steps:
             try:
                 step()
+            except KeyboardInterrupt:
+                logger.warning("Interrupted: did not %s.", what)
             except Exception as error:
                 logger.exception("Could not %s.", what)
                 first_error = first_error or error

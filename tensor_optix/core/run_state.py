@@ -68,6 +68,7 @@ class History:
         self._recent.append(record)
         with storage_errors("write", self._path):
             if self._file is None:
+                _cut_torn_line(self._path)
                 self._file = self._path.open("a", encoding="utf-8")
             self._file.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
             self._file.flush()
@@ -85,3 +86,11 @@ def read_history(path: Path) -> list[HistoryRecord]:
         text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     return [HistoryRecord.from_dict(json.loads(line)) for line in whole.splitlines()]
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop a last line that a crash cut short: what is appended must begin a line of its own."""
+    if path.exists():
+        with path.open("r+b") as file:
+            text = file.read()
+            file.truncate(text.rfind(b"\n") + 1)

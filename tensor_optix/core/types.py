@@ -7,7 +7,7 @@ import copy
 import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -231,7 +231,8 @@ class PolicySnapshot:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self) | {"eval_metrics": self.eval_metrics.to_dict(), "hyperparams": self.hyperparams.to_dict()}
+        nested = {"eval_metrics": self.eval_metrics.to_dict(), "hyperparams": self.hyperparams.to_dict()}
+        return {f.name: nested.get(f.name, getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -102,9 +102,10 @@ class BackoffOptimizer(BaseOptimizer):
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
         self._evaluations += 1
+        score = float(metrics.primary_score)
         if self._trial is not None:
-            return self._commit(self._trial, hyperparams, metrics.primary_score)
-        self._unprobed.append((self._evaluations, metrics.primary_score))
+            return self._commit(self._trial, hyperparams, score)
+        self._unprobed.append((self._evaluations, score))
         return self._probe(hyperparams)
 
     def on_improvement(self, metrics: EvalMetrics) -> None:

@@ -77,7 +77,7 @@ class ActionScaler:
         if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
             self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
             half = self._high / 2 - self._low / 2
-            if rescale and action_space.is_bounded("both") and (half < np.finfo(half.dtype).max / 2).all():
+            if rescale and action_space.is_bounded("both"):
                 self._centre, self._half = self._high / 2 + self._low / 2, half
 
     def __call__(self, action: Any) -> Any:

@@ -47,9 +47,12 @@ class RolloutBuilder:
         info: Mapping[str, Any],
         next_observation: Any,
     ) -> None:
-        """Add one step, as `env.step` returned it."""
-        # Copies: an environment may hand out one array that it goes on changing.
-        self._observations.append(np.array(observation))
+        """Add one step, as `env.step` returned it.
+
+        `observation` is kept as it is: an environment may hand out one array that it goes on changing, so the caller
+        copies it before the step.
+        """
+        self._observations.append(observation)
         self._actions.append(action)
         self._rewards.append(reward)
         self._terminated.append(terminated)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import gymnasium as gym
+import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -103,6 +104,7 @@ class BatchPipeline(BasePipeline):
         if observation is None:
             observation, _ = env.reset(seed=self._seed)
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
+            observation = np.array(observation)
             action = act(observation)
             next_observation, reward, terminated, truncated, info = env.step(to_env(action))
             builder.add(

@@ -68,14 +68,13 @@ class ValidationPipeline(BasePipeline):
         observations: list[Any] = [env.reset(seed=s)[0] for env, s in zip(self._envs, seeds, strict=False)]
         running = list(range(len(seeds)))
         while running:
-            actions = agent.act_batch(np.stack([observations[i] for i in running]), deterministic=True)
+            rows = np.stack([observations[i] for i in running])
+            actions = agent.act_batch(rows, deterministic=True)
             still_running = []
-            for i, action in zip(running, actions, strict=True):
+            for row, i, action in zip(rows, running, actions, strict=True):
                 env = self._envs[i]
                 following, reward, terminated, truncated, info = env.step(self._to_env(action))
-                builders[i].add(
-                    observations[i], action, checked_reward(reward, env), terminated, truncated, info, following
-                )
+                builders[i].add(row, action, checked_reward(reward, env), terminated, truncated, info, following)
                 observations[i] = following
                 if not (terminated or truncated):
                     still_running.append(i)

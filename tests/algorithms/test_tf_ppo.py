@@ -156,3 +156,29 @@ def test_starting_is_quiet() -> None:
     code = "from tensor_optix import make_agent; make_agent('CartPole-v1', framework='tf').act([0, 0, 0, 0])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert (result.stdout, result.stderr) == ("", "")
+
+
+class Subclassed(keras.Model):
+    """A model that no mirror can stand for."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.hidden, self.head = keras.layers.Dense(8, "tanh"), keras.layers.Dense(size)
+
+    def call(self, x: Any) -> Any:
+        return self.head(self.hidden(x) * 2.0)
+
+
+def test_subclassed_models_learn_through_xla_too(caplog: pytest.LogCaptureFixture) -> None:
+    keras.utils.set_random_seed(0)
+    actor, critic = Subclassed(3), Subclassed(1)
+    actor(np.zeros((1, 3), np.float32))
+    critic(np.zeros((1, 3), np.float32))
+    agent = TFPPOAgent(
+        actor, critic, keras.optimizers.Adam(), HyperparamSet({"learning_rate": 1e-2, "gamma": 0.5}), seed=0
+    )
+    windows = BatchPipeline(IdentityEnv(), agent, window_size=256, seed=0).episodes()
+    for _ in range(30):
+        agent.learn(next(windows))
+    np.testing.assert_array_equal(agent.act_batch(np.eye(3), deterministic=True), [0, 1, 2])
+    assert not caplog.records

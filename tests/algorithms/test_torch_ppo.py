@@ -283,12 +283,14 @@ def assert_refused(parts: Parts, data: EpisodeData, message: str) -> None:
         ("observations", math.nan),
         ("next_observations", math.nan),
         ("values", math.nan),
+        ("log_probs", math.nan),
     ],
 )
 def test_a_window_that_is_not_finite_is_refused_and_the_weights_are_as_they_were(name: str, poison: float) -> None:
-    array = np.array(getattr(window(values=np.zeros(32, np.float32)), name))
+    recorded = {"values": np.zeros(32, np.float32), "log_probs": np.zeros(32, np.float32)}
+    array = np.array(getattr(window(**recorded), name))
     array[-1] = poison
-    assert_refused(Parts(), window(episode_id=7, **{name: array}), "Window 7 has advantages that are not finite")
+    assert_refused(Parts(), window(episode_id=7, **{name: array}), r"The \w+ of window 7 are not all finite")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ def test_actions_of_another_shape_are_refused_by_both_shapes(
     gaussian: bool, shape: tuple[int, ...], of_the_policy: tuple[int, ...]
 ) -> None:
     actions = np.zeros(shape, np.float32 if gaussian else np.int64)
-    message = rf"actions have shape {shape}, but the policy's have {of_the_policy}"
+    message = rf"actions must have shape {of_the_policy}, but have {shape}"
     assert_refused(Parts(gaussian=gaussian), window(actions=actions), message.replace("(", r"\(").replace(")", r"\)"))
 
 

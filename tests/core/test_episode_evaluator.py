@@ -227,3 +227,12 @@ def test_compare_asks_whether_the_candidate_is_better(candidate: float, referenc
 )
 def test_the_standard_error_is_unbiased_and_unknown_for_fewer_than_two(values: list[float], error: float) -> None:
     assert standard_error(values) == pytest.approx(error, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "evaluator", [EpisodeReturnEvaluator(reward_weight=1.0), EpisodeReturnEvaluator(stability_weight=1.0)]
+)
+def test_a_window_without_steps_is_no_evidence_for_a_blend_either(evaluator: EpisodeReturnEvaluator) -> None:
+    metrics = evaluator.score(EpisodeData(np.zeros((0, 1)), [], [], [], []), {})
+    assert not metrics.has_evidence
+    assert math.isnan(metrics.primary_score)

@@ -119,3 +119,16 @@ def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path: Path, cut: int
 def test_an_empty_history_has_no_records(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text("")
     assert read_history(tmp_path / "history.jsonl") == []
+
+
+def test_a_history_goes_on_after_a_line_that_a_crash_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    first = History(path)
+    first.append(record())
+    first.close()
+    with path.open("a") as file:
+        file.write('{"window_id": 1, "env')
+    second = History(path)
+    second.append(record())
+    second.close()
+    assert len(read_history(path)) == 2

@@ -20,6 +20,7 @@ from tensor_optix.errors import (
 )
 from tensor_optix.factory import make_agent
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.helpers import NumpyAgent
 
 LENGTHS = (3, 5, 1, 4, 7)
@@ -387,3 +388,34 @@ def test_validation_actions_are_rescaled_as_in_training() -> None:
         assert window.rewards[0] == pytest.approx(-cost, rel=1e-5)
         assert window.length == 200
     env.close()
+
+
+class OneArrayEnv(gym.Env):
+    """Counts 0, 1, 2, 3 in one array that it changes and hands out again and again; ends at 3."""
+
+    observation_space = gym.spaces.Box(0.0, 9.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.count = np.zeros(1, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.count[:] = 0
+        return self.count, {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.count += 1
+        return self.count, 1.0, bool(self.count[0] == 3), False, {}
+
+
+def test_an_environment_that_hands_out_one_array_gives_the_true_transitions() -> None:
+    window = next(iter(BatchPipeline(OneArrayEnv(), NumpyAgent(), window_size=5).episodes()))
+    assert window.observations.ravel().tolist() == [0, 1, 2, 0, 1]
+    assert window.next_observations.ravel().tolist() == [1, 2, 3, 1, 2]
+
+
+def test_so_does_its_validation() -> None:
+    window = ValidationPipeline([OneArrayEnv, OneArrayEnv], NumpyAgent(), seed=0).play([1, 2])
+    assert window.observations.ravel().tolist() == [0, 1, 2, 0, 1, 2]
+    assert window.next_observations.ravel().tolist() == [1, 2, 3, 1, 2, 3]

@@ -115,16 +115,6 @@ def test_episodes_completed_counts_the_ends_of_the_present_window() -> None:
     assert counts == [(1, 0), (2, 1), (3, 2)]
 
 
-def test_observations_are_those_of_the_moment_in_which_they_were_added() -> None:
-    builder, observation, following = RolloutBuilder(), np.zeros(1), np.ones(1)
-    builder.add(observation, 0, 0.0, True, False, {}, following)
-    observation += 50
-    following += 50
-    data = builder.build(0, following)
-    np.testing.assert_array_equal(data.observations, [[0]])
-    np.testing.assert_array_equal(data.next_observations, [[1]])
-
-
 def test_the_same_steps_cut_anywhere_join_into_the_same_rows() -> None:
     rng = np.random.default_rng(0)
     ends = rng.random(40) < 0.2

@@ -74,9 +74,16 @@ class CompiledSteps:
 
     def _metrics_of(self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float]) -> list[str]:
         """Return the names of the objective's metrics, in its order."""
-        with torch.no_grad():
-            first = {name: tensor[0] for name, tensor in block.items()}
-            return list(self._objective.loss(self._objective.models, first, scalars)[1])
+        models = self._objective.models
+        first = {name: tensor[0] for name, tensor in block.items()}
+        for model in models:
+            model.eval()  # so that looking changes nothing, such as the statistics of a normalisation
+        try:
+            with torch.no_grad():
+                return list(self._objective.loss(models, first, scalars)[1])
+        finally:
+            for model in models:
+                model.train()
 
     def _write_back(self, state: AdamState, *flat: torch.Tensor) -> None:
         weights, first, second, step = flat

@@ -48,7 +48,7 @@ class TorchPredictor:
         self._layers: list[_dense.type_of_layer] | None = None
         self._stacks: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
         self._hooks: list[Any] = []
-        self._watched: list[tuple[dict[str, Any], str, Any, int, tuple[int, ...]]] = []
+        self._watched: list[tuple[dict[str, Any], str, Any, int, tuple[int, ...], torch.Size]] = []
         self._dtype: Any = np.float32
         self._mirror()
 
@@ -67,10 +67,12 @@ class TorchPredictor:
         return self(np.asarray(observation)[None])[0]
 
     def _is_current(self) -> bool:
-        for parameters, name, parameter, address, stride in self._watched:
+        for parameters, name, parameter, address, stride, shape in self._watched:
             if parameters.get(name) is not parameter:
                 return False
-            if parameter is not None and (parameter.data_ptr() != address or parameter.stride() != stride):
+            if parameter is not None and (
+                parameter.data_ptr() != address or parameter.stride() != stride or parameter.shape != shape
+            ):
                 return False
         return not any(self._hooks) and all(tuple(stack.values()) == layers for stack, layers in self._stacks)
 
@@ -106,9 +108,10 @@ class TorchPredictor:
     def _view(self, module: nn.Module, name: str) -> Any:
         parameter = module._parameters.get(name)
         if parameter is None:
-            self._watched.append((module._parameters, name, None, 0, ()))
+            self._watched.append((module._parameters, name, None, 0, (), torch.Size()))
             return None
-        self._watched.append((module._parameters, name, parameter, parameter.data_ptr(), parameter.stride()))
+        look = parameter.data_ptr(), parameter.stride(), parameter.shape
+        self._watched.append((module._parameters, name, parameter, *look))
         return parameter.detach().numpy()
 
     def _flatten(self, module: nn.Module) -> list[nn.Module] | None:

@@ -85,7 +85,8 @@ class TorchBackend:
     def weights(self, models: Mapping[str, torch.nn.Module]) -> dict[str, np.ndarray]:
         """See `Backend.weights`; paths are those of `state_dict`."""
         return {
-            f"{name}.{path}": tensor.detach().cpu().numpy().copy()
+            # numpy has no bfloat16; float32 holds its values exactly.
+            f"{name}.{path}": (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).cpu().numpy().copy()
             for name, model in models.items()
             for path, tensor in model.state_dict().items()
         }

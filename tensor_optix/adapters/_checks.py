@@ -1,0 +1,57 @@
+"""Does a model fit the spaces, and a window the model? Asked before anything is learned from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.errors import BadDataError, ModelShapeError, SpaceError
+
+
+def check_output(name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: Any) -> None:
+    """Raise `ModelShapeError`, naming both shapes, unless the model gives rows of shape `expected`."""
+    shape = getattr(observation_space, "shape", None)
+    if shape is None:
+        raise SpaceError(f"Observations must be one array, but the space is {observation_space}. Flatten it.")
+    observations = np.zeros((2, *shape), observation_space.dtype)
+    try:
+        output = predict(observations)
+    except Exception as error:
+        raise ModelShapeError(
+            f"The {name} cannot take observations of shape {observations.shape}: {error}. "
+            f"Its input must fit the environment's observation space {observation_space}."
+        ) from error
+    if output.shape != (2, *expected):
+        raise ModelShapeError(
+            f"The {name} returns shape {output.shape} for observations of shape {observations.shape}, but "
+            f"{(2, *expected)} is needed for the action space {action_space}."
+        )
+
+
+def refuse_non_finite_window(window: Mapping[str, np.ndarray], window_id: int) -> None:
+    """Raise `BadDataError` naming the first array of a window that holds a NaN or an infinity."""
+    for name, array in window.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise BadDataError(
+                f"The {name} of window {window_id} are not all finite. Look for NaN or infinite rewards, observations "
+                f"or actions in the environment; the weights are as they were."
+            )
+
+
+def check_actions(actions: np.ndarray, length: int, *, n: int | None = None, size: int | None = None) -> None:
+    """Raise `BadDataError` unless the actions of a window are what the policy draws.
+
+    Args:
+        actions: (T,) integers below `n`, or (T, size) numbers.
+        length: T.
+        n: number of discrete actions.
+        size: number of action dimensions.
+    """
+    expected = (length,) if size is None else (length, size)
+    if actions.shape != expected:
+        raise BadDataError(f"The window's actions must have shape {expected}, but have {actions.shape}.")
+    if n is not None and (not np.issubdtype(actions.dtype, np.integer) or actions.min() < 0 or actions.max() >= n):
+        raise BadDataError(
+            f"The window's actions must be integers in [0, {n}), but they have dtype {actions.dtype} and lie in "
+            f"[{actions.min()}, {actions.max()}]."
+        )
