@@ -181,4 +181,4 @@ def test_subclassed_models_learn_through_xla_too(caplog: pytest.LogCaptureFixtur
     for _ in range(30):
         agent.learn(next(windows))
     np.testing.assert_array_equal(agent.act_batch(np.eye(3), deterministic=True), [0, 1, 2])
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith("tensor_optix")]
