@@ -99,9 +99,12 @@ def measure(variant: str, windows: int, seed: int) -> dict[str, Any]:
 def _run_sb3(windows: int, seed: int, *, evaluates: bool) -> Trace:
     import gymnasium as gym
     import torch
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
-    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3 import PPO  # pyright: ignore[reportMissingImports] - it comes with the extra "bench"
+    from stable_baselines3.common.callbacks import (  # pyright: ignore[reportMissingImports]
+        BaseCallback,
+        EvalCallback,
+    )
+    from stable_baselines3.common.monitor import Monitor  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     trace = Trace()
