@@ -39,10 +39,10 @@ soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests/soak $(ARGS)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.train: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[torch]'
+	$(INSTALL) -e .
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(PROJECT)

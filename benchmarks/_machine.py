@@ -6,7 +6,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-_PACKAGES = ("tensor-optix", "torch", "stable-baselines3", "gymnasium", "numpy")
+_PACKAGES = ("tensor-optix", "tensorflow", "torch", "stable-baselines3", "gymnasium", "numpy")
 
 
 @cache

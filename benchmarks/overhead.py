@@ -40,7 +40,7 @@ def render(rows: Sequence[Row]) -> list[str]:
         lines += [_line(windows, part, of_length) for part in _PARTS]
     return [
         f"PPO on {ENV} by the command line. `loop` is all that is neither environment and acting (`collect`), nor "
-        "`learn`, nor `validate` (the examination at the end included).",
+        "`learn`, nor `validate` (the final evaluation at the end included).",
         "",
         *table(("Windows", "Runs", "Part", "Share of wall time, %", "Milliseconds per window"), lines),
     ]

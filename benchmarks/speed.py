@@ -3,8 +3,8 @@
 `python -m benchmarks.speed --measure VARIANT` measures one variant in this process and prints JSON.
 
 A window is 2,048 steps of experience and the update from them. Every variant is timed over the same windows of its
-training, as evaluation takes longer the better the policy balances. Neither start-up nor this library's examination of
-the best policies at the end of a run is in the time; its checkpoints are, while the peer's evaluation saves nothing.
+training, as evaluation takes longer the better the policy balances. Neither start-up nor this library's last
+evaluation of the best policies is in the time; its checkpoints are, while the peer's evaluation saves nothing.
 """
 
 import argparse

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
     train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
     train.add_argument("--seed", type=int, help="repeats a run exactly (default: a fresh one, printed)")
-    train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME)")
+    train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME-SEED)")
     train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
     train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
     train.add_argument(
@@ -99,13 +99,16 @@ def _train(args: argparse.Namespace) -> int:
     algorithm, framework = resolve_algorithm(args.algo), resolve_framework(args.framework)
     set_threads(framework, args.threads)
     seed = args.seed if args.seed is not None else secrets.randbelow(2**31)
+    if seed < 0:
+        raise InvalidArgumentError(f"--seed must not be negative, but got {seed}.")
     preset = preset_for(args.env, algorithm)
     env = make_environment(args.env)
     hyperparams = _hyperparams(args.hp)
     _refuse_unknown(hyperparams, algorithm)
     agent = make_agent(env, algorithm, framework, hyperparams=hyperparams, seed=seed, net_arch=args.net_arch)
-    run_dir = args.run_dir or Path("runs") / f"{_safe(args.env)}-{algorithm}-{datetime.now():%Y%m%d-%H%M%S}"
-    pipeline = BatchPipeline(env, window_size=args.window_size or preset.window_size)
+    run_dir = args.run_dir or Path("runs") / f"{_safe(args.env)}-{algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
+    window_size = preset.window_size if args.window_size is None else args.window_size
+    pipeline = BatchPipeline(env, window_size=window_size)
     optimizer = RLOptimizer(
         agent=agent,
         pipeline=pipeline,
@@ -128,7 +131,7 @@ def _train(args: argparse.Namespace) -> int:
         "net_arch": args.net_arch,
         "version": tensor_optix.__version__,
     }
-    optimizer.registry.open()
+    optimizer.registry.archive(also=["run.json"])
     with storage_errors("write", run_dir):
         replace_file(run_dir / "run.json", encode_json(run))
     print(f"Training {args.env} with {algorithm} on {framework}, seed {seed}, in {run_dir}", file=sys.stderr)
@@ -143,9 +146,7 @@ def _train(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     if args.episodes < 1:
         raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
-    run = read_json(args.run_dir / "run.json")
-    if run.get("format") != RUN_FORMAT:
-        raise CheckpointCorruptError(f"{args.run_dir}/run.json has format {run.get('format')!r}, not {RUN_FORMAT}.")
+    run = _read_run(args.run_dir / "run.json")
     set_threads(run["framework"], 1)
     env = make_environment(run["env"])
     agent = make_agent(env, run["algorithm"], run["framework"], seed=0, net_arch=run["net_arch"])
@@ -168,6 +169,22 @@ def _evaluate(args: argparse.Namespace) -> int:
             f"reported: {result['reported']:.2f} ± {result['reported_std_err']:.2f}"
         )
     return 0
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """Read what `train` wrote of a run; a file is not trusted to name a module to import."""
+    run = read_json(path)
+    if run.get("format") != RUN_FORMAT:
+        raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
+    texts = [run.get(name) for name in ("env", "algorithm", "framework")]
+    sizes = run.get("net_arch")
+    if not all(isinstance(text, str) for text in texts) or not (sizes is None or isinstance(sizes, list)):
+        raise CheckpointCorruptError(f"{path} does not name env, algorithm, framework and net_arch.")
+    if ":" in run["env"]:
+        raise InvalidArgumentError(
+            f"{path} names the environment {run['env']!r}, which would import a module. Evaluate it from Python."
+        )
+    return run
 
 
 def _summary(returns: Sequence[float], reported: float, reported_std_err: float) -> dict[str, Any]:

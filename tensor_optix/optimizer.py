@@ -9,7 +9,7 @@ import numpy as np
 
 from tensor_optix.callbacks.progress import Progress
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
-from tensor_optix.core.base_agent import BaseAgent, Seedable
+from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
@@ -20,11 +20,12 @@ from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.run_state import History
 from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import jsonable
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 
 CONFIRM_WINDOWS = 1
-"""A candidate for the best must hold on this many times `val_episodes` fresh episodes; the real test is the exam."""
+"""A candidate for the best must hold on this many times `val_episodes` fresh episodes."""
 
 
 class RLOptimizer:
@@ -112,15 +113,17 @@ class RLOptimizer:
             on_converged=on_converged,
             restore_best=restore_best,
             confirm_windows=CONFIRM_WINDOWS if val_pipeline == "auto" else 0,
-            final_exam=val_pipeline == "auto",
+            final_evaluation=val_pipeline == "auto",
         )
         seeds = _child_seeds(seed, 4)
+        jsonable(agent.get_hyperparams().params)  # what cannot be saved is refused now, not after the first window
         for part, part_seed in ((agent, seeds[0]), (pipeline, seeds[1])):
-            if part_seed is not None and isinstance(part, Seedable):
+            if part_seed is not None and isinstance(part, Seedable) and callable(part.seed):
                 part.seed(part_seed)
-        pipeline.agent = pipeline.agent or agent
+        _refuse_other_agent("pipeline", pipeline, agent)
+        pipeline.agent = agent
         pipeline.setup()
-        self._val_pipeline = _resolve_validation(val_pipeline, pipeline, val_episodes, seeds[2])
+        self._val_pipeline = _resolve_validation(val_pipeline, pipeline, agent, val_episodes, seeds[2])
         optimizer = optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3])
         evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
         _check_contracts(evaluator=(evaluator, BaseEvaluator), optimizer=(optimizer, BaseOptimizer))
@@ -166,7 +169,11 @@ class RLOptimizer:
 
 
 def _resolve_validation(
-    val_pipeline: BasePipeline | Literal["auto"] | None, pipeline: BasePipeline, val_episodes: int, seed: int | None
+    val_pipeline: BasePipeline | Literal["auto"] | None,
+    pipeline: BasePipeline,
+    agent: BaseAgent,
+    val_episodes: int,
+    seed: int | None,
 ) -> BasePipeline | None:
     if val_pipeline is None:
         return None
@@ -177,9 +184,20 @@ def _resolve_validation(
     _check_contracts(val_pipeline=(val_pipeline, BasePipeline))
     if val_pipeline is pipeline:
         raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
-    val_pipeline.agent = val_pipeline.agent or pipeline.agent
+    _refuse_other_agent("val_pipeline", val_pipeline, agent)
+    # Held-out data is acted on greedily, which also leaves the exploration of training as it is.
+    val_pipeline.agent = GreedyAgent(agent) if type(agent).act_batch is not BaseAgent.act_batch else agent
     val_pipeline.setup()
     return val_pipeline
+
+
+def _refuse_other_agent(name: str, pipeline: BasePipeline, agent: BaseAgent) -> None:
+    acting = pipeline.agent.agent if isinstance(pipeline.agent, GreedyAgent) else pipeline.agent
+    if acting is not None and acting is not agent:
+        raise ContractError(
+            f"{name} holds another agent ({type(acting).__name__}) than the one that learns ({type(agent).__name__}), "
+            f"which would learn from somebody else's actions. Give both the same object, or leave the pipeline's out."
+        )
 
 
 def _check_contracts(**parts: tuple[object, type]) -> None:

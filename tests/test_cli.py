@@ -79,6 +79,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--hp", "learning_rate=-1"], r"must be a number in (0, 1]"),
         (["train", "CartPole-v1", "--hp", "gamma"], "KEY=VALUE"),
         (["train", "CartPole-v1", "--window-size", "-3"], "window_size must be an integer of at least 1"),
+        (["train", "CartPole-v1", "--window-size", "0"], "window_size must be an integer of at least 1"),
+        (["train", "CartPole-v1", "--seed", "-1"], "--seed must not be negative"),
         (["train", "CartPole-v1", "--plateau-threshold", "30"], "dormant_threshold must be above"),
         (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
         (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
@@ -118,3 +120,30 @@ def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Interrupted by the user" in out
     assert main(["evaluate", str(tmp_path), "--episodes", "1"]) == 0
+
+
+def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "CartPole-v1", "--seed", "1", "--run-dir", str(run_dir), *SHORT]) == 0
+    assert json.loads((run_dir / "run.json").read_text())["seed"] == 1
+    assert main(["evaluate", str(run_dir / "previous_000"), "--episodes", "2"]) == 0
+    assert "CartPole-v1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"env": "os:CartPole-v1"}, "would import a module"),
+        ({"env": 3}, "does not name env"),
+        ({"format": 99}, "format 99"),
+        ({"net_arch": "big"}, "does not name env"),
+    ],
+)
+def test_a_run_that_is_not_trustworthy_is_not_followed(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], change: dict, message: str
+) -> None:
+    run = json.loads((run_dir / "run.json").read_text())
+    (run_dir / "run.json").write_text(json.dumps(run | change))
+    assert main(["evaluate", str(run_dir)]) == 2
+    assert message in capsys.readouterr().err

@@ -20,6 +20,7 @@ from tensor_optix import (
 )
 from tensor_optix.core.run_state import read_history
 from tensor_optix.errors import (
+    BadDataError,
     CheckpointLockedError,
     CheckpointStorageError,
     ContractError,
@@ -79,7 +80,7 @@ def test_what_is_handed_back_is_the_best_snapshot(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, weights_of(other)[name])
 
 
-def test_the_reported_score_is_of_the_final_exam(tmp_path: Path) -> None:
+def test_the_reported_score_is_of_the_final_evaluation(tmp_path: Path) -> None:
     optimizer = RLOptimizer(
         make_agent("CartPole-v1", seed=0),
         BatchPipeline("CartPole-v1", window_size=256),
@@ -90,7 +91,7 @@ def test_the_reported_score_is_of_the_final_exam(tmp_path: Path) -> None:
     report = optimizer.run()
     best = optimizer.registry.best
     assert best is not None
-    assert best.eval_metrics.metrics["exam_episodes"] == 100
+    assert best.eval_metrics.metrics["final_episodes"] == 100
     assert report.best_score == best.eval_metrics.primary_score
     assert report.best_std_err == best.eval_metrics.std_err > 0
     assert all(
@@ -288,3 +289,50 @@ def test_hyperparams_of_the_best_are_reported(tmp_path: Path) -> None:
     agent.set_hyperparams(HyperparamSet({"learning_rate": 0.125}))
     report = RLOptimizer(agent, ScriptedPipeline([1.0]), checkpoint_dir=tmp_path).run()
     assert report.hyperparams == {"learning_rate": 0.125}
+
+
+def test_a_users_validation_is_greedy_and_leaves_training_as_it_is(tmp_path: Path) -> None:
+    fixed = {"optimizer": BackoffOptimizer({}), "restore_best": False}
+
+    def trained(folder: str, **kwargs: Any) -> dict[str, np.ndarray]:
+        agent = make_agent("CartPole-v1", framework="torch", seed=1)
+        pipeline = BatchPipeline("CartPole-v1", agent, window_size=128)
+        if "val" in folder:
+            kwargs["val_pipeline"] = BatchPipeline("CartPole-v1", agent=agent, n_episodes=2, seed=9)
+        RLOptimizer(agent, pipeline, checkpoint_dir=tmp_path / folder, max_episodes=3, seed=1, **fixed, **kwargs).run()
+        return weights_of(agent)
+
+    with_validation, without = trained("val"), trained("none", val_pipeline=None)
+    for name, array in with_validation.items():
+        np.testing.assert_array_equal(array, without[name])
+
+
+def test_a_pipeline_of_another_agent_is_refused() -> None:
+    with pytest.raises(ContractError, match="holds another agent"):
+        RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0], NumpyAgent()))
+    with pytest.raises(ContractError, match="val_pipeline holds another agent"):
+        RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), val_pipeline=ScriptedPipeline([1.0], NumpyAgent()))
+
+
+def test_hyper_parameters_that_cannot_be_saved_are_refused_before_training() -> None:
+    agent = NumpyAgent()
+    agent.params["schedule"] = lambda step: step
+    with pytest.raises(BadDataError, match="cannot be saved as JSON"):
+        RLOptimizer(agent, ScriptedPipeline([1.0]))
+    assert agent.learned == []
+
+
+def test_stop_ends_without_a_final_evaluation(tmp_path: Path) -> None:
+    class Stopper(LoopCallback):
+        def on_improvement(self, snapshot: Any) -> None:
+            optimizer.stop()
+
+    optimizer = RLOptimizer(
+        make_agent("CartPole-v1", framework="torch", seed=0),
+        BatchPipeline("CartPole-v1", window_size=64),
+        checkpoint_dir=tmp_path,
+        callbacks=[Stopper()],
+        seed=0,
+    )
+    assert optimizer.run().reason == "stopped"
+    assert "final_episodes" not in optimizer.registry.best.eval_metrics.metrics

@@ -44,9 +44,10 @@ class AgentStore:
             CheckpointCorruptError: the file is missing or damaged.
             CheckpointMismatchError: a tensor is missing, unknown or misshapen.
         """
-        weights, meta = load_tensors(path)
+        tensors, meta = load_tensors(path)
+        weights = _without_optimizers(tensors)
         if meta.get("framework") != self._backend.name:
-            weights = translated(weights, meta["order"], self._backend.weights(self._models))
+            weights = translated(weights, meta.get("order", list(weights)), self._backend.weights(self._models))
         self._backend.set_weights(self._models, weights)
 
     def save_training_state(
@@ -60,6 +61,7 @@ class AgentStore:
             tensors |= {f"{_OPTIMIZER}{name}.{key}": array for key, array in moments.items()}
         meta = {
             "framework": self._backend.name,
+            "order": list(self._backend.weights(self._models)),
             "optimizers": settings,
             "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "hyperparams": hyperparams.to_dict(),
@@ -67,7 +69,12 @@ class AgentStore:
         save_tensors(path, tensors, meta)
 
     def load_training_state(self, path: str, generators: Mapping[str, np.random.Generator]) -> HyperparamSet:
-        """Put everything back but the hyper-parameters, which are returned for the agent to put in force."""
+        """Put everything back but the hyper-parameters, which are returned for the agent to put in force.
+
+        Raises:
+            CheckpointCorruptError: the file is missing or damaged.
+            CheckpointMismatchError: it holds no training state, or one of another agent; nothing is changed then.
+        """
         tensors, meta = load_tensors(path)
         if "generators" not in meta:
             raise CheckpointMismatchError(f"{path!r} holds weights only, no training state. Use load_weights.")
@@ -76,12 +83,27 @@ class AgentStore:
                 f"This training state was saved by {meta.get('framework')}; optimizer moments do not move to "
                 f"{self._backend.name}. Load the weights of a snapshot instead."
             )
-        weights = {name: array for name, array in tensors.items() if not name.startswith(_OPTIMIZER)}
-        self._backend.set_weights(self._models, weights)
-        for name, optimizer in self._optimizers.items():
-            prefix = f"{_OPTIMIZER}{name}."
-            moments = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
-            self._backend.set_optimizer_state(optimizer, moments, meta["optimizers"][name])
+        weights_before = self._backend.weights(self._models)
+        optimizers_before = {name: self._backend.optimizer_state(o) for name, o in self._optimizers.items()}
+        try:
+            self._backend.set_weights(self._models, _without_optimizers(tensors))
+            for name, optimizer in self._optimizers.items():
+                prefix = f"{_OPTIMIZER}{name}."
+                moments = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+                self._backend.set_optimizer_state(optimizer, moments, meta["optimizers"][name])
+            states = {name: meta["generators"][name] for name in generators}
+            hyperparams = HyperparamSet.from_dict(meta["hyperparams"])
+        except Exception as error:
+            self._backend.set_weights(self._models, weights_before)
+            for name, (moments, settings) in optimizers_before.items():
+                self._backend.set_optimizer_state(self._optimizers[name], moments, settings)
+            if isinstance(error, KeyError):
+                raise CheckpointMismatchError(f"{path!r} lacks {error} of a training state of this agent.") from error
+            raise
         for name, generator in generators.items():
-            generator.bit_generator.state = meta["generators"][name]
-        return HyperparamSet.from_dict(meta["hyperparams"])
+            generator.bit_generator.state = states[name]
+        return hyperparams
+
+
+def _without_optimizers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in tensors.items() if not name.startswith(_OPTIMIZER)}

@@ -49,10 +49,12 @@ class Progress(LoopCallback):
 
     def on_loop_stop(self) -> None:
         """Close the view."""
-        self._show(force=True)
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        try:
+            self._show(force=True)
+        finally:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         """Draw again, if the last drawing is old enough."""

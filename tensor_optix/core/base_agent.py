@@ -76,3 +76,47 @@ class Seedable(Protocol):
 
     def seed(self, seed: int) -> None:
         """Restart the agent's random generator."""
+
+
+class GreedyAgent(BaseAgent):
+    """Another agent, seen through its greedy actions: what validation acts with. It does not learn.
+
+    Args:
+        agent: whose greedy actions they are.
+    """
+
+    def __init__(self, agent: BaseAgent) -> None:
+        self.agent = agent
+
+    def act(self, observation: Any) -> Any:
+        """Return the greedy action for one observation."""
+        return self.agent.act_batch(np.asarray(observation)[None], deterministic=True)[0]
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        """Return the greedy action per row."""
+        return self.agent.act_batch(observations, deterministic=True)
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        """Learn nothing."""
+        return {}
+
+    def get_hyperparams(self) -> HyperparamSet:
+        """Return the agent's."""
+        return self.agent.get_hyperparams()
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        """Put hyper-parameters in force in the agent."""
+        self.agent.set_hyperparams(hp)
+
+    def save_weights(self, path: str) -> None:
+        """Write the agent's weights."""
+        self.agent.save_weights(path)
+
+    def load_weights(self, path: str) -> None:
+        """Read weights into the agent."""
+        self.agent.load_weights(path)
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        """Ask the agent whether it fits, where it can tell."""
+        if isinstance(self.agent, ChecksSpaces):
+            self.agent.check_spaces(observation_space, action_space)

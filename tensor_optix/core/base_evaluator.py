@@ -36,5 +36,8 @@ class BaseEvaluator(ABC):
         )
 
     def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
-        """Return True if `candidate` is better than `reference`."""
+        """Return True if `candidate` is better than `reference`, for whoever compares two evaluations.
+
+        The loop itself judges by `trend.is_improvement` on the primary scores, with its margin.
+        """
         return is_improvement(candidate.primary_score, reference.primary_score)

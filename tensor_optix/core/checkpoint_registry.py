@@ -75,7 +75,10 @@ class CheckpointRegistry:
             CheckpointStorageError: it cannot be created or written.
         """
         with _atomic.storage_errors("create", self.directory):
+            is_new = not self.directory.exists()
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if is_new:
+                _atomic.fsync_directory(self.directory.parent)
         if self._lock is None:
             self._lock = _atomic.DirectoryLock(self.directory)
         if self._lock.acquire():
@@ -149,8 +152,14 @@ class CheckpointRegistry:
             _atomic.replace_file(
                 self._folder(snapshot.snapshot_id) / "metadata.json", _metadata(rescored, files), self.directory
             )
-            self._list_and_prune()
+            self._write_manifest(self.snapshots())
         return rescored
+
+    def prune(self) -> None:
+        """Delete all but the newest `max_snapshots` and the best; `commit` does so by itself, `rescore` does not."""
+        self.open()
+        with _atomic.storage_errors("prune", self.directory):
+            self._list_and_prune()
 
     def snapshots(self) -> list[PolicySnapshot]:
         """Return all readable snapshots in the order of saving; a damaged one is reported and left out."""
@@ -210,8 +219,11 @@ class CheckpointRegistry:
                 return snapshot
         raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
 
-    def archive(self) -> Path | None:
+    def archive(self, also: Sequence[str] = ()) -> Path | None:
         """Move everything an earlier run left here to `previous_<n>/`, so that a new run starts from nothing.
+
+        Args:
+            also: names of files of the caller's own that belong to the run.
 
         Returns the folder it was moved to, None where there was nothing to move.
         """
@@ -220,7 +232,7 @@ class CheckpointRegistry:
             old = [path for path in self.directory.iterdir() if path.name.startswith(_PREFIX)]
             old += [
                 path
-                for name in ("manifest.json", "history.jsonl", "report.json")
+                for name in ("manifest.json", "history.jsonl", "report.json", *also)
                 if (path := self.directory / name).exists()
             ]
             if not old:
@@ -232,6 +244,7 @@ class CheckpointRegistry:
             target.mkdir()
             for path in old:
                 os.rename(path, target / path.name)
+            _atomic.fsync_directory(target)
             _atomic.fsync_directory(self.directory)
             return target
 
@@ -269,20 +282,25 @@ class CheckpointRegistry:
         snapshots = self.snapshots()
         best = next(iter(_ranked(snapshots)), None)
         kept = [s for i, s in enumerate(snapshots) if i >= len(snapshots) - self.max_snapshots or s is best]
+        self._write_manifest(kept)
+        for surplus in (s for s in snapshots if s not in kept):
+            # Renamed first: a half-deleted folder must never look like a snapshot.
+            trash = self.directory / f".trash-{surplus.snapshot_id}"
+            _remove(trash)
+            os.rename(self._folder(surplus.snapshot_id), trash)
+            _remove(trash)
+
+    def _write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
+        best = next(iter(_ranked(snapshots)), None)
         manifest = {
             "format": FORMAT,
             "best": best.snapshot_id if best else None,
             "snapshots": [
                 {"id": s.snapshot_id, "window_id": s.window_id, "score": jsonable(s.eval_metrics.primary_score)}
-                for s in kept
+                for s in snapshots
             ],
         }
         _atomic.replace_file(self.directory / "manifest.json", _atomic.encode_json(manifest))
-        for surplus in (s for s in snapshots if s not in kept):
-            # Renamed first: a half-deleted folder must never look like a snapshot.
-            trash = self.directory / f".trash-{surplus.snapshot_id}"
-            os.rename(self._folder(surplus.snapshot_id), trash)
-            _remove(trash)
 
 
 def _metadata(snapshot: PolicySnapshot, files: dict[str, Any]) -> bytes:

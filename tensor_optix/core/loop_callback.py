@@ -48,6 +48,8 @@ class CallbackList:
         """Call one hook of every callback, each with copies of the arguments."""
         for callback in self._callbacks:
             try:
-                getattr(callback, hook)(*copy.deepcopy(args))
+                method = getattr(callback, hook, None)
+                if method is not None:  # an object with some of the hooks will do
+                    method(*copy.deepcopy(args))
             except (Exception, SystemExit):
                 logger.exception("Callback %s.%s failed; the run goes on.", type(callback).__name__, hook)

@@ -41,7 +41,7 @@ class LoopConfig:
     confirm_windows: int = 0
     """Fresh validation windows on which a candidate must beat the best once more; their score is the one recorded."""
 
-    final_exam: bool = False
+    final_evaluation: bool = False
     """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
 
     def __post_init__(self) -> None:
@@ -99,4 +99,5 @@ class LoopStatus:
     @property
     def seconds_to_evaluation(self) -> float:
         """Estimated from the mean time of a window so far."""
-        return self.windows_to_evaluation * self.seconds / (self.window_id + 1)
+        windows = self.window_id + 1
+        return self.windows_to_evaluation * self.seconds / windows if windows else 0.0

@@ -33,19 +33,20 @@ from typing import Any
 from tensor_optix.core._signals import stop_on_signals
 from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.base_pipeline import PlaysSeeds
-from tensor_optix.core.final_exam import hold_exam
+from tensor_optix.core.final_evaluation import evaluate_leaders
 from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.search_space import is_real
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import Verdict, judge
-from tensor_optix.core.types import EpisodeData, EpisodeSummary, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 from tensor_optix.errors import HyperparamError, NonFiniteError, TensorOptixError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
 WINDOWS_WITHOUT_EVIDENCE = 20
+_ENDS_BY_ITSELF = (StopReason.CONVERGED, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
 
 
 class LoopController:
@@ -71,6 +72,7 @@ class LoopController:
         self._clock = clock
         self._position: SchedulerState = config.scheduler.initial()
         self._reason: StopReason | None = None
+        self._stop_asked = False
         self._validation: Iterator[EpisodeData] | None = None
         self._best: PolicySnapshot | None = None
         self._metrics: EvalMetrics | None = None
@@ -80,7 +82,6 @@ class LoopController:
         self._evaluations = 0
         self._without_evidence = 0
         self._warned_of: set[str] = set()
-        self._carried: tuple[EpisodeSummary, ...] = ()
         self._seconds: dict[str, float] = {"collect": 0.0, "learn": 0.0, "validate": 0.0}
         self._lived_seconds = 0.0
         self._started: float | None = None
@@ -88,6 +89,7 @@ class LoopController:
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, with everything saved."""
         self._reason = self._reason or reason
+        self._stop_asked = True
 
     def run(self) -> TrainingReport:
         """Run until trained, stopped, interrupted or out of windows. A second call goes on where the first ended.
@@ -96,6 +98,8 @@ class LoopController:
             Exception: whatever the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
         self._reason = None
+        if self._position.state is LoopState.DORMANT:  # an earlier call ended as trained: this one has its own patience
+            self._position = self._config.scheduler.initial()
         self._started = self._clock()
         self._callbacks.call("on_loop_start")
         with stop_on_signals(lambda: self.stop(StopReason.INTERRUPTED)):
@@ -175,7 +179,6 @@ class LoopController:
             with self._timed("learn"):
                 diagnostics = parts.agent.learn(data)
             _refuse_non_finite_loss(diagnostics, self._window_id)
-            data = self._with_carried_evidence(data)
             metrics = self._evaluate(data, diagnostics) if due else None
             if metrics is not None:
                 self._decide(metrics, lived_with, staged)
@@ -185,13 +188,6 @@ class LoopController:
         self._callbacks.call("on_episode_end", self._window_id, metrics)
         if self._config.max_episodes is not None and self._window_id + 1 >= self._config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
-
-    def _with_carried_evidence(self, data: EpisodeData) -> EpisodeData:
-        """Add the episodes lived since an evaluation that found no evidence."""
-        if not self._without_evidence or data.completed is None:
-            return data
-        self._carried += data.completed
-        return dataclasses.replace(data, completed=self._carried)
 
     def _evaluate(self, data: EpisodeData, diagnostics: dict[str, Any]) -> EvalMetrics:
         parts = self._parts
@@ -240,7 +236,7 @@ class LoopController:
             self._note_no_evidence(metrics)
             self._next_evaluation = self._window_id + 1
         else:
-            self._metrics, self._without_evidence, self._carried = metrics, 0, ()
+            self._metrics, self._without_evidence = metrics, 0
             for effect in effects(old, self._position, verdict):
                 self._execute(effect, metrics, lived_with, staged)
             self._tune(metrics, verdict)
@@ -287,8 +283,8 @@ class LoopController:
 
     def _tune(self, metrics: EvalMetrics, verdict: Verdict) -> None:
         optimizer, agent = self._parts.optimizer, self._parts.agent
-        if self._position.state not in (LoopState.ACTIVE, LoopState.COOLING):
-            return
+        if self._position.state not in (LoopState.ACTIVE, LoopState.COOLING) and not optimizer.is_probing:
+            return  # a value on trial is still settled: else every later dip would be taken for the probe's
         if verdict is Verdict.IMPROVED:
             optimizer.on_improvement(metrics)
         elif self._position.state is LoopState.COOLING:
@@ -298,7 +294,7 @@ class LoopController:
         if new.params == old.params:
             return
         _check_suggestion(new.params, old.params)
-        new = HyperparamSet(dict(new.params), self._window_id + 1)
+        new = HyperparamSet({**old.params, **new.params}, self._window_id + 1)
         agent.set_hyperparams(new.copy())
         self._callbacks.call("on_hyperparam_update", old, new)
 
@@ -333,8 +329,8 @@ class LoopController:
         if self._best is None and self._window_id >= 0:
             steps.append(("save the policy", self._save_unscored))
         elif self._best is not None:
-            if self._config.final_exam and self._reason not in (StopReason.ERROR, StopReason.INTERRUPTED):
-                steps.append(("examine the best policies", self._hold_exam))
+            if self._config.final_evaluation and self._reason in _ENDS_BY_ITSELF:
+                steps.append(("evaluate the best policies", self._evaluate_leaders))
             if self._config.restore_best:
                 steps.append(("restore the best policy", lambda: parts.registry.load_best(parts.agent)))
         steps.append(("close the history", parts.history.close))
@@ -358,16 +354,22 @@ class LoopController:
         if first_error is not None and not failed:
             raise first_error
 
-    def _hold_exam(self) -> None:
+    def _evaluate_leaders(self) -> None:
         parts = self._parts
         if not isinstance(parts.val_pipeline, PlaysSeeds) or self._metrics is None:
             return
         # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
         last = parts.registry.save(parts.agent, self._validated(self._metrics), self._window_id)
-        with self._timed("validate"):
-            self._best = hold_exam(parts.agent, parts.registry, parts.val_pipeline, parts.evaluator)
-        if not self._config.restore_best:
-            parts.registry.load(last, parts.agent)
+        self._stop_asked = False
+        try:
+            with self._timed("validate"):
+                self._best = evaluate_leaders(
+                    parts.agent, parts.registry, parts.val_pipeline, parts.evaluator, lambda: self._stop_asked
+                )
+        finally:
+            parts.registry.prune()
+            if not self._config.restore_best:
+                parts.registry.load(last, parts.agent)
 
     def _validated(self, metrics: EvalMetrics) -> EvalMetrics:
         """Return the score of the policy as it is now, given the last evaluation."""
@@ -402,9 +404,15 @@ class LoopController:
 
 def _refuse_non_finite_loss(diagnostics: Mapping[str, Any], window_id: int) -> None:
     for name, value in diagnostics.items():
-        if "loss" in name and isinstance(value, float) and not math.isfinite(value):
+        if "loss" not in name or isinstance(value, str):
+            continue
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if not math.isfinite(number):
             raise NonFiniteError(
-                f"learn() reported {name}={value!r} in window {window_id}: the weights are lost. The best "
+                f"learn() reported {name}={number!r} in window {window_id}: the weights are lost. The best "
                 f"snapshot is kept. Lower the learning rate, or look for observations or rewards that are not finite."
             )
 

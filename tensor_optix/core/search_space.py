@@ -72,6 +72,13 @@ class Param:
             moved = value + direction
         return self.clip(moved)
 
+    def mirrored(self, value: float, *, around: float) -> float | int:
+        """Return the value as far from `around` as `value` is, on the other side, inside the bounds.
+
+        Linear: `2·around − value`. Log: `around²/value`.
+        """
+        return self.clip(around * around / value if self.scale == "log" else 2.0 * around - value)
+
     def to_unit(self, value: float) -> float:
         """Map the range onto [0, 1], along its scale."""
         low, high, value = self._on_scale(self.low), self._on_scale(self.high), self._on_scale(self.clip(value))

@@ -25,7 +25,6 @@ class _Trial:
     original: float
     applied: float
     direction: int
-    scale: float
     expected_score: float
 
 
@@ -125,7 +124,7 @@ class BackoffOptimizer(BaseOptimizer):
             for direction in (1, -1):
                 applied = param.perturb(value, scale=self._scale, min_delta=self._min_delta, direction=direction)
                 if applied != value and (applied > value) == (direction > 0):
-                    self._trial = _Trial(name, jsonable(value), applied, direction, self._scale, self._expected_score())
+                    self._trial = _Trial(name, jsonable(value), applied, direction, self._expected_score())
                     return _with(hyperparams, name, applied)
         return hyperparams
 
@@ -141,8 +140,7 @@ class BackoffOptimizer(BaseOptimizer):
         if gradient * trial.direction > 0:
             return hyperparams
         param = (self._space or {})[trial.name]
-        turned = param.perturb(trial.original, scale=trial.scale, min_delta=self._min_delta, direction=-trial.direction)
-        return _with(hyperparams, trial.name, turned)
+        return _with(hyperparams, trial.name, param.mirrored(trial.applied, around=trial.original))
 
     def _next_name(self, names: list[str]) -> str:
         if self._turn is None:

@@ -1,5 +1,6 @@
 """What pipelines ask of a Gymnasium environment before and while they step it."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -37,21 +38,30 @@ def make_environment(env: str | gym.Env) -> gym.Env:
         raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
 
 
+_WATCHING_WRAPPERS = ("RecordVideo", "HumanRendering", "RenderCollection")
+
+
 def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
     """Return a function that makes copies of `env` from its spec.
 
     Raises:
         ValueError: it has no spec, or a wrapper that does not record how it was built.
     """
-    spec = env.spec
-    if spec is None:
+    if env.spec is None:
         raise ValueError("the environment has no spec")
+    spec = copy.deepcopy(env.spec)
+    spec.kwargs.pop("render_mode", None)  # nobody watches validation
+    names = [wrapper.name for wrapper in spec.additional_wrappers]
+    for name in names:
+        if name.startswith("Normalize"):
+            raise ValueError(f"its wrapper {name} has statistics of its own, which a copy would not share")
+    spec.additional_wrappers = tuple(w for w in spec.additional_wrappers if w.name not in _WATCHING_WRAPPERS)
     try:
-        copy = gym.make(spec)
+        made = gym.make(spec)
     except Exception as error:
         raise ValueError(f"the environment cannot be made again from its spec: {error}") from error
-    matches = copy.observation_space == env.observation_space and copy.action_space == env.action_space
-    copy.close()
+    matches = made.observation_space == env.observation_space and made.action_space == env.action_space
+    made.close()
     if not matches:
         raise ValueError("the environment made again from its spec has other spaces")
     return lambda: gym.make(spec)

@@ -60,6 +60,7 @@ class BatchPipeline(BasePipeline):
         self._to_env = ActionScaler(self.env.action_space, rescale_actions)
         self._builder = RolloutBuilder()
         self._observation = None
+        self._is_first_reset = True
         self._next_window_id = 0
 
     def seed(self, seed: int) -> None:
@@ -102,9 +103,11 @@ class BatchPipeline(BasePipeline):
         act = self._greedy if self._deterministic else agent.act
         observation = self._observation
         if observation is None:
-            observation, _ = env.reset(seed=self._seed)
+            observation, _ = env.reset(seed=self._seed if self._is_first_reset else None)
+            self._is_first_reset = False
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
-            observation = np.array(observation)
+            if isinstance(observation, np.ndarray):  # the environment may go on changing it
+                observation = observation.copy()
             action = act(observation)
             next_observation, reward, terminated, truncated, info = env.step(to_env(action))
             builder.add(

@@ -1,5 +1,6 @@
 """Whole held-out episodes, several environments stepped together."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,11 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits, checked_reward
 from tensor_optix.pipeline._rollout import RolloutBuilder
+
+logger = logging.getLogger(__name__)
+
+MAX_EPISODE_STEPS = 50_000
+"""An episode that goes on for so long is cut: a policy that never ends one must not stop the training."""
 
 
 class ValidationPipeline(BasePipeline):
@@ -40,6 +46,7 @@ class ValidationPipeline(BasePipeline):
         self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
         self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
         self._next_window_id = 0
+        self._has_warned = False
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
@@ -53,6 +60,15 @@ class ValidationPipeline(BasePipeline):
     def fresh_seeds(self) -> list[int]:
         """Return one new seed per environment."""
         return [int(seed) for seed in self._seeds.integers(2**31, size=len(self._envs))]
+
+    def _warn_of_cut(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "Validation cut an episode after %d steps. Give the environment a time limit "
+                "(gymnasium.wrappers.TimeLimit), or pass a val_pipeline of your own.",
+                MAX_EPISODE_STEPS,
+            )
 
     def teardown(self) -> None:
         """Close the environments."""
@@ -74,10 +90,13 @@ class ValidationPipeline(BasePipeline):
             for row, i, action in zip(rows, running, actions, strict=True):
                 env = self._envs[i]
                 following, reward, terminated, truncated, info = env.step(self._to_env(action))
+                truncated = truncated or len(builders[i]) + 1 >= MAX_EPISODE_STEPS
                 builders[i].add(row, action, checked_reward(reward, env), terminated, truncated, info, following)
                 observations[i] = following
                 if not (terminated or truncated):
                     still_running.append(i)
+                elif truncated and len(builders[i]) >= MAX_EPISODE_STEPS:
+                    self._warn_of_cut()
             running = still_running
         episodes = [
             builder.build(self._next_window_id, following)

@@ -232,3 +232,7 @@ def test_stopping_what_was_never_started_prints_where_the_run_stands() -> None:
     view = View(terminal=False)
     view.progress.on_loop_stop()
     assert len(view.lines) == 1
+
+
+def test_a_run_that_ended_before_its_first_window_can_be_shown_and_frees_the_terminal() -> None:
+    assert rows(window_id=-1, windows_to_evaluation=1)["next evaluation"] == "1 windows, 0.0 s"

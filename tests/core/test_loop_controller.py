@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
@@ -513,3 +514,62 @@ def test_the_history_is_one_json_line_per_evaluated_window(tmp_path: Path) -> No
 def test_a_knob_out_of_range_is_refused(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         LoopConfig(**knobs)
+
+
+class ProbingOptimizer(FixedOptimizer):
+    """Puts a value on trial at every second evaluation, and settles it at the next."""
+
+    def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+        self.probing = not self.probing
+        return HyperparamSet({**hyperparams.params, "learning_rate": 0.9 if self.probing else 0.1})
+
+
+@pytest.mark.parametrize("dormant", [4, 5])
+def test_a_trial_is_settled_when_the_loop_falls_asleep_so_that_it_can_wake(tmp_path: Path, dormant: int) -> None:
+    rig = Rig(tmp_path, [10.0] * 8 + [0.0] * 4, optimizer=ProbingOptimizer(), dormant=dormant, on_converged="watch")
+    rig.run()
+    assert rig.recorder.named("degradation")
+    asleep = [record for record in rig.history() if record.state == "watchdog"]
+    assert all(record.hyperparams.params["learning_rate"] == 0.1 for record in asleep[1:])
+
+
+def test_a_second_run_after_it_converged_has_a_patience_of_its_own(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [1.0] * 50)
+    assert rig.run().windows == 5
+    second = rig.run()
+    assert (second.reason, second.windows) == ("converged", 9)
+
+
+@pytest.mark.parametrize("loss", [np.float32("nan"), np.array(np.inf), float("nan")])
+def test_a_loss_of_any_number_type_that_is_not_finite_ends_the_run(tmp_path: Path, loss: Any) -> None:
+    class Diverging(NumpyAgent):
+        def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+            return {"loss": loss, "loss_kind": "mse", "loss_parts": [1.0]}
+
+    with pytest.raises(NonFiniteError):
+        Rig(tmp_path, [1.0], agent=Diverging()).run()
+
+
+def test_a_suggestion_of_some_values_leaves_the_others(tmp_path: Path) -> None:
+    class Partial(FixedOptimizer):
+        def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+            return HyperparamSet({"learning_rate": 0.7})
+
+    agent = NumpyAgent()
+    agent.params["other"] = 3
+    Rig(tmp_path, [1.0], agent=agent, optimizer=Partial()).run()
+    assert agent.params == {"learning_rate": 0.7, "other": 3}
+
+
+def test_a_callback_with_only_some_of_the_hooks_will_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Bare:
+        stopped = False
+
+        def on_loop_stop(self) -> None:
+            self.stopped = True
+
+    rig, bare = Rig(tmp_path, [1.0]), Bare()
+    rig.controller._callbacks._callbacks.append(bare)
+    rig.run()
+    assert bare.stopped
+    assert not caplog.records

@@ -136,7 +136,7 @@ def test_at_the_upper_bound_it_probes_downwards_and_turns_back_to_the_bound() ->
 def test_near_the_upper_bound_the_step_is_what_is_left_of_it() -> None:
     optimizer = BackoffOptimizer({"x": (0.0, 1.0)})
     assert step(optimizer, {"x": 0.99}, 5.0) == {"x": 1.0}
-    assert step(optimizer, {"x": 1.0}, 4.0) == {"x": pytest.approx(0.99 - 0.099)}
+    assert step(optimizer, {"x": 1.0}, 4.0) == {"x": pytest.approx(0.99 - 0.01)}
 
 
 def test_at_the_lower_bound_there_is_nowhere_to_turn() -> None:

@@ -203,3 +203,12 @@ class TestCheckAgentFits:
     def test_without_an_environment_only_presence_is_checked(self) -> None:
         agent = Choosy()
         assert check_agent_fits(agent) is agent
+
+
+def test_a_copy_is_not_rendered() -> None:
+    assert rebuild(gym.make("CartPole-v1", render_mode="rgb_array"))().render_mode is None
+
+
+def test_wrappers_with_statistics_of_their_own_are_not_copied() -> None:
+    with pytest.raises(ValueError, match="NormalizeObservation has statistics of its own"):
+        rebuild(gym.wrappers.NormalizeObservation(gym.make("CartPole-v1")))

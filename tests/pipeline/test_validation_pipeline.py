@@ -183,3 +183,29 @@ def test_teardown_closes_every_environment() -> None:
     envs = [Seeded() for _ in range(3)]
     ValidationPipeline([partial(lambda env: env, env) for env in envs], Watched()).teardown()
     assert [env.closed for env in envs] == [1, 1, 1]
+
+
+class Endless(gym.Env):
+    """Never ends an episode."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+
+def test_an_episode_without_an_end_is_cut_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tensor_optix.pipeline.validation_pipeline.MAX_EPISODE_STEPS", 30)
+    pipeline = ValidationPipeline([Endless, Endless], NumpyAgent(), seed=0)
+    for _ in range(2):
+        window = next(iter(pipeline.episodes()))
+        assert [episode.length for episode in window.completed or ()] == [30, 30]
+        assert window.truncated.sum() == 2
+    assert sum("cut an episode" in record.getMessage() for record in caplog.records) == 1

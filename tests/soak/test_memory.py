@@ -31,7 +31,7 @@ def growth(agent: Any, leak: list[bytes] | None = None) -> float:
     for i in range(WINDOWS):
         agent.learn(next(windows))
         if leak is not None:
-            leak.append(bytes(2048))
+            leak.append(b"x" * (2048 + i % 2))  # written to, or it would not be resident
         if i >= WARM_UP and (i - WARM_UP) % every == 0:
             gc.collect()
             samples.append(resident_kib())

@@ -121,6 +121,15 @@ class TorchBackend:
         for name, value in entries.items():
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = value
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for index, entries_of in state.items():
+            for key, value in entries_of.items():
+                shape = tuple(parameters[index].shape) if index < len(parameters) else None
+                if isinstance(value, torch.Tensor) and value.ndim and tuple(value.shape) != shape:
+                    raise CheckpointMismatchError(
+                        f"The saved optimizer's {key!r} of parameter {index} has shape {tuple(value.shape)}, not "
+                        f"{shape}."
+                    )
         own = optimizer.state_dict()["param_groups"]
         if len(own) != len(settings["groups"]):
             raise CheckpointMismatchError(

@@ -1,0 +1,58 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix import BatchPipeline, make_agent
+from tensor_optix.adapters._tensorfile import load_tensors, save_tensors
+from tensor_optix.errors import CheckpointMismatchError, TensorOptixError
+
+
+def trained(framework: str) -> Any:
+    agent = make_agent("CartPole-v1", framework=framework, seed=0)
+    agent.learn(next(iter(BatchPipeline("CartPole-v1", agent, window_size=64, seed=0).episodes())))
+    return agent
+
+
+def state_of(agent: Any, folder: Path) -> dict[str, np.ndarray]:
+    agent.save_training_state(str(folder / "look"))
+    return load_tensors(str(folder / "look"))[0]
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize("damage", ["moment", "weight", "optimizers", "hyperparams", "nan"])
+def test_a_training_state_that_does_not_fit_changes_nothing(tmp_path: Path, framework: str, damage: str) -> None:
+    agent = trained(framework)
+    agent.save_training_state(str(tmp_path / "good"))
+    tensors, meta = load_tensors(str(tmp_path / "good"))
+    tensors = {name: array + 1 if array.ndim else array for name, array in tensors.items()}
+    moment = next(name for name, array in tensors.items() if name.startswith("optimizer.") and array.ndim == 2)
+    weight = next(name for name, array in tensors.items() if name.startswith("critic") and array.ndim == 2)
+    if damage == "moment":
+        tensors[moment] = np.zeros((3, 3), np.float32)
+    elif damage == "weight":
+        tensors[weight] = np.zeros((3, 3), np.float32)
+    elif damage != "nan":
+        del meta[damage]
+    save_tensors(str(tmp_path / "bad"), tensors, meta)
+    before = state_of(agent, tmp_path)
+    if damage == "nan":
+        (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(TensorOptixError):
+        agent.load_training_state(str(tmp_path / "bad"))
+    after = state_of(agent, tmp_path)
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, after[name], err_msg=name)
+
+
+def test_a_training_state_does_not_move_between_frameworks_but_its_weights_do(tmp_path: Path) -> None:
+    source, target = trained("tf"), make_agent("CartPole-v1", framework="torch", seed=1)
+    source.save_training_state(str(tmp_path / "state"))
+    with pytest.raises(CheckpointMismatchError, match="moments do not move"):
+        target.load_training_state(str(tmp_path / "state"))
+    target.load_weights(str(tmp_path / "state"))
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    np.testing.assert_array_equal(
+        source.act_batch(observations, deterministic=True), target.act_batch(observations, deterministic=True)
+    )

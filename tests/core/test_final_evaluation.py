@@ -1,0 +1,93 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.final_evaluation import LEADER_WINDOWS, evaluate_leaders
+from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
+
+
+class Judge:
+    """Plays windows whose return is the true worth of the weights that the agent holds."""
+
+    def __init__(self, agent: NumpyAgent, worth: dict[float, float]) -> None:
+        self.agent, self.worth = agent, worth
+        self.played: list[float] = []
+
+    def fresh_seeds(self) -> list[int]:
+        return [0]
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        self.played.append(self.agent.weight)
+        return window_of(self.worth[self.agent.weight])
+
+
+def registry_with(folder: Path, scores: dict[float, float], **kwargs: int) -> tuple[CheckpointRegistry, NumpyAgent]:
+    registry, agent = CheckpointRegistry(folder, **kwargs), NumpyAgent()
+    for weight, score in scores.items():
+        agent.weight = weight
+        registry.save(agent, EvalMetrics(score))
+    return registry, agent
+
+
+def leaders_of(judge: Judge) -> list[float]:
+    return judge.played[::LEADER_WINDOWS]
+
+
+def test_a_leader_that_holds_is_tested_alone(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0, 2.0: 9.0})
+    judge = Judge(agent, {1.0: 5.0, 2.0: 8.0})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 8.0
+    assert leader.eval_metrics.metrics["selection_score"] == 9.0
+    assert leaders_of(judge) == [2.0]
+
+
+def test_a_lucky_leader_makes_way_for_the_one_that_holds(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0, 2.0: 9.0, 3.0: 7.0})
+    judge = Judge(agent, {1.0: 5.0, 2.0: 4.0, 3.0: 6.5})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 6.5
+    assert leaders_of(judge) == [2.0, 3.0]
+
+
+def test_a_leader_tested_before_may_lead_again_and_is_still_there(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {2.0: 500.0, 3.0: 480.0}, max_snapshots=1)
+    judge = Judge(agent, {2.0: 470.0, 3.0: 300.0})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 470.0
+    registry.prune()
+    assert registry.load_best(agent).snapshot_id == leader.snapshot_id
+    assert agent.weight == 2.0
+
+
+def test_a_damaged_leader_is_passed_over_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0, 2.0: 9.0})
+    best = registry.best
+    assert best is not None
+    (registry.path_of(best) / "weights" / "agent.npy").write_bytes(b"broken")
+    leader = evaluate_leaders(agent, registry, Judge(agent, {1.0: 4.0}), ScoreEvaluator(), lambda: False)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 4.0
+    assert "is passed over" in caplog.text
+
+
+def test_it_stops_when_it_is_asked_to(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0, 2.0: 9.0})
+    judge = Judge(agent, {1.0: 5.0, 2.0: 4.0})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: len(judge.played) == 3)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 9.0
+    assert len(judge.played) == 3
+
+
+def test_nothing_to_test_is_no_error(tmp_path: Path) -> None:
+    agent = NumpyAgent()
+    assert (
+        evaluate_leaders(agent, CheckpointRegistry(tmp_path), Judge(agent, {}), ScoreEvaluator(), lambda: False) is None
+    )
