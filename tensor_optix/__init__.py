@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tensor_optix.optimizer import RLOptimizer
     from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
     from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+    from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 _HOMES = {
     "BackoffOptimizer": "optimizers.backoff_optimizer",
@@ -76,6 +77,7 @@ _HOMES = {
     "TorchEvaluator": "adapters.pytorch.torch_evaluator",
     "TorchPPOAgent": "algorithms.torch_ppo",
     "TrainingReport": "core.training_report",
+    "VectorBatchPipeline": "pipeline.vector_pipeline",
     "make_agent": "factory",
 }
 
@@ -118,6 +120,7 @@ __all__ = [
     "TorchEvaluator",
     "TorchPPOAgent",
     "TrainingReport",
+    "VectorBatchPipeline",
     "__version__",
     "make_agent",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
 from tensor_optix.errors import (
@@ -27,15 +28,20 @@ def make_environment(env: str | gym.Env) -> gym.Env:
         if not isinstance(env, gym.Env):
             raise ContractError(f"env must be a Gymnasium environment or an id, but got {type(env).__name__}.")
         return env
+    check_registered(env)
+    try:
+        return gym.make(env)
+    except (gym.error.Error, ImportError) as error:
+        raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
+
+
+def check_registered(env: str) -> None:
+    """Raise `EnvironmentNotFoundError`, with the nearest name, unless an id is registered or names its module."""
     if ":" not in env and env not in gym.registry:
         raise EnvironmentNotFoundError(
             f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
             f"version, or install the package that brings it (pip install 'gymnasium[...]')."
         )
-    try:
-        return gym.make(env)
-    except (gym.error.Error, ImportError) as error:
-        raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
 
 
 _WATCHING_WRAPPERS = ("RecordVideo", "HumanRendering", "RenderCollection")
@@ -67,12 +73,16 @@ def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
     return lambda: gym.make(spec)
 
 
-def check_agent_fits(agent: BaseAgent | None, env: gym.Env | None = None) -> BaseAgent:
-    """Return the agent if there is one and, where `env` is given, it can tell that it fits the environment's spaces."""
+def check_agent_fits(agent: BaseAgent | None, env: gym.Env | VectorEnv | None = None) -> BaseAgent:
+    """Return the agent if there is one and, where `env` is given, it can tell that it fits its (single) spaces."""
     if agent is None:
         raise ContractError("The pipeline has no agent. Pass agent= to it, or hand it to RLOptimizer with one.")
     if env is not None and isinstance(agent, ChecksSpaces):
-        agent.check_spaces(env.observation_space, env.action_space)
+        is_vector = isinstance(env, VectorEnv)
+        agent.check_spaces(
+            env.single_observation_space if is_vector else env.observation_space,
+            env.single_action_space if is_vector else env.action_space,
+        )
     return agent
 
 
@@ -100,7 +110,7 @@ class ActionScaler:
         return np.clip(action, self._low, self._high).astype(self._dtype)
 
 
-def checked_reward(reward: Any, env: gym.Env) -> float:
+def checked_reward(reward: Any, env: gym.Env | VectorEnv) -> float:
     """Return a step's reward as a float, or raise `BadDataError` if it is no number."""
     try:
         return float(reward)

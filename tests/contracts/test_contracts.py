@@ -21,6 +21,7 @@ from tensor_optix import (
     TFEvaluator,
     TorchAgent,
     TorchEvaluator,
+    VectorBatchPipeline,
     make_agent,
 )
 from tests.contracts.agent_contract import AgentContract
@@ -101,6 +102,18 @@ class TestValidationPipeline(PipelineContract):
         made = BatchPipeline("CartPole-v1", NumpyAgent()).validation_pipeline(3, seed=0)
         assert made is not None
         return made
+
+
+class TestVectorBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return VectorBatchPipeline([lambda: gym.make("CartPole-v1")] * 3, NumpyAgent(), window_size=40, seed=0)
+
+
+class TestVectorBatchPipelineOfGymnasiumsOwn(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return VectorBatchPipeline(("CartPole-v1", 3), NumpyAgent(), window_size=40, seed=0)
 
 
 class TestEpisodeReturnEvaluator(EvaluatorContract):

@@ -1,0 +1,215 @@
+"""Windows from many environments stepped together, with one forward pass per step."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import InvalidArgumentError, SpaceError
+from tensor_optix.pipeline._environment import (
+    ActionScaler,
+    check_agent_fits,
+    check_registered,
+    checked_reward,
+    make_environment,
+    rebuild,
+)
+from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+
+logger = logging.getLogger(__name__)
+
+EnvFn = Callable[[], gym.Env]
+
+
+class VectorBatchPipeline(BasePipeline):
+    """Steps N environments together and cuts their streams into windows of `window_size` steps each.
+
+    The rows of a window are env-major: the steps of environment 0, then those of environment 1, and so on. Whatever
+    the vector's autoreset mode, a window holds the same valid transitions: no step that was a reset, no pair across two
+    episodes, and the true final observation of each episode. Where a vector spends steps on resets (`NEXT_STEP`), its
+    environments get ahead of each other; what one has lived beyond the window is the beginning of its next one.
+
+    Args:
+        env_fns: functions that make one environment each, `(id, num_envs)`, or a `gymnasium.vector` environment.
+        agent: who acts; `RLOptimizer` fills it in.
+        window_size: steps per environment in a window; T = N·window_size rows in all.
+        async_envs: run each environment in a process of its own; for environments whose steps are slow.
+        seed: seed of the first reset; environment i gets seed + i. None leaves it to `RLOptimizer(seed=...)`.
+        rescale_actions: map actions from [-1, 1] onto a Box with finite bounds.
+
+    Raises:
+        InvalidArgumentError: no environments, `window_size` below 1, or an undeclared autoreset mode.
+        EnvironmentNotFoundError: an unknown id.
+        SpaceError: environments with different spaces.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[EnvFn] | tuple[str, int] | VectorEnv,
+        agent: BaseAgent | None = None,
+        window_size: int = 256,
+        async_envs: bool = False,
+        *,
+        seed: int | None = None,
+        rescale_actions: bool = True,
+    ) -> None:
+        if not isinstance(window_size, int) or isinstance(window_size, bool) or window_size < 1:
+            raise InvalidArgumentError(f"window_size must be an integer of at least 1, but got {window_size!r}.")
+        self.env, self._make_single = _vector_of(env_fns, async_envs)
+        self.agent = agent
+        self.window_size = window_size
+        self.n_envs = self.env.num_envs
+        self._seed = seed
+        self._rescale_actions = rescale_actions
+        self._autoreset = _autoreset_mode_of(self.env)
+        self._to_env = ActionScaler(self.env.single_action_space, rescale_actions)
+        self._start_anew()
+        self._next_window_id = 0
+
+    def _start_anew(self) -> None:
+        self._builders = [RolloutBuilder() for _ in range(self.n_envs)]
+        self._observations: np.ndarray | None = None
+        self._is_reset_step = np.zeros(self.n_envs, bool)
+        self._has_failed = False
+
+    def seed(self, seed: int) -> None:
+        """Seed the environments' first reset, where the constructor did not."""
+        if self._seed is None:
+            self._seed = seed
+
+    def setup(self) -> None:
+        """Check that the agent fits the environments."""
+        check_agent_fits(self.agent, self.env)
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        """Yield windows without end."""
+        self.setup()
+        while True:
+            yield self._collect(check_agent_fits(self.agent))
+
+    def teardown(self) -> None:
+        """Close the environments and their processes."""
+        if self._has_failed and isinstance(self.env, AsyncVectorEnv):
+            with warnings.catch_warnings():  # that a step was pending is known: it is the one that failed
+                warnings.simplefilter("ignore")
+                self.env.close(terminate=True)
+        else:
+            self.env.close()
+        self._start_anew()
+
+    def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
+        """Return a held-out pipeline on single environments of the same kind, or None (with a warning)."""
+        try:
+            makers = self._make_single or [_single_of(self.env)]
+        except ValueError as error:
+            logger.warning(
+                "No automatic validation: %s. Scores come from the training windows; pass val_pipeline= to hold out "
+                "data, or val_pipeline=None to silence this.",
+                error,
+            )
+            return None
+        env_fns = [makers[i % len(makers)] for i in range(n_episodes)]
+        return ValidationPipeline(env_fns, self.agent, seed=seed, rescale_actions=self._rescale_actions)
+
+    def _collect(self, agent: BaseAgent) -> EpisodeData:
+        if self._observations is None:
+            self._observations = np.array(self.env.reset(seed=self._seed)[0])
+        while any(len(builder) < self.window_size for builder in self._builders):
+            self._has_failed = True
+            self._step(agent, self._observations)
+            self._has_failed = False
+        windows = [
+            builder.build(self._next_window_id, following, self.window_size)
+            for builder, following in zip(self._builders, self._observations, strict=True)
+        ]
+        self._next_window_id += 1
+        return replace(EpisodeData.concatenate(windows), n_envs=self.n_envs)
+
+    def _step(self, agent: BaseAgent, observations: np.ndarray) -> None:
+        actions = agent.act_batch(observations)
+        following, rewards, terminated, truncated, infos = self.env.step(self._to_env(actions))
+        following = np.array(following)
+        done = np.asarray(terminated, bool) | np.asarray(truncated, bool)
+        finals = infos.get("final_obs") if self._autoreset is AutoresetMode.SAME_STEP else None
+        for i in range(self.n_envs):
+            if self._is_reset_step[i]:  # the vector reset this environment and took no action in it
+                continue
+            ended = bool(done[i])
+            self._builders[i].add(
+                observations[i],
+                actions[i],
+                checked_reward(rewards[i], self.env),
+                bool(terminated[i]),
+                bool(truncated[i]),
+                _info_of(infos, i) if infos else {},
+                finals[i] if ended and finals is not None else following[i],
+            )
+        if self._autoreset is AutoresetMode.NEXT_STEP:
+            self._is_reset_step = done & ~self._is_reset_step
+        elif self._autoreset is AutoresetMode.DISABLED and done.any():
+            following = np.array(self.env.reset(options={"reset_mask": done})[0])
+        self._observations = following
+
+
+def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
+    """Return the vector environment, and what makes single ones of its kind where that is known."""
+    if isinstance(env_fns, VectorEnv):
+        return env_fns, None
+    if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
+        env_id, num_envs = env_fns
+        check_registered(env_id)
+        if not isinstance(num_envs, int) or num_envs < 1:
+            raise InvalidArgumentError(f"(id, num_envs) needs num_envs of at least 1, but got {num_envs!r}.")
+        spec = gym.registry.get(env_id)
+        if spec is not None and spec.vector_entry_point is not None and not async_envs:
+            return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]
+        env_fns = [lambda: make_environment(env_id)] * num_envs
+    makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
+    if not makers or not all(callable(make) for make in makers):
+        raise InvalidArgumentError(
+            f"env_fns must be functions that make environments (at least one), (id, num_envs), or a "
+            f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
+        )
+    vectorised = AsyncVectorEnv if async_envs else SyncVectorEnv
+    try:
+        return vectorised(makers, autoreset_mode=AutoresetMode.SAME_STEP), makers
+    except (RuntimeError, AssertionError) as error:
+        if "space" in str(error).lower():
+            raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
+        raise
+
+
+def _autoreset_mode_of(env: VectorEnv) -> AutoresetMode:
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise InvalidArgumentError(
+            f"{env} must declare metadata['autoreset_mode'] as a gymnasium.vector.AutoresetMode, but has {mode!r}: "
+            f"without it nobody can tell a step from a reset."
+        )
+    return mode
+
+
+def _single_of(env: VectorEnv) -> EnvFn:
+    """Return what makes a single environment of a ready vector's kind, or raise `ValueError`."""
+    spec = env.spec
+    if spec is None:
+        raise ValueError("the vector environment has no spec")
+    return rebuild(gym.make(spec.id, **{k: v for k, v in spec.kwargs.items() if k != "num_envs"}))
+
+
+def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
+    """Return the info of environment i: the vector's are arrays by name, with a mask `_name` beside each."""
+    return {
+        name: values[i]
+        for name, values in infos.items()
+        if not name.startswith("_") and f"_{name}" in infos and infos[f"_{name}"][i] and not isinstance(values, dict)
+    }
