@@ -14,6 +14,7 @@ from tensor_optix.errors import (
     BadDataError,
     ContractError,
     EnvironmentNotFoundError,
+    InvalidArgumentError,
     did_you_mean,
 )
 
@@ -84,6 +85,12 @@ def check_agent_fits(agent: BaseAgent | None, env: gym.Env | VectorEnv | None = 
             env.single_action_space if is_vector else env.action_space,
         )
     return agent
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidArgumentError(f"{name} must be an integer of at least 1, but got {value!r}.")
 
 
 class ActionScaler:

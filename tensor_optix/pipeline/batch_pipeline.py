@@ -1,6 +1,5 @@
 """Windows of a fixed number of steps from one environment."""
 
-import logging
 from collections.abc import Iterator
 
 import gymnasium as gym
@@ -9,12 +8,16 @@ import numpy as np
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits, checked_reward, make_environment, rebuild
+from tensor_optix.pipeline._environment import (
+    ActionScaler,
+    check_agent_fits,
+    check_size,
+    checked_reward,
+    make_environment,
+    rebuild,
+)
 from tensor_optix.pipeline._rollout import RolloutBuilder
-from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
-
-logger = logging.getLogger(__name__)
+from tensor_optix.pipeline.validation_pipeline import held_out
 
 
 class BatchPipeline(BasePipeline):
@@ -48,8 +51,7 @@ class BatchPipeline(BasePipeline):
         rescale_actions: bool = True,
     ) -> None:
         for name, value in (("window_size", window_size), ("n_episodes", 1 if n_episodes is None else n_episodes)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InvalidArgumentError(f"{name} must be an integer of at least 1, but got {value!r}.")
+            check_size(name, value)
         self.env = make_environment(env)
         self.agent = agent
         self.window_size = window_size
@@ -86,16 +88,9 @@ class BatchPipeline(BasePipeline):
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
         """Return a held-out pipeline on copies of the environment, or None (with a warning) if it cannot be rebuilt."""
-        try:
-            make_env = rebuild(self.env)
-        except ValueError as error:
-            logger.warning(
-                "No automatic validation: %s. Scores come from the training windows; pass val_pipeline= to hold out "
-                "data, or val_pipeline=None to silence this.",
-                error,
-            )
-            return None
-        return ValidationPipeline([make_env] * n_episodes, self.agent, seed=seed, rescale_actions=self._rescale_actions)
+        return held_out(
+            lambda: [rebuild(self.env)], n_episodes, self.agent, seed=seed, rescale_actions=self._rescale_actions
+        )
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
         env, builder, to_env = self.env, self._builder, self._to_env

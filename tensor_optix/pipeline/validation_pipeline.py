@@ -104,3 +104,33 @@ class ValidationPipeline(BasePipeline):
         ]
         self._next_window_id += 1
         return EpisodeData.concatenate(episodes)
+
+
+def held_out(
+    find_makers: Callable[[], Sequence[Callable[[], gym.Env]]],
+    n_episodes: int,
+    agent: BaseAgent | None,
+    *,
+    seed: int | None,
+    rescale_actions: bool,
+) -> ValidationPipeline | None:
+    """Return a validation pipeline on environments of a training pipeline's kind, or None with a warning.
+
+    Args:
+        find_makers: returns what makes such environments, taken in turn; raises `ValueError` where nothing can.
+        n_episodes: episodes per window.
+        agent: who acts.
+        seed: root of the episodes' seeds; None takes one from the system.
+        rescale_actions: as in the training pipeline.
+    """
+    try:
+        makers = find_makers()
+    except ValueError as error:
+        logger.warning(
+            "No automatic validation: %s. Scores come from the training windows; pass val_pipeline= to hold out "
+            "data, or val_pipeline=None to silence this.",
+            error,
+        )
+        return None
+    env_fns = [makers[i % len(makers)] for i in range(n_episodes)]
+    return ValidationPipeline(env_fns, agent, seed=seed, rescale_actions=rescale_actions)

@@ -1,6 +1,5 @@
 """Windows from many environments stepped together, with one forward pass per step."""
 
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,14 +17,13 @@ from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
     check_registered,
+    check_size,
     checked_reward,
     make_environment,
     rebuild,
 )
 from tensor_optix.pipeline._rollout import RolloutBuilder
-from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
-
-logger = logging.getLogger(__name__)
+from tensor_optix.pipeline.validation_pipeline import held_out
 
 EnvFn = Callable[[], gym.Env]
 
@@ -62,8 +60,7 @@ class VectorBatchPipeline(BasePipeline):
         seed: int | None = None,
         rescale_actions: bool = True,
     ) -> None:
-        if not isinstance(window_size, int) or isinstance(window_size, bool) or window_size < 1:
-            raise InvalidArgumentError(f"window_size must be an integer of at least 1, but got {window_size!r}.")
+        check_size("window_size", window_size)
         self.env, self._make_single = _vector_of(env_fns, async_envs)
         self.agent = agent
         self.window_size = window_size
@@ -108,17 +105,13 @@ class VectorBatchPipeline(BasePipeline):
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
         """Return a held-out pipeline on single environments of the same kind, or None (with a warning)."""
-        try:
-            makers = self._make_single or [_single_of(self.env)]
-        except ValueError as error:
-            logger.warning(
-                "No automatic validation: %s. Scores come from the training windows; pass val_pipeline= to hold out "
-                "data, or val_pipeline=None to silence this.",
-                error,
-            )
-            return None
-        env_fns = [makers[i % len(makers)] for i in range(n_episodes)]
-        return ValidationPipeline(env_fns, self.agent, seed=seed, rescale_actions=self._rescale_actions)
+        return held_out(
+            lambda: self._make_single or [_single_of(self.env)],
+            n_episodes,
+            self.agent,
+            seed=seed,
+            rescale_actions=self._rescale_actions,
+        )
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
         if self._observations is None:
