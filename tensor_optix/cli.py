@@ -33,6 +33,7 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline._environment import make_environment, rebuild
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.presets import preset_for
 
 RUN_FORMAT = 1
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME-SEED)")
     train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
     train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
+    train.add_argument("--n-envs", type=int, metavar="N", help="environments at once (default: what is fastest)")
     train.add_argument(
         "--hp", action="append", default=[], metavar="KEY=VALUE", help="set a hyper-parameter; repeatable"
     )
@@ -96,26 +98,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
-    algorithm, framework = resolve_algorithm(args.algo), resolve_framework(args.framework)
+    env = make_environment(args.env)
+    algorithm, framework = resolve_algorithm(args.algo, env.action_space), resolve_framework(args.framework)
     set_threads(framework, args.threads)
     seed = args.seed if args.seed is not None else secrets.randbelow(2**31)
     if seed < 0:
         raise InvalidArgumentError(f"--seed must not be negative, but got {seed}.")
     preset = preset_for(args.env, algorithm)
-    env = make_environment(args.env)
     hyperparams = _hyperparams(args.hp)
     _refuse_unknown(hyperparams, algorithm)
     agent = make_agent(env, algorithm, framework, hyperparams=hyperparams, seed=seed, net_arch=args.net_arch)
     run_dir = args.run_dir or Path("runs") / f"{_safe(args.env)}-{algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
     window_size = preset.window_size if args.window_size is None else args.window_size
-    pipeline = BatchPipeline(env, window_size=window_size)
+    n_envs = args.n_envs or 1
+    pipeline = (
+        BatchPipeline(env, window_size=window_size)
+        if n_envs == 1
+        else VectorBatchPipeline((args.env, n_envs), window_size=max(1, window_size // n_envs))
+    )
     optimizer = RLOptimizer(
         agent=agent,
         pipeline=pipeline,
         optimizer=tensor_optix.BackoffOptimizer({}) if args.no_tuning else None,
         checkpoint_dir=run_dir,
         max_episodes=args.max_episodes,
-        max_interval_episodes=args.max_interval,
+        base_interval=preset.base_interval,
+        max_interval_episodes=preset.base_interval * args.max_interval,
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
         val_episodes=args.val_episodes,

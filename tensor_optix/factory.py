@@ -1,32 +1,36 @@
 """A ready agent for an environment."""
 
+import dataclasses
 import importlib.util
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.algorithms._distributions import distribution_for
+from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture
+from tensor_optix.algorithms._distributions import Distribution, distribution_for
+from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
+from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
 from tensor_optix.pipeline._environment import make_environment
+from tensor_optix.pipeline._observations import agent_observation_space
 from tensor_optix.presets import preset_for
 
 logger = logging.getLogger(__name__)
 
-ALGORITHMS = ("ppo",)
+ALGORITHMS = ("ppo", "dqn", "sac")
 FRAMEWORKS = ("tf", "torch")
 
 _MODULES = {"tf": "tensorflow", "torch": "torch"}
 _INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix[torch]'"}
-_TABLES = {"ppo": PPO_HYPERPARAMS}
+_TABLES = {"ppo": PPO_HYPERPARAMS, "dqn": DQN_HYPERPARAMS, "sac": SAC_HYPERPARAMS}
 
 
 def make_agent(
@@ -41,10 +45,13 @@ def make_agent(
 
     PPO: actor and critic are separate tanh networks, 64-64 by default, orthogonal initialisation (√2 hidden, 0.01
     policy head, 1 value head), Adam with ε = 1e-5, a Gaussian policy with a free log_std for Box actions.
+    DQN and SAC: relu networks, 256-256 by default, U(±1/√fan_in) initialisation; DQN is double and has the Huber loss.
+    Images (uint8, three axes) go through the convolutions of the Nature DQN. Where an environment is known, its preset
+    says otherwise.
 
     Args:
         env: environment, or its id; only its spaces and id are used.
-        algorithm: `"auto"` or `"ppo"`.
+        algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for Box actions, PPO for all others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
         hyperparams: overrides of the preset.
         seed: seed of initialisation, exploration and minibatch order.
@@ -52,50 +59,99 @@ def make_agent(
 
     Raises:
         InvalidArgumentError: an unknown algorithm or framework, or a layer size below 1.
-        SpaceError: spaces that no algorithm here can serve.
+        SpaceError: spaces that the algorithm cannot serve.
         MissingDependencyError: the framework is not installed.
     """
-    algorithm, framework = resolve_algorithm(algorithm), resolve_framework(framework)
     made = make_environment(env)
-    observation_space, action_space, env_id = (
-        made.observation_space,
-        made.action_space,
-        made.spec.id if made.spec else "",
-    )
+    spaces_and_id = made.observation_space, made.action_space, made.spec.id if made.spec else ""
     if made is not env:
         made.close()
-    distribution = distribution_for(action_space)
-    if distribution is None:
-        raise SpaceError(
-            f"No algorithm here serves the action space {action_space}. Supported: Discrete, and Box with one axis of "
-            f"floats."
-        )
-    if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
-        raise SpaceError(
-            f"make_agent builds networks for observations that are one vector, but the space is {observation_space}. "
-            f"Wrap the environment in gymnasium.wrappers.FlattenObservation, or build your own networks."
-        )
-    sizes = (64, 64) if net_arch is None else tuple(net_arch) if isinstance(net_arch, Sequence) else (0,)
-    if any(not isinstance(size, int) or size < 1 for size in sizes):
+    observation_space, action_space, env_id = spaces_and_id
+    algorithm, framework = resolve_algorithm(algorithm, action_space), resolve_framework(framework)
+    if net_arch is not None and not _are_sizes(net_arch):
         raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, e.g. (64, 64), but got {net_arch!r}.")
     preset = preset_for(env_id, algorithm)
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
-    build = _tf_ppo if framework == "tf" else _torch_ppo
-    return build(
-        int(np.prod(observation_space.shape)),
-        sizes,
-        distribution.output_size(action_space) or 0,
-        HyperparamSet({**preset.hyperparams, **given}),
-        distribution.name,
-        seed,
-    )
+    params = HyperparamSet({**preset.hyperparams, **given})
+    box = agent_observation_space(observation_space)
+    hidden = tuple(preset.net_arch if net_arch is None else net_arch)
+    builder = _builder(framework, seed)
+    if algorithm == "ppo":
+        return _ppo(builder, box, action_space, hidden if not _is_image(box) or net_arch is not None else (), params)
+    if algorithm == "dqn":
+        return _dqn(builder, box, action_space, hidden if not _is_image(box) or net_arch is not None else (), params)
+    return _sac(builder, box, action_space, hidden, params, preset.exploration_noise)
 
 
-def resolve_algorithm(algorithm: str) -> str:
-    """Return the algorithm that `"auto"` stands for, or the given one."""
+def _ppo(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
+    distribution = distribution_for(action_space)
+    outputs = None if distribution is None else distribution.output_size(action_space)
+    if distribution is None or outputs is None:
+        raise SpaceError(
+            f"PPO cannot serve the action space {action_space}. Supported: Discrete from 0, MultiDiscrete, MultiBinary, "
+            f"and Box with one axis of floats."
+        )
+    if distribution.name == "gaussian":
+        outputs //= 2  # the rest is the free log_std
+    shape = _architecture(box, hidden, outputs, activation="tanh", initial="orthogonal")
+    actor = builder.network(dataclasses.replace(shape, head_gain=0.01))
+    critic = builder.network(dataclasses.replace(shape, outputs=1))
+    return builder.ppo(actor, critic, params, distribution)
+
+
+def _dqn(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
+    if not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
+        raise SpaceError(f"DQN serves Discrete actions from 0, but the space is {action_space}. Use PPO or SAC.")
+    n_actions = int(action_space.n)
+    network = builder.network(_architecture(box, hidden, n_actions, activation="relu", initial="uniform"))
+    return builder.dqn(network, n_actions, params)
+
+
+def _sac(
+    builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any, noise: str
+) -> BaseAgent:
+    is_flat_box = isinstance(action_space, spaces.Box) and len(action_space.shape) == 1
+    if not is_flat_box or not np.issubdtype(action_space.dtype, np.floating):
+        raise SpaceError(
+            f"SAC serves Box actions with one axis of floats, but the space is {action_space}. Use PPO or DQN."
+        )
+    if len(box.shape) != 1:
+        raise SpaceError(
+            f"SAC joins observations and actions, so observations must be vectors, but the space is {box}. Flatten it "
+            f"(gymnasium.wrappers.FlattenObservation), or use PPO."
+        )
+    size = action_space.shape[0]
+    actor = _architecture(box, hidden, 2 * size, activation="relu", initial="uniform")
+    critic = dataclasses.replace(actor, input_shape=(box.shape[0] + size,), outputs=1)
+    return builder.sac([builder.network(a) for a in (actor, critic, critic)], size, params, noise)
+
+
+def _architecture(box: spaces.Box, hidden: Sequence[int], outputs: int, **how: Any) -> Architecture:
+    is_image = _is_image(box)
+    if is_image and sorted(box.shape)[1] < SMALLEST_IMAGE:
+        raise SpaceError(
+            f"Images must be at least {SMALLEST_IMAGE} pixels high and wide for the Nature CNN, but the space is {box}. "
+            f"Enlarge them (gymnasium.wrappers.ResizeObservation), or build your own networks."
+        )
+    return Architecture(input_shape=box.shape, hidden=hidden, outputs=outputs, is_image=is_image, **how)
+
+
+def _is_image(box: spaces.Box) -> bool:
+    return box.dtype == np.uint8 and len(box.shape) == 3
+
+
+def _are_sizes(net_arch: Any) -> bool:
+    is_list = isinstance(net_arch, Sequence) and not isinstance(net_arch, str)
+    return is_list and all(isinstance(size, int) and size >= 1 for size in net_arch)
+
+
+def resolve_algorithm(algorithm: str, action_space: spaces.Space[Any]) -> str:
+    """Return the given algorithm, or the one that `"auto"` stands for: SAC for Box actions, PPO for all others."""
     if algorithm != "auto" and algorithm not in ALGORITHMS:
         raise InvalidArgumentError(f"algorithm must be 'auto' or one of {ALGORITHMS}, but got {algorithm!r}.")
-    return "ppo" if algorithm == "auto" else algorithm
+    if algorithm != "auto":
+        return algorithm
+    return "sac" if isinstance(action_space, spaces.Box) else "ppo"
 
 
 def resolve_framework(framework: str) -> str:
@@ -114,7 +170,7 @@ def resolve_framework(framework: str) -> str:
 
 def hyperparam_table(algorithm: str) -> HyperparamTable:
     """Return the hyper-parameters of an algorithm: defaults, ranges and meanings."""
-    return _TABLES[resolve_algorithm(algorithm)]
+    return _TABLES[algorithm]
 
 
 def set_threads(framework: str, threads: int) -> None:
@@ -136,74 +192,111 @@ def set_threads(framework: str, threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _torch_ppo(
-    observation_size: int,
-    sizes: Sequence[int],
-    output_size: int,
-    hyperparams: HyperparamSet,
-    distribution: str,
-    seed: int | None,
-) -> BaseAgent:
-    import torch
-
-    from tensor_optix.adapters.pytorch._predictor import LogStd
-    from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
-
-    generator = torch.Generator()
-    generator.manual_seed(seed if seed is not None else generator.seed() % 2**63)
-
-    def network(size: int, head_gain: float) -> torch.nn.Sequential:
-        layers: list[torch.nn.Module] = []
-        for i, (fan_in, fan_out) in enumerate(itertools.pairwise([observation_size, *sizes, size])):
-            # Without the default initialisation, which would draw on the process's global generator.
-            linear: Any = torch.nn.utils.skip_init(torch.nn.Linear, fan_in, fan_out)
-            is_head = i == len(sizes)
-            torch.nn.init.orthogonal_(linear.weight, head_gain if is_head else 2**0.5, generator=generator)
-            torch.nn.init.zeros_(linear.bias)
-            layers += [linear] if is_head else [linear, torch.nn.Tanh()]
-        return torch.nn.Sequential(*layers)
-
-    if distribution == "gaussian":
-        actor = network(output_size // 2, 0.01).append(LogStd(output_size // 2))
-    else:
-        actor = network(output_size, 0.01)
-    critic = network(1, 1.0)
-    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
-    return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=seed)
+def _builder(framework: str, seed: int | None) -> "_Builder":
+    if framework == "tf":
+        return _TFBuilder(seed)
+    return _TorchBuilder(seed)
 
 
-def _tf_ppo(
-    observation_size: int,
-    sizes: Sequence[int],
-    output_size: int,
-    hyperparams: HyperparamSet,
-    distribution: str,
-    seed: int | None,
-) -> BaseAgent:
-    from tensor_optix.adapters.tensorflow._adam import PaperAdam
-    from tensor_optix.adapters.tensorflow._keras import keras
-    from tensor_optix.adapters.tensorflow._predictor import LogStd
-    from tensor_optix.algorithms.tf_ppo import TFPPOAgent
+class _Builder(Protocol):
+    """One framework's part of building an agent."""
 
-    seeds = np.random.SeedSequence(seed)
+    def network(self, architecture: Architecture) -> Any:
+        """Return a network."""
+        ...
 
-    def network(size: int, head_gain: float) -> Any:
-        layers = [keras.layers.Input((observation_size,))]
-        for i, width in enumerate([*sizes, size]):
-            is_head = i == len(sizes)
-            orthogonal: Any = keras.initializers.Orthogonal(
-                head_gain if is_head else 2**0.5, seed=int(seeds.spawn(1)[0].generate_state(1)[0])
-            )
-            layers.append(
-                keras.layers.Dense(width, activation=None if is_head else "tanh", kernel_initializer=orthogonal)
-            )
-        return keras.Sequential(layers)
+    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+        """Return a PPO agent; a Gaussian one's actor gets its free log_std here."""
+        ...
 
-    if distribution == "gaussian":
-        actor = network(output_size // 2, 0.01)
-        actor.add(LogStd())
-    else:
-        actor = network(output_size, 0.01)
-    critic = network(1, 1.0)
-    optimizer = PaperAdam(epsilon=1e-5)
-    return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=seed)
+    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+        """Return a DQN agent."""
+        ...
+
+    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+        """Return a SAC agent of an actor and two critics."""
+        ...
+
+
+class _TorchBuilder:
+    def __init__(self, seed: int | None) -> None:
+        import torch
+
+        self._seed = seed
+        self._generator = torch.Generator()
+        self._generator.manual_seed(seed if seed is not None else self._generator.seed() % 2**63)
+
+    def network(self, architecture: Architecture) -> Any:
+        from tensor_optix.adapters.pytorch import _networks
+
+        return _networks.build(architecture, self._generator)
+
+    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+        import torch
+
+        from tensor_optix.adapters.pytorch._predictor import LogStd
+        from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+
+        if distribution.name == "gaussian":
+            actor.append(LogStd(actor[-1].out_features))
+        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
+        return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
+
+    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+        import torch
+
+        from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
+
+        optimizer = torch.optim.Adam(q_network.parameters())
+        return TorchDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
+
+    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+        import torch
+
+        from tensor_optix.algorithms.torch_sac import TorchSACAgent
+
+        actor, critic1, critic2 = networks
+        return TorchSACAgent(
+            *networks,
+            action_dim,
+            torch.optim.Adam(actor.parameters()),
+            torch.optim.Adam([*critic1.parameters(), *critic2.parameters()]),
+            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]),
+            hyperparams,
+            exploration_noise=noise,
+            seed=self._seed,
+        )
+
+
+class _TFBuilder:
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+        self._seeds = np.random.SeedSequence(seed)
+
+    def network(self, architecture: Architecture) -> Any:
+        from tensor_optix.adapters.tensorflow import _networks
+
+        return _networks.build(architecture, self._seeds)
+
+    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.adapters.tensorflow._predictor import LogStd
+        from tensor_optix.algorithms.tf_ppo import TFPPOAgent
+
+        if distribution.name == "gaussian":
+            actor.add(LogStd())
+        optimizer = PaperAdam(epsilon=1e-5)
+        return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
+
+    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.algorithms.tf_dqn import TFDQNAgent
+
+        return TFDQNAgent(q_network, n_actions, PaperAdam(epsilon=1e-8), hyperparams, seed=self._seed)
+
+    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.algorithms.tf_sac import TFSACAgent
+
+        optimizers = [PaperAdam(epsilon=1e-8) for _ in range(3)]
+        return TFSACAgent(*networks, action_dim, *optimizers, hyperparams, exploration_noise=noise, seed=self._seed)

@@ -1,7 +1,7 @@
 """Hyper-parameters that are known to learn, per environment and algorithm.
 
-Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), for one environment and without schedules:
-the loop has no step budget to decay over, and tunes while it trains.
+Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), without schedules: the loop has no step budget
+to decay over, and tunes while it trains. `python -m benchmarks learning` trains each of them.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,104 @@ class Preset:
 
     hyperparams: Mapping[str, float] = field(default_factory=dict)
     """Overrides of the algorithm's table."""
+    net_arch: tuple[int, ...] = (64, 64)
+    """Hidden layers; images have those of the Nature DQN."""
+    exploration_noise: str = "white"
+    """SAC only."""
+    n_envs: int = 8
+    """Environments that are worth stepping together, where that is faster."""
     window_size: int = 2048
-    """Steps per window."""
+    """Steps per window, over all environments."""
+    base_interval: int = 1
+    """Windows between evaluations while learning."""
+    normalize_observations: bool = False
+    normalize_rewards: bool = False
 
 
-_DEFAULTS = {"ppo": Preset()}
+_DEFAULTS = {
+    "ppo": Preset(),
+    # A window is how long the policy acts unchanged: short ones learn from fresh experience, and several of them make
+    # up what is worth an evaluation.
+    "dqn": Preset(
+        hyperparams={"learning_rate": 6.3e-4, "double_q": 1, "huber_delta": 1.0, "epsilon_decay": 0.98},
+        net_arch=(256, 256),
+        n_envs=1,
+        window_size=256,
+        base_interval=8,
+    ),
+    "sac": Preset(net_arch=(256, 256), n_envs=1, window_size=64, base_interval=32),
+}
 
 _PRESETS: dict[tuple[str, str], Preset] = {
     ("CartPole-v1", "ppo"): Preset(hyperparams={"entropy_coef": 0.0}),
     ("Acrobot-v1", "ppo"): Preset(hyperparams={"entropy_coef": 0.01, "gae_lambda": 0.94}),
-    ("Pendulum-v1", "ppo"): Preset(
-        hyperparams={"learning_rate": 1e-3, "gamma": 0.9, "entropy_coef": 0.0}, window_size=2048
+    ("Pendulum-v1", "ppo"): Preset(hyperparams={"learning_rate": 1e-3, "gamma": 0.9, "entropy_coef": 0.0}),
+    ("MountainCar-v0", "ppo"): Preset(
+        hyperparams={"gae_lambda": 0.98, "entropy_coef": 0.0, "n_epochs": 4, "gamma": 0.99},
+        n_envs=16,
+        normalize_observations=True,
+        normalize_rewards=True,
     ),
+    ("LunarLander-v3", "ppo"): Preset(
+        hyperparams={"gamma": 0.999, "gae_lambda": 0.98, "entropy_coef": 0.01, "n_epochs": 4},
+        n_envs=16,
+        window_size=16_384,
+    ),
+    ("CartPole-v1", "dqn"): Preset(
+        hyperparams={
+            "learning_rate": 2.3e-3,
+            "target_update_freq": 128,
+            "updates_per_step": 0.5,
+            "epsilon_decay": 0.9,
+            "epsilon_min": 0.04,
+            "double_q": 1,
+            "huber_delta": 1.0,
+        },
+        net_arch=(256, 256),
+        n_envs=1,
+        window_size=256,
+        base_interval=8,
+    ),
+    ("MountainCar-v0", "dqn"): Preset(
+        hyperparams={
+            "learning_rate": 4e-3,
+            "batch_size": 128,
+            "replay_capacity": 10_000,
+            "gamma": 0.98,
+            "target_update_freq": 300,
+            "updates_per_step": 0.5,
+            "epsilon_decay": 0.99,
+            "epsilon_min": 0.07,
+            "double_q": 1,
+            "huber_delta": 1.0,
+        },
+        net_arch=(256, 256),
+        n_envs=1,
+        window_size=128,
+        base_interval=64,
+    ),
+    ("Pendulum-v1", "sac"): Preset(
+        hyperparams={"learning_rate": 1e-3, "learning_starts": 256},
+        net_arch=(64, 64),
+        n_envs=1,
+        window_size=64,
+        base_interval=16,
+    ),
+    ("MountainCarContinuous-v0", "sac"): Preset(
+        hyperparams={
+            "batch_size": 512,
+            "replay_capacity": 50_000,
+            "gamma": 0.9999,
+            "tau": 0.01,
+            "log_alpha_init": -2.3,
+        },
+        net_arch=(64, 64),
+        exploration_noise="pink",
+        n_envs=1,
+        window_size=64,
+        base_interval=32,
+    ),
+    ("HalfCheetah-v5", "sac"): Preset(net_arch=(256, 256), n_envs=1, window_size=64, base_interval=64),
 }
 
 

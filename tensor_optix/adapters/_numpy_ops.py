@@ -15,6 +15,7 @@ class _NumpyOps:
     clip = staticmethod(np.clip)
     where = staticmethod(np.where)
     mean = staticmethod(np.mean)
+    tanh = staticmethod(np.tanh)
 
     @staticmethod
     def sum(x: Any) -> Any:
@@ -28,6 +29,26 @@ class _NumpyOps:
     @staticmethod
     def gather(x: Any, indices: Any) -> Any:
         return np.take_along_axis(x, np.asarray(indices, np.int64)[..., None], axis=-1)[..., 0]
+
+    @staticmethod
+    def max(x: Any) -> Any:
+        return np.max(x, axis=-1)
+
+    @staticmethod
+    def argmax(x: Any) -> Any:
+        return np.argmax(x, axis=-1)
+
+    @staticmethod
+    def softplus(x: Any) -> Any:
+        return np.logaddexp(x, 0.0)
+
+    @staticmethod
+    def concat(parts: Any) -> Any:
+        return np.concatenate(parts, axis=-1)
+
+    @staticmethod
+    def no_gradient(fn: Any) -> Any:
+        return fn()
 
 
 NUMPY_OPS: Ops = _NumpyOps()

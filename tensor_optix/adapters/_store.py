@@ -1,7 +1,7 @@
 """Saving and loading what built-in agents are made of: models, optimizers, generator, hyper-parameters."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,7 +11,11 @@ from tensor_optix.adapters.backend import Backend
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointMismatchError
 
+Extra: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
+"""What one algorithm saves besides: arrays by name, and plain JSON values."""
+
 _OPTIMIZER = "optimizer."
+_EXTRA = "extra."
 
 
 class AgentStore:
@@ -45,16 +49,22 @@ class AgentStore:
             CheckpointMismatchError: a tensor is missing, unknown or misshapen.
         """
         tensors, meta = load_tensors(path)
-        weights = _without_optimizers(tensors)
+        weights = _weights_among(tensors)
         if meta.get("framework") != self._backend.name:
             weights = translated(weights, meta.get("order", list(weights)), self._backend.weights(self._models))
         self._backend.set_weights(self._models, weights)
 
     def save_training_state(
-        self, path: str, generators: Mapping[str, np.random.Generator], hyperparams: HyperparamSet
+        self,
+        path: str,
+        generators: Mapping[str, np.random.Generator],
+        hyperparams: HyperparamSet,
+        extra: Extra | None = None,
     ) -> None:
-        """Write weights, optimizer moments, generators and hyper-parameters to `<path>.safetensors`."""
+        """Write weights, optimizer moments, generators, hyper-parameters and `extra` to `<path>.safetensors`."""
+        extra_arrays, extra_values = extra or ({}, {})
         tensors = self._backend.weights(self._models)
+        tensors |= {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
         settings = {}
         for name, optimizer in self._optimizers.items():
             moments, settings[name] = self._backend.optimizer_state(optimizer)
@@ -65,11 +75,22 @@ class AgentStore:
             "optimizers": settings,
             "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "hyperparams": hyperparams.to_dict(),
+            "extra": dict(extra_values),
         }
         save_tensors(path, tensors, meta)
 
-    def load_training_state(self, path: str, generators: Mapping[str, np.random.Generator]) -> HyperparamSet:
+    def load_training_state(
+        self,
+        path: str,
+        generators: Mapping[str, np.random.Generator],
+        take_extra: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], None] | None = None,
+    ) -> HyperparamSet:
         """Put everything back but the hyper-parameters, which are returned for the agent to put in force.
+
+        Args:
+            path: as it was saved to.
+            generators: whose states are put back.
+            take_extra: takes what was saved as `extra`, all or nothing; if it raises, nothing else is changed.
 
         Raises:
             CheckpointCorruptError: the file is missing or damaged.
@@ -86,13 +107,16 @@ class AgentStore:
         weights_before = self._backend.weights(self._models)
         optimizers_before = {name: self._backend.optimizer_state(o) for name, o in self._optimizers.items()}
         try:
-            self._backend.set_weights(self._models, _without_optimizers(tensors))
+            self._backend.set_weights(self._models, _weights_among(tensors))
             for name, optimizer in self._optimizers.items():
                 prefix = f"{_OPTIMIZER}{name}."
                 moments = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
                 self._backend.set_optimizer_state(optimizer, moments, meta["optimizers"][name])
             states = {name: meta["generators"][name] for name in generators}
             hyperparams = HyperparamSet.from_dict(meta["hyperparams"])
+            if take_extra is not None:
+                extra = {n.removeprefix(_EXTRA): a for n, a in tensors.items() if n.startswith(_EXTRA)}
+                take_extra(extra, meta["extra"])
         except Exception as error:
             self._backend.set_weights(self._models, weights_before)
             for name, (moments, settings) in optimizers_before.items():
@@ -105,5 +129,5 @@ class AgentStore:
         return hyperparams
 
 
-def _without_optimizers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array for name, array in tensors.items() if not name.startswith(_OPTIMIZER)}
+def _weights_among(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in tensors.items() if not name.startswith((_OPTIMIZER, _EXTRA))}

@@ -12,7 +12,11 @@ import numpy as np
 
 
 class Ops(Protocol):
-    """Tensor functions. `sum` is over the last axis, `mean` over all of them; `gather` picks one entry per row."""
+    """Tensor functions. `sum`, `max` and `argmax` are over the last axis, `mean` over all of them.
+
+    `gather` picks one entry per row, `concat` joins along the last axis, and `no_gradient(fn)` returns what `fn` does,
+    as constants.
+    """
 
     exp: Callable[..., Any]
     sqrt: Callable[..., Any]
@@ -24,24 +28,47 @@ class Ops(Protocol):
     sum: Callable[..., Any]
     log_softmax: Callable[..., Any]
     gather: Callable[..., Any]
+    max: Callable[..., Any]
+    argmax: Callable[..., Any]
+    tanh: Callable[..., Any]
+    softplus: Callable[..., Any]
+    concat: Callable[..., Any]
+    no_gradient: Callable[[Callable[[], Any]], Any]
+
+
+TARGET_RATE = "target_rate"
+"""Name of the scalar by which lagged copies move: 1 makes them equal to their models, 0 leaves them."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One loss and what it trains.
+    """One loss and what it trains. An update step minimises one objective or several, in turn.
 
     Args:
-        loss: `(models, batch, scalars) -> (loss, metrics)`; `models` are callables in the order of `models` below,
-            `batch` maps names to tensors (B, ...), `scalars` and `metrics` to 0-d tensors. It must be pure.
+        loss: `(models, batch, scalars) -> (loss, metrics)`; `models` are callables in the order of `models` and `reads`
+            below, `batch` maps names to tensors (B, ...), `scalars` and `metrics` to 0-d tensors. It must be pure.
+            The metrics of a step's earlier objectives are among its `scalars`.
         models: the models whose variables it trains.
         optimizer: the framework's optimizer over those variables.
         max_grad_norm: name of the scalar that bounds the global gradient norm, None for no bound.
+        reads: further models that the loss calls and does not train.
+        lagged: lagged copies of `models`, in their order; after the step θ_tgt ← ρ·θ + (1−ρ)·θ_tgt, ρ being the scalar
+            `TARGET_RATE`.
+        name: prefix of the metric `grad_norm`, where several objectives have one each.
     """
 
     loss: Callable[[Sequence[Any], Mapping[str, Any], Mapping[str, Any]], tuple[Any, dict[str, Any]]]
     models: Sequence[Any]
     optimizer: Any
     max_grad_norm: str | None = None
+    reads: Sequence[Any] = ()
+    lagged: Sequence[Any] = ()
+    name: str = ""
+
+    @property
+    def grad_norm(self) -> str:
+        """Name of the metric that holds the gradients' norm."""
+        return f"{self.name}_grad_norm" if self.name else "grad_norm"
 
 
 class Predictor(Protocol):
@@ -71,6 +98,21 @@ class Updater(Protocol):
         """
         ...
 
+    def on_batches(
+        self,
+        batches: Mapping[str, np.ndarray],
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, float]:
+        """Make K steps in one call on minibatches that are stacked already, and return each metric's mean.
+
+        Args:
+            batches: arrays (K, B, ...) by name.
+            scalars: hyper-parameters by name, for all steps.
+            per_step: further scalars by name, (K,) each, one value per step.
+        """
+        ...
+
 
 class Backend(Protocol):
     """One framework."""
@@ -95,8 +137,23 @@ class Backend(Protocol):
         """Return what computes the model's output for acting; dense stacks skip the framework."""
         ...
 
-    def updater(self, objective: Objective, compile: bool | None) -> Updater:
-        """Return what trains an objective; `compile` True, False, or None to compile once a run proves to be long."""
+    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
+        """Return what trains an objective, or several in turn within each step.
+
+        `compile` is True, False, or None to compile once a run proves to be long.
+        """
+        ...
+
+    def lagged_copy(self, model: Any) -> Any:
+        """Return a copy of a model for `Objective.lagged`: called like it, never trained, with weights of its own."""
+        ...
+
+    def temperature(self, optimizer: Any) -> Any:
+        """Return a model of one weight, log α, which `optimizer` trains; called with anything it returns log α.
+
+        Raises:
+            ContractError: the optimizer trains something else already.
+        """
         ...
 
     def minimise(self, loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:

@@ -68,3 +68,57 @@ def ppo_loss(
         approx_kl=ops.mean((ratio - 1.0) - log_ratio),
         clip_fraction=ops.mean(ops.where(ops.square(ratio - 1.0) > clip_ratio * clip_ratio, 1.0, 0.0)),
     )
+
+
+def td_target(*, reward: Any, terminated: Any, next_q: Any, gamma: Any) -> Any:
+    """Y = r + γ·(1 − terminated)·Q(s′), all (B,): only a death has no future, a time limit has one."""
+    return reward + gamma * (1.0 - terminated) * next_q
+
+
+def squared_td_loss(ops: Ops, *, q: Any, target: Any) -> Any:
+    """E[(Q(s, a) − y)²], (B,) each, y a constant.
+
+    Source: Human-level control through deep reinforcement learning (Mnih et al., 2015).
+    """
+    return ops.mean(ops.square(q - target))
+
+
+def huber_td_loss(ops: Ops, *, q: Any, target: Any, huber_delta: Any) -> Any:
+    """E[½e² where |e| ≤ d, d·(|e| − ½d) elsewhere] with e = Q(s, a) − y, (B,) each, y a constant and d = `huber_delta`.
+
+    Source: Robust Estimation of a Location Parameter (Huber, 1964).
+    """
+    squared = ops.square(q - target)
+    # √(e² + tiny) in place of |e|, whose gradient at 0 would not be a number.
+    linear = huber_delta * (ops.sqrt(squared + 1e-12) - 0.5 * huber_delta)
+    return ops.mean(ops.where(squared <= huber_delta * huber_delta, 0.5 * squared, linear))
+
+
+def sac_critic_loss(ops: Ops, *, q1: Any, q2: Any, target: Any) -> Any:
+    """E[(Q₁(s, a) − y)²] + E[(Q₂(s, a) − y)²], all (B,).
+
+    Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
+    """
+    return ops.mean(ops.square(q1 - target)) + ops.mean(ops.square(q2 - target))
+
+
+def sac_actor_loss(ops: Ops, *, log_prob: Any, q1: Any, q2: Any, alpha: Any) -> Any:
+    """E[α·log π(a|s) − min(Q₁, Q₂)(s, a)] with a drawn by reparameterisation; (B,) each, α a scalar.
+
+    Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
+    """
+    return ops.mean(alpha * log_prob - ops.minimum(q1, q2))
+
+
+def sac_alpha_loss(ops: Ops, *, log_alpha: Any, entropy: Any, target_entropy: float) -> Any:
+    """L_α = −α·(E[log π(a|s)] + H_target) with α = exp(log α): α grows while the entropy −E[log π] is below its target.
+
+    Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
+
+    Args:
+        ops: the backend.
+        log_alpha: scalar.
+        entropy: −E[log π(a|s)] of the minibatch, a constant.
+        target_entropy: H_target, −dim(A) by default.
+    """
+    return -ops.exp(log_alpha) * (target_entropy - entropy)

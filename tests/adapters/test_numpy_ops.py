@@ -34,6 +34,12 @@ EXPRESSIONS: dict[str, Callable] = {
     "sum": lambda ops, t: ops.sum(t(X)),
     "log_softmax": lambda ops, t: ops.log_softmax(t(X)),
     "gather": lambda ops, t: ops.gather(t(X), t(INDICES)),
+    "max": lambda ops, t: ops.max(t(X)),
+    "argmax": lambda ops, t: ops.argmax(t(X)),
+    "tanh": lambda ops, t: ops.tanh(t(X)),
+    "softplus": lambda ops, t: ops.softplus(t(X)),
+    "concat": lambda ops, t: ops.concat([t(X), t(Y)]),
+    "no_gradient": lambda ops, t: ops.no_gradient(lambda: t(X) * 2.0),
 }
 
 

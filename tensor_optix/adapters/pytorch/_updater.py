@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.backend import TARGET_RATE, Objective
 from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_plain_adam
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps
 
@@ -20,23 +20,77 @@ COMPILE_AFTER_STEPS = 40_000
 """Eager steps after which compiling is worth its time: about what it costs. A count, so that runs repeat exactly."""
 
 
-class TorchUpdater:
-    """Trains an objective, one optimizer step per minibatch.
+class Trained:
+    """One objective with the parameters that it trains.
 
     Args:
-        objective: what to train.
+        objective: the objective.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        # Models may share layers: each weight counts once.
+        self.parameters = list(dict.fromkeys(p for m in objective.models for p in m.parameters() if p.requires_grad))
+        self.is_plain = is_plain_adam(objective.optimizer, self.parameters)
+        self.fused = self.is_plain and fused_adam_works()
+        self.callables = (*objective.models, *objective.reads)
+        self.sources = [p for m in objective.models for p in m.parameters()] if objective.lagged else []
+        self.targets = [p for m in objective.lagged for p in m.parameters()]
+
+    def apply_gradients(self, loss: torch.Tensor, max_grad_norm: float | None) -> torch.Tensor:
+        """Make one optimizer step down the gradient of `loss`, bounded in its global norm; return the norm before."""
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        used = gradients if all(g is not None for g in gradients) else [g for g in gradients if g is not None]
+        norm = global_norm(used)
+        if self.fused and len(used) == len(self.parameters):
+            scale = None if max_grad_norm is None else torch.clamp((norm + 1e-6) / max_grad_norm, min=1.0)
+            with torch.no_grad():
+                AdamState(self.objective.optimizer, self.parameters).apply(self.parameters, gradients, scale)
+            return norm
+        if max_grad_norm is not None:
+            factor = torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
+            torch._foreach_mul_(list(used), factor)  # pyright: ignore[reportPrivateImportUsage]
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.objective.optimizer.step()
+        return norm
+
+    def step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Make one step on a minibatch and return its metrics."""
+        objective = self.objective
+        loss, metrics = objective.loss(self.callables, batch, scalars)
+        bound = None if objective.max_grad_norm is None else scalars[objective.max_grad_norm]
+        metrics[objective.grad_norm] = self.apply_gradients(loss, bound)
+        if self.targets and scalars[TARGET_RATE]:
+            self.move_targets(scalars[TARGET_RATE])
+        return {name: value.detach() for name, value in metrics.items()}
+
+    def move_targets(self, rate: float) -> None:
+        """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt; running statistics of normalisation layers are taken over."""
+        lerp: Callable[..., Any] = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
+        with torch.no_grad():
+            lerp(self.targets, self.sources, rate)
+            for lagged, model in zip(self.objective.lagged, self.objective.models, strict=True):
+                for target, source in zip(lagged.buffers(), model.buffers(), strict=True):
+                    target.copy_(source)
+
+
+class TorchUpdater:
+    """Trains one objective or several, one optimizer step each per minibatch.
+
+    Args:
+        objectives: what to train, in this order within each step.
         compile: True compiles at once, False never, None after `COMPILE_AFTER_STEPS` steps where a compiler is present.
     """
 
-    def __init__(self, objective: Objective, compile: bool | None) -> None:
-        self._objective = objective
-        # Models may share layers: each weight counts once.
-        self._parameters = list(
-            dict.fromkeys(p for model in objective.models for p in model.parameters() if p.requires_grad)
-        )
-        self._fused = is_plain_adam(objective.optimizer, self._parameters) and fused_adam_works()
+    def __init__(self, objectives: Objective | Sequence[Objective], compile: bool | None) -> None:
+        listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
+        self._trained = [Trained(objective) for objective in listed]
+        self._models = list(dict.fromkeys(model for objective in listed for model in objective.models))
+        first = self._trained[0].parameters[0]
+        self._device, self._dtype = first.device, first.dtype
         self._compiled: CompiledSteps | None = None
-        can_compile = is_plain_adam(objective.optimizer, self._parameters) and shutil.which("g++") is not None
+        can_compile = all(t.is_plain for t in self._trained) and shutil.which("g++") is not None
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = can_compile if compile is None else compile
         self._steps_made = 0
@@ -50,49 +104,104 @@ class TorchUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> dict[str, float]:
         """Make one step per row of `rows`; see `Updater`."""
-        for model in self._objective.models:
+        return self._train(self._gathered(data, rows), len(rows), scalars, {})
+
+    def on_batches(
+        self,
+        batches: Mapping[str, np.ndarray],
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, float]:
+        """Make one step per minibatch of `batches`; see `Updater`."""
+        n_steps = len(next(iter(batches.values())))
+        return self._train(self._stacked(batches), n_steps, scalars, per_step or {})
+
+    def _train(
+        self,
+        blocks: Iterator[dict[str, torch.Tensor]],
+        n_steps: int,
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray],
+    ) -> dict[str, float]:
+        for model in self._models:
             model.train()
+        metrics: list[dict[str, Any]] = []
         try:
-            metrics = []
-            for block in self._blocks(data, rows):
-                metrics += self._train_on(block, scalars)
+            start = 0
+            for block in blocks:
+                size = len(next(iter(block.values())))
+                own = {name: np.asarray(values, np.float64)[start : start + size] for name, values in per_step.items()}
+                metrics += self._train_on(block, size, scalars, own)
+                start += size
         finally:
-            for model in self._objective.models:
+            for model in self._models:
                 model.eval()
-        self._steps_made += len(rows)
+        self._steps_made += n_steps
         means = {name: torch.cat([m[name].reshape(-1) for m in metrics]).mean() for name in metrics[0]}
         return {name: float(value) for name, value in means.items()}
 
-    def _blocks(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> Iterator[dict[str, torch.Tensor]]:
+    def _gathered(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the minibatches, stacked (K, B, ...), in blocks of bounded size."""
-        device, dtype = self._parameters[0].device, self._parameters[0].dtype
-        tensors = {}
-        for name, array in data.items():
-            tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
-            is_index = name == "actions" and not tensor.is_floating_point()
-            tensors[name] = tensor.long() if is_index else tensor
-        row_bytes = sum(tensor[0].numel() * tensor.element_size() for tensor in tensors.values())
-        per_block = max(1, _GATHER_BYTES // (row_bytes * rows.shape[1]))
+        tensors = {name: self._as_tensor(array) for name, array in data.items()}
+        per_block = self._steps_per_block(tensors, rows.shape[1])
         for start in range(0, len(rows), per_block):
-            index = torch.from_numpy(rows[start : start + per_block]).to(device)
-            gathered = {name: tensor[index] for name, tensor in tensors.items()}
-            yield {n: t if n == "actions" and not t.is_floating_point() else t.to(dtype) for n, t in gathered.items()}
+            index = torch.from_numpy(rows[start : start + per_block]).to(self._device)
+            yield {name: self._as_number(name, tensor[index]) for name, tensor in tensors.items()}
 
-    def _train_on(self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float]) -> list[dict[str, Any]]:
+    def _stacked(self, batches: Mapping[str, np.ndarray]) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the minibatches as they are, in blocks of bounded size."""
+        tensors = {name: self._as_tensor(array) for name, array in batches.items()}
+        first = next(iter(tensors.values()))
+        per_block = self._steps_per_block({name: tensor[0] for name, tensor in tensors.items()}, first.shape[1])
+        for start in range(0, len(first), per_block):
+            stop = start + per_block
+            yield {name: self._as_number(name, tensor[start:stop]) for name, tensor in tensors.items()}
+
+    def _steps_per_block(self, rows: Mapping[str, torch.Tensor], batch_size: int) -> int:
+        row_bytes = sum(
+            tensor[0].numel() * max(self._dtype.itemsize, tensor.element_size()) for tensor in rows.values()
+        )
+        return max(1, _GATHER_BYTES // (row_bytes * batch_size))
+
+    def _as_tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def _as_number(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Discrete actions become indices, masks stay masks, everything else becomes what the weights are."""
+        if tensor.dtype is torch.bool:
+            return tensor
+        is_index = name == "actions" and not tensor.is_floating_point()
+        return tensor.long() if is_index else tensor.to(self._dtype)
+
+    def _train_on(
+        self,
+        block: Mapping[str, torch.Tensor],
+        size: int,
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray],
+    ) -> list[dict[str, Any]]:
         done, metrics = 0, []
         if self._may_compile and self._steps_made >= self._compile_after:
-            done, metrics = self._compiled_steps(block, scalars)
-        size = len(next(iter(block.values())))
-        return metrics + [self._step({n: t[k] for n, t in block.items()}, scalars) for k in range(done, size)]
+            done, metrics = self._compiled_steps(block, scalars, per_step)
+        for k in range(done, size):
+            batch = {name: tensor[k] for name, tensor in block.items()}
+            metrics.append(self._step(batch, {**scalars, **{name: float(v[k]) for name, v in per_step.items()}}))
+        return metrics
+
+    def _step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        metrics: dict[str, torch.Tensor] = {}
+        for trained in self._trained:
+            metrics |= trained.step(batch, {**scalars, **metrics})
+        return metrics
 
     def _compiled_steps(
-        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float]
+        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
     ) -> tuple[int, list[dict[str, Any]]]:
         """Make as many steps as the compiled graph takes; on failure none, once and for all."""
         compiled = self._compiled
         try:
-            compiled = self._compiled = compiled or CompiledSteps(self._objective, self._parameters)
-            return compiled(block, scalars)
+            compiled = self._compiled = compiled or CompiledSteps([(t.objective, t.parameters) for t in self._trained])
+            return compiled(block, scalars, per_step)
         except Exception as error:
             if compiled is not None and compiled.has_run:
                 raise
@@ -100,32 +209,6 @@ class TorchUpdater:
             logger.warning("The update runs uncompiled: %s", " ".join(str(error).split())[:300])
             self._compiled, self._may_compile = None, False
             return 0, []
-
-    def _step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        objective = self._objective
-        loss, metrics = objective.loss(objective.models, batch, scalars)
-        bound = None if objective.max_grad_norm is None else scalars[objective.max_grad_norm]
-        metrics["grad_norm"] = self.apply_gradients(loss, bound)
-        return {name: value.detach() for name, value in metrics.items()}
-
-    def apply_gradients(self, loss: torch.Tensor, max_grad_norm: float | None) -> torch.Tensor:
-        """Make one optimizer step down the gradient of `loss`, bounded in its global norm; return the norm before."""
-        parameters = self._parameters
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        used = gradients if all(g is not None for g in gradients) else [g for g in gradients if g is not None]
-        norm = global_norm(used)
-        if self._fused and len(used) == len(parameters):
-            scale = None if max_grad_norm is None else torch.clamp((norm + 1e-6) / max_grad_norm, min=1.0)
-            with torch.no_grad():
-                AdamState(self._objective.optimizer, parameters).apply(parameters, gradients, scale)
-            return norm
-        if max_grad_norm is not None:
-            factor = torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
-            torch._foreach_mul_(list(used), factor)  # pyright: ignore[reportPrivateImportUsage]
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self._objective.optimizer.step()
-        return norm
 
 
 def global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:

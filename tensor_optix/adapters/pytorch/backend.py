@@ -1,5 +1,6 @@
 """PyTorch behind the `Backend` protocol."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from tensor_optix.adapters._weights import check_weights
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
-from tensor_optix.adapters.pytorch._updater import TorchUpdater
+from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
 from tensor_optix.errors import CheckpointMismatchError, ContractError
 
 
@@ -21,6 +22,25 @@ class _TorchOps:
     clip = staticmethod(torch.clamp)
     where = staticmethod(torch.where)
     mean = staticmethod(torch.mean)
+    tanh = staticmethod(torch.tanh)
+    softplus = staticmethod(torch.nn.functional.softplus)
+
+    @staticmethod
+    def max(x: torch.Tensor) -> torch.Tensor:
+        return x.amax(-1)
+
+    @staticmethod
+    def argmax(x: torch.Tensor) -> torch.Tensor:
+        return x.argmax(-1)
+
+    @staticmethod
+    def concat(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(tuple(parts), -1)
+
+    @staticmethod
+    def no_gradient(fn: Callable[[], Any]) -> Any:
+        with torch.no_grad():
+            return fn()
 
     @staticmethod
     def sum(x: torch.Tensor) -> torch.Tensor:
@@ -33,6 +53,27 @@ class _TorchOps:
     @staticmethod
     def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         return x.gather(-1, indices.unsqueeze(-1)).squeeze(-1)
+
+
+class Temperature(torch.nn.Module):
+    """log α, as a model of one weight: the parameter of an optimizer.
+
+    Args:
+        optimizer: it has one parameter, which this shares its memory with.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__()
+        group = optimizer.param_groups[0]
+        given = group["params"][0]
+        self.log_alpha = given if isinstance(given, torch.nn.Parameter) else torch.nn.Parameter(given.detach())
+        if self.log_alpha is not given:  # a plain tensor cannot be a module's parameter
+            group["params"][0] = self.log_alpha
+            optimizer.state.pop(given, None)
+
+    def forward(self, _: Any) -> torch.Tensor:
+        """Return log α as a scalar."""
+        return self.log_alpha.reshape(())
 
 
 class TorchBackend:
@@ -63,9 +104,26 @@ class TorchBackend:
         model.eval()
         return TorchPredictor(model)
 
-    def updater(self, objective: Objective, compile: bool | None) -> Updater:
+    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
         """See `Backend.updater`."""
         return TorchUpdater(objective, compile)
+
+    def lagged_copy(self, model: torch.nn.Module) -> torch.nn.Module:
+        """See `Backend.lagged_copy`."""
+        return copy.deepcopy(model).eval().requires_grad_(False)
+
+    def temperature(self, optimizer: torch.optim.Optimizer) -> torch.nn.Module:
+        """See `Backend.temperature`; log α is the one parameter that the optimizer was made with."""
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ContractError(f"alpha_optimizer must be a torch.optim.Optimizer, but got {type(optimizer).__name__}.")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if len(parameters) != 1 or parameters[0].numel() != 1:
+            raise ContractError(
+                f"alpha_optimizer must train log α, one tensor of one number, but it has {len(parameters)} tensors of "
+                f"shapes {[tuple(p.shape) for p in parameters]}. Make it with "
+                f"torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=3e-4)."
+            )
+        return Temperature(optimizer)
 
     def minimise(
         self, loss: Callable[[], torch.Tensor], models: Sequence[torch.nn.Module], optimizer: torch.optim.Optimizer
@@ -76,7 +134,7 @@ class TorchBackend:
             model.train()
         try:
             value = loss()
-            norm = TorchUpdater(objective, compile=False).apply_gradients(value, None)
+            norm = Trained(objective).apply_gradients(value, None)
         finally:
             for model in models:
                 model.eval()

@@ -1,12 +1,12 @@
 """The update steps of a window in TensorFlow: every epoch and minibatch and the optimizer in one XLA program."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.backend import TARGET_RATE, Objective
 from tensor_optix.adapters.tensorflow._keras import tf
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
 
@@ -16,25 +16,24 @@ _SMALLEST_CAPACITY = 1024
 
 
 class TFUpdater:
-    """Trains an objective, one optimizer step per minibatch, in one call per window.
+    """Trains one objective or several, one optimizer step each per minibatch, in one call per window.
 
     Shapes are padded to powers of two and the number of steps is an argument, so that neither the tuner's values nor
     another number of epochs compiles anything again.
 
     Args:
-        objective: what to train.
+        objectives: what to train, in this order within each step.
         compile: False runs the plain graph; True and None compile it with XLA.
     """
 
-    def __init__(self, objective: Objective, compile: bool | None) -> None:
-        self._objective = objective
-        # Models may share layers: each weight counts once.
-        self._variables = list({id(v): v for model in objective.models for v in model.trainable_variables}.values())
+    def __init__(self, objectives: Objective | Sequence[Objective], compile: bool | None) -> None:
+        listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
+        self._trained = [_Trained(objective) for objective in listed]
         self._jit = compile is not False
         self._metric_names: list[str] = []
-        self._run: Any = None
+        self._runs: dict[Callable[..., Any], Any] = {}
         self.traces = 0
-        """How often the program was traced; once per set of shapes."""
+        """How often a program was traced; once per set of shapes."""
 
     def __call__(
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
@@ -42,19 +41,37 @@ class TFUpdater:
         """Make one step per row of `rows`; see `Updater`."""
         tensors = {name: _as_tensor(_padded(array, _power_of_two(len(array)))) for name, array in data.items()}
         steps = _padded(rows.astype(np.int32), max(_power_of_two(len(rows)), _SMALLEST_CAPACITY))
-        knobs = {name: tf.constant(value, tf.float32) for name, value in scalars.items()}
-        arguments = (tensors, tf.constant(steps), tf.constant(len(rows), tf.int32), knobs)
-        means = self._call(arguments).numpy()
-        return dict(zip(self._metric_names, map(float, means), strict=True))
+        return self._run(self._gathered_steps, len(rows), _scalars(scalars), tensors, tf.constant(steps))
 
-    def _call(self, arguments: Any) -> Any:
+    def on_batches(
+        self,
+        batches: Mapping[str, np.ndarray],
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, float]:
+        """Make one step per minibatch of `batches`; see `Updater`."""
+        n_steps = len(next(iter(batches.values())))
+        capacity = _power_of_two(n_steps)
+        tensors = {name: _as_tensor(_padded(array, capacity)) for name, array in batches.items()}
+        varying = {
+            name: tf.constant(_padded(np.asarray(values, np.float32), capacity))
+            for name, values in (per_step or {}).items()
+        }
+        return self._run(self._stacked_steps, n_steps, _scalars(scalars), tensors, varying)
+
+    def _run(
+        self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Any], *data: Any
+    ) -> dict[str, float]:
+        arguments = (tf.constant(n_steps, tf.int32), scalars, *data)
         with OWN_UPDATES.announced():
-            return self._compile_and_call(arguments) if self._run is None else self._run(*arguments)
+            run = self._runs.get(program)
+            means = self._compile_and_run(program, arguments) if run is None else run(*arguments)
+        return dict(zip(self._metric_names, map(float, means.numpy()), strict=True))
 
-    def _compile_and_call(self, arguments: Any) -> Any:
-        self._run = tf.function(self._program, jit_compile=self._jit)
+    def _compile_and_run(self, program: Callable[..., Any], arguments: Any) -> Any:
+        self._runs[program] = tf.function(program, jit_compile=self._jit)
         try:
-            return self._run(*arguments)
+            return self._runs[program](*arguments)
         except Exception as error:
             if not self._jit:
                 raise
@@ -63,19 +80,34 @@ class TFUpdater:
                 "XLA cannot compile the update, the plain graph runs instead: %s", " ".join(str(error).split())[:300]
             )
             self._jit = False
-            self._run = tf.function(self._program)
-            return self._run(*arguments)
+            self._runs[program] = tf.function(program)
+            return self._runs[program](*arguments)
 
-    def _program(self, data: Any, rows: Any, n_steps: Any, scalars: Any) -> Any:
+    def _gathered_steps(self, n_steps: Any, scalars: Any, data: Any, rows: Any) -> Any:
+        """Steps on the rows of a window."""
+        return self._steps(
+            n_steps, lambda k: ({name: tf.gather(tensor, rows[k]) for name, tensor in data.items()}, scalars)
+        )
+
+    def _stacked_steps(self, n_steps: Any, scalars: Any, batches: Any, varying: Any) -> Any:
+        """Steps on minibatches that are stacked already."""
+        return self._steps(
+            n_steps,
+            lambda k: (
+                {name: tensor[k] for name, tensor in batches.items()},
+                {**scalars, **{name: values[k] for name, values in varying.items()}},
+            ),
+        )
+
+    def _steps(self, n_steps: Any, inputs_of: Callable[[Any], tuple[Any, Any]]) -> Any:
         """K update steps as a loop inside the graph; returns the mean of each metric."""
         self.traces += 1
 
         def step(k: Any) -> Any:
-            index = rows[k]
-            batch = {name: tf.gather(tensor, index) for name, tensor in data.items()}
-            with tf.GradientTape() as tape:
-                loss, metrics = self._objective.loss(self._models, batch, scalars)
-            metrics["grad_norm"] = self.apply_gradients(tape.gradient(loss, self._variables), scalars)
+            batch, scalars = inputs_of(k)
+            metrics: dict[str, Any] = {}
+            for trained in self._trained:
+                metrics |= trained.step(batch, {**scalars, **metrics})
             self._metric_names = list(metrics)
             return tf.stack([tf.cast(value, tf.float32) for value in metrics.values()])
 
@@ -85,19 +117,51 @@ class TFUpdater:
         )
         return total / tf.cast(n_steps, tf.float32)
 
-    @property
-    def _models(self) -> list[Any]:
-        return [lambda x, model=model: model(x, training=True) for model in self._objective.models]
+
+class _Trained:
+    """One objective with the variables that it trains."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        # Models may share layers: each weight counts once.
+        self.variables = list({id(v): v for model in objective.models for v in model.trainable_variables}.values())
+        self._callables = [
+            *(lambda x, model=model: model(x, training=True) for model in objective.models),
+            *(lambda x, model=model: model(x, training=False) for model in objective.reads),
+        ]
+
+    def step(self, batch: Any, scalars: Mapping[str, Any]) -> dict[str, Any]:
+        """Make one step on a minibatch and return its metrics."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in self.variables])
+            loss, metrics = self.objective.loss(self._callables, batch, scalars)
+        metrics[self.objective.grad_norm] = self.apply_gradients(tape.gradient(loss, self.variables), scalars)
+        for lagged, model in zip(self.objective.lagged, self.objective.models, strict=False):
+            lagged.move(model, scalars[TARGET_RATE])
+        return metrics
 
     def apply_gradients(self, gradients: list[Any], scalars: Mapping[str, Any]) -> Any:
         """Make one optimizer step, the gradients bounded in their global norm; return the norm before."""
-        pairs = [(g, v) for g, v in zip(gradients, self._variables, strict=True) if g is not None]
+        pairs = [(g, v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]
         norm = tf.linalg.global_norm([gradient for gradient, _ in pairs])
-        if self._objective.max_grad_norm is not None:
-            factor = tf.minimum(scalars[self._objective.max_grad_norm] / (norm + 1e-6), 1.0)
+        if self.objective.max_grad_norm is not None:
+            factor = tf.minimum(scalars[self.objective.max_grad_norm] / (norm + 1e-6), 1.0)
             pairs = [(gradient * factor, variable) for gradient, variable in pairs]
-        self._objective.optimizer.apply_gradients(pairs)
+        self.objective.optimizer.apply_gradients(pairs)
         return norm
+
+
+def one_step(loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
+    """Make one eager optimizer step on a loss that somebody else computes; return the loss and the gradients' norm."""
+    trained = _Trained(Objective(lambda *_: (None, {}), models, optimizer))
+    with tf.GradientTape() as tape:
+        value = loss()
+    norm = trained.apply_gradients(tape.gradient(value, trained.variables), {})
+    return float(value), float(norm)
+
+
+def _scalars(scalars: Mapping[str, float]) -> dict[str, Any]:
+    return {name: tf.constant(value, tf.float32) for name, value in scalars.items()}
 
 
 def _power_of_two(n: int) -> int:
@@ -114,4 +178,6 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
 def _as_tensor(array: np.ndarray) -> Any:
     if np.issubdtype(array.dtype, np.floating):
         return tf.constant(array, tf.float32)
-    return tf.constant(array, tf.int32 if array.dtype != np.uint8 else tf.uint8)
+    if array.dtype in (np.uint8, np.bool_):
+        return tf.constant(array)
+    return tf.constant(array, tf.int32)

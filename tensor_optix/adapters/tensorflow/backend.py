@@ -8,8 +8,9 @@ import numpy as np
 from tensor_optix.adapters._weights import check_weights
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
-from tensor_optix.adapters.tensorflow._updater import TFUpdater
+from tensor_optix.adapters.tensorflow._updater import TFUpdater, one_step
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError, ModelShapeError
 
 
@@ -21,6 +22,24 @@ class _TFOps:
     clip = staticmethod(tf.clip_by_value)
     where = staticmethod(tf.where)
     mean = staticmethod(tf.reduce_mean)
+    tanh = staticmethod(tf.tanh)
+    softplus = staticmethod(tf.math.softplus)
+
+    @staticmethod
+    def max(x: Any) -> Any:
+        return tf.reduce_max(x, -1)
+
+    @staticmethod
+    def argmax(x: Any) -> Any:
+        return tf.argmax(x, -1)
+
+    @staticmethod
+    def concat(parts: Any) -> Any:
+        return tf.concat(list(parts), -1)
+
+    @staticmethod
+    def no_gradient(fn: Callable[[], Any]) -> Any:
+        return tf.nest.map_structure(tf.stop_gradient, fn())
 
     @staticmethod
     def sum(x: Any) -> Any:
@@ -71,18 +90,31 @@ class TFBackend:
         """See `Backend.predictor`."""
         return KerasPredictor(model)
 
-    def updater(self, objective: Objective, compile: bool | None) -> Updater:
+    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
         """See `Backend.updater`."""
         return TFUpdater(objective, compile)
 
+    def lagged_copy(self, model: Any) -> LaggedModel:
+        """See `Backend.lagged_copy`."""
+        return LaggedModel(model)
+
+    def temperature(self, optimizer: Any) -> Temperature:
+        """See `Backend.temperature`."""
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise ContractError(
+                f"alpha_optimizer must be a keras.optimizers.Optimizer, but got {type(optimizer).__name__}."
+            )
+        if optimizer.built:
+            raise ContractError(
+                "alpha_optimizer is already bound to other variables. Give log α an optimizer of its own."
+            )
+        made = Temperature()
+        optimizer.build(made.trainable_variables)
+        return made
+
     def minimise(self, loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
         """See `Backend.minimise`."""
-        updater = TFUpdater(Objective(lambda *_: (None, {}), models, optimizer), compile=False)
-        with tf.GradientTape() as tape:
-            value = loss()
-        variables = [v for model in models for v in model.trainable_variables]
-        norm = updater.apply_gradients(tape.gradient(value, variables), {})
-        return float(value), float(norm)
+        return one_step(loss, models, optimizer)
 
     def weights(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """See `Backend.weights`; a path is the variable's position in its model and its name, `0.kernel`.
@@ -128,4 +160,5 @@ class TFBackend:
 
 
 def _named_variables(models: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{name}.{i}.{v.name}": v for name, model in models.items() for i, v in enumerate(model.weights)}
+    # A plain tf.Variable puts ":0" behind its name, a Keras one does not.
+    return {f"{name}.{i}.{v.name.removesuffix(':0')}": v for name, model in models.items() for i, v in enumerate(model.weights)}

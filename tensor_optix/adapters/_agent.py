@@ -1,0 +1,95 @@
+"""What the built-in agents share: hyper-parameters from a table, generators, and saving."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters._store import AgentStore, Extra
+from tensor_optix.adapters.backend import Backend
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.search_space import HyperparamTable, Param
+from tensor_optix.core.types import HyperparamSet
+
+
+class BuiltInAgent(BaseAgent):
+    """The half of an agent that is the same for every algorithm; `act` and `learn` are the algorithm's.
+
+    Args:
+        backend: the framework.
+        table: the algorithm's hyper-parameters.
+        models: what a snapshot holds, by name.
+        optimizers: the framework's optimizers by name; `learning_rate` is put in force in all of them.
+        generators: names of the random generators, one each, so that using one more or less leaves the others alone.
+        seed: root of their seeds; None takes one from the system.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        table: HyperparamTable,
+        models: Mapping[str, Any],
+        optimizers: Mapping[str, Any],
+        generators: tuple[str, ...],
+        seed: int | None,
+    ) -> None:
+        self._backend = backend
+        self._table = table
+        self._optimizers = dict(optimizers)
+        self._store = AgentStore(backend, models, optimizers)
+        self._generator_names = generators
+        self._hyperparams = HyperparamSet({})
+        self.seed(seed)
+
+    @property
+    def default_param_bounds(self) -> Mapping[str, Param]:
+        """What an optimizer may tune where the user does not say."""
+        return self._table.tunable
+
+    def get_hyperparams(self) -> HyperparamSet:
+        """Return the values in force."""
+        return self._hyperparams.copy()
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        """Put values in force; those not named take their defaults.
+
+        Raises:
+            HyperparamError: a value out of its range, or an unknown key that looks misspelt; nothing is changed then.
+        """
+        params = self._resolved(hp.params)
+        for optimizer in self._optimizers.values():
+            self._backend.set_learning_rate(optimizer, params["learning_rate"])
+        self._hyperparams = HyperparamSet(params, hp.episode_id)
+
+    def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return self._table.resolve(params)
+
+    def seed(self, seed: int | None) -> None:
+        """Restart the random generators."""
+        children = np.random.SeedSequence(seed).spawn(len(self._generator_names))
+        self._generators = {
+            name: np.random.default_rng(child) for name, child in zip(self._generator_names, children, strict=True)
+        }
+
+    def save_weights(self, path: str) -> None:
+        """Write the models' weights to `<path>.safetensors`."""
+        self._store.save_weights(path)
+
+    def load_weights(self, path: str) -> None:
+        """Read the models' weights; the agent is untouched if they do not fit."""
+        self._store.load_weights(path)
+
+    def save_training_state(self, path: str) -> None:
+        """Write all that learning needs to go on as if it had never stopped to `<path>.safetensors`."""
+        self._store.save_training_state(path, self._generators, self._hyperparams, self._extra_state())
+
+    def load_training_state(self, path: str) -> None:
+        """Go on from `save_training_state`; the agent is untouched if the state does not fit."""
+        self.set_hyperparams(self._store.load_training_state(path, self._generators, self._take_extra_state))
+
+    def _extra_state(self) -> Extra:
+        """Return what the algorithm needs besides: arrays by name, and plain JSON values."""
+        return {}, {}
+
+    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        """Put back what `_extra_state` returned, all or nothing."""

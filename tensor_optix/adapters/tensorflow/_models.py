@@ -1,0 +1,47 @@
+"""Models that agents make for themselves: lagged copies, and the temperature of an entropy bonus."""
+
+from typing import Any
+
+from tensor_optix.adapters.tensorflow._keras import keras, tf
+
+
+class LaggedModel:
+    """A Keras model called with weights of its own, which follow the model's at a distance.
+
+    No copy of the model itself is made, so that any model has one, not only those that can describe themselves.
+
+    Args:
+        model: what to call.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.weights = [tf.Variable(v, trainable=False, name=v.name) for v in model.weights]
+        self._positions = {id(v): i for i, v in enumerate(model.weights)}
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Return the model's output (B, ...) with these weights, never in training mode."""
+        trainable, fixed = (
+            [self.weights[self._positions[id(v)]] for v in variables]
+            for variables in (self._model.trainable_variables, self._model.non_trainable_variables)
+        )
+        return self._model.stateless_call(trainable, fixed, x, training=False)[0]
+
+    def move(self, model: Any, rate: Any) -> None:
+        """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt."""
+        for target, source in zip(self.weights, model.weights, strict=True):
+            if target.dtype.is_floating:
+                target.assign_add(tf.cast(rate, target.dtype) * (tf.convert_to_tensor(source) - target))
+
+
+class Temperature(keras.layers.Layer):
+    """log α, as a model of one weight."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.log_alpha = self.add_weight(shape=(1,), initializer="zeros", name="log_alpha")
+        self.built = True
+
+    def call(self, _: Any) -> Any:
+        """Return log α as a scalar."""
+        return tf.reshape(self.log_alpha, ())

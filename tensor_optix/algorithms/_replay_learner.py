@@ -1,0 +1,155 @@
+"""What DQN and SAC share: the replay memory, and how many gradient steps a window is due."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters.backend import Updater
+from tensor_optix.core.replay_buffer import ReplayBuffer, free_memory, transition_bytes
+from tensor_optix.core.search_space import Hyperparam
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import HyperparamError, InvalidArgumentError
+
+logger = logging.getLogger(__name__)
+
+_SAMPLED_BYTES = 128 << 20
+"""Minibatches are sampled ahead in blocks of at most this size."""
+
+REPLAY_HYPERPARAMS: Mapping[str, Hyperparam] = {
+    "batch_size": Hyperparam(default=64, low=1, high=10**6, integer=True, doc="Transitions per gradient step"),
+    "replay_capacity": Hyperparam(default=100_000, low=1, high=10**10, integer=True, doc="Transitions remembered"),
+    "learning_starts": Hyperparam(
+        default=1000,
+        low=1,
+        high=10**10,
+        integer=True,
+        doc="Transitions before the first gradient step (at least batch_size, at most replay_capacity)",
+    ),
+    "updates_per_step": Hyperparam(default=1.0, low=0.0, low_open=True, high=1000.0, doc="Gradient steps per step"),
+}
+"""Rows that the tables of both algorithms begin from."""
+
+
+class ReplayLearner:
+    """Remembers windows and turns the gradient steps that they are due into minibatches.
+
+    Nothing is due before `learning_starts` transitions are remembered; after that T·`updates_per_step` steps per window
+    of T steps, a fraction being carried over.
+    """
+
+    def __init__(self) -> None:
+        self.gradient_steps = 0
+        """Made so far."""
+        self._memory: ReplayBuffer | None = None
+        self._owed = 0.0
+
+    def __len__(self) -> int:
+        return len(self._memory) if self._memory is not None else 0
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Raise `HyperparamError` where the sizes do not fit each other, or what is remembered already."""
+        if params["batch_size"] > params["replay_capacity"]:
+            raise HyperparamError(
+                f"batch_size must be at most replay_capacity, but got batch_size={params['batch_size']}, "
+                f"replay_capacity={params['replay_capacity']}."
+            )
+        if self._memory is not None and self._memory.capacity != params["replay_capacity"]:
+            raise HyperparamError(
+                f"replay_capacity cannot be changed once the memory holds something: it is {self._memory.capacity}, "
+                f"but got {params['replay_capacity']}. Make a new agent."
+            )
+
+    @staticmethod
+    def announce(params: Mapping[str, Any], observation_space: Any, action_space: Any) -> None:
+        """Log what the memory will take, and refuse one that is larger than the free memory.
+
+        Raises:
+            InvalidArgumentError: it does not fit.
+        """
+        size = params["replay_capacity"] * transition_bytes(observation=observation_space, action=action_space)
+        free = free_memory()
+        # Stacked frames are kept once, so their stacks take a share of that.
+        is_stack = observation_space.dtype == np.uint8 and len(observation_space.shape) == 3
+        least = size // (min(observation_space.shape) if is_stack else 1)
+        logger.info(
+            "Replay memory: %s transitions, %s%.2f GiB.",
+            f"{params['replay_capacity']:,}",
+            "at most " if is_stack else "",
+            size / 2**30,
+        )
+        if free is not None and least > free:
+            raise InvalidArgumentError(
+                f"A replay memory of {params['replay_capacity']:,} transitions takes {least / 2**30:.1f} GiB, but only "
+                f"{free / 2**30:.1f} GiB of memory are free. Lower replay_capacity."
+            )
+
+    def learn(
+        self,
+        window: EpisodeData,
+        params: Mapping[str, Any],
+        rng: np.random.Generator,
+        step: Callable[[dict[str, np.ndarray]], dict[str, float]],
+    ) -> dict[str, float] | None:
+        """Remember a window and make the gradient steps that are due.
+
+        Args:
+            window: what was lived.
+            params: the hyper-parameters in force.
+            rng: where the choice of transitions comes from.
+            step: makes one gradient step per minibatch of its argument, (K, B, ...) by name, and returns each metric's
+                mean over them.
+
+        Returns:
+            The means over all steps, None if none was due.
+        """
+        if self._memory is None:
+            self._memory = ReplayBuffer(params["replay_capacity"])
+        self._memory.add(window)
+        starts = min(max(params["learning_starts"], params["batch_size"]), params["replay_capacity"])
+        # A ring of stacked frames keeps a few less than its capacity.
+        if len(self._memory) < min(starts, self._memory.most):
+            return None
+        self._owed += window.length * params["updates_per_step"]
+        due = int(self._owed)
+        self._owed -= due
+        if not due:
+            return None
+        sums: dict[str, float] = {}
+        for n_steps in self._blocks(due, params["batch_size"]):
+            means = step(self._memory.sample(n_steps, params["batch_size"], rng))
+            self.gradient_steps += n_steps
+            for name, mean in means.items():
+                sums[name] = sums.get(name, 0.0) + mean * n_steps
+        return {name: total / due for name, total in sums.items()} | {"n_updates": float(due)}
+
+    def _blocks(self, due: int, batch_size: int) -> list[int]:
+        """Return the numbers of steps to sample for at a time."""
+        assert self._memory is not None  # noqa: S101 - for the type checker; the caller has made it
+        most = max(1, _SAMPLED_BYTES // (self._memory.sampled_bytes * batch_size))
+        # A power of two, so that a compiled program sees few different numbers of steps.
+        most = 1 << (most.bit_length() - 1)
+        return [most] * (due // most) + ([due % most] if due % most else [])
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what `restore` goes on from."""
+        arrays, memory = self._memory.state() if self._memory is not None else ({}, None)
+        return arrays, {"memory": memory, "gradient_steps": self.gradient_steps, "owed": self._owed}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        """Go on from `state`, all or nothing."""
+        memory = None
+        if values["memory"] is not None:
+            memory = ReplayBuffer(int(values["memory"]["capacity"]))
+            memory.restore(arrays, values["memory"])
+        gradient_steps, owed = int(values["gradient_steps"]), float(values["owed"])
+        self._memory, self.gradient_steps, self._owed = memory, gradient_steps, owed
+
+
+def run_steps(
+    updater: Updater, batches: Mapping[str, np.ndarray], scalars: Mapping[str, float], rates: np.ndarray | None = None
+) -> dict[str, float]:
+    """Make one step per minibatch, the rewards and flags as float32; `rates` (K,) moves the lagged copies."""
+    prepared = {**batches, "terminated": batches["terminated"].astype(np.float32)}
+    return updater.on_batches(prepared, scalars, None if rates is None else {"target_rate": rates})

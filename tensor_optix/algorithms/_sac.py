@@ -1,0 +1,304 @@
+"""Soft Actor-Critic: the one recipe, over a `Backend`. The constructors are in `torch_sac` and `tf_sac`.
+
+Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.adapters._agent import BuiltInAgent
+from tensor_optix.adapters._checks import check_actions, check_output
+from tensor_optix.adapters._store import Extra
+from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
+from tensor_optix.algorithms._dqn import check_window
+from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, run_steps
+from tensor_optix.core.noise import noise_named
+from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
+from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import InvalidArgumentError, ModelShapeError, SpaceError
+
+SAC_HYPERPARAMS = HyperparamTable(
+    "SAC",
+    {
+        "learning_rate": Hyperparam(
+            default=3e-4,
+            low=0.0,
+            low_open=True,
+            high=1.0,
+            tune=Param(1e-5, 3e-3, "log"),
+            doc="Adam learning rate of all three optimizers",
+        ),
+        "gamma": Hyperparam(default=0.99, low=0.0, high=1.0, doc="Discount factor (γ)"),
+        "tau": Hyperparam(
+            default=0.005, low=0.0, low_open=True, high=1.0, doc="Share of the critics in their targets per step (τ)"
+        ),
+        **REPLAY_HYPERPARAMS,
+        "batch_size": Hyperparam(default=256, low=1, high=10**6, integer=True, doc="Transitions per gradient step"),
+        "replay_capacity": Hyperparam(
+            default=1_000_000, low=1, high=10**10, integer=True, doc="Transitions remembered"
+        ),
+        "log_alpha_init": Hyperparam(default=0.0, low=-20.0, high=20.0, doc="log of the temperature at the start"),
+    },
+)
+
+
+class SACAgent(BuiltInAgent):
+    """Acts by a squashed Gaussian, learns from a replay memory; everything framework-specific is behind `backend`.
+
+    y = r + γ·(1 − terminated)·(min(Q₁, Q₂)_target(s′, a′) − α·log π(a′|s′)),  a′ ~ π(·|s′)
+
+    Args:
+        backend: the framework.
+        models: `actor` (observations → [mean ‖ log_std] (B, 2A)), `critic1` and `critic2`
+            ([observations ‖ actions] → (B, 1)).
+        action_dim: A.
+        optimizers: `actor_optimizer`, `critic_optimizer` (over both critics) and `alpha_optimizer`.
+        hyperparams: overrides of `SAC_HYPERPARAMS`.
+        exploration_noise: `"white"`, or `"pink"`: correlated in time.
+        seed: seed of exploration, of the choice of transitions and of the updates; None takes one from the system.
+        compile: True, False, or None to compile the update once a run proves to be long.
+        save_replay: keep the replay memory in `save_training_state`.
+
+    Raises:
+        HyperparamError: an unknown key that looks misspelt, a value out of its range, or `batch_size` above
+            `replay_capacity`.
+        InvalidArgumentError: `action_dim` below 1, or an unknown kind of noise.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        models: Mapping[str, Any],
+        action_dim: int,
+        optimizers: Mapping[str, Any],
+        hyperparams: HyperparamSet,
+        *,
+        exploration_noise: str,
+        seed: int | None,
+        compile: bool | None,
+        save_replay: bool,
+    ) -> None:
+        backend.check(
+            models,
+            {
+                "actor_optimizer": (optimizers["actor_optimizer"], ("actor",)),
+                "critic_optimizer": (optimizers["critic_optimizer"], ("critic1", "critic2")),
+            },
+        )
+        if not isinstance(action_dim, int | np.integer) or action_dim < 1:
+            raise InvalidArgumentError(f"action_dim must be an integer of at least 1, but got {action_dim!r}.")
+        temperature = backend.temperature(optimizers["alpha_optimizer"])
+        super().__init__(
+            backend,
+            SAC_HYPERPARAMS,
+            {**models, "temperature": temperature},
+            optimizers,
+            ("exploration", "replay", "update"),
+            seed,
+        )
+        self._action_dim = int(action_dim)
+        self._critics = (models["critic1"], models["critic2"])
+        self._targets = tuple(backend.lagged_copy(critic) for critic in self._critics)
+        self._policy = backend.predictor(models["actor"])
+        self._critic_outputs = tuple(backend.predictor(critic) for critic in self._critics)
+        self._temperature = temperature
+        self._learner = ReplayLearner()
+        self._noise = noise_named(exploration_noise, self._action_dim)
+        self._save_replay = save_replay
+        self.set_hyperparams(hyperparams)
+        log_alpha = np.full(self._log_alpha().shape, self._hyperparams.params["log_alpha_init"], np.float32)
+        backend.set_weights({"temperature": temperature}, {self._log_alpha_name(): log_alpha})
+        self._update = backend.updater(self._objectives(models["actor"], optimizers), compile)
+
+    def _objectives(self, actor: Any, optimizers: Mapping[str, Any]) -> list[Objective]:
+        """One update step: the critics, then the actor, then the temperature; the targets follow the critics."""
+        return [
+            Objective(
+                self._critic_loss,
+                self._critics,
+                optimizers["critic_optimizer"],
+                reads=(*self._targets, actor, self._temperature),
+                lagged=self._targets,
+                name="critic",
+            ),
+            Objective(
+                self._actor_loss,
+                (actor,),
+                optimizers["actor_optimizer"],
+                reads=(*self._critics, self._temperature),
+                name="actor",
+            ),
+            Objective(self._alpha_loss, (self._temperature,), optimizers["alpha_optimizer"], name="alpha"),
+        ]
+
+    # --- acting ---
+
+    def act(self, observation: Any) -> np.ndarray:
+        """Draw an action for one observation: float32 (A,) in (−1, 1)."""
+        noise = self._noise.draw(1, self._generators["exploration"])[0]
+        return squashed_gaussian.sample(self._policy.one(observation), noise)
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+        """Return one action per row, drawn or tanh(μ), from one forward pass."""
+        params = self._policy(observations)
+        if deterministic:
+            return squashed_gaussian.mode(params)
+        return squashed_gaussian.sample(params, self._noise.draw(len(params), self._generators["exploration"]))
+
+    # --- learning ---
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, float]:
+        """Remember the window, make the gradient steps that it is due, and return diagnostics.
+
+        Raises:
+            BadDataError: a window that is not finite, whose actions are not (T, A), or without `next_observations`.
+        """
+        check_window(episode_data)
+        check_actions(np.asarray(episode_data.actions), episode_data.length, size=self._action_dim)
+        params = self._hyperparams.params
+        means = self._learner.learn(episode_data, params, self._generators["replay"], self._make_steps)
+        losses = ("actor_loss", "critic_loss", "alpha_loss", "entropy", "n_updates")
+        return {
+            **dict.fromkeys(losses, 0.0),
+            **(means or {}),
+            "alpha": math.exp(float(self._log_alpha().reshape(()))),
+            "buffer_size": float(len(self._learner)),
+        }
+
+    def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
+        p, rng = self._hyperparams.params, self._generators["update"]
+        n_steps, batch_size = batches["rewards"].shape
+        for name in ("noise", "next_noise"):
+            batches[name] = rng.standard_normal((n_steps, batch_size, self._action_dim), np.float32)
+        scalars = {"gamma": float(p["gamma"]), "target_rate": float(p["tau"])}
+        return run_steps(self._update, batches, scalars)
+
+    def _critic_loss(
+        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        critic1, critic2, target1, target2, actor, temperature = models
+        ops = self._backend.ops
+
+        def next_value() -> Any:
+            following = batch["next_observations"]
+            action, log_prob = squashed_gaussian.sample_with_log_prob(ops, actor(following), batch["next_noise"])
+            pair = ops.concat([following, action])
+            return ops.minimum(target1(pair)[..., 0], target2(pair)[..., 0]) - (
+                ops.exp(temperature(following)) * log_prob
+            )
+
+        target = td_target(
+            reward=batch["rewards"],
+            terminated=batch["terminated"],
+            next_q=ops.no_gradient(next_value),
+            gamma=scalars["gamma"],
+        )
+        pair = ops.concat([batch["observations"], batch["actions"]])
+        loss = sac_critic_loss(ops, q1=critic1(pair)[..., 0], q2=critic2(pair)[..., 0], target=target)
+        return loss, {"critic_loss": loss}
+
+    def _actor_loss(
+        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        actor, critic1, critic2, temperature = models
+        ops, observations = self._backend.ops, batch["observations"]
+        action, log_prob = squashed_gaussian.sample_with_log_prob(ops, actor(observations), batch["noise"])
+        pair = ops.concat([observations, action])
+        alpha = ops.no_gradient(lambda: ops.exp(temperature(observations)))
+        loss = sac_actor_loss(ops, log_prob=log_prob, q1=critic1(pair)[..., 0], q2=critic2(pair)[..., 0], alpha=alpha)
+        return loss, {"actor_loss": loss, "entropy": -ops.mean(log_prob)}
+
+    def _alpha_loss(
+        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        log_alpha = models[0](batch["observations"])
+        loss = sac_alpha_loss(
+            self._backend.ops,
+            log_alpha=log_alpha,
+            entropy=scalars["entropy"],
+            target_entropy=-float(self._action_dim),
+        )
+        return loss, {"alpha_loss": loss}
+
+    def _log_alpha_name(self) -> str:
+        return next(iter(self._backend.weights({"temperature": self._temperature})))
+
+    def _log_alpha(self) -> np.ndarray:
+        return self._backend.weights({"temperature": self._temperature})[self._log_alpha_name()]
+
+    # --- hyper-parameters and saving ---
+
+    def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        resolved = super()._resolved(params)
+        self._learner.check(resolved)
+        return resolved
+
+    def load_weights(self, path: str) -> None:
+        """Read the weights of actor, critics and temperature, and make the targets equal to the critics."""
+        super().load_weights(path)
+        for critic, target in zip(self._critics, self._targets, strict=True):
+            self._backend.set_weights({"target": target}, self._backend.weights({"target": critic}))
+
+    def _target_models(self) -> dict[str, Any]:
+        return dict(zip(("target1", "target2"), self._targets, strict=True))
+
+    def _extra_state(self) -> Extra:
+        arrays, learner = self._learner.state() if self._save_replay else ReplayLearner().state()
+        noise, position = self._noise.state()
+        return {
+            **{f"replay.{name}": array for name, array in arrays.items()},
+            **{f"noise.{name}": array for name, array in noise.items()},
+            **self._backend.weights(self._target_models()),
+        }, {"learner": learner, "noise": position}
+
+    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        def part(name: str) -> dict[str, np.ndarray]:
+            return {n.removeprefix(f"{name}."): a for n, a in arrays.items() if n.startswith(f"{name}.")}
+
+        self._backend.set_weights(self._target_models(), {n: a for n, a in arrays.items() if n.startswith("target")})
+        self._learner.restore(part("replay"), values["learner"])
+        self._noise.restore(part("noise"), values["noise"])
+
+    # --- does it fit? ---
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        """Try the models on one observation and action, and compare their outputs with the action space.
+
+        Raises:
+            SpaceError: the action space is no flat `Box` of A floats, or the observations are no vectors.
+            ModelShapeError: a model refuses its input, or its output has another size.
+            InvalidArgumentError: the replay memory is larger than the free memory.
+        """
+        shape, dtype = getattr(action_space, "shape", None), getattr(action_space, "dtype", None)
+        if not hasattr(action_space, "low") or shape != (self._action_dim,) or not np.issubdtype(dtype, np.floating):
+            raise SpaceError(
+                f"A SAC agent of action_dim={self._action_dim} serves a Box of shape ({self._action_dim},) of floats, "
+                f"but the action space is {action_space}. Use PPO or DQN for discrete actions."
+            )
+        if len(getattr(observation_space, "shape", None) or ()) != 1:
+            raise SpaceError(
+                f"SAC joins observations and actions, so observations must be vectors, but the space is "
+                f"{observation_space}. Flatten it, or use PPO."
+            )
+        check_output("actor", self._policy, observation_space, (2 * self._action_dim,), action_space)
+        size = observation_space.shape[0] + self._action_dim
+        for name, predict in zip(("critic1", "critic2"), self._critic_outputs, strict=True):
+            _check_critic(name, predict, size, f"{observation_space.shape[0]} + {self._action_dim}")
+        self._learner.announce(self._hyperparams.params, observation_space, action_space)
+
+
+def _check_critic(name: str, predict: Any, size: int, words: str) -> None:
+    try:
+        output = predict(np.zeros((2, size), np.float32))
+    except Exception as error:
+        raise ModelShapeError(
+            f"The {name} cannot take [observation ‖ action] of {words} = {size} numbers: {error}. Its input must be "
+            f"the observation and the action, joined."
+        ) from error
+    if output.shape != (2, 1):
+        raise ModelShapeError(f"The {name} returns shape {output.shape} for 2 pairs, but (2, 1) is needed.")

@@ -1,0 +1,114 @@
+"""Exploration noise: independent from step to step, or correlated in time."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from tensor_optix.errors import InvalidArgumentError
+
+KINDS = ("white", "pink")
+_HORIZON = 1024
+"""Steps of a pink sequence that are made at a time: longer than that, it is not correlated."""
+
+
+class Noise(Protocol):
+    """Standard normal noise for N streams at once, one value per step and dimension."""
+
+    def draw(self, n_streams: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the next values (N, A) float32, each with mean 0 and variance 1."""
+        ...
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what `restore` goes on from: arrays by name, and plain JSON values."""
+        ...
+
+    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        ...
+
+
+class WhiteNoise:
+    """Independent values.
+
+    Args:
+        size: A, number of action dimensions.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def draw(self, n_streams: int, rng: np.random.Generator) -> np.ndarray:
+        """Return (N, A) float32."""
+        return rng.standard_normal((n_streams, self._size), np.float32)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return nothing: there is no memory."""
+        return {}, {}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        """Take nothing."""
+
+
+class PinkNoise:
+    """Values whose power falls as 1/f: between white noise, which goes nowhere, and a random walk, which runs away.
+
+    Each stream and dimension has a sequence of its own, `_HORIZON` steps long, and a new one after that.
+    Source: Pink Noise Is All You Need: Colored Noise Exploration in Deep Reinforcement Learning (Eberhard et al., 2023);
+    On generating power law noise (Timmer and König, 1995).
+
+    Args:
+        size: A, number of action dimensions.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sequences = np.empty((0, size, _HORIZON), np.float32)
+        self._position = 0
+
+    def draw(self, n_streams: int, rng: np.random.Generator) -> np.ndarray:
+        """Return (N, A) float32."""
+        if self._sequences.shape[0] != n_streams or self._position == _HORIZON:
+            self._sequences, self._position = pink_sequences((n_streams, self._size), _HORIZON, rng), 0
+        self._position += 1
+        return self._sequences[:, :, self._position - 1]
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the sequences and the position in them."""
+        return {"sequences": self._sequences.copy()}, {"position": self._position}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        """Go on within the same sequences."""
+        self._sequences = np.array(arrays["sequences"], np.float32).reshape(-1, self._size, _HORIZON)
+        self._position = int(values["position"])
+
+
+def noise_named(kind: str, size: int) -> Noise:
+    """Return the noise of that kind.
+
+    Raises:
+        InvalidArgumentError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise InvalidArgumentError(f"exploration_noise must be one of {KINDS}, but got {kind!r}.")
+    return WhiteNoise(size) if kind == "white" else PinkNoise(size)
+
+
+def pink_sequences(shape: tuple[int, ...], length: int, rng: np.random.Generator) -> np.ndarray:
+    """Return sequences (*shape, length) float32 of mean 0 and variance 1 whose power spectrum falls as 1/f.
+
+    Each frequency has a random phase and a normal amplitude with deviation f^(−1/2); there is no constant part.
+
+    Args:
+        shape: of the independent sequences.
+        length: steps of each.
+        rng: where they come from.
+    """
+    frequencies = np.fft.rfftfreq(length)
+    scale = np.zeros_like(frequencies)
+    scale[1:] = frequencies[1:] ** -0.5
+    spectrum = (rng.standard_normal((*shape, scale.size)) + 1j * rng.standard_normal((*shape, scale.size))) * scale
+    if length % 2 == 0:  # the highest frequency has one real degree of freedom
+        spectrum[..., -1] = spectrum[..., -1].real * np.sqrt(2.0)
+    variance = np.square(scale[1:-1]).sum() * 4 + np.square(scale[-1]) * (2 if length % 2 == 0 else 4)
+    return (np.fft.irfft(spectrum, n=length, axis=-1) * (length / np.sqrt(variance))).astype(np.float32)
