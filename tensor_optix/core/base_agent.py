@@ -78,6 +78,14 @@ class Seedable(Protocol):
         """Restart the agent's random generator."""
 
 
+@runtime_checkable
+class ActsMasked(Protocol):
+    """An agent that can be told which actions are allowed."""
+
+    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+        """Return one allowed action per row of `observations` (B, ...); `action_masks` (B, n) is True where allowed."""
+
+
 class GreedyAgent(BaseAgent):
     """Another agent, seen through its greedy actions: what validation acts with. It does not learn.
 
