@@ -1,6 +1,6 @@
 """Does a model fit the spaces, and a window the model? Asked before anything is learned from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,20 +38,47 @@ def refuse_non_finite_window(window: Mapping[str, np.ndarray], window_id: int) -
             )
 
 
-def check_actions(actions: np.ndarray, length: int, *, n: int | None = None, size: int | None = None) -> None:
+def check_actions(
+    actions: np.ndarray, length: int, *, n: int | np.ndarray | None = None, size: int | None = None
+) -> None:
     """Raise `BadDataError` unless the actions of a window are what the policy draws.
 
     Args:
-        actions: (T,) integers below `n`, or (T, size) numbers.
+        actions: (T,) integers below `n`, or (T, size) numbers, integers below `n` (size,) where that is given.
         length: T.
-        n: number of discrete actions.
+        n: number of discrete actions, one for each column of the actions.
         size: number of action dimensions.
     """
     expected = (length,) if size is None else (length, size)
     if actions.shape != expected:
         raise BadDataError(f"The window's actions must have shape {expected}, but have {actions.shape}.")
-    if n is not None and (not np.issubdtype(actions.dtype, np.integer) or actions.min() < 0 or actions.max() >= n):
+    if n is None:
+        return
+    if not np.issubdtype(actions.dtype, np.integer) or actions.min() < 0 or (actions.max(0) >= n).any():
         raise BadDataError(
             f"The window's actions must be integers in [0, {n}), but they have dtype {actions.dtype} and lie in "
             f"[{actions.min()}, {actions.max()}]."
         )
+
+
+def check_action_masks(masks: np.ndarray, length: int, nvec: Sequence[int]) -> None:
+    """Raise `BadDataError`, naming the first row, unless each row allows at least one action of each choice.
+
+    Args:
+        masks: (B, Σ nvec) bool, True where an action is allowed.
+        length: B.
+        nvec: number of actions of each choice.
+    """
+    expected = (length, sum(nvec))
+    if masks.shape != expected:
+        raise BadDataError(f"Action masks must have shape {expected}, but have {masks.shape}.")
+    start = 0
+    for choice, n in enumerate(nvec):
+        allowed = masks[:, start : start + n].any(-1)
+        if not allowed.all():
+            of_choice = f" of choice {choice}" if len(nvec) > 1 else ""
+            raise BadDataError(
+                f"Row {int(allowed.argmin())} of the action masks allows no action{of_choice}. Correct the "
+                f"environment's info['action_mask']: at least one entry must be 1 until the episode ends."
+            )
+        start += n

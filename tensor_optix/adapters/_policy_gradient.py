@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output, refuse_non_finite_window
-from tensor_optix.adapters._store import AgentStore
 from tensor_optix.adapters.backend import Backend, Objective
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import discounted_returns, explained_variance
 from tensor_optix.core.types import EpisodeData, HyperparamSet
@@ -36,7 +35,7 @@ POLICY_GRADIENT_HYPERPARAMS = HyperparamTable(
 )
 
 
-class PolicyGradientAgent(BaseAgent):
+class PolicyGradientAgent(BuiltInAgent):
     """Acts by sampling from the softmax of a model's logits, and learns by one gradient step per window.
 
     Args:
@@ -58,15 +57,14 @@ class PolicyGradientAgent(BaseAgent):
         seed: int | None,
     ) -> None:
         backend.check({"model": model}, {"optimizer": (optimizer, ("model",))})
-        self._backend = backend
+        super().__init__(
+            backend, POLICY_GRADIENT_HYPERPARAMS, {"model": model}, {"optimizer": optimizer}, ("exploration",), seed
+        )
         self._model = model
         self._optimizer = optimizer
         self._compute_loss_fn = compute_loss_fn
-        self._rng = np.random.default_rng(seed)
         self._policy = backend.predictor(model)
-        self._store = AgentStore(backend, {"model": model}, {"optimizer": optimizer})
         self._update = backend.updater(Objective(self._loss, (model,), optimizer), compile=False)
-        self._hyperparams = HyperparamSet({})
         self.set_hyperparams(hyperparams)
 
     def act(self, observation: Any) -> int:
@@ -79,7 +77,7 @@ class PolicyGradientAgent(BaseAgent):
         return logits.argmax(-1) if deterministic else self._sample(logits)
 
     def _sample(self, logits: np.ndarray) -> np.ndarray:
-        return (logits + self._rng.gumbel(size=logits.shape)).argmax(-1)
+        return (logits + self._generators["exploration"].gumbel(size=logits.shape)).argmax(-1)
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         """Make one gradient step on the window; returns are computed per episode segment, never across an end."""
@@ -119,41 +117,6 @@ class PolicyGradientAgent(BaseAgent):
         entropy = -ops.mean(ops.sum(ops.exp(log_probs) * log_probs))
         loss = -ops.mean(chosen * batch["advantages"]) - scalars["entropy_coef"] * entropy
         return loss, {"loss": loss}
-
-    @property
-    def default_param_bounds(self) -> Mapping[str, Param]:
-        """What an optimizer may tune where the user does not say."""
-        return POLICY_GRADIENT_HYPERPARAMS.tunable
-
-    def get_hyperparams(self) -> HyperparamSet:
-        """Return the values in force."""
-        return self._hyperparams.copy()
-
-    def set_hyperparams(self, hp: HyperparamSet) -> None:
-        """Put values in force; those not named take their defaults."""
-        params = POLICY_GRADIENT_HYPERPARAMS.resolve(hp.params)
-        self._backend.set_learning_rate(self._optimizer, params["learning_rate"])
-        self._hyperparams = HyperparamSet(params, hp.episode_id)
-
-    def seed(self, seed: int) -> None:
-        """Restart the generator of exploration."""
-        self._rng = np.random.default_rng(seed)
-
-    def save_weights(self, path: str) -> None:
-        """Write the model's weights to `<path>.safetensors`."""
-        self._store.save_weights(path)
-
-    def load_weights(self, path: str) -> None:
-        """Read the model's weights; the agent is untouched if they do not fit."""
-        self._store.load_weights(path)
-
-    def save_training_state(self, path: str) -> None:
-        """Write weights, optimizer moments, the generator's state and the hyper-parameters."""
-        self._store.save_training_state(path, {"exploration": self._rng}, self._hyperparams)
-
-    def load_training_state(self, path: str) -> None:
-        """Go on from `save_training_state`."""
-        self.set_hyperparams(self._store.load_training_state(path, {"exploration": self._rng}))
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Try the model on one observation and compare its output with the action space.

@@ -3,18 +3,23 @@
 Acting works on numpy arrays, the loss on the backend's tensors; both read `params`, the actor's output (B, P).
 """
 
+import itertools
 import math
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tensor_optix.adapters._checks import check_actions
+from tensor_optix.adapters._checks import check_action_masks, check_actions
 from tensor_optix.adapters.backend import Ops
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import InvalidArgumentError, SpaceError
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+FORBIDDEN = -1e8
+"""Logit of a masked action: its probability is exactly 0, and so is its share of entropy and gradient."""
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """What PPO asks of an action distribution."""
 
@@ -38,6 +43,15 @@ class Distribution(Protocol):
 
     def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
         """Raise `BadDataError` unless the actions of T = `length` steps can be drawn from P = `size` parameters."""
+        ...
+
+    def check_masks(self, masks: np.ndarray, length: int, size: int) -> None:
+        """Raise unless bool `masks` (B = `length`, P = `size`) leave each row something to draw; see `masked`.
+
+        Raises:
+            BadDataError: another shape, or a row in which nothing is allowed.
+            SpaceError: these actions cannot be masked.
+        """
         ...
 
 
@@ -68,6 +82,62 @@ class Categorical:
     def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
         """Raise `BadDataError` unless the actions are integers below n."""
         check_actions(actions, length, n=size)
+
+    def check_masks(self, masks: np.ndarray, length: int, size: int) -> None:
+        """Raise `BadDataError` unless each row allows an action."""
+        check_action_masks(masks, length, (size,))
+
+
+class MultiCategorical:
+    """Several independent choices: one of nvec[i] actions each; `params` are their logits side by side (B, Σ nvec).
+
+    Actions are int64 (B, K), K = len(nvec). `MultiBinary(n)` is nvec = [2] * n.
+
+    Args:
+        nvec: number of actions of each choice.
+
+    Raises:
+        InvalidArgumentError: no choices, or one among fewer than 1.
+    """
+
+    name = "multi_categorical"
+
+    def __init__(self, nvec: Sequence[int]) -> None:
+        self.nvec = tuple(int(n) for n in nvec)
+        if not self.nvec or min(self.nvec) < 1:
+            raise InvalidArgumentError(f"nvec must be at least one number of actions, each >= 1, but got {nvec!r}.")
+        self._parts = [slice(*ends) for ends in itertools.pairwise(itertools.accumulate(self.nvec, initial=0))]
+
+    def __repr__(self) -> str:
+        return f"MultiCategorical({list(self.nvec)})"
+
+    def sample(self, params: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw each choice by the Gumbel-max trick."""
+        return self.mode(params + rng.gumbel(size=params.shape))
+
+    def mode(self, params: np.ndarray) -> np.ndarray:
+        """Return the likeliest action of each choice."""
+        return np.stack([params[..., part].argmax(-1) for part in self._parts], axis=-1)
+
+    def log_prob_and_entropy(self, ops: Ops, params: Any, actions: Any) -> tuple[Any, Any]:
+        """Log π(a|s) = Σᵢ log πᵢ(aᵢ|s);  H = Σᵢ Hᵢ."""
+        log_prob, entropy = 0.0, 0.0
+        for i, part in enumerate(self._parts):
+            of_choice = _CATEGORICAL.log_prob_and_entropy(ops, params[..., part], actions[..., i])
+            log_prob, entropy = log_prob + of_choice[0], entropy + of_choice[1]
+        return log_prob, entropy
+
+    def output_size(self, action_space: Any) -> int | None:
+        """Return Σ nvec for the `MultiDiscrete(nvec)` that starts at 0, or the `MultiBinary`, of these sizes."""
+        return sum(self.nvec) if _nvec_of(action_space) == self.nvec else None
+
+    def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
+        """Raise `BadDataError` unless the actions have K columns of integers below nvec."""
+        check_actions(actions, length, n=np.array(self.nvec), size=len(self.nvec))
+
+    def check_masks(self, masks: np.ndarray, length: int, size: int) -> None:
+        """Raise `BadDataError` unless each row allows an action in each choice."""
+        check_action_masks(masks, length, self.nvec)
 
 
 class DiagonalGaussian:
@@ -108,21 +178,68 @@ class DiagonalGaussian:
         """Raise `BadDataError` unless the actions have A columns."""
         check_actions(actions, length, size=size // 2)
 
+    def check_masks(self, masks: np.ndarray, length: int, size: int) -> None:
+        """Raise `SpaceError`: numbers have no masks."""
+        raise SpaceError(
+            "Action masks forbid single actions of a Discrete, MultiDiscrete or MultiBinary space, but a 'gaussian' "
+            "policy draws numbers. Remove the masks, or let the environment clip the actions."
+        )
 
-_DISTRIBUTIONS: dict[str, Distribution] = {d.name: d for d in (Categorical(), DiagonalGaussian())}
+
+_CATEGORICAL = Categorical()
+_DISTRIBUTIONS: dict[str, Distribution] = {d.name: d for d in (_CATEGORICAL, DiagonalGaussian())}
+
+
+def masked(ops: Ops, params: Any, masks: Any) -> Any:
+    """Return logits (..., P) under which what `masks` (..., P) bool forbids is never drawn.
+
+    The others keep their odds: log-probabilities and entropies are those of the renormalised distribution.
+    """
+    return ops.where(masks, params, FORBIDDEN)
 
 
 def distribution_named(name: str) -> Distribution:
     """Return the distribution of that name.
 
     Raises:
-        InvalidArgumentError: an unknown name.
+        InvalidArgumentError: an unknown name, or `"multi_categorical"`, of which the sizes must be known, too.
     """
-    if name not in _DISTRIBUTIONS:
-        raise InvalidArgumentError(f"distribution must be one of {sorted(_DISTRIBUTIONS)}, but got {name!r}.")
+    if not isinstance(name, str) or name not in _DISTRIBUTIONS:
+        remedy = " Pass MultiCategorical(nvec) itself." if name == MultiCategorical.name else ""
+        raise InvalidArgumentError(f"distribution must be one of {sorted(_DISTRIBUTIONS)}, but got {name!r}.{remedy}")
     return _DISTRIBUTIONS[name]
+
+
+def as_distribution(given: str | Distribution) -> Distribution:
+    """Return the distribution that an agent's argument `distribution` stands for: a name, or the object.
+
+    Raises:
+        InvalidArgumentError: an unknown name, or an object of another kind.
+    """
+    if isinstance(given, Distribution):
+        return given
+    return distribution_named(given)
+
+
+def as_argument(distribution: Distribution) -> str:
+    """Return how to write a distribution as an agent's argument."""
+    return repr(distribution.name if distribution.name in _DISTRIBUTIONS else distribution)
 
 
 def distribution_for(action_space: Any) -> Distribution | None:
     """Return the distribution that serves a Gymnasium action space, None if none does."""
+    nvec = _nvec_of(action_space)
+    if nvec is not None:
+        return MultiCategorical(nvec)
     return next((d for d in _DISTRIBUTIONS.values() if d.output_size(action_space) is not None), None)
+
+
+def _nvec_of(action_space: Any) -> tuple[int, ...] | None:
+    """Return the number of actions of each choice of a flat MultiDiscrete or MultiBinary, None for other spaces."""
+    shape = getattr(action_space, "shape", None)
+    if shape is None or len(shape) != 1 or shape[0] < 1:
+        return None
+    nvec, n = getattr(action_space, "nvec", None), getattr(action_space, "n", None)
+    if nvec is not None:
+        return None if np.any(getattr(action_space, "start", 0)) else tuple(int(n) for n in nvec)
+    return (2,) * shape[0] if n is not None else None

@@ -8,17 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_output, refuse_non_finite_window
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
-from tensor_optix.adapters._store import AgentStore
 from tensor_optix.adapters.backend import Backend, Objective
-from tensor_optix.algorithms._distributions import Distribution, distribution_for
+from tensor_optix.algorithms._distributions import (
+    FORBIDDEN,
+    Distribution,
+    as_argument,
+    as_distribution,
+    distribution_for,
+    masked,
+)
+from tensor_optix.algorithms._forward import in_chunks
 from tensor_optix.algorithms._losses import ppo_loss
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import SpaceError
+from tensor_optix.errors import BadDataError, SpaceError
 
 PPO_HYPERPARAMS = HyperparamTable(
     "PPO",
@@ -46,7 +53,7 @@ PPO_HYPERPARAMS = HyperparamTable(
 _SCALARS = ("clip_ratio", "entropy_coef", "vf_coef", "max_grad_norm", "learning_rate")
 
 
-class PPOAgent(BaseAgent):
+class PPOAgent(BuiltInAgent):
     """Acts and learns; everything framework-specific is behind `backend`.
 
     `act` remembers nothing: `learn` computes the old log-probabilities and the values from the window it is given,
@@ -57,12 +64,13 @@ class PPOAgent(BaseAgent):
         models: `actor` (observations → distribution parameters) and `critic` (observations → (B, 1)).
         optimizer: the framework's optimizer over both models' weights.
         hyperparams: overrides of `PPO_HYPERPARAMS`.
-        distribution: what the actor's output means.
+        distribution: what the actor's output means: a name, or the object.
         seed: seed of exploration and minibatch order; None takes one from the system.
         compile: True, False, or None to compile the update once a run proves to be long.
 
     Raises:
         HyperparamError: an unknown key that looks misspelt, or a value out of its range.
+        InvalidArgumentError: an unknown distribution.
     """
 
     def __init__(
@@ -71,34 +79,44 @@ class PPOAgent(BaseAgent):
         models: Mapping[str, Any],
         optimizer: Any,
         hyperparams: HyperparamSet,
-        distribution: Distribution,
+        distribution: str | Distribution,
         seed: int | None,
         compile: bool | None,
     ) -> None:
         backend.check(models, {"optimizer": (optimizer, ("actor", "critic"))})
-        self._backend = backend
+        super().__init__(backend, PPO_HYPERPARAMS, models, {"optimizer": optimizer}, ("exploration", "order"), seed)
         self._actor, self._critic = models["actor"], models["critic"]
-        self._optimizer = optimizer
-        self._store = AgentStore(backend, models, {"optimizer": optimizer})
-        self._distribution = distribution
-        self._generators = _generators(seed)
+        self._distribution = as_distribution(distribution)
         self._policy = backend.predictor(self._actor)
         self._value = backend.predictor(self._critic)
         objective = Objective(self._loss, (self._actor, self._critic), optimizer, max_grad_norm="max_grad_norm")
         self._update = backend.updater(objective, compile)
-        self._hyperparams = HyperparamSet({})
         self.set_hyperparams(hyperparams)
 
     # --- acting ---
 
     def act(self, observation: Any) -> Any:
-        """Draw an action for one observation: an int, or float32 (A,)."""
+        """Draw an action for one observation: an int, int64 (K,) of K choices, or float32 (A,)."""
         action = self._distribution.sample(self._policy.one(observation), self._generators["exploration"])
         return action if action.ndim else int(action)
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or greedy, from one forward pass."""
+        return self._choose(self._policy(observations), deterministic)
+
+    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> np.ndarray:
+        """Return one action per row, drawn or greedy among those whose logits `action_masks` (B, P) allows.
+
+        Raises:
+            BadDataError: masks of another shape, or a row that allows nothing.
+            SpaceError: a Gaussian policy.
+        """
         params = self._policy(observations)
+        masks = np.asarray(action_masks, bool)
+        self._distribution.check_masks(masks, *params.shape)
+        return self._choose(masked(NUMPY_OPS, params, masks), deterministic)
+
+    def _choose(self, params: np.ndarray, deterministic: bool) -> np.ndarray:
         if deterministic:
             return self._distribution.mode(params)
         return self._distribution.sample(params, self._generators["exploration"])
@@ -110,7 +128,9 @@ class PPOAgent(BaseAgent):
         p = self._hyperparams.params
         observations = np.asarray(episode_data.observations)
         actions = np.asarray(episode_data.actions)
-        self._distribution.check_actions(actions, episode_data.length, self._policy(observations[:1]).shape[-1])
+        size = self._policy(observations[:1]).shape[-1]
+        self._distribution.check_actions(actions, episode_data.length, size)
+        masks = self._masks(episode_data, actions, size)
         values, next_values = self._values(episode_data, observations)
         advantages, targets = compute_gae(
             episode_data.rewards,
@@ -124,11 +144,13 @@ class PPOAgent(BaseAgent):
         window = {
             "observations": observations,
             "actions": actions,
-            "old_log_probs": self._old_log_probs(episode_data, observations, actions),
+            "old_log_probs": self._old_log_probs(episode_data, observations, actions, masks),
             "advantages": advantages,
             "targets": targets,
         }
         refuse_non_finite_window(window, episode_data.episode_id)
+        if masks is not None:
+            window["action_masks"] = masks
         rows = make_minibatches(len(advantages), p["minibatch_size"], p["n_epochs"], self._generators["order"])
         diagnostics = self._update(window, rows, {name: p[name] for name in _SCALARS})
         diagnostics["explained_var"] = explained_variance(values, targets)
@@ -140,7 +162,10 @@ class PPOAgent(BaseAgent):
     ) -> tuple[Any, dict[str, Any]]:
         """The loss of one minibatch, under the backend's gradient."""
         ops, (actor, critic) = self._backend.ops, models
-        log_prob, entropy = self._distribution.log_prob_and_entropy(ops, actor(batch["observations"]), batch["actions"])
+        params = actor(batch["observations"])
+        if "action_masks" in batch:
+            params = masked(ops, params, batch["action_masks"])
+        log_prob, entropy = self._distribution.log_prob_and_entropy(ops, params, batch["actions"])
         result = ppo_loss(
             ops,
             log_prob=log_prob,
@@ -158,7 +183,10 @@ class PPOAgent(BaseAgent):
 
     def _values(self, data: EpisodeData, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return V(sₜ) and V(s′ₜ), (T,) each."""
-        values = self._value(observations)[:, 0] if data.values is None else np.asarray(data.values, np.float32)
+        if data.values is None:
+            values = in_chunks(self._value, observations)[:, 0]
+        else:
+            values = np.asarray(data.values, np.float32)
         next_values = np.empty_like(values)
         next_values[:-1] = values[1:]
         ends = np.flatnonzero(data.segment_ends())
@@ -166,52 +194,35 @@ class PPOAgent(BaseAgent):
             # Nothing is known of what followed: a cut is taken for the end of the task.
             next_values[ends] = 0.0
         else:
-            next_values[ends] = self._value(np.asarray(data.next_observations)[ends])[:, 0]
+            next_values[ends] = in_chunks(self._value, np.asarray(data.next_observations)[ends])[:, 0]
         return values, next_values
 
-    def _old_log_probs(self, data: EpisodeData, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    def _masks(self, data: EpisodeData, actions: np.ndarray, size: int) -> np.ndarray | None:
+        """Return the window's action masks (T, P), None if it has none; refuse those that its actions break."""
+        if data.action_masks is None:
+            return None
+        masks = np.asarray(data.action_masks, bool)
+        self._distribution.check_masks(masks, data.length, size)
+        uniform = masked(NUMPY_OPS, np.zeros(masks.shape), masks)
+        broken = self._distribution.log_prob_and_entropy(NUMPY_OPS, uniform, actions)[0] <= 0.5 * FORBIDDEN
+        if broken.any():
+            row = int(broken.argmax())
+            raise BadDataError(
+                f"The action {actions[row]} of row {row} of window {data.episode_id} is forbidden by its mask. Draw "
+                f"actions with act_masked where the environment has masks."
+            )
+        return masks
+
+    def _old_log_probs(
+        self, data: EpisodeData, observations: np.ndarray, actions: np.ndarray, masks: np.ndarray | None
+    ) -> np.ndarray:
         """Return log π_θ_old(aₜ|sₜ), (T,) float32."""
         if data.log_probs is not None:
             return np.asarray(data.log_probs, np.float32)
-        params = self._policy(observations)
+        params = in_chunks(self._policy, observations)
+        if masks is not None:
+            params = masked(NUMPY_OPS, params, masks)
         return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
-
-    # --- hyper-parameters, seed, weights ---
-
-    @property
-    def default_param_bounds(self) -> Mapping[str, Param]:
-        """What an optimizer may tune where the user does not say."""
-        return PPO_HYPERPARAMS.tunable
-
-    def get_hyperparams(self) -> HyperparamSet:
-        """Return the values in force."""
-        return self._hyperparams.copy()
-
-    def set_hyperparams(self, hp: HyperparamSet) -> None:
-        """Put values in force; those not named take their defaults."""
-        params = PPO_HYPERPARAMS.resolve(hp.params)
-        self._backend.set_learning_rate(self._optimizer, params["learning_rate"])
-        self._hyperparams = HyperparamSet(params, hp.episode_id)
-
-    def seed(self, seed: int) -> None:
-        """Restart the generators of exploration and minibatch order."""
-        self._generators = _generators(seed)
-
-    def save_weights(self, path: str) -> None:
-        """Write both models' weights to `<path>.safetensors`."""
-        self._store.save_weights(path)
-
-    def load_weights(self, path: str) -> None:
-        """Read both models' weights; the agent is untouched if they do not fit."""
-        self._store.load_weights(path)
-
-    def save_training_state(self, path: str) -> None:
-        """Write weights, optimizer moments, the generator's state and the hyper-parameters."""
-        self._store.save_training_state(path, self._generators, self._hyperparams)
-
-    def load_training_state(self, path: str) -> None:
-        """Go on from `save_training_state`."""
-        self.set_hyperparams(self._store.load_training_state(path, self._generators))
 
     # --- does it fit? ---
 
@@ -226,21 +237,12 @@ class PPOAgent(BaseAgent):
         if expected is None:
             fitting = distribution_for(action_space)
             remedy = (
-                f"Pass distribution={fitting.name!r}."
+                f"Pass distribution={as_argument(fitting)}."
                 if fitting
-                else "PPO serves Discrete from 0, and Box with one axis of floats."
+                else "PPO serves Discrete and MultiDiscrete from 0, MultiBinary, and Box with one axis of floats."
             )
             raise SpaceError(
-                f"A {self._distribution.name!r} policy cannot serve the action space {action_space}. {remedy}"
+                f"A {as_argument(self._distribution)} policy cannot serve the action space {action_space}. {remedy}"
             )
         check_output("actor", self._policy, observation_space, (expected,), action_space)
         check_output("critic", self._value, observation_space, (1,), action_space)
-
-
-def _generators(seed: int | None) -> dict[str, np.random.Generator]:
-    """One generator each, so that acting more or less does not change the order of the minibatches."""
-    names = ("exploration", "order")
-    return {
-        name: np.random.default_rng(child)
-        for name, child in zip(names, np.random.SeedSequence(seed).spawn(len(names)), strict=True)
-    }

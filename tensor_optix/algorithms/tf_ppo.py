@@ -3,7 +3,7 @@
 from typing import Any
 
 from tensor_optix.adapters.tensorflow.backend import TFBackend
-from tensor_optix.algorithms._distributions import distribution_named
+from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.algorithms._ppo import PPOAgent
 from tensor_optix.core.types import HyperparamSet
 
@@ -24,11 +24,12 @@ class TFPPOAgent(PPOAgent):
     `learning_rate`, `clip_ratio`, `entropy_coef` or `n_epochs` compiles nothing again.
 
     Args:
-        actor: any built Keras model: observations (B, ...) → logits (B, n), or [mean ‖ log_std] (B, 2A).
+        actor: any built Keras model: observations (B, ...) → logits (B, n) or (B, Σ nvec), or [mean ‖ log_std] (B, 2A).
         critic: any built Keras model: observations (B, ...) → value (B, 1).
         optimizer: any Keras optimizer that is not bound to other variables; `learning_rate` is put in force in it.
         hyperparams: overrides of `PPO_HYPERPARAMS`; keys not in that table are kept and ignored.
-        distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions.
+        distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions, `MultiCategorical(nvec)` for
+            MultiDiscrete and MultiBinary actions.
         seed: seed of exploration and minibatch order; None takes one from the system.
         compile: False runs the plain graph; True and None compile it with XLA, falling back with a warning.
 
@@ -45,7 +46,7 @@ class TFPPOAgent(PPOAgent):
         optimizer: Any,
         hyperparams: HyperparamSet,
         *,
-        distribution: str = "categorical",
+        distribution: str | Distribution = "categorical",
         seed: int | None = None,
         compile: bool | None = None,
     ) -> None:
@@ -54,7 +55,7 @@ class TFPPOAgent(PPOAgent):
             {"actor": actor, "critic": critic},
             optimizer,
             hyperparams,
-            distribution=distribution_named(distribution),
+            distribution=distribution,
             seed=seed,
             compile=compile,
         )

@@ -3,7 +3,7 @@
 import torch
 
 from tensor_optix.adapters.pytorch.backend import TorchBackend
-from tensor_optix.algorithms._distributions import distribution_named
+from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.algorithms._ppo import PPOAgent
 from tensor_optix.core.types import HyperparamSet
 
@@ -21,11 +21,12 @@ class TorchPPOAgent(PPOAgent):
         )
 
     Args:
-        actor: observations (B, ...) → logits (B, n), or [mean ‖ log_std] (B, 2A) for a Gaussian policy.
+        actor: observations (B, ...) → logits (B, n) or (B, Σ nvec), or [mean ‖ log_std] (B, 2A) for a Gaussian policy.
         critic: observations (B, ...) → value (B, 1).
         optimizer: any PyTorch optimizer over the weights of both; `learning_rate` is put in force in all its groups.
         hyperparams: overrides of `PPO_HYPERPARAMS`; keys not in that table are kept and ignored.
-        distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions.
+        distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions, `MultiCategorical(nvec)` for
+            MultiDiscrete and MultiBinary actions.
         seed: seed of exploration and minibatch order; None takes one from the system.
         compile: True compiles the update step with `torch.compile`, False never does, None does once a run proves to be
             long and a C++ compiler is present.
@@ -43,7 +44,7 @@ class TorchPPOAgent(PPOAgent):
         optimizer: torch.optim.Optimizer,
         hyperparams: HyperparamSet,
         *,
-        distribution: str = "categorical",
+        distribution: str | Distribution = "categorical",
         seed: int | None = None,
         compile: bool | None = None,
     ) -> None:
@@ -52,7 +53,7 @@ class TorchPPOAgent(PPOAgent):
             {"actor": actor, "critic": critic},
             optimizer,
             hyperparams,
-            distribution=distribution_named(distribution),
+            distribution=distribution,
             seed=seed,
             compile=compile,
         )

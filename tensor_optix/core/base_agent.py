@@ -83,7 +83,7 @@ class ActsMasked(Protocol):
     """An agent that can be told which actions are allowed."""
 
     def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
-        """Return one allowed action per row of `observations` (B, ...), given `action_masks` (B, n) bool."""
+        """Return one allowed action per row of `observations` (B, ...); `action_masks` (B, n) is True where allowed."""
         ...
 
 

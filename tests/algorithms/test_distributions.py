@@ -9,13 +9,19 @@ from gymnasium import spaces
 
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters.pytorch.backend import TorchBackend
+from tensor_optix.adapters.tensorflow._keras import tf
+from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.algorithms._distributions import (
     Categorical,
     DiagonalGaussian,
+    MultiCategorical,
+    as_argument,
+    as_distribution,
     distribution_for,
     distribution_named,
+    masked,
 )
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import BadDataError, InvalidArgumentError, SpaceError
 
 torch.set_num_threads(1)
 
@@ -113,33 +119,157 @@ def test_log_std_is_held_in_its_range_in_samples_and_densities_alike(log_std: fl
         assert np.isfinite(one).all()
 
 
+# --- several choices at once ---
+
+NVEC = (2, 4, 3)
+MULTI_LOGITS = RNG.standard_normal((50, 9)) * 3
+MULTI_CHOICES = np.stack([RNG.integers(0, n, 50) for n in NVEC], axis=1)
+
+
+def test_multi_categorical_log_probabilities_and_entropies_are_sums_over_the_choices() -> None:
+    logits = torch.from_numpy(MULTI_LOGITS).split(NVEC, dim=1)
+    reference = [torch.distributions.Categorical(logits=part) for part in logits]
+    expected = sum(d.log_prob(torch.from_numpy(MULTI_CHOICES[:, i])) for i, d in enumerate(reference))
+    for log_prob, entropy in in_both(MultiCategorical(NVEC), MULTI_LOGITS, MULTI_CHOICES):
+        assert log_prob.shape == entropy.shape == (50,)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-10)
+        np.testing.assert_allclose(entropy, sum(d.entropy() for d in reference), rtol=1e-10)
+
+
+def test_multi_categorical_by_hand() -> None:
+    params = np.log([[0.2, 0.8, 0.5, 0.3, 0.2], [0.5, 0.5, 1 / 3, 1 / 3, 1 / 3]])
+    log_prob, entropy = MultiCategorical([2, 3]).log_prob_and_entropy(NUMPY_OPS, params, np.array([[1, 2], [0, 1]]))
+    np.testing.assert_allclose(log_prob, [np.log(0.8 * 0.2), -np.log(6)], rtol=1e-12)
+    np.testing.assert_allclose(entropy, [0.5004024235 + 1.0296530140, np.log(6)], rtol=1e-9)
+
+
+def test_multi_categorical_samples_come_in_the_frequencies_of_each_softmax() -> None:
+    probabilities = [[0.1, 0.9], [0.2, 0.5, 0.3]]
+    params = np.broadcast_to(np.log(np.concatenate(probabilities)), (40_000, 5))
+    draws = MultiCategorical([2, 3]).sample(params, np.random.default_rng(0))
+    assert draws.shape == (40_000, 2)
+    assert draws.dtype == np.int64
+    for i, expected in enumerate(probabilities):
+        np.testing.assert_allclose(np.bincount(draws[:, i]) / 40_000, expected, atol=0.01)
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 0.03
+
+
+def test_the_multi_categorical_mode_is_the_likeliest_of_each_choice() -> None:
+    multi = MultiCategorical([2, 3])
+    np.testing.assert_array_equal(multi.mode(np.array([[0.0, 1.0, 5.0, 2.0, 3.0], [1, 0, 0, 0, 9]])), [[1, 0], [0, 2]])
+    assert multi.mode(np.zeros(5)).shape == (2,)
+    assert multi.sample(np.zeros(5), np.random.default_rng(0)).shape == (2,)
+
+
+@pytest.mark.parametrize("nvec", [[], [2, 0], [-1]])
+def test_choices_among_nothing_are_refused(nvec: list[int]) -> None:
+    with pytest.raises(InvalidArgumentError, match="nvec"):
+        MultiCategorical(nvec)
+
+
+# --- masks ---
+
+MASKS = RNG.random((50, 9)) < 0.5
+MASKS[np.arange(50), MULTI_CHOICES[:, 0]] = True
+MASKS[np.arange(50), 2 + MULTI_CHOICES[:, 1]] = True
+MASKS[np.arange(50), 6 + MULTI_CHOICES[:, 2]] = True
+DISCRETE = [(Categorical(), (9,), 2 + MULTI_CHOICES[:, 1]), (MultiCategorical(NVEC), NVEC, MULTI_CHOICES)]
+
+
+def renormalised(nvec: tuple[int, ...], actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probability and entropy from the probabilities of what is allowed, divided by their sum."""
+    log_prob, entropy, start = np.zeros(50), np.zeros(50), 0
+    for n, chosen in zip(nvec, actions.reshape(50, -1).T, strict=True):
+        p = np.exp(MULTI_LOGITS[:, start : start + n]) * MASKS[:, start : start + n]
+        p /= p.sum(1, keepdims=True)
+        log_prob += np.log(p[np.arange(50), chosen])
+        entropy -= (p * np.log(np.where(p > 0, p, 1.0))).sum(1)
+        start += n
+    return log_prob, entropy
+
+
+@pytest.mark.parametrize(("distribution", "nvec", "actions"), DISCRETE, ids=["categorical", "multi_categorical"])
+def test_a_masked_distribution_is_the_renormalised_one(
+    distribution: Any, nvec: tuple[int, ...], actions: np.ndarray
+) -> None:
+    logits = MULTI_LOGITS.astype(np.float32)
+    of_framework = [
+        (NUMPY_OPS, logits, actions, MASKS),
+        (TorchBackend.ops, *map(torch.from_numpy, (logits, actions, MASKS))),
+        (TFBackend.ops, tf.constant(logits), tf.constant(actions, tf.int32), tf.constant(MASKS)),
+    ]
+    for ops, params, chosen, allowed in of_framework:
+        found = distribution.log_prob_and_entropy(ops, masked(ops, params, allowed), chosen)
+        for one, expected in zip(found, renormalised(nvec, actions), strict=True):
+            assert np.asarray(one).dtype == np.float32
+            np.testing.assert_allclose(np.asarray(one), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("distribution", "nvec"), [(d, nvec) for d, nvec, _ in DISCRETE], ids=["one", "several"])
+def test_what_is_forbidden_is_neither_drawn_nor_the_mode_nor_pulled_at(distribution: Any, nvec: Any) -> None:
+    params = masked(NUMPY_OPS, MULTI_LOGITS, MASKS)
+    offsets = np.cumsum([0, *nvec[:-1]])
+    rng = np.random.default_rng(0)
+    for actions in [distribution.mode(params)] + [distribution.sample(params, rng) for _ in range(200)]:
+        assert MASKS[np.arange(50)[:, None], actions.reshape(50, -1) + offsets].all()
+    logits = torch.tensor(MULTI_LOGITS, dtype=torch.float32, requires_grad=True)
+    chosen = torch.from_numpy(distribution.mode(params))
+    found = distribution.log_prob_and_entropy(
+        TorchBackend.ops, masked(TorchBackend.ops, logits, torch.from_numpy(MASKS)), chosen
+    )
+    (gradient,) = torch.autograd.grad(sum(part.sum() for part in found), logits)
+    assert torch.isfinite(gradient).all()
+    assert (gradient.numpy()[~MASKS] == 0.0).all()
+
+
+def test_masks_that_allow_nothing_or_have_another_shape_are_refused_by_row_and_choice() -> None:
+    masks = np.ones((4, 5), bool)
+    masks[2, 2:] = False
+    Categorical().check_masks(masks, 4, 5)
+    with pytest.raises(BadDataError, match=r"Row 2 of the action masks allows no action of choice 1\."):
+        MultiCategorical([2, 3]).check_masks(masks, 4, 5)
+    masks[3] = False
+    with pytest.raises(BadDataError, match=r"Row 3 of the action masks allows no action\."):
+        Categorical().check_masks(masks, 4, 5)
+    with pytest.raises(BadDataError, match=r"shape \(4, 6\), but have \(4, 5\)"):
+        Categorical().check_masks(masks, 4, 6)
+    with pytest.raises(SpaceError, match="gaussian"):
+        DiagonalGaussian().check_masks(masks, 4, 5)
+
+
 # --- which one serves what ---
 
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("space", "categorical", "gaussian"),
+    ("space", "serving", "size"),
     [
-        (spaces.Discrete(5), 5, None),
-        (BOX, None, 6),
-        (spaces.Box(-1.0, 1.0, (1,), np.float64), None, 2),
+        (spaces.Discrete(5), "'categorical'", 5),
+        (spaces.Discrete(5, start=1), None, None),
+        (BOX, "'gaussian'", 6),
+        (spaces.Box(-1.0, 1.0, (1,), np.float64), "'gaussian'", 2),
         (spaces.Box(-1.0, 1.0, (2, 3), np.float32), None, None),
         (spaces.Box(-1.0, 1.0, (), np.float32), None, None),
         (spaces.Box(0, 255, (3,), np.uint8), None, None),
-        (spaces.MultiDiscrete([2, 3]), None, None),
-        (spaces.MultiBinary(4), None, None),
+        (spaces.MultiDiscrete([2, 3]), "MultiCategorical([2, 3])", 5),
+        (spaces.MultiDiscrete([2, 3], start=[0, 1]), None, None),
+        (spaces.MultiDiscrete([[2, 3], [4, 5]]), None, None),
+        (spaces.MultiBinary(3), "MultiCategorical([2, 2, 2])", 6),
+        (spaces.MultiBinary((2, 2)), None, None),
         (spaces.Dict(a=BOX), None, None),
         (spaces.Tuple((BOX, BOX)), None, None),
     ],
     ids=str,
 )
-def test_the_size_of_the_actors_output_per_action_space(space: Any, categorical: Any, gaussian: Any) -> None:
-    assert Categorical().output_size(space) == categorical
-    assert DiagonalGaussian().output_size(space) == gaussian
-    serving = distribution_for(space)
-    expected = "categorical" if categorical else "gaussian" if gaussian else None
-    assert (serving.name if serving else None) == expected
+def test_the_distribution_and_the_size_of_the_actors_output_per_action_space(
+    space: Any, serving: str | None, size: int | None
+) -> None:
+    found = distribution_for(space)
+    assert (as_argument(found) if found else None) == serving
+    assert (found.output_size(space) if found else None) == size
+    for other in (Categorical(), DiagonalGaussian(), MultiCategorical([2, 3]), MultiCategorical([2, 2, 2])):
+        assert other.output_size(space) == (size if as_argument(other) == serving else None)
 
 
 def test_distributions_are_found_by_name() -> None:
@@ -147,3 +277,14 @@ def test_distributions_are_found_by_name() -> None:
     assert isinstance(distribution_named("gaussian"), DiagonalGaussian)
     with pytest.raises(InvalidArgumentError, match=r"categorical.*gaussian.*'normal'"):
         distribution_named("normal")
+    with pytest.raises(InvalidArgumentError, match=r"MultiCategorical\(nvec\)"):
+        distribution_named("multi_categorical")
+
+
+def test_an_agents_argument_is_a_name_or_the_distribution() -> None:
+    multi = MultiCategorical([2, 3])
+    assert as_distribution(multi) is multi
+    assert as_distribution("gaussian") is distribution_named("gaussian")
+    for wrong in (None, 3, ["categorical"]):
+        with pytest.raises(InvalidArgumentError, match="distribution must be"):
+            as_distribution(wrong)  # type: ignore[arg-type]

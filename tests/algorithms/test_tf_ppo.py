@@ -84,7 +84,7 @@ def test_the_learning_rate_reaches_the_optimizer_and_reads_back_exactly() -> Non
     agent = build(learning_rate=3e-4)
     agent.set_hyperparams(HyperparamSet({"learning_rate": 1.2345e-3}))
     assert agent.get_hyperparams().params["learning_rate"] == 1.2345e-3
-    assert float(agent._optimizer.learning_rate) == pytest.approx(1.2345e-3)
+    assert float(agent._optimizers["optimizer"].learning_rate) == pytest.approx(1.2345e-3)
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

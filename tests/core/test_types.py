@@ -123,6 +123,14 @@ def test_concatenate_leaves_out_what_one_window_does_not_know() -> None:
     assert joined.next_observations.tolist() == [1, 2]
 
 
+def test_concatenate_keeps_the_masks_of_every_row() -> None:
+    masks = [np.array([[True, False]]), np.array([[False, True]])]
+    windows = [window([1.0], [1], [0], action_masks=m, next_action_masks=~m) for m in masks]
+    joined = EpisodeData.concatenate(windows)
+    assert joined.action_masks.tolist() == [[True, False], [False, True]]
+    assert joined.next_action_masks.tolist() == [[False, True], [True, False]]
+
+
 @pytest.mark.parametrize("lacking", [0, 1])
 def test_concatenate_has_no_infos_rather_than_those_of_other_steps(lacking: int) -> None:
     windows = [window([1.0], [1], [0], infos=() if n == lacking else [{"step": n}]) for n in range(2)]

@@ -1,6 +1,7 @@
 """Acting with a Keras model: dense stacks in numpy, anything else through one compiled function."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,8 +20,10 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "elu": _dense.elu,
 }
 _MUTATORS = ("assign", "assign_add", "assign_sub")
-_UNWATCHED_SECONDS = 50e-6
+_GRAPH_SECONDS = 50e-6
 """Running somebody's compiled training step takes longer than this; two actions on a fast environment do not."""
+_EAGER_SECONDS = 500e-6
+"""The same of a training step that is not compiled; a step of a vector of fast environments takes less."""
 
 
 class _OwnUpdates:
@@ -76,7 +79,7 @@ class KerasPredictor:
     Reading a variable costs several times what a small network costs in numpy, so a dense stack is mirrored, and its
     variables are watched: an eager assignment to one marks the mirror stale; one that somebody traces into a graph of
     their own, which nothing here would see running, ends the mirroring for good; and after any pause that is long
-    enough for a graph traced earlier to have run, the variables are read again.
+    enough for other training - by a graph traced earlier, where one holds a variable - they are read again.
     """
 
     def __init__(self, model: Any) -> None:
@@ -89,6 +92,7 @@ class KerasPredictor:
         self._always_read = False
         self._seen_updates = -1
         self._last_act = 0.0
+        self._patience = _GRAPH_SECONDS
         self._compiled: Any = None
         self._mirror()
 
@@ -100,7 +104,7 @@ class KerasPredictor:
             self._stale
             or self._always_read
             or self._seen_updates != OWN_UPDATES.made
-            or time.perf_counter() - self._last_act > _UNWATCHED_SECONDS
+            or time.perf_counter() - self._last_act > self._patience
         ):
             self._read()
         output = _dense.forward(self._layers, np.asarray(observations, np.float32))
@@ -146,6 +150,9 @@ class KerasPredictor:
         if not np.allclose(_dense.forward(built, probe), output, atol=1e-4, rtol=1e-3):
             self._layers = None
             return
+        free = keras.Variable(0.0).value  # a graph that has captured a variable holds a reference to its handle
+        if all(sys.getrefcount(variable.handle) <= sys.getrefcount(free.handle) for variable in self._variables):
+            self._patience = _EAGER_SECONDS
         for variable in self._variables:
             self._watch(variable)
 

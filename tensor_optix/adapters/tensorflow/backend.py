@@ -161,4 +161,8 @@ class TFBackend:
 
 def _named_variables(models: Mapping[str, Any]) -> dict[str, Any]:
     # A plain tf.Variable puts ":0" behind its name, a Keras one does not.
-    return {f"{name}.{i}.{v.name.removesuffix(':0')}": v for name, model in models.items() for i, v in enumerate(model.weights)}
+    return {
+        f"{name}.{i}.{v.name.removesuffix(':0')}": v
+        for name, model in models.items()
+        for i, v in enumerate(model.weights)
+    }
