@@ -66,6 +66,10 @@ class EpisodeData:
     """(T,) log-probability of each action under the behaviour policy, where that was not the learner itself."""
     values: Any = None
     """(T,) value estimates recorded by the behaviour policy."""
+    action_masks: Any = None
+    """(T, n) bool, which of the n actions were allowed at each observation; None where the environment has no masks."""
+    next_action_masks: Any = None
+    """(T, n) bool, the same at each next observation, the true final one included; None where there are no masks."""
     n_envs: int = 1
     """N, the number of parallel environments whose steps are stacked env-major."""
     completed: tuple[EpisodeSummary, ...] | None = None
@@ -142,7 +146,18 @@ class EpisodeData:
 
 
 _PER_STEP = frozenset(
-    ("observations", "actions", "rewards", "terminated", "truncated", "next_observations", "log_probs", "values")
+    (
+        "observations",
+        "actions",
+        "rewards",
+        "terminated",
+        "truncated",
+        "next_observations",
+        "log_probs",
+        "values",
+        "action_masks",
+        "next_action_masks",
+    )
 )
 
 

@@ -123,3 +123,11 @@ def checked_reward(reward: Any, env: gym.Env | VectorEnv) -> float:
         return float(reward)
     except (TypeError, ValueError):
         raise BadDataError(f"{env} returned the reward {reward!r}; a reward must be one number.") from None
+
+
+def checked_rewards(rewards: Any, env: VectorEnv) -> np.ndarray:
+    """Return a step's rewards as float64 (N,), or raise `BadDataError` if they are no numbers."""
+    try:
+        return np.array(rewards, np.float64)
+    except (TypeError, ValueError):
+        raise BadDataError(f"{env} returned the rewards {rewards!r}; a reward must be one number.") from None

@@ -1,8 +1,6 @@
 """Windows from many environments stepped together, with one forward pass per step."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -12,17 +10,18 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import InvalidArgumentError, SpaceError
+from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
 from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
     check_registered,
     check_size,
-    checked_reward,
+    checked_rewards,
     make_environment,
     rebuild,
 )
-from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline._failures import end_processes, environment_failed, names_of, watch_failures
+from tensor_optix.pipeline._rollout import VectorRolloutBuilder
 from tensor_optix.pipeline.validation_pipeline import held_out
 
 EnvFn = Callable[[], gym.Env]
@@ -46,6 +45,8 @@ class VectorBatchPipeline(BasePipeline):
 
     Raises:
         InvalidArgumentError: no environments, `window_size` below 1, or an undeclared autoreset mode.
+        EnvironmentFailedError: an environment's process ended while it was made; `episodes()` raises it where an
+            environment raises or its process dies.
         EnvironmentNotFoundError: an unknown id.
         SpaceError: environments with different spaces.
     """
@@ -68,14 +69,16 @@ class VectorBatchPipeline(BasePipeline):
         self._seed = seed
         self._rescale_actions = rescale_actions
         self._autoreset = _autoreset_mode_of(self.env)
+        watch_failures(self.env)
+        # A vector of the user's own may be in the middle of a call.
+        self._names = () if self.env is env_fns else names_of(self.env)
         self._to_env = ActionScaler(self.env.single_action_space, rescale_actions)
         self._start_anew()
         self._next_window_id = 0
 
     def _start_anew(self) -> None:
-        self._builders = [RolloutBuilder() for _ in range(self.n_envs)]
+        self._builder = VectorRolloutBuilder(self.n_envs, self._autoreset is AutoresetMode.NEXT_STEP)
         self._observations: np.ndarray | None = None
-        self._is_reset_step = np.zeros(self.n_envs, bool)
         self._has_failed = False
 
     def seed(self, seed: int) -> None:
@@ -95,12 +98,9 @@ class VectorBatchPipeline(BasePipeline):
 
     def teardown(self) -> None:
         """Close the environments and their processes."""
-        if self._has_failed and isinstance(self.env, AsyncVectorEnv):
-            with warnings.catch_warnings():  # that a step was pending is known: it is the one that failed
-                warnings.simplefilter("ignore")
-                self.env.close(terminate=True)
-        else:
-            self.env.close()
+        if self._has_failed:
+            end_processes(self.env)
+        self.env.close()
         self._start_anew()
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
@@ -114,43 +114,49 @@ class VectorBatchPipeline(BasePipeline):
         )
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
-        if self._observations is None:
-            self._observations = np.array(self.env.reset(seed=self._seed)[0])
-        while any(len(builder) < self.window_size for builder in self._builders):
-            self._has_failed = True
-            self._step(agent, self._observations)
-            self._has_failed = False
-        windows = [
-            builder.build(self._next_window_id, following, self.window_size)
-            for builder, following in zip(self._builders, self._observations, strict=True)
-        ]
+        observations = self._reset(seed=self._seed) if self._observations is None else self._observations
+        while missing := self._builder.missing(self.window_size):
+            for _ in range(missing):
+                observations = self._step(agent, observations)
+        self._observations = observations
         self._next_window_id += 1
-        return replace(EpisodeData.concatenate(windows), n_envs=self.n_envs)
+        return self._builder.build(self._next_window_id - 1, observations, self.window_size)
 
-    def _step(self, agent: BaseAgent, observations: np.ndarray) -> None:
+    def _step(self, agent: BaseAgent, observations: np.ndarray) -> np.ndarray:
+        """Take one step in all environments, add it to the window, and return what follows it."""
         actions = agent.act_batch(observations)
-        following, rewards, terminated, truncated, infos = self.env.step(self._to_env(actions))
-        following = np.array(following)
-        done = np.asarray(terminated, bool) | np.asarray(truncated, bool)
-        finals = infos.get("final_obs") if self._autoreset is AutoresetMode.SAME_STEP else None
-        for i in range(self.n_envs):
-            if self._is_reset_step[i]:  # the vector reset this environment and took no action in it
-                continue
-            ended = bool(done[i])
-            self._builders[i].add(
-                observations[i],
-                actions[i],
-                checked_reward(rewards[i], self.env),
-                bool(terminated[i]),
-                bool(truncated[i]),
-                _info_of(infos, i) if infos else {},
-                finals[i] if ended and finals is not None else following[i],
-            )
-        if self._autoreset is AutoresetMode.NEXT_STEP:
-            self._is_reset_step = done & ~self._is_reset_step
-        elif self._autoreset is AutoresetMode.DISABLED and done.any():
-            following = np.array(self.env.reset(options={"reset_mask": done})[0])
-        self._observations = following
+        taken = self._to_env(actions)
+        self._has_failed = True
+        try:
+            following, rewards, terminated, truncated, infos = self.env.step(taken)
+        except Exception as error:
+            raise environment_failed(self.env, "step", error, self._names) from error
+        self._has_failed = False
+        following, rewards = np.array(following), checked_rewards(rewards, self.env)
+        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
+        done = terminated | truncated
+        finals = {}
+        successors = following
+        if np.count_nonzero(done):
+            ended = np.flatnonzero(done).tolist()
+            if self._autoreset is AutoresetMode.SAME_STEP:
+                finals = {i: infos["final_obs"][i] for i in ended}
+            elif self._autoreset is AutoresetMode.DISABLED:
+                finals = {i: following[i] for i in ended}
+                successors = self._reset(options={"reset_mask": done})
+        self._builder.add(
+            observations, actions, rewards, terminated, truncated, infos_by_environment(infos, self.n_envs), finals
+        )
+        return successors
+
+    def _reset(self, **arguments: Any) -> np.ndarray:
+        self._has_failed = True
+        try:
+            observations, _ = self.env.reset(**arguments)
+        except Exception as error:
+            raise environment_failed(self.env, "reset", error, self._names) from error
+        self._has_failed = False
+        return np.array(observations)
 
 
 def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
@@ -179,6 +185,11 @@ def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] |
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
         raise
+    except (EOFError, ConnectionError) as error:
+        raise EnvironmentFailedError(
+            "The process of an environment ended while it was made. Its own error was printed; call each of env_fns "
+            "in this process to see it raise."
+        ) from error
 
 
 def _autoreset_mode_of(env: VectorEnv) -> AutoresetMode:
@@ -199,10 +210,24 @@ def _single_of(env: VectorEnv) -> EnvFn:
     return rebuild(gym.make(spec.id, **{k: v for k, v in spec.kwargs.items() if k != "num_envs"}))
 
 
+def infos_by_environment(infos: Mapping[str, Any], n_envs: int) -> dict[int, dict[str, Any]]:
+    """Return each environment's info of a step: that of the step itself where the vector has reset it meanwhile."""
+    if not infos:
+        return {}
+    found = {}
+    for i in range(n_envs):
+        info = _info_of(infos, i)
+        if "final_obs" in info:
+            info = info.get("final_info", {})
+        if info:
+            found[i] = info
+    return found
+
+
 def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
     """Return the info of environment i: the vector's are arrays by name, with a mask `_name` beside each."""
     return {
-        name: values[i]
+        name: _info_of(values, i) if isinstance(values, Mapping) else values[i]
         for name, values in infos.items()
-        if not name.startswith("_") and f"_{name}" in infos and infos[f"_{name}"][i] and not isinstance(values, dict)
+        if f"_{name}" in infos and infos[f"_{name}"][i]
     }
