@@ -74,16 +74,14 @@ def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
     return lambda: gym.make(spec)
 
 
-def check_agent_fits(agent: BaseAgent | None, env: gym.Env | VectorEnv | None = None) -> BaseAgent:
-    """Return the agent if there is one and, where `env` is given, it can tell that it fits its (single) spaces."""
+def check_agent_fits(
+    agent: BaseAgent | None, observation_space: Any = None, action_space: spaces.Space[Any] | None = None
+) -> BaseAgent:
+    """Return the agent if there is one and, where spaces are given, it can tell that it fits them."""
     if agent is None:
         raise ContractError("The pipeline has no agent. Pass agent= to it, or hand it to RLOptimizer with one.")
-    if env is not None and isinstance(agent, ChecksSpaces):
-        is_vector = isinstance(env, VectorEnv)
-        agent.check_spaces(
-            env.single_observation_space if is_vector else env.observation_space,
-            env.single_action_space if is_vector else env.action_space,
-        )
+    if action_space is not None and isinstance(agent, ChecksSpaces):
+        agent.check_spaces(observation_space, action_space)
     return agent
 
 

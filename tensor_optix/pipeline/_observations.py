@@ -1,0 +1,87 @@
+"""What agents see of an environment's observations: arrays, with every structure flattened."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.errors import SpaceError
+
+_FLATTENED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def agent_observation_space(space: spaces.Space[Any]) -> spaces.Box:
+    """Return the space of what an agent sees: a `Box` as it is, any structure flattened to a vector of float32.
+
+    The order of the numbers is that of `gymnasium.spaces.flatten`; discrete values are one-hot.
+
+    Raises:
+        SpaceError: a space that has no such form.
+    """
+    if isinstance(space, spaces.Box):
+        return space
+    flat = spaces.flatten_space(space) if all(isinstance(leaf, _LEAVES) for leaf in _leaves(space)) else None
+    if not isinstance(flat, spaces.Box):
+        raise SpaceError(
+            f"Observations of {space} cannot be flattened to an array. Use Box, Discrete, MultiDiscrete, MultiBinary, "
+            f"or Dict and Tuple of them, or wrap the environment (gymnasium.wrappers.TransformObservation)."
+        )
+    return spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), flat.shape, np.float32)
+
+
+class ObservationFlattener:
+    """Turns an environment's observations into what agents see.
+
+    Args:
+        space: of one observation; one of the user's own kind passes as it is.
+
+    Attributes:
+        space: of what comes out.
+    """
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        self._is_flattened = isinstance(space, _FLATTENED)
+        self._raw = space
+        self.space = agent_observation_space(space) if self._is_flattened else space
+
+    def one(self, observation: Any) -> Any:
+        """Return one observation as an array of its own: the environment may go on changing the one it handed out."""
+        if self._is_flattened:
+            return self.batch(observation, 1)[0]
+        return observation.copy() if isinstance(observation, np.ndarray) else observation
+
+    def batch(self, observations: Any, n: int) -> np.ndarray:
+        """Return the batched observations of n environments as an array (n, ...) of its own."""
+        if not self._is_flattened:
+            return np.array(observations)
+        return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)
+
+
+def _leaves(space: Any) -> list[Any]:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        members = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        return [leaf for member in members for leaf in _leaves(member)]
+    return [space]
+
+
+def _parts(space: Any, observations: Any, n: int) -> list[np.ndarray]:
+    """Return the flattened parts (n, d) of n observations of `space`, or of one where n is 1."""
+    if isinstance(space, spaces.Dict):
+        return [part for name, member in space.spaces.items() for part in _parts(member, observations[name], n)]
+    if isinstance(space, spaces.Tuple):
+        return [part for i, member in enumerate(space.spaces) for part in _parts(member, observations[i], n)]
+    rows = np.asarray(observations).reshape(n, -1)
+    if isinstance(space, spaces.Discrete):
+        return [_one_hot(rows - space.start, np.array([space.n]))]
+    if isinstance(space, spaces.MultiDiscrete):
+        return [_one_hot(rows - space.start.reshape(-1), space.nvec.reshape(-1))]
+    return [rows]
+
+
+def _one_hot(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return (n, sum of sizes): the values (n, k) one-hot, each in as many places as its size."""
+    found = np.zeros((len(values), int(sizes.sum())), np.float32)
+    starts = np.cumsum(sizes) - sizes
+    found[np.arange(len(values))[:, None], values + starts] = 1.0
+    return found
