@@ -144,7 +144,6 @@ class VectorRolloutBuilder:
         self._spends_steps_on_resets = spends_steps_on_resets
         self._all = np.ones(n_envs, bool)
         self._is_lived = self._all  # (N,) whether the next step takes this environment's action
-        self._counts = np.zeros(n_envs, np.int64)  # (N,) lived steps so far
         self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
         self._starts = [0] * n_envs  # step at which the episode in progress began
         self._steps: dict[str, list[Any]] = {name: [] for name in _STEP_FIELDS}
@@ -155,7 +154,8 @@ class VectorRolloutBuilder:
 
     def missing(self, size: int) -> int:
         """Return how many more steps it takes at least until every environment has lived `size`."""
-        return max(size - int(self._counts.min()), 0)
+        lived = np.array(self._steps["lived"], bool).reshape(-1, self._n_envs)
+        return max(size - int(lived.sum(axis=0).min()), 0)
 
     def add(
         self,
@@ -192,14 +192,15 @@ class VectorRolloutBuilder:
         for i, final in final_observations.items():
             self._final_observations[now, i] = final
             self._final_masks[now, i] = final_masks.get(i)
-        self._counts += lived
-        np.add(self._returns, rewards, out=self._returns, where=lived)
-        ended = (terminated | truncated) & lived
+        ended = terminated | truncated
+        if lived is not self._all:
+            rewards, ended = np.where(lived, rewards, 0.0), ended & lived
+        self._returns += rewards
+        self._is_lived = self._all
         if np.count_nonzero(ended):
             self._end_episodes(np.flatnonzero(ended).tolist(), now)
-            self._is_lived = ~ended if self._spends_steps_on_resets else self._all
-        else:
-            self._is_lived = self._all
+            if self._spends_steps_on_resets:
+                self._is_lived = ~ended
 
     def _end_episodes(self, ended: list[int], now: int) -> None:
         for i in ended:
@@ -245,7 +246,6 @@ class VectorRolloutBuilder:
             ),
         )
         self._keep_after(ends, lived)
-        self._counts -= size
         return data
 
     def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, Any]]:
