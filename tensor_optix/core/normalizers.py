@@ -46,11 +46,14 @@ class RunningMeanStd:
         batch = np.asarray(batch, np.float64)
         if batch.ndim == 0 or batch.shape[1:] != self.shape:
             raise BadDataError(f"The statistics are of samples {self.shape}, but got a batch {batch.shape}.")
+        if not np.isfinite(batch).all():
+            raise BadDataError(
+                "Statistics cannot be taken of observations or rewards that are not finite; look where the environment "
+                "makes them."
+            )
         if not len(batch):
             return
         mean, var, n = batch.mean(axis=0), batch.var(axis=0), len(batch)
-        if not np.isfinite(var).all():
-            raise BadDataError("Statistics cannot be taken of values that are not finite; look where they come from.")
         total = self.count + n
         if not self.count:
             self.mean, self.var, self.count = mean, var, n
@@ -154,6 +157,10 @@ class RewardNormalizer:
             discounted = returns[:, t] * goes_on[:, t]
         self.stats.update(returns.ravel())
         self._returns = discounted
+
+    def reset(self) -> None:
+        """Forget the episodes in progress: what comes next begins new ones. The statistics stay as they are."""
+        self._returns = np.zeros(1)
 
     def normalize(self, rewards: Any) -> np.ndarray:
         """Return rewards of any shape scaled, as float32; the statistics stay as they are."""

@@ -116,6 +116,6 @@ def _ended_process(env: AsyncVectorEnv, otherwise: str) -> tuple[int | None, str
     process.join(_END_SECONDS)
     code = process.exitcode
     if code is not None and code < 0:
-        killed = f"killed by {signal.Signals(-code).name}"
-        return index, f"its process was {killed}{' (out of memory?)' if -code == signal.SIGKILL else ''}"
+        memory = " - out of memory?" if -code == signal.SIGKILL else ""
+        return index, f"its process was ended by signal {-code} ({signal.strsignal(-code)}{memory})"
     return index, f"its process ended with exit code {code} ({otherwise})"

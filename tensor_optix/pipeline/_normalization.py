@@ -49,6 +49,11 @@ class Normalization:
             self.observations.update(self._unseen)
             self._unseen = None
 
+    def end_stream(self) -> None:
+        """Forget the episodes in progress: the environment is closed."""
+        if self.rewards is not None:
+            self.rewards.reset()
+
     def apply(self, window: EpisodeData) -> EpisodeData:
         """Return the raw window as the agent saw it, its rewards scaled."""
         if self.observations is not None:

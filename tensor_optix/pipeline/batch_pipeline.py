@@ -99,8 +99,9 @@ class BatchPipeline(BasePipeline):
     def teardown(self) -> None:
         """Close the environment."""
         self.env.close()
-        self._observation = None
+        self._observation = self._mask = None
         self._builder = RolloutBuilder()
+        self._normalization.end_stream()
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:

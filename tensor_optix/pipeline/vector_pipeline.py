@@ -112,7 +112,11 @@ class VectorBatchPipeline(BasePipeline):
         """Close the environments and their processes."""
         if self._has_failed:
             end_processes(self.env)
-        self.env.close()
+        try:
+            self.env.close()
+        except (EOFError, ConnectionError):  # a worker died and nobody has stepped since
+            end_processes(self.env)
+        self._normalization.end_stream()
         self._start_anew()
 
     @property

@@ -44,10 +44,7 @@ class TestRunningMeanStd:
         stats = RunningMeanStd((2,))
         stats.update([[1.0, 2.0], [3.0, 4.0]])
         before = stats.state_dict()
-        with (
-            np.errstate(invalid="ignore"),
-            pytest.raises(BadDataError),
-        ):
+        with pytest.raises(BadDataError):
             stats.update(batch)
         assert stats.state_dict() == before
 
@@ -128,6 +125,13 @@ class TestRewardNormalizer:
         for reward, ends in ((1.0, False), (2.0, True), (5.0, False)):
             normalizer.step(reward, ends)
         assert float(normalizer.stats.mean) == pytest.approx(np.mean([1, 3, 5]))
+
+    def test_a_reset_ends_the_episodes_in_progress_and_keeps_the_statistics(self) -> None:
+        normalizer = RewardNormalizer(gamma=1.0)
+        normalizer.step(4.0)
+        normalizer.reset()
+        normalizer.step(2.0)
+        assert float(normalizer.stats.mean) == pytest.approx(3.0)
 
     def test_a_window_of_many_environments_equals_a_plain_loop_over_each(self) -> None:
         rng = np.random.default_rng(0)

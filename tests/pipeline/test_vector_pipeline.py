@@ -294,7 +294,7 @@ class TestFailures:
     @pytest.mark.parametrize("where", ["step", "reset"])
     def test_a_worker_that_is_killed_is_named_with_its_signal(self, where: str) -> None:
         pipeline = failing(where, die, AutoresetMode.DISABLED, AsyncVectorEnv)
-        with pytest.raises(EnvironmentFailedError, match=f"Environment 1 of 3 failed in {where}.*SIGKILL"):
+        with pytest.raises(EnvironmentFailedError, match=f"Environment 1 of 3 failed in {where}.*signal 9"):
             next(pipeline.episodes())
         assert_nothing_left(pipeline)
 
@@ -305,6 +305,12 @@ class TestFailures:
         os.kill(pipeline.env.processes[2].pid, signal.SIGKILL)  # type: ignore[attr-defined]
         with pytest.raises(EnvironmentFailedError, match="Environment 2 of 3, <CountingEnv instance>, failed in step"):
             next(windows)
+        assert_nothing_left(pipeline)
+
+    def test_teardown_after_a_death_that_nobody_noticed(self) -> None:
+        pipeline = VectorBatchPipeline(makers(3), ByStepAgent(), window_size=5, async_envs=True)
+        next(pipeline.episodes())
+        os.kill(pipeline.env.processes[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
         assert_nothing_left(pipeline)
 
     def test_an_error_that_cannot_be_sent_does_not_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
