@@ -1,13 +1,12 @@
 """Does the command a user would type learn, stop by itself, and report a score that holds on fresh episodes?"""
 
-import itertools
 import json
 import math
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from benchmarks._results import Row, Spread, share, table
 from benchmarks._suite import ROOT, Measurement, MeasurementError, Options, environment, run_python
+from tensor_optix.presets import preset_for
 
 TITLE = "Learning"
 RETEST_EPISODES = 100
@@ -23,33 +23,48 @@ LIMIT_SECONDS = 4 * 3600
 _INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """An environment, the seeds it is learned with, and the mean return that counts as solved."""
+    """An environment, how it is learned, and the mean return that counts as solved."""
 
     env: str
-    seeds: tuple[int, ...]
     goal: float
+    seeds: tuple[int, ...] = (0, 1, 2)
+    algorithm: str = "ppo"
+    frameworks: tuple[str, ...] = ("torch", "tf")
+    steps: int | None = None
+    """Budget of training steps; None = until the loop itself calls it trained."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the command line is told besides environment, framework and seed."""
+        if self.steps is None:
+            return ("--algo", self.algorithm)
+        windows = self.steps // preset_for(self.env, self.algorithm).window_size
+        return ("--algo", self.algorithm, "--max-episodes", str(windows))
 
 
 TASKS = (
-    Task("CartPole-v1", tuple(range(10)), 475.0),
-    Task("Acrobot-v1", (0, 1, 2), -90.0),
-    Task("Pendulum-v1", (0, 1, 2), -400.0),
+    Task(env="CartPole-v1", goal=475.0, seeds=tuple(range(10))),
+    Task(env="Acrobot-v1", goal=-90.0),
+    Task(env="Pendulum-v1", goal=-400.0),
+    Task(env="CartPole-v1", algorithm="dqn", goal=475.0, steps=50_000),
+    Task(env="Pendulum-v1", algorithm="sac", goal=-180.0, steps=20_000),
+    Task(env="MountainCarContinuous-v0", algorithm="sac", goal=85.0, steps=50_000),
+    Task(env="MountainCar-v0", algorithm="dqn", goal=-120.0, steps=500_000),
+    Task(env="LunarLander-v3", goal=200.0, steps=1_000_000),
+    Task(env="HalfCheetah-v5", algorithm="sac", goal=3000.0, steps=100_000, frameworks=("tf",)),
 )
-TRAINERS: Mapping[str, tuple[str, ...]] = {
-    "ppo/torch": ("--framework", "torch"),
-    "ppo/tf": ("--framework", "tf"),
-}
-"""Algorithm/framework, and the arguments that choose it on the command line."""
 
 
 def plan(options: Options) -> Iterator[Measurement]:
-    """Return one run per environment, trainer and seed."""
-    for task, trainer in itertools.product(TASKS, TRAINERS):
-        if not options.only or task.env in options.only:
-            for seed in options.seeds or task.seeds:
-                yield Measurement(f"{task.env}/{trainer}/seed{seed}", partial(_measure, task, trainer, seed))
+    """Return one run per task, framework and seed."""
+    for task in TASKS:
+        for framework in task.frameworks:
+            if not options.only or task.env in options.only:
+                for seed in options.seeds or task.seeds:
+                    key = f"{task.env}/{task.algorithm}/{framework}/seed{seed}"
+                    yield Measurement(key, partial(_measure, task, framework, seed))
 
 
 def train(env: str, run_dir: Path, *arguments: str) -> dict[str, Any]:
@@ -78,10 +93,10 @@ def train(env: str, run_dir: Path, *arguments: str) -> dict[str, Any]:
     return json.loads((run_dir / "report.json").read_text())
 
 
-def _measure(task: Task, trainer: str, seed: int) -> dict[str, Any]:
+def _measure(task: Task, framework: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
-        report = train(task.env, run_dir, "--seed", str(seed), *TRAINERS[trainer])
+        report = train(task.env, run_dir, "--seed", str(seed), "--framework", framework, *task.arguments)
         again = json.loads(
             run_python("-m", "tensor_optix.cli", "evaluate", str(run_dir), "--episodes", str(RETEST_EPISODES), "--json")
         )
@@ -89,7 +104,8 @@ def _measure(task: Task, trainer: str, seed: int) -> dict[str, Any]:
     difference = abs(reported - again["mean"])
     return {
         "env": task.env,
-        "trainer": trainer,
+        "trainer": f"{task.algorithm}/{framework}",
+        "budget": task.steps,
         "seed": seed,
         "goal": task.goal,
         "reason": report["reason"],
@@ -118,8 +134,8 @@ def render(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         groups.setdefault((row["env"], row["trainer"]), []).append(row)
     return [
-        "`tensor-optix train ENV --seed N --framework F`, nothing else set, until the loop itself calls it trained. "
-        f"The best policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the "
+        "`tensor-optix train ENV --algo A --framework F --seed N`, nothing else set: until the loop itself calls it "
+        f"trained, or for the budget of steps that is named. The best policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the "
         "re-test. A report holds if score and re-test differ by at most two standard errors of their difference (in "
         "parentheses: of the re-test alone). Numbers are medians over the seeds, with [min, max].",
         "",
@@ -139,6 +155,10 @@ def render(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _within(budget: int | None) -> str:
+    return "" if budget is None else f" in {budget // 1000}k steps"
+
+
 def _line(env: str, trainer: str, rows: Sequence[Row]) -> list[str]:
     def count(name: str) -> str:
         return share([row[name] for row in rows])
@@ -147,7 +167,7 @@ def _line(env: str, trainer: str, rows: Sequence[Row]) -> list[str]:
         return Spread.of(row[name] for row in rows).text(digits)
 
     return [
-        f"{env} (≥ {rows[0]['goal']:g})",
+        f"{env} (≥ {rows[0]['goal']:g}{_within(rows[0].get('budget'))})",
         trainer,
         count("converged"),
         count("reached"),

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from tensor_optix.adapters.pytorch.torch_evaluator import TorchEvaluator
     from tensor_optix.adapters.tensorflow.tf_agent import TFAgent
     from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
+    from tensor_optix.algorithms._distributions import MultiCategorical
+    from tensor_optix.algorithms.tf_dqn import TFDQNAgent
     from tensor_optix.algorithms.tf_ppo import TFPPOAgent
+    from tensor_optix.algorithms.tf_sac import TFSACAgent
+    from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
     from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+    from tensor_optix.algorithms.torch_sac import TorchSACAgent
     from tensor_optix.core.backoff_scheduler import BackoffScheduler
     from tensor_optix.core.base_agent import BaseAgent
     from tensor_optix.core.base_evaluator import BaseEvaluator
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from tensor_optix.core.loop_callback import LoopCallback
     from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
     from tensor_optix.core.loop_controller import LoopController
+    from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer, RunningMeanStd
+    from tensor_optix.core.replay_buffer import ReplayBuffer
     from tensor_optix.core.search_space import Param, SearchSpace
     from tensor_optix.core.training_report import StopReason, TrainingReport
     from tensor_optix.core.types import (
@@ -64,18 +71,27 @@ _HOMES = {
     "LoopParts": "core.loop_config",
     "LoopState": "core.types",
     "LoopStatus": "core.loop_config",
+    "MultiCategorical": "algorithms._distributions",
+    "ObsNormalizer": "core.normalizers",
     "Param": "core.search_space",
     "PolicySnapshot": "core.types",
     "RLOptimizer": "optimizer",
+    "ReplayBuffer": "core.replay_buffer",
+    "RewardNormalizer": "core.normalizers",
+    "RunningMeanStd": "core.normalizers",
     "SearchSpace": "core.search_space",
     "StopReason": "core.training_report",
     "TFAgent": "adapters.tensorflow.tf_agent",
+    "TFDQNAgent": "algorithms.tf_dqn",
     "TFEvaluator": "adapters.tensorflow.tf_evaluator",
     "TFPPOAgent": "algorithms.tf_ppo",
+    "TFSACAgent": "algorithms.tf_sac",
     "TensorOptixError": "errors",
     "TorchAgent": "adapters.pytorch.torch_agent",
+    "TorchDQNAgent": "algorithms.torch_dqn",
     "TorchEvaluator": "adapters.pytorch.torch_evaluator",
     "TorchPPOAgent": "algorithms.torch_ppo",
+    "TorchSACAgent": "algorithms.torch_sac",
     "TrainingReport": "core.training_report",
     "VectorBatchPipeline": "pipeline.vector_pipeline",
     "make_agent": "factory",
@@ -107,18 +123,27 @@ __all__ = [
     "LoopParts",
     "LoopState",
     "LoopStatus",
+    "MultiCategorical",
+    "ObsNormalizer",
     "Param",
     "PolicySnapshot",
     "RLOptimizer",
+    "ReplayBuffer",
+    "RewardNormalizer",
+    "RunningMeanStd",
     "SearchSpace",
     "StopReason",
     "TFAgent",
+    "TFDQNAgent",
     "TFEvaluator",
     "TFPPOAgent",
+    "TFSACAgent",
     "TensorOptixError",
     "TorchAgent",
+    "TorchDQNAgent",
     "TorchEvaluator",
     "TorchPPOAgent",
+    "TorchSACAgent",
     "TrainingReport",
     "VectorBatchPipeline",
     "__version__",

@@ -1,6 +1,7 @@
 """The command line: `tensor-optix train`, `tensor-optix evaluate`."""
 
 import argparse
+import dataclasses
 import json
 import logging
 import math
@@ -15,28 +16,25 @@ from typing import Any
 import numpy as np
 
 import tensor_optix
-from tensor_optix.core._atomic import encode_json, read_json, replace_file, storage_errors
+from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import standard_error
 from tensor_optix.core.training_report import StopReason
-from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, TensorOptixError, did_you_mean
+from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
 from tensor_optix.factory import (
     ALGORITHMS,
     FRAMEWORKS,
     hyperparam_table,
-    make_agent,
     resolve_algorithm,
     resolve_framework,
     set_threads,
 )
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.pipeline._environment import make_environment, rebuild
-from tensor_optix.pipeline.batch_pipeline import BatchPipeline
-from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
-from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+from tensor_optix.pipeline._environment import check_size, make_environment
+from tensor_optix.pipeline._throughput import choose_vectorisation
 from tensor_optix.presets import preset_for
+from tensor_optix.runs import RunDescription
 
-RUN_FORMAT = 1
 _EVALUATED_TOGETHER = 25
 _EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
 
@@ -70,11 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME-SEED)")
     train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
     train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
-    train.add_argument("--n-envs", type=int, metavar="N", help="environments at once (default: what is fastest)")
+    train.add_argument("--n-envs", type=int, metavar="N", help="environments at once (default: measured, and said)")
+    train.add_argument("--async-envs", action="store_true", help="with --n-envs: in processes of their own")
     train.add_argument(
         "--hp", action="append", default=[], metavar="KEY=VALUE", help="set a hyper-parameter; repeatable"
     )
-    train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: 64 64)")
+    train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: the preset's)")
     train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
     train.add_argument("--no-tuning", action="store_true", help="keep the hyper-parameters as they are")
     train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
@@ -98,27 +97,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
-    env = make_environment(args.env)
-    algorithm, framework = resolve_algorithm(args.algo, env.action_space), resolve_framework(args.framework)
-    set_threads(framework, args.threads)
-    seed = args.seed if args.seed is not None else secrets.randbelow(2**31)
-    if seed < 0:
-        raise InvalidArgumentError(f"--seed must not be negative, but got {seed}.")
-    preset = preset_for(args.env, algorithm)
-    hyperparams = _hyperparams(args.hp)
-    _refuse_unknown(hyperparams, algorithm)
-    agent = make_agent(env, algorithm, framework, hyperparams=hyperparams, seed=seed, net_arch=args.net_arch)
-    run_dir = args.run_dir or Path("runs") / f"{_safe(args.env)}-{algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
-    window_size = preset.window_size if args.window_size is None else args.window_size
-    n_envs = args.n_envs or 1
-    pipeline = (
-        BatchPipeline(env, window_size=window_size)
-        if n_envs == 1
-        else VectorBatchPipeline((args.env, n_envs), window_size=max(1, window_size // n_envs))
+    run, hyperparams = _describe(args)
+    agent = run.agent(hyperparams)
+    run, measured = _vectorised(run, args)
+    preset = preset_for(run.env, run.algorithm)
+    run_dir = args.run_dir or (
+        Path("runs") / f"{_safe(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
     optimizer = RLOptimizer(
         agent=agent,
-        pipeline=pipeline,
+        pipeline=run.pipeline(),
         optimizer=tensor_optix.BackoffOptimizer({}) if args.no_tuning else None,
         checkpoint_dir=run_dir,
         max_episodes=args.max_episodes,
@@ -127,22 +115,14 @@ def _train(args: argparse.Namespace) -> int:
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
         val_episodes=args.val_episodes,
-        seed=seed,
+        seed=run.seed,
         progress=not args.no_progress,
     )
-    run = {
-        "format": RUN_FORMAT,
-        "env": args.env,
-        "algorithm": algorithm,
-        "framework": framework,
-        "seed": seed,
-        "net_arch": args.net_arch,
-        "version": tensor_optix.__version__,
-    }
     optimizer.registry.archive(also=["run.json"])
-    with storage_errors("write", run_dir):
-        replace_file(run_dir / "run.json", encode_json(run))
-    print(f"Training {args.env} with {algorithm} on {framework}, seed {seed}, in {run_dir}", file=sys.stderr)
+    run.write(run_dir)
+    if measured:
+        print(measured, file=sys.stderr)
+    print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
     report = optimizer.run()
     with storage_errors("write", run_dir):
         replace_file(run_dir / "report.json", encode_json(report.to_dict()))
@@ -151,48 +131,79 @@ def _train(args: argparse.Namespace) -> int:
     return _EXIT_INTERRUPTED if report.reason == StopReason.INTERRUPTED.value else 0
 
 
+def _describe(args: argparse.Namespace) -> tuple[RunDescription, dict[str, float]]:
+    """Return what to train as data, and the hyper-parameters that were set."""
+    env = make_environment(args.env)
+    algorithm, framework = resolve_algorithm(args.algo, env.action_space), resolve_framework(args.framework)
+    env.close()
+    set_threads(framework, args.threads)
+    seed = args.seed if args.seed is not None else secrets.randbelow(2**31)
+    if seed < 0:
+        raise InvalidArgumentError(f"--seed must not be negative, but got {seed}.")
+    hyperparams = _hyperparams(args.hp)
+    _refuse_unknown(hyperparams, algorithm)
+    preset = preset_for(args.env, algorithm)
+    window_size = preset.window_size if args.window_size is None else args.window_size
+    check_size("window_size", window_size)
+    run = RunDescription(
+        env=args.env,
+        algorithm=algorithm,
+        framework=framework,
+        seed=seed,
+        net_arch=args.net_arch,
+        window_size=window_size,
+        normalize_observations=preset.normalize_observations,
+        normalize_rewards=preset.normalize_rewards,
+    )
+    return run, hyperparams
+
+
+def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescription, str]:
+    """Return the run with its number of environments, as told or as measured, and what there is to say of it."""
+    if args.n_envs is not None:
+        check_size("--n-envs", args.n_envs)
+        return dataclasses.replace(run, n_envs=args.n_envs, async_envs=args.async_envs), ""
+    n_envs = preset_for(run.env, run.algorithm).n_envs
+    if n_envs == 1:
+        return run, ""
+    chosen = choose_vectorisation(run.env, n_envs)
+    as_told = f"--n-envs {chosen.n_envs}{' --async-envs' if chosen.async_envs else ''}"
+    return (
+        dataclasses.replace(run, n_envs=chosen.n_envs, async_envs=chosen.async_envs),
+        f"Stepping {chosen}; {as_told} does the same without measuring.",
+    )
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     if args.episodes < 1:
         raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
-    run = _read_run(args.run_dir / "run.json")
-    set_threads(run["framework"], 1)
-    env = make_environment(run["env"])
-    agent = make_agent(env, run["algorithm"], run["framework"], seed=0, net_arch=run["net_arch"])
-    snapshot = CheckpointRegistry(args.run_dir).load_best(agent)
-    together = min(args.episodes, _EVALUATED_TOGETHER)
-    pipeline = ValidationPipeline([rebuild(env)] * together, agent, seed=args.seed)
+    run = RunDescription.read(args.run_dir)
+    set_threads(run.framework, 1)
+    agent = run.agent()
+    registry, training = CheckpointRegistry(args.run_dir), dataclasses.replace(run, n_envs=1).pipeline()
+    training.agent = agent
+    registry.attach("pipeline", training)  # whose statistics belong to the policy
+    snapshot = registry.load_best(agent)
+    pipeline = training.validation_pipeline(min(args.episodes, _EVALUATED_TOGETHER), args.seed)
+    if pipeline is None:
+        raise InvalidArgumentError(f"{run.env} cannot be made anew, so it cannot be evaluated from the command line.")
     returns: list[float] = []
     for window in pipeline.episodes():
         returns += [episode.total_return for episode in window.completed_episodes()]
         if len(returns) >= args.episodes:
             break
     pipeline.teardown()
+    training.teardown()
     result = _summary(returns[: args.episodes], snapshot.eval_metrics.primary_score, snapshot.eval_metrics.std_err)
     if args.json:
         print(json.dumps(result))
     else:
         print(
-            f"{run['env']}: {result['mean']:.2f} ± {result['std_err']:.2f} over {result['episodes']} greedy episodes "
+            f"{run.env}: {result['mean']:.2f} ± {result['std_err']:.2f} over {result['episodes']} greedy episodes "
             f"(min {result['min']:.1f}, max {result['max']:.1f}); "
             f"reported: {result['reported']:.2f} ± {result['reported_std_err']:.2f}"
         )
     return 0
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    """Read what `train` wrote of a run; a file is not trusted to name a module to import."""
-    run = read_json(path)
-    if run.get("format") != RUN_FORMAT:
-        raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
-    texts = [run.get(name) for name in ("env", "algorithm", "framework")]
-    sizes = run.get("net_arch")
-    if not all(isinstance(text, str) for text in texts) or not (sizes is None or isinstance(sizes, list)):
-        raise CheckpointCorruptError(f"{path} does not name env, algorithm, framework and net_arch.")
-    if ":" in run["env"]:
-        raise InvalidArgumentError(
-            f"{path} names the environment {run['env']!r}, which would import a module. Evaluate it from Python."
-        )
-    return run
 
 
 def _summary(returns: Sequence[float], reported: float, reported_std_err: float) -> dict[str, Any]:

@@ -45,6 +45,12 @@ class EnvironmentNotFoundError(InvalidArgumentError):
     code = "environment-not-found"
 
 
+class EnvironmentFailedError(TensorOptixError, RuntimeError):
+    """One of several environments raised, or its process died; the message carries what it left behind."""
+
+    code = "environment-failed"
+
+
 class BadDataError(TensorOptixError, ValueError):
     """A window of experience, or a value in it, that cannot be learned from."""
 

@@ -88,8 +88,8 @@ def _ppo(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequen
     outputs = None if distribution is None else distribution.output_size(action_space)
     if distribution is None or outputs is None:
         raise SpaceError(
-            f"PPO cannot serve the action space {action_space}. Supported: Discrete from 0, MultiDiscrete, MultiBinary, "
-            f"and Box with one axis of floats."
+            f"PPO cannot serve the action space {action_space}. Supported: Discrete from 0, MultiDiscrete, "
+            f"MultiBinary, and Box with one axis of floats."
         )
     if distribution.name == "gaussian":
         outputs //= 2  # the rest is the free log_std
@@ -130,8 +130,8 @@ def _architecture(box: spaces.Box, hidden: Sequence[int], outputs: int, **how: A
     is_image = _is_image(box)
     if is_image and sorted(box.shape)[1] < SMALLEST_IMAGE:
         raise SpaceError(
-            f"Images must be at least {SMALLEST_IMAGE} pixels high and wide for the Nature CNN, but the space is {box}. "
-            f"Enlarge them (gymnasium.wrappers.ResizeObservation), or build your own networks."
+            f"Images must be at least {SMALLEST_IMAGE} pixels high and wide for the Nature CNN, but the space is "
+            f"{box}. Enlarge them (gymnasium.wrappers.ResizeObservation), or build your own networks."
         )
     return Architecture(input_shape=box.shape, hidden=hidden, outputs=outputs, is_image=is_image, **how)
 
@@ -257,7 +257,9 @@ class _TorchBuilder:
 
         actor, critic1, critic2 = networks
         return TorchSACAgent(
-            *networks,
+            actor,
+            critic1,
+            critic2,
             action_dim,
             torch.optim.Adam(actor.parameters()),
             torch.optim.Adam([*critic1.parameters(), *critic2.parameters()]),
@@ -298,5 +300,16 @@ class _TFBuilder:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam
         from tensor_optix.algorithms.tf_sac import TFSACAgent
 
-        optimizers = [PaperAdam(epsilon=1e-8) for _ in range(3)]
-        return TFSACAgent(*networks, action_dim, *optimizers, hyperparams, exploration_noise=noise, seed=self._seed)
+        actor, critic1, critic2 = networks
+        return TFSACAgent(
+            actor,
+            critic1,
+            critic2,
+            action_dim,
+            PaperAdam(epsilon=1e-8),
+            PaperAdam(epsilon=1e-8),
+            PaperAdam(epsilon=1e-8),
+            hyperparams,
+            exploration_noise=noise,
+            seed=self._seed,
+        )

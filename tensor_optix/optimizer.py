@@ -9,7 +9,7 @@ import numpy as np
 
 from tensor_optix.callbacks.progress import Progress
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
-from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable
+from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable, can_be_greedy
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
@@ -129,6 +129,7 @@ class RLOptimizer:
         _check_contracts(evaluator=(evaluator, BaseEvaluator), optimizer=(optimizer, BaseOptimizer))
         optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
+        self.registry.attach("pipeline", pipeline)
         parts = LoopParts(
             agent=agent,
             pipeline=pipeline,
@@ -186,7 +187,7 @@ def _resolve_validation(
         raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
     _refuse_other_agent("val_pipeline", val_pipeline, agent)
     # Held-out data is acted on greedily, which also leaves the exploration of training as it is.
-    val_pipeline.agent = GreedyAgent(agent) if type(agent).act_batch is not BaseAgent.act_batch else agent
+    val_pipeline.agent = GreedyAgent(agent) if can_be_greedy(agent) else agent
     val_pipeline.setup()
     return val_pipeline
 

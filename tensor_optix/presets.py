@@ -1,7 +1,7 @@
 """Hyper-parameters that are known to learn, per environment and algorithm.
 
-Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), without schedules: the loop has no step budget
-to decay over, and tunes while it trains. `python -m benchmarks learning` trains each of them.
+Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), without schedules: the loop has no budget of
+steps to decay over, and tunes while it trains. `python -m benchmarks learning` trains each of them.
 """
 
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ import tensor_optix
 from tensor_optix.cli import main
 from tensor_optix.core.training_report import TrainingReport
 
-SHORT = ["--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
+SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
 
 
 @pytest.fixture
@@ -103,9 +103,57 @@ def test_bad_input_is_refused_in_one_line(
     assert "Traceback" not in err
 
 
+def test_environments_are_stepped_as_told_or_as_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    argv = ["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), "--max-episodes", "1", "--no-progress"]
+    assert main([*argv, "--window-size", "64"]) == 0
+    assert "does the same without measuring" in capsys.readouterr().err
+    assert main([*argv, "--window-size", "64", "--n-envs", "4", "--framework", "torch"]) == 0
+    assert json.loads((folder / "run.json").read_text())["n_envs"] == 4
+    assert json.loads((folder / "report.json").read_text())["env_steps"] == 64
+    assert main(["evaluate", str(folder), "--episodes", "2"]) == 0
+    assert main([*argv, "--n-envs", "0"]) == 2
+    assert "--n-envs must be an integer of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "sac"])
+def test_every_algorithm_trains_and_evaluates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], algorithm: str
+) -> None:
+    env = "CartPole-v1" if algorithm == "dqn" else "Pendulum-v1"
+    argv = ["train", env, "--algo", algorithm, "--framework", "torch", "--seed", "0", "--run-dir", str(tmp_path / "r")]
+    assert main([*argv, "--net-arch", "8", "--hp", "learning_starts=64", *SHORT]) == 0
+    assert main(["evaluate", str(tmp_path / "r"), "--episodes", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 2
+
+
+def test_normalisation_belongs_to_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    argv = ["train", "MountainCar-v0", "--framework", "torch", "--seed", "0", "--run-dir", str(folder), *SHORT]
+    assert main([*argv, "--val-episodes", "1"]) == 0
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["normalize_observations"], run["normalize_rewards"]) == (True, True)
+    assert list(folder.glob("snapshot_*/companions.json"))
+    assert main(["evaluate", str(folder), "--episodes", "1"]) == 0
+
+
 def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "tensor_optix.cli", "train", "CartPole-v1", "--seed", "0", "--run-dir", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "tensor_optix.cli",
+            "train",
+            "CartPole-v1",
+            "--seed",
+            "0",
+            "--run-dir",
+            str(tmp_path),
+            "--n-envs",
+            "1",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -137,7 +185,8 @@ def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(
         ({"env": "os:CartPole-v1"}, "would import a module"),
         ({"env": 3}, "does not name env"),
         ({"format": 99}, "format 99"),
-        ({"net_arch": "big"}, "does not name env"),
+        ({"net_arch": "big"}, "does not name net_arch"),
+        ({"n_envs": -2}, "does not name n_envs"),
     ],
 )
 def test_a_run_that_is_not_trustworthy_is_not_followed(

@@ -9,11 +9,12 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from tensor_optix import TorchPPOAgent
+from tensor_optix import TorchPPOAgent, TorchSACAgent
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import EnvironmentNotFoundError, HyperparamError, InvalidArgumentError, SpaceError
 from tensor_optix.factory import hyperparam_table, make_agent, set_threads
+from tensor_optix.pipeline._observations import agent_observation_space
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.presets import preset_for
 
@@ -30,7 +31,7 @@ class Spaces(gym.Env):
 
 
 def torch_agent(env: Any, **arguments: Any) -> TorchPPOAgent:
-    agent = make_agent(env, framework="torch", **arguments)
+    agent = make_agent(env, **{"algorithm": "ppo", "framework": "torch", **arguments})
     assert isinstance(agent, TorchPPOAgent)
     return agent
 
@@ -201,33 +202,76 @@ def test_the_table_of_an_algorithm_is_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("observations", "actions", "named"),
+    ("algorithm", "observations", "actions", "named"),
     [
-        (spaces.Dict(a=VECTOR), spaces.Discrete(2), r"Dict\("),
-        (spaces.Tuple((VECTOR,)), spaces.Discrete(2), r"Tuple\("),
-        (spaces.Discrete(16), spaces.Discrete(2), r"Discrete\(16\)"),
-        (spaces.Box(-1, 1, (2, 3)), spaces.Discrete(2), r"\(2, 3\)"),
-        (VECTOR, spaces.MultiBinary(4), r"MultiBinary\(4\)"),
-        (VECTOR, spaces.MultiDiscrete([2, 3]), r"MultiDiscrete\(\[2 3\]\)"),
-        (VECTOR, spaces.Box(-1, 1, (2, 2)), r"Box\(-1.0, 1.0, \(2, 2\)"),
-        (VECTOR, spaces.Box(0, 9, (2,), np.int64), r"Box\(0, 9"),
+        ("ppo", VECTOR, spaces.Box(-1, 1, (2, 2)), r"Box\(-1.0, 1.0, \(2, 2\).*Supported: Discrete from 0"),
+        ("ppo", VECTOR, spaces.Box(0, 9, (2,), np.int64), r"Box\(0, 9"),
+        ("ppo", spaces.Text(3), spaces.Discrete(2), r"Text\("),
+        ("ppo", spaces.Box(0, 255, (20, 84, 3), np.uint8), spaces.Discrete(2), r"at least 36 pixels.*\(20, 84, 3\)"),
+        ("dqn", VECTOR, spaces.Box(-1, 1, (2,)), r"DQN serves Discrete actions.*Box"),
+        ("dqn", VECTOR, spaces.MultiDiscrete([2, 3]), r"MultiDiscrete\(\[2 3\]\)"),
+        ("sac", VECTOR, spaces.Discrete(2), r"SAC serves Box actions.*Discrete\(2\)"),
+        ("sac", spaces.Box(-1, 1, (2, 3)), spaces.Box(-1, 1, (2,)), r"must be vectors.*\(2, 3\)"),
     ],
     ids=str,
 )
-def test_a_space_that_cannot_be_served_is_named_with_what_can(observations: Any, actions: Any, named: str) -> None:
-    with pytest.raises(SpaceError, match=named) as caught:
-        torch_agent(Spaces(observations, actions))
-    assert any(word in str(caught.value) for word in ("Supported: Discrete, and Box", "one vector"))
+def test_a_space_that_cannot_be_served_is_named_with_what_can(
+    algorithm: str, observations: Any, actions: Any, named: str
+) -> None:
+    with pytest.raises(SpaceError, match=named):
+        make_agent(Spaces(observations, actions), algorithm, "torch")
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize(
+    ("algorithm", "observations", "actions"),
+    [
+        ("auto", spaces.Dict(a=VECTOR, b=spaces.Discrete(3)), spaces.Discrete(2)),
+        ("auto", spaces.Discrete(16), spaces.Discrete(4)),
+        ("auto", spaces.Box(-1, 1, (2, 3)), spaces.MultiDiscrete([2, 3])),
+        ("auto", VECTOR, spaces.MultiBinary(4)),
+        ("auto", spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6)),
+        ("dqn", spaces.Box(0, 255, (96, 96, 3), np.uint8), spaces.Discrete(5)),
+        ("auto", VECTOR, spaces.Box(-1, 1, (2,))),
+        ("dqn", VECTOR, spaces.Discrete(2)),
+    ],
+    ids=str,
+)
+def test_what_is_built_fits_the_spaces_and_acts(
+    framework: str, algorithm: str, observations: Any, actions: Any
+) -> None:
+    params = {} if algorithm == "auto" and not isinstance(actions, spaces.Box) else {"replay_capacity": 1000}
+    agent = make_agent(Spaces(observations, actions), algorithm, framework, hyperparams=params, seed=0)
+    box = agent_observation_space(observations)
+    agent.check_spaces(box, actions)  # type: ignore[attr-defined]
+    sampled = np.stack([box.sample() for _ in range(3)])
+    for deterministic in (False, True):
+        for action in agent.act_batch(sampled, deterministic=deterministic):
+            assert actions.contains(action if isinstance(actions, spaces.Discrete) else action.astype(actions.dtype))
+
+
+def test_auto_is_sac_for_box_actions_and_ppo_for_all_others() -> None:
+    assert isinstance(make_agent("Pendulum-v1", framework="torch"), TorchSACAgent)
+    assert isinstance(make_agent("CartPole-v1", framework="torch"), TorchPPOAgent)
+
+
+def test_the_same_seed_builds_the_same_networks_in_every_algorithm() -> None:
+    for algorithm, env in (("dqn", "CartPole-v1"), ("sac", "Pendulum-v1")):
+        for framework in ("torch", "tf"):
+            first, second, third = (make_agent(env, algorithm, framework, seed=seed) for seed in (0, 0, 1))
+            with gym.make(env) as made:
+                observations = np.stack([made.observation_space.sample() for _ in range(4)])
+            outputs = [
+                (agent._values if algorithm == "dqn" else agent._policy)(observations)  # type: ignore[attr-defined]
+                for agent in (first, second, third)
+            ]
+            np.testing.assert_array_equal(outputs[0], outputs[1])
+            assert not np.array_equal(outputs[0], outputs[2])
 
 
 def test_discrete_actions_that_do_not_start_at_zero_are_refused() -> None:
     with pytest.raises(SpaceError, match=r"Discrete\(2, start=1\)"):
         torch_agent(Spaces(VECTOR, spaces.Discrete(2, start=1)))
-
-
-def test_images_are_refused_with_their_space() -> None:
-    with pytest.raises(SpaceError, match=r"\(84, 84, 3\)"):
-        torch_agent(Spaces(spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Discrete(2)))
 
 
 def test_an_unknown_algorithm_is_refused_with_the_known_ones() -> None:

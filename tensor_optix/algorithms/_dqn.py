@@ -259,8 +259,8 @@ class DQNAgent(BuiltInAgent):
         n = getattr(action_space, "n", None)
         if n is None or action_space.shape != () or getattr(action_space, "start", 0) != 0:
             raise SpaceError(
-                f"DQN serves Discrete actions from 0, but the space is {action_space}. Use SAC for Box actions, PPO for "
-                f"MultiDiscrete and MultiBinary ones."
+                f"DQN serves Discrete actions from 0, but the space is {action_space}. Use SAC for Box actions, "
+                f"PPO for MultiDiscrete and MultiBinary ones."
             )
         if n != self._n_actions:
             raise SpaceError(f"The agent was made for n_actions={self._n_actions}, but the space is {action_space}.")

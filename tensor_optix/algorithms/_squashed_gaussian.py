@@ -1,6 +1,7 @@
 """The policy of SAC: a Gaussian squashed by tanh, a = tanh(μ + σ·ε), actions in (−1, 1).
 
-`params` are the actor's output [mean ‖ log_std] (B, 2A). Acting works on numpy arrays, the loss on the backend's tensors.
+`params` are the actor's output [mean ‖ log_std] (B, 2A). Acting works on numpy arrays, the loss on the backend's
+tensors.
 """
 
 import math

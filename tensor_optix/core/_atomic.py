@@ -95,15 +95,16 @@ def encode_json(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
+    """Read a JSON object of at most `max_bytes` (None: `MAX_JSON_BYTES`).
 
     Raises:
         CheckpointCorruptError: absent, too large, not JSON, or not an object.
     """
+    max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise CheckpointCorruptError(f"{str(path)!r} is larger than {MAX_JSON_BYTES} bytes.")
+        if path.stat().st_size > max_bytes:
+            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
         data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointCorruptError(f"{str(path)!r} cannot be read as JSON: {error}.") from error

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -71,20 +71,26 @@ class ChecksSpaces(Protocol):
 
 
 @runtime_checkable
+class ActsMasked(Protocol):
+    """An agent that can keep to the actions that an environment allows."""
+
+    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+        """Return one allowed action per row.
+
+        Args:
+            observations: (B, ...).
+            action_masks: (B, n) bool, which of the n actions are allowed in each row.
+            deterministic: act greedily.
+        """
+        ...
+
+
+@runtime_checkable
 class Seedable(Protocol):
     """An agent whose exploration and minibatch order come from a generator that can be seeded."""
 
     def seed(self, seed: int) -> None:
         """Restart the agent's random generator."""
-
-
-@runtime_checkable
-class ActsMasked(Protocol):
-    """An agent that can be told which actions are allowed."""
-
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
-        """Return one allowed action per row of `observations` (B, ...); `action_masks` (B, n) is True where allowed."""
-        ...
 
 
 class GreedyAgent(BaseAgent):
@@ -104,6 +110,12 @@ class GreedyAgent(BaseAgent):
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
         """Return the greedy action per row."""
         return self.agent.act_batch(observations, deterministic=True)
+
+    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+        """Return the greedy allowed action per row; see `takes_masks`."""
+        if takes_masks(self.agent):
+            return self.agent.act_masked(observations, action_masks, deterministic=True)
+        return self.act_batch(observations)
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         """Learn nothing."""
@@ -129,3 +141,13 @@ class GreedyAgent(BaseAgent):
         """Ask the agent whether it fits, where it can tell."""
         if isinstance(self.agent, ChecksSpaces):
             self.agent.check_spaces(observation_space, action_space)
+
+
+def takes_masks(agent: BaseAgent) -> TypeGuard[ActsMasked]:
+    """Return whether an agent, or the one that it shows, keeps to action masks."""
+    return isinstance(agent.agent if isinstance(agent, GreedyAgent) else agent, ActsMasked)
+
+
+def can_be_greedy(agent: BaseAgent) -> bool:
+    """Return whether an agent has a greedy policy: the default `act_batch` has none."""
+    return type(agent).act_batch is not BaseAgent.act_batch or takes_masks(agent)

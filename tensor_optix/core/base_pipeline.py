@@ -1,8 +1,8 @@
 """The contract of a pipeline: it yields windows of experience."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EpisodeData
@@ -25,6 +25,13 @@ class BasePipeline(ABC):
 
     def teardown(self) -> None:  # noqa: B027 - an optional hook
         """Close everything; may be called more than once."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what belongs to a policy that was trained here, as plain JSON values: saved with each snapshot."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
+        """Take what `state_dict` returned."""
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@
         manifest.json                       which snapshots there are and which is best; rebuilt from them if it is lost
         snapshot_<id>/metadata.json         score, hyper-parameters, length and SHA-256 of each file, and its own hash
         snapshot_<id>/weights/              whatever the agent's save_weights wrote
+        snapshot_<id>/companions.json       what belongs to the policy besides, where there is any
 
 All paths are computed from ids and relative to the directory, so that a moved one still loads. A snapshot is written to
 a temporary folder, synced, renamed, and only then listed: what `save` has returned is safe.
@@ -23,8 +24,9 @@ from typing import Any
 
 from tensor_optix.core import _atomic
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.companions import Stateful, restored_companions, write_companions
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
-from tensor_optix.errors import CheckpointCorruptError, CheckpointError, InvalidArgumentError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointError, ContractError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,17 @@ class CheckpointRegistry:
         self.max_snapshots = max_snapshots
         self._now = now
         self._lock: _atomic.DirectoryLock | None = None
+        self.companions: dict[str, Stateful] = {}
+        """What is saved and restored together with the agent's weights, by name."""
+
+    def attach(self, name: str, part: Stateful) -> None:
+        """From now on save the state of `part` with each snapshot, and restore it with the agent's weights.
+
+        A part without a state (an empty `state_dict`) leaves snapshots as they are.
+        """
+        if not isinstance(part, Stateful):
+            raise ContractError(f"{name!r} needs state_dict and load_state_dict, which {type(part).__name__} lacks.")
+        self.companions[name] = part
 
     def open(self) -> None:
         """Create the directory, take its lock, and clear away what an interrupted write left.
@@ -104,7 +117,7 @@ class CheckpointRegistry:
         return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams)
 
     def stage(self, agent: BaseAgent) -> Path:
-        """Write the agent's weights to a temporary folder, to be committed once their score is known."""
+        """Write the policy (weights, companions) to a temporary folder, to be committed once its score is known."""
         self.open()
         staged = self.directory / f".tmp-{os.getpid()}-{next(_STAGED)}"
         with _atomic.storage_errors("write", staged), _removed_on_failure(staged):
@@ -112,6 +125,7 @@ class CheckpointRegistry:
             agent.save_weights(str(staged / "weights" / "agent"))
             if not any(path.is_file() for path in (staged / "weights").rglob("*")):
                 raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
+            write_companions(staged, self.companions)
         return staged
 
     def discard(self, staged: Path) -> None:
@@ -186,10 +200,11 @@ class CheckpointRegistry:
         return self._folder(snapshot.snapshot_id)
 
     def load(self, snapshot: PolicySnapshot, agent: BaseAgent) -> None:
-        """Verify a snapshot's files and load its weights into `agent`.
+        """Verify a snapshot's files and load its weights into `agent`, and its companions into what is attached.
 
         Raises:
-            CheckpointCorruptError: a file is missing, changed or not a plain file; the agent is untouched.
+            CheckpointCorruptError: a file is missing, changed or not a plain file; nothing is touched.
+            CheckpointMismatchError: it holds no state, or none that fits, of what is attached; nothing is touched.
         """
         _, files = self._read(snapshot.snapshot_id)
         folder = self._folder(snapshot.snapshot_id)
@@ -202,7 +217,8 @@ class CheckpointRegistry:
                     f"Snapshot {snapshot.snapshot_id} in {str(self.directory)!r} is damaged: {', '.join(changed)} "
                     f"missing, changed or added since it was saved."
                 )
-            agent.load_weights(str(folder / "weights" / "agent"))
+            with restored_companions(folder, self.companions):
+                agent.load_weights(str(folder / "weights" / "agent"))
 
     def load_best(self, agent: BaseAgent) -> PolicySnapshot:
         """Load the best intact snapshot into `agent` and return it; a damaged one is reported and the next one tried.

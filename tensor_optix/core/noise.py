@@ -54,8 +54,8 @@ class PinkNoise:
     """Values whose power falls as 1/f: between white noise, which goes nowhere, and a random walk, which runs away.
 
     Each stream and dimension has a sequence of its own, `_HORIZON` steps long, and a new one after that.
-    Source: Pink Noise Is All You Need: Colored Noise Exploration in Deep Reinforcement Learning (Eberhard et al., 2023);
-    On generating power law noise (Timmer and König, 1995).
+    Source: Pink Noise Is All You Need: Colored Noise Exploration in Deep Reinforcement Learning (Eberhard et al.,
+    2023); On generating power law noise (Timmer and König, 1995).
 
     Args:
         size: A, number of action dimensions.

@@ -1,7 +1,7 @@
 """Replay memory: a numpy ring that keeps each observation once, in the dtype it is given.
 
-A transition's next observation is the observation of the step after it, so it is not stored. What has no such step - the
-true last observation of an episode - is kept beside the ring. Where observations are stacks of the K newest frames, the
+A transition's next observation is the observation of the step after it, so it is not stored. What has no such step, the
+true last observation of an episode, is kept beside the ring. Where observations are stacks of the K newest frames, the
 ring holds single frames, and the stacks that frames cannot give back (the first of an episode, which are padded) are
 kept beside it, too. What comes out is always exactly what went in.
 

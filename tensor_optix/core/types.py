@@ -67,9 +67,9 @@ class EpisodeData:
     values: Any = None
     """(T,) value estimates recorded by the behaviour policy."""
     action_masks: Any = None
-    """(T, n) bool: the actions allowed at each observation; None where the environment has no masks."""
+    """(T, n) bool, which of the n actions were allowed at each observation; None where the environment has no masks."""
     next_action_masks: Any = None
-    """(T, n) bool: the same at each next observation."""
+    """(T, n) bool, the same at each next observation, the true final one included; None where there are no masks."""
     n_envs: int = 1
     """N, the number of parallel environments whose steps are stacked env-major."""
     completed: tuple[EpisodeSummary, ...] | None = None

@@ -1,6 +1,8 @@
 """What pipelines ask of a Gymnasium environment before and while they step it."""
 
 import copy
+import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
 from tensor_optix.errors import (
@@ -31,13 +34,32 @@ def make_environment(env: str | gym.Env) -> gym.Env:
         return env
     check_registered(env)
     try:
-        return gym.make(env)
+        return _made_atari(env) if is_atari(env) else gym.make(env)
     except (gym.error.Error, ImportError) as error:
         raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
 
 
+_ATARI_FRAMES = 4
+
+
+def is_atari(env: str) -> bool:
+    """Return True for the id of an Atari game."""
+    return env.startswith("ALE/")
+
+
+def _made_atari(env: str) -> gym.Env:
+    """Return an Atari game with the usual preprocessing: grey frames of 84 x 84, every fourth, four of them stacked.
+
+    Source: Revisiting the Arcade Learning Environment (Machado et al., 2018).
+    """
+    game = gym.make(env, frameskip=1)
+    return FrameStackObservation(AtariPreprocessing(game, frame_skip=_ATARI_FRAMES), _ATARI_FRAMES)
+
+
 def check_registered(env: str) -> None:
     """Raise `EnvironmentNotFoundError`, with the nearest name, unless an id is registered or names its module."""
+    if is_atari(env) and env not in gym.registry and importlib.util.find_spec("ale_py") is not None:
+        gym.register_envs(importlib.import_module("ale_py"))  # importing it registers the games
     if ":" not in env and env not in gym.registry:
         raise EnvironmentNotFoundError(
             f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
@@ -74,16 +96,14 @@ def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
     return lambda: gym.make(spec)
 
 
-def check_agent_fits(agent: BaseAgent | None, env: gym.Env | VectorEnv | None = None) -> BaseAgent:
-    """Return the agent if there is one and, where `env` is given, it can tell that it fits its (single) spaces."""
+def check_agent_fits(
+    agent: BaseAgent | None, observation_space: Any = None, action_space: spaces.Space[Any] | None = None
+) -> BaseAgent:
+    """Return the agent if there is one and, where spaces are given, it can tell that it fits them."""
     if agent is None:
         raise ContractError("The pipeline has no agent. Pass agent= to it, or hand it to RLOptimizer with one.")
-    if env is not None and isinstance(agent, ChecksSpaces):
-        is_vector = isinstance(env, VectorEnv)
-        agent.check_spaces(
-            env.single_observation_space if is_vector else env.observation_space,
-            env.single_action_space if is_vector else env.action_space,
-        )
+    if action_space is not None and isinstance(agent, ChecksSpaces):
+        agent.check_spaces(observation_space, action_space)
     return agent
 
 
@@ -123,3 +143,11 @@ def checked_reward(reward: Any, env: gym.Env | VectorEnv) -> float:
         return float(reward)
     except (TypeError, ValueError):
         raise BadDataError(f"{env} returned the reward {reward!r}; a reward must be one number.") from None
+
+
+def checked_rewards(rewards: Any, env: VectorEnv) -> np.ndarray:
+    """Return a step's rewards as float64 (N,), or raise `BadDataError` if they are no numbers."""
+    try:
+        return np.array(rewards, np.float64)
+    except (TypeError, ValueError):
+        raise BadDataError(f"{env} returned the rewards {rewards!r}; a reward must be one number.") from None

@@ -8,6 +8,7 @@ from gymnasium import spaces
 from tensor_optix.errors import SpaceError
 
 _FLATTENED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def agent_observation_space(space: spaces.Space[Any]) -> spaces.Box:
@@ -20,9 +21,7 @@ def agent_observation_space(space: spaces.Space[Any]) -> spaces.Box:
     """
     if isinstance(space, spaces.Box):
         return space
-    flat = None
-    if isinstance(space, _FLATTENED) and all(isinstance(leaf, spaces.Box | _FLATTENED) for leaf in _leaves(space)):
-        flat = spaces.flatten_space(space)
+    flat = spaces.flatten_space(space) if all(isinstance(leaf, _LEAVES) for leaf in _leaves(space)) else None
     if not isinstance(flat, spaces.Box):
         raise SpaceError(
             f"Observations of {space} cannot be flattened to an array. Use Box, Discrete, MultiDiscrete, MultiBinary, "

@@ -7,6 +7,11 @@ import numpy as np
 
 from tensor_optix.core.types import EpisodeData, EpisodeSummary
 
+_Place = tuple[int, int]
+"""(step, environment)"""
+_NONE: Mapping[int, Any] = {}
+_STEP_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "action_masks", "lived")
+
 
 class RolloutBuilder:
     """Gathers the steps of one environment into windows.
@@ -17,14 +22,19 @@ class RolloutBuilder:
     def __init__(self) -> None:
         self._episode_return = 0.0
         self._episode_length = 0
+        self._start_window()
+
+    def _start_window(self) -> None:
         self._observations: list[Any] = []
         self._actions: list[Any] = []
         self._rewards: list[float] = []
         self._terminated: list[bool] = []
         self._truncated: list[bool] = []
         self._infos: list[Mapping[str, Any]] = []
+        self._masks: list[Any] = []
         self._final_observations: dict[int, Any] = {}
-        self._completed: list[tuple[int, EpisodeSummary]] = []
+        self._final_masks: dict[int, Any] = {}
+        self._completed: list[EpisodeSummary] = []
 
     def __len__(self) -> int:
         return len(self._rewards)
@@ -43,11 +53,13 @@ class RolloutBuilder:
         truncated: bool,
         info: Mapping[str, Any],
         next_observation: Any,
+        action_mask: Any = None,
+        next_action_mask: Any = None,
     ) -> None:
         """Add one step, as `env.step` returned it.
 
         `observation` is kept as it is: an environment may hand out one array that it goes on changing, so the caller
-        copies it before the step.
+        copies it before the step. The masks (n,) say what was allowed at the two observations, None = everything.
         """
         self._observations.append(observation)
         self._actions.append(action)
@@ -55,55 +67,218 @@ class RolloutBuilder:
         self._terminated.append(terminated)
         self._truncated.append(truncated)
         self._infos.append(info)
+        self._masks.append(action_mask)
         self._episode_return += reward
         self._episode_length += 1
         if terminated or truncated:
             self._final_observations[len(self._rewards) - 1] = np.array(next_observation)
-            self._completed.append((len(self._rewards) - 1, EpisodeSummary(self._episode_return, self._episode_length)))
+            self._final_masks[len(self._rewards) - 1] = next_action_mask
+            self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
             self._episode_return, self._episode_length = 0.0, 0
 
-    def build(self, window_id: int, next_observation: Any, size: int | None = None) -> EpisodeData:
+    def build(self, window_id: int, next_observation: Any, next_action_mask: Any = None) -> EpisodeData:
         """Return the window and begin the next.
 
         Args:
             window_id: its number.
             next_observation: what follows the last step added, where no episode ended there.
-            size: how many of the steps belong to this window; the others begin the next one. None = all.
+            next_action_mask: (n,) bool, what is allowed there; None = everything.
         """
-        size = len(self) if size is None else size
-        if size < len(self):
-            next_observation = self._observations[size]
-        observations = np.array(self._observations[:size])
-        next_observations = np.empty_like(observations)
-        next_observations[:-1] = observations[1:]
-        next_observations[-1] = next_observation
-        for row, final in self._final_observations.items():
-            if row < size:
-                next_observations[row] = final
+        observations = np.array(self._observations)
+        masks = _filled([*self._masks, next_action_mask], self._final_masks)
         data = EpisodeData(
             observations=observations,
-            actions=np.array(self._actions[:size]),
-            rewards=np.array(self._rewards[:size], np.float32),
-            terminated=np.array(self._terminated[:size], bool),
-            truncated=np.array(self._truncated[:size], bool),
-            infos=self._infos[:size],
+            actions=np.array(self._actions),
+            rewards=np.array(self._rewards, np.float32),
+            terminated=np.array(self._terminated, bool),
+            truncated=np.array(self._truncated, bool),
+            infos=self._infos,
             episode_id=window_id,
-            next_observations=next_observations,
-            completed=tuple(summary for row, summary in self._completed if row < size),
+            next_observations=_successors(observations, next_observation, self._final_observations),
+            action_masks=None if masks is None else masks[:-1],
+            next_action_masks=None if masks is None else _successors(masks[:-1], masks[-1], self._final_masks),
+            completed=tuple(self._completed),
         )
-        self._keep_from(size)
+        self._start_window()
         return data
 
-    def _keep_from(self, size: int) -> None:
-        """Drop the first `size` steps."""
-        for steps in (
-            self._observations,
-            self._actions,
-            self._rewards,
-            self._terminated,
-            self._truncated,
-            self._infos,
-        ):
-            del steps[:size]
-        self._final_observations = {row - size: o for row, o in self._final_observations.items() if row >= size}
-        self._completed = [(row - size, summary) for row, summary in self._completed if row >= size]
+
+def _successors(rows: np.ndarray, last: Any, finals: Mapping[int, Any]) -> np.ndarray:
+    """Return what follows each row: the next row, `last` after the last one, and `finals` where an episode ended."""
+    following = np.empty_like(rows)
+    following[:-1] = rows[1:]
+    following[-1] = last
+    for row, final in finals.items():
+        following[row] = final
+    return following
+
+
+def _filled(masks: list[Any], finals: dict[Any, Any], shape: tuple[int, ...] = ()) -> np.ndarray | None:
+    """Return the masks, each (*shape, n), as one bool array; None where there are none.
+
+    Where only some have none, everything was allowed there; the gaps of `finals` are filled likewise, in place.
+    """
+    known = next((mask for mask in (*masks, *finals.values()) if mask is not None), None)
+    if known is None:
+        return None
+    n_actions = np.shape(known)[-1]
+    finals.update({place: np.ones(n_actions, bool) for place, mask in finals.items() if mask is None})
+    everything = np.ones((*shape, n_actions), bool)
+    return np.array([everything if mask is None else mask for mask in masks], bool)
+
+
+class VectorRolloutBuilder:
+    """Gathers the steps of N environments that are stepped together into env-major windows.
+
+    A step is kept as the whole (N, ...) arrays that it came in; single environments are looked at only where an
+    episode ended. Where a vector spends a step on each reset, its environments get ahead of each other: what one has
+    lived beyond a window is the beginning of its next.
+
+    Args:
+        n_envs: N.
+        spends_steps_on_resets: the step after an episode's end takes no action: it resets that environment.
+    """
+
+    def __init__(self, n_envs: int, spends_steps_on_resets: bool) -> None:
+        self._n_envs = n_envs
+        self._spends_steps_on_resets = spends_steps_on_resets
+        self._all = np.ones(n_envs, bool)
+        self._is_lived = self._all  # (N,) whether the next step takes this environment's action
+        self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
+        self._starts = [0] * n_envs  # step at which the episode in progress began
+        self._steps: dict[str, list[Any]] = {name: [] for name in _STEP_FIELDS}
+        self._infos: dict[_Place, Mapping[str, Any]] = {}
+        self._final_observations: dict[_Place, Any] = {}
+        self._final_masks: dict[_Place, Any] = {}
+        self._completed: dict[_Place, EpisodeSummary] = {}
+
+    def missing(self, size: int) -> int:
+        """Return how many more steps it takes at least until every environment has lived `size`."""
+        lived = np.array(self._steps["lived"], bool).reshape(-1, self._n_envs)
+        return max(size - int(lived.sum(axis=0).min()), 0)
+
+    def add(
+        self,
+        observations: np.ndarray,
+        actions: np.ndarray,
+        rewards: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        infos: Mapping[int, Mapping[str, Any]],
+        final_observations: Mapping[int, Any],
+        action_masks: np.ndarray | None = None,
+        final_masks: Mapping[int, Any] = _NONE,
+    ) -> None:
+        """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
+
+        Args:
+            observations: (N, ...) what was acted on.
+            actions: (N, ...).
+            rewards: (N,) float64.
+            terminated: (N,) bool.
+            truncated: (N,) bool.
+            infos: infos by environment, where there are any.
+            final_observations: the last observation of an episode that ended here, by environment, where it is not
+                the one that the next step is added with.
+            action_masks: (N, n) bool, what was allowed at `observations`; None = everything.
+            final_masks: (n,) bool, the same at `final_observations`.
+        """
+        lived, now = self._is_lived, len(self._steps["rewards"])
+        step = (observations, actions, rewards, terminated, truncated, action_masks, lived)
+        for steps, array in zip(self._steps.values(), step, strict=True):
+            steps.append(array)
+        for i, info in infos.items():
+            self._infos[now, i] = info
+        for i, final in final_observations.items():
+            self._final_observations[now, i] = final
+            self._final_masks[now, i] = final_masks.get(i)
+        ended = terminated | truncated
+        if lived is not self._all:
+            rewards, ended = np.where(lived, rewards, 0.0), ended & lived
+        self._returns += rewards
+        self._is_lived = self._all
+        if np.count_nonzero(ended):
+            self._end_episodes(np.flatnonzero(ended).tolist(), now)
+            if self._spends_steps_on_resets:
+                self._is_lived = ~ended
+
+    def _end_episodes(self, ended: list[int], now: int) -> None:
+        for i in ended:
+            self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1)
+            self._returns[i] = 0.0
+            self._starts[i] = now + 1 + self._spends_steps_on_resets
+
+    def build(
+        self, window_id: int, next_observations: np.ndarray, size: int, next_action_masks: np.ndarray | None = None
+    ) -> EpisodeData:
+        """Return the first `size` lived steps of each environment as a window; the others begin the next one.
+
+        Args:
+            window_id: its number.
+            next_observations: (N, ...) what follows the last step added.
+            size: steps per environment; at least so many have been lived.
+            next_action_masks: (N, n) bool, what is allowed there; None = everything.
+        """
+        lived = np.array(self._steps["lived"])
+        rows = np.stack([np.flatnonzero(lived[:, i])[:size] for i in range(self._n_envs)])  # (N, size) steps
+        ends = rows[:, -1]
+        observations = np.array([*self._steps["observations"], next_observations])
+        masks = _filled([*self._steps["action_masks"], next_action_masks], self._final_masks, (self._n_envs,))
+        actions, rewards, terminated, truncated = (
+            _env_major(np.array(self._steps[name]), rows) for name in ("actions", "rewards", "terminated", "truncated")
+        )
+        data = EpisodeData(
+            observations=_env_major(observations, rows),
+            next_observations=_env_major_successors(observations, rows, self._final_observations),
+            actions=actions,
+            rewards=rewards.astype(np.float32),
+            terminated=terminated,
+            truncated=truncated,
+            infos=self._infos_of(rows),
+            episode_id=window_id,
+            action_masks=None if masks is None else _env_major(masks, rows),
+            next_action_masks=None if masks is None else _env_major_successors(masks, rows, self._final_masks),
+            n_envs=self._n_envs,
+            completed=tuple(
+                self._completed[place]
+                for place in sorted(self._completed, key=lambda place: place[::-1])
+                if place[0] <= ends[place[1]]
+            ),
+        )
+        self._keep_after(ends, lived)
+        return data
+
+    def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, Any]]:
+        if not self._infos:
+            return [{}] * rows.size
+        return [self._infos.get((step, i), {}) for i, steps in enumerate(rows.tolist()) for step in steps]
+
+    def _keep_after(self, ends: np.ndarray, lived: np.ndarray) -> None:
+        """Drop the steps that every environment has in a window, given the last one (N,) that each has there."""
+        first = int(ends.min()) + 1
+        for steps in self._steps.values():
+            del steps[:first]
+        is_surplus = np.arange(first, len(lived))[:, None] > ends
+        self._steps["lived"] = list(lived[first:] & is_surplus)
+        self._starts = [start - first for start in self._starts]
+
+        def kept(by_place: dict[_Place, Any]) -> dict[_Place, Any]:
+            return {(step - first, i): value for (step, i), value in by_place.items() if step > ends[i]}
+
+        self._infos, self._completed = kept(self._infos), kept(self._completed)
+        self._final_observations, self._final_masks = kept(self._final_observations), kept(self._final_masks)
+
+
+def _env_major(by_step: np.ndarray, rows: np.ndarray, offset: int = 0) -> np.ndarray:
+    """Return (N·size, ...): what stands in `by_step` (S, N, ...) at the steps `rows` (N, size) of each environment."""
+    return by_step[rows + offset, np.arange(len(rows))[:, None]].reshape(rows.size, *by_step.shape[2:])
+
+
+def _env_major_successors(by_step: np.ndarray, rows: np.ndarray, finals: Mapping[_Place, Any]) -> np.ndarray:
+    """Return what follows each row: what stands in the step after, and `finals` where an episode ended."""
+    following = _env_major(by_step, rows, offset=1)
+    size = rows.shape[1]
+    for (step, i), final in finals.items():
+        if step <= rows[i, -1]:
+            following[i * size + np.searchsorted(rows[i], step)] = final
+    return following

@@ -9,9 +9,13 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits, checked_reward
+from tensor_optix.pipeline._infos import MaskedActing, filled_masks, mask_in
+from tensor_optix.pipeline._normalization import Normalization
+from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import RolloutBuilder
 
 logger = logging.getLogger(__name__)
@@ -31,6 +35,7 @@ class ValidationPipeline(BasePipeline):
         agent: who acts.
         seed: root of the episodes' seeds; None takes one from the system.
         rescale_actions: as in `BatchPipeline`.
+        observation_normalizer: what the agent's observations are normalised with; it is not updated here.
     """
 
     def __init__(
@@ -40,17 +45,21 @@ class ValidationPipeline(BasePipeline):
         *,
         seed: int | None = None,
         rescale_actions: bool = True,
+        observation_normalizer: ObsNormalizer | None = None,
     ) -> None:
         self.agent = agent
         self._envs = [make() for make in env_fns]
         self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
+        self._flattener = ObservationFlattener(self._envs[0].observation_space)
+        self._normalization = Normalization(observation_normalizer or False, False, self._flattener.space)
+        self._act_masked = MaskedActing(warns=False)  # the training pipeline has said it
         self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
         self._next_window_id = 0
         self._has_warned = False
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
-        check_agent_fits(self.agent, self._envs[0])
+        check_agent_fits(self.agent, self._normalization.space, self._envs[0].action_space)
 
     def episodes(self) -> Iterator[EpisodeData]:
         """Yield windows of `len(env_fns)` whole episodes, without end."""
@@ -81,29 +90,41 @@ class ValidationPipeline(BasePipeline):
         if not 1 <= len(seeds) <= len(self._envs):
             raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
         builders = [RolloutBuilder() for _ in seeds]
-        observations: list[Any] = [env.reset(seed=s)[0] for env, s in zip(self._envs, seeds, strict=False)]
+        starts = [env.reset(seed=s) for env, s in zip(self._envs, seeds, strict=False)]
+        observations = [self._flattener.one(observation) for observation, _ in starts]
+        masks = [mask_in(info) for _, info in starts]
         running = list(range(len(seeds)))
         while running:
             rows = np.stack([observations[i] for i in running])
-            actions = agent.act_batch(rows, deterministic=True)
+            actions = self._act(agent, rows, [masks[i] for i in running])
             still_running = []
-            for row, i, action in zip(rows, running, actions, strict=True):
+            for i, action in zip(running, actions, strict=True):
                 env = self._envs[i]
                 following, reward, terminated, truncated, info = env.step(self._to_env(action))
                 truncated = truncated or len(builders[i]) + 1 >= MAX_EPISODE_STEPS
-                builders[i].add(row, action, checked_reward(reward, env), terminated, truncated, info, following)
-                observations[i] = following
+                following, mask = self._flattener.one(following), mask_in(info)
+                step = (observations[i], action, checked_reward(reward, env), terminated, truncated, info, following)
+                builders[i].add(*step, masks[i], mask)
+                observations[i], masks[i] = following, mask
                 if not (terminated or truncated):
                     still_running.append(i)
                 elif truncated and len(builders[i]) >= MAX_EPISODE_STEPS:
                     self._warn_of_cut()
             running = still_running
         episodes = [
-            builder.build(self._next_window_id, following)
-            for builder, following in zip(builders, observations, strict=True)
+            builder.build(self._next_window_id, following, mask)
+            for builder, following, mask in zip(builders, observations, masks, strict=True)
         ]
         self._next_window_id += 1
-        return EpisodeData.concatenate(episodes)
+        return self._normalization.apply(EpisodeData.concatenate(episodes))
+
+    def _act(self, agent: BaseAgent, rows: np.ndarray, masks: list[np.ndarray | None]) -> Any:
+        if self._normalization.observations is not None:
+            rows = self._normalization.observations.normalize(rows)
+        allowed = filled_masks(masks)
+        if allowed is None:
+            return agent.act_batch(rows, deterministic=True)
+        return self._act_masked(agent, rows, allowed, deterministic=True)
 
 
 def held_out(
@@ -113,6 +134,7 @@ def held_out(
     *,
     seed: int | None,
     rescale_actions: bool,
+    observation_normalizer: ObsNormalizer | None,
 ) -> ValidationPipeline | None:
     """Return a validation pipeline on environments of a training pipeline's kind, or None with a warning.
 
@@ -122,6 +144,7 @@ def held_out(
         agent: who acts.
         seed: root of the episodes' seeds; None takes one from the system.
         rescale_actions: as in the training pipeline.
+        observation_normalizer: the training pipeline's.
     """
     try:
         makers = find_makers()
@@ -133,4 +156,6 @@ def held_out(
         )
         return None
     env_fns = [makers[i % len(makers)] for i in range(n_episodes)]
-    return ValidationPipeline(env_fns, agent, seed=seed, rescale_actions=rescale_actions)
+    return ValidationPipeline(
+        env_fns, agent, seed=seed, rescale_actions=rescale_actions, observation_normalizer=observation_normalizer
+    )

@@ -1,8 +1,6 @@
 """Windows from many environments stepped together, with one forward pass per step."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,18 +9,24 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import InvalidArgumentError, SpaceError
+from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
 from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
     check_registered,
     check_size,
-    checked_reward,
+    checked_rewards,
+    is_atari,
     make_environment,
     rebuild,
 )
-from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline._failures import end_processes, environment_failed, names_of, watch_failures
+from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment, mask_in, masks_in
+from tensor_optix.pipeline._normalization import Normalization
+from tensor_optix.pipeline._observations import ObservationFlattener
+from tensor_optix.pipeline._rollout import VectorRolloutBuilder
 from tensor_optix.pipeline.validation_pipeline import held_out
 
 EnvFn = Callable[[], gym.Env]
@@ -43,11 +47,15 @@ class VectorBatchPipeline(BasePipeline):
         async_envs: run each environment in a process of its own; for environments whose steps are slow.
         seed: seed of the first reset; environment i gets seed + i. None leaves it to `RLOptimizer(seed=...)`.
         rescale_actions: map actions from [-1, 1] onto a Box with finite bounds.
+        normalize_observations: as in `BatchPipeline`.
+        normalize_rewards: as in `BatchPipeline`; each environment has a running return of its own.
 
     Raises:
         InvalidArgumentError: no environments, `window_size` below 1, or an undeclared autoreset mode.
+        EnvironmentFailedError: an environment's process ended while it was made; `episodes()` raises it where an
+            environment raises or its process dies.
         EnvironmentNotFoundError: an unknown id.
-        SpaceError: environments with different spaces.
+        SpaceError: environments with different spaces, or observations that can be neither passed nor flattened.
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class VectorBatchPipeline(BasePipeline):
         *,
         seed: int | None = None,
         rescale_actions: bool = True,
+        normalize_observations: bool | ObsNormalizer = False,
+        normalize_rewards: bool | RewardNormalizer = False,
     ) -> None:
         check_size("window_size", window_size)
         self.env, self._make_single = _vector_of(env_fns, async_envs)
@@ -68,14 +78,20 @@ class VectorBatchPipeline(BasePipeline):
         self._seed = seed
         self._rescale_actions = rescale_actions
         self._autoreset = _autoreset_mode_of(self.env)
+        watch_failures(self.env)
+        # A vector of the user's own may be in the middle of a call.
+        self._names = () if self.env is env_fns else names_of(self.env)
         self._to_env = ActionScaler(self.env.single_action_space, rescale_actions)
+        self._flattener = ObservationFlattener(self.env.single_observation_space)
+        self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
+        self._act_masked = MaskedActing()
         self._start_anew()
         self._next_window_id = 0
 
     def _start_anew(self) -> None:
-        self._builders = [RolloutBuilder() for _ in range(self.n_envs)]
+        self._builder = VectorRolloutBuilder(self.n_envs, self._autoreset is AutoresetMode.NEXT_STEP)
         self._observations: np.ndarray | None = None
-        self._is_reset_step = np.zeros(self.n_envs, bool)
+        self._masks: np.ndarray | None = None
         self._has_failed = False
 
     def seed(self, seed: int) -> None:
@@ -85,7 +101,7 @@ class VectorBatchPipeline(BasePipeline):
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
-        check_agent_fits(self.agent, self.env)
+        check_agent_fits(self.agent, self._normalization.space, self.env.single_action_space)
 
     def episodes(self) -> Iterator[EpisodeData]:
         """Yield windows without end."""
@@ -95,62 +111,97 @@ class VectorBatchPipeline(BasePipeline):
 
     def teardown(self) -> None:
         """Close the environments and their processes."""
-        if self._has_failed and isinstance(self.env, AsyncVectorEnv):
-            with warnings.catch_warnings():  # that a step was pending is known: it is the one that failed
-                warnings.simplefilter("ignore")
-                self.env.close(terminate=True)
-        else:
+        if self._has_failed:
+            end_processes(self.env)
+        try:
             self.env.close()
+        except (EOFError, ConnectionError):  # a worker died and nobody has stepped since
+            end_processes(self.env)
+        self._normalization.end_stream()
         self._start_anew()
 
+    @property
+    def observation_normalizer(self) -> ObsNormalizer | None:
+        """What observations are normalised with; None where they are not."""
+        return self._normalization.observations
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics of the normalisers."""
+        return self._normalization.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the statistics of the normalisers."""
+        self._normalization.load_state_dict(state)
+
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
-        """Return a held-out pipeline on single environments of the same kind, or None (with a warning)."""
+        """Return a held-out pipeline on single environments of the same kind, or None (with a warning).
+
+        It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.
+        """
         return held_out(
             lambda: self._make_single or [_single_of(self.env)],
             n_episodes,
             self.agent,
             seed=seed,
             rescale_actions=self._rescale_actions,
+            observation_normalizer=self.observation_normalizer,
         )
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
+        self._normalization.begin_window()
         if self._observations is None:
-            self._observations = np.array(self.env.reset(seed=self._seed)[0])
-        while any(len(builder) < self.window_size for builder in self._builders):
-            self._has_failed = True
-            self._step(agent, self._observations)
-            self._has_failed = False
-        windows = [
-            builder.build(self._next_window_id, following, self.window_size)
-            for builder, following in zip(self._builders, self._observations, strict=True)
-        ]
+            self._observations, self._masks = self._reset(seed=self._seed)
+        while missing := self._builder.missing(self.window_size):
+            for _ in range(missing):
+                self._step(agent, self._observations, self._masks)
         self._next_window_id += 1
-        return replace(EpisodeData.concatenate(windows), n_envs=self.n_envs)
+        window = self._builder.build(self._next_window_id - 1, self._observations, self.window_size, self._masks)
+        return self._normalization.apply(window)
 
-    def _step(self, agent: BaseAgent, observations: np.ndarray) -> None:
-        actions = agent.act_batch(observations)
-        following, rewards, terminated, truncated, infos = self.env.step(self._to_env(actions))
-        following = np.array(following)
-        done = np.asarray(terminated, bool) | np.asarray(truncated, bool)
-        finals = infos.get("final_obs") if self._autoreset is AutoresetMode.SAME_STEP else None
-        for i in range(self.n_envs):
-            if self._is_reset_step[i]:  # the vector reset this environment and took no action in it
-                continue
-            ended = bool(done[i])
-            self._builders[i].add(
-                observations[i],
-                actions[i],
-                checked_reward(rewards[i], self.env),
-                bool(terminated[i]),
-                bool(truncated[i]),
-                _info_of(infos, i) if infos else {},
-                finals[i] if ended and finals is not None else following[i],
-            )
-        if self._autoreset is AutoresetMode.NEXT_STEP:
-            self._is_reset_step = done & ~self._is_reset_step
-        elif self._autoreset is AutoresetMode.DISABLED and done.any():
-            following = np.array(self.env.reset(options={"reset_mask": done})[0])
-        self._observations = following
+    def _step(self, agent: BaseAgent, observations: np.ndarray, masks: np.ndarray | None) -> None:
+        """Take one step in all environments and add it to the window."""
+        actions = self._act(agent, observations, masks)
+        taken = self._to_env(actions)
+        self._has_failed = True
+        try:
+            returned, rewards, terminated, truncated, infos = self.env.step(taken)
+        except Exception as error:
+            raise environment_failed(self.env, "step", error, self._names) from error
+        self._has_failed = False
+        following, next_masks = self._flattener.batch(returned, self.n_envs), masks_in(infos, self.n_envs)
+        rewards = checked_rewards(rewards, self.env)
+        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
+        step_infos = infos_by_environment(infos, self.n_envs)
+        finals, final_masks = {}, {}
+        done = terminated | truncated
+        if np.count_nonzero(done) and self._autoreset is not AutoresetMode.NEXT_STEP:
+            ended = np.flatnonzero(done).tolist()
+            final_masks = {i: mask_in(step_infos.get(i, {})) for i in ended}
+            if self._autoreset is AutoresetMode.SAME_STEP:
+                finals = {i: self._flattener.one(infos["final_obs"][i]) for i in ended}
+            else:
+                finals = {i: following[i] for i in ended}
+                following, reset_masks = self._reset(options={"reset_mask": done})
+                if next_masks is None:
+                    next_masks = reset_masks
+                else:
+                    next_masks[done] = True if reset_masks is None else reset_masks[done]
+        self._builder.add(observations, actions, rewards, terminated, truncated, step_infos, finals, masks, final_masks)
+        self._observations, self._masks = following, next_masks
+
+    def _act(self, agent: BaseAgent, observations: np.ndarray, masks: np.ndarray | None) -> Any:
+        if self._normalization.observations is not None:
+            observations = self._normalization.observations.normalize(observations)
+        return agent.act_batch(observations) if masks is None else self._act_masked(agent, observations, masks)
+
+    def _reset(self, **arguments: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        self._has_failed = True
+        try:
+            observations, infos = self.env.reset(**arguments)
+        except Exception as error:
+            raise environment_failed(self.env, "reset", error, self._names) from error
+        self._has_failed = False
+        return self._flattener.batch(observations, self.n_envs), masks_in(infos, self.n_envs)
 
 
 def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
@@ -162,7 +213,7 @@ def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] |
         check_registered(env_id)
         if not isinstance(num_envs, int) or num_envs < 1:
             raise InvalidArgumentError(f"(id, num_envs) needs num_envs of at least 1, but got {num_envs!r}.")
-        spec = gym.registry.get(env_id)
+        spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None and not async_envs:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]
         env_fns = [lambda: make_environment(env_id)] * num_envs
@@ -179,6 +230,11 @@ def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] |
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
         raise
+    except (EOFError, ConnectionError) as error:
+        raise EnvironmentFailedError(
+            "The process of an environment ended while it was made. Its own error was printed; call each of env_fns "
+            "in this process to see it raise."
+        ) from error
 
 
 def _autoreset_mode_of(env: VectorEnv) -> AutoresetMode:
@@ -197,12 +253,3 @@ def _single_of(env: VectorEnv) -> EnvFn:
     if spec is None:
         raise ValueError("the vector environment has no spec")
     return rebuild(gym.make(spec.id, **{k: v for k, v in spec.kwargs.items() if k != "num_envs"}))
-
-
-def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
-    """Return the info of environment i: the vector's are arrays by name, with a mask `_name` beside each."""
-    return {
-        name: values[i]
-        for name, values in infos.items()
-        if not name.startswith("_") and f"_{name}" in infos and infos[f"_{name}"][i] and not isinstance(values, dict)
-    }

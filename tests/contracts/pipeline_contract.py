@@ -1,6 +1,7 @@
 """What every pipeline must keep: inherit, and give a fixture `pipeline` with an agent in it."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -31,6 +32,21 @@ class PipelineContract:
             np.testing.assert_array_equal(
                 np.asarray(window.next_observations)[:-1][follows], np.asarray(window.observations)[1:][follows]
             )
+
+    def test_masks_are_there_for_both_observations_or_for_none(self, windows: list[EpisodeData]) -> None:
+        for window in windows:
+            assert (window.action_masks is None) == (window.next_action_masks is None)
+            for masks in (window.action_masks, window.next_action_masks):
+                assert masks is None or (masks.dtype == bool and masks.shape[0] == window.length and masks.ndim == 2)
+
+    def test_the_state_comes_back(self, pipeline: BasePipeline) -> None:
+        pipeline.setup()
+        list(itertools.islice(pipeline.episodes(), 2))
+        state = pipeline.state_dict()
+        next(iter(pipeline.episodes()))
+        pipeline.load_state_dict(json.loads(json.dumps(state)))
+        assert pipeline.state_dict() == state
+        pipeline.teardown()
 
     def test_completed_episodes_match_the_flags(self, windows: list[EpisodeData]) -> None:
         for window in windows:

@@ -29,6 +29,8 @@ from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.contracts.optimizer_contract import OptimizerContract
 from tests.contracts.pipeline_contract import PipelineContract
 from tests.helpers import NumpyAgent, ScoreEvaluator
+from tests.pipeline.test_infos import Mined, Sapper
+from tests.pipeline.test_observations import Structured
 
 torch.set_num_threads(1)
 
@@ -114,6 +116,55 @@ class TestVectorBatchPipelineOfGymnasiumsOwn(PipelineContract):
     @pytest.fixture
     def pipeline(self) -> BasePipeline:
         return VectorBatchPipeline(("CartPole-v1", 3), NumpyAgent(), window_size=40, seed=0)
+
+
+class TestNormalisedBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return BatchPipeline(
+            "CartPole-v1", NumpyAgent(), window_size=50, seed=0, normalize_observations=True, normalize_rewards=True
+        )
+
+
+class TestNormalisedVectorBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return VectorBatchPipeline(
+            ("CartPole-v1", 3), NumpyAgent(), 40, seed=0, normalize_observations=True, normalize_rewards=True
+        )
+
+
+class TestNormalisedValidationPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        training = BatchPipeline("CartPole-v1", NumpyAgent(), normalize_observations=True)
+        made = training.validation_pipeline(3, seed=0)
+        assert made is not None
+        return made
+
+
+class TestFlattenedBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return BatchPipeline(Structured(), NumpyAgent(), window_size=30)
+
+
+class TestFlattenedVectorBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return VectorBatchPipeline([Structured] * 2, NumpyAgent(), window_size=30, normalize_observations=True)
+
+
+class TestMaskedBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return BatchPipeline(Mined(), Sapper(), window_size=30)
+
+
+class TestMaskedVectorBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return VectorBatchPipeline([Mined] * 2, Sapper(), window_size=30)
 
 
 class TestEpisodeReturnEvaluator(EvaluatorContract):

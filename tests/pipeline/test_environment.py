@@ -187,20 +187,24 @@ class Choosy(NumpyAgent):
         raise SpaceError(f"{observation_space} and {action_space} do not fit")
 
 
+def spaces_of(env: gym.Env) -> tuple[Any, Any]:
+    return env.observation_space, env.action_space
+
+
 class TestCheckAgentFits:
     def test_no_agent_is_a_contract_error_that_names_the_remedy(self) -> None:
         with pytest.raises(ContractError, match=r"no agent.*agent="):
-            check_agent_fits(None, Unregistered())
+            check_agent_fits(None, *spaces_of(Unregistered()))
 
     def test_an_agent_that_does_not_check_spaces_is_taken(self) -> None:
         agent = NumpyAgent()
-        assert check_agent_fits(agent, Unregistered()) is agent
+        assert check_agent_fits(agent, *spaces_of(Unregistered())) is agent
 
     def test_an_agent_that_checks_spaces_sees_both(self) -> None:
         with pytest.raises(SpaceError, match=r"Box.*Discrete\(2\)"):
-            check_agent_fits(Choosy(), Unregistered())
+            check_agent_fits(Choosy(), *spaces_of(Unregistered()))
 
-    def test_without_an_environment_only_presence_is_checked(self) -> None:
+    def test_without_spaces_only_presence_is_checked(self) -> None:
         agent = Choosy()
         assert check_agent_fits(agent) is agent
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData, EpisodeSummary
-from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline._rollout import RolloutBuilder, VectorRolloutBuilder
 
 Step = tuple[float, float, bool, bool, float]
 """(observation, reward, terminated, truncated, what the environment returned)"""
@@ -131,3 +131,67 @@ def test_the_same_steps_cut_anywhere_join_into_the_same_rows() -> None:
             )
         assert (parts[0].completed or ()) + (parts[1].completed or ()) == whole.completed
         assert whole.completed
+
+
+def test_masks_follow_as_observations_do() -> None:
+    builder = RolloutBuilder()
+    masks = np.eye(5, dtype=bool)
+    for row, ends in enumerate((False, True, False)):
+        final = masks[4] if ends else masks[row + 1]
+        builder.add(np.zeros(1), 0, 0.0, ends, False, {}, np.zeros(1), masks[row], final)
+    data = builder.build(0, np.zeros(1), masks[3])
+    np.testing.assert_array_equal(data.action_masks, masks[[0, 1, 2]])
+    np.testing.assert_array_equal(data.next_action_masks, masks[[1, 4, 3]])
+    assert window(builder, [(0, 0, False, False, 1)], 1, 1).action_masks is None
+
+
+class Vector:
+    """Environments that last `lengths` steps, the observation being 10·environment + steps since it began."""
+
+    def __init__(self, lengths: list[int], resets: bool) -> None:
+        self.lengths, self.resets = lengths, resets
+        self.builder = VectorRolloutBuilder(len(lengths), resets)
+        self.at = [0] * len(lengths)
+
+    def observations(self) -> np.ndarray:
+        return np.array([[10.0 * i + at] for i, at in enumerate(self.at)])
+
+    def step(self) -> None:
+        before, lengths = self.observations(), self.lengths
+        resetting = [self.resets and at == length for at, length in zip(self.at, lengths, strict=True)]
+        self.at = [0 if reset else at + 1 for reset, at in zip(resetting, self.at, strict=True)]
+        ended = np.array([at == length for at, length in zip(self.at, lengths, strict=True)])
+        finals = {} if self.resets else {i: self.observations()[i] for i in np.flatnonzero(ended)}
+        rewards = np.where(resetting, 1000.0, 1.0)
+        if not self.resets:
+            self.at = [0 if end else at for end, at in zip(ended, self.at, strict=True)]
+        none = np.zeros(len(lengths), bool)
+        self.builder.add(before, np.zeros(len(lengths)), rewards, ended, none, {}, finals)
+
+    def window(self, size: int) -> EpisodeData:
+        while missing := self.builder.missing(size):
+            for _ in range(missing):
+                self.step()
+        return self.builder.build(0, self.observations(), size)
+
+
+def test_environments_that_reset_for_a_step_get_ahead_and_keep_what_they_lived() -> None:
+    for resets in (False, True):
+        vector = Vector([2, 100], resets)
+        first, second = vector.window(4), vector.window(4)
+        np.testing.assert_array_equal(first.observations.ravel(), [0, 1, 0, 1, 10, 11, 12, 13])
+        np.testing.assert_array_equal(first.next_observations.ravel(), [1, 2, 1, 2, 11, 12, 13, 14])
+        np.testing.assert_array_equal(second.observations.ravel(), [0, 1, 0, 1, 14, 15, 16, 17])
+        assert first.completed == second.completed == (EpisodeSummary(2.0, 2),) * 2
+        assert first.n_envs == 2
+        assert vector.builder.missing(1) == 1  # the one that resets has nothing in hand
+
+
+def test_no_step_is_kept_twice() -> None:
+    vector = Vector([1, 3, 50], resets=True)
+    for _ in range(20):
+        window = vector.window(5)
+        assert window.rewards.max() == 1.0  # no reset among the steps
+    held = {len(steps) for steps in vector.builder._steps.values()}
+    assert len(held) == 1
+    assert held.pop() <= 20 * 5 * 2  # what the slowest of them cost the others

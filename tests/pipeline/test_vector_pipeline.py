@@ -1,5 +1,7 @@
+import functools
 import itertools
-from collections.abc import Iterator
+import os
+import signal
 from typing import Any
 
 import gymnasium as gym
@@ -10,7 +12,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import EnvironmentNotFoundError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError, InvalidArgumentError, SpaceError
 from tests.helpers import NumpyAgent
 
 
@@ -50,6 +52,9 @@ class ByStepAgent(NumpyAgent):
     def act(self, observation: Any) -> int:
         return int(observation[0] * 3 + observation[1]) % 5
 
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+        return (observations[:, 0] * 3 + observations[:, 1]).astype(np.int64) % 5
+
 
 def makers(n: int) -> list[Any]:
     return [lambda i=i: CountingEnv(i) for i in range(n)]
@@ -60,18 +65,6 @@ def vector(n: int, mode: AutoresetMode, is_async: bool) -> VectorEnv:
 
 
 Transition = tuple[tuple[float, ...], int, float, tuple[float, ...], bool, bool]
-
-
-def transitions(windows: list[EpisodeData]) -> dict[int, list[Transition]]:
-    found: dict[int, list[Transition]] = {}
-    for window in windows:
-        rows = zip(
-            window.observations, window.actions, window.rewards, window.next_observations, window.terminated,
-            window.truncated, strict=True,
-        )  # fmt: skip
-        for o, a, r, n, te, tr in rows:
-            found.setdefault(int(o[0]), []).append((tuple(o), int(a), float(r), tuple(n), bool(te), bool(tr)))
-    return found
 
 
 def lived(number: int, steps: int) -> list[Transition]:
@@ -92,16 +85,32 @@ def windows_of(pipeline: VectorBatchPipeline, n: int) -> list[EpisodeData]:
     return found
 
 
+STEPS, N_ENVS = 100_000, 16
+
+
+@functools.cache
+def truth(number: int) -> tuple[np.ndarray, ...]:
+    """(observations, actions, rewards, next observations, terminated, truncated) of one environment."""
+    rows = lived(number, STEPS // N_ENVS)
+    return tuple(np.array([row[column] for row in rows]) for column in range(6))
+
+
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("is_async", [False, True])
 def test_every_autoreset_mode_gives_exactly_the_transitions_that_were_lived(
     mode: AutoresetMode, is_async: bool
 ) -> None:
-    pipeline = VectorBatchPipeline(vector(4, mode, is_async), ByStepAgent(), window_size=50)
-    windows = windows_of(pipeline, 8)
-    for number, found in transitions(windows).items():
-        assert found == lived(number, 400), number
-    assert len(transitions(windows)) == 4
+    pipeline = VectorBatchPipeline(vector(N_ENVS, mode, is_async), ByStepAgent(), window_size=125)
+    windows = windows_of(pipeline, STEPS // N_ENVS // 125)
+    assert sum(window.length for window in windows) == STEPS
+    for number in range(N_ENVS):
+        rows = slice(number * 125, (number + 1) * 125)
+        fields = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated")
+        for name, expected in zip(fields, truth(number), strict=True):
+            found = np.concatenate([getattr(window, name)[rows] for window in windows])
+            np.testing.assert_array_equal(found, expected, err_msg=f"{name} of environment {number}")
+        steps = [info["step"] for window in windows for info in window.infos[rows]]
+        np.testing.assert_array_equal(steps, truth(number)[3][:, 1], err_msg=f"infos of environment {number}")
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
@@ -155,7 +164,7 @@ def test_gymnasiums_own_vectorised_environment_is_taken_where_there_is_one() -> 
 
 
 def test_box_actions_are_rescaled_for_all_environments() -> None:
-    agent = make_agent("Pendulum-v1", framework="torch", seed=0)
+    agent = make_agent("Pendulum-v1", "ppo", "torch", seed=0)
     window = windows_of(VectorBatchPipeline(("Pendulum-v1", 2), agent, window_size=10, seed=0), 1)[0]
     assert window.actions.shape == (20, 1)
     assert np.abs(window.actions).max() > 1.0  # the policy's own scale is kept for learning
@@ -199,15 +208,128 @@ class TestBadInput:
             VectorBatchPipeline(("CartPole-v1", 2), agent).setup()
 
 
-class DyingEnv(CountingEnv):
+class NestedInfoEnv(CountingEnv):
+    """Its info has numbers, arrays and dictionaries in dictionaries, some of them only now and then."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        info["deep"] = {"er": {"step": self.steps}, "array": np.array([self.steps, self.number])}
+        if self.steps % 2:
+            info["odd"] = {"text": str(self.steps)}
+        return observation, reward, terminated, truncated, info
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
+def test_infos_come_through_however_deep(mode: AutoresetMode, kind: Any) -> None:
+    env = kind([lambda i=i: NestedInfoEnv(i) for i in range(2)], autoreset_mode=mode)
+    (window,) = windows_of(VectorBatchPipeline(env, ByStepAgent(), window_size=30), 1)
+    for (number, step), info in zip(window.next_observations, window.infos, strict=True):
+        odd = {"odd": {"text": str(int(step))}} if step % 2 else {}
+        assert info["deep"].pop("array").tolist() == [step, number]
+        assert info == {"step": step, "deep": {"er": {"step": step}}} | odd
+
+
+class FailingEnv(CountingEnv):
+    """Number 1 fails after its sixth step, or in its second reset, in the way that it is told."""
+
+    def __init__(self, number: int, where: str, fail: Any) -> None:
+        super().__init__(number)
+        self.where, self.fail = where, fail
+
+    def reset(self, **arguments: Any) -> Any:
+        if self.number == 1 and self.where == "reset" and self.episodes == 1:
+            self.fail()
+        return super().reset(**arguments)
+
     def step(self, action: int) -> Any:
-        raise OSError(f"worker {self.number} died")
+        if self.number == 1 and self.where == "step" and self.steps > 6:
+            self.fail()
+        return super().step(action)
+
+
+def raise_value_error() -> None:
+    raise ValueError("the wheels came off")
+
+
+def raise_unpicklable() -> None:
+    class LocalError(Exception):
+        pass
+
+    raise LocalError("from inside")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def failing(where: str, fail: Any, mode: AutoresetMode, kind: Any) -> VectorBatchPipeline:
+    env = kind([lambda i=i: FailingEnv(i, where, fail) for i in range(3)], autoreset_mode=mode)
+    return VectorBatchPipeline(env, ByStepAgent(), window_size=40)
+
+
+def assert_nothing_left(pipeline: VectorBatchPipeline) -> None:
+    pipeline.teardown()
+    pipeline.teardown()
+    assert not any(process.is_alive() for process in getattr(pipeline.env, "processes", ()))
+    assert pipeline.env.closed
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium prints the worker's traceback as warnings
-def test_a_worker_that_raises_ends_the_stream_with_its_error() -> None:
-    pipeline = VectorBatchPipeline([lambda: DyingEnv(7)] * 2, ByStepAgent(), window_size=4, async_envs=True)
-    stream: Iterator[EpisodeData] = pipeline.episodes()
-    with pytest.raises(OSError, match="worker 7 died"):
-        next(stream)
-    pipeline.teardown()
+class TestFailures:
+    @pytest.mark.parametrize("where", ["step", "reset"])
+    @pytest.mark.parametrize("mode", list(AutoresetMode))
+    @pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
+    def test_an_environment_that_raises_is_named_with_its_error_and_traceback(
+        self, where: str, mode: AutoresetMode, kind: Any
+    ) -> None:
+        pipeline = failing(where, raise_value_error, mode, kind)
+        with pytest.raises(EnvironmentFailedError, match="Environment 1 of 3") as caught:
+            next(pipeline.episodes())
+        for part in ("ValueError: the wheels came off", "in raise_value_error", "BatchPipeline"):
+            assert part in str(caught.value)
+        assert caught.value.code == "environment-failed"
+        assert_nothing_left(pipeline)
+
+    @pytest.mark.parametrize("where", ["step", "reset"])
+    def test_a_worker_that_is_killed_is_named_with_its_signal(self, where: str) -> None:
+        pipeline = failing(where, die, AutoresetMode.DISABLED, AsyncVectorEnv)
+        with pytest.raises(EnvironmentFailedError, match=f"Environment 1 of 3 failed in {where}.*signal 9"):
+            next(pipeline.episodes())
+        assert_nothing_left(pipeline)
+
+    def test_a_worker_killed_from_outside_between_two_windows(self) -> None:
+        pipeline = VectorBatchPipeline(makers(3), ByStepAgent(), window_size=5, async_envs=True)
+        windows = pipeline.episodes()
+        next(windows)
+        os.kill(pipeline.env.processes[2].pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        with pytest.raises(EnvironmentFailedError, match="Environment 2 of 3, <CountingEnv instance>, failed in step"):
+            next(windows)
+        assert_nothing_left(pipeline)
+
+    def test_teardown_after_a_death_that_nobody_noticed(self) -> None:
+        pipeline = VectorBatchPipeline(makers(3), ByStepAgent(), window_size=5, async_envs=True)
+        next(pipeline.episodes())
+        os.kill(pipeline.env.processes[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        assert_nothing_left(pipeline)
+
+    def test_an_error_that_cannot_be_sent_does_not_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tensor_optix.pipeline._failures._REPORT_SECONDS", 0.2)
+        pipeline = failing("step", raise_unpicklable, AutoresetMode.SAME_STEP, AsyncVectorEnv)
+        with pytest.raises(EnvironmentFailedError, match="Environment 1 of 3"):
+            next(pipeline.episodes())
+        assert_nothing_left(pipeline)
+
+    def test_a_process_that_ends_while_its_environment_is_made(self) -> None:
+        here = os.getpid()
+        with pytest.raises(EnvironmentFailedError, match="while it was made"):
+            VectorBatchPipeline([lambda: CountingEnv(0) if os.getpid() == here else os._exit(3)] * 2, async_envs=True)  # type: ignore[list-item]
+
+    def test_the_run_ends_with_everything_saved(self, tmp_path: Any) -> None:
+        env = AsyncVectorEnv([lambda i=i: FailingEnv(i, "step", raise_value_error) for i in range(2)])
+        pipeline = VectorBatchPipeline(env, ByStepAgent(), window_size=3)
+        optimizer = RLOptimizer(pipeline.agent, pipeline, val_pipeline=None, checkpoint_dir=tmp_path)  # type: ignore[arg-type]
+        with pytest.raises(EnvironmentFailedError, match="Environment 1"):
+            optimizer.run()
+        assert optimizer.registry.snapshots()
+        assert_nothing_left(pipeline)

@@ -1,0 +1,91 @@
+"""What infos say: a vector's taken apart, and action masks found in them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.base_agent import BaseAgent, takes_masks
+from tensor_optix.errors import BadDataError
+
+logger = logging.getLogger(__name__)
+
+_MASK = "action_mask"
+
+
+def infos_by_environment(infos: Mapping[str, Any], n_envs: int) -> dict[int, dict[str, Any]]:
+    """Return each environment's info of a step: that of the step itself where the vector has reset it meanwhile."""
+    if not infos:
+        return {}
+    found = {}
+    for i in range(n_envs):
+        info = _info_of(infos, i)
+        if "final_obs" in info:
+            info = info.get("final_info", {})
+        if info:
+            found[i] = info
+    return found
+
+
+def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
+    """Return the info of environment i: the vector's are arrays by name, with a mask `_name` beside each."""
+    return {
+        name: _info_of(values, i) if isinstance(values, Mapping) else values[i]
+        for name, values in infos.items()
+        if f"_{name}" in infos and infos[f"_{name}"][i]
+    }
+
+
+def mask_in(info: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the action mask (n,) bool in an environment's info, None where it has none."""
+    mask = info.get(_MASK)
+    if mask is None:
+        return None
+    mask = np.array(mask, bool)
+    if mask.ndim != 1:
+        raise BadDataError(f"info['{_MASK}'] must be one flag per action, but has shape {mask.shape}.")
+    return mask
+
+
+def masks_in(infos: Mapping[str, Any], n_envs: int) -> np.ndarray | None:
+    """Return the action masks (N, n) bool in a vector's infos, None where it has none."""
+    if _MASK not in infos:
+        return None
+    present = infos.get(f"_{_MASK}", np.ones(n_envs, bool))
+    masks = [mask_in({_MASK: infos[_MASK][i]}) if present[i] else None for i in range(n_envs)]
+    return filled_masks(masks)
+
+
+def filled_masks(masks: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return masks as one array (B, n), with everything allowed where there is none; None where there are none."""
+    known = next((mask for mask in masks if mask is not None), None)
+    if known is None:
+        return None
+    everything = np.ones_like(known)
+    return np.stack([everything if mask is None else mask for mask in masks])
+
+
+class MaskedActing:
+    """Asks an agent for actions where some are not allowed.
+
+    Args:
+        warns: say so once where the agent cannot take masks.
+    """
+
+    def __init__(self, warns: bool = True) -> None:
+        self._warns = warns
+
+    def __call__(self, agent: BaseAgent, observations: Any, masks: Any, *, deterministic: bool = False) -> Any:
+        """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can."""
+        if takes_masks(agent):
+            return agent.act_masked(observations, masks, deterministic=deterministic)
+        if self._warns:
+            self._warns = False
+            logger.warning(
+                "The environment says which actions are allowed (info['%s']), but %s has no act_masked(observations, "
+                "action_masks): the masks are ignored.",
+                _MASK,
+                type(agent).__name__,
+            )
+        return agent.act_batch(observations, deterministic=deterministic)

@@ -1,0 +1,98 @@
+"""How a training pipeline normalises: with statistics that stand still while a window is lived."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
+
+
+class Normalization:
+    """Acts with, applies and updates the normalisers of one training pipeline; both may be absent.
+
+    Observations: one window is lived, built, learned from, judged and saved with the same statistics, so that it is of
+    one policy; they take the window in when the next one begins. Rewards: the statistics take the window in before it
+    is scaled, as nobody acts on rewards.
+
+    Args:
+        observations: True, False, or a normaliser of the user's own.
+        rewards: the same.
+        space: of the observations that are normalised.
+    """
+
+    def __init__(
+        self, observations: bool | ObsNormalizer, rewards: bool | RewardNormalizer, space: spaces.Space[Any]
+    ) -> None:
+        self.observations: ObsNormalizer | None = None
+        self.rewards: RewardNormalizer | None = None
+        self.space = space
+        if observations is not False:
+            if not isinstance(space, spaces.Box):
+                raise SpaceError(f"normalize_observations needs observations that are arrays, but they are of {space}.")
+            self.observations = ObsNormalizer(space.shape) if observations is True else observations
+            _check_is("normalize_observations", self.observations, ObsNormalizer)
+            bound = self.observations.clip
+            self.space = spaces.Box(-bound, bound, space.shape, np.float32)
+        if rewards is not False:
+            self.rewards = RewardNormalizer() if rewards is True else rewards
+            _check_is("normalize_rewards", self.rewards, RewardNormalizer)
+        self._unseen: np.ndarray | None = None
+
+    def begin_window(self) -> None:
+        """Take the last window's observations into the statistics."""
+        if self.observations is not None and self._unseen is not None:
+            self.observations.update(self._unseen)
+            self._unseen = None
+
+    def end_stream(self) -> None:
+        """Forget the episodes in progress: the environment is closed."""
+        if self.rewards is not None:
+            self.rewards.reset()
+
+    def apply(self, window: EpisodeData) -> EpisodeData:
+        """Return the raw window as the agent saw it, its rewards scaled."""
+        if self.observations is not None:
+            self._unseen = window.observations
+            window = replace(
+                window,
+                observations=self.observations.normalize(window.observations),
+                next_observations=self.observations.normalize(window.next_observations),
+            )
+        if self.rewards is not None:
+            by_env = (window.n_envs, -1)
+            self.rewards.update(window.rewards.reshape(by_env), window.dones.reshape(by_env))
+            window = replace(window, rewards=self.rewards.normalize(window.rewards))
+        return window
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics in force as plain JSON values; empty where nothing is normalised."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take statistics that `state_dict` returned.
+
+        Raises:
+            CheckpointMismatchError: they are of other normalisers than there are here.
+        """
+        parts = self._parts()
+        if state.keys() != parts.keys():
+            raise CheckpointMismatchError(
+                f"The saved statistics are of {sorted(state) or 'nothing'}, but the pipeline normalises "
+                f"{sorted(parts) or 'nothing'}. Make it with the normalize_... arguments that the snapshot had."
+            )
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, ObsNormalizer | RewardNormalizer]:
+        named = {"observations": self.observations, "rewards": self.rewards}
+        return {name: part for name, part in named.items() if part is not None}
+
+
+def _check_is(argument: str, part: object, kind: type) -> None:
+    if not isinstance(part, kind):
+        raise ContractError(f"{argument} must be True, False or a {kind.__name__}, but got {part!r}.")
