@@ -135,7 +135,8 @@ def render(rows: Sequence[Row]) -> list[str]:
         groups.setdefault((row["env"], row["trainer"]), []).append(row)
     return [
         "`tensor-optix train ENV --algo A --framework F --seed N`, nothing else set: until the loop itself calls it "
-        f"trained, or for the budget of steps that is named. The best policy is then played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the "
+        f"trained, or for the budget of steps that is named. The best policy is then "
+        f"played on {RETEST_EPISODES} fresh episodes: the re-test. Goal: mean return of the "
         "re-test. A report holds if score and re-test differ by at most two standard errors of their difference (in "
         "parentheses: of the re-test alone). Numbers are medians over the seeds, with [min, max].",
         "",

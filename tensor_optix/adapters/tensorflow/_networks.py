@@ -24,7 +24,8 @@ def build(architecture: Architecture, seeds: np.random.SeedSequence) -> Any:
             layers.append(keras.layers.Conv2D(filters, kernel, strides=stride, activation="relu", **initial))
             channels = filters
         layers.append(keras.layers.Flatten())
-        size: Any = keras.Sequential(list(layers)).compute_output_shape((None, *architecture.input_shape))[1]
+        convolutions: Any = keras.Sequential(list(layers))
+        size = convolutions.output_shape[1]
         hidden.insert(0, NATURE_FEATURES)
     else:
         size = math.prod(architecture.input_shape)
