@@ -1,4 +1,4 @@
-"""The PPO loss by hand."""
+"""The losses by hand."""
 
 import math
 from typing import Any
@@ -10,7 +10,16 @@ import torch
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters.backend import Ops
 from tensor_optix.adapters.pytorch.backend import TorchBackend
-from tensor_optix.algorithms._losses import PPOLoss, ppo_loss
+from tensor_optix.algorithms._losses import (
+    PPOLoss,
+    huber_td_loss,
+    ppo_loss,
+    sac_actor_loss,
+    sac_alpha_loss,
+    sac_critic_loss,
+    squared_td_loss,
+    td_target,
+)
 
 torch.set_num_threads(1)
 
@@ -132,3 +141,42 @@ def test_numpy_and_torch_agree() -> None:
     theirs = loss(TorchBackend.ops, **{name: torch.from_numpy(array) for name, array in arrays.items()})
     for name, one, other in zip(PPOLoss._fields, ours, theirs, strict=True):
         assert float(one) == pytest.approx(float(other), rel=1e-6), name
+
+
+def test_a_death_has_no_future_and_a_time_limit_has_one() -> None:
+    target = td_target(
+        reward=np.array([1.0, 2.0]), terminated=np.array([0.0, 1.0]), next_q=np.array([10.0, 10.0]), gamma=0.5
+    )
+    np.testing.assert_array_equal(target, [6.0, 2.0])
+
+
+def test_the_huber_loss_is_half_the_square_near_and_linear_far() -> None:
+    q, target = np.array([0.5, 3.0, -4.0]), np.zeros(3)
+    assert huber_td_loss(NUMPY_OPS, q=q, target=target, huber_delta=1.0) == pytest.approx(
+        (0.125 + 2.5 + 3.5) / 3, rel=1e-6
+    )
+    assert squared_td_loss(NUMPY_OPS, q=q, target=target) == pytest.approx((0.25 + 9 + 16) / 3)
+
+
+def test_the_huber_loss_has_a_gradient_at_no_error() -> None:
+    q = torch.zeros(3, requires_grad=True)
+    huber_td_loss(TorchBackend.ops, q=q, target=torch.zeros(3), huber_delta=1.0).backward()
+    assert q.grad is not None
+    assert torch.equal(q.grad, torch.zeros(3))
+
+
+def test_sac_losses_by_hand() -> None:
+    assert sac_critic_loss(
+        NUMPY_OPS, q1=np.array([1.0, 2.0]), q2=np.array([3.0, 4.0]), target=np.array([1.0, 1.0])
+    ) == pytest.approx(0.5 + 6.5)
+    assert sac_actor_loss(
+        NUMPY_OPS, log_prob=np.array([-1.0, 1.0]), q1=np.array([1.0, 5.0]), q2=np.array([2.0, 4.0]), alpha=0.5
+    ) == pytest.approx((-0.5 - 1.0 + 0.5 - 4.0) / 2)
+
+
+def test_the_temperature_grows_while_the_entropy_is_below_its_target() -> None:
+    for entropy, direction in ((-3.0, -1.0), (0.5, 1.0)):
+        log_alpha = torch.zeros((), requires_grad=True)
+        sac_alpha_loss(TorchBackend.ops, log_alpha=log_alpha, entropy=entropy, target_entropy=-1.0).backward()
+        assert log_alpha.grad is not None
+        assert float(log_alpha.grad) * direction > 0  # a step against the gradient

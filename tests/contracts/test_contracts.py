@@ -34,6 +34,9 @@ from tests.pipeline.test_observations import Structured
 
 torch.set_num_threads(1)
 
+SMALL = {"batch_size": 16, "learning_starts": 16, "replay_capacity": 1000, "updates_per_step": 0.25}
+"""So that the checks of learning really learn."""
+
 
 class TestNumpyAgent(AgentContract):
     @pytest.fixture
@@ -58,7 +61,7 @@ class TestTFPPOAgentGaussian(AgentContract):
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        return make_agent("Pendulum-v1", framework="tf", seed=0)
+        return make_agent("Pendulum-v1", "ppo", "tf", seed=0)
 
 
 class TestTFAgent(AgentContract):
@@ -75,7 +78,35 @@ class TestTorchPPOAgentGaussian(AgentContract):
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        return make_agent("Pendulum-v1", framework="torch", seed=0)
+        return make_agent("Pendulum-v1", "ppo", "torch", seed=0)
+
+
+class TestTorchDQNAgent(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("CartPole-v1", "dqn", "torch", SMALL, seed=0, net_arch=(16,))
+
+
+class TestTFDQNAgent(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("CartPole-v1", "dqn", "tf", SMALL, seed=0, net_arch=(16,))
+
+
+class TestTorchSACAgent(AgentContract):
+    env = "Pendulum-v1"
+
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("Pendulum-v1", "sac", "torch", SMALL, seed=0, net_arch=(16,))
+
+
+class TestTFSACAgent(AgentContract):
+    env = "Pendulum-v1"
+
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("Pendulum-v1", "sac", "tf", SMALL, seed=0, net_arch=(16,))
 
 
 class TestTorchAgent(AgentContract):

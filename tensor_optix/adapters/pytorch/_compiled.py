@@ -212,7 +212,8 @@ class CompiledSteps:
                         gradient = gradient * torch.clamp(bound_ / (norm + 1e-6), max=1.0)
                     states[g][:4] = adam_step(w, m, v, t, gradient, g, rates[g])
                     if group.lagged:
-                        states[g][4] = states[g][4] + scalars[TARGET_RATE] * (states[g][0] - states[g][4])
+                        share = scalars[TARGET_RATE]
+                        states[g][4] = share * states[g][0] + (1.0 - share) * states[g][4]
                     metrics |= {**found, group.objective.grad_norm: norm}
                 rows.append(torch.stack(list(metrics.values())))
             for old, new in zip(flat, (tensor for state in states for tensor in state), strict=True):

@@ -31,7 +31,8 @@ class LaggedModel:
         """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt."""
         for target, source in zip(self.weights, model.weights, strict=True):
             if target.dtype.is_floating:
-                target.assign_add(tf.cast(rate, target.dtype) * (tf.convert_to_tensor(source) - target))
+                share = tf.cast(rate, target.dtype)
+                target.assign(share * tf.convert_to_tensor(source) + (1.0 - share) * target)
 
 
 class Temperature(keras.layers.Layer):

@@ -1,0 +1,304 @@
+"""DQN on both frameworks."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from tensor_optix.adapters._numpy_ops import NUMPY_OPS
+from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import BadDataError, HyperparamError, InvalidArgumentError, ModelShapeError, SpaceError
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tests.algorithms.off_policy import ACTIONS, FRAMEWORKS, OBSERVATIONS, difference, dqn, equal_pair, targets, window
+
+OBSERVED = np.random.default_rng(3).normal(size=(400, OBSERVATIONS)).astype(np.float32)
+both = pytest.mark.parametrize("framework", FRAMEWORKS)
+
+
+def weights(agent: Any, models: Any) -> dict[str, np.ndarray]:
+    return agent._backend.weights(models)
+
+
+# --- acting ---
+
+
+@both
+def test_epsilon_is_the_share_of_random_actions(framework: str) -> None:
+    agent = dqn(framework, epsilon=0.5)
+    greedy = agent.act_batch(OBSERVED, deterministic=True)
+    np.testing.assert_array_equal(greedy, agent._values(OBSERVED).argmax(-1))
+    assert 0.18 < (agent.act_batch(OBSERVED) != greedy).mean() < 0.32  # half of the random half is greedy, too
+    assert 0.18 < np.mean([agent.act(o) != a for o, a in zip(OBSERVED, greedy, strict=True)]) < 0.32
+    agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, "epsilon": 0.0}))
+    np.testing.assert_array_equal(agent.act_batch(OBSERVED), greedy)
+    assert isinstance(agent.act(OBSERVED[0]), int)
+
+
+@both
+@pytest.mark.parametrize("epsilon", [0.0, 1.0])
+def test_a_masked_action_is_never_taken(framework: str, epsilon: float) -> None:
+    agent = dqn(framework, n_actions=4, epsilon=epsilon)
+    masks = np.random.default_rng(0).random((400, 4)) < 0.5
+    masks[~masks.any(1), 2] = True
+    for deterministic in (False, True):
+        actions = agent.act_masked(OBSERVED, masks, deterministic=deterministic)
+        assert masks[np.arange(400), actions].all()
+    allowed = np.where(masks, agent._values(OBSERVED), -np.inf).argmax(-1)
+    np.testing.assert_array_equal(agent.act_masked(OBSERVED, masks, deterministic=True), allowed)
+
+
+# --- learning ---
+
+
+@both
+def test_nothing_is_learned_before_there_is_enough(framework: str) -> None:
+    agent = dqn(framework, learning_starts=50)
+    before = weights(agent, agent._store._models)
+    found = agent.learn(window(40))
+    assert {name: found[name] for name in ("loss", "n_updates", "buffer_size", "target_updated", "mean_q")} == {
+        "loss": 0.0,
+        "n_updates": 0.0,
+        "buffer_size": 40.0,
+        "target_updated": 0.0,
+        "mean_q": 0.0,
+    }
+    after = weights(agent, agent._store._models)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert agent.learn(window(40, seed=1))["n_updates"] == 10  # a quarter of the steps
+
+
+def test_fractions_of_gradient_steps_are_carried_over() -> None:
+    agent = dqn("torch", updates_per_step=0.3)
+    assert [agent.learn(window(9, seed=i))["n_updates"] for i in range(9)] == [2, 3, 3, 2, 3, 3, 2, 3, 3]
+
+
+def test_learning_starts_are_lowered_to_the_capacity() -> None:
+    agent = dqn("torch", replay_capacity=20, learning_starts=1000)
+    assert agent.learn(window(20))["n_updates"] == 5
+
+
+@both
+def test_epsilon_decays_once_per_window_down_to_its_minimum(framework: str) -> None:
+    agent = dqn(framework, epsilon=1.0, epsilon_decay=0.5, epsilon_min=0.2)
+    assert [agent.learn(window(4, seed=i))["epsilon"] for i in range(4)] == [0.5, 0.25, 0.2, 0.2]
+    assert agent.get_hyperparams().params["epsilon"] == 0.2
+
+
+def test_an_epsilon_below_its_minimum_stays() -> None:
+    agent = dqn("torch", epsilon=0.01, epsilon_min=0.05)
+    assert agent.learn(window(4))["epsilon"] == 0.01
+
+
+@both
+def test_the_target_is_copied_every_so_many_gradient_steps(framework: str) -> None:
+    agent = dqn(framework, target_update_freq=6, updates_per_step=0.5)
+    start = weights(agent, targets(agent))
+    assert agent.learn(window(8))["target_updated"] == 0.0  # four steps
+    assert all(np.array_equal(start[n], w) for n, w in weights(agent, targets(agent)).items())
+    assert agent.learn(window(4, seed=1))["target_updated"] == 1.0  # the sixth
+    online = weights(agent, {"target": agent._q_network})
+    assert all(np.array_equal(online[n], w) for n, w in weights(agent, targets(agent)).items())
+    agent.learn(window(4, seed=2))
+    online = weights(agent, {"target": agent._q_network})
+    assert not all(np.array_equal(online[n], w) for n, w in weights(agent, targets(agent)).items())
+
+
+@both
+@pytest.mark.parametrize("double_q", [0, 1])
+@pytest.mark.parametrize("huber_delta", [0.0, 0.5])
+def test_the_loss_is_the_formula_with_death_and_time_limit_told_apart(
+    framework: str, double_q: int, huber_delta: float
+) -> None:
+    agent = dqn(framework, double_q=double_q, huber_delta=huber_delta, gamma=0.9, target_update_freq=10**6)
+    agent.learn(window(64, seed=1))  # now the online network is another one than its target
+    data = window(32, seed=2, truncated=np.arange(32) % 3 == 0)
+    rows = np.arange(32)
+    batch = {n: np.asarray(getattr(data, n))[None] for n in ("observations", "actions", "rewards", "next_observations")}
+    q = agent._values(data.observations)[rows, data.actions]
+    target_values = (
+        agent._backend.predictor(agent._target)(data.next_observations)
+        if framework == "torch"
+        else (agent._target(data.next_observations).numpy())
+    )
+    chosen = agent._values(data.next_observations).argmax(-1) if double_q else target_values.argmax(-1)
+    y = data.rewards + 0.9 * ~data.terminated * target_values[rows, chosen]
+    expected = (
+        huber_td_loss(NUMPY_OPS, q=q, target=y, huber_delta=huber_delta)
+        if huber_delta
+        else squared_td_loss(NUMPY_OPS, q=q, target=y)
+    )
+    found = agent._make_steps({**batch, "terminated": data.terminated[None]})
+    assert found["loss"] == pytest.approx(float(expected), rel=1e-4)
+    assert found["mean_q"] == pytest.approx(float(q.mean()), rel=1e-3, abs=1e-5)
+
+
+@both
+def test_the_next_action_keeps_to_its_mask(framework: str) -> None:
+    masks = np.zeros((32, ACTIONS), bool)
+    masks[:, 0] = True
+    agent = dqn(framework, gamma=0.9, double_q=1)
+    data = window(32, next_action_masks=masks, terminated=np.zeros(32, bool))
+    values = agent._values(data.next_observations)[:, 0]
+    q = agent._values(data.observations)[np.arange(32), data.actions]
+    names = ("observations", "actions", "rewards", "next_observations", "terminated", "next_action_masks")
+    found = agent._make_steps({name: np.asarray(getattr(data, name))[None] for name in names})
+    assert found["loss"] == pytest.approx(float(np.square(q - data.rewards - 0.9 * values).mean()), rel=1e-4)
+    assert agent.learn(data)["n_updates"] == 8
+
+
+@pytest.mark.parametrize("params", [{}, {"double_q": True, "huber_delta": 1.0, "max_grad_norm": 0.1}], ids=str)
+def test_both_frameworks_make_the_same_steps(tmp_path: Path, params: dict[str, Any]) -> None:
+    first, second = equal_pair(dqn, tmp_path, target_update_freq=7, updates_per_step=1.0, **params)
+    for i in range(3):
+        ours, theirs = first.learn(window(16, seed=i)), second.learn(window(16, seed=i))
+        for name, value in ours.items():
+            assert value == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), name
+    assert difference(first, second) < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_steps_equal_eager_ones() -> None:
+    agents = [dqn("torch", target_update_freq=3, updates_per_step=1.0, compile=c) for c in (False, True)]
+    for i in range(2):
+        found = [agent.learn(window(12, seed=i)) for agent in agents]
+        assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
+    assert next(iter(agents[1]._updaters.values())).is_compiled
+    for models in (lambda a: a._store._models, targets):
+        ours, theirs = (weights(agent, models(agent)) for agent in agents)
+        for name in ours:
+            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
+
+
+class Identity(gym.Env):
+    """Reward 1 for the action that the observation names."""
+
+    observation_space = spaces.Box(0.0, 1.0, (OBSERVATIONS,), np.float32)
+    action_space = spaces.Discrete(ACTIONS)
+
+    def observe(self) -> np.ndarray:
+        self.named = int(self.np_random.integers(ACTIONS))
+        return np.eye(OBSERVATIONS, dtype=np.float32)[self.named]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.left = 20
+        return self.observe(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward, self.left = float(action == self.named), self.left - 1
+        return self.observe(), reward, False, self.left == 0, {}
+
+
+@both
+def test_it_learns_the_identity(framework: str) -> None:
+    agent = dqn(framework, gamma=0.0, learning_rate=1e-2, epsilon_decay=0.8, updates_per_step=1.0, batch_size=32)
+    windows = BatchPipeline(Identity(), agent, window_size=64, seed=0).episodes()
+    for _ in range(8):
+        agent.learn(next(windows))
+    named = np.eye(OBSERVATIONS, dtype=np.float32)[:ACTIONS]
+    np.testing.assert_array_equal(agent.act_batch(named, deterministic=True), np.arange(ACTIONS))
+
+
+# --- saving ---
+
+
+@both
+def test_loaded_weights_are_the_targets_too(framework: str, tmp_path: Path) -> None:
+    agent = dqn(framework)
+    agent.learn(window(32))
+    agent.save_weights(str(tmp_path / "w"))
+    saved = weights(agent, {"target": agent._q_network})
+    agent.learn(window(32, seed=1))
+    agent.load_weights(str(tmp_path / "w"))
+    assert all(np.array_equal(saved[n], w) for n, w in weights(agent, targets(agent)).items())
+
+
+@both
+def test_a_resumed_agent_goes_on_bit_for_bit_with_or_without_its_memory(framework: str, tmp_path: Path) -> None:
+    first = dqn(framework, updates_per_step=0.3, target_update_freq=3)
+    first.learn(window(32))
+    first.save_training_state(str(tmp_path / "s"))
+    second = dqn(framework, seed=9, updates_per_step=0.3, target_update_freq=3)
+    second.load_training_state(str(tmp_path / "s"))
+    for i in range(1, 3):
+        assert first.learn(window(11, seed=i)) == second.learn(window(11, seed=i))
+    np.testing.assert_array_equal(first.act_batch(OBSERVED), second.act_batch(OBSERVED))
+    forgetful = dqn(framework, save_replay=False)
+    forgetful.learn(window(32))
+    forgetful.save_training_state(str(tmp_path / "f"))
+    second.load_training_state(str(tmp_path / "f"))
+    assert second.learn(window(4))["buffer_size"] == 4.0
+
+
+# --- bad input ---
+
+
+class TestBadInput:
+    def test_sizes_that_do_not_fit_each_other(self) -> None:
+        with pytest.raises(HyperparamError, match="batch_size must be at most replay_capacity, but got batch_size=64"):
+            dqn("torch", batch_size=64, replay_capacity=32)
+
+    def test_a_memory_cannot_change_its_size(self) -> None:
+        agent = dqn("torch")
+        agent.learn(window(8))
+        with pytest.raises(HyperparamError, match="replay_capacity cannot be changed once"):
+            agent.set_hyperparams(HyperparamSet({"replay_capacity": 400, "batch_size": 8}))
+        assert agent.get_hyperparams().params["replay_capacity"] == 500
+
+    @pytest.mark.parametrize("value", [2, 0.5, "yes"])
+    def test_a_flag_is_true_or_false(self, value: Any) -> None:
+        with pytest.raises(HyperparamError, match="'double_q' must be True or False"):
+            dqn("torch", double_q=value)
+
+    @pytest.mark.parametrize("n_actions", [0, 2.0, None])
+    def test_n_actions(self, n_actions: Any) -> None:
+        from tensor_optix import TorchDQNAgent
+
+        net = torch.nn.Linear(3, 2)
+        with pytest.raises(InvalidArgumentError, match="n_actions must be an integer of at least 1"):
+            TorchDQNAgent(net, n_actions, torch.optim.Adam(net.parameters()), HyperparamSet({}))
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"next_observations": None}, "no next_observations"),
+            ({"actions": np.full(32, 2)}, r"integers in \[0, 2\)"),
+            ({"rewards": np.full(32, np.nan, np.float32)}, "rewards of window 0 are not all finite"),
+            ({"next_observations": np.full((32, 3), np.inf)}, "next_observations of window 0"),
+        ],
+    )
+    def test_windows_that_cannot_be_learned_from_change_nothing(self, changes: Any, message: str) -> None:
+        agent = dqn("torch")
+        with pytest.raises(BadDataError, match=message):
+            agent.learn(window(32, **changes))
+        assert len(agent._learner) == 0
+
+    @both
+    def test_spaces(self, framework: str) -> None:
+        agent, box = dqn(framework), spaces.Box(-1, 1, (OBSERVATIONS,))
+        agent.check_spaces(box, spaces.Discrete(ACTIONS))
+        for space, message in (
+            (spaces.Box(-1, 1, (2,)), "DQN serves Discrete"),
+            (spaces.Discrete(2, start=1), "DQN serves Discrete"),
+            (spaces.MultiDiscrete([2, 2]), "PPO for MultiDiscrete"),
+            (spaces.Discrete(3), "made for n_actions=2"),
+        ):
+            with pytest.raises(SpaceError, match=message):
+                agent.check_spaces(box, space)
+        with pytest.raises(ModelShapeError, match="q_network cannot take"):
+            agent.check_spaces(spaces.Box(-1, 1, (7,)), spaces.Discrete(ACTIONS))
+
+    def test_a_memory_larger_than_the_machine(self) -> None:
+        agent = dqn("torch", replay_capacity=10**10)
+        with pytest.raises(InvalidArgumentError, match=r"takes .* GiB, but only .* GiB .* Lower replay_capacity"):
+            agent.check_spaces(spaces.Box(-1, 1, (OBSERVATIONS,)), spaces.Discrete(ACTIONS))
+
+    def test_its_size_is_told_before_training(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO"):
+            dqn("torch").check_spaces(spaces.Box(-1, 1, (OBSERVATIONS,)), spaces.Discrete(ACTIONS))
+        assert "Replay memory: 500 transitions" in caplog.text
