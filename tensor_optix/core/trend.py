@@ -65,7 +65,7 @@ def judge(
     return Verdict.FLAT
 
 
-def slope(scores: Sequence[float], steps: Sequence[float] | None = None) -> float:
+def slope(scores: Sequence[float] | np.ndarray, steps: Sequence[float] | None = None) -> float:
     """Return the least-squares slope of `scores` per step; 0 for fewer than two.
 
     slope = Σ (xᵢ − x̄)(sᵢ − s̄) / Σ (xᵢ − x̄)²
