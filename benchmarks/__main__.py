@@ -6,11 +6,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import imports, learning, overhead, speed
+from benchmarks import calibration, imports, learning, overhead, speed
 from benchmarks._results import Store, section, write_page
 from benchmarks._suite import MeasurementError, Options, Suite
 
-SUITES: Mapping[str, Suite] = {"imports": imports, "overhead": overhead, "speed": speed, "learning": learning}
+SUITES: Mapping[str, Suite] = {
+    "imports": imports,
+    "calibration": calibration,
+    "overhead": overhead,
+    "speed": speed,
+    "learning": learning,
+}
 """Shortest first."""
 
 

@@ -1,4 +1,4 @@
-"""Population-based training over the history of one agent: exploit what scored well, explore around what is in force."""
+"""Population-based training over one agent's history: exploit what scored well, explore around what is in force."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
