@@ -24,9 +24,6 @@ from tensor_optix.core.types import jsonable
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 
-CONFIRM_WINDOWS = 1
-"""A candidate for the best must hold on this many times `val_episodes` fresh episodes."""
-
 
 class RLOptimizer:
     """Trains an agent until it is trained.
@@ -112,7 +109,6 @@ class RLOptimizer:
             rollback_on_degradation=rollback_on_degradation,
             on_converged=on_converged,
             restore_best=restore_best,
-            confirm_windows=CONFIRM_WINDOWS if val_pipeline == "auto" else 0,
             final_evaluation=val_pipeline == "auto",
         )
         seeds = _child_seeds(seed, 4)

@@ -15,6 +15,7 @@ class StopReason(enum.Enum):
     """Why a run ended."""
 
     CONVERGED = "converged"
+    BUDGET = "budget"
     MAX_EPISODES = "max_episodes"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
@@ -29,6 +30,7 @@ class StopReason(enum.Enum):
 
 _SENTENCES = {
     StopReason.CONVERGED: "Converged: no improvement for the whole patience",
+    StopReason.BUDGET: "Spawn budget exhausted",
     StopReason.MAX_EPISODES: "max_episodes windows are done",
     StopReason.STOPPED: "stop() was called",
     StopReason.INTERRUPTED: "Interrupted by the user",
@@ -66,11 +68,15 @@ class TrainingReport:
     hyperparams: Mapping[str, Any] = field(default_factory=dict)
     """The values of the best snapshot."""
     checkpoint_dir: str = ""
+    tuning: dict[str, float] = field(default_factory=dict)
+    """What tuning did and cost: probes, commits by decision, windows and seconds lived with a value on trial."""
+    evolution: dict[str, Any] = field(default_factory=dict)
+    """`PolicyManager.training_report()`; empty without evolution."""
 
     @property
     def converged(self) -> bool:
         """True if the loop itself decided that the model is trained."""
-        return self.reason == StopReason.CONVERGED.value
+        return self.reason in (StopReason.CONVERGED.value, StopReason.BUDGET.value)
 
     @property
     def steps_per_second(self) -> float:

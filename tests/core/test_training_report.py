@@ -65,7 +65,7 @@ def test_numpy_numbers_are_written_as_plain_ones() -> None:
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_only_the_loops_own_decision_is_convergence_and_every_reason_has_its_sentence(reason: StopReason) -> None:
     ended = report(reason=reason.value)
-    assert ended.converged is (reason is StopReason.CONVERGED)
+    assert ended.converged is (reason in (StopReason.CONVERGED, StopReason.BUDGET))
     assert f"Reason            : {reason.sentence}" in str(ended)
     assert len({each.sentence for each in StopReason}) == len(StopReason)
 
