@@ -43,7 +43,8 @@ class TuningRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
-        return cls(**{k: math.nan if v is None and k.startswith("score") else v for k, v in data.items()})
+        values: dict[str, Any] = {k: math.nan if v is None and k.startswith("score") else v for k, v in data.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,13 @@ def _read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]
     effective = _effective(agent)
     for name, value in requested.items():
         arrived = effective.get(name)
-        same = arrived == value
-        if is_real(value) and is_real(arrived):
-            same = math.isclose(arrived, value, rel_tol=_ROUNDING, abs_tol=0.0)
-        if not same:
+        if arrived != value and not _is_rounded(value, arrived):
             raise HyperparamError(
                 f"{name!r} was set to {value!r}, but {type(agent).__name__} works with {arrived!r}. Its "
                 f"set_hyperparams must put the value in force, or param_bounds must leave it out."
             )
     return {name: effective[name] for name in requested}
+
+
+def _is_rounded(value: Any, arrived: Any) -> bool:
+    return is_real(value) and is_real(arrived) and math.isclose(arrived, value, rel_tol=_ROUNDING, abs_tol=0.0)
