@@ -1,24 +1,31 @@
 """The command line: `tensor-optix train`, `tensor-optix evaluate`."""
 
 import argparse
+import itertools
 import json
 import logging
 import math
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 import tensor_optix
 from tensor_optix.core._atomic import encode_json, read_json, replace_file, storage_errors
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.episode_evaluator import standard_error
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator, standard_error
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.selection import play
 from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, TensorOptixError, did_you_mean
 from tensor_optix.factory import (
     ALGORITHMS,
@@ -37,11 +44,11 @@ from tensor_optix.presets import preset_for
 
 RUN_FORMAT = 1
 _EVALUATED_TOGETHER = 25
-_EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
+_EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 bad input, 130 interrupted."""
+    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 interrupted."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -74,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: 64 64)")
     train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
+    train.add_argument(
+        "--evolve", type=int, default=0, metavar="N", help="let N mutated variants of the best policy learn on"
+    )
     train.add_argument("--no-tuning", action="store_true", help="keep the hyper-parameters as they are")
     train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
     train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
@@ -91,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play")
     evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds")
+    evaluate.add_argument(
+        "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
+    )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -105,7 +118,12 @@ def _train(args: argparse.Namespace) -> int:
     env = make_environment(args.env)
     hyperparams = _hyperparams(args.hp)
     _refuse_unknown(hyperparams, algorithm)
-    agent = make_agent(env, algorithm, framework, hyperparams=hyperparams, seed=seed, net_arch=args.net_arch)
+
+    def build(number: int) -> BaseAgent:
+        own_seed = seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        return make_agent(env, algorithm, framework, hyperparams=hyperparams, seed=own_seed, net_arch=args.net_arch)
+
+    agent = build(0)
     run_dir = args.run_dir or Path("runs") / f"{_safe(args.env)}-{algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
     window_size = preset.window_size if args.window_size is None else args.window_size
     pipeline = BatchPipeline(env, window_size=window_size)
@@ -119,6 +137,7 @@ def _train(args: argparse.Namespace) -> int:
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
         val_episodes=args.val_episodes,
+        callbacks=_evolution(args.evolve, run_dir, agent, build, seed),
         seed=seed,
         progress=not args.no_progress,
     )
@@ -143,6 +162,19 @@ def _train(args: argparse.Namespace) -> int:
     return _EXIT_INTERRUPTED if report.reason == StopReason.INTERRUPTED.value else 0
 
 
+def _evolution(
+    max_spawns: int, run_dir: Path, agent: BaseAgent, build: Callable[[int], BaseAgent], seed: int
+) -> list[LoopCallback]:
+    """Return the callback of `--evolve`, or none; it prints nothing, the report of the run tells it."""
+    manager = PolicyManager(CheckpointRegistry(run_dir), max_spawns=max_spawns, seed=seed)
+    if not max_spawns:
+        return []
+    numbers = itertools.count(1)
+    callback = manager.as_callback(agent, agent_factory=lambda: build(next(numbers)))
+    callback.printer = None
+    return [callback]
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     if args.episodes < 1:
         raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
@@ -151,6 +183,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     env = make_environment(run["env"])
     agent = make_agent(env, run["algorithm"], run["framework"], seed=0, net_arch=run["net_arch"])
     snapshot = CheckpointRegistry(args.run_dir).load_best(agent)
+    if args.verify:
+        return _verify(args, env, agent, snapshot)
     together = min(args.episodes, _EVALUATED_TOGETHER)
     pipeline = ValidationPipeline([rebuild(env)] * together, agent, seed=args.seed)
     returns: list[float] = []
@@ -169,6 +203,36 @@ def _evaluate(args: argparse.Namespace) -> int:
             f"reported: {result['reported']:.2f} ± {result['reported_std_err']:.2f}"
         )
     return 0
+
+
+def _verify(args: argparse.Namespace, env: gym.Env, agent: BaseAgent, snapshot: PolicySnapshot) -> int:
+    """Play the episodes behind a snapshot's score again; 0 if they give exactly the same."""
+    if not snapshot.evidence:
+        raise InvalidArgumentError(
+            f"Snapshot {snapshot.snapshot_id} was not scored on episodes that are fixed by seeds: nothing to verify."
+        )
+    makers = [rebuild(env)] * max(len(window.seeds) for window in snapshot.evidence)
+    pipeline, evaluator = ValidationPipeline(makers, agent), EpisodeReturnEvaluator()
+    again = play(pipeline, evaluator, [window.seeds for window in snapshot.evidence])
+    pipeline.teardown()
+    assert again is not None  # noqa: S101 - for the type checker; nothing stops it
+    expected = [value for window in snapshot.evidence for value in window.returns]
+    found = [value for window in again.evidence for value in window.returns]
+    reported, score = snapshot.eval_metrics.primary_score, again.score(evaluator).primary_score
+    differing = sum(one != other for one, other in zip(found, expected, strict=True))
+    result = {
+        "verified": score == reported and not differing,
+        "episodes": len(found),
+        "differing": differing,
+        "mean": score,
+        "reported": reported,
+    }
+    if args.json:
+        print(json.dumps(result))
+    else:
+        verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
+        print(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
+    return 0 if result["verified"] else _EXIT_NOT_VERIFIED
 
 
 def _read_run(path: Path) -> dict[str, Any]:

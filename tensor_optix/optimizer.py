@@ -1,5 +1,6 @@
 """The facade: everything with its defaults, wired together."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.evolution import PolicyManagerCallback
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
@@ -136,6 +138,9 @@ class RLOptimizer:
         )
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else list(callbacks)
         self._controller = LoopController(parts, config, watchers)
+        self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
+        for callback in self._evolution:
+            callback.connect(self._controller)
         self._has_run = False
 
     def run(self) -> TrainingReport:
@@ -152,7 +157,10 @@ class RLOptimizer:
         if not self._has_run:
             self.registry.archive()
             self._has_run = True
-        return self._controller.run()
+        report = self._controller.run()
+        for callback in self._evolution:
+            report = dataclasses.replace(report, evolution=callback.report())
+        return report
 
     def stop(self) -> None:
         """End the run after the window in progress; may be called from a callback or another thread."""

@@ -94,8 +94,11 @@ class ReportsEffectiveHyperparams(Protocol):
 class ActionProbabilities(Protocol):
     """An agent with discrete actions that can say how likely each of them is."""
 
-    def action_probs(self, observations: Any) -> np.ndarray:
-        """Return (B, n) the probability of each action per row of `observations` (B, ...)."""
+    def action_probs(self, observations: Any) -> np.ndarray | None:
+        """Return (B, n) the probability of each action per row of `observations` (B, ...).
+
+        None where its actions are not one choice out of n (numbers, or several choices at once).
+        """
         ...
 
 

@@ -81,6 +81,7 @@ class LoopController:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._parts = parts
+        self._first_agent = parts.agent
         self._config = config
         self._callbacks = CallbackList(callbacks)
         self._progress = RunProgress(clock)
@@ -147,13 +148,17 @@ class LoopController:
         if isinstance(self._parts.agent, HasLearner):
             self._parts.agent.set_learner(agent)
         else:
-            for pipeline in (self._parts.pipeline, self._parts.val_pipeline):
-                if pipeline is not None:
-                    pipeline.agent = GreedyAgent(agent) if isinstance(pipeline.agent, GreedyAgent) else agent
-            self._parts = replace(self._parts, agent=agent)
-            self._tuner = Tuner(agent, self._parts.optimizer)
+            self._hand_over(agent)
         self._position = self._config.scheduler.transition(self._position, Event.SPAWNED)
         self._progress.next_evaluation = self._progress.window_id + 1
+
+    def _hand_over(self, agent: BaseAgent) -> None:
+        for pipeline in (self._parts.pipeline, self._parts.val_pipeline):
+            if pipeline is not None:
+                pipeline.agent = GreedyAgent(agent) if isinstance(pipeline.agent, GreedyAgent) else agent
+        self._parts = replace(self._parts, agent=agent)
+        self._tuner = Tuner(agent, self._parts.optimizer)
+        self._validation.restart()
 
     # --- one window ---
 
@@ -359,8 +364,17 @@ class LoopController:
         if failed:
             self._progress.reason = StopReason.ERROR
         try:
-            end_run(self._parts, self._config, self._progress, self._validation, has_failed=failed)
+            end_run(
+                self._parts,
+                self._config,
+                self._progress,
+                self._validation,
+                first_agent=self._first_agent,
+                has_failed=failed,
+            )
         finally:
+            if self._parts.agent is not self._first_agent:
+                self._hand_over(self._first_agent)
             self._progress.halt()
             self._callbacks.call("on_loop_stop")
             self._parts.registry.close()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.final_evaluation import evaluate_leaders
 from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.run_progress import RunProgress
@@ -19,15 +20,29 @@ _ENDS_BY_ITSELF = (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISO
 
 
 def end_run(
-    parts: LoopParts, config: LoopConfig, progress: RunProgress, validation: Validation, *, has_failed: bool
+    parts: LoopParts,
+    config: LoopConfig,
+    progress: RunProgress,
+    validation: Validation,
+    *,
+    first_agent: BaseAgent,
+    has_failed: bool,
 ) -> None:
     """Take every step of the ending, whatever the others come to; never hide the error that ended the run.
+
+    Args:
+        parts: what the loop was made of when it ended.
+        config: its knobs.
+        progress: what it has come to.
+        validation: where the best policies are tested.
+        first_agent: the user's own, which is given the best policy, whoever learned last.
+        has_failed: True if an error ended the run.
 
     Raises:
         Exception: the first thing that failed, if nothing had before.
     """
     first_error: Exception | None = None
-    for what, step in _steps(parts, config, progress, validation):
+    for what, step in _steps(parts, config, progress, validation, first_agent):
         try:
             step()
         except KeyboardInterrupt:
@@ -40,7 +55,7 @@ def end_run(
 
 
 def _steps(
-    parts: LoopParts, config: LoopConfig, progress: RunProgress, validation: Validation
+    parts: LoopParts, config: LoopConfig, progress: RunProgress, validation: Validation, first_agent: BaseAgent
 ) -> list[tuple[str, Callable[[], Any]]]:
     steps: list[tuple[str, Callable[[], Any]]] = []
     if progress.best is None and progress.window_id >= 0:
@@ -49,7 +64,7 @@ def _steps(
         if config.final_evaluation and progress.reason in _ENDS_BY_ITSELF:
             steps.append(("evaluate the best policies", lambda: _evaluate_leaders(parts, config, progress, validation)))
         if config.restore_best:
-            steps.append(("restore the best policy", lambda: parts.registry.load_best(parts.agent)))
+            steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent)))
     steps.append(("close the history", parts.history.close))
     steps.append(("close the pipeline", parts.pipeline.teardown))
     steps.append(("close the validation pipeline", validation.close))

@@ -2,10 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
@@ -89,7 +88,7 @@ class RunProgress:
             dormant_threshold=config.scheduler.dormant_threshold,
         )
 
-    def report(self, parts: LoopParts, evolution: Mapping[str, Any] | None = None) -> TrainingReport:
+    def report(self, parts: LoopParts) -> TrainingReport:
         """Return what the run came to."""
         best, last = self.best, self.metrics
         total = self.total_seconds()
@@ -109,5 +108,4 @@ class RunProgress:
             hyperparams=dict(best.hyperparams.params) if best else {},
             checkpoint_dir=str(parts.registry.directory),
             tuning=dict(self.tuning),
-            evolution=dict(evolution or {}),
         )

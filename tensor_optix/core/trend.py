@@ -126,18 +126,18 @@ def has_risen(scores: np.ndarray, noise: np.ndarray, patience: int, margin: floa
 def noise_of(scores: np.ndarray, std_errs: np.ndarray | None = None) -> np.ndarray:
     """Return the standard deviation of one score around its trend.
 
-    It is 1.4826/√2 times the median absolute deviation of the steps between scores, which a trend shifts and outliers
-    do not move; at least the median of the errors that are known. With fewer than 4 steps it is those errors alone.
+    It is 1.4826/√6 times the median absolute second difference sₜ₊₁ − 2sₜ + sₜ₋₁, in which neither a rise nor its end
+    shows, and which outliers do not move; at least the median of the errors that are known. With fewer than 4
+    differences it is those errors alone.
 
     Args:
         scores: (..., n) in the order of time.
         std_errs: (..., n) known standard errors, NaN where there is none; None = nothing is known.
     """
-    steps = np.diff(scores[..., -NOISE_SCORES:], axis=-1)
+    bends = np.diff(scores[..., -NOISE_SCORES:], n=2, axis=-1)
     noise = np.zeros(scores.shape[:-1])
-    if steps.shape[-1] >= 4:
-        centre = np.median(steps, axis=-1, keepdims=True)
-        noise = 1.4826 / math.sqrt(2.0) * np.median(np.abs(steps - centre), axis=-1)
+    if bends.shape[-1] >= 4:
+        noise = 1.4826 / math.sqrt(6.0) * np.median(np.abs(bends), axis=-1)
     if std_errs is not None:
         known = np.where(np.isfinite(std_errs[..., -NOISE_SCORES:]), std_errs[..., -NOISE_SCORES:], 0.0)
         noise = np.maximum(noise, np.median(known, axis=-1))

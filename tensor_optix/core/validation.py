@@ -50,8 +50,12 @@ class Validation:
             f"Give it data, or pass val_pipeline=None."
         )
 
+    def restart(self) -> None:
+        """Ask the pipeline for a new iterator at the next score: the old one may hold an agent that acts no more."""
+        self._windows = None
+
     def close(self) -> None:
         """Close the pipeline; the next score opens a new iterator."""
-        self._windows = None
+        self.restart()
         if self._pipeline is not None:
             self._pipeline.teardown()
