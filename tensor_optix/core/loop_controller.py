@@ -39,7 +39,7 @@ from tensor_optix.core.run_progress import RunProgress
 from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.selection import TEST_SHARE, challenge
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.trend import Verdict, is_improvement, judge
+from tensor_optix.core.trend import Verdict, is_flat_start, is_improvement, judge
 from tensor_optix.core.tuning import Tuner, TuningRecord
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PlayedWindow
 from tensor_optix.core.validation import Validation
@@ -250,8 +250,10 @@ class LoopController:
     def _decide(self, evaluation: _Evaluation) -> None:
         progress, metrics = self._progress, evaluation.metrics
         verdict, probed = self._judge(metrics), self._parts.optimizer.probed_param
-        old = self._position
-        self._position = self._config.scheduler.transition(old, Event(verdict.value))
+        old, event = self._position, Event(verdict.value)
+        if verdict is Verdict.FLAT and is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold):
+            event = Event.NO_EVIDENCE  # the patience runs from where there is something to learn
+        self._position = self._config.scheduler.transition(old, event)
         progress.evaluations += 1
         tuning: tuple[TuningRecord, ...] = ()
         if verdict is Verdict.NO_EVIDENCE:

@@ -82,6 +82,25 @@ def judge(
     return Verdict.FLAT
 
 
+def is_flat_start(evaluations: Sequence[EvalMetrics], patience: int) -> bool:
+    """Return True while no episode, of training or validation, has come to anything but what the first one came to.
+
+    That is no plateau but the plain before the rise: the reward has not been found yet. It is borne with for
+    `FLAT_START` times the patience, and then counts as what it looks like.
+
+    Args:
+        evaluations: the usable ones so far, in the order of time.
+        patience: evaluations without improvement until DORMANT.
+    """
+    if len(evaluations) > min(FLAT_START * patience, MEMORY - 1):
+        return False
+    outcomes = {(m.primary_score, m.metrics.get("train_score", m.primary_score)) for m in evaluations}
+    errors = {(m.std_err, m.metrics.get("train_score_std_err", m.std_err)) for m in evaluations}
+    return len(outcomes) == 1 and len(set(*outcomes)) == 1 and errors == {(0.0, 0.0)}
+
+
+FLAT_START = 5
+"""Patience of a start on which every episode comes to the same, in units of the ordinary one."""
 MEMORY = 200
 """Evaluations that the trend looks back on."""
 DEGRADATION_ERRORS = 2.0

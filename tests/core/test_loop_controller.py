@@ -451,6 +451,18 @@ class TestSelection:
         assert returns == [5.25, 5.0]
 
 
+def test_a_flat_start_is_borne_with_and_a_plateau_is_not(tmp_path: Path) -> None:
+    class Known(ScoreEvaluator):
+        def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+            metrics = super().score(episode_data, train_diagnostics)
+            return EvalMetrics(metrics.primary_score, {"score_std_err": 0.0}, metrics.episode_id)
+
+    flat = Rig(tmp_path / "flat", [-200.0] * 60, evaluator=Known()).run()
+    assert (flat.reason, flat.windows) == ("converged", 5 * 4 + 4)
+    late = Rig(tmp_path / "late", [-200.0] * 10 + [-150.0] * 40, evaluator=Known()).run()
+    assert (late.reason, late.best_score, late.windows) == ("converged", -150.0, 10 + 1 + 4)
+
+
 class TestFailure:
     @pytest.mark.parametrize("error", [RuntimeError("broken"), MemoryError("full"), ValueError("bad")])
     def test_an_agent_that_raises_ends_the_run_with_that_exception_and_the_best_saved(

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensor_optix.core.trend import Verdict, degradation_drop, has_risen, is_improvement, judge, noise_of, slope
+from tensor_optix.core.trend import (
+    FLAT_START,
+    Verdict,
+    degradation_drop,
+    has_risen,
+    is_flat_start,
+    is_improvement,
+    judge,
+    noise_of,
+    slope,
+)
 from tensor_optix.core.types import EvalMetrics
 
 IMPROVED, FLAT, DEGRADED, NO_EVIDENCE = Verdict.IMPROVED, Verdict.FLAT, Verdict.DEGRADED, Verdict.NO_EVIDENCE
@@ -257,3 +267,29 @@ def test_a_degradation_is_more_than_the_noise(
 
 def test_one_wild_score_does_not_hide_a_degradation() -> None:
     assert judge(EvalMetrics(50.0), 100.0, evaluations([100.0, 99.0, 101.0, 100.0, 99.0, 100.0])) is DEGRADED
+
+
+def flat(n: int, **changes: float) -> list[EvalMetrics]:
+    metrics = {"score_std_err": 0.0, "train_score": -200.0, "train_score_std_err": 0.0, **changes}
+    return [EvalMetrics(-200.0, metrics) for _ in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "is_flat"),
+    [
+        (flat(1), True),
+        (flat(4 * FLAT_START), True),
+        (flat(4 * FLAT_START + 1), False),  # borne with for long enough
+        ([*flat(3), EvalMetrics(-199.0, flat(1)[0].metrics)], False),
+        ([*flat(3), *flat(1, train_score=-199.0)], False),  # training has found something
+        (flat(3, train_score=-199.0), False),
+        (flat(3, score_std_err=0.5), False),
+        (flat(3, train_score_std_err=math.nan), False),  # a single episode says nothing of the others
+        ([EvalMetrics(-200.0)] * 3, False),  # nothing is known of its episodes
+        ([EvalMetrics(-200.0, {"score_std_err": 0.0})] * 3, True),  # nothing is held out
+    ],
+)
+def test_a_flat_start_is_one_on_which_every_episode_comes_to_the_same(
+    evaluations: list[EvalMetrics], is_flat: bool
+) -> None:
+    assert is_flat_start(evaluations, patience=4) is is_flat
