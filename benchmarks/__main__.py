@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import calibration, evolution, imports, learning, overhead, selection, speed, tuning
+from benchmarks import calibration, ensemble, evolution, imports, learning, overhead, selection, speed, tuning
 from benchmarks._results import Store, section, write_page
 from benchmarks._suite import MeasurementError, Options, Suite
 
@@ -18,6 +18,7 @@ SUITES: Mapping[str, Suite] = {
     "learning": learning,
     "selection": selection,
     "evolution": evolution,
+    "ensemble": ensemble,
     "tuning": tuning,
 }
 """Shortest first."""

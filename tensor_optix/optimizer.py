@@ -52,7 +52,7 @@ class RLOptimizer:
         dormant_threshold: evaluations without improvement until DORMANT: trained.
         degradation_threshold: share of the best score that must be held.
         min_degradation_drop: smallest drop that counts as degradation, in units of the score.
-        callbacks: who observes.
+        callbacks: who observes; that of a `PolicyManager` is connected to the loop by itself.
         val_episodes: whole episodes per evaluation of the automatic validation.
         on_converged: `"stop"`, `"watch"`, or `"auto"`: watch a live pipeline, stop any other.
         restore_best: give the agent the best weights when `run` ends.

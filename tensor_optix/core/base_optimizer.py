@@ -38,6 +38,9 @@ class BaseOptimizer(ABC):
             best: the values that the best policy was found with.
         """
 
+    def on_new_learner(self) -> None:  # noqa: B027 - an optional hook
+        """Forget what was learned of the agent so far, a trial above all: another one learns from here on."""
+
     @property
     def decision(self) -> str:
         """What the last `suggest` decided, in a word, for the record."""

@@ -87,6 +87,8 @@ class LoopController:
         self._progress = RunProgress(clock)
         self._validation = Validation(parts.val_pipeline, parts.evaluator)
         self._tuner = Tuner(parts.agent, parts.optimizer)
+        self._learner_since = 0
+        """First window of the present learner."""
         self._position: SchedulerState = config.scheduler.initial()
         self._without_evidence = 0
         self._warned_of: set[str] = set()
@@ -149,15 +151,16 @@ class LoopController:
             self._parts.agent.set_learner(agent)
         else:
             self._hand_over(agent)
+        self._parts.optimizer.on_new_learner()
+        self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
         self._position = self._config.scheduler.transition(self._position, Event.SPAWNED)
-        self._progress.next_evaluation = self._progress.window_id + 1
+        self._learner_since = self._progress.next_evaluation = self._progress.window_id + 1
 
     def _hand_over(self, agent: BaseAgent) -> None:
         for pipeline in (self._parts.pipeline, self._parts.val_pipeline):
             if pipeline is not None:
                 pipeline.agent = GreedyAgent(agent) if isinstance(pipeline.agent, GreedyAgent) else agent
         self._parts = replace(self._parts, agent=agent)
-        self._tuner = Tuner(agent, self._parts.optimizer)
         self._validation.restart()
 
     # --- one window ---
@@ -265,7 +268,8 @@ class LoopController:
             progress.next_evaluation = progress.window_id + self._position.interval
             for effect in effects(old, self._position, verdict, is_best=evaluation.is_best):
                 self._execute(effect, evaluation)
-            tuning = self._tune(metrics, verdict)
+            if self._learner_since <= progress.window_id:  # else the score is not that of who learns now
+                tuning = self._tune(metrics, verdict)
         self._parts.history.append(
             HistoryRecord(
                 window_id=progress.window_id,
@@ -323,7 +327,8 @@ class LoopController:
         if verdict is Verdict.IMPROVED:
             optimizer.on_improvement(metrics)
         elif verdict is Verdict.DEGRADED and progress.best is not None:
-            optimizer.on_degradation(metrics, progress.best.hyperparams.copy())
+            if progress.best.window_id >= self._learner_since:  # a variant does not go back to its parent's values
+                optimizer.on_degradation(metrics, progress.best.hyperparams.copy())
         elif self._position.state is LoopState.COOLING:
             optimizer.on_plateau(metrics)
         step = self._tuner.step(metrics, progress.window_id + 1)

@@ -154,6 +154,12 @@ class BackoffOptimizer(BaseOptimizer):
         """Go back to what the best policy was found with."""
         self._return_to = {name: jsonable(best.params[name]) for name in self._space or () if name in best.params}
 
+    def on_new_learner(self) -> None:
+        """Drop the trial and the scores, which are another agent's."""
+        self._trial = self._return_to = None
+        self._unprobed.clear()
+        self._scores.clear()
+
     def _corrected(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet | None:
         """Bring back what its signal says is far off; None where nothing is."""
         moved = dict(hyperparams.params)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import calibration, evolution, selection, tuning
+from benchmarks import calibration, ensemble, evolution, selection, tuning
 from benchmarks._suite import Options
 
 RUN = {"mean": 480.0, "reported": 481.0, "env_steps": 1000, "outcomes": ["new best", "kept"]}
@@ -31,6 +31,7 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
             "fell_short": True,
         }
     ],
+    ensemble: [{"seed": 0, "score": 500.0, "solved": True, "env_steps": 1000, "alone": [400.0, 500.0, 490.0]}],
     tuning: [
         {"env": "CartPole-v1", "factor": factor, "mode": mode, "seed": 0, "solved": mode == "on", "score": 400.0}
         for factor in (1.0, 30.0)
@@ -57,6 +58,7 @@ def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -
         (calibration, ["3.2%", "1.35 (2.70)"]),
         (selection, ["1.000 [0.980, 1.000]", "0.993"]),
         (evolution, ["1/1", "+30.0 (1 runs)"]),
+        (ensemble, ["1/1", "490.0 [400.0, 500.0]"]),
         (tuning, ["1/1 (400)", "0/1 (400)", "off-default"]),
     ],
     ids=lambda value: getattr(value, "TITLE", ""),

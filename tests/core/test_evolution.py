@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.evolution import holds
@@ -14,7 +15,7 @@ from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
-from tensor_optix.core.run_state import History
+from tensor_optix.core.run_state import History, read_history
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import ContractError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
@@ -54,6 +55,7 @@ class Rig:
         max_spawns: int | None = None,
         controller: Any = None,
         factory: Any = "new",
+        optimizer: BaseOptimizer | None = None,
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -74,7 +76,7 @@ class Rig:
                 pipeline=self.pipeline,
                 val_pipeline=Worth(self.first),
                 evaluator=ScoreEvaluator(),
-                optimizer=BackoffOptimizer({}),
+                optimizer=optimizer or BackoffOptimizer({}),
                 registry=registry,
                 history=History(folder / "history.jsonl"),
             ),
@@ -184,6 +186,30 @@ def test_a_factory_that_returns_the_same_object_is_a_typed_error_and_counted(tmp
     with pytest.raises(ContractError, match="the same Climber again"):
         again.on_dormant(0)
     assert rig.pm.status()["failed_spawns"] >= 1
+
+
+class Listening(BackoffOptimizer):
+    """Notes who is on trial, and when another agent takes over."""
+
+    def __init__(self) -> None:
+        super().__init__({"learning_rate": (0.5, 1.5)})
+        self.switches: list[bool] = []
+
+    def on_new_learner(self) -> None:
+        super().on_new_learner()
+        self.switches.append(self.is_probing)
+
+
+def test_a_trial_ends_with_its_learner_and_the_variant_keeps_its_own_values(tmp_path: Path) -> None:
+    optimizer = Listening()
+    rig = Rig(tmp_path, [5.0, 1.0], max_spawns=1, optimizer=optimizer)
+    rig.loop.run()
+    assert optimizer.switches == [False]
+    records = read_history(tmp_path / "history.jsonl")
+    since = len(rig.first.learned)
+    decisions = [t.decision for record in records if record.window_id >= since for t in record.tuning]
+    assert "returned" not in decisions  # it degrades at once, and does not go back to its parent's values
+    assert records[since - 1].tuning == ()
 
 
 class Says:
