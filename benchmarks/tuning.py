@@ -23,7 +23,7 @@ RESTARTS = 4
 """Of random search, each with a quarter of the steps, the best of which counts."""
 TEST_EPISODES = 100
 DEFAULT = 3e-4
-LEARNING_RATE = Param(1e-6, 3e-2, "log", signal=Signal("approx_kl", 0.0015, 0.02, order=1.5))
+LEARNING_RATE = Param(1e-6, 3e-2, "log", signal=Signal("approx_kl", 0.002, 0.02, order=1.5))
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Task:
     goal: float
 
 
-TASKS = (Task("CartPole-v1", 12, 475.0), Task("Acrobot-v1", 16, -90.0))
+TASKS = (Task("CartPole-v1", 24, 475.0), Task("Acrobot-v1", 20, -90.0))
 
 
 def plan(options: Options) -> Iterator[Measurement]:
