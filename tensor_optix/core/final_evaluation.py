@@ -57,7 +57,7 @@ def evaluate_leaders(
             damaged.add(leader.snapshot_id)
             continue
         found = play(pipeline, evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=is_stopped)
-        if found is None:
+        if is_stopped():
             return leader
         registry.rescore(leader, _rescored(leader.eval_metrics, found.score(evaluator)), found.evidence)
         tested.add(leader.snapshot_id)

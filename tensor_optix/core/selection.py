@@ -63,8 +63,8 @@ def play(
     *,
     max_steps: float = math.inf,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> Tested | None:
-    """Play a window per list of seeds with the pipeline's agent; None if it was stopped on the way.
+) -> Tested:
+    """Play a window per list of seeds with the pipeline's agent, as far as it gets.
 
     Args:
         pipeline: where they are played.
@@ -75,9 +75,7 @@ def play(
     """
     tested = Tested((), ())
     for window_seeds in seeds:
-        if is_stopped():
-            return None
-        if tested.steps > max_steps:
+        if is_stopped() or tested.steps > max_steps:
             break
         window = pipeline.play(window_seeds)
         record = PlayedWindow(
@@ -110,14 +108,11 @@ def challenge(
     paired = () if incumbent is None or is_cheap else incumbent.evidence[-TEST_WINDOWS:]
     for theirs in paired:
         ours = play(pipeline, evaluator, [theirs.seeds])
-        assert ours is not None  # noqa: S101 - for the type checker; nothing stops it
         tested += ours
         lead += ours.evidence[0].score - theirs.score
         if not lead > 0.0:
             return Challenge(False, tested, tested.score(evaluator))
-    fresh = play(pipeline, evaluator, [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)])
-    assert fresh is not None  # noqa: S101 - for the type checker; nothing stops it
-    tested += fresh
+    tested += play(pipeline, evaluator, [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)])
     metrics = tested.score(evaluator)
     best_score = incumbent.eval_metrics.primary_score if incumbent is not None else None
     return Challenge(is_improvement(metrics.primary_score, best_score, margin), tested, metrics)
