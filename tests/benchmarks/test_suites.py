@@ -12,7 +12,15 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
     calibration: [
         {
             "seed": 0,
-            "groups": [{"curves": "all", "n": 12000, "false_stops": 0.032, "delay": 1.35, "delay_p90": 2.7}],
+            "groups": [
+                {
+                    "curves": "all",
+                    "n": 12000,
+                    "false_stops": 0.032,
+                    "delay": 1.35,
+                    "delay_p90": 2.7,
+                }
+            ],
         }
     ],
     selection: [
