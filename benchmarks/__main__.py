@@ -6,11 +6,21 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import imports, learning, overhead, speed
+from benchmarks import calibration, ensemble, evolution, imports, learning, overhead, selection, speed, tuning
 from benchmarks._results import Store, section, write_page
 from benchmarks._suite import MeasurementError, Options, Suite
 
-SUITES: Mapping[str, Suite] = {"imports": imports, "overhead": overhead, "speed": speed, "learning": learning}
+SUITES: Mapping[str, Suite] = {
+    "imports": imports,
+    "calibration": calibration,
+    "overhead": overhead,
+    "speed": speed,
+    "learning": learning,
+    "selection": selection,
+    "evolution": evolution,
+    "ensemble": ensemble,
+    "tuning": tuning,
+}
 """Shortest first."""
 
 
@@ -38,14 +48,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     # `choices` would refuse an empty list of positionals.
     parser.add_argument("suites", nargs="*", type=_suite, metavar="SUITE", help=f"{', '.join(SUITES)} (default: all)")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds of learning and overhead")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", metavar="N", help="seeds of all suites that train, and of calibration"
+    )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
-        choices=[task.env for task in learning.TASKS],
+        choices=sorted({task.env for suite in (learning, selection, evolution, tuning) for task in suite.TASKS}),
         metavar="ENV",
-        help="this environment of learning; repeatable",
+        help="this environment of learning, selection, evolution and tuning; repeatable",
     )
     parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds of speed (default: 5)")
     parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from tensor_optix.core.base_optimizer import BaseOptimizer
     from tensor_optix.core.base_pipeline import BasePipeline
     from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+    from tensor_optix.core.ensemble_agent import EnsembleAgent
     from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
     from tensor_optix.core.loop_callback import LoopCallback
     from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
     from tensor_optix.core.loop_controller import LoopController
+    from tensor_optix.core.meta_controller import MetaAction, MetaController
     from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer, RunningMeanStd
+    from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
+    from tensor_optix.core.regime_detector import RegimeDetector
     from tensor_optix.core.replay_buffer import ReplayBuffer
-    from tensor_optix.core.search_space import Param, SearchSpace
+    from tensor_optix.core.search_space import Param, SearchSpace, Signal
     from tensor_optix.core.training_report import StopReason, TrainingReport
     from tensor_optix.core.types import (
         EpisodeData,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from tensor_optix.factory import make_agent
     from tensor_optix.optimizer import RLOptimizer
     from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+    from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
     from tensor_optix.pipeline.batch_pipeline import BatchPipeline
     from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
@@ -60,6 +65,7 @@ _HOMES = {
     "BasePipeline": "core.base_pipeline",
     "BatchPipeline": "pipeline.batch_pipeline",
     "CheckpointRegistry": "core.checkpoint_registry",
+    "EnsembleAgent": "core.ensemble_agent",
     "EpisodeData": "core.types",
     "EpisodeReturnEvaluator": "core.episode_evaluator",
     "EpisodeSummary": "core.types",
@@ -71,15 +77,22 @@ _HOMES = {
     "LoopParts": "core.loop_config",
     "LoopState": "core.types",
     "LoopStatus": "core.loop_config",
+    "MetaAction": "core.meta_controller",
+    "MetaController": "core.meta_controller",
     "MultiCategorical": "algorithms._distributions",
     "ObsNormalizer": "core.normalizers",
+    "PBTOptimizer": "optimizers.pbt_optimizer",
     "Param": "core.search_space",
+    "PolicyManager": "core.policy_manager",
+    "PolicyManagerCallback": "core.policy_manager",
     "PolicySnapshot": "core.types",
     "RLOptimizer": "optimizer",
+    "RegimeDetector": "core.regime_detector",
     "ReplayBuffer": "core.replay_buffer",
     "RewardNormalizer": "core.normalizers",
     "RunningMeanStd": "core.normalizers",
     "SearchSpace": "core.search_space",
+    "Signal": "core.search_space",
     "StopReason": "core.training_report",
     "TFAgent": "adapters.tensorflow.tf_agent",
     "TFDQNAgent": "algorithms.tf_dqn",
@@ -112,6 +125,7 @@ __all__ = [
     "BasePipeline",
     "BatchPipeline",
     "CheckpointRegistry",
+    "EnsembleAgent",
     "EpisodeData",
     "EpisodeReturnEvaluator",
     "EpisodeSummary",
@@ -123,15 +137,22 @@ __all__ = [
     "LoopParts",
     "LoopState",
     "LoopStatus",
+    "MetaAction",
+    "MetaController",
     "MultiCategorical",
     "ObsNormalizer",
+    "PBTOptimizer",
     "Param",
+    "PolicyManager",
+    "PolicyManagerCallback",
     "PolicySnapshot",
     "RLOptimizer",
+    "RegimeDetector",
     "ReplayBuffer",
     "RewardNormalizer",
     "RunningMeanStd",
     "SearchSpace",
+    "Signal",
     "StopReason",
     "TFAgent",
     "TFDQNAgent",

@@ -2,13 +2,14 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import logging
 import math
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,14 @@ import numpy as np
 
 import tensor_optix
 from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.episode_evaluator import standard_error
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator, standard_error
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.selection import play
 from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
 from tensor_optix.factory import (
     ALGORITHMS,
@@ -32,15 +38,16 @@ from tensor_optix.factory import (
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline._environment import check_size, make_environment
 from tensor_optix.pipeline._throughput import choose_vectorisation
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.presets import preset_for
 from tensor_optix.runs import RunDescription
 
 _EVALUATED_TOGETHER = 25
-_EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
+_EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 bad input, 130 interrupted."""
+    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 interrupted."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -75,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: the preset's)")
     train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
+    train.add_argument(
+        "--evolve", type=int, default=0, metavar="N", help="let N mutated variants of the best policy learn on"
+    )
     train.add_argument("--no-tuning", action="store_true", help="keep the hyper-parameters as they are")
     train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
     train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
@@ -92,13 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play")
     evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds")
+    evaluate.add_argument(
+        "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
+    )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
 def _train(args: argparse.Namespace) -> int:
     run, hyperparams = _describe(args)
-    agent = run.agent(hyperparams)
+
+    def build(number: int) -> BaseAgent:
+        seed = run.seed if number == 0 else int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
+        return dataclasses.replace(run, seed=seed).agent(hyperparams)
+
+    agent = build(0)
     run, measured = _vectorised(run, args)
     preset = preset_for(run.env, run.algorithm)
     run_dir = args.run_dir or (
@@ -115,6 +133,7 @@ def _train(args: argparse.Namespace) -> int:
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
         val_episodes=args.val_episodes,
+        callbacks=_evolution(args.evolve, run_dir, agent, build, run.seed),
         seed=run.seed,
         progress=not args.no_progress,
     )
@@ -174,6 +193,19 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
     )
 
 
+def _evolution(
+    max_spawns: int, run_dir: Path, agent: BaseAgent, build: Callable[[int], BaseAgent], seed: int
+) -> list[LoopCallback]:
+    """Return the callback of `--evolve`, or none; it prints nothing, the report of the run tells it."""
+    manager = PolicyManager(CheckpointRegistry(run_dir), max_spawns=max_spawns, seed=seed)
+    if not max_spawns:
+        return []
+    numbers = itertools.count(1)
+    callback = manager.as_callback(agent, agent_factory=lambda: build(next(numbers)))
+    callback.printer = None
+    return [callback]
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     if args.episodes < 1:
         raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
@@ -184,9 +216,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     training.agent = agent
     registry.attach("pipeline", training)  # whose statistics belong to the policy
     snapshot = registry.load_best(agent)
-    pipeline = training.validation_pipeline(min(args.episodes, _EVALUATED_TOGETHER), args.seed)
+    together = max((len(window.seeds) for window in snapshot.evidence), default=0) if args.verify else args.episodes
+    pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), args.seed)
     if pipeline is None:
         raise InvalidArgumentError(f"{run.env} cannot be made anew, so it cannot be evaluated from the command line.")
+    if args.verify:
+        return _verify(args, pipeline, snapshot)
     returns: list[float] = []
     for window in pipeline.episodes():
         returns += [episode.total_return for episode in window.completed_episodes()]
@@ -204,6 +239,34 @@ def _evaluate(args: argparse.Namespace) -> int:
             f"reported: {result['reported']:.2f} ± {result['reported_std_err']:.2f}"
         )
     return 0
+
+
+def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: PolicySnapshot) -> int:
+    """Play the episodes behind a snapshot's score again; 0 if they give exactly the same."""
+    if not snapshot.evidence:
+        raise InvalidArgumentError(
+            f"Snapshot {snapshot.snapshot_id} was not scored on episodes that are fixed by seeds: nothing to verify."
+        )
+    evaluator = EpisodeReturnEvaluator()
+    again = play(pipeline, evaluator, [window.seeds for window in snapshot.evidence])
+    pipeline.teardown()
+    expected = [value for window in snapshot.evidence for value in window.returns]
+    found = [value for window in again.evidence for value in window.returns]
+    reported, score = snapshot.eval_metrics.primary_score, again.score(evaluator).primary_score
+    differing = sum(one != other for one, other in zip(found, expected, strict=True))
+    result = {
+        "verified": score == reported and not differing,
+        "episodes": len(found),
+        "differing": differing,
+        "mean": score,
+        "reported": reported,
+    }
+    if args.json:
+        print(json.dumps(result))
+    else:
+        verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
+        print(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
+    return 0 if result["verified"] else _EXIT_NOT_VERIFIED
 
 
 def _summary(returns: Sequence[float], reported: float, reported_std_err: float) -> dict[str, Any]:

@@ -63,6 +63,12 @@ class ContractError(TensorOptixError, TypeError):
     code = "contract"
 
 
+class EvolutionError(TensorOptixError, RuntimeError):
+    """An ensemble or its evolution cannot do what it is asked to in the state it is in."""
+
+    code = "evolution"
+
+
 class MissingDependencyError(TensorOptixError, ImportError):
     """An optional package is needed and absent; the message prints the install line."""
 

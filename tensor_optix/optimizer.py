@@ -1,5 +1,6 @@
 """The facade: everything with its defaults, wired together."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.evolution import PolicyManagerCallback
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
@@ -23,9 +25,6 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import jsonable
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
-
-CONFIRM_WINDOWS = 1
-"""A candidate for the best must hold on this many times `val_episodes` fresh episodes."""
 
 
 class RLOptimizer:
@@ -53,7 +52,7 @@ class RLOptimizer:
         dormant_threshold: evaluations without improvement until DORMANT: trained.
         degradation_threshold: share of the best score that must be held.
         min_degradation_drop: smallest drop that counts as degradation, in units of the score.
-        callbacks: who observes.
+        callbacks: who observes; that of a `PolicyManager` is connected to the loop by itself.
         val_episodes: whole episodes per evaluation of the automatic validation.
         on_converged: `"stop"`, `"watch"`, or `"auto"`: watch a live pipeline, stop any other.
         restore_best: give the agent the best weights when `run` ends.
@@ -112,7 +111,6 @@ class RLOptimizer:
             rollback_on_degradation=rollback_on_degradation,
             on_converged=on_converged,
             restore_best=restore_best,
-            confirm_windows=CONFIRM_WINDOWS if val_pipeline == "auto" else 0,
             final_evaluation=val_pipeline == "auto",
         )
         seeds = _child_seeds(seed, 4)
@@ -141,6 +139,9 @@ class RLOptimizer:
         )
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else list(callbacks)
         self._controller = LoopController(parts, config, watchers)
+        self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
+        for callback in self._evolution:
+            callback.connect(self._controller)
         self._has_run = False
 
     def run(self) -> TrainingReport:
@@ -157,7 +158,10 @@ class RLOptimizer:
         if not self._has_run:
             self.registry.archive()
             self._has_run = True
-        return self._controller.run()
+        report = self._controller.run()
+        for callback in self._evolution:
+            report = dataclasses.replace(report, evolution=callback.report())
+        return report
 
     def stop(self) -> None:
         """End the run after the window in progress; may be called from a callback or another thread."""

@@ -88,3 +88,35 @@ def window_of(score: float | None, window_id: int = 0, length: int = 2) -> Episo
         next_observations=np.zeros((length, 1), np.float32),
         completed=() if score is None else (EpisodeSummary(float(score), length),),
     )
+
+
+class TabularAgent(NumpyAgent):
+    """Chooses among n actions with the same given probabilities for every observation, and tells them."""
+
+    def __init__(self, probs: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.probs = np.asarray(probs, np.float64)
+        self.windows: list[EpisodeData] = []
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        if deterministic:
+            return np.full(len(observations), self.probs.argmax())
+        return self.rng.choice(self.probs.size, size=len(observations), p=self.probs)
+
+    def action_probs(self, observations: Any) -> np.ndarray | None:
+        return np.tile(self.probs, (len(observations), 1))
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        self.windows.append(episode_data)
+        return super().learn(episode_data)
+
+
+class ConstantAgent(NumpyAgent):
+    """Always acts the same, and tells no probabilities."""
+
+    def __init__(self, action: Any) -> None:
+        super().__init__()
+        self.action = action
+
+    def act(self, observation: Any) -> Any:
+        return self.action

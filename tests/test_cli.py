@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import pytest
 
 import tensor_optix
 from tensor_optix.cli import main
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.training_report import TrainingReport
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
@@ -56,6 +58,49 @@ def test_evaluate_says_it_in_words(run_dir: Path, capsys: pytest.CaptureFixture[
     assert "over 3 greedy episodes" in capsys.readouterr().out
 
 
+def test_verify_reproduces_the_reported_number_exactly(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run_dir), "--verify", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    report = json.loads((run_dir / "report.json").read_text())
+    assert result == {
+        "verified": True,
+        "episodes": 40,
+        "differing": 0,
+        "mean": report["best_score"],
+        "reported": report["best_score"],
+    }
+
+
+def test_verify_tells_a_claim_that_does_not_hold(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = CheckpointRegistry(run_dir)
+    best = registry.best
+    assert best is not None
+    claimed = dataclasses.replace(best.eval_metrics, primary_score=501.0)
+    registry.rescore(best, claimed, best.evidence)
+    registry.close()
+    assert main(["evaluate", str(run_dir), "--verify"]) == 1
+    assert "NOT reproduced" in capsys.readouterr().out
+    registry.rescore(best, claimed)
+    registry.close()
+    assert main(["evaluate", str(run_dir), "--verify"]) == 2
+    assert "nothing to verify" in capsys.readouterr().err
+
+
+def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--window-size", "64", "--val-episodes", "2", "--no-progress", "--plateau-threshold", "1"]
+    arguments += ["--dormant-threshold", "2", "--evolve", "2", "--max-episodes", "60", "--seed", "1"]
+    assert main(["train", "CartPole-v1", "--run-dir", str(tmp_path / "run"), *arguments]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Training Complete") == 1
+    assert "Spawns used" in out
+    report = TrainingReport.from_dict(json.loads((tmp_path / "run" / "report.json").read_text()))
+    lineage = report.evolution["lineage"]
+    assert 1 <= len(lineage) <= 2
+    assert all(variant["outcome"] in ("new best", "kept", "discarded") for variant in lineage)
+    assert lineage[0]["changes"]
+    assert main(["evaluate", str(tmp_path / "run"), "--verify"]) == 0
+
+
 def test_a_moved_run_evaluates_the_same(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = run_dir.rename(tmp_path / "elsewhere")
     assert main(["evaluate", str(moved), "--episodes", "2"]) == 0
@@ -84,6 +129,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--plateau-threshold", "30"], "dormant_threshold must be above"),
         (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
         (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
+        (["train", "CartPole-v1", "--evolve", "-1"], "max_spawns must be at least 0"),
         (["evaluate", "nowhere"], "run.json"),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
     ],

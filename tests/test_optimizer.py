@@ -18,6 +18,9 @@ from tensor_optix import (
     RLOptimizer,
     make_agent,
 )
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.ensemble_agent import EnsembleAgent
+from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.run_state import read_history
 from tensor_optix.errors import (
     BadDataError,
@@ -336,3 +339,51 @@ def test_stop_ends_without_a_final_evaluation(tmp_path: Path) -> None:
     )
     assert optimizer.run().reason == "stopped"
     assert "final_episodes" not in optimizer.registry.best.eval_metrics.metrics
+
+
+def test_evolution_is_wired_by_itself_and_told_in_the_report(tmp_path: Path) -> None:
+    agent = make_agent("CartPole-v1", framework="torch", seed=0)
+    pm = PolicyManager(CheckpointRegistry(tmp_path), max_spawns=1, seed=0)
+    callback = pm.as_callback(agent, agent_factory=lambda: make_agent("CartPole-v1", framework="torch", seed=7))
+    callback.printer = None
+    optimizer = RLOptimizer(
+        agent,
+        BatchPipeline("CartPole-v1", window_size=64),
+        checkpoint_dir=tmp_path,
+        plateau_threshold=1,
+        dormant_threshold=2,
+        max_interval_episodes=1,
+        val_episodes=2,
+        callbacks=[callback],
+        seed=0,
+    )
+    callback.set_stop_fn(optimizer.stop)  # as in the seed; it does no harm
+    report = optimizer.run()
+    assert (report.reason, report.converged) == ("budget", True)
+    assert [variant["number"] for variant in report.evolution["lineage"]] == [1]
+    best = make_agent("CartPole-v1", framework="torch", seed=5)
+    optimizer.registry.load_best(best)
+    for name, array in weights_of(agent).items():
+        np.testing.assert_array_equal(array, weights_of(best)[name])
+    assert "Lineage" in str(report)
+
+
+def test_three_ppo_agents_train_as_an_ensemble(tmp_path: Path) -> None:
+    pm = PolicyManager(CheckpointRegistry(tmp_path))
+    agents = [make_agent("CartPole-v1", framework="torch", seed=seed) for seed in range(3)]
+    for agent in agents:
+        pm.add_agent(agent)
+    ensemble = EnsembleAgent(pm, agents[0], seed=0)
+    before = [weights_of(agent) for agent in agents]
+    pipeline = BatchPipeline("CartPole-v1", agent=ensemble, window_size=128)
+    report = RLOptimizer(
+        ensemble,
+        pipeline,
+        checkpoint_dir=tmp_path,
+        max_episodes=2,
+        val_episodes=2,
+        callbacks=[pm.as_callback(agents[0])],
+    ).run()
+    assert report.windows == 2
+    changed = [any((weights_of(a)[n] != old[n]).any() for n in old) for a, old in zip(agents, before, strict=True)]
+    assert changed[0]

@@ -268,3 +268,87 @@ def test_extending_an_algorithm() -> None:
     )
     report = opt.run()
     assert report.best_score == report.best_score
+
+
+def short_patience() -> dict[str, int]:
+    return {"plateau_threshold": 1, "dormant_threshold": 2, "max_interval_episodes": 1, "max_episodes": 30}
+
+
+def test_automatic_rollback() -> None:
+    from tensor_optix import BatchPipeline, RLOptimizer
+    from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+    from tensor_optix.core.policy_manager import PolicyManager
+
+    agent = torch_ppo()
+    pipeline = BatchPipeline("CartPole-v1", agent, window_size=64)
+    registry = CheckpointRegistry("./checkpoints")
+    pm = PolicyManager(registry)
+
+    opt = RLOptimizer(agent=agent, pipeline=pipeline, callbacks=[pm.as_callback(agent)], **short_patience())
+    assert opt.run().converged
+
+
+def test_autonomous_spawning(capsys: pytest.CaptureFixture[str]) -> None:
+    from tensor_optix import BatchPipeline, RLOptimizer
+    from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+    from tensor_optix.core.meta_controller import MetaController
+    from tensor_optix.core.policy_manager import PolicyManager
+
+    def make_agent():
+        return torch_ppo()
+
+    agent = torch_ppo()
+    registry = CheckpointRegistry("./checkpoints")
+    pm = PolicyManager(registry, max_spawns=2, max_ensemble_size=4)
+    cb = pm.as_callback(
+        agent,
+        agent_factory=make_agent,
+        meta_controller=MetaController(gap_threshold=1e9, gap_slope_threshold=1e9, improvement_threshold=1e9),
+    )
+    opt = RLOptimizer(
+        agent=agent,
+        pipeline=BatchPipeline("CartPole-v1", agent, window_size=64),
+        callbacks=[cb],
+        **short_patience(),
+    )
+    cb.set_stop_fn(opt.stop)
+    report = opt.run()
+    assert report.evolution["spawns_used"] >= 1
+    out = capsys.readouterr().out
+    assert out.count("Training Complete") == 1
+    for words in (
+        "Best score",
+        "Val score",
+        "Generalization",
+        "Spawns used",
+        "Pruned agents",
+        "Ensemble size",
+        "Regime",
+    ):
+        assert f"  {words}" in out
+
+
+def test_ensemble() -> None:
+    import gymnasium as gym
+
+    from tensor_optix import BatchPipeline, RLOptimizer
+    from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+    from tensor_optix.core.ensemble_agent import EnsembleAgent
+    from tensor_optix.core.policy_manager import PolicyManager
+
+    env = gym.make("CartPole-v1")
+    agent_a, agent_b = torch_ppo(), torch_ppo()
+    registry = CheckpointRegistry("./checkpoints")
+    pm = PolicyManager(registry)
+    pm.add_agent(agent_a, weight=1.0)
+    pm.add_agent(agent_b, weight=1.0)
+
+    ensemble = EnsembleAgent(pm, primary_agent=agent_a)
+
+    opt = RLOptimizer(
+        agent=ensemble,
+        pipeline=BatchPipeline(env=env, agent=ensemble, window_size=256),
+        callbacks=[pm.as_callback(agent_a)],
+        max_episodes=2,
+    )
+    assert opt.run().best_score > 8

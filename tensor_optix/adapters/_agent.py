@@ -35,7 +35,7 @@ class BuiltInAgent(BaseAgent):
     ) -> None:
         self._backend = backend
         self._table = table
-        self._optimizers = dict(optimizers)
+        self._models, self._optimizers = dict(models), dict(optimizers)
         self._store = AgentStore(backend, models, optimizers)
         self._generator_names = generators
         self._hyperparams = HyperparamSet({})
@@ -63,6 +63,21 @@ class BuiltInAgent(BaseAgent):
 
     def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return self._table.resolve(params)
+
+    def effective_hyperparams(self) -> dict[str, float]:
+        """Return the learning rate that the optimizers really work with, the farthest from what was asked for."""
+        asked = self._hyperparams.params["learning_rate"]
+        rates = [self._backend.learning_rate(optimizer) for optimizer in self._optimizers.values()]
+        return {"learning_rate": max(rates, key=lambda rate: abs(rate - asked))}
+
+    def perturb_weights(self, scale: float, rng: np.random.Generator) -> None:
+        """Add normal noise to each weight tensor, σ being `scale` times the tensor's own root mean square."""
+        weights = self._backend.weights(self._models)
+        for name, array in weights.items():
+            if np.issubdtype(array.dtype, np.floating):
+                sigma = scale * float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+                weights[name] = (array + sigma * rng.standard_normal(array.shape)).astype(array.dtype)
+        self._backend.set_weights(self._models, weights)
 
     def seed(self, seed: int | None) -> None:
         """Restart the random generators."""

@@ -186,3 +186,7 @@ class Backend(Protocol):
     def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None:
         """Put a learning rate in force."""
         ...
+
+    def learning_rate(self, optimizer: Any) -> float:
+        """Return the learning rate that the optimizer works with."""
+        ...

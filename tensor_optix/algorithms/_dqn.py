@@ -128,6 +128,15 @@ class DQNAgent(BuiltInAgent):
         masks = np.asarray(action_masks, bool)
         return self._explored(np.where(masks, self._values(observations), _MASKED), masks, deterministic)
 
+    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray:
+        """Return (B, n) the ε-greedy probability of each action, 0 for those that `action_masks` (B, n) forbid."""
+        values = self._values(observations)
+        masks = np.ones(values.shape, bool) if action_masks is None else np.asarray(action_masks, bool)
+        epsilon = self._hyperparams.params["epsilon"]
+        probs = epsilon * masks / masks.sum(-1, keepdims=True)
+        probs[np.arange(len(probs)), np.where(masks, values, _MASKED).argmax(-1)] += 1.0 - epsilon
+        return probs
+
     def _explored(self, values: np.ndarray, masks: np.ndarray | None, deterministic: bool) -> np.ndarray:
         greedy = values.argmax(-1)
         if deterministic:

@@ -22,7 +22,7 @@ from tensor_optix.algorithms._distributions import (
 )
 from tensor_optix.algorithms._forward import in_chunks
 from tensor_optix.algorithms._losses import ppo_loss
-from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
+from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, Signal
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import BadDataError, SpaceError
@@ -31,7 +31,12 @@ PPO_HYPERPARAMS = HyperparamTable(
     "PPO",
     {
         "learning_rate": Hyperparam(
-            default=3e-4, low=0.0, low_open=True, high=1.0, tune=Param(1e-5, 1e-2, "log"), doc="Adam learning rate"
+            default=3e-4,
+            low=0.0,
+            low_open=True,
+            high=1.0,
+            tune=Param(1e-5, 1e-2, "log", signal=Signal("approx_kl", 0.002, 0.02, order=1.5)),
+            doc="Adam learning rate",
         ),
         "clip_ratio": Hyperparam(
             default=0.2, low=0.0, low_open=True, high=1.0, tune=Param(0.05, 0.4), doc="PPO clipping epsilon (ε)"
@@ -115,6 +120,17 @@ class PPOAgent(BuiltInAgent):
         masks = np.asarray(action_masks, bool)
         self._distribution.check_masks(masks, *params.shape)
         return self._choose(masked(NUMPY_OPS, params, masks), deterministic)
+
+    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray | None:
+        """Return π(·|s) (B, n) for one discrete choice, None for several at once or for numbers; see `act_masked`."""
+        if self._distribution.name != "categorical":
+            return None
+        params = self._policy(observations)
+        if action_masks is not None:
+            masks = np.asarray(action_masks, bool)
+            self._distribution.check_masks(masks, *params.shape)
+            params = masked(NUMPY_OPS, params, masks)
+        return np.exp(NUMPY_OPS.log_softmax(params))
 
     def _choose(self, params: np.ndarray, deterministic: bool) -> np.ndarray:
         if deterministic:

@@ -2,7 +2,7 @@
 
 | from | event | to | what else |
 |---|---|---|---|
-| any | IMPROVED | ACTIVE | counter 0, interval = base; *checkpoint* |
+| any | IMPROVED | ACTIVE | counter 0, interval = base |
 | ACTIVE | FLAT, fewer than `plateau_threshold` without improvement | ACTIVE | counter + 1 |
 | ACTIVE | FLAT, `plateau_threshold` reached | COOLING | counter + 1, interval grows; *plateau* |
 | COOLING | FLAT, fewer than `dormant_threshold` | COOLING | counter + 1, interval grows |
@@ -11,10 +11,11 @@
 | ACTIVE, COOLING | DEGRADED, `dormant_threshold` reached | DORMANT | counter + 1; *degradation*, *dormant* |
 | DORMANT, WATCHDOG | DEGRADED | ACTIVE | counter 0, interval = base; *degradation* |
 | DORMANT, WATCHDOG | FLAT | as it was | |
-| DORMANT | SPAWNED | ACTIVE | counter 0, interval = base |
+| any | SPAWNED | ACTIVE | counter 0, interval = base |
 | DORMANT | WATCH | WATCHDOG | interval = max |
 | any | NO_EVIDENCE | as it was | |
 
+A new best is saved (*checkpoint*) whatever the move: rising and being the best are two things.
 The counter is `no_improvement`, the evaluations in a row without one. A degradation does not reset it: a policy that
 swings below its best for the whole patience has stopped improving, and a collapsed one must not train for ever.
 The interval grows as intervalₙ = min(max(⌊intervalₙ₋₁ · backoff_factor⌋, intervalₙ₋₁ + 1), max_interval).
@@ -103,7 +104,7 @@ class BackoffScheduler:
         match event:
             case Event.NO_EVIDENCE:
                 return old
-            case Event.IMPROVED:
+            case Event.IMPROVED | Event.SPAWNED:
                 return self.initial()
             case Event.DEGRADED if dormant:
                 return self.initial()
@@ -117,8 +118,6 @@ class BackoffScheduler:
                 return SchedulerState(LoopState.COOLING, self.grown(old.interval), count)
             case Event.FLAT:
                 return replace(old, no_improvement=count)
-            case Event.SPAWNED:
-                return self.initial() if old.state is LoopState.DORMANT else old
             case Event.WATCH:
                 return SchedulerState(LoopState.WATCHDOG, self.max_interval, old.no_improvement) if dormant else old
         raise AssertionError(f"unreachable: {old}, {event}")
@@ -141,10 +140,17 @@ class SchedulerState:
     """Evaluations in a row without an improvement."""
 
 
-def effects(old: SchedulerState, new: SchedulerState, verdict: Verdict) -> tuple[Effect, ...]:
-    """Return what a move asks for, in the order in which it is to be done."""
+def effects(old: SchedulerState, new: SchedulerState, verdict: Verdict, *, is_best: bool) -> tuple[Effect, ...]:
+    """Return what a move asks for, in the order in which it is to be done.
+
+    Args:
+        old: where the state machine stood.
+        new: where it stands.
+        verdict: what moved it.
+        is_best: True if the evaluated policy is the new best.
+    """
     asked = []
-    if verdict is Verdict.IMPROVED:
+    if is_best:
         asked.append(Effect.CHECKPOINT)
     if verdict is Verdict.DEGRADED:
         asked.append(Effect.DEGRADATION)

@@ -93,6 +93,39 @@ class Seedable(Protocol):
         """Restart the agent's random generator."""
 
 
+@runtime_checkable
+class ReportsEffectiveHyperparams(Protocol):
+    """An agent that can tell which values its optimizer or loss really works with."""
+
+    def effective_hyperparams(self) -> Mapping[str, float]:
+        """Return the values in force where they are used, by the names of its hyper-parameters; not all need be there.
+
+        `get_hyperparams` says what was asked for; this says what arrived.
+        """
+        ...
+
+
+@runtime_checkable
+class ActionProbabilities(Protocol):
+    """An agent with discrete actions that can say how likely each of them is."""
+
+    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray | None:
+        """Return (B, n) the probability of each action per row of `observations` (B, ...).
+
+        None where its actions are not one choice out of n (numbers, or several choices at once). Where `action_masks`
+        (B, n) bool are given, what they forbid has probability 0.
+        """
+        ...
+
+
+@runtime_checkable
+class HasLearner(Protocol):
+    """An agent that acts with the help of others, one of which is the learner."""
+
+    def set_learner(self, agent: BaseAgent) -> None:
+        """Put another agent in the learner's place."""
+
+
 class GreedyAgent(BaseAgent):
     """Another agent, seen through its greedy actions: what validation acts with. It does not learn.
 

@@ -28,6 +28,24 @@ class BaseOptimizer(ABC):
     def on_plateau(self, metrics: EvalMetrics) -> None:
         """Take note of an evaluation without improvement on a plateau; called before `suggest`."""
 
+    def on_degradation(  # noqa: B027 - an optional hook
+        self, metrics: EvalMetrics, best: HyperparamSet
+    ) -> None:
+        """Take note that the score has fallen beyond its noise; called before `suggest`.
+
+        Args:
+            metrics: the evaluation.
+            best: the values that the best policy was found with.
+        """
+
+    def on_new_learner(self) -> None:  # noqa: B027 - an optional hook
+        """Forget what was learned of the agent so far, a trial above all: another one learns from here on."""
+
+    @property
+    def decision(self) -> str:
+        """What the last `suggest` decided, in a word, for the record."""
+        return ""
+
     @property
     def is_probing(self) -> bool:
         """True while a trial value is in force: a dip of the score is then no degradation."""

@@ -25,7 +25,7 @@ from typing import Any
 from tensor_optix.core import _atomic
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.companions import Stateful, restored_companions, write_companions
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot, jsonable
 from tensor_optix.errors import CheckpointCorruptError, CheckpointError, ContractError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
@@ -111,10 +111,11 @@ class CheckpointRegistry:
         eval_metrics: EvalMetrics,
         window_id: int = 0,
         hyperparams: HyperparamSet | None = None,
+        evidence: Sequence[PlayedWindow] = (),
     ) -> PolicySnapshot:
         """Save the agent's weights with their score; on return they are on disk."""
         hyperparams = hyperparams or agent.get_hyperparams()
-        return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams)
+        return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams, evidence)
 
     def stage(self, agent: BaseAgent) -> Path:
         """Write the policy (weights, companions) to a temporary folder, to be committed once its score is known."""
@@ -134,7 +135,12 @@ class CheckpointRegistry:
             _remove(staged)
 
     def commit(
-        self, staged: Path, eval_metrics: EvalMetrics, window_id: int, hyperparams: HyperparamSet
+        self,
+        staged: Path,
+        eval_metrics: EvalMetrics,
+        window_id: int,
+        hyperparams: HyperparamSet,
+        evidence: Sequence[PlayedWindow] = (),
     ) -> PolicySnapshot:
         """Turn a staged folder into a snapshot, list it, and prune."""
         with _removed_on_failure(staged), _atomic.storage_errors("save a snapshot in", self.directory):
@@ -147,6 +153,7 @@ class CheckpointRegistry:
                 eval_metrics=eval_metrics,
                 hyperparams=hyperparams.copy(),
                 created_at=self._now().isoformat(timespec="seconds"),
+                evidence=tuple(evidence),
             )
             _atomic.fsync_tree(staged)
             _atomic.write_file(staged / "metadata.json", _metadata(snapshot, _atomic.tree_checksums(staged)))
@@ -156,11 +163,13 @@ class CheckpointRegistry:
             self._list_and_prune()
         return snapshot
 
-    def rescore(self, snapshot: PolicySnapshot, eval_metrics: EvalMetrics) -> PolicySnapshot:
-        """Replace a snapshot's score, e.g. by a more trustworthy one, and return the snapshot with it."""
+    def rescore(
+        self, snapshot: PolicySnapshot, eval_metrics: EvalMetrics, evidence: Sequence[PlayedWindow] = ()
+    ) -> PolicySnapshot:
+        """Replace a snapshot's score and the episodes behind it by more trustworthy ones, and return it with them."""
         self.open()
         _, files = self._read(snapshot.snapshot_id)
-        rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics)
+        rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence))
         with _atomic.storage_errors("rescore a snapshot in", self.directory):
             # The temporary file stays out of the snapshot, where a crash would leave it as a foreign file.
             _atomic.replace_file(

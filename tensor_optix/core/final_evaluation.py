@@ -13,7 +13,8 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
+from tensor_optix.core.selection import play
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
@@ -55,23 +56,11 @@ def evaluate_leaders(
             logger.warning("Snapshot %s is passed over: %s", leader.snapshot_id, error)
             damaged.add(leader.snapshot_id)
             continue
-        window = _play(pipeline, seeds, is_stopped)
-        if window is None:
-            return leader
-        registry.rescore(leader, _rescored(leader.eval_metrics, evaluator.score(window, {})))
-        tested.add(leader.snapshot_id)
-
-
-def _play(pipeline: PlaysSeeds, seeds: list[list[int]], is_stopped: Callable[[], bool]) -> EpisodeData | None:
-    """Play a window per list of seeds, up to `LEADER_STEPS`; None if it was stopped on the way."""
-    windows: list[EpisodeData] = []
-    for window_seeds in seeds:
+        found = play(pipeline, evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=is_stopped)
         if is_stopped():
-            return None
-        if sum(window.length for window in windows) > LEADER_STEPS:
-            break
-        windows.append(pipeline.play(window_seeds))
-    return EpisodeData.concatenate(windows)
+            return leader
+        registry.rescore(leader, _rescored(leader.eval_metrics, found.score(evaluator)), found.evidence)
+        tested.add(leader.snapshot_id)
 
 
 def _rescored(selected: EvalMetrics, final: EvalMetrics) -> EvalMetrics:

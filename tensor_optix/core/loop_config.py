@@ -38,9 +38,6 @@ class LoopConfig:
     """What to do when DORMANT; "auto" watches a live pipeline and stops any other."""
     restore_best: bool = True
     """Give the agent the best weights when the run ends, whatever ended it."""
-    confirm_windows: int = 0
-    """Fresh validation windows on which a candidate must beat the best once more; their score is the one recorded."""
-
     final_evaluation: bool = False
     """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
 

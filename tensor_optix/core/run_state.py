@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from tensor_optix.core._atomic import storage_errors
+from tensor_optix.core.tuning import TuningRecord
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 
 IN_MEMORY = 1000
@@ -32,10 +33,18 @@ class HistoryRecord:
     hyperparams: HyperparamSet
     """The values that the window was lived with."""
     eval_metrics: EvalMetrics
+    is_best: bool = False
+    """True if the policy was saved as the new best."""
+    tuning: tuple[TuningRecord, ...] = ()
+    """What tuning did on this evaluation."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        nested = {"hyperparams": self.hyperparams.to_dict(), "eval_metrics": self.eval_metrics.to_dict()}
+        nested = {
+            "hyperparams": self.hyperparams.to_dict(),
+            "eval_metrics": self.eval_metrics.to_dict(),
+            "tuning": [record.to_dict() for record in self.tuning],
+        }
         return {name: nested[name] if name in nested else jsonable(value) for name, value in vars(self).items()}
 
     @classmethod
@@ -44,6 +53,7 @@ class HistoryRecord:
         nested = {
             "hyperparams": HyperparamSet.from_dict(data["hyperparams"]),
             "eval_metrics": EvalMetrics.from_dict(data["eval_metrics"]),
+            "tuning": tuple(TuningRecord.from_dict(record) for record in data.get("tuning", ())),
         }
         return cls(**{**data, **nested})
 

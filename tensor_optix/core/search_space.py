@@ -11,6 +11,47 @@ from tensor_optix.errors import HyperparamError, InvalidArgumentError, did_you_m
 
 
 @dataclass(frozen=True)
+class Signal:
+    """A diagnostic that grows with a hyper-parameter, and the range in which it is healthy.
+
+    It tells at once, and without the noise of scores, that the parameter is far too small (the diagnostic is below
+    `low`) or far too large (above `high`).
+
+    Args:
+        diagnostic: its name in `EvalMetrics.metrics`, as `learn` reports it.
+        low: below it the parameter is too small.
+        high: above it the parameter is too large.
+        order: the diagnostic grows like the parameter to this power.
+
+    Raises:
+        InvalidArgumentError: a range or an order that is not positive and finite.
+    """
+
+    diagnostic: str
+    low: float
+    high: float
+    order: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.low < self.high < math.inf and 0.0 < self.order < math.inf):
+            raise InvalidArgumentError(
+                f"A Signal needs `0 < low < high` and a positive order, but got low={self.low!r}, high={self.high!r}, "
+                f"order={self.order!r}."
+            )
+
+    def correction(self, metrics: Mapping[str, float]) -> float:
+        """Return the factor that brings the diagnostic back to the nearer end of its range, 1 where it is healthy.
+
+        1 too where it is not a positive number: nothing was measured.
+        """
+        measured = metrics.get(self.diagnostic, math.nan)
+        if not (is_real(measured) and measured > 0.0):
+            return 1.0
+        target = min(max(measured, self.low), self.high)
+        return (target / measured) ** (1.0 / self.order)
+
+
+@dataclass(frozen=True)
 class Param:
     """The range in which one hyper-parameter may be tuned.
 
@@ -19,17 +60,22 @@ class Param:
         high: largest value, inclusive.
         scale: `"linear"`, or `"log"` where factors matter and not differences (then `low > 0`).
         integer: True where only whole numbers make sense.
+        signal: a diagnostic that says when the value is far off; only on a log scale.
 
     Raises:
-        InvalidArgumentError: bounds that are not finite, not ordered, or not positive on a log scale.
+        InvalidArgumentError: bounds that are not finite, not ordered, or not positive on a log scale; a signal on a
+            linear scale.
     """
 
     low: float
     high: float
     scale: Literal["linear", "log"] = "linear"
     integer: bool = False
+    signal: Signal | None = None
 
     def __post_init__(self) -> None:
+        if self.signal is not None and self.scale != "log":
+            raise InvalidArgumentError("A Param with a signal needs scale='log': it is corrected by factors.")
         if self.scale not in ("linear", "log"):
             raise InvalidArgumentError(f"Param scale must be 'linear' or 'log', but got {self.scale!r}.")
         if not (is_real(self.low) and is_real(self.high) and self.low < self.high):

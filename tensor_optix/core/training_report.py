@@ -2,9 +2,9 @@
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from tensor_optix.core.types import jsonable
 
@@ -15,6 +15,7 @@ class StopReason(enum.Enum):
     """Why a run ended."""
 
     CONVERGED = "converged"
+    BUDGET = "budget"
     MAX_EPISODES = "max_episodes"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
@@ -29,6 +30,7 @@ class StopReason(enum.Enum):
 
 _SENTENCES = {
     StopReason.CONVERGED: "Converged: no improvement for the whole patience",
+    StopReason.BUDGET: "Spawn budget exhausted",
     StopReason.MAX_EPISODES: "max_episodes windows are done",
     StopReason.STOPPED: "stop() was called",
     StopReason.INTERRUPTED: "Interrupted by the user",
@@ -66,11 +68,15 @@ class TrainingReport:
     hyperparams: Mapping[str, Any] = field(default_factory=dict)
     """The values of the best snapshot."""
     checkpoint_dir: str = ""
+    tuning: dict[str, float] = field(default_factory=dict)
+    """What tuning did and cost: probes, commits by decision, windows and seconds lived with a value on trial."""
+    evolution: dict[str, Any] = field(default_factory=dict)
+    """`PolicyManager.training_report()`; empty without evolution."""
 
     @property
     def converged(self) -> bool:
         """True if the loop itself decided that the model is trained."""
-        return self.reason == StopReason.CONVERGED.value
+        return self.reason in (StopReason.CONVERGED.value, StopReason.BUDGET.value)
 
     @property
     def steps_per_second(self) -> float:
@@ -89,7 +95,7 @@ class TrainingReport:
 
     def __str__(self) -> str:
         speed = f"  ({self.steps_per_second:,.0f}/s)" if math.isfinite(self.steps_per_second) else ""
-        rows = [
+        rows: list[_Row] = [
             ("Reason", StopReason(self.reason).sentence),
             None,
             ("Best score", _with_error(self.best_score, self.best_std_err)),
@@ -103,10 +109,84 @@ class TrainingReport:
             ("Time", f"{self.seconds.get('total', 0.0):.1f} s"),
             ("Checkpoint", self.best_snapshot or "-"),
         ]
-        rule = "━" * _WIDTH
-        lines = [rule, "  Training Complete"]
-        lines += [rule if row is None else f"  {row[0]:<18}: {row[1]}" for row in rows]
-        return "\n".join([*lines, rule])
+        if self.tuning:
+            rows.append(("Tuning", _tuning_text(self.tuning)))
+        if self.evolution:
+            rows += [None, *_evolution_rows(self.evolution)]
+        return _block(rows)
+
+
+def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:
+    """Return the printed block of `PolicyManager.training_report()`.
+
+    Args:
+        evolution: the report as data.
+        reason: why the run ended, in words.
+    """
+    best, val, gap = (evolution[name] for name in ("best_score", "val_score", "generalization_gap"))
+    rows: list[_Row] = [
+        ("Reason", reason),
+        None,
+        ("Best score", _number(best)),
+        ("Val score", _number(val)),
+        ("Generalization", f"{_number(gap)}  (train - val)"),
+        *_evolution_rows(evolution),
+    ]
+    return _block(rows)
+
+
+def _evolution_rows(evolution: Mapping[str, Any]) -> list["_Row"]:
+    limit = "no limit" if evolution["max_spawns"] is None else evolution["max_spawns"]
+    failed = f"  ({evolution['failed_spawns']} failed)" if evolution["failed_spawns"] else ""
+    rows: list[_Row] = [
+        ("Spawns used", f"{evolution['spawns_used']} / {limit}{failed}"),
+        ("Pruned agents", str(evolution["pruned"])),
+        ("Ensemble size", str(evolution["ensemble_size"])),
+        ("Regime", evolution["regime"]),
+    ]
+    if evolution["agents"]:
+        rows.append(("Agents", ""))
+    for agent in evolution["agents"]:
+        score = _number(agent["mean_score"])
+        rows.append((None, f"  [{agent['index']}] weight={agent['weight']:.4f}  mean_score={score}"))
+    if evolution["lineage"]:
+        rows.append(("Lineage", ""))
+    for variant in evolution["lineage"]:
+        changes = ", ".join(f"{k} {_short(old)} -> {_short(new)}" for k, (old, new) in variant["changes"].items())
+        scores = f"{_number(variant['parent_score'])} -> {_number(variant['score'])}"
+        rows.append((None, f"  variant {variant['number']} of snapshot {variant['parent']}: {variant['outcome']}"))
+        rows.append((None, f"      score {scores} in {variant['windows']} windows; {changes or 'nothing changed'}"))
+    return rows
+
+
+_Row: TypeAlias = tuple[str | None, str] | None
+"""A label and its text; a text without a label; or a rule."""
+
+
+def _block(rows: Sequence[_Row]) -> str:
+    rule = "━" * _WIDTH
+    lines = [rule, "  Training Complete"]
+    for row in rows:
+        if row is None:
+            lines.append(rule)
+        else:
+            label, text = row
+            lines.append(f"  {text}" if label is None else f"  {label:<17} : {text}".rstrip())
+    return "\n".join([*lines, rule])
+
+
+def _tuning_text(tuning: Mapping[str, float]) -> str:
+    counts = [f"{tuning[name]:.0f} {name}" for name in ("probes", "commits", "changes") if name in tuning]
+    spent = f"{tuning.get('probing_seconds', 0.0):.1f} s on probing"
+    return ", ".join([*counts, spent])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _with_error(score: float, std_err: float) -> str:

@@ -232,6 +232,31 @@ class EvalMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlayedWindow:
+    """Episodes that a policy was tested on: played again with these seeds, together, they give the same again."""
+
+    seeds: tuple[int, ...]
+    """One per episode."""
+    returns: tuple[float, ...]
+    """What each episode came to."""
+    score: float
+    """The evaluator's score of the window."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {name: jsonable(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        return cls(
+            seeds=tuple(int(seed) for seed in data["seeds"]),
+            returns=tuple(float(value) for value in data["returns"]),
+            score=float(_number(data["score"])),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicySnapshot:
     """A saved policy: what it scored, what it was trained with, and where it lies."""
 
@@ -243,10 +268,16 @@ class PolicySnapshot:
     hyperparams: HyperparamSet
     created_at: str
     """Wall-clock time in ISO 8601, for people only: nothing is ordered by it."""
+    evidence: tuple[PlayedWindow, ...] = ()
+    """The episodes behind the score, where they are fixed by seeds."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        nested = {"eval_metrics": self.eval_metrics.to_dict(), "hyperparams": self.hyperparams.to_dict()}
+        nested = {
+            "eval_metrics": self.eval_metrics.to_dict(),
+            "hyperparams": self.hyperparams.to_dict(),
+            "evidence": [window.to_dict() for window in self.evidence],
+        }
         return {f.name: nested.get(f.name, getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
@@ -259,6 +290,7 @@ class PolicySnapshot:
             eval_metrics=EvalMetrics.from_dict(data["eval_metrics"]),
             hyperparams=HyperparamSet.from_dict(data["hyperparams"]),
             created_at=str(data["created_at"]),
+            evidence=tuple(PlayedWindow.from_dict(window) for window in data.get("evidence", ())),
         )
 
 

@@ -22,7 +22,7 @@ from tensor_optix.pipeline._infos import MaskedActing, mask_in
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import RolloutBuilder
-from tensor_optix.pipeline.validation_pipeline import held_out
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 
 
 class BatchPipeline(BasePipeline):
@@ -116,7 +116,7 @@ class BatchPipeline(BasePipeline):
         """Take the statistics of the normalisers."""
         self._normalization.load_state_dict(state)
 
-    def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
+    def validation_pipeline(self, n_episodes: int, seed: int | None) -> ValidationPipeline | None:
         """Return a held-out pipeline on copies of the environment, or None (with a warning) if it cannot be rebuilt.
 
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.

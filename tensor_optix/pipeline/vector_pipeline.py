@@ -27,7 +27,7 @@ from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment, mas
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
-from tensor_optix.pipeline.validation_pipeline import held_out
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 
 EnvFn = Callable[[], gym.Env]
 
@@ -133,7 +133,7 @@ class VectorBatchPipeline(BasePipeline):
         """Take the statistics of the normalisers."""
         self._normalization.load_state_dict(state)
 
-    def validation_pipeline(self, n_episodes: int, seed: int | None) -> BasePipeline | None:
+    def validation_pipeline(self, n_episodes: int, seed: int | None) -> ValidationPipeline | None:
         """Return a held-out pipeline on single environments of the same kind, or None (with a warning).
 
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.

@@ -1,6 +1,7 @@
 """Each implementation against the contract of its role."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -24,6 +25,7 @@ from tensor_optix import (
     VectorBatchPipeline,
     make_agent,
 )
+from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
 from tests.contracts.agent_contract import AgentContract
 from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.contracts.optimizer_contract import OptimizerContract
@@ -224,3 +226,9 @@ class TestScoreEvaluator(EvaluatorContract):
 
 class TestBackoffOptimizer(OptimizerContract):
     make_optimizer: Callable[..., BaseOptimizer] = staticmethod(BackoffOptimizer)
+
+
+class TestPBTOptimizer(OptimizerContract):
+    @staticmethod
+    def make_optimizer(*args: Any, **kwargs: Any) -> BaseOptimizer:  # type: ignore[override]
+        return PBTOptimizer(*args, **{"seed": 0, **kwargs})

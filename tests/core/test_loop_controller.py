@@ -13,14 +13,16 @@ import pytest
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.run_state import History, read_history
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 from tensor_optix.errors import HyperparamError, InvalidArgumentError, NonFiniteError, TensorOptixError
-from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
 class Recorder(LoopCallback):
@@ -88,6 +90,7 @@ class Rig:
         scores: list[float | None],
         *,
         val_scores: list[float | None] | None = None,
+        val_pipeline: BasePipeline | None = None,
         optimizer: BaseOptimizer | None = None,
         evaluator: BaseEvaluator | None = None,
         agent: NumpyAgent | None = None,
@@ -100,7 +103,7 @@ class Rig:
         self.agent = agent or NumpyAgent()
         self.recorder = Recorder()
         self.pipeline = ScriptedPipeline(scores, self.agent)
-        self.val_pipeline = None if val_scores is None else ScriptedPipeline(val_scores, self.agent)
+        self.val_pipeline = val_pipeline if val_scores is None else ScriptedPipeline(val_scores, self.agent)
         self.registry = CheckpointRegistry(folder)
         self.registry.open()
         self.parts = LoopParts(
@@ -182,8 +185,7 @@ def test_a_finite_validation_pipeline_starts_over(tmp_path: Path) -> None:
             self.position = 0
             return super().episodes()
 
-    rig = Rig(tmp_path, [1.0, 2.0, 3.0, 4.0], val_scores=[])
-    object.__setattr__(rig.parts, "val_pipeline", Restarting([1.0, 2.0], rig.agent))
+    rig = Rig(tmp_path, [1.0, 2.0, 3.0, 4.0], val_pipeline=Restarting([1.0, 2.0]))
     rig.run()
     assert [record.eval_metrics.primary_score for record in rig.history()] == [1.0, 2.0, 1.0, 2.0]
 
@@ -378,15 +380,87 @@ class TestEvidence:
         assert sum("never becomes the best" in record.getMessage() for record in caplog.records) == 1
 
 
-class TestConfirmation:
-    def test_a_lucky_candidate_is_scored_on_fresh_episodes(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, [0.0] * 3, val_scores=[5.0, 4.0, 4.0, 4.0, 9.0, 4.5, 4.5, 4.5, 3.0], confirm_windows=3)
-        rig.run()
-        assert [record.eval_metrics.primary_score for record in rig.history()] == [4.0, 4.5, 3.0]
+class SeededPipeline(ScriptedPipeline):
+    """Validation whose episodes are fixed by seeds: the return is the agent's worth plus the luck of the seed."""
 
-    def test_a_candidate_that_does_not_hold_is_not_crowned(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, [0.0] * 2, val_scores=[5.0, 4.0, 9.0, 1.0], confirm_windows=1)
-        assert rig.run().best_score == 4.0
+    def __init__(self, agent: NumpyAgent, worth: dict[int, float], luck: dict[int, float]) -> None:
+        super().__init__([], agent)
+        self.worth, self.luck, self.next_seed = worth, luck, 0
+        self.played: list[tuple[int, int]] = []
+        """(windows learned, seed)."""
+
+    def episodes(self):
+        while True:
+            yield self.play(self.fresh_seeds())
+
+    def fresh_seeds(self) -> list[int]:
+        self.next_seed += 1
+        return [self.next_seed - 1]
+
+    def play(self, seeds):
+        learned = len(self.agent.learned)
+        self.played += [(learned, seed) for seed in seeds]
+        return window_of(self.worth[learned] + self.luck.get(seeds[0], 0.0), length=1)
+
+
+class TestSelection:
+    def test_the_first_is_scored_on_fresh_episodes(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {1: 5.0}, {0: 4.0})
+        report = Rig(tmp_path, [0.0], agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator()).run()
+        assert report.best_score == 5.0
+        assert val.played == [(1, 0), (1, 1), (1, 2)]
+
+    def test_a_lucky_candidate_is_not_crowned(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {1: 5.0, 2: 4.0}, {3: 3.0})  # its first episode is a lucky one
+        rig = Rig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
+        assert rig.run().best_score == 5.0
+        assert val.played[3:] == [(2, 3), (2, 1)]  # behind on the first of the incumbent's: out
+        assert [record.is_best for record in rig.history()] == [True, False]
+        assert [record.eval_metrics.primary_score for record in rig.history()] == [5.0, 4.0]
+
+    def test_a_better_one_plays_the_incumbents_episodes_and_fresh_ones(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        luck = {1: -3.0, 2: 3.0, 4: 1.0}
+        val = SeededPipeline(agent, {1: 5.0, 2: 7.0}, luck)
+        rig = Rig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
+        report = rig.run()
+        assert val.played[3:] == [(2, 3), (2, 1), (2, 2), (2, 4), (2, 5)]
+        best = rig.registry.best
+        assert best is not None
+        assert [window.seeds for window in best.evidence] == [(1,), (2,), (4,), (5,)]
+        assert [window.returns for window in best.evidence] == [(4.0,), (10.0,), (8.0,), (7.0,)]
+        assert report.best_window == 1
+
+    def test_tests_that_have_cost_too_much_are_short(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {n: float(n) for n in range(1, 40)}, {})
+        Rig(tmp_path, [0.0] * 30, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator()).run()
+        tests = len(val.played) - 30
+        assert tests <= 30 + 5  # a step for two of training: hardly more than one window apiece
+
+    def test_what_was_played_is_stored_and_survives(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {1: 5.0}, {1: 0.25})
+        Rig(tmp_path, [0.0], agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator()).run()
+        best = CheckpointRegistry(tmp_path).best
+        assert best is not None
+        assert PolicySnapshot.from_dict(json.loads(json.dumps(best.to_dict()))) == best
+        returns = [value for window in best.evidence for value in window.returns]
+        assert returns == [5.25, 5.0]
+
+
+def test_a_flat_start_is_borne_with_and_a_plateau_is_not(tmp_path: Path) -> None:
+    class Known(ScoreEvaluator):
+        def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+            metrics = super().score(episode_data, train_diagnostics)
+            return EvalMetrics(metrics.primary_score, {"score_std_err": 0.0}, metrics.episode_id)
+
+    flat = Rig(tmp_path / "flat", [-200.0] * 60, evaluator=Known()).run()
+    assert (flat.reason, flat.windows) == ("converged", 5 * 4 + 4)
+    late = Rig(tmp_path / "late", [-200.0] * 10 + [-150.0] * 40, evaluator=Known()).run()
+    assert (late.reason, late.best_score, late.windows) == ("converged", -150.0, 10 + 1 + 4)
 
 
 class TestFailure:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.run_state import History, HistoryRecord, read_history
+from tensor_optix.core.tuning import TuningRecord
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import CheckpointStorageError
 
@@ -26,6 +27,26 @@ def record(window_id: int = 0, **fields: Any) -> HistoryRecord:
     return HistoryRecord(**(values | fields))
 
 
+COMMIT = TuningRecord(
+    name="learning_rate",
+    kind="commit",
+    before=0.1,
+    requested=0.09,
+    effective=0.09,
+    score_before=5.0,
+    score_before_std_err=0.5,
+    score_after=1.0,
+    score_after_std_err=0.25,
+    decision="reversed",
+)
+
+
+def test_a_record_of_an_earlier_version_is_read() -> None:
+    plain = record(2).to_dict()
+    del plain["tuning"], plain["is_best"]
+    assert HistoryRecord.from_dict(plain) == record(2)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -34,6 +55,7 @@ def record(window_id: int = 0, **fields: Any) -> HistoryRecord:
         {"verdict": "flat", "state": "cooling", "interval": 8},
         {"hyperparams": HyperparamSet({})},
         {"eval_metrics": EvalMetrics(-3.0, {}, 4, has_evidence=False)},
+        {"is_best": True, "tuning": (COMMIT,)},
     ],
 )
 def test_a_record_round_trips_through_json(fields: dict[str, Any]) -> None:

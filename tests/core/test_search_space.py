@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, SearchSpace, is_real
+from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, SearchSpace, Signal, is_real
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
 
 # --- Param ---
@@ -321,3 +321,23 @@ def test_the_table_describes_itself_as_markdown() -> None:
 )
 def test_a_real_number_is_a_finite_int_or_float_of_python_or_numpy(value: Any, real: bool) -> None:
     assert is_real(value) is real
+
+
+@pytest.mark.parametrize(
+    ("measured", "factor"),
+    [(0.02, 1.0), (0.01, 1.0), (0.04, 1.0), (0.0025, 2.0), (0.16, 0.5), (0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0)],
+)
+def test_a_signal_corrects_to_the_nearer_end_of_its_range(measured: float, factor: float) -> None:
+    assert Signal("kl", 0.01, 0.04, order=2.0).correction({"kl": measured}) == pytest.approx(factor)
+    assert Signal("kl", 0.01, 0.04).correction({"other": measured}) == 1.0
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, math.inf)])
+def test_a_signal_without_a_range_is_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(InvalidArgumentError, match="0 < low < high"):
+        Signal("kl", *bounds)
+
+
+def test_a_signal_is_for_log_scales() -> None:
+    with pytest.raises(InvalidArgumentError, match="scale='log'"):
+        Param(0.0, 1.0, signal=Signal("kl", 0.01, 0.04))

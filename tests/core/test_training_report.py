@@ -46,7 +46,47 @@ def same(one: TrainingReport, other: TrainingReport) -> bool:
     return repr(one) == repr(other)  # unlike ==, this calls NaN equal to NaN
 
 
-@pytest.mark.parametrize("fields", [{}, UNSCORED, {"val_score": NAN, "generalization_gap": NAN}])
+EVOLVED: dict[str, Any] = {
+    "tuning": {"probes": 4.0, "commits": 3.0, "probing_seconds": 2.5},
+    "evolution": {
+        "best_score": 9.0,
+        "val_score": 9.0,
+        "generalization_gap": None,
+        "spawns_used": 2,
+        "max_spawns": None,
+        "failed_spawns": 1,
+        "pruned": 0,
+        "ensemble_size": 2,
+        "regime": "ranging",
+        "agents": [{"index": 0, "weight": 1.0, "mean_score": None}],
+        "lineage": [
+            {
+                "number": 1,
+                "parent": "000004",
+                "parent_score": 5.0,
+                "score": 9.0,
+                "windows": 12,
+                "outcome": "new best",
+                "changes": {"learning_rate": [3e-4, 5.5e-4], "n_epochs": [10, 9]},
+            }
+        ],
+    },
+}
+
+
+def test_the_printed_block_tells_tuning_and_evolution() -> None:
+    lines = str(report(**EVOLVED)).splitlines()
+    for line in (
+        "  Tuning            : 4 probes, 3 commits, 2.5 s on probing",
+        "  Spawns used       : 2 / no limit  (1 failed)",
+        "    [0] weight=1.0000  mean_score=-",
+        "    variant 1 of snapshot 000004: new best",
+        "        score 5.0000 -> 9.0000 in 12 windows; learning_rate 0.0003 -> 0.00055, n_epochs 10 -> 9",
+    ):
+        assert line in lines, str(report(**EVOLVED))
+
+
+@pytest.mark.parametrize("fields", [{}, EVOLVED, UNSCORED, {"val_score": NAN, "generalization_gap": NAN}])
 def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict[str, Any]) -> None:
     original = report(**fields)
     plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
@@ -65,7 +105,7 @@ def test_numpy_numbers_are_written_as_plain_ones() -> None:
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_only_the_loops_own_decision_is_convergence_and_every_reason_has_its_sentence(reason: StopReason) -> None:
     ended = report(reason=reason.value)
-    assert ended.converged is (reason is StopReason.CONVERGED)
+    assert ended.converged is (reason in (StopReason.CONVERGED, StopReason.BUDGET))
     assert f"Reason            : {reason.sentence}" in str(ended)
     assert len({each.sentence for each in StopReason}) == len(StopReason)
 

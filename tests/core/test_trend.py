@@ -1,10 +1,21 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensor_optix.core.trend import Verdict, degradation_drop, is_improvement, judge, slope
+from tensor_optix.core.trend import (
+    FLAT_START,
+    Verdict,
+    degradation_drop,
+    has_risen,
+    is_flat_start,
+    is_improvement,
+    judge,
+    noise_of,
+    slope,
+)
 from tensor_optix.core.types import EvalMetrics
 
 IMPROVED, FLAT, DEGRADED, NO_EVIDENCE = Verdict.IMPROVED, Verdict.FLAT, Verdict.DEGRADED, Verdict.NO_EVIDENCE
@@ -154,3 +165,131 @@ def test_the_slope_by_hand() -> None:
 @pytest.mark.parametrize("values", [[], [7.0]])
 def test_fewer_than_two_scores_have_no_slope(values: list[float]) -> None:
     assert slope(values) == 0.0
+
+
+# --- the trend ---
+
+
+PLATEAU = np.tile([90.0, 110.0, 100.0, 95.0, 105.0], 8)
+
+
+def evaluations(scores: list[float], std_err: float | None = None) -> list[EvalMetrics]:
+    return [EvalMetrics(score, {} if std_err is None else {"score_std_err": std_err}) for score in scores]
+
+
+@pytest.mark.parametrize(
+    ("scores", "risen"),
+    [
+        ([1.0, 2.0], True),
+        ([2.0, 1.0], False),
+        ([1.0, 1.0], False),
+        ([1.0, 5.0, 4.0], False),
+        ([-200.0] * 30 + [-199.0], True),  # a flat start is no noise: the first success counts
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], True),
+    ],
+)
+def test_without_noise_a_rise_is_a_new_maximum(scores: list[float], risen: bool) -> None:
+    values = np.array(scores)
+    assert bool(has_risen(values, noise_of(values), patience=20)) is risen
+
+
+def test_a_lucky_score_is_no_rise_and_a_higher_level_is() -> None:
+    lucky = np.append(PLATEAU, PLATEAU.max() + 1.0)
+    assert not has_risen(lucky, noise_of(lucky), patience=20)
+    # Ten scores a little higher, none of them above the plateau's luckiest.
+    step = np.append(PLATEAU, np.full(10, 108.0))
+    assert step[-1] < PLATEAU.max()
+    assert has_risen(step, noise_of(step), patience=20)
+
+
+def test_a_swing_back_to_an_old_level_is_no_rise() -> None:
+    swinging = 100.0 + 10.0 * np.sin(2 * np.pi * np.arange(80) / 16)
+    verdicts = [bool(has_risen(swinging[:n], np.array(0.0), 20)) for n in range(20, 80)]
+    assert sum(verdicts) <= 1  # rounding may make one peak the highest
+    assert not any(has_risen(swinging[:n], noise_of(swinging[:n]), 20) for n in range(20, 80))
+
+
+def test_the_margin_is_added() -> None:
+    values = np.array([1.0, 2.0])
+    assert has_risen(values, np.array(0.0), 20, margin=0.5)
+    assert not has_risen(values, np.array(0.0), 20, margin=1.0)
+
+
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=60), st.integers(-1000, 1000), st.sampled_from([0.5, 2.0]))
+def test_the_trend_knows_neither_offset_nor_scale(scores: list[int], offset: int, scale: float) -> None:
+    here, there = np.array(scores, float), np.array(scores, float) * scale + offset
+    assert noise_of(there) == pytest.approx(float(noise_of(here)) * scale)
+    assert bool(has_risen(here, np.array(0.0), 20)) is bool(has_risen(there, np.array(0.0), 20))
+
+
+def test_the_noise_is_that_of_the_steps_whatever_the_trend_and_the_outliers() -> None:
+    rng = np.random.default_rng(1)
+    noisy = rng.normal(0.0, 3.0, 400)
+    estimates = [float(noise_of(noisy[i : i + 40] + 7.0 * np.arange(40))) for i in range(0, 360, 40)]
+    assert np.mean(estimates) == pytest.approx(3.0, rel=0.2)
+    spoilt = noisy[:40].copy()
+    spoilt[20] = 1e6
+    assert float(noise_of(spoilt)) < 6.0
+
+
+def test_known_errors_are_the_least_that_the_noise_can_be() -> None:
+    assert float(noise_of(np.array([5.0] * 8), np.full(8, 2.0))) == 2.0
+    assert float(noise_of(np.array([5.0, 6.0]), np.array([2.0, math.nan]))) == 1.0  # an unknown one counts as none
+    assert float(noise_of(np.array([5.0, 6.0]))) == 0.0
+
+
+def test_the_verdict_follows_the_trend_and_not_the_maximum() -> None:
+    plateau = evaluations(list(PLATEAU))
+    best = max(m.primary_score for m in plateau)
+    assert judge(EvalMetrics(best + 1.0), best, plateau) is FLAT
+    assert judge(EvalMetrics(best + 1.0), best) is IMPROVED  # nothing but the best is known
+    assert judge(EvalMetrics(best + 50.0), best, plateau) is IMPROVED
+
+
+@pytest.mark.parametrize(
+    ("score", "std_err", "best_std_err", "verdict"),
+    [
+        (90.0, None, 0.0, DEGRADED),  # below 95, and nothing is known of noise
+        (90.0, 3.0, 0.0, DEGRADED),  # 10 is more than 2·3
+        (90.0, 6.0, 0.0, FLAT),
+        (90.0, 3.0, 4.0, DEGRADED),  # 2·5 = 10: not more; see below
+        (90.0, 3.0, math.nan, DEGRADED),
+        (96.0, 0.1, 0.0, FLAT),  # evident, but tolerated
+    ],
+)
+def test_a_degradation_is_more_than_the_noise(
+    score: float, std_err: float | None, best_std_err: float, verdict: Verdict
+) -> None:
+    history = evaluations([100.0] * 5, std_err)
+    metrics = evaluations([score - (0.1 if best_std_err == 4.0 else 0.0)], std_err)[0]
+    assert judge(metrics, 100.0, history, best_std_err=best_std_err) is verdict
+
+
+def test_one_wild_score_does_not_hide_a_degradation() -> None:
+    assert judge(EvalMetrics(50.0), 100.0, evaluations([100.0, 99.0, 101.0, 100.0, 99.0, 100.0])) is DEGRADED
+
+
+def flat(n: int, **changes: float) -> list[EvalMetrics]:
+    metrics = {"score_std_err": 0.0, "train_score": -200.0, "train_score_std_err": 0.0, **changes}
+    return [EvalMetrics(-200.0, metrics) for _ in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "is_flat"),
+    [
+        (flat(1), True),
+        (flat(4 * FLAT_START), True),
+        (flat(4 * FLAT_START + 1), False),  # borne with for long enough
+        ([*flat(3), EvalMetrics(-199.0, flat(1)[0].metrics)], False),
+        ([*flat(3), *flat(1, train_score=-199.0)], False),  # training has found something
+        (flat(3, train_score=-199.0), False),
+        (flat(3, score_std_err=0.5), False),
+        (flat(3, train_score_std_err=math.nan), False),  # a single episode says nothing of the others
+        ([EvalMetrics(-200.0)] * 3, False),  # nothing is known of its episodes
+        ([EvalMetrics(-200.0, {"score_std_err": 0.0})] * 3, True),  # nothing is held out
+    ],
+)
+def test_a_flat_start_is_one_on_which_every_episode_comes_to_the_same(
+    evaluations: list[EvalMetrics], is_flat: bool
+) -> None:
+    assert is_flat_start(evaluations, patience=4) is is_flat

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensor_optix.core.search_space import Param
+from tensor_optix.core.search_space import Param, Signal
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
@@ -394,3 +394,100 @@ def test_arguments_that_make_no_steps_are_refused_with_rule_and_value(arguments:
     with pytest.raises(InvalidArgumentError) as error:
         BackoffOptimizer(**arguments)
     assert value in str(error.value)
+
+
+# --- what is no evidence ---
+
+
+def noisy(optimizer: BackoffOptimizer, params: dict[str, Any], score: float, std_err: float, **metrics: float) -> dict:
+    return optimizer.suggest(
+        HyperparamSet(dict(params)), EvalMetrics(score, {"score_std_err": std_err, **metrics})
+    ).params
+
+
+@pytest.mark.parametrize(
+    ("score", "std_err", "expected", "decision"),
+    [
+        (16.0, 4.0, 110.0, "kept"),  # 11 is more than 2·√(3² + 4²) = 10
+        (14.0, 4.0, 100.0, "restored"),
+        (-4.0, 4.0, 100.0, "restored"),
+        (-6.0, 4.0, 90.0, "reversed"),
+        (-6.0, math.nan, 90.0, "reversed"),
+    ],
+)
+def test_a_difference_within_the_noise_leaves_the_value_as_it_was(
+    score: float, std_err: float, expected: float, decision: str
+) -> None:
+    optimizer = BackoffOptimizer(WIDE)
+    probed = noisy(optimizer, {"x": 100.0}, 5.0, 3.0)
+    assert optimizer.decision == "trial"
+    assert noisy(optimizer, probed, score, std_err) == {"x": pytest.approx(expected)}
+    assert optimizer.decision == decision
+
+
+def test_pure_noise_is_no_random_walk() -> None:
+    rng = np.random.default_rng(0)
+    walked = {}
+    for name, std_err in (("known", 10.0), ("unknown", math.nan)):
+        optimizer = BackoffOptimizer({"x": Param(1e-6, 1.0, "log")})
+        params: dict[str, Any] = {"x": 1e-3}
+        for _ in range(300):
+            params = noisy(optimizer, params, float(rng.normal(100.0, 10.0)), std_err)
+            optimizer.on_plateau(EvalMetrics(0.0))
+        walked[name] = abs(math.log(params["x"] / 1e-3))
+    assert walked["known"] < math.log(10)
+    assert walked["unknown"] < math.log(30)
+
+
+def test_at_a_ceiling_nothing_is_tried() -> None:
+    optimizer = BackoffOptimizer(WIDE)
+    params: dict[str, Any] = {"x": 100.0}
+    for n in range(9):
+        params = noisy(optimizer, params, 500.0, 0.0)
+        assert n < 2 or not optimizer.is_probing
+    assert abs(params["x"] - 100.0) <= 10.0
+
+
+def test_after_a_degradation_the_best_values_are_back_even_during_a_trial() -> None:
+    optimizer = BackoffOptimizer({"x": (0.0, 1000.0)})
+    probed = step(optimizer, {"x": 100.0, "other": 1.0}, 5.0)
+    optimizer.on_degradation(EvalMetrics(-9.0), HyperparamSet({"x": 40.0, "other": 2.0}))
+    assert step(optimizer, probed, -9.0) == {"x": 40.0, "other": 1.0}
+    assert (optimizer.decision, optimizer.is_probing) == ("returned", False)
+    optimizer.on_degradation(EvalMetrics(-9.0), HyperparamSet({"x": 40.0}))
+    assert step(optimizer, {"x": 40.0, "other": 1.0}, -9.0) != {"x": 40.0, "other": 1.0}  # nothing to go back to
+
+
+SIGNALLED = {"x": Param(1e-6, 1.0, "log", signal=Signal("kl", 0.01, 0.04, order=2.0))}
+
+
+@pytest.mark.parametrize(
+    ("kl", "factor"),
+    [(0.02, None), (0.01, None), (0.0025, 2.0), (0.16, 0.5), (1e-9, 4.0), (9e9, 0.25), (0.0, None), (math.nan, None)],
+)
+def test_what_its_signal_says_is_far_off_is_brought_back(kl: float, factor: float | None) -> None:
+    optimizer = BackoffOptimizer(SIGNALLED)
+    params = noisy(optimizer, {"x": 1e-3}, 5.0, 1.0, kl=kl)
+    if factor is None:
+        assert optimizer.is_probing
+    else:
+        assert params == {"x": pytest.approx(1e-3 * factor)}
+        assert (optimizer.decision, optimizer.is_probing) == ("corrected", False)
+
+
+def test_a_signal_is_followed_on_the_floor_and_not_at_the_ceiling() -> None:
+    floor, ceiling = BackoffOptimizer(SIGNALLED), BackoffOptimizer(SIGNALLED)
+    for scores, optimizer, moves in (([-500.0] * 4, floor, True), ([100.0, 500.0, 500.0, 500.0], ceiling, False)):
+        params: dict[str, Any] = {"x": 1e-3}
+        for score in scores:
+            before = params
+            params = noisy(optimizer, params, score, 0.0, kl=0.0025)
+        assert (params != before) is moves
+
+
+def test_a_trial_that_drives_its_signal_out_is_not_kept() -> None:
+    for kl, decision in ((0.02, "kept"), (0.05, "restored"), (0.001, "kept")):
+        optimizer = BackoffOptimizer(SIGNALLED)
+        probed = noisy(optimizer, {"x": 1e-3}, 5.0, 0.1, kl=0.02)
+        noisy(optimizer, probed, 9.0, 0.1, kl=kl)
+        assert optimizer.decision == decision

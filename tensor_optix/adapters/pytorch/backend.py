@@ -204,6 +204,10 @@ class TorchBackend:
             else:
                 group["lr"] = learning_rate
 
+    def learning_rate(self, optimizer: torch.optim.Optimizer) -> float:
+        """See `Backend.learning_rate`; that of the first group."""
+        return float(optimizer.param_groups[0]["lr"])
+
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | list | tuple)

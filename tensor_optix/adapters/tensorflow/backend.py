@@ -158,6 +158,10 @@ class TFBackend:
             )
         optimizer.learning_rate = learning_rate
 
+    def learning_rate(self, optimizer: Any) -> float:
+        """See `Backend.learning_rate`."""
+        return float(optimizer.learning_rate)
+
 
 def _named_variables(models: Mapping[str, Any]) -> dict[str, Any]:
     # A plain tf.Variable puts ":0" behind its name, a Keras one does not.

@@ -1,0 +1,134 @@
+"""Does evolution make the final policy better, and never worse? Paired runs with and without it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._results import Row, share, table
+from benchmarks._runs import build, training, true_returns
+from benchmarks._suite import Measurement, Options
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.episode_evaluator import standard_error
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.policy_manager import PolicyManager
+
+TITLE = "Evolution"
+SPAWNS = 3
+TEST_EPISODES = 200
+ERRORS = 2.0
+"""A policy is worse if it is by more than so many standard errors of the difference."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, its seeds, the score that counts as solved, and a patience short enough to fall short."""
+
+    env: str
+    seeds: tuple[int, ...]
+    goal: float
+    dormant_threshold: int = 20
+
+
+TASKS = (
+    Task("CartPole-v1", (0, 1, 2, 3, 4), 475.0, dormant_threshold=8),
+    Task("Acrobot-v1", (0, 1, 2, 3, 4), -90.0, dormant_threshold=8),
+    Task("Pendulum-v1", (0, 1, 2, 3, 4), -200.0, dormant_threshold=8),
+)
+
+
+def plan(options: Options) -> Iterator[Measurement]:
+    """Return one pair of runs per environment and seed."""
+    for task in TASKS:
+        if not options.only or task.env in options.only:
+            for seed in options.seeds or task.seeds:
+                yield Measurement(f"{task.env}/seed{seed}", partial(_measure, task, seed))
+
+
+def _measure(task: Task, seed: int) -> dict[str, Any]:
+    plain, evolved = (_train(task, seed, spawns) for spawns in (0, SPAWNS))
+    difference = evolved["mean"] - plain["mean"]
+    error = standard_error(np.subtract(evolved.pop("returns"), plain.pop("returns")))
+    return {
+        "env": task.env,
+        "seed": seed,
+        "goal": task.goal,
+        "plain": plain,
+        "evolved": evolved,
+        "difference": difference,
+        "as_good": bool(difference >= -ERRORS * np.nan_to_num(error)),
+        "fell_short": plain["mean"] < task.goal,
+    }
+
+
+def _train(task: Task, seed: int, spawns: int) -> dict[str, Any]:
+    agent = build(task.env, seed)
+
+    def evolution(folder: Path) -> list[LoopCallback]:
+        if not spawns:
+            return []
+        manager = PolicyManager(CheckpointRegistry(folder), max_spawns=spawns, seed=seed)
+        numbers = iter(range(1, 1000))
+
+        def factory() -> BaseAgent:
+            return build(task.env, 1000 * next(numbers) + seed)
+
+        callback = manager.as_callback(agent, agent_factory=factory)
+        callback.printer = None
+        return [callback]
+
+    with training(
+        task.env, agent, seed, callbacks=evolution, dormant_threshold=task.dormant_threshold, plateau_threshold=3
+    ) as optimizer:
+        report = optimizer.run()
+    returns = true_returns(task.env, agent, TEST_EPISODES, seed=30_000 + seed)
+    return {
+        "returns": returns,
+        "mean": float(np.mean(returns)),
+        "reported": report.best_score,
+        "env_steps": report.env_steps,
+        "outcomes": [variant["outcome"] for variant in report.evolution.get("lineage", ())],
+    }
+
+
+def render(rows: Sequence[Row]) -> list[str]:
+    """Return a line per environment."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["env"], []).append(row)
+    lines = [
+        [
+            env,
+            share([row["as_good"] for row in group]),
+            f"{np.mean([row['plain']['mean'] for row in group]):.1f}",
+            f"{np.mean([row['evolved']['mean'] for row in group]):.1f}",
+            _gain([row for row in group if row["fell_short"]]),
+            str(sum(outcome == "new best" for row in group for outcome in row["evolved"]["outcomes"])),
+        ]
+        for env, group in groups.items()
+    ]
+    return [
+        f"PPO, `--evolve {SPAWNS}` and without, same seeds; the policy handed back is played on {TEST_EPISODES} fresh "
+        f"episodes, the same for both. As good: not worse by more than {ERRORS:g} standard errors of the paired "
+        f"difference. The patience is shorter than the default, so that there is something left to find.",
+        "",
+        *table(
+            (
+                "Environment",
+                "As good",
+                "Mean without",
+                "Mean with",
+                "Gain where it fell short",
+                "Variants that became the best",
+            ),
+            lines,
+        ),
+    ]
+
+
+def _gain(rows: Sequence[Row]) -> str:
+    return f"{np.mean([row['difference'] for row in rows]):+.1f} ({len(rows)} runs)" if rows else "-"

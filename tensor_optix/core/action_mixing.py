@@ -1,0 +1,91 @@
+"""How several agents act as one: mixed probabilities, a weighted vote, or a weighted mean. Pure functions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.base_agent import ActionProbabilities, ActsMasked, BaseAgent
+from tensor_optix.errors import SpaceError
+
+
+def act_together(
+    agents: Sequence[BaseAgent],
+    weights: Sequence[float],
+    observations: Any,
+    rng: np.random.Generator,
+    *,
+    deterministic: bool = False,
+    action_masks: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (B, ...) one action per row of `observations` (B, ...), allowed by `action_masks` (B, n) where given.
+
+    Discrete actions are names and never averaged: if all agents tell their probabilities, the action is drawn from the
+    mixture Σ wᵢ·πᵢ/Σ wᵢ (its most likely one where `deterministic`); otherwise each votes with its weight, and of
+    equals the smallest wins. Other actions are averaged, Σ wᵢ·aᵢ/Σ wᵢ.
+
+    Raises:
+        SpaceError: the agents' actions are not of one kind and shape.
+    """
+    mixture = mixed_probabilities(agents, weights, observations, action_masks)
+    if mixture is not None:
+        if deterministic:
+            return mixture.argmax(axis=-1)
+        # All but the last bound: rounding may leave the whole sum a little below 1.
+        return (rng.random((len(mixture), 1)) >= np.cumsum(mixture, axis=-1)[:, :-1]).sum(axis=-1)
+    acts = [np.asarray(_act(agent, observations, action_masks, deterministic)) for agent in agents]
+    whole = [np.issubdtype(act.dtype, np.integer) or act.dtype == bool for act in acts]
+    if len({act.shape for act in acts}) > 1 or len(set(whole)) > 1:
+        raise SpaceError(
+            f"The agents of an ensemble must share one action space, but they answered with "
+            f"{_kinds(agents, [f'{act.dtype.name} {act.shape[1:]}' for act in acts])}. Leave out those that do not fit."
+        )
+    shares = _shares(weights)
+    if whole[0]:
+        return _vote(np.stack(acts), shares)
+    return np.tensordot(shares, np.stack(acts).astype(np.float64), axes=1).astype(acts[0].dtype)
+
+
+def mixed_probabilities(
+    agents: Sequence[BaseAgent], weights: Sequence[float], observations: Any, action_masks: Any = None
+) -> np.ndarray | None:
+    """Return (B, n) the mixture Σ wᵢ·πᵢ/Σ wᵢ, None unless all agents tell their probabilities.
+
+    Raises:
+        SpaceError: they do not choose among the same number of actions.
+    """
+    asked = (observations,) if action_masks is None else (observations, action_masks)
+    each = [agent.action_probs(*asked) if isinstance(agent, ActionProbabilities) else None for agent in agents]
+    told = [np.asarray(probs, np.float64) for probs in each if probs is not None]
+    if len(told) < len(agents):
+        return None
+    if len({probs.shape for probs in told}) > 1:
+        raise SpaceError(
+            f"The agents of an ensemble must share one action space, but they choose among "
+            f"{_kinds(agents, [f'{probs.shape[-1]} actions' for probs in told])}. Leave out those that do not fit."
+        )
+    mixture = np.tensordot(_shares(weights), np.stack(told), axes=1)
+    return mixture / mixture.sum(axis=-1, keepdims=True)
+
+
+def _act(agent: BaseAgent, observations: Any, action_masks: Any, deterministic: bool) -> Any:
+    if action_masks is not None and isinstance(agent, ActsMasked):
+        return agent.act_masked(observations, action_masks, deterministic=deterministic)
+    return agent.act_batch(observations, deterministic=deterministic)
+
+
+def _shares(weights: Sequence[float]) -> np.ndarray:
+    """Return the weights as shares of 1; where all are 0, equal ones."""
+    values = np.asarray(weights, np.float64)
+    return values / values.sum() if values.sum() > 0.0 else np.full(values.size, 1.0 / values.size)
+
+
+def _vote(acts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the (B, ...) elected of (K, B, ...) votes; each component of an action is elected by itself."""
+    choices = np.unique(acts)
+    votes = np.stack([np.tensordot(shares, acts == choice, axes=1) for choice in choices])
+    return choices[votes.argmax(axis=0)]
+
+
+def _kinds(agents: Sequence[BaseAgent], kinds: Sequence[str]) -> str:
+    return ", ".join(f"{type(agent).__name__}: {kind}" for agent, kind in zip(agents, kinds, strict=True))

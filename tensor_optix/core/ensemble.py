@@ -1,0 +1,170 @@
+"""The members of an ensemble: their weights, their scores, and what they do together."""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.action_mixing import act_together
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.search_space import is_real
+from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
+
+_SMALLEST_SHARE = 0.01
+"""Weight of the worst of several scores, as a share of their range, where they are not all positive."""
+
+
+@dataclass
+class _Member:
+    agent: BaseAgent
+    weight: float
+    scores: deque[float]
+
+    @property
+    def mean_score(self) -> float:
+        """Mean of the recent scores; NaN before there is one."""
+        return float(np.mean(self.scores)) if self.scores else math.nan
+
+
+class Ensemble:
+    """Agents that act together, each with a weight and its recent scores.
+
+    Args:
+        score_window: how many of a member's newest scores count.
+        seed: where drawn actions come from; None takes one from the system.
+    """
+
+    def __init__(self, score_window: int = 10, *, seed: int | None = None) -> None:
+        self._score_window = score_window
+        self._rng = np.random.default_rng(seed)
+        self._members: list[_Member] = []
+
+    def add_agent(self, agent: BaseAgent, weight: float = 1.0) -> None:
+        """Add a member.
+
+        Raises:
+            ContractError: it is no agent, or is a member already.
+            InvalidArgumentError: a weight that is negative or no finite number.
+        """
+        if not isinstance(agent, BaseAgent):
+            raise ContractError(f"A member must be a BaseAgent, but got {type(agent).__name__}.")
+        if any(member.agent is agent for member in self._members):
+            raise ContractError(f"This {type(agent).__name__} is a member already; build another one.")
+        _check_weight("weight", weight)
+        self._members.append(_Member(agent, float(weight), deque(maxlen=self._score_window)))
+
+    @property
+    def agents(self) -> tuple[BaseAgent, ...]:
+        """The members, in the order of joining."""
+        return tuple(member.agent for member in self._members)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Their weights, in the same order."""
+        return tuple(member.weight for member in self._members)
+
+    @property
+    def ensemble_size(self) -> int:
+        """Number of members."""
+        return len(self._members)
+
+    def ensemble_action(self, obs: Any) -> Any:
+        """Return the action that the members agree on for one observation; see `act_together`.
+
+        Raises:
+            EvolutionError: there is no member.
+            SpaceError: their actions are not of one kind and shape.
+        """
+        self.check_not_empty()
+        if len(self._members) == 1:
+            return self._members[0].agent.act(obs)
+        action = act_together(self.agents, self.weights, np.asarray(obs)[None], self._rng)[0]
+        return action.item() if action.ndim == 0 else action
+
+    def check_not_empty(self) -> None:
+        """Raise `EvolutionError` if there is no member."""
+        if not self._members:
+            raise EvolutionError("The ensemble has no members. Add some: pm.add_agent(agent).")
+
+    def update_weights(self, scores: Mapping[int, float]) -> None:
+        """Set the weights of some members in proportion to their scores.
+
+        Scores that are not all positive are shifted so that the worst gets 1 % of their range; equal ones get 1. The
+        other members keep theirs.
+
+        Args:
+            scores: score by index of the member.
+
+        Raises:
+            InvalidArgumentError: an index that no member has, or a score that is no finite number.
+        """
+        for index, score in scores.items():
+            self._member(index)
+            if not is_real(score):
+                raise InvalidArgumentError(f"The score of member {index} must be a finite number, but got {score!r}.")
+        if not scores:
+            return
+        low, high = min(scores.values()), max(scores.values())
+        shift = 0.0 if low > 0.0 else (high - low) * _SMALLEST_SHARE - low if high > low else 1.0 - low
+        for index, score in scores.items():
+            self._members[index].weight = float(score + shift)
+
+    def record_agent_score(self, index: int, score: float) -> None:
+        """Note a score of a member; those that are no finite numbers are left out."""
+        member = self._member(index)
+        if is_real(score):
+            member.scores.append(float(score))
+
+    def auto_update_weights(self) -> None:
+        """Set the weights in proportion to the mean of the recorded scores, where there are any."""
+        self.update_weights({i: m.mean_score for i, m in enumerate(self._members) if m.scores})
+
+    def boost(self, agent: BaseAgent, factor: float = 2.0) -> None:
+        """Multiply a member's weight.
+
+        Raises:
+            ContractError: it is no member.
+            InvalidArgumentError: a factor that is negative or no finite number.
+        """
+        _check_weight("factor", factor)
+        self._members[self.index_of(agent)].weight *= factor
+
+    def index_of(self, agent: BaseAgent) -> int:
+        """Return the index of a member, or raise `ContractError`."""
+        for index, member in enumerate(self._members):
+            if member.agent is agent:
+                return index
+        raise ContractError(f"This {type(agent).__name__} is no member of the ensemble. Add it: pm.add_agent(agent).")
+
+    def prune(self, bottom_k: int = 1) -> list[BaseAgent]:
+        """Remove the weakest members and return them; one always stays.
+
+        The weakest have the lowest mean score; of those without any, the lowest weight, and they go last.
+
+        Raises:
+            InvalidArgumentError: `bottom_k` below 1.
+        """
+        if bottom_k < 1:
+            raise InvalidArgumentError(f"bottom_k must be at least 1, but got {bottom_k!r}.")
+        ranked = sorted(self._members, key=lambda m: (not m.scores, m.mean_score if m.scores else m.weight))
+        removed = ranked[: max(min(bottom_k, len(ranked) - 1), 0)]
+        gone = {id(member) for member in removed}
+        self._members = [member for member in self._members if id(member) not in gone]
+        return [member.agent for member in removed]
+
+    def discard(self, agent: BaseAgent) -> None:
+        """Remove a member that has not held; it does not count as pruned. Somebody who is none is no error."""
+        self._members = [member for member in self._members if member.agent is not agent]
+
+    def _member(self, index: int) -> _Member:
+        if not 0 <= index < len(self._members):
+            raise InvalidArgumentError(f"There is no member {index!r}; the ensemble has {len(self._members)}.")
+        return self._members[index]
+
+
+def _check_weight(name: str, value: float) -> None:
+    if not (is_real(value) and value >= 0.0):
+        raise InvalidArgumentError(f"{name} must be a finite number of at least 0, but got {value!r}.")

@@ -1,0 +1,247 @@
+"""Evolution while the loop runs: what happens when the learner has learned what it can.
+
+on DORMANT, or when a variant has spent its share of windows:
+    the variant that was learning is judged: "new best", "kept" or "discarded"
+    weights are rebalanced, the learner rolled back to the best weights
+    SPAWN:  a mutated clone of the best becomes the learner, with an optimizer state of its own
+    PRUNE:  the weakest member is removed
+    STOP:   the run ends
+    NO_OP:  the loop goes on as it would have without evolution
+"""
+
+import logging
+import math
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.lineage import Lineage
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.meta_controller import MetaAction, MetaController
+from tensor_optix.core.regime_detector import RegimeDetector
+from tensor_optix.core.training_report import StopReason, evolution_block
+from tensor_optix.core.trend import DEGRADATION_ERRORS, MEMORY, degradation_drop
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+from tensor_optix.errors import ContractError
+
+if TYPE_CHECKING:
+    from tensor_optix.core.policy_manager import PolicyManager
+
+logger = logging.getLogger(__name__)
+
+HELD_SHARE = 0.95
+"""A variant that holds this share of its parent's score, or what its noise allows, is kept."""
+
+
+class EvolvingLoop(Protocol):
+    """What evolution needs of the loop."""
+
+    @property
+    def agent(self) -> BaseAgent:
+        """Who acts and learns at present."""
+        ...
+
+    @property
+    def recent(self) -> Sequence[EvalMetrics]:
+        """The newest usable evaluations, in the order of time."""
+        ...
+
+    def stop(self, reason: StopReason = ...) -> None:
+        """End the run after the window in progress."""
+        ...
+
+    def switch_learner(self, agent: BaseAgent) -> None:
+        """Let another agent act and learn from the next window on."""
+        ...
+
+
+class PolicyManagerCallback(LoopCallback):
+    """Lets the loop evolve its agent. `RLOptimizer` connects it to its loop; `set_stop_fn` connects the end alone.
+
+    Args:
+        pm: members, budget and snapshots.
+        agent: who learns first.
+        agent_factory: builds a fresh agent at every call; without it nothing is spawned.
+        meta_controller: what decides; None = spawn while the budget lasts, then stop.
+
+    Raises:
+        ContractError: `meta_controller` has no `decide`, or `agent_factory` cannot be called.
+    """
+
+    def __init__(
+        self,
+        pm: "PolicyManager",
+        agent: BaseAgent,
+        agent_factory: Callable[[], BaseAgent] | None = None,
+        meta_controller: MetaController | None = None,
+    ) -> None:
+        if agent_factory is not None and not callable(agent_factory):
+            raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
+        if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
+            raise ContractError(
+                f"meta_controller must have decide(history, pm_status), but got {type(meta_controller).__name__}."
+            )
+        self.pm = pm
+        self.printer: Callable[[str], object] | None = sys.stdout.write
+        """Where the report goes at the end of a run that evolved; None = nowhere."""
+        self._learner = self._incumbent = agent
+        self._make = agent_factory
+        self._controller = meta_controller
+        self._stop_fn: Callable[[], object] | None = None
+        self._loop: EvolvingLoop | None = None
+        self._seen: deque[EvalMetrics] = deque(maxlen=MEMORY)
+        self._variant: Lineage | None = None
+        """The variant that is learning; None while it is the first agent."""
+        self._crown: float | None = None
+        """Score with which the variant became the best, if it did."""
+        self._window_id = -1
+        self._begun = 0
+        """First window of the present learner."""
+        self._share: int | None = None
+        """Windows that a variant may have: as many as the first agent took."""
+        self._reason: StopReason | None = None
+
+    def set_stop_fn(self, stop: Callable[[], object]) -> None:
+        """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`."""
+        self._stop_fn = stop
+
+    def connect(self, loop: EvolvingLoop) -> None:
+        """Give it the loop to stop and to hand new learners to; `RLOptimizer` does so."""
+        self._loop = loop
+
+    def report(self) -> dict[str, Any]:
+        """Return `pm.training_report()`."""
+        return self.pm.training_report()
+
+    # --- hooks ---
+
+    def on_improvement(self, snapshot: PolicySnapshot) -> None:
+        """Note that the learner has become the best."""
+        self._crown = snapshot.eval_metrics.primary_score
+
+    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        """Note the learner's score; a variant that has spent its share is judged."""
+        self._window_id = window_id
+        if eval_metrics is not None and eval_metrics.is_usable:
+            self._seen.append(eval_metrics)
+            if window_id >= self._begun and any(agent is self._learner for agent in self.pm.agents):
+                self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
+        if self._variant is not None and self._windows >= (self._share or math.inf):
+            self._turn()
+            if self._variant is None:
+                self._stop(StopReason.CONVERGED)  # nobody has taken its place
+
+    def on_dormant(self, window_id: int) -> None:
+        """Judge, rebalance, roll back, decide, and do what was decided."""
+        self._window_id = window_id
+        self._turn()
+
+    def on_loop_stop(self) -> None:
+        """Judge a variant that was still learning, and print the report, once."""
+        self._judge_variant(self._history())
+        if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
+            reason = (self._reason or StopReason.STOPPED).sentence
+            self.printer(evolution_block(self.pm.training_report(), reason) + "\n")
+        self._reason = None
+
+    # --- one turn of evolution ---
+
+    def _turn(self) -> None:
+        self._share = self._share or max(self._windows, 1)
+        history = self._history()
+        self.pm.set_regime(RegimeDetector().detect(history))
+        self._judge_variant(history)
+        self.pm.auto_update_weights()
+        if history:
+            acting = self._loop.agent if self._loop is not None else self._learner
+            if self.pm.evolve(acting, history[-1].primary_score):
+                logger.info("Rolled back to the best snapshot.")
+        match self._decide(history):
+            case MetaAction.SPAWN:
+                self._spawn(history)
+            case MetaAction.PRUNE:
+                self._prune()
+            case MetaAction.STOP:
+                self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+
+    @property
+    def _windows(self) -> int:
+        """Windows that the present learner has had."""
+        return self._window_id + 1 - self._begun
+
+    def _history(self) -> tuple[EvalMetrics, ...]:
+        return tuple(self._seen if self._loop is None else self._loop.recent)
+
+    def _decide(self, history: Sequence[EvalMetrics]) -> MetaAction:
+        if self._controller is None:
+            if self.pm.budget_exhausted:
+                return MetaAction.STOP
+            return MetaAction.SPAWN if self._make is not None else MetaAction.NO_OP
+        action = self._controller.decide(history, self.pm.status())
+        if not isinstance(action, MetaAction):
+            raise ContractError(
+                f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
+            )
+        return action
+
+    def _spawn(self, history: Sequence[EvalMetrics]) -> None:
+        if self._make is None or self.pm.budget_exhausted:
+            return
+        if not self.pm.agents:
+            self.pm.add_agent(self._incumbent)
+            for metrics in history:
+                self.pm.record_agent_score(0, metrics.primary_score)
+        try:
+            variant = self.pm.spawn_variant(self._make(), self.pm.adaptive_noise_scale(history))
+        except ContractError:
+            self.pm.count_failed_spawn()
+            raise
+        except Exception:
+            self.pm.count_failed_spawn()
+            logger.exception("A spawn failed; the learner goes on as it is.")
+            return
+        weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
+        self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
+        self._learner, self._variant = variant, self.pm.newest_lineage
+        self._begun, self._crown = self._window_id + 1, None
+        if self.pm.max_ensemble_size is not None and self.pm.ensemble_size > self.pm.max_ensemble_size:
+            self.pm.prune(self.pm.ensemble_size - self.pm.max_ensemble_size)
+        if self._loop is not None:
+            self._loop.switch_learner(variant)
+
+    def _prune(self) -> None:
+        if self.pm.ensemble_size > 1:
+            self.pm.prune()
+
+    def _judge_variant(self, history: Sequence[EvalMetrics]) -> None:
+        lineage, self._variant = self._variant, None
+        if lineage is None:
+            return
+        lineage.windows = self._windows
+        if self._crown is not None:
+            lineage.outcome, lineage.score = "new best", self._crown
+            self._incumbent = self._learner
+            return
+        last = history[-1] if history else EvalMetrics(math.nan)
+        lineage.score = last.primary_score
+        lineage.outcome = "kept" if holds(last, lineage.parent_score) else "discarded"
+        if lineage.outcome == "discarded":
+            self.pm.discard(self._learner)
+
+    def _stop(self, reason: StopReason) -> None:
+        self._reason = self._reason or reason
+        if self._loop is not None:
+            self._loop.stop(self._reason)
+        if self._stop_fn is not None:
+            self._stop_fn()
+        if self._loop is None and self._stop_fn is None:
+            logger.warning("Evolution is over, but nothing was given to end the run with: cb.set_stop_fn(opt.stop).")
+
+
+def holds(metrics: EvalMetrics, parent_score: float) -> bool:
+    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
+    error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
+    drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
+    return metrics.is_usable and metrics.primary_score >= parent_score - drop

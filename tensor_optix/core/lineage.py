@@ -1,0 +1,30 @@
+"""Where a variant came from, and what became of it: plain values."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tensor_optix.core.types import jsonable
+
+
+@dataclass
+class Lineage:
+    """Where a variant came from, and what became of it."""
+
+    number: int
+    """Of the variants of this manager, from 1."""
+    parent: str
+    """Snapshot that it was cloned from."""
+    parent_score: float
+    noise_scale: float
+    changes: dict[str, tuple[Any, Any]]
+    """Hyper-parameters that differ from the parent's: (parent's, its own)."""
+    outcome: str = "not judged"
+    score: float = math.nan
+    """Its last validated score, or the one that made it the best."""
+    windows: int = 0
+    """Windows it has learned from."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not finite becomes None."""
+        return {name: jsonable(value) for name, value in vars(self).items()}

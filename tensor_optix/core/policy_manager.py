@@ -1,0 +1,250 @@
+"""How the members of an ensemble come (spawn) and go (prune), the budget for it, and the account of it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.ensemble import Ensemble
+from tensor_optix.core.evolution import PolicyManagerCallback
+from tensor_optix.core.lineage import Lineage
+from tensor_optix.core.meta_controller import MetaController
+from tensor_optix.core.mutation import PerturbsWeights, adaptive_noise_scale, mutate
+from tensor_optix.core.search_space import SearchSpace, is_real
+from tensor_optix.core.trend import is_improvement
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
+from tensor_optix.errors import (
+    CheckpointMismatchError,
+    ContractError,
+    EvolutionError,
+    InvalidArgumentError,
+    TensorOptixError,
+)
+
+__all__ = ["PolicyManager", "PolicyManagerCallback"]
+
+
+@dataclass
+class _Counts:
+    spawns: int = 0
+    failed: int = 0
+    pruned: int = 0
+    lineages: list[Lineage] = field(default_factory=list)
+
+
+class PolicyManager(Ensemble):
+    """Manages the members of an ensemble and their evolution.
+
+        pm = PolicyManager(registry, max_spawns=3)
+        RLOptimizer(agent, pipeline, callbacks=[pm.as_callback(agent, agent_factory=make)]).run()
+
+    Args:
+        registry: the snapshots that variants are cloned from.
+        score_window: how many of a member's newest scores count.
+        max_spawns: variants at most; None = no limit.
+        max_ensemble_size: members at most; the weakest make way. None = no limit.
+        weight_noise: disturb a variant's weights too, by this share of the noise scale; its agent must offer
+            `perturb_weights` (`PerturbsWeights`).
+        seed: where mutations and drawn actions come from; None takes one from the system.
+
+    Raises:
+        InvalidArgumentError: a negative budget or noise, or a size or window below 1.
+    """
+
+    def __init__(
+        self,
+        registry: CheckpointRegistry,
+        score_window: int = 10,
+        max_spawns: int | None = None,
+        max_ensemble_size: int | None = None,
+        *,
+        weight_noise: float = 0.0,
+        seed: int | None = None,
+    ) -> None:
+        for name, value, least in (
+            ("score_window", score_window, 1),
+            ("max_spawns", 0 if max_spawns is None else max_spawns, 0),
+            ("max_ensemble_size", 1 if max_ensemble_size is None else max_ensemble_size, 1),
+            ("weight_noise", weight_noise, 0),
+        ):
+            if not (is_real(value) and value >= least):
+                raise InvalidArgumentError(f"{name} must be at least {least}, but got {value!r}.")
+        super().__init__(score_window, seed=seed)
+        self.registry = registry
+        self.max_spawns = max_spawns
+        self.max_ensemble_size = max_ensemble_size
+        self._weight_noise = weight_noise
+        self._counts = _Counts()
+        self._regime = "unknown"
+
+    def prune(self, bottom_k: int = 1) -> list[BaseAgent]:
+        """Remove the weakest members, see `Ensemble.prune`, and count them."""
+        removed = super().prune(bottom_k)
+        self._counts.pruned += len(removed)
+        return removed
+
+    # --- evolution ---
+
+    def set_regime(self, label: str) -> None:
+        """Note the regime that the scores are in, for the report."""
+        self._regime = label
+
+    def adaptive_noise_scale(
+        self,
+        history: Sequence[EvalMetrics],
+        min_scale: float = 0.001,
+        max_scale: float = 0.1,
+        window: int = 10,
+    ) -> float:
+        """Return how strongly to mutate; see `mutation.adaptive_noise_scale`."""
+        return adaptive_noise_scale(history, min_scale, max_scale, window)
+
+    def evolve(self, agent: BaseAgent, current_score: float) -> bool:
+        """Load the best snapshot into `agent` if that is better than its current score; True if it was."""
+        best = self.registry.best
+        if best is None or not is_improvement(best.eval_metrics.primary_score, current_score):
+            return False
+        self.registry.load_best(agent)
+        return True
+
+    def spawn_variant(
+        self,
+        agent_shell: BaseAgent,
+        noise_scale: float = 0.01,
+        mutation_fn: Callable[[BaseAgent], None] | None = None,
+    ) -> BaseAgent:
+        """Turn a fresh agent into a mutated clone of the best snapshot, and return it.
+
+        It takes the snapshot's weights and hyper-parameters; those that may be tuned (its `default_param_bounds`) are
+        moved, see `mutation.mutate`. Its optimizer state is its own.
+
+        Args:
+            agent_shell: an agent built like the one that was saved.
+            noise_scale: standard deviation of the moves, as a share of each range.
+            mutation_fn: called with the clone last, for mutations of your own.
+
+        Raises:
+            EvolutionError: the budget is spent, or there is no snapshot yet.
+            CheckpointMismatchError: the shell cannot take the snapshot's weights.
+            ContractError: it is no agent, is a member already, or cannot take weight noise.
+        """
+        self._check_shell(agent_shell)
+        parent = self._clone_best(agent_shell)
+        own = agent_shell.get_hyperparams().params
+        inherited = {name: value for name, value in parent.hyperparams.params.items() if name in own}
+        space = SearchSpace({n: bound for n, bound in agent_shell.default_param_bounds.items() if n in inherited})
+        mutated = mutate({**own, **inherited}, space, noise_scale, self._rng)
+        agent_shell.set_hyperparams(HyperparamSet(mutated))
+        if isinstance(agent_shell, PerturbsWeights) and self._weight_noise > 0.0:
+            agent_shell.perturb_weights(self._weight_noise * noise_scale, self._rng)
+        if mutation_fn is not None:
+            mutation_fn(agent_shell)
+        self._counts.spawns += 1
+        self._counts.lineages.append(
+            Lineage(
+                number=self._counts.spawns,
+                parent=parent.snapshot_id,
+                parent_score=parent.eval_metrics.primary_score,
+                noise_scale=noise_scale,
+                changes={n: (old, mutated[n]) for n, old in inherited.items() if mutated[n] != old},
+            )
+        )
+        return agent_shell
+
+    def _check_shell(self, shell: BaseAgent) -> None:
+        if not isinstance(shell, BaseAgent):
+            raise ContractError(f"agent_factory must return a BaseAgent, but got {type(shell).__name__}.")
+        if any(member.agent is shell for member in self._members):
+            raise ContractError(
+                f"agent_factory returned the same {type(shell).__name__} again, which is a member already. "
+                f"It must build a new agent at every call."
+            )
+        if self._weight_noise > 0.0 and not isinstance(shell, PerturbsWeights):
+            raise ContractError(
+                f"weight_noise={self._weight_noise!r} needs an agent with perturb_weights(scale, rng), which "
+                f"{type(shell).__name__} has not. Give it one, or leave weight_noise at 0."
+            )
+        if self.budget_exhausted:
+            raise EvolutionError(f"All {self.max_spawns} spawns are used. Raise max_spawns.")
+
+    def _clone_best(self, shell: BaseAgent) -> PolicySnapshot:
+        if self.registry.best is None:
+            raise EvolutionError(
+                f"{str(self.registry.directory)!r} holds no scored snapshot to spawn from. Train first."
+            )
+        try:
+            return self.registry.load_best(shell)
+        except TensorOptixError:
+            raise
+        except Exception as error:
+            raise CheckpointMismatchError(
+                f"{type(shell).__name__} cannot take the weights of the best snapshot: {error!r}. Build it like the "
+                f"agent that was saved."
+            ) from error
+
+    @property
+    def newest_lineage(self) -> Lineage | None:
+        """The variant that was spawned last."""
+        return self._counts.lineages[-1] if self._counts.lineages else None
+
+    def count_failed_spawn(self) -> None:
+        """Note that a spawn has come to nothing."""
+        self._counts.failed += 1
+
+    @property
+    def budget_exhausted(self) -> bool:
+        """True if no variant may be spawned any more."""
+        return self.max_spawns is not None and self._counts.spawns >= self.max_spawns
+
+    @property
+    def spawns_remaining(self) -> int | None:
+        """Variants that may still be spawned; None = no limit."""
+        return None if self.max_spawns is None else max(self.max_spawns - self._counts.spawns, 0)
+
+    @property
+    def ranked_snapshots(self) -> list[PolicySnapshot]:
+        """All snapshots with a score, best first."""
+        return self.registry.ranked_snapshots
+
+    # --- telling ---
+
+    def status(self) -> dict[str, Any]:
+        """Return where evolution stands, as plain values; `MetaController.decide` reads it."""
+        best = self.registry.best
+        return {
+            "ensemble_size": self.ensemble_size,
+            "agents": [
+                {"index": i, "weight": m.weight, "mean_score": m.mean_score} for i, m in enumerate(self._members)
+            ],
+            "best_score": best.eval_metrics.primary_score if best else math.nan,
+            "spawns_used": self._counts.spawns,
+            "max_spawns": self.max_spawns,
+            "spawns_remaining": self.spawns_remaining,
+            "budget_exhausted": self.budget_exhausted,
+            "failed_spawns": self._counts.failed,
+            "pruned": self._counts.pruned,
+            "regime": self._regime,
+        }
+
+    def training_report(self) -> dict[str, Any]:
+        """Return what evolution came to, as plain JSON values: `status()`, the best scores, and the lineage."""
+        best = self.registry.best
+        metrics = best.eval_metrics if best else EvalMetrics(math.nan)
+        report = {
+            **self.status(),
+            "val_score": metrics.metrics.get("val_score", math.nan),
+            "generalization_gap": metrics.generalization_gap,
+            "lineage": [lineage.to_dict() for lineage in self._counts.lineages],
+        }
+        return jsonable(report)
+
+    def as_callback(
+        self,
+        agent: BaseAgent,
+        agent_factory: Callable[[], BaseAgent] | None = None,
+        meta_controller: MetaController | None = None,
+    ) -> PolicyManagerCallback:
+        """Return the callback that lets the loop evolve `agent`; see `evolution.PolicyManagerCallback`."""
+        return PolicyManagerCallback(self, agent, agent_factory, meta_controller)

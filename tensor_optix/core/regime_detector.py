@@ -1,0 +1,86 @@
+"""Which kind of weather the scores are in: climbing, idling or swinging. A pure function of their history."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from tensor_optix.core.trend import slope
+from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import InvalidArgumentError
+
+Regime: TypeAlias = Literal["trending", "ranging", "volatile"]
+
+MIN_POINTS = 3
+"""Fewer scores have no residuals worth the name."""
+_EPSILON = 1e-8
+
+
+class RegimeDetector:
+    """Classifies the recent scores.
+
+        residuals    = scores − linear_regression(scores)
+        CV_detrended = std(residuals)/(|mean(scores)| + ε)   above volatility_threshold: "volatile"
+        |slope|/(|mean(scores)| + ε)                         above trend_threshold:      "trending"
+        otherwise, and with fewer than 3 scores:                                         "ranging"
+
+    The trend is taken out first, so that a score which climbs steadily is not called volatile.
+
+    Args:
+        volatility_threshold: spread around the trend, as a share of the mean.
+        trend_threshold: slope per evaluation, as a share of the mean.
+        window: how many of the newest scores are looked at; at least 3.
+
+    Raises:
+        InvalidArgumentError: a threshold that is negative, or a window below 3.
+    """
+
+    def __init__(self, volatility_threshold: float = 0.15, trend_threshold: float = 0.05, window: int = 10) -> None:
+        for name, value in (("volatility_threshold", volatility_threshold), ("trend_threshold", trend_threshold)):
+            if not value >= 0.0:
+                raise InvalidArgumentError(f"{name} must not be negative, but got {value!r}.")
+        check_window(window)
+        self._volatility_threshold = volatility_threshold
+        self._trend_threshold = trend_threshold
+        self._window = window
+
+    def detect(self, history: Sequence[EvalMetrics]) -> Regime:
+        """Return the regime of the newest scores; those that are no evidence are left out.
+
+        Args:
+            history: evaluations in the order of time.
+        """
+        scores = recent_scores(history, self._window)
+        if len(scores) < MIN_POINTS:
+            return "ranging"
+        rise = slope(scores)
+        times = np.arange(scores.size) - (scores.size - 1) / 2
+        scale = abs(float(scores.mean())) + _EPSILON
+        if float(np.std(scores - rise * times)) / scale > self._volatility_threshold:
+            return "volatile"
+        return "trending" if abs(rise) / scale > self._trend_threshold else "ranging"
+
+
+def recent_scores(history: Sequence[EvalMetrics], window: int) -> np.ndarray:
+    """Return the scores of the newest `window` usable evaluations, in the order of time."""
+    return np.array([metrics.primary_score for metrics in recent(history, window)], np.float64)
+
+
+def recent(history: Sequence[EvalMetrics], window: int) -> list[EvalMetrics]:
+    """Return the newest `window` usable evaluations, in the order of time."""
+    return [metrics for metrics in history if metrics.is_usable][-window:]
+
+
+def train_scores(history: Sequence[EvalMetrics]) -> np.ndarray:
+    """Return the training score of each evaluation: the score itself where nothing was held out."""
+    gaps = [metrics.generalization_gap for metrics in history]
+    return np.array(
+        [m.primary_score + (gap if math.isfinite(gap) else 0.0) for m, gap in zip(history, gaps, strict=True)]
+    )
+
+
+def check_window(window: int) -> None:
+    """Raise `InvalidArgumentError` unless `window` is a whole number of at least 3."""
+    if isinstance(window, bool) or not isinstance(window, int) or window < MIN_POINTS:
+        raise InvalidArgumentError(f"window must be a whole number of at least {MIN_POINTS}, but got {window!r}.")

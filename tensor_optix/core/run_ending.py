@@ -1,0 +1,105 @@
+"""The end of a run: save what is not saved, settle which policy is best, give it back, close everything."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.final_evaluation import evaluate_leaders
+from tensor_optix.core.loop_config import LoopConfig, LoopParts
+from tensor_optix.core.run_progress import RunProgress
+from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.types import EvalMetrics
+from tensor_optix.core.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+_ENDS_BY_ITSELF = (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
+
+
+def end_run(
+    parts: LoopParts,
+    config: LoopConfig,
+    progress: RunProgress,
+    validation: Validation,
+    *,
+    first_agent: BaseAgent,
+    has_failed: bool,
+) -> None:
+    """Take every step of the ending, whatever the others come to; never hide the error that ended the run.
+
+    Args:
+        parts: what the loop was made of when it ended.
+        config: its knobs.
+        progress: what it has come to.
+        validation: where the best policies are tested.
+        first_agent: the user's own, which is given the best policy, whoever learned last.
+        has_failed: True if an error ended the run.
+
+    Raises:
+        Exception: the first thing that failed, if nothing had before.
+    """
+    first_error: Exception | None = None
+    for what, step in _steps(parts, config, progress, validation, first_agent):
+        try:
+            step()
+        except KeyboardInterrupt:
+            logger.warning("Interrupted: did not %s.", what)
+        except Exception as error:
+            logger.exception("Could not %s.", what)
+            first_error = first_error or error
+    if first_error is not None and not has_failed:
+        raise first_error
+
+
+def _steps(
+    parts: LoopParts, config: LoopConfig, progress: RunProgress, validation: Validation, first_agent: BaseAgent
+) -> list[tuple[str, Callable[[], Any]]]:
+    steps: list[tuple[str, Callable[[], Any]]] = []
+    if progress.best is None and progress.window_id >= 0:
+        steps.append(("save the policy", lambda: _save_unscored(parts, progress)))
+    elif progress.best is not None:
+        if config.final_evaluation and progress.reason in _ENDS_BY_ITSELF:
+            steps.append(("evaluate the best policies", lambda: _evaluate_leaders(parts, config, progress, validation)))
+        if config.restore_best:
+            steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent)))
+    steps.append(("close the history", parts.history.close))
+    steps.append(("close the pipeline", parts.pipeline.teardown))
+    steps.append(("close the validation pipeline", validation.close))
+    return steps
+
+
+def _evaluate_leaders(parts: LoopParts, config: LoopConfig, progress: RunProgress, validation: Validation) -> None:
+    if validation.seeded is None or progress.metrics is None:
+        return
+    # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
+    last = parts.registry.save(
+        parts.agent, _validated(progress.metrics, parts, progress, validation), progress.window_id
+    )
+    progress.stop_asked = False
+    try:
+        with progress.timed("validate"):
+            progress.best = evaluate_leaders(
+                parts.agent, parts.registry, validation.seeded, parts.evaluator, lambda: progress.stop_asked
+            )
+    finally:
+        parts.registry.prune()
+        if not config.restore_best:
+            parts.registry.load(last, parts.agent)
+
+
+def _validated(metrics: EvalMetrics, parts: LoopParts, progress: RunProgress, validation: Validation) -> EvalMetrics:
+    """Return the score of the policy as it is now, given the last evaluation."""
+    if metrics.episode_id == progress.window_id:
+        return metrics
+    train_score = metrics.metrics.get("train_score", math.nan)
+    train_metrics = dataclasses.replace(metrics, primary_score=train_score, episode_id=progress.window_id)
+    with progress.timed("validate"):
+        return parts.evaluator.combine(train_metrics, validation.score())
+
+
+def _save_unscored(parts: LoopParts, progress: RunProgress) -> None:
+    metrics = progress.metrics or EvalMetrics(math.nan, {}, max(progress.window_id, 0), has_evidence=False)
+    parts.registry.save(parts.agent, metrics, progress.window_id)

@@ -1,0 +1,111 @@
+"""What a run has come to so far: its counters and its clock, and the status and the report drawn from them."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tensor_optix.core.backoff_scheduler import SchedulerState
+from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
+from tensor_optix.core.training_report import StopReason, TrainingReport
+from tensor_optix.core.trend import MEMORY
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+
+
+@dataclass
+class RunProgress:
+    """Counters that the loop moves on."""
+
+    clock: Callable[[], float]
+    """Monotonic seconds; no decision depends on it."""
+    reason: StopReason | None = None
+    """Why the run is to end; None while it goes on."""
+    stop_asked: bool = False
+    best: PolicySnapshot | None = None
+    metrics: EvalMetrics | None = None
+    """The last usable evaluation."""
+    recent: deque[EvalMetrics] = field(default_factory=lambda: deque(maxlen=MEMORY))
+    """The newest usable evaluations, in the order of time."""
+    window_id: int = -1
+    next_evaluation: int = 0
+    """Window that is due."""
+    env_steps: int = 0
+    test_steps: int = 0
+    """Steps that candidates for the best were tested with."""
+    evaluations: int = 0
+    tuning: dict[str, float] = field(default_factory=dict)
+    """Counts of what tuning did, and what it cost."""
+    seconds: dict[str, float] = field(default_factory=lambda: {"collect": 0.0, "learn": 0.0, "validate": 0.0})
+    _lived_seconds: float = 0.0
+    _started: float | None = None
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask for an end after the window in progress; the first reason counts."""
+        self.reason = self.reason or reason
+        self.stop_asked = True
+
+    def start(self) -> None:
+        """Let the clock run; a reason from an earlier run is forgotten."""
+        self.reason = None
+        self._started = self.clock()
+
+    def halt(self) -> None:
+        """Stop the clock."""
+        self._lived_seconds, self._started = self.total_seconds(), None
+
+    def total_seconds(self) -> float:
+        """Return the wall time of all runs."""
+        return self._lived_seconds + (self.clock() - self._started if self._started is not None else 0.0)
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Add the time of the block to `seconds[what]`."""
+        start = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[what] += self.clock() - start
+
+    def count_tuning(self, what: str, amount: float = 1.0) -> None:
+        """Add to one of the counts of tuning."""
+        self.tuning[what] = self.tuning.get(what, 0.0) + amount
+
+    def status(self, parts: LoopParts, config: LoopConfig, position: SchedulerState) -> LoopStatus:
+        """Return where the run stands."""
+        name = parts.optimizer.probed_param
+        return LoopStatus(
+            state=position.state,
+            window_id=self.window_id,
+            env_steps=self.env_steps,
+            seconds=self.total_seconds(),
+            metrics=self.metrics,
+            best=self.best,
+            probed_param=name,
+            probed_value=parts.agent.get_hyperparams().params.get(name) if name else None,
+            windows_to_evaluation=max(self.next_evaluation - self.window_id, 0),
+            no_improvement=position.no_improvement,
+            dormant_threshold=config.scheduler.dormant_threshold,
+        )
+
+    def report(self, parts: LoopParts) -> TrainingReport:
+        """Return what the run came to."""
+        best, last = self.best, self.metrics
+        total = self.total_seconds()
+        return TrainingReport(
+            reason=(self.reason or StopReason.STOPPED).value,
+            best_score=best.eval_metrics.primary_score if best else math.nan,
+            best_std_err=best.eval_metrics.std_err if best else math.nan,
+            best_window=best.window_id if best else None,
+            best_snapshot=str(parts.registry.path_of(best)) if best else None,
+            train_score=last.metrics.get("train_score", last.primary_score) if last else math.nan,
+            val_score=last.metrics.get("val_score", math.nan) if last else math.nan,
+            generalization_gap=best.eval_metrics.generalization_gap if best else math.nan,
+            windows=self.window_id + 1,
+            evaluations=self.evaluations,
+            env_steps=self.env_steps,
+            seconds={"total": total, **self.seconds, "loop": total - sum(self.seconds.values())},
+            hyperparams=dict(best.hyperparams.params) if best else {},
+            checkpoint_dir=str(parts.registry.directory),
+            tuning=dict(self.tuning),
+        )

@@ -1,0 +1,172 @@
+"""Putting an optimizer's suggestions in force, with a record of each: what was asked, what arrived, what it came to."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tensor_optix.core.base_agent import BaseAgent, ReportsEffectiveHyperparams
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.search_space import is_real
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.errors import HyperparamError, did_you_mean
+
+_ROUNDING = 1e-6
+"""Relative difference that single precision may make."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningRecord:
+    """One hyper-parameter that a suggestion put on trial, settled, or moved."""
+
+    name: str
+    kind: str
+    """`"probe"`: put on trial; `"commit"`: a trial is settled; `"change"`: moved without a trial."""
+    before: Any
+    """Value before; of a commit, the one before the trial."""
+    requested: Any
+    effective: Any
+    """What the agent reads back, from its optimizer where it can tell."""
+    score_before: float
+    """Score that the change was made on; of a commit, the one that the trial was begun on."""
+    score_before_std_err: float
+    score_after: float
+    """Score of the trial; NaN where it is not known yet."""
+    score_after_std_err: float
+    decision: str
+    """What the optimizer made of it, in its own words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not finite becomes None."""
+        return {name: jsonable(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        values: dict[str, Any] = {k: math.nan if v is None and k.startswith("score") else v for k, v in data.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class TuningStep:
+    """What one evaluation's suggestion changed."""
+
+    old: HyperparamSet
+    new: HyperparamSet
+    records: tuple[TuningRecord, ...]
+
+
+class Tuner:
+    """Asks an optimizer once per evaluation, checks what it says, and sees that it arrives.
+
+    Args:
+        agent: whose hyper-parameters they are.
+        optimizer: what suggests them.
+    """
+
+    def __init__(self, agent: BaseAgent, optimizer: BaseOptimizer) -> None:
+        self._agent = agent
+        self._optimizer = optimizer
+        self._trial: tuple[str, Any, EvalMetrics] | None = None
+        """Name on trial, its value before, and the evaluation that the trial was begun on."""
+
+    def step(self, metrics: EvalMetrics, next_window: int) -> TuningStep | None:
+        """Put the next suggestion in force; None where there was nothing to change or to settle.
+
+        Args:
+            metrics: the evaluation.
+            next_window: first window that is lived with the new values.
+
+        Raises:
+            HyperparamError: a suggestion that the agent does not have, that is no finite number, or that did not
+                arrive.
+        """
+        old = self._agent.get_hyperparams().copy()
+        trial, self._trial = self._trial, None
+        suggested = self._optimizer.suggest(old.copy(), metrics).params
+        check_suggestion(suggested, old.params)
+        new = HyperparamSet({**old.params, **suggested}, next_window)
+        changed = [name for name in suggested if new.params[name] != old.params[name]]
+        if changed:
+            self._agent.set_hyperparams(new.copy())
+        effective = _read_back(self._agent, {name: new.params[name] for name in changed})
+        probed = self._optimizer.probed_param if self._optimizer.is_probing else None
+        if probed in changed:
+            self._trial = (str(probed), old.params[probed], metrics)
+        records = tuple(self._records(trial, old, new, changed, effective, metrics))
+        return TuningStep(old, new, records) if records else None
+
+    def _records(
+        self,
+        trial: tuple[str, Any, EvalMetrics] | None,
+        old: HyperparamSet,
+        new: HyperparamSet,
+        changed: list[str],
+        effective: Mapping[str, Any],
+        metrics: EvalMetrics,
+    ) -> Iterator[TuningRecord]:
+        probed = self._trial[0] if self._trial is not None else None
+        if trial is not None and trial[0] != probed:
+            name, before, begun = trial
+            read = effective if name in changed else _effective(self._agent)
+            yield TuningRecord(
+                name=name,
+                kind="commit",
+                before=before,
+                requested=new.params[name],
+                effective=read.get(name, new.params[name]),
+                score_before=begun.primary_score,
+                score_before_std_err=begun.std_err,
+                score_after=metrics.primary_score,
+                score_after_std_err=metrics.std_err,
+                decision=self._optimizer.decision,
+            )
+            changed = [other for other in changed if other != name]
+        for name in changed:
+            yield TuningRecord(
+                name=name,
+                kind="probe" if name == probed else "change",
+                before=old.params[name],
+                requested=new.params[name],
+                effective=effective[name],
+                score_before=metrics.primary_score,
+                score_before_std_err=metrics.std_err,
+                score_after=math.nan,
+                score_after_std_err=math.nan,
+                decision=self._optimizer.decision,
+            )
+
+
+def check_suggestion(new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    """Raise `HyperparamError` for a name that the agent lacks, or for a number that became none."""
+    for name, value in new.items():
+        if name not in old:
+            raise HyperparamError(
+                f"The optimizer suggested {name!r}={value!r}, which the agent does not have.{did_you_mean(name, old)}"
+            )
+        if value != old[name] and is_real(old[name]) and not is_real(value):
+            raise HyperparamError(f"The optimizer suggested {name!r}={value!r}, which is not a finite number.")
+
+
+def _effective(agent: BaseAgent) -> Mapping[str, Any]:
+    read = agent.get_hyperparams().params
+    return {**read, **agent.effective_hyperparams()} if isinstance(agent, ReportsEffectiveHyperparams) else read
+
+
+def _read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values in force, or raise `HyperparamError` if one of them is not what was asked for."""
+    if not requested:
+        return {}
+    effective = _effective(agent)
+    for name, value in requested.items():
+        arrived = effective.get(name)
+        if arrived != value and not _is_rounded(value, arrived):
+            raise HyperparamError(
+                f"{name!r} was set to {value!r}, but {type(agent).__name__} works with {arrived!r}. Its "
+                f"set_hyperparams must put the value in force, or param_bounds must leave it out."
+            )
+    return {name: effective[name] for name in requested}
+
+
+def _is_rounded(value: Any, arrived: Any) -> bool:
+    return is_real(value) and is_real(arrived) and math.isclose(arrived, value, rel_tol=_ROUNDING, abs_tol=0.0)

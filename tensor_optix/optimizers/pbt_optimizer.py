@@ -1,0 +1,148 @@
+"""Population-based training over one agent's history: exploit what scored well, explore around what is in force."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.search_space import Bounds, Param, SearchSpace
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.errors import InvalidArgumentError
+
+LOG_SCALE_PARAMS = ("learning_rate", "epsilon", "weight_decay")
+"""Known to matter by factors; what a `Param` says of its scale besides."""
+MIN_HISTORY = 5
+"""A share of fewer scores than that has no members."""
+
+Mode: TypeAlias = Literal["exploit", "explore"]
+
+
+class PBTOptimizer(BaseOptimizer):
+    """Keeps the (hyper-parameters, score) pairs of the run as its population.
+
+        score in the bottom `exploit_percentile`:  take the values of one of the `top_percentile`, disturbed a little
+        otherwise:                                 disturb the values in force
+
+        log scale:  δ_log = scale·log(high/low);  θ' = clip(θ·exp(Uniform(−δ_log, +δ_log)), low, high)
+        linear:     θ' = clip(θ + scale·(high − low)·N(0, 1), low, high)
+
+    See "Population Based Training of Neural Networks" by Jaderberg et al., 2017 (https://arxiv.org/abs/1711.09846).
+    The population there lives side by side; here it is the past of one agent, so weights are not copied.
+
+    Args:
+        param_bounds: what to tune, `Param` or `(low, high)` by name; None takes the agent's `default_param_bounds`.
+        history_size: how many of the newest pairs are the population.
+        exploit_percentile: share of the population that counts as its bottom, in (0, 1).
+        top_percentile: share of the population that is copied from, in (0, 1).
+        explore_scale: size of the step when exploring, as a share of the range.
+        exploit_scale: size of the step after copying, as a share of the range.
+        log_scale_params: names that move by factors, besides those whose `Param` says so; None = `LOG_SCALE_PARAMS`,
+            as far as their bounds are positive.
+        seed: where the steps come from; None takes one from the system.
+
+    Raises:
+        InvalidArgumentError: a share outside (0, 1), a negative scale, a history below 5, or a name of
+            `log_scale_params` whose lower bound is not positive.
+    """
+
+    def __init__(
+        self,
+        param_bounds: Bounds | None = None,
+        history_size: int = 50,
+        exploit_percentile: float = 0.2,
+        top_percentile: float = 0.2,
+        explore_scale: float = 0.1,
+        exploit_scale: float = 0.05,
+        log_scale_params: Sequence[str] | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        for name, share in (("exploit_percentile", exploit_percentile), ("top_percentile", top_percentile)):
+            if not 0.0 < share < 1.0:
+                raise InvalidArgumentError(f"{name} must be in (0, 1), but got {share!r}.")
+        for name, scale in (("explore_scale", explore_scale), ("exploit_scale", exploit_scale)):
+            if not 0.0 <= scale < np.inf:
+                raise InvalidArgumentError(f"{name} must be finite and not negative, but got {scale!r}.")
+        if history_size < MIN_HISTORY:
+            raise InvalidArgumentError(f"history_size must be at least {MIN_HISTORY}, but got {history_size!r}.")
+        self._log_scale_params = log_scale_params
+        self._exploit_share, self._top_share = exploit_percentile, top_percentile
+        self._scales: Mapping[Mode, float] = {"explore": explore_scale, "exploit": exploit_scale}
+        self._space = None if param_bounds is None else self._scaled(param_bounds)
+        self._rng = np.random.default_rng(seed)
+        self._population: deque[tuple[dict[str, Any], float]] = deque(maxlen=history_size)
+
+    def bind(self, bounds: Bounds, hyperparams: HyperparamSet) -> None:
+        """Take the agent's bounds where the user gave none."""
+        if self._space is None:
+            self._space = self._scaled(bounds)
+        self._space.check_names(hyperparams.params)
+
+    def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+        """Return the values for the windows up to the next evaluation."""
+        space = self._space or SearchSpace({})
+        score = float(metrics.primary_score)
+        self._population.append(({name: jsonable(hyperparams.params[name]) for name in space}, score))
+        mode = mode_of(score, [scored for _, scored in self._population], self._exploit_share)
+        base = self._one_of_the_top() if mode == "exploit" else hyperparams.params
+        moved = {name: self._moved(param, base[name], self._scales[mode]) for name, param in space.items()}
+        return HyperparamSet({**hyperparams.params, **moved}, hyperparams.episode_id)
+
+    def on_improvement(self, metrics: EvalMetrics) -> None:
+        """Nothing to note: the population holds every score."""
+
+    def on_plateau(self, metrics: EvalMetrics) -> None:
+        """Nothing to note: the population holds every score."""
+
+    def _one_of_the_top(self) -> dict[str, Any]:
+        ranked = sorted(self._population, key=lambda pair: -pair[1])
+        n_top = max(1, int(len(ranked) * self._top_share))
+        return ranked[int(self._rng.integers(n_top))][0]
+
+    def _moved(self, param: Param, value: float, scale: float) -> float | int:
+        if param.scale == "log":
+            step = scale * np.log(param.high / param.low)
+            return param.clip(float(value * np.exp(self._rng.uniform(-step, step))))
+        return param.clip(float(value + scale * (param.high - param.low) * self._rng.standard_normal()))
+
+    def _scaled(self, bounds: Bounds) -> SearchSpace:
+        names = LOG_SCALE_PARAMS if self._log_scale_params is None else self._log_scale_params
+        space = dict(SearchSpace(bounds))
+        for name in names:
+            param = space.get(name)
+            if param is None or param.scale == "log":
+                continue
+            if param.low > 0.0:
+                space[name] = Param(param.low, param.high, "log", param.integer)
+            elif self._log_scale_params is not None:
+                raise InvalidArgumentError(
+                    f"log_scale_params names {name!r}, whose lower bound {param.low!r} is not positive. Raise it."
+                )
+        return SearchSpace(space)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the population and the generator."""
+        return {"population": [list(pair) for pair in self._population], "rng": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._population = deque(((params, score) for params, score in state["population"]), self._population.maxlen)
+        self._rng.bit_generator.state = state["rng"]
+
+
+def mode_of(score: float, population: Sequence[float], exploit_share: float) -> Mode:
+    """Say whether to copy from the top or to explore.
+
+    Args:
+        score: the score to place.
+        population: all scores, this one included.
+        exploit_share: share of the population that counts as its bottom.
+    """
+    if len(population) < MIN_HISTORY:
+        return "explore"
+    worse = sum(other < score for other in population)
+    ties = sum(other == score for other in population)
+    # Among equals nobody is at the bottom: a flat score is no reason to jump.
+    return "exploit" if worse < int(len(population) * exploit_share) and ties < len(population) else "explore"

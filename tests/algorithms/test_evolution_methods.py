@@ -1,0 +1,88 @@
+"""What ensembles, evolution and the audit of tuning ask of the built-in agents."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix import BaseAgent, EnsembleAgent, HyperparamSet, PolicyManager, make_agent
+from tensor_optix.core.base_agent import ActionProbabilities, ReportsEffectiveHyperparams
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.mutation import PerturbsWeights
+
+AGENTS = [("CartPole-v1", "ppo"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "sac")]
+both = pytest.mark.parametrize("framework", ["torch", "tf"])
+SMALL = {"replay_capacity": 1000}
+OBSERVATIONS = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32) / 10
+
+
+def agent_of(env: str, algorithm: str, framework: str, seed: int = 0) -> Any:
+    return make_agent(env, algorithm, framework, SMALL if algorithm != "ppo" else None, seed=seed, net_arch=(8,))
+
+
+@both
+@pytest.mark.parametrize(("env", "algorithm"), AGENTS)
+def test_the_effective_learning_rate_is_the_optimizers_own(env: str, algorithm: str, framework: str) -> None:
+    agent = agent_of(env, algorithm, framework)
+    assert isinstance(agent, ReportsEffectiveHyperparams)
+    agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, "learning_rate": 2e-4}))
+    assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(2e-4)
+    optimizer = next(iter(agent._optimizers.values()))
+    agent._backend.set_learning_rate(optimizer, 5e-3)  # behind the agent's back
+    assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(5e-3)
+
+
+@both
+@pytest.mark.parametrize(("env", "algorithm"), AGENTS)
+def test_weights_are_perturbed_by_a_share_of_their_own_size(env: str, algorithm: str, framework: str) -> None:
+    agent = agent_of(env, algorithm, framework)
+    assert isinstance(agent, PerturbsWeights)
+    before = agent._backend.weights(agent._models)
+    agent.perturb_weights(0.1, np.random.default_rng(0))
+    after = agent._backend.weights(agent._models)
+    for name, array in before.items():
+        size = float(np.sqrt(np.square(array).mean()))
+        if array.size > 20:
+            assert np.std(after[name] - array) == pytest.approx(0.1 * size, rel=0.5, abs=1e-9), name
+    agent.perturb_weights(0.0, np.random.default_rng(0))
+    assert all(np.array_equal(after[name], array) for name, array in agent._backend.weights(agent._models).items())
+
+
+@both
+@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_probabilities_are_the_frequencies_of_actions(algorithm: str, framework: str, is_masked: bool) -> None:
+    agent = agent_of("CartPole-v1", algorithm, framework)
+    if algorithm == "dqn":
+        agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, "epsilon": 0.4}))
+    assert isinstance(agent, ActionProbabilities)
+    row = np.repeat(OBSERVATIONS[:1], 20_000, axis=0)
+    masks = np.tile([True, False], (20_000, 1))
+    probs = agent.action_probs(row, masks) if is_masked else agent.action_probs(row)
+    actions = agent.act_masked(row, masks) if is_masked else agent.act_batch(row)
+    assert probs is not None
+    np.testing.assert_allclose(probs.sum(-1), 1.0, atol=1e-6)
+    assert (actions == 0).mean() == pytest.approx(float(probs[0, 0]), abs=0.02)
+
+
+def test_numbers_and_several_choices_have_no_table_of_probabilities() -> None:
+    assert make_agent("Pendulum-v1", "ppo", "torch", seed=0).action_probs(np.zeros((2, 3))) is None  # type: ignore[attr-defined]
+
+
+@both
+def test_an_ensemble_keeps_to_masks_and_its_members_learn_off_policy(framework: str, tmp_path: Any) -> None:
+    from tensor_optix import BatchPipeline
+
+    manager = PolicyManager(CheckpointRegistry(tmp_path))
+    members: list[BaseAgent] = [agent_of("CartPole-v1", "ppo", framework, seed) for seed in range(2)]
+    for member in members:
+        manager.add_agent(member)
+    ensemble = EnsembleAgent(manager, members[0], seed=0)
+    masks = np.zeros((len(OBSERVATIONS), 2), bool)
+    masks[np.arange(len(masks)), np.arange(len(masks)) % 2] = True
+    for deterministic in (False, True):
+        actions = ensemble.act_masked(OBSERVATIONS, masks, deterministic=deterministic)
+        np.testing.assert_array_equal(actions, np.arange(len(masks)) % 2)
+    data = next(iter(BatchPipeline("CartPole-v1", ensemble, window_size=64, seed=0).episodes()))
+    found = ensemble.learn(data)
+    assert found["n_updates"] == found["agent1_n_updates"] == 10

@@ -1,0 +1,77 @@
+"""The suites that take hours: their plans, and what they make of results."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks import calibration, ensemble, evolution, selection, tuning
+from benchmarks._suite import Options
+
+RUN = {"mean": 480.0, "reported": 481.0, "env_steps": 1000, "outcomes": ["new best", "kept"]}
+ROWS: dict[Any, list[dict[str, Any]]] = {
+    calibration: [
+        {
+            "seed": 0,
+            "groups": [
+                {
+                    "curves": "all",
+                    "n": 12000,
+                    "false_stops": 0.032,
+                    "delay": 1.35,
+                    "delay_p90": 2.7,
+                }
+            ],
+        }
+    ],
+    selection: [
+        {"env": "CartPole-v1", "seed": seed, "ratio": ratio, "returned": 1.0, "best": 1.0}
+        for seed, ratio in enumerate((0.98, 1.0, 1.0))
+    ],
+    evolution: [
+        {
+            "env": "CartPole-v1",
+            "seed": 0,
+            "goal": 500.0,
+            "plain": RUN | {"mean": 450.0},
+            "evolved": RUN,
+            "difference": 30.0,
+            "as_good": True,
+            "fell_short": True,
+        }
+    ],
+    ensemble: [{"seed": 0, "score": 500.0, "solved": True, "env_steps": 1000, "alone": [400.0, 500.0, 490.0]}],
+    tuning: [
+        {"env": "CartPole-v1", "factor": factor, "mode": mode, "seed": 0, "solved": mode == "on", "score": 400.0}
+        for factor in (1.0, 30.0)
+        for mode in tuning.MODES
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("suite", "n"),
+    [(calibration, 1), (selection, 20), (evolution, 15), (tuning, 210)],
+    ids=lambda v: getattr(v, "TITLE", v),
+)
+def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -> None:
+    keys = [measurement.key for measurement in suite.plan(Options())]
+    assert len(keys) == len(set(keys)) == n
+    if suite is not calibration:
+        assert len(list(suite.plan(Options(seeds=(0,), only=("CartPole-v1",))))) == (21 if suite is tuning else 1)
+
+
+@pytest.mark.parametrize(
+    ("suite", "words"),
+    [
+        (calibration, ["3.2%", "1.35 (2.70)"]),
+        (selection, ["1.000 [0.980, 1.000]", "0.993"]),
+        (evolution, ["1/1", "+30.0 (1 runs)"]),
+        (ensemble, ["1/1", "490.0 [400.0, 500.0]"]),
+        (tuning, ["1/1 (400)", "0/1 (400)", "off-default"]),
+    ],
+    ids=lambda value: getattr(value, "TITLE", ""),
+)
+def test_a_suite_tells_what_it_found(suite: Any, words: list[str]) -> None:
+    text = "\n".join(suite.render(ROWS[suite]))
+    for word in words:
+        assert word in text

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.ensemble_agent import EnsembleAgent
+from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.errors import ContractError, EvolutionError
+from tests.helpers import ConstantAgent, NumpyAgent, TabularAgent, window_of
+
+
+def ensemble(folder: Path, *agents: NumpyAgent, weights: tuple[float, ...] = ()) -> tuple[EnsembleAgent, PolicyManager]:
+    pm = PolicyManager(CheckpointRegistry(folder))
+    for agent, weight in zip(agents, weights or [1.0] * len(agents), strict=True):
+        pm.add_agent(agent, weight)
+    return EnsembleAgent(pm, agents[0], seed=0), pm
+
+
+def test_it_acts_by_the_mixture(tmp_path: Path) -> None:
+    agent, _ = ensemble(tmp_path, TabularAgent([1.0, 0.0]), TabularAgent([0.0, 1.0]), weights=(1.0, 3.0))
+    observations = np.zeros((4000, 1), np.float32)
+    assert np.mean(agent.act_batch(observations)) == pytest.approx(0.75, abs=0.03)
+    assert set(agent.act_batch(observations[:5], deterministic=True)) == {1}
+    assert type(agent.act(observations[0])) is int
+
+
+def test_numbers_are_the_weighted_mean(tmp_path: Path) -> None:
+    agent, _ = ensemble(tmp_path, ConstantAgent(np.array([1.0])), ConstantAgent(np.array([0.0])), weights=(3.0, 1.0))
+    np.testing.assert_allclose(agent.act(np.zeros(1)), [0.75])
+
+
+def test_all_members_learn_with_the_log_probabilities_of_the_mixture(tmp_path: Path) -> None:
+    one, other = TabularAgent([0.9, 0.1]), TabularAgent([0.1, 0.9])
+    agent, _ = ensemble(tmp_path, one, other, weights=(3.0, 1.0))
+    window = window_of(1.0, length=4)
+    window.actions[1] = 1
+    diagnostics = agent.learn(window)
+    for member in (one, other):
+        (seen,) = member.windows
+        np.testing.assert_allclose(np.exp(seen.log_probs), [0.7, 0.3, 0.7, 0.7], rtol=1e-6)
+    assert diagnostics == {"loss": 1.0, "agent1_loss": 1.0}
+    assert window.log_probs is None
+
+
+def test_log_probabilities_that_were_recorded_are_kept(tmp_path: Path) -> None:
+    import dataclasses
+
+    one = TabularAgent([0.5, 0.5])
+    agent, _ = ensemble(tmp_path, one)
+    agent.learn(dataclasses.replace(window_of(1.0), log_probs=np.array([-1.0, -2.0])))
+    np.testing.assert_array_equal(one.windows[0].log_probs, [-1.0, -2.0])
+
+
+def test_without_probabilities_only_the_primary_agent_learns(tmp_path: Path) -> None:
+    one, other = ConstantAgent(0), ConstantAgent(1)
+    agent, _ = ensemble(tmp_path, one, other)
+    assert agent.learn(window_of(1.0)) == {"loss": 1.0}
+    assert (one.learned, other.learned) == ([0], [])
+
+
+def test_hyper_parameters_are_the_primary_agents(tmp_path: Path) -> None:
+    one, other = NumpyAgent(0.1), NumpyAgent(0.2)
+    agent, _ = ensemble(tmp_path, one, other)
+    assert agent.get_hyperparams().params == {"learning_rate": 0.1}
+    agent.set_hyperparams(HyperparamSet({"learning_rate": 0.5}))
+    assert (one.params["learning_rate"], other.params["learning_rate"]) == (0.5, 0.2)
+    agent.set_learner(other)
+    assert agent.get_hyperparams().params == {"learning_rate": 0.2}
+
+
+def test_all_weights_are_saved_and_the_primary_agents_alone_can_be_read(tmp_path: Path) -> None:
+    one, other = NumpyAgent(), NumpyAgent()
+    agent, pm = ensemble(tmp_path, one, other)
+    one.weight, other.weight = 1.0, 2.0
+    snapshot = pm.registry.save(agent, EvalMetrics(1.0))
+    one.weight = other.weight = 9.0
+    pm.registry.load(snapshot, agent)
+    assert (one.weight, other.weight) == (1.0, 2.0)
+    shell = NumpyAgent()
+    pm.registry.load(snapshot, shell)
+    assert shell.weight == 1.0
+    newcomer = NumpyAgent()
+    newcomer.weight = 7.0
+    pm.add_agent(newcomer)
+    pm.registry.load(snapshot, agent)
+    assert newcomer.weight == 7.0
+
+
+def test_a_seed_repeats_the_actions(tmp_path: Path) -> None:
+    agent, _ = ensemble(tmp_path, TabularAgent([0.5, 0.5]), TabularAgent([0.3, 0.7]))
+    observations = np.zeros((50, 1), np.float32)
+    agent.seed(3)
+    first = agent.act_batch(observations)
+    agent.seed(3)
+    np.testing.assert_array_equal(agent.act_batch(observations), first)
+
+
+def test_bad_members_are_refused(tmp_path: Path) -> None:
+    pm = PolicyManager(CheckpointRegistry(tmp_path))
+    with pytest.raises(EvolutionError, match="no members"):
+        EnsembleAgent(pm, NumpyAgent())
+    pm.add_agent(NumpyAgent())
+    with pytest.raises(ContractError, match="is no member"):
+        EnsembleAgent(pm, NumpyAgent())

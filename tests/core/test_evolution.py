@@ -1,0 +1,295 @@
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.evolution import holds
+from tensor_optix.core.loop_config import LoopConfig, LoopParts
+from tensor_optix.core.loop_controller import LoopController
+from tensor_optix.core.meta_controller import MetaAction, MetaController
+from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
+from tensor_optix.core.run_state import History, read_history
+from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.errors import ContractError
+from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
+
+
+class Climber(NumpyAgent):
+    """Its weight rises by one per window; its worth is that weight, up to a ceiling."""
+
+    def __init__(self, ceiling: float) -> None:
+        super().__init__(learning_rate=1.0)
+        self.ceiling = ceiling
+
+
+class Worth(BasePipeline):
+    """Windows whose return is the worth of the agent that acts."""
+
+    def __init__(self, agent: Climber) -> None:
+        self.agent = agent
+        self.windows = 0
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        agent: Any = self.agent
+        while True:
+            self.windows += 1
+            yield window_of(min(agent.weight, agent.ceiling), self.windows - 1)
+
+
+class Rig:
+    """A loop over climbers, with evolution."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ceilings: Sequence[float],
+        *,
+        max_spawns: int | None = None,
+        controller: Any = None,
+        factory: Any = "new",
+        optimizer: BaseOptimizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.first = Climber(ceilings[0])
+        self.made: list[Climber] = []
+        self._ceilings = iter(ceilings[1:])
+        self.pm = PolicyManager(CheckpointRegistry(folder, 50), max_spawns=max_spawns, seed=0, **kwargs)
+        self.callback = self.pm.as_callback(
+            self.first, agent_factory=self.make if factory == "new" else factory, meta_controller=controller
+        )
+        self.printed: list[str] = []
+        self.callback.printer = self.printed.append
+        self.pipeline = Worth(self.first)
+        registry = CheckpointRegistry(folder, 50)
+        registry.open()
+        self.loop = LoopController(
+            LoopParts(
+                agent=self.first,
+                pipeline=self.pipeline,
+                val_pipeline=Worth(self.first),
+                evaluator=ScoreEvaluator(),
+                optimizer=optimizer or BackoffOptimizer({}),
+                registry=registry,
+                history=History(folder / "history.jsonl"),
+            ),
+            LoopConfig(scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=1)),
+            [self.callback],
+        )
+        self.callback.connect(self.loop)
+
+    def make(self) -> Climber:
+        self.made.append(Climber(next(self._ceilings)))
+        return self.made[-1]
+
+    def outcomes(self) -> list[str]:
+        return [variant["outcome"] for variant in self.pm.training_report()["lineage"]]
+
+
+def test_a_variant_learns_on_from_the_best_and_becomes_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1)
+    report = rig.loop.run()
+    (variant,) = rig.made
+    assert len(rig.first.learned) == 9  # five that rise, four of patience
+    assert variant.learned[0] == 9
+    assert report.reason == "budget"
+    assert report.best_score == 8.0
+    assert rig.outcomes() == ["new best"]
+    assert rig.first.weight == 8.0  # the user's own agent holds the best policy, whoever found it
+    assert rig.pipeline.agent is rig.first
+
+
+@pytest.mark.parametrize(("ceiling", "outcome", "size"), [(4.9, "kept", 2), (3.0, "discarded", 1)])
+def test_a_variant_that_is_not_the_best_is_kept_if_it_holds(
+    tmp_path: Path, ceiling: float, outcome: str, size: int
+) -> None:
+    rig = Rig(tmp_path, [5.0, ceiling], max_spawns=1)
+    report = rig.loop.run()
+    assert (rig.outcomes(), rig.pm.ensemble_size) == ([outcome], size)
+    assert report.best_score == 5.0
+    assert rig.first.weight == 5.0
+
+
+def test_the_budget_ends_the_run_and_the_report_is_printed_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 7.0, 6.0, 9.0], max_spawns=3)
+    report = rig.loop.run()
+    assert (report.reason, report.best_score) == ("budget", 9.0)
+    assert rig.outcomes() == ["new best", "discarded", "new best"]
+    (text,) = rig.printed
+    assert "Spawn budget exhausted" in text
+    assert "Spawns used       : 3 / 3" in text
+    assert "variant 3 of snapshot" in text
+    # Each variant was cloned from the best of its time.
+    parents = [variant["parent_score"] for variant in rig.pm.training_report()["lineage"]]
+    assert parents == [5.0, 7.0, 7.0]
+
+
+def test_a_variant_that_keeps_climbing_has_the_share_of_the_first_and_no_more(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 1000.0], max_spawns=1)
+    rig.loop.run()
+    assert len(rig.made[0].learned) == len(rig.first.learned)
+    assert rig.outcomes() == ["new best"]
+
+
+def test_each_members_scores_are_its_own(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 5.5], max_spawns=1)
+    rig.loop.run()
+    first, variant = (member.scores for member in rig.pm._members)
+    assert max(first) == 5.0
+    assert set(variant) == {5.5}
+
+
+def test_the_weakest_make_way(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 7.0, 9.0, 11.0], max_spawns=3, max_ensemble_size=2)
+    rig.loop.run()
+    assert rig.pm.agents == tuple(rig.made[1:])
+    assert rig.pm.status()["pruned"] == 2
+
+
+def test_without_a_factory_it_rolls_back_and_the_run_converges(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0], max_spawns=3, factory=None)
+    report = rig.loop.run()
+    assert (report.reason, rig.printed) == ("converged", [])
+
+
+def test_no_budget_at_all_stops_at_the_first_dormant(tmp_path: Path) -> None:
+    assert Rig(tmp_path, [5.0, 8.0], max_spawns=0).loop.run().reason == "budget"
+
+
+def test_a_spawn_that_fails_is_logged_counted_and_leaves_the_incumbent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> Climber:
+        raise OSError("no memory")
+
+    rig = Rig(tmp_path, [5.0], max_spawns=3, factory=fails)
+    report = rig.loop.run()
+    assert "A spawn failed" in caplog.text
+    assert (report.reason, report.best_score, rig.first.weight) == ("converged", 5.0, 5.0)
+    status = rig.pm.status()
+    assert (status["failed_spawns"], status["spawns_used"], rig.pm.agents) == (1, 0, (rig.first,))
+
+
+def test_a_factory_that_returns_the_same_object_is_a_typed_error_and_counted(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=3)
+    rig.loop.run()
+    again = PolicyManagerCallback(rig.pm, rig.first, lambda: rig.first)
+    again._seen.append(EvalMetrics(1.0))
+    rig.pm.max_spawns = 9
+    with pytest.raises(ContractError, match="the same Climber again"):
+        again.on_dormant(0)
+    assert rig.pm.status()["failed_spawns"] >= 1
+
+
+class Listening(BackoffOptimizer):
+    """Notes who is on trial, and when another agent takes over."""
+
+    def __init__(self) -> None:
+        super().__init__({"learning_rate": (0.5, 1.5)})
+        self.switches: list[bool] = []
+
+    def on_new_learner(self) -> None:
+        super().on_new_learner()
+        self.switches.append(self.is_probing)
+
+
+def test_a_trial_ends_with_its_learner_and_the_variant_keeps_its_own_values(tmp_path: Path) -> None:
+    optimizer = Listening()
+    rig = Rig(tmp_path, [5.0, 1.0], max_spawns=1, optimizer=optimizer)
+    rig.loop.run()
+    assert optimizer.switches == [False]
+    records = read_history(tmp_path / "history.jsonl")
+    since = len(rig.first.learned)
+    decisions = [t.decision for record in records if record.window_id >= since for t in record.tuning]
+    assert "returned" not in decisions  # it degrades at once, and does not go back to its parent's values
+    assert records[since - 1].tuning == ()
+
+
+class Says:
+    def __init__(self, *actions: Any) -> None:
+        self.actions = list(actions)
+        self.seen: list[tuple[int, dict]] = []
+
+    def decide(self, history: Sequence[EvalMetrics], pm_status: dict) -> Any:
+        self.seen.append((len(history), pm_status))
+        return self.actions.pop(0)
+
+
+def test_a_controller_decides(tmp_path: Path) -> None:
+    controller = Says(MetaAction.SPAWN, MetaAction.SPAWN, MetaAction.STOP)
+    rig = Rig(tmp_path, [5.0, 8.0, 9.0], controller=controller)
+    report = rig.loop.run()
+    assert (report.reason, len(rig.made)) == ("converged", 2)
+    assert controller.seen[0][0] == 9  # the evaluation that made it dormant is part of the history
+    assert [status["spawns_used"] for _, status in controller.seen] == [0, 1, 2]
+
+
+def test_prune_and_no_op_leave_the_end_to_the_loop(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], controller=Says(MetaAction.SPAWN, MetaAction.PRUNE))
+    assert rig.loop.run().reason == "converged"
+    assert rig.pm.agents == (rig.made[0],)
+    other = Rig(tmp_path / "other", [5.0], controller=Says(MetaAction.NO_OP))
+    assert other.loop.run().reason == "converged"
+
+
+def test_a_meta_controller_works_through_the_loop(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1, controller=MetaController(gap_threshold=9.0, window=4))
+    assert rig.loop.run().reason == "budget"
+    assert rig.outcomes() == ["new best"]
+
+
+def test_a_controller_that_returns_something_else_is_a_typed_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ContractError, match="must return a MetaAction, but returned 'spawn'"):
+        PolicyManagerCallback(
+            PolicyManager(CheckpointRegistry(tmp_path)),
+            NumpyAgent(),
+            None,
+            Says("spawn"),  # type: ignore[arg-type]
+        ).on_dormant(0)
+    with caplog.at_level(logging.ERROR):
+        assert Rig(tmp_path / "run", [5.0], controller=Says("spawn")).loop.run().reason == "converged"
+    assert "PolicyManagerCallback.on_dormant failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((None, object()), "must have decide"), ((3, None), "agent_factory must be a function")],
+)
+def test_bad_arguments_are_refused(tmp_path: Path, arguments: tuple, message: str) -> None:
+    pm = PolicyManager(CheckpointRegistry(tmp_path))
+    with pytest.raises(ContractError, match=message):
+        pm.as_callback(NumpyAgent(), *arguments)
+
+
+def test_without_a_loop_set_stop_fn_ends_the_run(tmp_path: Path) -> None:
+    calls: list[int] = []
+    registry = CheckpointRegistry(tmp_path)
+    callback = PolicyManager(registry, max_spawns=0).as_callback(NumpyAgent())
+    callback.set_stop_fn(lambda: calls.append(1))
+    callback.on_dormant(3)
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("score", "std_err", "parent", "kept"),
+    [
+        (96.0, math.nan, 100.0, True),
+        (94.0, math.nan, 100.0, False),
+        (94.0, 3.0, 100.0, True),  # within two standard errors
+        (93.9, 3.0, 100.0, False),
+        (-104.0, math.nan, -100.0, True),
+        (-106.0, math.nan, -100.0, False),
+        (math.nan, math.nan, 100.0, False),
+    ],
+)
+def test_who_holds(score: float, std_err: float, parent: float, kept: bool) -> None:
+    assert holds(EvalMetrics(score, {"score_std_err": std_err}), parent) is kept

@@ -1,0 +1,162 @@
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.search_space import Param
+from tensor_optix.core.training_report import evolution_block
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.errors import CheckpointMismatchError, ContractError, EvolutionError, InvalidArgumentError
+from tests.helpers import NumpyAgent
+
+
+class TunableAgent(NumpyAgent):
+    @property
+    def default_param_bounds(self) -> Mapping[str, Param | tuple[float, float]]:
+        return {"learning_rate": Param(1e-4, 1.0, "log")}
+
+
+class NoisyAgent(TunableAgent):
+    def perturb_weights(self, scale: float, rng: np.random.Generator) -> None:
+        self.weight += scale * rng.standard_normal()
+
+
+def manager(folder: Path, **kwargs: Any) -> PolicyManager:
+    """A manager whose registry holds a policy of weight 2 and score 5, and one of weight 3 and score 9."""
+    registry, agent = CheckpointRegistry(folder), TunableAgent(learning_rate=0.05)
+    for agent.weight, score in ((2.0, 5.0), (3.0, 9.0)):
+        registry.save(agent, EvalMetrics(score, {"val_score": score, "generalization_gap": 0.5}))
+    return PolicyManager(registry, seed=0, **kwargs)
+
+
+@pytest.mark.parametrize(("score", "rolled_back"), [(8.0, True), (9.0, False), (10.0, False), (math.nan, True)])
+def test_evolve_rolls_back_to_a_better_best(tmp_path: Path, score: float, rolled_back: bool) -> None:
+    agent = TunableAgent()
+    assert manager(tmp_path).evolve(agent, score) is rolled_back
+    assert agent.weight == (3.0 if rolled_back else 0.0)
+
+
+def test_nothing_to_roll_back_to_is_no_error(tmp_path: Path) -> None:
+    assert PolicyManager(CheckpointRegistry(tmp_path)).evolve(TunableAgent(), 1.0) is False
+
+
+def test_a_variant_is_a_mutated_clone_of_the_best(tmp_path: Path) -> None:
+    pm = manager(tmp_path)
+    shell = TunableAgent(learning_rate=0.7)
+    assert pm.spawn_variant(shell, 0.1) is shell
+    assert shell.weight == 3.0
+    rate = shell.params["learning_rate"]
+    assert rate not in (0.05, 0.7)
+    assert 1e-4 <= rate <= 1.0
+    lineage = pm.newest_lineage
+    assert lineage is not None
+    assert (lineage.parent, lineage.parent_score, lineage.changes) == ("000001", 9.0, {"learning_rate": (0.05, rate)})
+
+
+def test_what_may_not_be_tuned_is_inherited_and_what_the_parent_lacked_is_kept(tmp_path: Path) -> None:
+    registry, parent = CheckpointRegistry(tmp_path), NumpyAgent(learning_rate=0.05)
+    registry.save(parent, EvalMetrics(1.0), hyperparams=HyperparamSet({"learning_rate": 0.05, "gone": 1.0}))
+    shell = NumpyAgent(learning_rate=0.7)
+    shell.params["new"] = 4
+    PolicyManager(registry, seed=0).spawn_variant(shell, 0.1)
+    assert shell.params == {"learning_rate": 0.05, "new": 4}
+
+
+def test_weights_are_disturbed_if_asked_for_and_possible(tmp_path: Path) -> None:
+    shell = NoisyAgent()
+    manager(tmp_path, weight_noise=1.0).spawn_variant(shell, 0.1)
+    assert shell.weight != 3.0
+    with pytest.raises(ContractError, match=r"weight_noise=1.0 needs an agent with perturb_weights"):
+        manager(tmp_path / "other", weight_noise=1.0).spawn_variant(TunableAgent(), 0.1)
+
+
+def test_a_mutation_of_ones_own_comes_last(tmp_path: Path) -> None:
+    shell = TunableAgent()
+
+    def mutation(agent: Any) -> None:
+        agent.weight = agent.weight * 10
+
+    manager(tmp_path).spawn_variant(shell, mutation_fn=mutation)
+    assert shell.weight == 30.0
+
+
+def test_the_budget_is_spent_by_spawns(tmp_path: Path) -> None:
+    pm = manager(tmp_path, max_spawns=2)
+    assert (pm.spawns_remaining, pm.budget_exhausted) == (2, False)
+    for _ in range(2):
+        pm.spawn_variant(TunableAgent())
+    assert (pm.spawns_remaining, pm.budget_exhausted) == (0, True)
+    with pytest.raises(EvolutionError, match="All 2 spawns are used"):
+        pm.spawn_variant(TunableAgent())
+    assert manager(tmp_path / "other").spawns_remaining is None
+
+
+def test_a_shell_that_does_not_fit_is_a_typed_error(tmp_path: Path) -> None:
+    class Narrow(TunableAgent):
+        def load_weights(self, path: str) -> None:
+            raise ValueError("shapes (2,) and (3,)")
+
+    pm = manager(tmp_path)
+    with pytest.raises(CheckpointMismatchError, match=r"Narrow cannot take the weights.*shapes"):
+        pm.spawn_variant(Narrow())
+    with pytest.raises(ContractError, match="must return a BaseAgent, but got NoneType"):
+        pm.spawn_variant(None)  # type: ignore[arg-type]
+    assert pm.status()["spawns_used"] == 0
+
+
+def test_nothing_to_spawn_from_is_a_typed_error(tmp_path: Path) -> None:
+    with pytest.raises(EvolutionError, match="no scored snapshot to spawn from"):
+        PolicyManager(CheckpointRegistry(tmp_path)).spawn_variant(TunableAgent())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_spawns": -1}, "max_spawns must be at least 0, but got -1"),
+        ({"max_ensemble_size": 0}, "max_ensemble_size must be at least 1"),
+        ({"score_window": 0}, "score_window must be at least 1"),
+        ({"weight_noise": -0.1}, "weight_noise must be at least 0"),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        PolicyManager(CheckpointRegistry(tmp_path), **arguments)
+
+
+def test_the_report_prints_as_the_seed_shows_it_and_names_the_lineage(tmp_path: Path) -> None:
+    pm = manager(tmp_path, max_spawns=3)
+    first = TunableAgent()
+    pm.add_agent(first, weight=2.41)
+    pm.record_agent_score(0, 8.71)
+    pm.set_regime("trending")
+    pm.add_agent(pm.spawn_variant(TunableAgent(), 0.1))
+    report = pm.training_report()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    text = evolution_block(report, "Spawn budget exhausted")
+    for line in (
+        "  Training Complete",
+        "  Reason            : Spawn budget exhausted",
+        "  Best score        : 9.0000",
+        "  Val score         : 9.0000",
+        "  Generalization    : 0.5000  (train - val)",
+        "  Spawns used       : 1 / 3",
+        "  Pruned agents     : 0",
+        "  Ensemble size     : 2",
+        "  Regime            : trending",
+        "  Agents            :",
+        "    [0] weight=2.4100  mean_score=8.7100",
+        "    [1] weight=1.0000  mean_score=-",
+        "    variant 1 of snapshot 000001: not judged",
+    ):
+        assert line in text.splitlines(), text
+    assert "learning_rate 0.05 -> " in text
+
+
+def test_ranked_snapshots_are_best_first(tmp_path: Path) -> None:
+    assert [s.eval_metrics.primary_score for s in manager(tmp_path).ranked_snapshots] == [9.0, 5.0]
