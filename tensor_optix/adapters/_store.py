@@ -109,14 +109,12 @@ class AgentStore:
         try:
             self._backend.set_weights(self._models, _weights_among(tensors))
             for name, optimizer in self._optimizers.items():
-                prefix = f"{_OPTIMIZER}{name}."
-                moments = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+                moments = part_of(tensors, f"{_OPTIMIZER}{name}")
                 self._backend.set_optimizer_state(optimizer, moments, meta["optimizers"][name])
             states = {name: meta["generators"][name] for name in generators}
             hyperparams = HyperparamSet.from_dict(meta["hyperparams"])
             if take_extra is not None:
-                extra = {n.removeprefix(_EXTRA): a for n, a in tensors.items() if n.startswith(_EXTRA)}
-                take_extra(extra, meta["extra"])
+                take_extra(part_of(tensors, _EXTRA.removesuffix(".")), meta["extra"])
         except Exception as error:
             self._backend.set_weights(self._models, weights_before)
             for name, (moments, settings) in optimizers_before.items():
@@ -127,6 +125,12 @@ class AgentStore:
         for name, generator in generators.items():
             generator.bit_generator.state = states[name]
         return hyperparams
+
+
+def part_of(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `<name>.`, without that."""
+    prefix = f"{name}."
+    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
 
 
 def _weights_among(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

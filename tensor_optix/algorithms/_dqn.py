@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
-from tensor_optix.adapters._checks import check_actions, check_output, refuse_non_finite_window
-from tensor_optix.adapters._store import Extra
+from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
+from tensor_optix.adapters._store import Extra, part_of
 from tensor_optix.adapters.backend import Backend, Objective
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
-from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, run_steps
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, check_window, run_steps
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import HyperparamError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import BadDataError, HyperparamError, InvalidArgumentError, SpaceError
 
 DQN_HYPERPARAMS = HyperparamTable(
     "DQN",
@@ -125,13 +125,15 @@ class DQNAgent(BuiltInAgent):
             action_masks: (B, n) bool.
             deterministic: True for the greedy action.
         """
-        masks = np.asarray(action_masks, bool)
-        return self._explored(np.where(masks, self._values(observations), _MASKED), masks, deterministic)
+        values, masks = self._values(observations), np.asarray(action_masks, bool)
+        check_action_masks(masks, len(values), (self._n_actions,))
+        return self._explored(np.where(masks, values, _MASKED), masks, deterministic)
 
     def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray:
         """Return (B, n) the ε-greedy probability of each action, 0 for those that `action_masks` (B, n) forbid."""
         values = self._values(observations)
         masks = np.ones(values.shape, bool) if action_masks is None else np.asarray(action_masks, bool)
+        check_action_masks(masks, len(values), (self._n_actions,))
         epsilon = self._hyperparams.params["epsilon"]
         probs = epsilon * masks / masks.sum(-1, keepdims=True)
         probs[np.arange(len(probs)), np.where(masks, values, _MASKED).argmax(-1)] += 1.0 - epsilon
@@ -159,6 +161,7 @@ class DQNAgent(BuiltInAgent):
         p = self._hyperparams.params
         check_window(episode_data)
         check_actions(np.asarray(episode_data.actions), episode_data.length, n=self._n_actions)
+        self._check_masks(episode_data)
         synced_before = self._learner.gradient_steps // p["target_update_freq"]
         means = self._learner.learn(episode_data, p, self._generators["replay"], self._make_steps)
         diagnostics = {"loss": 0.0, "mean_q": 0.0, "grad_norm": 0.0, "n_updates": 0.0, **(means or {})}
@@ -170,6 +173,19 @@ class DQNAgent(BuiltInAgent):
             "buffer_size": float(len(self._learner)),
             "target_updated": float(synced > 0),
         }
+
+    def _check_masks(self, data: EpisodeData) -> None:
+        """Refuse a window in which a forbidden action was taken, or that goes on where nothing is allowed."""
+        if data.action_masks is not None:
+            taken = np.asarray(data.action_masks, bool)[np.arange(data.length), np.asarray(data.actions)]
+            if not taken.all():
+                raise BadDataError(
+                    f"The action of row {int(taken.argmin())} of window {data.episode_id} is forbidden by its mask. "
+                    f"Draw actions with act_masked where the environment has masks."
+                )
+        if data.next_action_masks is not None:  # a death has no future, so nothing needs to be allowed after it
+            masks = np.asarray(data.next_action_masks, bool)[~np.asarray(data.terminated, bool)]
+            check_action_masks(masks, len(masks), (self._n_actions,))
 
     def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
         p, n_steps = self._hyperparams.params, len(batches["rewards"])
@@ -246,14 +262,15 @@ class DQNAgent(BuiltInAgent):
         self._backend.set_weights({"target": self._target}, weights)
 
     def _extra_state(self) -> Extra:
-        arrays, values = self._learner.state() if self._save_replay else ReplayLearner().state()
+        arrays, values = self._learner.state(with_memory=self._save_replay)
         targets = self._backend.weights({"target": self._target})
         return {**{f"replay.{n}": a for n, a in arrays.items()}, **targets}, {"learner": values}
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        learner = ReplayLearner()
+        learner.restore(part_of(arrays, "replay"), values["learner"])
         self._backend.set_weights({"target": self._target}, {n: a for n, a in arrays.items() if n.startswith("target")})
-        replay = {n.removeprefix("replay."): a for n, a in arrays.items() if n.startswith("replay.")}
-        self._learner.restore(replay, values["learner"])
+        self._learner = learner
 
     # --- does it fit? ---
 
@@ -275,13 +292,6 @@ class DQNAgent(BuiltInAgent):
             raise SpaceError(f"The agent was made for n_actions={self._n_actions}, but the space is {action_space}.")
         check_output("q_network", self._values, observation_space, (self._n_actions,), action_space)
         self._learner.announce(self._hyperparams.params, observation_space, action_space)
-
-
-def check_window(data: EpisodeData) -> None:
-    """Raise `BadDataError` naming the first array of a window that holds a NaN or an infinity."""
-    names = ("observations", "next_observations", "rewards", "actions")
-    arrays = {name: np.asarray(getattr(data, name)) for name in names if getattr(data, name) is not None}
-    refuse_non_finite_window(arrays, data.episode_id)
 
 
 def _as_flag(value: Any) -> int:

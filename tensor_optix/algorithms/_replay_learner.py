@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._checks import refuse_non_finite_window
 from tensor_optix.adapters.backend import Updater
-from tensor_optix.core.replay_buffer import ReplayBuffer, free_memory, transition_bytes
+from tensor_optix.core.normalizers import RAW
+from tensor_optix.core.replay_buffer import MOST_FRAMES, ReplayBuffer, free_memory, transition_bytes
 from tensor_optix.core.search_space import Hyperparam
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
@@ -44,6 +47,7 @@ class ReplayLearner:
         """Made so far."""
         self._memory: ReplayBuffer | None = None
         self._owed = 0.0
+        self._is_announced = False
 
     def __len__(self) -> int:
         return len(self._memory) if self._memory is not None else 0
@@ -61,18 +65,21 @@ class ReplayLearner:
                 f"but got {params['replay_capacity']}. Make a new agent."
             )
 
-    @staticmethod
-    def announce(params: Mapping[str, Any], observation_space: Any, action_space: Any) -> None:
-        """Log what the memory will take, and refuse one that is larger than the free memory.
+    def announce(self, params: Mapping[str, Any], observation_space: Any, action_space: Any) -> None:
+        """Log what the memory will take, once, and refuse one that is larger than the free memory.
 
         Raises:
             InvalidArgumentError: it does not fit.
         """
+        if self._is_announced or self._memory is not None:
+            return
+        self._is_announced = True
         size = params["replay_capacity"] * transition_bytes(observation=observation_space, action=action_space)
         free = free_memory()
-        # Stacked frames are kept once, so their stacks take a share of that.
-        is_stack = observation_space.dtype == np.uint8 and len(observation_space.shape) == 3
-        least = size // (min(observation_space.shape) if is_stack else 1)
+        # Frames that are stacked along the first axis are kept once, so a stack takes a share of that.
+        shape = observation_space.shape
+        is_stack = len(shape) > 1 and shape[0] == min(shape) and 2 <= shape[0] <= MOST_FRAMES
+        least = size // (shape[0] if is_stack else 1)
         logger.info(
             "Replay memory: %s transitions, %s%.2f GiB.",
             f"{params['replay_capacity']:,}",
@@ -106,6 +113,14 @@ class ReplayLearner:
         """
         if self._memory is None:
             self._memory = ReplayBuffer(params["replay_capacity"])
+        raw = window.metadata.get(RAW)
+        if raw is not None:  # the statistics of normalisation move on: what is remembered is normalised when sampled
+            window = replace(
+                window,
+                observations=raw.observations,
+                next_observations=raw.next_observations,
+                rewards=raw.rewards,
+            )
         self._memory.add(window)
         starts = min(max(params["learning_starts"], params["batch_size"]), params["replay_capacity"])
         # A ring of stacked frames keeps a few less than its capacity.
@@ -118,7 +133,8 @@ class ReplayLearner:
             return None
         sums: dict[str, float] = {}
         for n_steps in self._blocks(due, params["batch_size"]):
-            means = step(self._memory.sample(n_steps, params["batch_size"], rng))
+            batches = self._memory.sample(n_steps, params["batch_size"], rng)
+            means = step(batches if raw is None else raw.normalized(batches))
             self.gradient_steps += n_steps
             for name, mean in means.items():
                 sums[name] = sums.get(name, 0.0) + mean * n_steps
@@ -132,9 +148,10 @@ class ReplayLearner:
         most = 1 << (most.bit_length() - 1)
         return [most] * (due // most) + ([due % most] if due % most else [])
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return what `restore` goes on from."""
-        arrays, memory = self._memory.state() if self._memory is not None else ({}, None)
+    def state(self, *, with_memory: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what `restore` goes on from; without the memory it has to be filled anew."""
+        has_memory = with_memory and self._memory is not None
+        arrays, memory = self._memory.state() if has_memory and self._memory is not None else ({}, None)
         return arrays, {"memory": memory, "gradient_steps": self.gradient_steps, "owed": self._owed}
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
@@ -145,6 +162,13 @@ class ReplayLearner:
             memory.restore(arrays, values["memory"])
         gradient_steps, owed = int(values["gradient_steps"]), float(values["owed"])
         self._memory, self.gradient_steps, self._owed = memory, gradient_steps, owed
+
+
+def check_window(data: EpisodeData) -> None:
+    """Raise `BadDataError` naming the first array of a window that holds a NaN or an infinity."""
+    names = ("observations", "next_observations", "rewards", "actions")
+    arrays = {name: np.asarray(getattr(data, name)) for name in names if getattr(data, name) is not None}
+    refuse_non_finite_window(arrays, data.episode_id)
 
 
 def run_steps(

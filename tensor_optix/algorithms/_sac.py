@@ -11,12 +11,11 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output
-from tensor_optix.adapters._store import Extra
+from tensor_optix.adapters._store import Extra, part_of
 from tensor_optix.adapters.backend import Backend, Objective
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
-from tensor_optix.algorithms._dqn import check_window
 from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
-from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, run_steps
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, check_window, run_steps
 from tensor_optix.core.noise import noise_named
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
@@ -93,6 +92,7 @@ class SACAgent(BuiltInAgent):
         if not isinstance(action_dim, int | np.integer) or action_dim < 1:
             raise InvalidArgumentError(f"action_dim must be an integer of at least 1, but got {action_dim!r}.")
         temperature = backend.temperature(optimizers["alpha_optimizer"])
+        self._action_dim, self._exploration_noise = int(action_dim), exploration_noise
         super().__init__(
             backend,
             SAC_HYPERPARAMS,
@@ -101,14 +101,12 @@ class SACAgent(BuiltInAgent):
             ("exploration", "replay", "update"),
             seed,
         )
-        self._action_dim = int(action_dim)
         self._critics = (models["critic1"], models["critic2"])
         self._targets = tuple(backend.lagged_copy(critic) for critic in self._critics)
         self._policy = backend.predictor(models["actor"])
         self._critic_outputs = tuple(backend.predictor(critic) for critic in self._critics)
         self._temperature = temperature
         self._learner = ReplayLearner()
-        self._noise = noise_named(exploration_noise, self._action_dim)
         self._save_replay = save_replay
         self.set_hyperparams(hyperparams)
         log_alpha = np.full(self._log_alpha().shape, self._hyperparams.params["log_alpha_init"], np.float32)
@@ -135,6 +133,11 @@ class SACAgent(BuiltInAgent):
             ),
             Objective(self._alpha_loss, (self._temperature,), optimizers["alpha_optimizer"], name="alpha"),
         ]
+
+    def seed(self, seed: int | None) -> None:
+        """Restart the random generators, and the noise that comes from one."""
+        super().seed(seed)
+        self._noise = noise_named(self._exploration_noise, self._action_dim)
 
     # --- acting ---
 
@@ -248,7 +251,7 @@ class SACAgent(BuiltInAgent):
         return dict(zip(("target1", "target2"), self._targets, strict=True))
 
     def _extra_state(self) -> Extra:
-        arrays, learner = self._learner.state() if self._save_replay else ReplayLearner().state()
+        arrays, learner = self._learner.state(with_memory=self._save_replay)
         noise, position = self._noise.state()
         return {
             **{f"replay.{name}": array for name, array in arrays.items()},
@@ -257,12 +260,11 @@ class SACAgent(BuiltInAgent):
         }, {"learner": learner, "noise": position}
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        def part(name: str) -> dict[str, np.ndarray]:
-            return {n.removeprefix(f"{name}."): a for n, a in arrays.items() if n.startswith(f"{name}.")}
-
+        learner, noise = ReplayLearner(), noise_named(self._exploration_noise, self._action_dim)
+        learner.restore(part_of(arrays, "replay"), values["learner"])
+        noise.restore(part_of(arrays, "noise"), values["noise"])
         self._backend.set_weights(self._target_models(), {n: a for n, a in arrays.items() if n.startswith("target")})
-        self._learner.restore(part("replay"), values["learner"])
-        self._noise.restore(part("noise"), values["noise"])
+        self._learner, self._noise = learner, noise
 
     # --- does it fit? ---
 

@@ -31,7 +31,8 @@ class TFPPOAgent(PPOAgent):
         distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions, `MultiCategorical(nvec)` for
             MultiDiscrete and MultiBinary actions.
         seed: seed of exploration and minibatch order; None takes one from the system.
-        compile: False runs the plain graph; True and None compile it with XLA, falling back with a warning.
+        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None compiles
+            unless a model has convolutions.
 
     Raises:
         HyperparamError: an unknown key that looks misspelt, or a value out of its range.

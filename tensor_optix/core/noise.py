@@ -68,10 +68,11 @@ class PinkNoise:
 
     def draw(self, n_streams: int, rng: np.random.Generator) -> np.ndarray:
         """Return (N, A) float32."""
-        if self._sequences.shape[0] != n_streams or self._position == _HORIZON:
-            self._sequences, self._position = pink_sequences((n_streams, self._size), _HORIZON, rng), 0
+        if len(self._sequences) < n_streams or self._position == _HORIZON:
+            n_kept = max(n_streams, len(self._sequences))
+            self._sequences, self._position = pink_sequences((n_kept, self._size), _HORIZON, rng), 0
         self._position += 1
-        return self._sequences[:, :, self._position - 1]
+        return self._sequences[:n_streams, :, self._position - 1]
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the sequences and the position in them."""
@@ -79,8 +80,8 @@ class PinkNoise:
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         """Go on within the same sequences."""
-        self._sequences = np.array(arrays["sequences"], np.float32).reshape(-1, self._size, _HORIZON)
-        self._position = int(values["position"])
+        sequences = np.array(arrays["sequences"], np.float32).reshape(-1, self._size, _HORIZON)
+        self._sequences, self._position = sequences, int(values["position"])
 
 
 def noise_named(kind: str, size: int) -> Noise:

@@ -4,6 +4,7 @@ Source: Updating Formulae and a Pairwise Algorithm for Computing Sample Variance
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,37 @@ class ObsNormalizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take statistics that `state_dict` returned."""
         self.stats.load_state_dict(state)
+
+
+@dataclass(frozen=True)
+class RawWindow:
+    """What a normalised window was before, for those who remember it for longer than its statistics hold.
+
+    It is in the window's `metadata` under `RAW`.
+    """
+
+    observations: np.ndarray
+    """(T, ...)."""
+    next_observations: np.ndarray
+    """(T, ...)."""
+    rewards: np.ndarray
+    """(T,)."""
+    observation_normalizer: ObsNormalizer | None
+    """With the statistics that the window's policy acted on, as long as it is learned from."""
+    reward_normalizer: "RewardNormalizer | None"
+
+    def normalized(self, batches: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return raw `observations`, `next_observations` and `rewards` of any shape normalised, the rest as it is."""
+        result = dict(batches)
+        if self.observation_normalizer is not None:
+            for name in ("observations", "next_observations"):
+                result[name] = self.observation_normalizer.normalize(batches[name])
+        if self.reward_normalizer is not None:
+            result["rewards"] = self.reward_normalizer.normalize(batches["rewards"])
+        return result
+
+
+RAW = "raw"
 
 
 class RewardNormalizer:

@@ -17,7 +17,7 @@ import numpy as np
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
 
-_MOST_FRAMES = 16
+MOST_FRAMES = 16
 """Deepest stack of frames that is looked for."""
 _NONE = -1
 
@@ -86,7 +86,8 @@ class ReplayBuffer:
         following = self._shaped(window, window.next_observations)
         if not self._rings:
             self._allocate(rows)
-        self._check(rows, window)
+        self._check(rows, following, window)
+        self._fill_masks(rows)
         ends = self._shaped(window, window.dones)
         steps = ends.shape[1]
         for start in range(0, steps, self._columns):  # a window longer than the ring goes in by pieces
@@ -114,7 +115,8 @@ class ReplayBuffer:
         observations = rows["observations"]
         self._n_envs = observations.shape[0]
         self._columns = -(-self.capacity // self._n_envs)
-        self._stack = _stack_depth(observations)
+        depth = _stack_depth(observations)
+        self._stack = depth if depth <= self._columns else 1
         shape = (self._n_envs, self._columns)
         for name, values in rows.items():
             inner = values.shape[2:] if name != "observations" or self._stack == 1 else values.shape[3:]
@@ -123,27 +125,31 @@ class ReplayBuffer:
         if self._stack > 1:
             self._rings["start"] = np.full(shape, _NONE, np.int32)
 
-    def _check(self, rows: Mapping[str, np.ndarray], window: EpisodeData) -> None:
+    def _check(self, rows: Mapping[str, np.ndarray], following: np.ndarray, window: EpisodeData) -> None:
         if window.n_envs != self._n_envs:
             raise BadDataError(
                 f"The replay memory holds steps of {self._n_envs} environments, but window {window.episode_id} is of "
                 f"{window.n_envs}. Train an agent from one pipeline, or make a new one."
             )
-        for name, ring in self._rings.items():
-            if name in ("final", "start"):
+        for name, values in {**rows, "next_observations": following}.items():
+            ring = self._rings.get("observations" if name == "next_observations" else name)
+            if ring is None:  # the first masks
                 continue
-            if name not in rows:
-                raise BadDataError(f"Window {window.episode_id} lacks {name}, which earlier windows had.")
-            values = rows[name]
-            expected = ring.shape[2:] if name != "observations" or self._stack == 1 else (self._stack, *ring.shape[2:])
+            is_stack = self._stack > 1 and name in ("observations", "next_observations")
+            expected = (self._stack, *ring.shape[2:]) if is_stack else ring.shape[2:]
             if values.shape[2:] != expected or values.dtype != ring.dtype:
                 raise BadDataError(
                     f"The {name} of window {window.episode_id} have shape {values.shape[2:]} and dtype {values.dtype} "
                     f"per step, but the replay memory holds {expected} of {ring.dtype}."
                 )
-        for name in rows:
-            if name not in self._rings:
-                raise BadDataError(f"Window {window.episode_id} has {name}, which earlier windows lacked.")
+
+    def _fill_masks(self, rows: dict[str, np.ndarray]) -> None:
+        """Where a window has no masks, or earlier ones had none, everything is allowed."""
+        name = "next_action_masks"
+        if name in rows and name not in self._rings:
+            self._rings[name] = np.ones((self._n_envs, self._columns, *rows[name].shape[2:]), bool)
+        elif name in self._rings and name not in rows:
+            rows[name] = np.ones((*rows["rewards"].shape, *self._rings[name].shape[2:]), bool)
 
     def _write(self, rows: Mapping[str, np.ndarray], following: np.ndarray, ends: np.ndarray) -> None:
         observations, steps = rows["observations"], ends.shape[1]
@@ -194,8 +200,6 @@ class ReplayBuffer:
             same = observations[:, :, i] == frames[:, i : i + steps]
             irregular |= ~same.reshape(*observations.shape[:2], -1).all(-1)
         irregular[:, : max(depth - 1 - self._written, 0)] = True  # no frames were written before those
-        if depth > self._columns:
-            irregular[:] = True
         return irregular
 
     # --- sampling ---
@@ -372,7 +376,7 @@ def _stack_depth(observations: np.ndarray) -> int:
     if observations.ndim < 4 or observations.shape[1] < 2:
         return 1
     depth = observations.shape[2]
-    if not 2 <= depth <= _MOST_FRAMES:
+    if not 2 <= depth <= MOST_FRAMES:
         return 1
     shifted = (observations[:, 1:, :-1] == observations[:, :-1, 1:]).reshape(*observations[:, 1:].shape[:2], -1).all(-1)
     return depth if shifted.mean() > 0.5 else 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
+from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
 
@@ -36,6 +36,13 @@ class Normalization:
                 raise SpaceError(f"normalize_observations needs observations that are arrays, but they are of {space}.")
             self.observations = ObsNormalizer(space.shape) if observations is True else observations
             _check_is("normalize_observations", self.observations, ObsNormalizer)
+            if self.observations.stats.shape != space.shape:
+                raise SpaceError(
+                    f"normalize_observations has statistics of shape {self.observations.stats.shape}, but observations "
+                    f"have {space.shape}. Make it with ObsNormalizer({space.shape})."
+                )
+            if space.dtype == np.uint8 and len(space.shape) == 3:
+                raise SpaceError("normalize_observations is not for images: the networks scale their bytes themselves.")
             bound = self.observations.clip
             self.space = spaces.Box(-bound, bound, space.shape, np.float32)
         if rewards is not False:
@@ -56,6 +63,9 @@ class Normalization:
 
     def apply(self, window: EpisodeData) -> EpisodeData:
         """Return the raw window as the agent saw it, its rewards scaled."""
+        raw = RawWindow(window.observations, window.next_observations, window.rewards, self.observations, self.rewards)
+        if self._parts():
+            window = replace(window, metadata={**window.metadata, RAW: raw})
         if self.observations is not None:
             self._unseen = window.observations
             window = replace(

@@ -265,15 +265,18 @@ class TestBadInput:
             ({"n_envs": 2}, "steps of 1 environments, but window 0 is of 2"),
             ({"actions": np.zeros((4, 2))}, "actions of window 0 have shape"),
             ({"observations": np.zeros((4, 3), np.int64)}, "observations of window 0 have shape"),
-            ({"next_action_masks": np.ones((4, 2))}, "has next_action_masks, which earlier windows lacked"),
+            ({"next_observations": np.zeros((4, 5), np.int64)}, "next_observations of window 0 have shape"),
+            ({"next_observations": np.zeros((4, 2), np.float32)}, "dtype float32"),
         ],
     )
     def test_windows_unlike_the_first(self, change: dict[str, Any], message: str) -> None:
         stream, buffer = [Stream(0, shape=(2,))], ReplayBuffer(20)
         buffer.add(window(stream, 4))
+        before = sampled(buffer, 200)
         with pytest.raises(BadDataError, match=message):
             buffer.add(EpisodeData(**{**vars(window(stream, 4)), **change}))
         assert len(buffer) == 4
+        assert sampled(buffer, 200) == before
 
 
 def test_an_estimate_before_anything_is_stored_is_what_it_takes() -> None:
@@ -287,3 +290,23 @@ def test_an_estimate_before_anything_is_stored_is_what_it_takes() -> None:
 def test_free_memory_is_a_number_of_bytes() -> None:
     free = free_memory()
     assert free is None or free > 1 << 20
+
+
+def test_where_only_some_windows_have_masks_everything_is_allowed_in_the_others() -> None:
+    stream, buffer, mask = [Stream(0, shape=(2,), longest=100)], ReplayBuffer(30), np.array([[True, False, True]] * 5)
+    windows = [window(stream, 5) for _ in range(3)]
+    masks = [None, mask, None]
+    for w, m in zip(windows, masks, strict=True):
+        buffer.add(EpisodeData(**{**vars(w), "next_action_masks": m}))
+    batch = buffer.sample(1, 500, np.random.default_rng(0))
+    is_second = np.isin(batch["observations"][0, :, 0], windows[1].observations[:, 0])
+    assert (batch["next_action_masks"][0] == np.where(is_second[:, None], mask[0], True)).all()
+
+
+def test_a_memory_too_small_for_stacks_keeps_them_whole() -> None:
+    streams, buffer = [Stream(i, stack=4, shape=(2,)) for i in range(8)], ReplayBuffer(16)
+    windows = [window(streams, 3) for _ in range(2)]
+    for w in windows:
+        buffer.add(w)
+    assert len(buffer) == 16
+    assert sampled(buffer) <= set(lived(windows))

@@ -87,10 +87,12 @@ class TorchUpdater:
         listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
         self._trained = [Trained(objective) for objective in listed]
         self._models = list(dict.fromkeys(model for objective in listed for model in objective.models))
+        # Only with several objectives is there a model that one trains and another only calls.
+        self._has_modes = len(listed) > 1 and any(_has_mode(model) for model in self._models)
         first = self._trained[0].parameters[0]
         self._device, self._dtype = first.device, first.dtype
         self._compiled: CompiledSteps | None = None
-        can_compile = all(t.is_plain for t in self._trained) and shutil.which("g++") is not None
+        can_compile = all(t.is_plain for t in self._trained) and not self._has_modes and shutil.which("g++") is not None
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = can_compile if compile is None else compile
         self._steps_made = 0
@@ -191,6 +193,9 @@ class TorchUpdater:
     def _step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         metrics: dict[str, torch.Tensor] = {}
         for trained in self._trained:
+            if self._has_modes:
+                for model in self._models:
+                    model.train(model in trained.objective.models)
             metrics |= trained.step(batch, {**scalars, **metrics})
         return metrics
 
@@ -209,6 +214,12 @@ class TorchUpdater:
             logger.warning("The update runs uncompiled: %s", " ".join(str(error).split())[:300])
             self._compiled, self._may_compile = None, False
             return 0, []
+
+
+def _has_mode(model: torch.nn.Module) -> bool:
+    """True if the model does something else in training than in evaluation."""
+    kinds = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
+    return any(isinstance(module, kinds) for module in model.modules())
 
 
 def global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:

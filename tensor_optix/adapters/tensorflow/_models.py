@@ -22,7 +22,8 @@ class LaggedModel:
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Return the model's output (B, ...) with these weights, never in training mode."""
         trainable, fixed = (
-            [self.weights[self._positions[id(v)]] for v in variables]
+            # What is no weight, such as the state of a dropout's generator, is the model's own.
+            [self.weights[self._positions[id(v)]] if id(v) in self._positions else v for v in variables]
             for variables in (self._model.trainable_variables, self._model.non_trainable_variables)
         )
         return self._model.stateless_call(trainable, fixed, x, training=False)[0]

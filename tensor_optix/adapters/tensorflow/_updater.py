@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters.backend import TARGET_RATE, Objective
-from tensor_optix.adapters.tensorflow._keras import tf
+from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
 
 logger = logging.getLogger(__name__)
@@ -23,13 +23,15 @@ class TFUpdater:
 
     Args:
         objectives: what to train, in this order within each step.
-        compile: False runs the plain graph; True and None compile it with XLA.
+        compile: True compiles with XLA, False runs the plain graph, None compiles unless a model has convolutions,
+            whose gradients XLA makes several times slower on a CPU.
     """
 
     def __init__(self, objectives: Objective | Sequence[Objective], compile: bool | None) -> None:
         listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
         self._trained = [_Trained(objective) for objective in listed]
-        self._jit = compile is not False
+        models = [model for objective in listed for model in objective.models]
+        self._jit = not any(map(_has_convolutions, models)) if compile is None else compile
         self._metric_names: list[str] = []
         self._runs: dict[Callable[..., Any], Any] = {}
         self.traces = 0
@@ -105,6 +107,10 @@ class TFUpdater:
 
         def step(k: Any) -> Any:
             batch, scalars = inputs_of(k)
+            batch = {
+                name: tf.cast(t, tf.float32) if t.dtype == tf.uint8 and name != "actions" else t
+                for name, t in batch.items()
+            }
             metrics: dict[str, Any] = {}
             for trained in self._trained:
                 metrics |= trained.step(batch, {**scalars, **metrics})
@@ -151,6 +157,11 @@ class _Trained:
         return norm
 
 
+def _has_convolutions(model: Any) -> bool:
+    layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
+    return any(isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.Conv3D) for layer in layers)
+
+
 def one_step(loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
     """Make one eager optimizer step on a loss that somebody else computes; return the loss and the gradients' norm."""
     trained = _Trained(Objective(lambda *_: (None, {}), models, optimizer))
@@ -178,6 +189,6 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
 def _as_tensor(array: np.ndarray) -> Any:
     if np.issubdtype(array.dtype, np.floating):
         return tf.constant(array, tf.float32)
-    if array.dtype in (np.uint8, np.bool_):
+    if array.dtype in (np.uint8, np.bool_):  # images become numbers one minibatch at a time
         return tf.constant(array)
     return tf.constant(array, tf.int32)
