@@ -52,6 +52,7 @@ TASKS = (
     Task(env="Pendulum-v1", algorithm="sac", goal=-180.0, steps=20_000),
     Task(env="MountainCarContinuous-v0", algorithm="sac", goal=85.0, steps=50_000),
     Task(env="MountainCar-v0", goal=-120.0, steps=500_000),
+    Task(env="MountainCar-v0", algorithm="dqn", goal=-130.0, steps=200_000, frameworks=("torch",)),
     Task(env="LunarLander-v3", goal=200.0, steps=1_000_000),
     Task(env="HalfCheetah-v5", algorithm="sac", goal=3000.0, steps=100_000, frameworks=("tf",)),
 )

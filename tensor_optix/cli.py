@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 interrupted."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tensor_optix").setLevel(logging.INFO)  # such as the size of a replay memory
     try:
         return args.command(args)
     except TensorOptixError as error:
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("env", metavar="ENV", help="Gymnasium environment id, e.g. CartPole-v1")
     train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
     train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
-    train.add_argument("--seed", type=int, help="repeats a run exactly (default: a fresh one, printed)")
+    train.add_argument("--seed", type=int, help="with --n-envs: repeats a run exactly (default: a fresh one, printed)")
     train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME-SEED)")
     train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
     train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
@@ -153,7 +154,8 @@ def _train(args: argparse.Namespace) -> int:
 def _describe(args: argparse.Namespace) -> tuple[RunDescription, dict[str, float]]:
     """Return what to train as data, and the hyper-parameters that were set."""
     env = make_environment(args.env)
-    algorithm, framework = resolve_algorithm(args.algo, env.action_space), resolve_framework(args.framework)
+    algorithm = resolve_algorithm(args.algo, env.observation_space, env.action_space)
+    framework = resolve_framework(args.framework)
     env.close()
     set_threads(framework, args.threads)
     seed = args.seed if args.seed is not None else secrets.randbelow(2**31)
@@ -182,9 +184,11 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
     if args.n_envs is not None:
         check_size("--n-envs", args.n_envs)
         return dataclasses.replace(run, n_envs=args.n_envs, async_envs=args.async_envs), ""
+    if args.async_envs:
+        raise InvalidArgumentError("--async-envs needs --n-envs N, the number of environments.")
     n_envs = preset_for(run.env, run.algorithm).n_envs
     if n_envs == 1:
-        return run, ""
+        return run, f"Stepping 1 environment, as {run.algorithm} learns from each step; --n-envs N steps more at once."
     chosen = choose_vectorisation(run.env, n_envs)
     as_told = f"--n-envs {chosen.n_envs}{' --async-envs' if chosen.async_envs else ''}"
     return (

@@ -51,7 +51,8 @@ def make_agent(
 
     Args:
         env: environment, or its id; only its spaces and id are used.
-        algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for Box actions, PPO for all others.
+        algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for Box actions on vectors, PPO for all
+            others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
         hyperparams: overrides of the preset.
         seed: seed of initialisation, exploration and minibatch order.
@@ -67,7 +68,8 @@ def make_agent(
     if made is not env:
         made.close()
     observation_space, action_space, env_id = spaces_and_id
-    algorithm, framework = resolve_algorithm(algorithm, action_space), resolve_framework(framework)
+    algorithm = resolve_algorithm(algorithm, observation_space, action_space)
+    framework = resolve_framework(framework)
     if net_arch is not None and not _are_sizes(net_arch):
         raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, e.g. (64, 64), but got {net_arch!r}.")
     preset = preset_for(env_id, algorithm)
@@ -75,11 +77,13 @@ def make_agent(
     params = HyperparamSet({**preset.hyperparams, **given})
     box = agent_observation_space(observation_space)
     hidden = tuple(preset.net_arch if net_arch is None else net_arch)
+    if _is_image(box) and net_arch is None:
+        hidden = ()  # the convolutions bring a dense layer of their own
     builder = _builder(framework, seed)
     if algorithm == "ppo":
-        return _ppo(builder, box, action_space, hidden if not _is_image(box) or net_arch is not None else (), params)
+        return _ppo(builder, box, action_space, hidden, params)
     if algorithm == "dqn":
-        return _dqn(builder, box, action_space, hidden if not _is_image(box) or net_arch is not None else (), params)
+        return _dqn(builder, box, action_space, hidden, params)
     return _sac(builder, box, action_space, hidden, params, preset.exploration_noise)
 
 
@@ -145,13 +149,17 @@ def _are_sizes(net_arch: Any) -> bool:
     return is_list and all(isinstance(size, int) and size >= 1 for size in net_arch)
 
 
-def resolve_algorithm(algorithm: str, action_space: spaces.Space[Any]) -> str:
-    """Return the given algorithm, or the one that `"auto"` stands for: SAC for Box actions, PPO for all others."""
+def resolve_algorithm(algorithm: str, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> str:
+    """Return the given algorithm, or the one that `"auto"` stands for.
+
+    That is SAC for Box actions on vectors, which it joins, and PPO for all others.
+    """
     if algorithm != "auto" and algorithm not in ALGORITHMS:
         raise InvalidArgumentError(f"algorithm must be 'auto' or one of {ALGORITHMS}, but got {algorithm!r}.")
     if algorithm != "auto":
         return algorithm
-    return "sac" if isinstance(action_space, spaces.Box) else "ppo"
+    is_vector = len(agent_observation_space(observation_space).shape) == 1
+    return "sac" if isinstance(action_space, spaces.Box) and is_vector else "ppo"
 
 
 def resolve_framework(framework: str) -> str:

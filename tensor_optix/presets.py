@@ -1,7 +1,8 @@
 """Hyper-parameters that are known to learn, per environment and algorithm.
 
 Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), without schedules: the loop has no budget of
-steps to decay over, and tunes while it trains. `python -m benchmarks learning` trains each of them.
+steps to decay over, and tunes while it trains. `python -m benchmarks learning` trains each of them but those for Atari
+games, which take days on a processor.
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,29 @@ _DEFAULTS = {
         base_interval=8,
     ),
     "sac": Preset(net_arch=(256, 256), n_envs=1, window_size=64, base_interval=32),
+}
+
+_ATARI = {
+    "ppo": Preset(
+        hyperparams={"learning_rate": 2.5e-4, "clip_ratio": 0.1, "n_epochs": 4, "minibatch_size": 256},
+        window_size=1024,
+        base_interval=16,
+    ),
+    "dqn": Preset(
+        hyperparams={
+            "learning_rate": 1e-4,
+            "batch_size": 32,
+            "target_update_freq": 1000,
+            "learning_starts": 10_000,
+            "epsilon_decay": 0.995,
+            "epsilon_min": 0.01,
+            "double_q": 1,
+            "huber_delta": 1.0,
+        },
+        n_envs=1,
+        window_size=256,
+        base_interval=64,
+    ),
 }
 
 _PRESETS: dict[tuple[str, str], Preset] = {
@@ -116,5 +140,6 @@ _PRESETS: dict[tuple[str, str], Preset] = {
 
 
 def preset_for(env_id: str, algorithm: str) -> Preset:
-    """Return the preset of an environment, or the algorithm's default."""
-    return _PRESETS.get((env_id, algorithm), _DEFAULTS[algorithm])
+    """Return the preset of an environment or of its kind, or the algorithm's default."""
+    defaults = _ATARI if env_id.startswith("ALE/") and algorithm in _ATARI else _DEFAULTS
+    return _PRESETS.get((env_id, algorithm), defaults[algorithm])

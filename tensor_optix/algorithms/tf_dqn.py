@@ -26,8 +26,8 @@ class TFDQNAgent(DQNAgent):
         optimizer: any Keras optimizer that is not bound to other variables; `learning_rate` is put in force in it.
         hyperparams: overrides of `DQN_HYPERPARAMS`; keys not in that table are kept and ignored.
         seed: seed of exploration and of the choice of transitions; None takes one from the system.
-        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None compiles
-            unless a model has convolutions.
+        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None
+            compiles unless a model has convolutions.
         save_replay: False leaves the replay memory out of `save_training_state`.
 
     Raises:

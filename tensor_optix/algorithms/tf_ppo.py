@@ -31,8 +31,8 @@ class TFPPOAgent(PPOAgent):
         distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions, `MultiCategorical(nvec)` for
             MultiDiscrete and MultiBinary actions.
         seed: seed of exploration and minibatch order; None takes one from the system.
-        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None compiles
-            unless a model has convolutions.
+        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None
+            compiles unless a model has convolutions.
 
     Raises:
         HyperparamError: an unknown key that looks misspelt, or a value out of its range.

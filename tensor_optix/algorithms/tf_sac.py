@@ -35,8 +35,8 @@ class TFSACAgent(SACAgent):
             in force in all three optimizers.
         exploration_noise: `"white"`, or `"pink"`: correlated in time, which explores farther.
         seed: seed of exploration, of the choice of transitions and of the updates; None takes one from the system.
-        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None compiles
-            unless a model has convolutions.
+        compile: True compiles the update with XLA, falling back with a warning; False runs the plain graph; None
+            compiles unless a model has convolutions.
         save_replay: False leaves the replay memory out of `save_training_state`.
 
     Raises:

@@ -152,6 +152,11 @@ class VectorRolloutBuilder:
         self._final_masks: dict[_Place, Any] = {}
         self._completed: dict[_Place, EpisodeSummary] = {}
 
+    @property
+    def is_lived(self) -> np.ndarray:
+        """(N,) bool: whether the next step takes this environment's action; where not, it resets it."""
+        return self._is_lived
+
     def missing(self, size: int) -> int:
         """Return how many more steps it takes at least until every environment has lived `size`."""
         lived = np.array(self._steps["lived"], bool).reshape(-1, self._n_envs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EpisodeData, HyperparamSet
@@ -109,11 +110,19 @@ def _measured(pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clo
     return best
 
 
+def _n_choices(action_space: Any) -> list[int]:
+    """Return how many actions each choice has of which a mask speaks."""
+    if isinstance(action_space, spaces.MultiDiscrete):
+        return [int(n) for n in action_space.nvec]
+    return [2] * int(action_space.n) if isinstance(action_space, spaces.MultiBinary) else [1]
+
+
 class _RandomAgent(BaseAgent):
     """Acts at random, allowed actions where there are masks, at the cost of a small network."""
 
     def __init__(self, action_space: Any) -> None:
         action_space.seed(0)
+        self._n_choices = _n_choices(action_space)
         self._rng = np.random.default_rng(0)
         self._actions = np.array([action_space.sample() for _ in range(_POOL)])
         self._layers: list[np.ndarray] = []
@@ -127,7 +136,10 @@ class _RandomAgent(BaseAgent):
 
     def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
         self._think(observations)
-        return np.argmax(action_masks * (1.0 + self._rng.random(action_masks.shape)), axis=1)
+        scores = np.where(action_masks, self._rng.random(action_masks.shape), -1.0)
+        parts = np.split(scores, np.cumsum(self._n_choices)[:-1], axis=1)
+        chosen = np.stack([part.argmax(1) for part in parts], axis=1)
+        return chosen if self._actions.ndim > 1 else chosen[:, 0]
 
     def _think(self, observations: Any) -> None:
         x = np.asarray(observations, np.float32).reshape(len(observations), -1)

@@ -11,7 +11,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import ContractError, EnvironmentFailedError, InvalidArgumentError, SpaceError
 from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
@@ -71,7 +71,10 @@ class VectorBatchPipeline(BasePipeline):
         normalize_rewards: bool | RewardNormalizer = False,
     ) -> None:
         check_size("window_size", window_size)
+        self._make_vector = lambda: _vector_of(env_fns, async_envs)[0]
         self.env, self._make_single = _vector_of(env_fns, async_envs)
+        self._is_ready_made = self.env is env_fns
+        self._times_closed, self._is_closed = 0, False
         self.agent = agent
         self.window_size = window_size
         self.n_envs = self.env.num_envs
@@ -80,7 +83,7 @@ class VectorBatchPipeline(BasePipeline):
         self._autoreset = _autoreset_mode_of(self.env)
         watch_failures(self.env)
         # A vector of the user's own may be in the middle of a call.
-        self._names = () if self.env is env_fns else names_of(self.env)
+        self._names = () if self._is_ready_made else names_of(self.env)
         self._to_env = ActionScaler(self.env.single_action_space, rescale_actions)
         self._flattener = ObservationFlattener(self.env.single_observation_space)
         self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
@@ -104,7 +107,12 @@ class VectorBatchPipeline(BasePipeline):
         check_agent_fits(self.agent, self._normalization.space, self.env.single_action_space)
 
     def episodes(self) -> Iterator[EpisodeData]:
-        """Yield windows without end."""
+        """Yield windows without end; after `teardown`, from environments made anew.
+
+        Raises:
+            ContractError: a ready-made vector that was closed.
+        """
+        self._reopen()
         self.setup()
         while True:
             yield self._collect(check_agent_fits(self.agent))
@@ -119,6 +127,19 @@ class VectorBatchPipeline(BasePipeline):
             end_processes(self.env)
         self._normalization.end_stream()
         self._start_anew()
+        self._times_closed += not self._is_closed
+        self._is_closed = True
+
+    def _reopen(self) -> None:
+        if not self._is_closed:
+            return
+        if self._is_ready_made:
+            raise ContractError(
+                "The vector environment was closed by teardown. Make a new one and a pipeline on it, or hand over "
+                "functions that make environments: those are made anew."
+            )
+        self.env, self._is_closed = self._make_vector(), False
+        watch_failures(self.env)
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:
@@ -150,13 +171,19 @@ class VectorBatchPipeline(BasePipeline):
     def _collect(self, agent: BaseAgent) -> EpisodeData:
         self._normalization.begin_window()
         if self._observations is None:
-            self._observations, self._masks = self._reset(seed=self._seed)
+            self._observations, self._masks = self._reset(seed=self._seed_of_reset())
         while missing := self._builder.missing(self.window_size):
             for _ in range(missing):
                 self._step(agent, self._observations, self._masks)
         self._next_window_id += 1
         window = self._builder.build(self._next_window_id - 1, self._observations, self.window_size, self._masks)
         return self._normalization.apply(window)
+
+    def _seed_of_reset(self) -> int | None:
+        """Return the seed of the first reset; environments made anew live other episodes than those before."""
+        if self._seed is None or not self._times_closed:
+            return self._seed
+        return int(np.random.SeedSequence([self._seed, self._times_closed]).generate_state(1)[0] >> 1)
 
     def _step(self, agent: BaseAgent, observations: np.ndarray, masks: np.ndarray | None) -> None:
         """Take one step in all environments and add it to the window."""
@@ -176,11 +203,12 @@ class VectorBatchPipeline(BasePipeline):
         done = terminated | truncated
         if np.count_nonzero(done) and self._autoreset is not AutoresetMode.NEXT_STEP:
             ended = np.flatnonzero(done).tolist()
-            final_masks = {i: mask_in(step_infos.get(i, {})) for i in ended}
             if self._autoreset is AutoresetMode.SAME_STEP:
                 finals = {i: self._flattener.one(infos["final_obs"][i]) for i in ended}
+                final_masks = {i: mask_in(step_infos.get(i, {})) for i in ended}
             else:
                 finals = {i: following[i] for i in ended}
+                final_masks = {i: None if next_masks is None else next_masks[i].copy() for i in ended}
                 following, reset_masks = self._reset(options={"reset_mask": done})
                 if next_masks is None:
                     next_masks = reset_masks
@@ -192,7 +220,11 @@ class VectorBatchPipeline(BasePipeline):
     def _act(self, agent: BaseAgent, observations: np.ndarray, masks: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
             observations = self._normalization.observations.normalize(observations)
-        return agent.act_batch(observations) if masks is None else self._act_masked(agent, observations, masks)
+        if masks is None:
+            return agent.act_batch(observations)
+        if not self._builder.is_lived.all():  # an action that nobody takes may be any
+            masks = np.where(self._builder.is_lived[:, None], masks, True)
+        return self._act_masked(agent, observations, masks)
 
     def _reset(self, **arguments: Any) -> tuple[np.ndarray, np.ndarray | None]:
         self._has_failed = True
@@ -211,8 +243,7 @@ def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] |
     if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
         env_id, num_envs = env_fns
         check_registered(env_id)
-        if not isinstance(num_envs, int) or num_envs < 1:
-            raise InvalidArgumentError(f"(id, num_envs) needs num_envs of at least 1, but got {num_envs!r}.")
+        check_size("num_envs of (id, num_envs)", num_envs)
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None and not async_envs:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]

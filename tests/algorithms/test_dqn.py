@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss
+from tensor_optix.algorithms._replay_learner import ReplayLearner
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import BadDataError, HyperparamError, InvalidArgumentError, ModelShapeError, SpaceError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -232,10 +233,67 @@ def test_a_resumed_agent_goes_on_bit_for_bit_with_or_without_its_memory(framewor
     forgetful.learn(window(32))
     forgetful.save_training_state(str(tmp_path / "f"))
     second.load_training_state(str(tmp_path / "f"))
+    assert second._learner.gradient_steps == forgetful._learner.gradient_steps > 0
     assert second.learn(window(4))["buffer_size"] == 4.0
 
 
 # --- bad input ---
+
+
+class TestBadMasks:
+    def test_a_row_that_allows_nothing(self) -> None:
+        agent, masks = dqn("torch"), np.zeros((2, ACTIONS), bool)
+        with pytest.raises(BadDataError, match="Row 0 of the action masks allows no action"):
+            agent.act_masked(OBSERVED[:2], masks)
+        with pytest.raises(BadDataError, match="Row 0"):
+            agent.action_probs(OBSERVED[:2], masks)
+        with pytest.raises(BadDataError, match=r"must have shape \(2, 2\)"):
+            agent.act_masked(OBSERVED[:2], masks[:, :1])
+
+    def test_a_window_that_goes_on_where_nothing_is_allowed(self) -> None:
+        masks, terminated = np.ones((32, ACTIONS), bool), np.zeros(32, bool)
+        masks[5] = False
+        terminated[5] = True
+        agent = dqn("torch")
+        agent.learn(window(32, next_action_masks=masks, terminated=terminated))
+        with pytest.raises(BadDataError, match="allows no action"):
+            agent.learn(window(32, next_action_masks=masks, terminated=np.zeros(32, bool)))
+
+    def test_a_window_whose_action_is_forbidden(self) -> None:
+        actions, masks = np.zeros(32, np.int64), np.ones((32, ACTIONS), bool)
+        masks[3, 0] = False
+        with pytest.raises(BadDataError, match="action of row 3 of window 0 is forbidden"):
+            dqn("torch").learn(window(32, actions=actions, action_masks=masks))
+
+
+@both
+def test_what_is_remembered_is_normalised_with_the_statistics_of_now(framework: str) -> None:
+    agent = dqn(framework, learning_starts=64, replay_capacity=5000)
+    pipeline = BatchPipeline(Identity(), agent, window_size=64, seed=0, normalize_observations=True)
+    pipeline.setup()
+    windows = pipeline.episodes()
+    seen: list[np.ndarray] = []
+    make_steps = agent._make_steps
+    agent._make_steps = lambda batches: seen.append(batches["observations"]) or make_steps(batches)
+    for _ in range(3):
+        data = next(windows)
+        agent.learn(data)
+    raw = np.eye(OBSERVATIONS, dtype=np.float32)[:ACTIONS]
+    expected = pipeline.observation_normalizer.normalize(raw)  # type: ignore[union-attr]
+    rows = seen[-1].reshape(-1, OBSERVATIONS)
+    assert np.abs(rows[:, None] - expected[None]).max(-1).min(1).max() < 1e-6
+    assert agent._learner._memory.sample(1, 50, np.random.default_rng(0))["observations"].max() == 1.0
+
+
+def test_a_model_with_dropout_has_a_target_in_keras() -> None:
+    import keras
+
+    from tensor_optix import TFDQNAgent
+
+    layers = keras.layers
+    net = keras.Sequential([layers.Input((3,)), layers.Dense(8, "relu"), layers.Dropout(0.5), layers.Dense(2)])
+    agent = TFDQNAgent(net, 2, keras.optimizers.Adam(), HyperparamSet({"batch_size": 8, "learning_starts": 8}), seed=0)
+    assert agent.learn(window(16))["n_updates"] == 4
 
 
 class TestBadInput:
@@ -297,6 +355,14 @@ class TestBadInput:
         agent = dqn("torch", replay_capacity=10**10)
         with pytest.raises(InvalidArgumentError, match=r"takes .* GiB, but only .* GiB .* Lower replay_capacity"):
             agent.check_spaces(spaces.Box(-1, 1, (OBSERVATIONS,)), spaces.Discrete(ACTIONS))
+
+    def test_channels_are_no_frames(self) -> None:
+        learner, params = ReplayLearner(), {"replay_capacity": 1_000_000}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tensor_optix.algorithms._replay_learner.free_memory", lambda: 8 << 30)
+            with pytest.raises(InvalidArgumentError, match=r"takes 19\.7 GiB"):
+                learner.announce(params, spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Discrete(2))
+            ReplayLearner().announce(params, spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(2))
 
     def test_its_size_is_told_before_training(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level("INFO"):

@@ -16,6 +16,7 @@ from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.errors import (
     BadDataError,
+    CheckpointMismatchError,
     ContractError,
     HyperparamError,
     InvalidArgumentError,
@@ -214,6 +215,41 @@ def test_a_resumed_agent_goes_on_bit_for_bit(framework: str, noise: str, tmp_pat
     for i in range(1, 3):
         data = window(8, seed=i, discrete=False)
         assert first.learn(data) == second.learn(data)
+
+
+def test_a_state_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    white, pink = sac("torch"), sac("torch", seed=9, exploration_noise="pink")
+    white.learn(window(32, discrete=False))
+    white.save_training_state(str(tmp_path / "s"))
+    before = pink._backend.weights({**pink._models, **targets(pink)})
+    with pytest.raises(CheckpointMismatchError):
+        pink.load_training_state(str(tmp_path / "s"))
+    after = pink._backend.weights({**pink._models, **targets(pink)})
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert len(pink._learner) == 0
+
+
+def test_a_seed_restarts_the_noise_too() -> None:
+    first, second = (sac("torch", exploration_noise="pink") for _ in range(2))
+    first.act(OBSERVED[0])
+    for agent in (first, second):
+        agent.seed(5)
+    np.testing.assert_array_equal(first.act_batch(OBSERVED[:3]), second.act_batch(OBSERVED[:3]))
+
+
+def test_running_statistics_are_each_models_own() -> None:
+    def net(inputs: int, outputs: int) -> torch.nn.Sequential:
+        return torch.nn.Sequential(torch.nn.Linear(inputs, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, outputs))
+
+    nets = [net(3, 4), net(5, 1), net(5, 1)]
+    alpha = [torch.nn.Parameter(torch.zeros(1))]
+    trained = (nets[0].parameters(), [*nets[1].parameters(), *nets[2].parameters()], alpha)
+    given = HyperparamSet({"batch_size": 8, "learning_starts": 8, "replay_capacity": 100})
+    agent = TorchSACAgent(*nets, 2, *(torch.optim.Adam(p) for p in trained), given, seed=0)
+    assert agent.learn(window(8, discrete=False))["n_updates"] == 8
+    for model in nets:  # each was in training mode in its own objective only
+        assert int(model[1].num_batches_tracked) == 8  # type: ignore[arg-type]
+        assert not model.training
 
 
 # --- bad input ---

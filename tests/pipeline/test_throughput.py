@@ -9,10 +9,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError, InvalidArgumentError
 from tensor_optix.pipeline import _throughput
-from tensor_optix.pipeline._throughput import Vectorisation, choose_vectorisation, decide
+from tensor_optix.pipeline._throughput import Vectorisation, _RandomAgent, choose_vectorisation, decide
 from tests.pipeline.test_infos import Mined
 
 
@@ -113,3 +114,10 @@ def test_the_random_agent_acts_in_every_space_that_algorithms_serve() -> None:
         agent = _throughput._RandomAgent(space)
         assert all(space.contains(action) for action in agent.act_batch(np.zeros((5, 4))))
         assert space.contains(agent.act(np.zeros(4)))
+
+
+def test_masks_of_several_choices_are_kept_to() -> None:
+    agent = _RandomAgent(spaces.MultiDiscrete([2, 3]))
+    masks = np.array([[1, 0, 0, 0, 1], [0, 1, 1, 0, 0]], bool)
+    for _ in range(20):
+        assert agent.act_masked(np.zeros((2, 4)), masks).tolist() == [[0, 2], [1, 0]]

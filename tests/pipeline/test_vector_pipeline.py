@@ -7,12 +7,19 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
+from tensor_optix import HyperparamSet, RLOptimizer, TorchPPOAgent, VectorBatchPipeline, make_agent
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import (
+    ContractError,
+    EnvironmentFailedError,
+    EnvironmentNotFoundError,
+    InvalidArgumentError,
+    SpaceError,
+)
 from tests.helpers import NumpyAgent
 
 
@@ -187,7 +194,7 @@ class TestBadInput:
     def test_unknown_id_and_bad_number(self) -> None:
         with pytest.raises(EnvironmentNotFoundError, match="Did you mean 'CartPole-v1'"):
             VectorBatchPipeline(("CartPol-v1", 2))
-        with pytest.raises(InvalidArgumentError, match="num_envs of at least 1"):
+        with pytest.raises(InvalidArgumentError, match=r"num_envs .* must be an integer of at least 1"):
             VectorBatchPipeline(("CartPole-v1", 0))
         with pytest.raises(InvalidArgumentError, match="window_size"):
             VectorBatchPipeline(("CartPole-v1", 2), window_size=0)
@@ -333,3 +340,50 @@ class TestFailures:
             optimizer.run()
         assert optimizer.registry.snapshots()
         assert_nothing_left(pipeline)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_after_a_teardown_it_goes_on_with_other_episodes(is_async: bool) -> None:
+    pipeline = VectorBatchPipeline(
+        [lambda: gym.make("CartPole-v1")] * 2, ByStepAgent(), window_size=5, async_envs=is_async, seed=3
+    )
+    pipeline.agent = NumpyAgent()
+    first, second = windows_of(pipeline, 1)[0], windows_of(pipeline, 1)[0]
+    assert (first.episode_id, second.episode_id) == (0, 1)
+    assert not np.array_equal(first.observations[0], second.observations[0])
+
+
+def test_a_ready_vector_that_was_closed_is_named() -> None:
+    pipeline = VectorBatchPipeline(SyncVectorEnv(makers(2)), ByStepAgent(), window_size=5)
+    windows_of(pipeline, 1)
+    with pytest.raises(ContractError, match="closed by teardown"):
+        next(pipeline.episodes())
+
+
+class LastMaskEnv(CountingEnv):
+    """Masks that allow all but action 0, and nothing at all once the episode has ended."""
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict]:
+        observation, _ = super().reset(**arguments)
+        return observation, {"action_mask": np.array([0, 1, 1, 1, 1], bool)}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, reward, terminated, truncated, _ = super().step(action)
+        ended = terminated or truncated
+        return observation, reward, ended, False, {"action_mask": np.arange(5) > (5 if ended else 0)}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_an_end_that_allows_nothing_is_no_trouble_in_any_mode(mode: AutoresetMode) -> None:
+    env = SyncVectorEnv([lambda i=i: LastMaskEnv(2 * i) for i in range(2)], autoreset_mode=mode)
+    actor, critic = (torch.nn.Linear(2, size) for size in (5, 1))
+    agent = TorchPPOAgent(
+        actor, critic, torch.optim.Adam([*actor.parameters(), *critic.parameters()]), HyperparamSet({}), seed=0
+    )
+    for window in windows_of(VectorBatchPipeline(env, agent, window_size=40), 2):
+        assert window.action_masks is not None
+        assert window.action_masks[:, 1:].all()
+        assert not window.action_masks[:, 0].any()
+        assert (window.actions > 0).all()
+        allowed = window.next_action_masks[:, 1:].any(1)  # type: ignore[index]
+        np.testing.assert_array_equal(allowed, ~window.terminated)
