@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from tensor_optix import RLOptimizer
-from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
+from tensor_optix.factory import hyperparam_table
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parent.parent
+TEXTS = {
+    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/algorithms.md", "docs/evolution.md")
+}
+BLOCKS = {name: re.findall(r"^```python\n(.*?)^```", t, re.MULTILINE | re.DOTALL) for name, t in TEXTS.items()}
 
 
 @pytest.fixture
@@ -24,14 +27,16 @@ def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_runs")
-def test_all_python_in_the_readme_runs_in_its_order() -> None:
-    assert len(BLOCKS) >= 5
+@pytest.mark.parametrize("name", TEXTS)
+def test_all_python_in_the_documents_runs_in_its_order(name: str) -> None:
+    assert len(BLOCKS[name]) >= 2
     namespace: dict[str, Any] = {"__name__": "readme"}
-    for block in BLOCKS:
-        exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102 - our own text
+    for block in BLOCKS[name]:
+        exec(compile(block, name, "exec"), namespace)  # noqa: S102 - our own text
         report = namespace.get("report")
         assert report is None or report.windows == 2
 
 
-def test_the_table_of_hyper_parameters_is_the_real_one() -> None:
-    assert PPO_HYPERPARAMS.describe() in README
+@pytest.mark.parametrize("algorithm", ["ppo", "dqn", "sac"])
+def test_the_tables_of_hyper_parameters_are_the_real_ones(algorithm: str) -> None:
+    assert hyperparam_table(algorithm).describe() in TEXTS["docs/algorithms.md"]

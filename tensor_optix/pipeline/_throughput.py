@@ -114,7 +114,7 @@ def _n_choices(action_space: Any) -> list[int]:
     """Return how many actions each choice has of which a mask speaks."""
     if isinstance(action_space, spaces.MultiDiscrete):
         return [int(n) for n in action_space.nvec]
-    return [2] * int(action_space.n) if isinstance(action_space, spaces.MultiBinary) else [1]
+    return [2] * action_space.shape[0] if isinstance(action_space, spaces.MultiBinary) else [1]
 
 
 class _RandomAgent(BaseAgent):
