@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ON_POLICY_ORDER = ("sb3_eval", "torch_eager", "tf", "sb3", "torch_compiled")
-OFF_POLICY_ORDER = ("sb3", "tf", "torch_compiled")
+OFF_POLICY_ORDER = ("sb3", "tf", "torch_eager", "torch_compiled")
 VAL_EPISODES = 5
 LABELS = {
     "sb3": "Stable-Baselines3, no evaluation",
@@ -97,7 +97,7 @@ TASKS: Mapping[str, Task] = {
     ),
     "dqn": Task(
         about="DQN on CartPole-v1 at the settings of RL Baselines3 Zoo: 256-256 relu, 128 updates of 64 transitions "
-        "after every 256 steps. Ours are double-Q updates, as its preset has them. Nobody evaluates.",
+        "after every 256 steps, no double Q, Huber loss. Nobody evaluates.",
         env="CartPole-v1",
         algorithm="dqn",
         window=256,
@@ -115,7 +115,14 @@ TASKS: Mapping[str, Task] = {
             ("epsilon_min", "exploration_final_eps", 0.04),
         ),
         # Both explore at the final rate when the measured windows begin.
-        ours={"updates_per_step": 0.5, "target_update_freq": 10, "epsilon": 1.0, "epsilon_decay": 0.5},
+        # The peer counts steps to the next copy of its target, and learns only every 256 of them.
+        ours={
+            "updates_per_step": 0.5,
+            "target_update_freq": 128,
+            "epsilon_decay": 0.5,
+            "double_q": 0,
+            "huber_delta": 1.0,
+        },
         peer={
             "train_freq": 256,
             "gradient_steps": 128,
