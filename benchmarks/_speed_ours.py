@@ -8,7 +8,6 @@ from typing import Any
 from benchmarks._speed_tasks import VAL_EPISODES, Task, Trace
 from benchmarks._suite import MeasurementError
 
-
 NEVER = 10**6
 
 
