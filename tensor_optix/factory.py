@@ -4,14 +4,15 @@ import dataclasses
 import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture
-from tensor_optix.algorithms._distributions import Distribution, distribution_for
+from tensor_optix.algorithms._builders import Builder, builder_for
+from tensor_optix.algorithms._distributions import distribution_for
 from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
@@ -79,7 +80,7 @@ def make_agent(
     hidden = tuple(preset.net_arch if net_arch is None else net_arch)
     if _is_image(box) and net_arch is None:
         hidden = ()  # the convolutions bring a dense layer of their own
-    builder = _builder(framework, seed)
+    builder = builder_for(framework, seed)
     if algorithm == "ppo":
         return _ppo(builder, box, action_space, hidden, params)
     if algorithm == "dqn":
@@ -87,7 +88,7 @@ def make_agent(
     return _sac(builder, box, action_space, hidden, params, preset.exploration_noise)
 
 
-def _ppo(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
+def _ppo(builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
     distribution = distribution_for(action_space)
     outputs = None if distribution is None else distribution.output_size(action_space)
     if distribution is None or outputs is None:
@@ -103,7 +104,7 @@ def _ppo(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequen
     return builder.ppo(actor, critic, params, distribution)
 
 
-def _dqn(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
+def _dqn(builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
     if not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
         raise SpaceError(f"DQN serves Discrete actions from 0, but the space is {action_space}. Use PPO or SAC.")
     n_actions = int(action_space.n)
@@ -112,7 +113,7 @@ def _dqn(builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequen
 
 
 def _sac(
-    builder: "_Builder", box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any, noise: str
+    builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any, noise: str
 ) -> BaseAgent:
     is_flat_box = isinstance(action_space, spaces.Box) and len(action_space.shape) == 1
     if not is_flat_box or not np.issubdtype(action_space.dtype, np.floating):
@@ -198,126 +199,3 @@ def set_threads(framework: str, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def _builder(framework: str, seed: int | None) -> "_Builder":
-    if framework == "tf":
-        return _TFBuilder(seed)
-    return _TorchBuilder(seed)
-
-
-class _Builder(Protocol):
-    """One framework's part of building an agent."""
-
-    def network(self, architecture: Architecture) -> Any:
-        """Return a network."""
-        ...
-
-    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
-        """Return a PPO agent; a Gaussian one's actor gets its free log_std here."""
-        ...
-
-    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
-        """Return a DQN agent."""
-        ...
-
-    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
-        """Return a SAC agent of an actor and two critics."""
-        ...
-
-
-class _TorchBuilder:
-    def __init__(self, seed: int | None) -> None:
-        import torch
-
-        self._seed = seed
-        self._generator = torch.Generator()
-        self._generator.manual_seed(seed if seed is not None else self._generator.seed() % 2**63)
-
-    def network(self, architecture: Architecture) -> Any:
-        from tensor_optix.adapters.pytorch import _networks
-
-        return _networks.build(architecture, self._generator)
-
-    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
-        import torch
-
-        from tensor_optix.adapters.pytorch._predictor import LogStd
-        from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
-
-        if distribution.name == "gaussian":
-            actor.append(LogStd(actor[-1].out_features))
-        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
-        return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
-
-    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
-        import torch
-
-        from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
-
-        optimizer = torch.optim.Adam(q_network.parameters())
-        return TorchDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
-
-    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
-        import torch
-
-        from tensor_optix.algorithms.torch_sac import TorchSACAgent
-
-        actor, critic1, critic2 = networks
-        return TorchSACAgent(
-            actor,
-            critic1,
-            critic2,
-            action_dim,
-            torch.optim.Adam(actor.parameters()),
-            torch.optim.Adam([*critic1.parameters(), *critic2.parameters()]),
-            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]),
-            hyperparams,
-            exploration_noise=noise,
-            seed=self._seed,
-        )
-
-
-class _TFBuilder:
-    def __init__(self, seed: int | None) -> None:
-        self._seed = seed
-        self._seeds = np.random.SeedSequence(seed)
-
-    def network(self, architecture: Architecture) -> Any:
-        from tensor_optix.adapters.tensorflow import _networks
-
-        return _networks.build(architecture, self._seeds)
-
-    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
-        from tensor_optix.adapters.tensorflow._adam import PaperAdam
-        from tensor_optix.adapters.tensorflow._predictor import LogStd
-        from tensor_optix.algorithms.tf_ppo import TFPPOAgent
-
-        if distribution.name == "gaussian":
-            actor.add(LogStd())
-        optimizer = PaperAdam(epsilon=1e-5)
-        return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
-
-    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
-        from tensor_optix.adapters.tensorflow._adam import PaperAdam
-        from tensor_optix.algorithms.tf_dqn import TFDQNAgent
-
-        return TFDQNAgent(q_network, n_actions, PaperAdam(epsilon=1e-8), hyperparams, seed=self._seed)
-
-    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
-        from tensor_optix.adapters.tensorflow._adam import PaperAdam
-        from tensor_optix.algorithms.tf_sac import TFSACAgent
-
-        actor, critic1, critic2 = networks
-        return TFSACAgent(
-            actor,
-            critic1,
-            critic2,
-            action_dim,
-            PaperAdam(epsilon=1e-8),
-            PaperAdam(epsilon=1e-8),
-            PaperAdam(epsilon=1e-8),
-            hyperparams,
-            exploration_noise=noise,
-            seed=self._seed,
-        )

@@ -9,8 +9,9 @@ import numpy as np
 
 from tensor_optix.adapters._checks import refuse_non_finite_window
 from tensor_optix.adapters.backend import Updater
+from tensor_optix.core._memory import free_memory, transition_bytes
 from tensor_optix.core.normalizers import RAW
-from tensor_optix.core.replay_buffer import MOST_FRAMES, ReplayBuffer, free_memory, transition_bytes
+from tensor_optix.core.replay_buffer import MOST_FRAMES, ReplayBuffer
 from tensor_optix.core.search_space import Hyperparam
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import HyperparamError, InvalidArgumentError

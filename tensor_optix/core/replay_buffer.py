@@ -8,12 +8,12 @@ kept beside it, too. What comes out is always exactly what went in.
 Shapes: N environments, C steps of each, so that N·C >= capacity.
 """
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tensor_optix.core._side_store import SideStore
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
 
@@ -42,8 +42,8 @@ class ReplayBuffer:
         """Steps of each environment ever written; the newest one is in column (written − 1) mod C."""
         self._stack = 1
         self._rings: dict[str, np.ndarray] = {}
-        self._finals = _SideStore()
-        self._starts = _SideStore()
+        self._finals = SideStore()
+        self._starts = SideStore()
         self._following: np.ndarray | None = None
         """(N, ...) what followed the newest step of each environment."""
 
@@ -177,7 +177,7 @@ class ReplayBuffer:
         self._keep_beside("final", self._finals, np.array([newest]), broken[:, None], self._following[:, None])
 
     def _keep_beside(
-        self, name: str, store: "_SideStore", columns: np.ndarray, where: np.ndarray, values: np.ndarray
+        self, name: str, store: "SideStore", columns: np.ndarray, where: np.ndarray, values: np.ndarray
     ) -> None:
         # In the order of columns, which is the order in which they will be evicted.
         steps, envs = np.nonzero(where.T)
@@ -278,7 +278,7 @@ class ReplayBuffer:
         arrays["following"] = np.array(self._following)
         for name, store in (("finals", self._finals), ("starts", self._starts)):
             if store.first_id != store.next_id:
-                arrays[name] = store.get(np.arange(store.first_id, store.next_id) % _SideStore.IDS)
+                arrays[name] = store.get(np.arange(store.first_id, store.next_id) % SideStore.IDS)
         return arrays, {
             "capacity": self.capacity,
             "written": self._written,
@@ -321,56 +321,6 @@ class ReplayBuffer:
                 store.append(arrays[name], count_from=int(meta[name][0]))
 
 
-class _SideStore:
-    """Observations kept beside the ring, first in, first out, under consecutive ids."""
-
-    IDS = 2**31 - 1
-    """Ids start over after this many, far more than are ever held at once."""
-
-    def __init__(self) -> None:
-        self.first_id = self.next_id = 0
-        self._values: np.ndarray | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return 0 if self._values is None else self._values.nbytes
-
-    def restart(self, first_id: int, next_id: int) -> None:
-        self.first_id, self.next_id = first_id, next_id
-
-    def append(self, values: np.ndarray, count_from: int | None = None) -> np.ndarray:
-        """Keep values (m, ...) and return their ids (m,)."""
-        start = self.next_id if count_from is None else count_from
-        if len(values):
-            self._make_room(values, start + len(values))
-        ids = np.arange(start, start + len(values))
-        if self._values is not None:
-            self._values[ids % len(self._values)] = values
-        self.next_id = start + len(values)
-        return ids % self.IDS
-
-    def drop(self, count: int) -> None:
-        """Forget the oldest `count`."""
-        self.first_id += count
-
-    def get(self, ids: np.ndarray) -> np.ndarray:
-        """Return the values (m, ...) of ids (m,)."""
-        assert self._values is not None  # noqa: S101 - for the type checker; an id exists only where a value does
-        # The id nearest above the first one held that is this id modulo IDS.
-        full = self.first_id + (ids.astype(np.int64) - self.first_id) % self.IDS
-        return self._values[full % len(self._values)]
-
-    def _make_room(self, values: np.ndarray, next_id: int) -> None:
-        needed = next_id - self.first_id
-        if self._values is not None and needed <= len(self._values):
-            return
-        old, held = self._values, np.arange(self.first_id, self.next_id)
-        grown = max(needed, 8, needed + needed // 8)
-        self._values = np.zeros((grown, *values.shape[1:]), values.dtype)
-        if old is not None and held.size:
-            self._values[held % grown] = old[held % len(old)]
-
-
 def _stack_depth(observations: np.ndarray) -> int:
     """Return K where observations (N, n, K, ...) are stacks of the K newest frames, else 1."""
     if observations.ndim < 4 or observations.shape[1] < 2:
@@ -380,26 +330,3 @@ def _stack_depth(observations: np.ndarray) -> int:
         return 1
     shifted = (observations[:, 1:, :-1] == observations[:, :-1, 1:]).reshape(*observations[:, 1:].shape[:2], -1).all(-1)
     return depth if shifted.mean() > 0.5 else 1
-
-
-def transition_bytes(*, observation: Any, action: Any) -> int:
-    """Return the bytes that one transition takes, for an estimate before anything is stored.
-
-    Args:
-        observation: an array-like with `shape` and `dtype`, such as a Gymnasium space.
-        action: the same.
-    """
-    sizes = (int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize for part in (observation, action))
-    return sum(sizes) + 4 + 1 + 4  # reward, terminated, id of the final observation
-
-
-def free_memory() -> int | None:
-    """Return the bytes of memory that are free for use, None where the system does not tell."""
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None

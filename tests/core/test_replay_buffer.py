@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensor_optix.core.replay_buffer import ReplayBuffer, free_memory, transition_bytes
+from tensor_optix.core._memory import free_memory, transition_bytes
+from tensor_optix.core.replay_buffer import ReplayBuffer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
 

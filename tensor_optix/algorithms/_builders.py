@@ -1,0 +1,135 @@
+"""Ready agents from networks, one builder per framework; each imports its framework when it is made."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from tensor_optix.adapters._architecture import Architecture
+from tensor_optix.algorithms._distributions import Distribution
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.types import HyperparamSet
+
+
+def builder_for(framework: str, seed: int | None) -> "Builder":
+    """Return what builds agents of a framework, `"tf"` or `"torch"`, from a seed."""
+    if framework == "tf":
+        return _TFBuilder(seed)
+    return _TorchBuilder(seed)
+
+
+class Builder(Protocol):
+    """One framework's part of building an agent."""
+
+    def network(self, architecture: Architecture) -> Any:
+        """Return a network."""
+        ...
+
+    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+        """Return a PPO agent; a Gaussian one's actor gets its free log_std here."""
+        ...
+
+    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+        """Return a DQN agent."""
+        ...
+
+    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+        """Return a SAC agent of an actor and two critics."""
+        ...
+
+
+class _TorchBuilder:
+    def __init__(self, seed: int | None) -> None:
+        import torch
+
+        self._seed = seed
+        self._generator = torch.Generator()
+        self._generator.manual_seed(seed if seed is not None else self._generator.seed() % 2**63)
+
+    def network(self, architecture: Architecture) -> Any:
+        from tensor_optix.adapters.pytorch import _networks
+
+        return _networks.build(architecture, self._generator)
+
+    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+        import torch
+
+        from tensor_optix.adapters.pytorch._predictor import LogStd
+        from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+
+        if distribution.name == "gaussian":
+            actor.append(LogStd(actor[-1].out_features))
+        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
+        return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
+
+    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+        import torch
+
+        from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
+
+        optimizer = torch.optim.Adam(q_network.parameters())
+        return TorchDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
+
+    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+        import torch
+
+        from tensor_optix.algorithms.torch_sac import TorchSACAgent
+
+        actor, critic1, critic2 = networks
+        return TorchSACAgent(
+            actor,
+            critic1,
+            critic2,
+            action_dim,
+            torch.optim.Adam(actor.parameters()),
+            torch.optim.Adam([*critic1.parameters(), *critic2.parameters()]),
+            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]),
+            hyperparams,
+            exploration_noise=noise,
+            seed=self._seed,
+        )
+
+
+class _TFBuilder:
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+        self._seeds = np.random.SeedSequence(seed)
+
+    def network(self, architecture: Architecture) -> Any:
+        from tensor_optix.adapters.tensorflow import _networks
+
+        return _networks.build(architecture, self._seeds)
+
+    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.adapters.tensorflow._predictor import LogStd
+        from tensor_optix.algorithms.tf_ppo import TFPPOAgent
+
+        if distribution.name == "gaussian":
+            actor.add(LogStd())
+        optimizer = PaperAdam(epsilon=1e-5)
+        return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
+
+    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.algorithms.tf_dqn import TFDQNAgent
+
+        return TFDQNAgent(q_network, n_actions, PaperAdam(epsilon=1e-8), hyperparams, seed=self._seed)
+
+    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.algorithms.tf_sac import TFSACAgent
+
+        actor, critic1, critic2 = networks
+        return TFSACAgent(
+            actor,
+            critic1,
+            critic2,
+            action_dim,
+            PaperAdam(epsilon=1e-8),
+            PaperAdam(epsilon=1e-8),
+            PaperAdam(epsilon=1e-8),
+            hyperparams,
+            exploration_noise=noise,
+            seed=self._seed,
+        )

@@ -1,0 +1,29 @@
+"""What a replay memory takes, and what there is."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+
+def transition_bytes(*, observation: Any, action: Any) -> int:
+    """Return the bytes that one transition takes, for an estimate before anything is stored.
+
+    Args:
+        observation: an array-like with `shape` and `dtype`, such as a Gymnasium space.
+        action: the same.
+    """
+    sizes = (int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize for part in (observation, action))
+    return sum(sizes) + 4 + 1 + 4  # reward, terminated, id of the final observation
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that are free for use, None where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None
