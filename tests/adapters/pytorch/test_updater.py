@@ -454,3 +454,24 @@ def test_left_to_itself_it_never_compiles_without_a_compiler(
     pair.assert_equal()
     assert caplog.records == []
     assert not updater.is_compiled
+
+
+def test_denormals_are_flushed_while_learning_and_as_they_were_after() -> None:
+    def is_flushed() -> bool:
+        return float(torch.full((), 1e-40) * 1.0) == 0.0
+
+    seen = []
+
+    def watched(models: Sequence[Any], batch: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
+        seen.append(is_flushed())
+        loss = models[0](batch["observations"]).square().mean()
+        return loss, {"loss": loss}
+
+    model = nn.Linear(3, 1)
+    updater = TorchUpdater(Objective(watched, [model], adam(list(model.parameters()))), False)
+    for before in (False, True):
+        torch.set_flush_denormal(before)
+        updater(DATA, ROWS[:1], {})
+        assert is_flushed() is before
+    torch.set_flush_denormal(False)
+    assert seen == [True, True]
