@@ -8,6 +8,8 @@ games, which take days on a processor.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tensor_optix.pipeline._environment import is_atari
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -141,5 +143,5 @@ _PRESETS: dict[tuple[str, str], Preset] = {
 
 def preset_for(env_id: str, algorithm: str) -> Preset:
     """Return the preset of an environment or of its kind, or the algorithm's default."""
-    defaults = _ATARI if env_id.startswith("ALE/") and algorithm in _ATARI else _DEFAULTS
+    defaults = _ATARI if is_atari(env_id) and algorithm in _ATARI else _DEFAULTS
     return _PRESETS.get((env_id, algorithm), defaults[algorithm])

@@ -12,8 +12,10 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
+from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters._store import Extra, part_of
 from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.algorithms._distributions import masked
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
 from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, check_window, run_steps
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
@@ -46,9 +48,6 @@ DQN_HYPERPARAMS = HyperparamTable(
         "max_grad_norm": Hyperparam(default=10.0, low=0.0, low_open=True, high=1e9, doc="Gradient clipping norm"),
     },
 )
-
-_MASKED = -1e8
-"""Value of an action that is not allowed: below any other, and finite."""
 
 
 class DQNAgent(BuiltInAgent):
@@ -127,7 +126,7 @@ class DQNAgent(BuiltInAgent):
         """
         values, masks = self._values(observations), np.asarray(action_masks, bool)
         check_action_masks(masks, len(values), (self._n_actions,))
-        return self._explored(np.where(masks, values, _MASKED), masks, deterministic)
+        return self._explored(masked(NUMPY_OPS, values, masks), masks, deterministic)
 
     def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray:
         """Return (B, n) the ε-greedy probability of each action, 0 for those that `action_masks` (B, n) forbid."""
@@ -136,7 +135,7 @@ class DQNAgent(BuiltInAgent):
         check_action_masks(masks, len(values), (self._n_actions,))
         epsilon = self._hyperparams.params["epsilon"]
         probs = epsilon * masks / masks.sum(-1, keepdims=True)
-        probs[np.arange(len(probs)), np.where(masks, values, _MASKED).argmax(-1)] += 1.0 - epsilon
+        probs[np.arange(len(probs)), masked(NUMPY_OPS, values, masks).argmax(-1)] += 1.0 - epsilon
         return probs
 
     def _explored(self, values: np.ndarray, masks: np.ndarray | None, deterministic: bool) -> np.ndarray:
@@ -243,7 +242,7 @@ class DQNAgent(BuiltInAgent):
 
     def _allowed(self, values: Any, batch: Mapping[str, Any]) -> Any:
         masks = batch.get("next_action_masks")
-        return values if masks is None else self._backend.ops.where(masks, values, _MASKED)
+        return values if masks is None else masked(self._backend.ops, values, masks)
 
     # --- hyper-parameters and saving ---
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters.backend import Ops
+from tensor_optix.algorithms._distributions import LOG_STD_MAX, LOG_STD_MIN
 
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 _INSIDE = np.float32(1.0 - 2.0**-24)
 """Largest float32 below 1: tanh rounds to 1 far out, and actions are in the open interval."""
 
