@@ -1,15 +1,15 @@
-"""The command line: `tensor-optix train`, `tensor-optix evaluate`."""
+"""The command line: `tensor-optix train`, `tensor-optix resume`, `tensor-optix evaluate`."""
 
 import argparse
 import dataclasses
-import itertools
 import json
 import logging
 import math
 import secrets
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,8 @@ import numpy as np
 
 import tensor_optix
 from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator, standard_error
-from tensor_optix.core.loop_callback import LoopCallback
-from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.selection import play
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
@@ -43,11 +40,11 @@ from tensor_optix.presets import preset_for
 from tensor_optix.runs import RunDescription
 
 _EVALUATED_TOGETHER = 25
-_EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
+_EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 interrupted."""
+    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 interrupted, 143 terminated."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("tensor_optix").setLevel(logging.INFO)  # such as the size of a replay memory
@@ -94,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the framework")
     train.add_argument("--no-progress", action="store_true", help="no live view")
 
+    resume = commands.add_parser("resume", help="go on with a run that was interrupted, as if it had not been")
+    resume.set_defaults(command=_resume)
+    resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    resume.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: as it was begun)")
+    resume.add_argument("--no-progress", action="store_true", help="no live view")
+
     evaluate = commands.add_parser(
         "evaluate",
         help="play the best policy of a run on fresh episodes",
@@ -111,48 +114,48 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
-    run, hyperparams = _describe(args)
-
-    def build(number: int) -> BaseAgent:
-        seed = run.seed if number == 0 else int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
-        return dataclasses.replace(run, seed=seed).agent(hyperparams)
-
-    agent = build(0)
+    run = _describe(args)
+    make_environment(run.env).close()  # what is wrong with it is said before anything is written
+    run.agent()
     run, measured = _vectorised(run, args)
-    preset = preset_for(run.env, run.algorithm)
     run_dir = args.run_dir or (
         Path("runs") / f"{_safe(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
-    optimizer = RLOptimizer(
-        agent=agent,
-        pipeline=run.pipeline(),
-        optimizer=tensor_optix.BackoffOptimizer({}) if args.no_tuning else None,
-        checkpoint_dir=run_dir,
-        max_episodes=args.max_episodes,
-        base_interval=preset.base_interval,
-        max_interval_episodes=preset.base_interval * args.max_interval,
-        plateau_threshold=args.plateau_threshold,
-        dormant_threshold=args.dormant_threshold,
-        val_episodes=args.val_episodes,
-        callbacks=_evolution(args.evolve, run_dir, agent, build, run.seed),
-        seed=run.seed,
-        progress=not args.no_progress,
-    )
+    optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress)
     optimizer.registry.archive(also=["run.json"])
     run.write(run_dir)
     if measured:
         print(measured, file=sys.stderr)
     print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
+    return _finish(optimizer, run_dir)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    run = RunDescription.read(args.run_dir)
+    if args.max_episodes is not None:
+        run = dataclasses.replace(run, max_episodes=args.max_episodes)
+        run.write(args.run_dir)
+    set_threads(run.framework, run.threads)
+    optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress)
+    print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
+    return _finish(optimizer, args.run_dir)
+
+
+def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
+    """Run until the end, and leave and print the report."""
     report = optimizer.run()
     with storage_errors("write", run_dir):
         replace_file(run_dir / "report.json", encode_json(report.to_dict()))
     print(report)
     print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
-    return _EXIT_INTERRUPTED if report.reason == StopReason.INTERRUPTED.value else 0
+    if report.reason != StopReason.INTERRUPTED.value:
+        return 0
+    print(f"Go on with it: tensor-optix resume {shlex.quote(str(run_dir))}")
+    return _EXIT_TERMINATED if optimizer.ended_by == signal.SIGTERM else _EXIT_INTERRUPTED
 
 
-def _describe(args: argparse.Namespace) -> tuple[RunDescription, dict[str, float]]:
-    """Return what to train as data, and the hyper-parameters that were set."""
+def _describe(args: argparse.Namespace) -> RunDescription:
+    """Return what to train as data."""
     env = make_environment(args.env)
     algorithm = resolve_algorithm(args.algo, env.observation_space, env.action_space)
     framework = resolve_framework(args.framework)
@@ -166,7 +169,7 @@ def _describe(args: argparse.Namespace) -> tuple[RunDescription, dict[str, float
     preset = preset_for(args.env, algorithm)
     window_size = preset.window_size if args.window_size is None else args.window_size
     check_size("window_size", window_size)
-    run = RunDescription(
+    return RunDescription(
         env=args.env,
         algorithm=algorithm,
         framework=framework,
@@ -175,8 +178,17 @@ def _describe(args: argparse.Namespace) -> tuple[RunDescription, dict[str, float
         window_size=window_size,
         normalize_observations=preset.normalize_observations,
         normalize_rewards=preset.normalize_rewards,
+        hyperparams=hyperparams,
+        tuning=not args.no_tuning,
+        val_episodes=args.val_episodes,
+        max_episodes=args.max_episodes,
+        base_interval=preset.base_interval,
+        max_interval=preset.base_interval * args.max_interval,
+        plateau_threshold=args.plateau_threshold,
+        dormant_threshold=args.dormant_threshold,
+        evolve=args.evolve,
+        threads=args.threads,
     )
-    return run, hyperparams
 
 
 def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescription, str]:
@@ -195,19 +207,6 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
         dataclasses.replace(run, n_envs=chosen.n_envs, async_envs=chosen.async_envs),
         f"Stepping {chosen}; {as_told} does the same without measuring.",
     )
-
-
-def _evolution(
-    max_spawns: int, run_dir: Path, agent: BaseAgent, build: Callable[[int], BaseAgent], seed: int
-) -> list[LoopCallback]:
-    """Return the callback of `--evolve`, or none; it prints nothing, the report of the run tells it."""
-    manager = PolicyManager(CheckpointRegistry(run_dir), max_spawns=max_spawns, seed=seed)
-    if not max_spawns:
-        return []
-    numbers = itertools.count(1)
-    callback = manager.as_callback(agent, agent_factory=lambda: build(next(numbers)))
-    callback.printer = None
-    return [callback]
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,8 @@ from tensor_optix.core.evolution import PolicyManagerCallback
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
+from tensor_optix.core.resume import RunKeeper
+from tensor_optix.core.resume_ring import ResumeRing
 from tensor_optix.core.run_state import History
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import jsonable
@@ -40,7 +43,8 @@ class RLOptimizer:
             training windows.
         evaluator: scores windows; None = `EpisodeReturnEvaluator`.
         optimizer: tunes hyper-parameters; None = `BackoffOptimizer` over the agent's `default_param_bounds`.
-        checkpoint_dir: where snapshots and history go. What an earlier run left there is moved to `previous_<n>/`.
+        checkpoint_dir: where snapshots and history go. What an earlier run left there is moved to `previous_<n>/`,
+            unless it is resumed.
         max_snapshots: how many of the newest snapshots are kept; the best is kept besides.
         rollback_on_degradation: restore the best weights when the score has degraded.
         improvement_margin: by how much the best must be beaten, in units of the score.
@@ -56,6 +60,8 @@ class RLOptimizer:
         val_episodes: whole episodes per evaluation of the automatic validation.
         on_converged: `"stop"`, `"watch"`, or `"auto"`: watch a live pipeline, stop any other.
         restore_best: give the agent the best weights when `run` ends.
+        resume: go on with the run in `checkpoint_dir` from its last saved window, as if it had never stopped, instead
+            of beginning a new one; where there is none, a new one begins. Everything else must be as it was.
         seed: seeds the agent, the pipeline, validation and tuning; a run repeats exactly.
         progress: True for a live view in the terminal.
 
@@ -90,6 +96,7 @@ class RLOptimizer:
         val_episodes: int = 5,
         on_converged: Literal["auto", "stop", "watch"] = "auto",
         restore_best: bool = True,
+        resume: bool = False,
         seed: int | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -128,6 +135,7 @@ class RLOptimizer:
         optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
+        self._keeper = RunKeeper(ResumeRing(Path(checkpoint_dir)), time.perf_counter)
         parts = LoopParts(
             agent=agent,
             pipeline=pipeline,
@@ -136,7 +144,9 @@ class RLOptimizer:
             optimizer=optimizer,
             registry=self.registry,
             history=History(Path(checkpoint_dir) / "history.jsonl"),
+            keeper=self._keeper,
         )
+        self._resume = resume
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else list(callbacks)
         self._controller = LoopController(parts, config, watchers)
         self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
@@ -152,12 +162,15 @@ class RLOptimizer:
         Raises:
             CheckpointLockedError: another process uses `checkpoint_dir`.
             CheckpointStorageError: `checkpoint_dir` cannot be written.
+            CheckpointMismatchError: the run to be resumed was begun with another agent or pipeline.
+            CheckpointCorruptError: no saved state of the run to be resumed is intact.
             Exception: what the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
         self.registry.open()
         if not self._has_run:
-            self.registry.archive()
             self._has_run = True
+            if not (self._resume and self._keeper.resume(self._controller.resume)):
+                self.registry.archive()
         report = self._controller.run()
         for callback in self._evolution:
             report = dataclasses.replace(report, evolution=callback.report())
@@ -166,6 +179,11 @@ class RLOptimizer:
     def stop(self) -> None:
         """End the run after the window in progress; may be called from a callback or another thread."""
         self._controller.stop()
+
+    @property
+    def ended_by(self) -> int | None:
+        """Number of the signal that ended the run; None if none did."""
+        return self._controller.ended_by
 
     @property
     def status(self) -> LoopStatus:

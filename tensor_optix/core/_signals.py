@@ -8,8 +8,8 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on the first SIGINT or SIGTERM; raise `KeyboardInterrupt` on the next.
+def stop_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Call `stop` with the number of the first SIGINT or SIGTERM; raise `KeyboardInterrupt` on the next.
 
     Signals reach the main thread only: anywhere else this does nothing.
     """
@@ -23,7 +23,7 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         received += 1
         if received > 1:
             raise KeyboardInterrupt
-        stop()
+        stop(number)
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

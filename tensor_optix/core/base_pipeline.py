@@ -33,6 +33,16 @@ class BasePipeline(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
         """Take what `state_dict` returned."""
 
+    def stream_state(self) -> dict[str, Any]:
+        """Return what the next window goes on from besides `state_dict`, as plain JSON values; asked between windows.
+
+        It is saved with the run. A pipeline without one begins anew when a run is resumed.
+        """
+        return {}
+
+    def restore_stream(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
+        """Go on from what `stream_state` returned, in another process; called after `setup`, before `episodes`."""
+
 
 @runtime_checkable
 class Validates(Protocol):

@@ -2,12 +2,13 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import is_real
@@ -158,6 +159,19 @@ class Ensemble:
     def discard(self, agent: BaseAgent) -> None:
         """Remove a member that has not held; it does not count as pruned. Somebody who is none is no error."""
         self._members = [member for member in self._members if member.agent is not agent]
+
+    def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
+        """Return the members by name, with weights and scores, and the generator, as plain JSON values."""
+        members = [{"agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)} for m in self._members]
+        return {"members": members, "generator": generator_state(self._rng)}
+
+    def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
+        """Go on from `members_state`."""
+        self._members = [
+            _Member(agent_of(saved["agent"]), float(saved["weight"]), deque(saved["scores"], maxlen=self._score_window))
+            for saved in state["members"]
+        ]
+        restore_generator(self._rng, state["generator"])
 
     def _member(self, index: int) -> _Member:
         if not 0 <= index < len(self._members):

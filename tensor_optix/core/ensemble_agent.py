@@ -2,10 +2,13 @@
 
 import dataclasses
 import glob
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tensor_optix.core import _atomic
+from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together, mixed_probabilities
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces, Seedable
 from tensor_optix.core.policy_manager import PolicyManager
@@ -123,6 +126,21 @@ class EnsembleAgent(BaseAgent):
         for index, agent in enumerate(self._others()):
             if glob.glob(f"{glob.escape(path)}_other{index}*"):
                 agent.load_weights(f"{path}_other{index}")
+
+    def save_training_state(self, path: str) -> None:
+        """Write the training state of the primary agent to `path`, the others' and the generator beside it."""
+        self._primary.save_training_state(path)
+        for index, agent in enumerate(self._others()):
+            agent.save_training_state(f"{path}_other{index}")
+        _atomic.write_file(Path(f"{path}_ensemble.json"), _atomic.encode_json(generator_state(self._rng)))
+
+    def load_training_state(self, path: str) -> None:
+        """Read what `save_training_state(path)` wrote."""
+        saved = _atomic.read_json(Path(f"{path}_ensemble.json"))
+        self._primary.load_training_state(path)
+        for index, agent in enumerate(self._others()):
+            agent.load_training_state(f"{path}_other{index}")
+        restore_generator(self._rng, saved)
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Ask each member whether it fits, where it can tell."""

@@ -13,13 +13,15 @@ import logging
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.lineage import Lineage
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.meta_controller import MetaAction, MetaController
+from tensor_optix.core.population import Population
 from tensor_optix.core.regime_detector import RegimeDetector
 from tensor_optix.core.training_report import StopReason, evolution_block
 from tensor_optix.core.trend import DEGRADATION_ERRORS, MEMORY, degradation_drop
@@ -87,7 +89,8 @@ class PolicyManagerCallback(LoopCallback):
         self.printer: Callable[[str], object] | None = sys.stdout.write
         """Where the report goes at the end of a run that evolved; None = nowhere."""
         self._learner = self._incumbent = agent
-        self._make = agent_factory
+        self._population = Population(agent, agent_factory)
+        self._can_spawn = agent_factory is not None
         self._controller = meta_controller
         self._stop_fn: Callable[[], object] | None = None
         self._loop: EvolvingLoop | None = None
@@ -115,7 +118,51 @@ class PolicyManagerCallback(LoopCallback):
         """Return `pm.training_report()`."""
         return self.pm.training_report()
 
+    def run_state(self) -> dict[str, Any]:
+        """Return members, lineage and counts as plain JSON values, the agents by name."""
+        population = self._population
+        population.keep_only([*self.pm.agents, self._learner, self._incumbent])
+        return {
+            "n_made": population.n_made,
+            "agents": population.names,
+            "learner": population.name_of(self._learner),
+            "incumbent": population.name_of(self._incumbent),
+            "manager": self.pm.members_state(population.name_of),
+            "is_variant_learning": self._variant is not None,
+            "crown": self._crown,
+            "window_id": self._window_id,
+            "begun": self._begun,
+            "share": self._share,
+            "reason": self._reason.value if self._reason else None,
+        }
+
+    def write_agents(self, folder: Path) -> None:
+        """Write the agents that do not act at present to files in `folder`."""
+        self._population.save(folder, but=self._acting)
+
+    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
+        """Go on from `run_state` and `write_agents`, and return who learns."""
+        population = self._population
+        population.admit(self.pm.agents)
+        population.remake(int(state["n_made"]), state["agents"])
+        population.load(folder, state["agents"], but=population[state["learner"]])
+        self._learner, self._incumbent = population[state["learner"]], population[state["incumbent"]]
+        self.pm.restore_members(state["manager"], population.__getitem__)
+        self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
+        self._crown, self._share = state["crown"], state["share"]
+        self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
+        self._reason = StopReason(state["reason"]) if state["reason"] else None
+        return self._learner
+
+    @property
+    def _acting(self) -> BaseAgent:
+        return self._loop.agent if self._loop is not None else self._learner
+
     # --- hooks ---
+
+    def on_loop_start(self) -> None:
+        """Note who the members are."""
+        self._population.admit(self.pm.agents)
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Note that the learner has become the best."""
@@ -155,8 +202,7 @@ class PolicyManagerCallback(LoopCallback):
         self._judge_variant(history)
         self.pm.auto_update_weights()
         if history:
-            acting = self._loop.agent if self._loop is not None else self._learner
-            if self.pm.evolve(acting, history[-1].primary_score):
+            if self.pm.evolve(self._acting, history[-1].primary_score):
                 logger.info("Rolled back to the best snapshot.")
         match self._decide(history):
             case MetaAction.SPAWN:
@@ -178,7 +224,7 @@ class PolicyManagerCallback(LoopCallback):
         if self._controller is None:
             if self.pm.budget_exhausted:
                 return MetaAction.STOP
-            return MetaAction.SPAWN if self._make is not None else MetaAction.NO_OP
+            return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
         action = self._controller.decide(history, self.pm.status())
         if not isinstance(action, MetaAction):
             raise ContractError(
@@ -187,14 +233,14 @@ class PolicyManagerCallback(LoopCallback):
         return action
 
     def _spawn(self, history: Sequence[EvalMetrics]) -> None:
-        if self._make is None or self.pm.budget_exhausted:
+        if not self._can_spawn or self.pm.budget_exhausted:
             return
         if not self.pm.agents:
             self.pm.add_agent(self._incumbent)
             for metrics in history:
                 self.pm.record_agent_score(0, metrics.primary_score)
         try:
-            variant = self.pm.spawn_variant(self._make(), self.pm.adaptive_noise_scale(history))
+            variant = self.pm.spawn_variant(self._population.make(), self.pm.adaptive_noise_scale(history))
         except ContractError:
             self.pm.count_failed_spawn()
             raise

@@ -1,8 +1,9 @@
 """Where a variant came from, and what became of it: plain values."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from tensor_optix.core.types import jsonable
 
@@ -28,3 +29,10 @@ class Lineage:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes None."""
         return {name: jsonable(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        values: dict[str, Any] = {k: math.nan if v is None and k.endswith("score") else v for k, v in data.items()}
+        values["changes"] = {name: (old, new) for name, (old, new) in data["changes"].items()}
+        return cls(**values)

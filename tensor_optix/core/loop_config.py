@@ -1,7 +1,7 @@
 """What the loop is made of, how it is set, and what it shows: plain values."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
@@ -12,6 +12,9 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.run_state import History
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from tensor_optix.core.resume import RunKeeper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class LoopParts:
     optimizer: BaseOptimizer
     registry: CheckpointRegistry
     history: History
+    keeper: "RunKeeper | None" = None
+    """Saves what a resumed run needs; None = nothing is saved for that."""
 
 
 @dataclass(frozen=True, kw_only=True)

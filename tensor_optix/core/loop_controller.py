@@ -34,14 +34,16 @@ from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, e
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
 from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
-from tensor_optix.core.run_ending import end_run
+from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
+from tensor_optix.core.resume_ring import ResumePoint
+from tensor_optix.core.run_ending import ENDS_BY_ITSELF, end_run
 from tensor_optix.core.run_progress import RunProgress
 from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.selection import TEST_SHARE, challenge
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import Verdict, is_flat_start, is_improvement, judge
 from tensor_optix.core.tuning import Tuner, TuningRecord
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PlayedWindow
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 from tensor_optix.core.validation import Validation
 from tensor_optix.errors import NonFiniteError
 
@@ -84,6 +86,7 @@ class LoopController:
         self._first_agent = parts.agent
         self._config = config
         self._callbacks = CallbackList(callbacks)
+        self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._progress = RunProgress(clock)
         self._validation = Validation(parts.val_pipeline, parts.evaluator)
         self._tuner = Tuner(parts.agent, parts.optimizer)
@@ -91,7 +94,11 @@ class LoopController:
         """First window of the present learner."""
         self._position: SchedulerState = config.scheduler.initial()
         self._without_evidence = 0
+        self._kept_best: PolicySnapshot | None = None
+        """The best snapshot that the saved state knows."""
         self._warned_of: set[str] = set()
+        self.ended_by: int | None = None
+        """The signal that ended the run, if one did."""
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, with everything saved."""
@@ -107,12 +114,18 @@ class LoopController:
         if self._position.state is LoopState.DORMANT:  # an earlier call ended as trained: this one has its own patience
             self._position = self._config.scheduler.initial()
         progress.start()
+        if self._is_resumed_at_its_end():
+            logger.info("The run had ended (%s); its best policy is settled again.", progress.ended)
+            progress.reason = progress.ended
+        if self._parts.keeper is not None:
+            self._parts.keeper.start()
         self._callbacks.call("on_loop_start")
-        with stop_on_signals(lambda: self.stop(StopReason.INTERRUPTED)):
+        with stop_on_signals(self._interrupt):
             failed = True
             try:
-                for data in self._windows():
+                for data in () if progress.reason is not None else self._windows():
                     self._turn(data)
+                    self._keep_state()
                     if progress.reason is not None:
                         break
                 progress.reason = progress.reason or StopReason.EXHAUSTED
@@ -122,6 +135,10 @@ class LoopController:
             finally:
                 self._close(failed)
         return self.report()
+
+    def _interrupt(self, signal_number: int) -> None:
+        self.ended_by = signal_number
+        self.stop(StopReason.INTERRUPTED)
 
     @property
     def status(self) -> LoopStatus:
@@ -142,19 +159,79 @@ class LoopController:
         """Return what the run came to so far."""
         return self._progress.report(self._parts)
 
+    def resume(self, point: ResumePoint) -> None:
+        """Go on from a saved state instead of from the beginning; to be called before `run`.
+
+        Raises:
+            CheckpointMismatchError: the objects are not what the run was begun with.
+            CheckpointCorruptError: the state lacks something.
+        """
+        with saved_fields(point):
+            state = point.state
+            for callback, saved in zip(self._keeping, state["callbacks"], strict=True):
+                learner = callback.restore_run(saved, point.folder)
+                if learner is not None:
+                    self._let_learn(learner)
+            restore_parts(self._parts, state, point.folder)
+            self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
+            self._tuner.load_state_dict(state["tuner"])
+            loop_state, interval, no_improvement = state["position"]
+            self._position = SchedulerState(LoopState(loop_state), interval, no_improvement)
+            self._without_evidence = int(state["without_evidence"])
+            self._learner_since = int(state["learner_since"])
+            best_id = state["progress"]["best"]
+            best = next((s for s in self._parts.registry.snapshots() if s.snapshot_id == best_id), None)
+            recent = [r.eval_metrics for r in self._parts.history if r.verdict != Verdict.NO_EVIDENCE.value]
+            self._progress.load_state_dict(state["progress"], best or self._parts.registry.best, recent)
+
+    def _keep_state(self) -> None:
+        """Save what a resumed run needs, if it is time; always where a snapshot was saved, so that the two agree."""
+        keeper, progress = self._parts.keeper, self._progress
+        if keeper is None:
+            return
+        if keeper.is_due or progress.reason is not None or progress.best is not self._kept_best:
+            if keeper.save(self._write_agents, self._state()):
+                self._kept_best = progress.best
+
+    def _write_agents(self, folder: Path) -> None:
+        write_agent(self._parts, folder)
+        for callback in self._keeping:
+            callback.write_agents(folder)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "progress": self._progress.state_dict(),
+            "position": [self._position.state.value, self._position.interval, self._position.no_improvement],
+            "without_evidence": self._without_evidence,
+            "learner_since": self._learner_since,
+            "tuner": self._tuner.state_dict(),
+            "callbacks": [callback.run_state() for callback in self._keeping],
+            **parts_state(self._parts),
+        }
+
+    def _is_resumed_at_its_end(self) -> bool:
+        ended, most = self._progress.ended, self._config.max_episodes
+        if ended is StopReason.MAX_EPISODES:
+            return most is not None and self._progress.window_id + 1 >= most
+        return ended in ENDS_BY_ITSELF
+
     def switch_learner(self, agent: BaseAgent) -> None:
         """Let another agent act and learn from the next window on, with a patience of its own.
 
         Where the acting agent is one that combines others (`HasLearner`), the new one becomes its learner.
         """
-        if isinstance(self._parts.agent, HasLearner):
-            self._parts.agent.set_learner(agent)
-        else:
-            self._hand_over(agent)
+        self._let_learn(agent)
         self._parts.optimizer.on_new_learner()
         self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
         self._position = self._config.scheduler.transition(self._position, Event.SPAWNED)
         self._learner_since = self._progress.next_evaluation = self._progress.window_id + 1
+
+    def _let_learn(self, agent: BaseAgent) -> None:
+        if isinstance(self._parts.agent, HasLearner):
+            self._parts.agent.set_learner(agent)
+        elif agent is not self._parts.agent:
+            self._hand_over(agent)
 
     def _hand_over(self, agent: BaseAgent) -> None:
         for pipeline in (self._parts.pipeline, self._parts.val_pipeline):

@@ -3,7 +3,7 @@
 Source: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (Chan, Golub, LeVeque, 1979).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,15 @@ class RewardNormalizer:
             discounted = returns[:, t] * goes_on[:, t]
         self.stats.update(returns.ravel())
         self._returns = discounted
+
+    @property
+    def returns_in_progress(self) -> list[float]:
+        """Rₜ of each environment's episode in progress; part of the stream, not of the statistics."""
+        return self._returns.tolist()
+
+    @returns_in_progress.setter
+    def returns_in_progress(self, returns: Sequence[float]) -> None:
+        self._returns = np.array(returns, np.float64)
 
     def reset(self) -> None:
         """Forget the episodes in progress: what comes next begins new ones. The statistics stay as they are."""

@@ -1,7 +1,7 @@
 """How the members of an ensemble come (spawn) and go (prune), the budget for it, and the account of it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,19 @@ class PolicyManager(Ensemble):
         removed = super().prune(bottom_k)
         self._counts.pruned += len(removed)
         return removed
+
+    def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
+        """Return the members, the counts and the lineage, as plain JSON values."""
+        counts = {"spawns": self._counts.spawns, "failed": self._counts.failed, "pruned": self._counts.pruned}
+        lineages = [lineage.to_dict() for lineage in self._counts.lineages]
+        return {**super().members_state(name_of), "counts": counts, "lineages": lineages, "regime": self._regime}
+
+    def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
+        """Go on from `members_state`."""
+        super().restore_members(state, agent_of)
+        lineages = [Lineage.from_dict(lineage) for lineage in state["lineages"]]
+        self._counts = _Counts(**state["counts"], lineages=lineages)
+        self._regime = str(state["regime"])
 
     # --- evolution ---
 

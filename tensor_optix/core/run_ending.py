@@ -16,7 +16,8 @@ from tensor_optix.core.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-_ENDS_BY_ITSELF = (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
+ENDS_BY_ITSELF = (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
+"""After these a run has nothing left to do."""
 
 
 def end_run(
@@ -61,7 +62,7 @@ def _steps(
     if progress.best is None and progress.window_id >= 0:
         steps.append(("save the policy", lambda: _save_unscored(parts, progress)))
     elif progress.best is not None:
-        if config.final_evaluation and progress.reason in _ENDS_BY_ITSELF:
+        if config.final_evaluation and progress.reason in ENDS_BY_ITSELF:
             steps.append(("evaluate the best policies", lambda: _evaluate_leaders(parts, config, progress, validation)))
         if config.restore_best:
             steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent)))

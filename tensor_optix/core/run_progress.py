@@ -2,15 +2,18 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import MEMORY
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+
+_COUNTERS = ("window_id", "next_evaluation", "env_steps", "test_steps", "evaluations")
 
 
 @dataclass
@@ -21,6 +24,8 @@ class RunProgress:
     """Monotonic seconds; no decision depends on it."""
     reason: StopReason | None = None
     """Why the run is to end; None while it goes on."""
+    ended: StopReason | None = None
+    """Why the run had ended that this one resumes; None if it had not."""
     stop_asked: bool = False
     best: PolicySnapshot | None = None
     metrics: EvalMetrics | None = None
@@ -66,6 +71,38 @@ class RunProgress:
             yield
         finally:
             self.seconds[what] += self.clock() - start
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters as plain JSON values; the best snapshot by its id, the recent ones not at all."""
+        return {
+            "reason": self.reason.value if self.reason else None,
+            "best": self.best.snapshot_id if self.best else None,
+            **{name: getattr(self, name) for name in _COUNTERS},
+            "tuning": dict(self.tuning),
+            "seconds": dict(self.seconds),
+            "lived_seconds": self.total_seconds(),
+        }
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], best: PolicySnapshot | None, recent: Sequence[EvalMetrics]
+    ) -> None:
+        """Go on from `state_dict`.
+
+        Args:
+            state: what it returned.
+            best: the snapshot that it names.
+            recent: the newest usable evaluations, in the order of time.
+        """
+        self.ended = StopReason(state["reason"]) if state["reason"] else None
+        self.best = best
+        self.recent.clear()
+        self.recent.extend(recent)
+        self.metrics = self.recent[-1] if self.recent else None
+        for name in _COUNTERS:
+            setattr(self, name, int(state[name]))
+        self.tuning = {name: float(count) for name, count in state["tuning"].items()}
+        self.seconds |= {name: float(seconds) for name, seconds in state["seconds"].items()}
+        self._lived_seconds = float(state["lived_seconds"])
 
     def count_tuning(self, what: str, amount: float = 1.0) -> None:
         """Add to one of the counts of tuning."""

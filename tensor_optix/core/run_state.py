@@ -1,6 +1,7 @@
 """What a run leaves beside its snapshots: the history, one JSON line per evaluated window."""
 
 import json
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Self, TextIO
 from tensor_optix.core._atomic import storage_errors
 from tensor_optix.core.tuning import TuningRecord
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.errors import CheckpointCorruptError
 
 IN_MEMORY = 1000
 
@@ -82,6 +84,34 @@ class History:
                 self._file = self._path.open("a", encoding="utf-8")
             self._file.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
             self._file.flush()
+
+    def position(self) -> int:
+        """Return the length of the file in bytes, all of which has reached the disk."""
+        if self._file is not None:
+            with storage_errors("write", self._path):
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def go_back_to(self, position: int) -> None:
+        """Drop what was appended after `position()` returned this, and take the newest records into memory.
+
+        Raises:
+            CheckpointCorruptError: the file is shorter, or what is left of it is no history.
+        """
+        self.close()
+        with storage_errors("read", self._path):
+            size = self._path.stat().st_size if self._path.exists() else 0
+            if size < position:
+                raise CheckpointCorruptError(
+                    f"{str(self._path)!r} has {size} bytes, but the saved state of the run goes with {position}. "
+                    f"Restore the file, or start a new run in another checkpoint_dir."
+                )
+            if size > position:
+                os.truncate(self._path, position)
+        self._recent.clear()
+        if position:
+            self._recent.extend(read_history(self._path)[-(self._recent.maxlen or IN_MEMORY) :])
 
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""

@@ -70,6 +70,18 @@ class Tuner:
         self._trial: tuple[str, Any, EvalMetrics] | None = None
         """Name on trial, its value before, and the evaluation that the trial was begun on."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trial in progress as plain JSON values."""
+        if self._trial is None:
+            return {"trial": None}
+        name, before, metrics = self._trial
+        return {"trial": {"name": name, "before": jsonable(before), "metrics": metrics.to_dict()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        trial = state["trial"]
+        self._trial = trial and (trial["name"], trial["before"], EvalMetrics.from_dict(trial["metrics"]))
+
     def step(self, metrics: EvalMetrics, next_window: int) -> TuningStep | None:
         """Put the next suggestion in force; None where there was nothing to change or to settle.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core._arrays import decoded, encoded
 from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
@@ -97,6 +98,19 @@ class Normalization:
             )
         for name, part in parts.items():
             part.load_state_dict(state[name])
+
+    def stream_state(self) -> dict[str, Any]:
+        """Return, between two windows, what the next one goes on from besides `state_dict`, as JSON values."""
+        return {
+            "unseen": None if self._unseen is None else encoded(self._unseen),
+            "returns": None if self.rewards is None else self.rewards.returns_in_progress,
+        }
+
+    def restore_stream(self, state: Mapping[str, Any]) -> None:
+        """Go on from `stream_state`."""
+        self._unseen = None if state["unseen"] is None else decoded(state["unseen"])
+        if self.rewards is not None and state["returns"] is not None:
+            self.rewards.returns_in_progress = state["returns"]
 
     def _parts(self) -> dict[str, ObsNormalizer | RewardNormalizer]:
         named = {"observations": self.observations, "rewards": self.rewards}

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.types import EpisodeData, EpisodeSummary
+from tensor_optix.core._arrays import decoded, encoded
+from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable
 
 _Place = tuple[int, int]
 """(step, environment)"""
@@ -75,6 +76,14 @@ class RolloutBuilder:
             self._final_masks[len(self._rewards) - 1] = next_action_mask
             self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
             self._episode_return, self._episode_length = 0.0, 0
+
+    def state(self) -> dict[str, Any]:
+        """Return, between two windows, what the next one goes on from, as JSON values."""
+        return {"return": self._episode_return, "length": self._episode_length}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._episode_return, self._episode_length = float(state["return"]), int(state["length"])
 
     def build(self, window_id: int, next_observation: Any, next_action_mask: Any = None) -> EpisodeData:
         """Return the window and begin the next.
@@ -156,6 +165,38 @@ class VectorRolloutBuilder:
     def is_lived(self) -> np.ndarray:
         """(N,) bool: whether the next step takes this environment's action; where not, it resets it."""
         return self._is_lived
+
+    def state(self) -> dict[str, Any]:
+        """Return, between two windows, what the next one goes on from, as JSON values."""
+        return {
+            "returns": self._returns.tolist(),
+            "starts": list(self._starts),
+            "is_lived": self._is_lived.tolist(),
+            "steps": {
+                name: [None if array is None else encoded(array) for array in arrays]
+                for name, arrays in self._steps.items()
+            },
+            "infos": [[*place, jsonable(dict(info))] for place, info in self._infos.items()],
+            "finals": [
+                [*place, encoded(final), None if (mask := self._final_masks[place]) is None else encoded(mask)]
+                for place, final in self._final_observations.items()
+            ],
+            "completed": [[*place, one.total_return, one.length] for place, one in self._completed.items()],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._returns = np.array(state["returns"], np.float64)
+        self._starts = [int(start) for start in state["starts"]]
+        is_lived = np.array(state["is_lived"], bool)
+        self._is_lived = self._all if is_lived.all() else is_lived
+        self._steps = {
+            name: [None if array is None else decoded(array) for array in state["steps"][name]] for name in _STEP_FIELDS
+        }
+        self._infos = {(step, i): info for step, i, info in state["infos"]}
+        self._final_observations = {(step, i): decoded(final) for step, i, final, _ in state["finals"]}
+        self._final_masks = {(step, i): None if mask is None else decoded(mask) for step, i, _, mask in state["finals"]}
+        self._completed = {(step, i): EpisodeSummary(total, length) for step, i, total, length in state["completed"]}
 
     def missing(self, size: int) -> int:
         """Return how many more steps it takes at least until every environment has lived `size`."""

@@ -18,6 +18,14 @@ from tensor_optix.pipeline._environment import (
     make_environment,
     rebuild,
 )
+from tensor_optix.pipeline._episodes import (
+    EpisodeTrace,
+    encoded_or_none,
+    episode_seed,
+    is_same,
+    live_again,
+    warn_of_new_episodes,
+)
 from tensor_optix.pipeline._infos import MaskedActing, mask_in
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
@@ -37,7 +45,8 @@ class BatchPipeline(BasePipeline):
         window_size: T, steps per window.
         n_episodes: yield this many whole episodes per window, however many steps they take, instead of `window_size`.
         deterministic: act greedily where the agent can.
-        seed: seed of the environment's first reset; None leaves it to `RLOptimizer(seed=...)`, or to chance.
+        seed: seed of the environment's first episode, from which those of the others are drawn; None leaves it to
+            `RLOptimizer(seed=...)`, or to chance.
         rescale_actions: map actions from [-1, 1] onto a Box with finite bounds.
         normalize_observations: scale observations by running statistics, which are saved with each snapshot; True, or
             a normaliser of your own.
@@ -78,11 +87,13 @@ class BatchPipeline(BasePipeline):
         self._builder = RolloutBuilder()
         self._observation: Any = None
         self._mask: np.ndarray | None = None
-        self._is_first_reset = True
+        self._episode = -1
+        """The episode in progress, counted from 0 over the whole run."""
+        self._trace = EpisodeTrace()
         self._next_window_id = 0
 
     def seed(self, seed: int) -> None:
-        """Seed the environment's first reset, where the constructor did not."""
+        """Seed the environment's episodes, where the constructor did not."""
         if self._seed is None:
             self._seed = seed
 
@@ -99,9 +110,12 @@ class BatchPipeline(BasePipeline):
     def teardown(self) -> None:
         """Close the environment."""
         self.env.close()
-        self._observation = self._mask = None
-        self._builder = RolloutBuilder()
+        self._end_episode()
         self._normalization.end_stream()
+
+    def _end_episode(self) -> None:
+        self._observation = self._mask = None
+        self._builder, self._trace = RolloutBuilder(), EpisodeTrace()
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:
@@ -115,6 +129,38 @@ class BatchPipeline(BasePipeline):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the statistics of the normalisers."""
         self._normalization.load_state_dict(state)
+
+    def stream_state(self) -> dict[str, Any]:
+        """Return the episode in progress: its seed and its actions, from which it can be lived again."""
+        return {
+            "window_id": self._next_window_id,
+            "seed": self._seed,
+            "episode": self._episode,
+            "trace": self._trace.state(),
+            "builder": self._builder.state(),
+            "is_open": self._observation is not None,
+            "observation": encoded_or_none(self._observation),
+            "normalization": self._normalization.stream_state(),
+        }
+
+    def restore_stream(self, state: Mapping[str, Any]) -> None:
+        """Live the episode in progress again; where that leads elsewhere, a new one begins, and a warning says so."""
+        self._next_window_id, self._episode = int(state["window_id"]), int(state["episode"])
+        self._seed = state["seed"]
+        self._normalization.restore_stream(state["normalization"])
+        self._end_episode()
+        if not state["is_open"]:
+            return
+        (actions,) = self._trace.restore(state["trace"])
+        if self._seed is not None and actions is not None:
+            found = live_again(self.env, episode_seed(self._seed, self._episode), actions, self._to_env)
+            if found is not None and is_same(observation := self._flattener.one(found[0]), state["observation"]):
+                self._observation, self._mask = observation, mask_in(found[1])
+                self._builder.restore(state["builder"])
+                return
+        warn_of_new_episodes(self._seed, actions is None)
+        self._end_episode()
+        self._normalization.end_stream()
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> ValidationPipeline | None:
         """Return a held-out pipeline on copies of the environment, or None (with a warning) if it cannot be rebuilt.
@@ -139,8 +185,7 @@ class BatchPipeline(BasePipeline):
         self._normalization.begin_window()
         observation, mask = self._observation, self._mask
         if observation is None:
-            observation, mask = self._reset(seed=self._seed if self._is_first_reset else None)
-            self._is_first_reset = False
+            observation, mask = self._reset()
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
             action = self._act(agent, observation, mask)
             following, reward, terminated, truncated, info = env.step(to_env(action))
@@ -159,7 +204,9 @@ class BatchPipeline(BasePipeline):
             observation, mask = self._reset() if terminated or truncated else (following, next_mask)
         self._observation, self._mask = observation, mask
         self._next_window_id += 1
-        return self._normalization.apply(builder.build(self._next_window_id - 1, observation, mask))
+        window = builder.build(self._next_window_id - 1, observation, mask)
+        self._trace.add(window)
+        return self._normalization.apply(window)
 
     def _act(self, agent: BaseAgent, observation: Any, mask: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
@@ -170,6 +217,8 @@ class BatchPipeline(BasePipeline):
             return agent.act_batch([observation], deterministic=True)[0]
         return agent.act(observation)
 
-    def _reset(self, seed: int | None = None) -> tuple[Any, np.ndarray | None]:
+    def _reset(self) -> tuple[Any, np.ndarray | None]:
+        self._episode += 1
+        seed = None if self._seed is None else episode_seed(self._seed, self._episode)
         observation, info = self.env.reset(seed=seed)
         return self._flattener.one(observation), mask_in(info)

@@ -1,12 +1,13 @@
 """Whole held-out episodes, several environments stepped together."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer
@@ -69,6 +70,15 @@ class ValidationPipeline(BasePipeline):
     def fresh_seeds(self) -> list[int]:
         """Return one new seed per environment."""
         return [int(seed) for seed in self._seeds.integers(2**31, size=len(self._envs))]
+
+    def stream_state(self) -> dict[str, Any]:
+        """Return where the episodes' seeds stand."""
+        return {"window_id": self._next_window_id, "seeds": generator_state(self._seeds)}
+
+    def restore_stream(self, state: Mapping[str, Any]) -> None:
+        """Let the episodes' seeds go on from where they stood."""
+        restore_generator(self._seeds, state["seeds"])
+        self._next_window_id = int(state["window_id"])
 
     def _warn_of_cut(self) -> None:
         if not self._has_warned:

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from tensor_optix.core._arrays import decoded, encoded
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
@@ -22,11 +23,13 @@ from tensor_optix.pipeline._environment import (
     make_environment,
     rebuild,
 )
+from tensor_optix.pipeline._episodes import EpisodeTrace, warn_of_new_episodes
 from tensor_optix.pipeline._failures import end_processes, environment_failed, names_of, watch_failures
 from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment, mask_in, masks_in
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
+from tensor_optix.pipeline._vector_state import live_all_again, next_seeds, put_back_arrays, saved_arrays, seeded
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 
 EnvFn = Callable[[], gym.Env]
@@ -45,7 +48,8 @@ class VectorBatchPipeline(BasePipeline):
         agent: who acts; `RLOptimizer` fills it in.
         window_size: steps per environment in a window; T = N·window_size rows in all.
         async_envs: run each environment in a process of its own; for environments whose steps are slow.
-        seed: seed of the first reset; environment i gets seed + i. None leaves it to `RLOptimizer(seed=...)`.
+        seed: seed of the first episodes; environment i gets seed + i, and the seeds of its other episodes are drawn
+            from that where the pipeline makes the environments. None leaves it to `RLOptimizer(seed=...)`.
         rescale_actions: map actions from [-1, 1] onto a Box with finite bounds.
         normalize_observations: as in `BatchPipeline`.
         normalize_rewards: as in `BatchPipeline`; each environment has a running return of its own.
@@ -96,9 +100,10 @@ class VectorBatchPipeline(BasePipeline):
         self._observations: np.ndarray | None = None
         self._masks: np.ndarray | None = None
         self._has_failed = False
+        self._trace = EpisodeTrace(self.n_envs)
 
     def seed(self, seed: int) -> None:
-        """Seed the environments' first reset, where the constructor did not."""
+        """Seed the environments' episodes, where the constructor did not."""
         if self._seed is None:
             self._seed = seed
 
@@ -154,6 +159,61 @@ class VectorBatchPipeline(BasePipeline):
         """Take the statistics of the normalisers."""
         self._normalization.load_state_dict(state)
 
+    def stream_state(self) -> dict[str, Any]:
+        """Return the episodes in progress: seeds and actions, from which they can be lived again."""
+        return {
+            "window_id": self._next_window_id,
+            "seed": self._seed,
+            "times_closed": self._times_closed,
+            "trace": None if self._is_plain else self._trace.state(),
+            "arrays": saved_arrays(self.env),
+            "builder": self._builder.state(),
+            "observations": None if self._observations is None else encoded(self._observations),
+            "masks": None if self._masks is None else encoded(self._masks),
+            "normalization": self._normalization.stream_state(),
+        }
+
+    def restore_stream(self, state: Mapping[str, Any]) -> None:
+        """Live the episodes in progress again; where that leads elsewhere, new ones begin, and a warning says so."""
+        self._reopen()
+        self._next_window_id, self._times_closed = int(state["window_id"]), int(state["times_closed"])
+        self._seed = state["seed"]
+        self._normalization.restore_stream(state["normalization"])
+        self._start_anew()
+        if state["observations"] is None:
+            return
+        observations = decoded(state["observations"])
+        if self._is_back(state, observations):
+            self._observations = observations
+            self._masks = None if state["masks"] is None else decoded(state["masks"])
+            self._builder.restore(state["builder"])
+            return
+        warn_of_new_episodes(self._seed, is_too_long=False)
+        numbers = self._trace.numbers
+        self._start_anew()
+        self._normalization.end_stream()
+        if (seed := self._seed_of_reset()) is not None:
+            self._observations, self._masks = self._reset(seed=next_seeds(seed, numbers))
+
+    def _is_back(self, state: Mapping[str, Any], observations: np.ndarray) -> bool:
+        """Return whether the environments could be brought back to where they were."""
+        if state["arrays"] is not None and self._is_plain:
+            put_back_arrays(self.env, state["arrays"])
+            return True
+        seed = self._seed_of_reset()
+        if self._is_plain or state["trace"] is None or seed is None:
+            return False
+        actions = self._trace.restore(state["trace"])
+        found = live_all_again(self.env, seed, self._trace.numbers, actions, self._to_env)
+        return found is not None and all(
+            np.array_equal(self._flattener.one(one), row) for one, row in zip(found, observations, strict=True)
+        )
+
+    @property
+    def _is_plain(self) -> bool:
+        """True where the environments were not made here, one by one, but came as a vector."""
+        return self._is_ready_made or not isinstance(self.env, AsyncVectorEnv | SyncVectorEnv)
+
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> ValidationPipeline | None:
         """Return a held-out pipeline on single environments of the same kind, or None (with a warning).
 
@@ -177,6 +237,7 @@ class VectorBatchPipeline(BasePipeline):
                 self._step(agent, self._observations, self._masks)
         self._next_window_id += 1
         window = self._builder.build(self._next_window_id - 1, self._observations, self.window_size, self._masks)
+        self._trace.add(window)
         return self._normalization.apply(window)
 
     def _seed_of_reset(self) -> int | None:
@@ -256,7 +317,7 @@ def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] |
         )
     vectorised = AsyncVectorEnv if async_envs else SyncVectorEnv
     try:
-        return vectorised(makers, autoreset_mode=AutoresetMode.SAME_STEP), makers
+        return vectorised([seeded(make) for make in makers], autoreset_mode=AutoresetMode.SAME_STEP), makers
     except (RuntimeError, AssertionError) as error:
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error

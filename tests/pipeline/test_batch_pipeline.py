@@ -19,6 +19,7 @@ from tensor_optix.errors import (
     ModelShapeError,
 )
 from tensor_optix.factory import make_agent
+from tensor_optix.pipeline._episodes import episode_seed
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.helpers import NumpyAgent
@@ -147,10 +148,10 @@ def test_whole_episodes_are_yielded_where_episodes_are_asked_for() -> None:
     assert [len(window.completed or ()) for window in windows] == [2] * 5
 
 
-def test_the_environment_is_reset_once_per_episode_and_seeded_once() -> None:
+def test_the_environment_is_reset_once_per_episode_with_a_seed_of_its_own() -> None:
     env = Counting()
     take(BatchPipeline(env, Modulo(), 20, seed=5), 1)
-    assert env.reset_seeds == [5] + [None] * env.episode
+    assert env.reset_seeds == [episode_seed(5, number) for number in range(env.episode + 1)]
 
 
 # --- acting ---

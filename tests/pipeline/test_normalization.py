@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer, VectorBatchPipeline, make_agent
+from tensor_optix import (
+    BackoffOptimizer,
+    BatchPipeline,
+    CheckpointRegistry,
+    RLOptimizer,
+    VectorBatchPipeline,
+    make_agent,
+)
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
@@ -148,7 +155,7 @@ def run(path: Path, vectorised: bool, **arguments: Any) -> tuple[Any, Any, list[
 
 @both
 def test_the_training_stream_is_bit_identical_with_and_without_validation(tmp_path: Path, vectorised: bool) -> None:
-    quiet: dict[str, Any] = {"restore_best": False, "base_interval": 1}
+    quiet: dict[str, Any] = {"restore_best": False, "base_interval": 1, "optimizer": BackoffOptimizer({})}
     _, _, with_validation = run(tmp_path / "a", vectorised, **quiet)
     _, _, without = run(tmp_path / "b", vectorised, val_pipeline=None, **quiet)
     assert len(with_validation) == len(without) == 5

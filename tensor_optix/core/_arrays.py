@@ -1,0 +1,80 @@
+"""Arrays as JSON values, bit for bit, for states that are saved between windows."""
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.errors import CheckpointCorruptError
+
+_KINDS = "biuf"
+"""Booleans, integers and floats: what can be read back without running anything."""
+
+
+def encoded(array: np.ndarray) -> dict[str, Any]:
+    """Return an array of numbers as JSON values.
+
+    Raises:
+        TypeError: it holds something else than numbers.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in _KINDS:
+        raise TypeError(f"An array of {array.dtype} cannot be saved, only booleans, integers and floats.")
+    text = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": text}
+
+
+def decoded(data: Mapping[str, Any]) -> np.ndarray:
+    """Return the array that `encoded` was given, as one that may be written to.
+
+    Raises:
+        CheckpointCorruptError: `data` is not what `encoded` returns.
+    """
+    try:
+        dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
+        raw = base64.b64decode(data["base64"], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise CheckpointCorruptError(f"A saved array needs dtype, shape and base64, but: {error!r}.") from error
+    if dtype.kind not in _KINDS or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(raw):
+        raise CheckpointCorruptError(f"A saved array of {dtype} {shape} cannot have {len(raw)} bytes.")
+    return np.frombuffer(raw, dtype).reshape(shape).copy()
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """Return where a numpy generator stands, as JSON values."""
+    return {
+        name: encoded(value) if isinstance(value, np.ndarray) else value
+        for name, value in _flat(generator.bit_generator.state).items()
+    }
+
+
+def restore_generator(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Let a generator of the same kind go on from `generator_state`.
+
+    Raises:
+        CheckpointCorruptError: the state is of another kind, or none.
+    """
+    try:
+        nested: dict[str, Any] = {}
+        for name, value in state.items():
+            *parents, last = name.split(".")
+            place = nested
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = decoded(value) if isinstance(value, Mapping) else value
+        generator.bit_generator.state = nested
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointCorruptError(f"The saved state of a random generator does not fit: {error!r}.") from error
+
+
+def _flat(state: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,204 @@
+"""What a resumed run goes on from: saved between windows, in a ring of its own beside the snapshots.
+
+    after a window, if it is due:   ring <- the agent's training state, the agents that do not act, and `state.json`:
+                                    counters, state machine, tuning, optimizer, pipelines, evolution, generators, and
+                                    how long the history was
+    on resume:                      the newest intact point of the ring, everything put back, the history cut there
+
+A run that goes on from there lives the same windows as one that was never interrupted, bit for bit, where its
+environment is deterministic given a seed.
+"""
+
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from tensor_optix.core._arrays import decoded, encoded
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.companions import Stateful
+from tensor_optix.core.loop_config import LoopParts
+from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
+from tensor_optix.core.types import jsonable
+from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+SHARE = 0.05
+"""Of the run's time, that saving may take."""
+LONGEST = 60.0
+"""Seconds between two saves at most, whatever they cost."""
+_AGENT = "agent"
+
+
+@runtime_checkable
+class KeepsRunState(Protocol):
+    """A callback whose state is part of the run's, as evolution's is."""
+
+    def run_state(self) -> dict[str, Any]:
+        """Return the state as plain JSON values."""
+        ...
+
+    def write_agents(self, folder: Path) -> None:
+        """Write the agents that the state names, but do not act at present, to files in `folder`."""
+        ...
+
+    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent | None:
+        """Go on from `run_state` and `write_agents`, and return who learns; None = who does so already."""
+        ...
+
+
+class RunKeeper:
+    """Saves the state of a run between windows, so that it costs at most a share of the run's time.
+
+    Where a save costs less than that share of a window, each window is saved. A larger state is saved less often, yet
+    at least once a minute: what a crash costs is the windows since, and those are lived again.
+
+    Args:
+        ring: where the states go.
+        clock: monotonic seconds; no decision of the loop depends on it.
+        share: of the run's time, that saving may take.
+        longest: seconds between two saves at most.
+    """
+
+    def __init__(
+        self, ring: ResumeRing, clock: Callable[[], float], share: float = SHARE, longest: float = LONGEST
+    ) -> None:
+        self.ring = ring
+        self._clock = clock
+        self._share, self._longest = share, longest
+        self._started: float | None = None
+        self._last = 0.0
+        self._cost = 0.0
+        self.seconds = 0.0
+        """Spent on saving."""
+
+    def start(self) -> None:
+        """Let the clock run."""
+        self._started = self._last = self._clock()
+
+    def resume(self, restore: Callable[[ResumePoint], None]) -> bool:
+        """Give the newest intact state to `restore`; False where there is none.
+
+        A state that three times brought the process down while it was put back is not tried again.
+
+        Raises:
+            CheckpointCorruptError: there are saved states, but none of them is intact.
+        """
+        point = self.ring.newest()
+        if point is None:
+            return False
+        self.ring.begin(point)
+        try:
+            restore(point)
+        finally:  # whatever came of it, the process has lived
+            self.ring.succeeded()
+        return True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether saving now keeps to the share, or must not wait any longer."""
+        now = self._clock()
+        lived = now - (self._started if self._started is not None else now)
+        return self.seconds + self._cost <= self._share * lived or now - self._last >= self._longest
+
+    def save(self, write: Callable[[Path], None], state: Mapping[str, Any]) -> bool:
+        """Save a state: what `write` puts into the folder that it is given, and plain JSON values.
+
+        A disk that does not take it is reported, and the run goes on: False.
+        """
+        begun = self._clock()
+        try:
+            self.ring.save(write, state)
+        except CheckpointStorageError as error:
+            logger.warning("The run's state could not be saved, the next try follows: %s", error)
+            return False
+        finally:
+            self._last = self._clock()
+            self._cost = self._last - begun
+            self.seconds += self._cost
+        return True
+
+
+@contextlib.contextmanager
+def saved_fields(point: ResumePoint) -> Iterator[None]:
+    """Turn what a state lacks, or has of another kind, into a `CheckpointCorruptError`."""
+    if point.state.get("format") != FORMAT:
+        raise CheckpointCorruptError(
+            f"{str(point.folder)!r} has format {point.state.get('format')!r}, this version resumes {FORMAT}."
+        )
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointCorruptError(f"{str(point.folder)!r} does not have the expected fields: {error!r}.") from error
+
+
+def write_agent(parts: LoopParts, folder: Path) -> None:
+    """Write the training state of who acts to a file in `folder`."""
+    parts.agent.save_training_state(str(folder / _AGENT))
+
+
+def parts_state(parts: LoopParts) -> dict[str, Any]:
+    """Return the state of everything else that the loop brings together, as plain JSON values."""
+    return {
+        "optimizer": jsonable(parts.optimizer.state_dict()),
+        "evaluator": jsonable(parts.evaluator.state_dict()) if isinstance(parts.evaluator, Stateful) else None,
+        "pipeline": _pipeline_state(parts.pipeline),
+        "val_pipeline": None if parts.val_pipeline is None else _pipeline_state(parts.val_pipeline),
+        "history": parts.history.position(),
+        "generators": _global_generators(),
+    }
+
+
+def restore_parts(parts: LoopParts, state: Mapping[str, Any], folder: Path) -> None:
+    """Put back what `parts_state` and `write_agent` saved.
+
+    Raises:
+        CheckpointMismatchError: the agent, or what is normalised, is not what the run was begun with.
+        CheckpointCorruptError: the state lacks something.
+    """
+    parts.agent.load_training_state(str(folder / _AGENT))
+    parts.optimizer.load_state_dict(state["optimizer"])
+    if isinstance(parts.evaluator, Stateful) and state["evaluator"] is not None:
+        parts.evaluator.load_state_dict(state["evaluator"])
+    _restore_pipeline(parts.pipeline, state["pipeline"])
+    if parts.val_pipeline is not None and state["val_pipeline"] is not None:
+        _restore_pipeline(parts.val_pipeline, state["val_pipeline"])
+    parts.history.go_back_to(int(state["history"]))
+    _restore_global_generators(state["generators"])
+
+
+def _pipeline_state(pipeline: BasePipeline) -> dict[str, Any]:
+    return {"policy": jsonable(pipeline.state_dict()), "stream": jsonable(pipeline.stream_state())}
+
+
+def _restore_pipeline(pipeline: BasePipeline, state: Mapping[str, Any]) -> None:
+    pipeline.load_state_dict(state["policy"])
+    if state["stream"]:
+        pipeline.restore_stream(state["stream"])
+
+
+def _global_generators() -> dict[str, Any]:
+    """Return where the generators of the standard library and of numpy stand: a user's own code may draw on them."""
+    version, words, spare = random.getstate()
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - theirs, not ours
+    return {
+        "python": [version, encoded(np.array(words, np.uint64)), spare],
+        "numpy": [name, encoded(np.asarray(keys)), int(position), int(has_gauss), float(gauss)],
+    }
+
+
+def _restore_global_generators(state: Mapping[str, Any]) -> None:
+    try:
+        version, words, spare = state["python"]
+        random.setstate((version, tuple(int(word) for word in decoded(words)), spare))
+        name, keys, *rest = state["numpy"]
+        np.random.set_state((name, decoded(keys), *rest))  # noqa: NPY002
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointCorruptError(f"The saved state of a global generator does not fit: {error!r}.") from error

@@ -1,0 +1,170 @@
+"""A run that is stopped and resumed is, bit for bit, the run that was never stopped."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix import (
+    BatchPipeline,
+    CheckpointRegistry,
+    EnsembleAgent,
+    PolicyManager,
+    RLOptimizer,
+    VectorBatchPipeline,
+    make_agent,
+)
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.types import EvalMetrics
+from tests.helpers import NumpyAgent
+
+
+class RememberingAgent(NumpyAgent):
+    """Its own training state: weight, hyper-parameters, generator."""
+
+    def save_training_state(self, path: str) -> None:
+        state = {"weight": self.weight, "params": self.params, "rng": self.rng.bit_generator.state}
+        Path(path).write_text(json.dumps(state))
+
+    def load_training_state(self, path: str) -> None:
+        state = json.loads(Path(path).read_text())
+        self.weight, self.params, self.rng.bit_generator.state = state["weight"], state["params"], state["rng"]
+
+
+class StopAfter(LoopCallback):
+    """Stops the run after one of its windows."""
+
+    def __init__(self, window_id: int) -> None:
+        self.window_id = window_id
+        self.optimizer: RLOptimizer | None = None
+
+    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        if window_id == self.window_id and self.optimizer is not None:
+            self.optimizer.stop()
+
+
+def outcome(agent: BaseAgent, path: Path) -> dict[str, Any]:
+    """Return everything that may not differ."""
+    (path / "outcome").mkdir()
+    agent.save_training_state(str(path / "outcome" / "agent"))
+    state = {file.name: file.read_bytes() for file in sorted((path / "outcome").iterdir())}
+    return {"state": state, "history": (path / "history.jsonl").read_bytes()}
+
+
+def lived(
+    path: Path,
+    build: Callable[[], tuple[BaseAgent, BasePipeline, list[LoopCallback]]],
+    stops: tuple[int, ...] = (),
+    windows: int = 12,
+    **arguments: Any,
+) -> dict[str, Any]:
+    """Run with interruptions after the windows `stops`, each time in objects of their own."""
+    for i, stop in enumerate((*stops, -1)):
+        agent, pipeline, callbacks = build()
+        stopping = StopAfter(stop)
+        optimizer = RLOptimizer(
+            agent,
+            pipeline,
+            checkpoint_dir=path,
+            max_episodes=windows,
+            callbacks=[*callbacks, stopping],
+            seed=5,
+            val_episodes=2,
+            restore_best=False,
+            resume=i > 0,
+            **arguments,
+        )
+        stopping.optimizer = optimizer
+        report = optimizer.run()
+        assert (report.reason == "stopped") is (stop >= 0)
+    return {**outcome(agent, path), "reason": report.reason, "evolution": report.evolution}
+
+
+def numpy_agent() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
+    return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=50), []
+
+
+def built(env: str, algorithm: str, framework: str, pipeline: Callable[[], BasePipeline], **hyperparams: Any) -> Any:
+    def build() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
+        agent = make_agent(env, algorithm, framework, hyperparams=hyperparams or None, seed=1, net_arch=[8])
+        return agent, pipeline(), []
+
+    return build
+
+
+CASES: dict[str, Any] = {
+    "numpy": numpy_agent,
+    "torch-ppo-normalised": built(
+        "CartPole-v1",
+        "ppo",
+        "torch",
+        lambda: BatchPipeline("CartPole-v1", window_size=60, normalize_observations=True, normalize_rewards=True),
+    ),
+    "tf-ppo-vector": built("CartPole-v1", "ppo", "tf", lambda: VectorBatchPipeline(("CartPole-v1", 3), None, 20)),
+    "torch-dqn-vector-of-functions": built(
+        "Acrobot-v1",
+        "dqn",
+        "torch",
+        lambda: VectorBatchPipeline(("Acrobot-v1", 2), None, 20),
+        learning_starts=64,
+        replay_capacity=300,
+    ),
+    "torch-sac": built(
+        "Pendulum-v1",
+        "sac",
+        "torch",
+        lambda: BatchPipeline("Pendulum-v1", window_size=30),
+        learning_starts=64,
+        replay_capacity=200,
+        batch_size=32,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(case: str, tmp_path: Path) -> None:
+    stops = (3,) if case.startswith("tf") else (2, 3, 8)  # each agent compiles its own program there
+    whole = lived(tmp_path / "whole", CASES[case])
+    resumed = lived(tmp_path / "resumed", CASES[case], stops=stops)
+    assert resumed["history"] == whole["history"]
+    assert resumed["state"] == whole["state"]
+
+
+def evolving(registry_path: Path, *, ensemble: bool = False) -> Callable[[], Any]:
+    def build() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
+        numbers = iter(range(1, 100))
+        first: BaseAgent = RememberingAgent()
+        manager = PolicyManager(CheckpointRegistry(registry_path), max_spawns=3, max_ensemble_size=2, seed=4)
+        if ensemble:
+            manager.add_agent(first)
+            manager.add_agent(RememberingAgent(seed=50))
+        callback = manager.as_callback(first, agent_factory=lambda: RememberingAgent(seed=next(numbers)))
+        callback.printer = None
+        acting = EnsembleAgent(manager, first, seed=6) if ensemble else first
+        return acting, BatchPipeline("CartPole-v1", window_size=50), [callback]
+
+    return build
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_evolution_goes_on_where_it_was(ensemble: bool, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"windows": 60, "plateau_threshold": 2, "dormant_threshold": 4, "val_pipeline": None}
+    whole = lived(tmp_path / "whole", evolving(tmp_path / "whole", ensemble=ensemble), **arguments)
+    stops = (3, 9, 14, 20, 30)  # with the first agent, with each variant, between the evaluations
+    resumed = lived(tmp_path / "resumed", evolving(tmp_path / "resumed", ensemble=ensemble), stops, **arguments)
+    assert whole["reason"] == "budget"
+    assert [variant["number"] for variant in whole["evolution"]["lineage"]] == [1, 2, 3]
+    assert resumed == whole
+
+
+def test_a_resumed_run_that_lost_its_state_would_differ(tmp_path: Path) -> None:
+    whole = lived(tmp_path / "whole", numpy_agent)
+    cut = lived(tmp_path / "cut", numpy_agent, windows=8)
+    assert cut["state"] != whole["state"]
+    assert whole["history"].startswith(cut["history"][:200])
+    assert np.count_nonzero([line != b"" for line in whole["history"].split(b"\n")]) == 12
