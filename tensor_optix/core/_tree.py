@@ -7,10 +7,11 @@ between the look and the deed. Where the platform has no such calls, paths are u
 import contextlib
 import errno
 import hashlib
+import itertools
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -140,6 +141,18 @@ def try_remove(path: Path) -> bool:
         logger.warning("%r could not be removed: %s. It is tried again when the directory is opened.", str(path), error)
         return False
     return True
+
+
+def move_to_new(directory: Path, names: Sequence[str], stem: str) -> Path:
+    """Move what has these names in `directory` to a new folder of it, `<stem><n>`; return that when it is on disk."""
+    taken = set(os.listdir(directory))
+    target = directory / next(name for n in itertools.count() if (name := f"{stem}{n:03d}") not in taken)
+    _atomic.make_directory(target)
+    for name in names:
+        os.rename(directory / name, target / name)
+    _atomic.fsync_directory(target)
+    _atomic.fsync_directory(directory)
+    return target
 
 
 def _sum(

@@ -5,9 +5,10 @@
         snapshot_<id>/metadata.json         score, hyper-parameters, length and SHA-256 of each file, and its own hash
         snapshot_<id>/weights/              whatever the agent's save_weights wrote
         snapshot_<id>/companions.json       what belongs to the policy besides, where there is any
+        quarantine/                         snapshots that were found damaged
 
 All paths are computed from ids and relative to the directory, so that a moved one still loads. A snapshot is written to
-a temporary folder, synced, renamed, and only then listed: what `save` has returned is safe.
+a temporary folder, synced, renamed, and only then listed (`durable_folder`): what `save` has returned is safe.
 """
 
 import dataclasses
@@ -18,20 +19,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core import _atomic, _tree, resume_ring
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.companions import Stateful, restored_companions, write_companions
-from tensor_optix.core.durable_folder import (
-    FORMAT,
-    QUARANTINE,
-    DurableFolders,
-    bytes_in,
-    check_private,
-    is_damage,
-)
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot, jsonable
+from tensor_optix.core.durable_folder import QUARANTINE, check_private
+from tensor_optix.core.snapshot_folders import LOOKS, MANIFEST, PREFIX, SnapshotFolders, ranked
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -42,12 +36,6 @@ from tensor_optix.errors import (
 
 logger = logging.getLogger(__name__)
 
-_ID = re.compile(r"[0-9]{6,12}")
-_PREFIX = "snapshot_"
-_READ_AT_OPEN = 256 << 20
-"""Bytes of snapshots that are hashed when a directory is opened; of more, only names and lengths are looked at."""
-_LOOKS = 10
-"""How often a reader looks again when snapshots were pruned under its eyes."""
 _ALLOW_SHARED = "TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY"
 _REGISTRIES: "weakref.WeakSet[CheckpointRegistry]" = weakref.WeakSet()
 
@@ -86,8 +74,7 @@ class CheckpointRegistry:
         self._now = now
         self._may_be_shared = allow_shared_directory or os.environ.get(_ALLOW_SHARED) == "1"
         self._lock: _atomic.DirectoryLock | None = None
-        self._folders = DurableFolders(self.directory, _PREFIX)
-        self._reported: set[int] = set()
+        self._folders = SnapshotFolders(self.directory)
         self._pinned: set[str] = set()
         _REGISTRIES.add(self)
         self.companions: dict[str, Stateful] = {}
@@ -103,7 +90,7 @@ class CheckpointRegistry:
         self.companions[name] = part
 
     def open(self) -> None:
-        """Create the directory, take its lock, clear away what an interrupted write left, and quarantine what is damaged.
+        """Create the directory, take its lock, clear away what was left half-done, and quarantine what is damaged.
 
         Raises:
             CheckpointLockedError: another process writes to it.
@@ -121,7 +108,7 @@ class CheckpointRegistry:
                 # Nobody in this process has been writing here: what is unfinished was left by one that died.
                 with _atomic.storage_errors("clean", self.directory):
                     self._folders.clean(everything=True)
-                    self._quarantine_damaged()
+                    self._folders.quarantine_damaged()
             except BaseException:
                 self._lock.release()
                 raise
@@ -183,26 +170,23 @@ class CheckpointRegistry:
         try:
             with _atomic.storage_errors("save a snapshot in", self.directory):
                 self.open()
-                files = _tree.sync_below(staged)
-                sequence = self._folders.next_sequence()
-                snapshot = PolicySnapshot(
-                    snapshot_id=f"{sequence:06d}",
-                    sequence=sequence,
+                draft = PolicySnapshot(
+                    snapshot_id="",
+                    sequence=-1,
                     window_id=window_id,
                     eval_metrics=eval_metrics,
                     hyperparams=hyperparams.copy(),
                     created_at=self._now().isoformat(timespec="seconds"),
                     evidence=tuple(evidence),
                 )
-                if twin := self._twin_of(snapshot, files):
-                    _tree.try_remove(staged)
-                    return twin
-                self._folders.seal(staged, sequence, {"snapshot": snapshot.to_dict()}, files)
+                snapshot, is_new = self._folders.keep(staged, draft)
         except BaseException:
             _tree.try_remove(staged)
             raise
+        if not is_new:
+            return snapshot
         try:
-            self._list_and_prune()
+            self._folders.list_and_prune(self.max_snapshots, self._pins())
         except OSError as error:
             # The snapshot is on disk, and that is what was asked for; the next commit lists and prunes again.
             logger.warning("Saved snapshot %s, but could not prune: %s", snapshot.snapshot_id, error)
@@ -213,18 +197,17 @@ class CheckpointRegistry:
     ) -> PolicySnapshot:
         """Replace a snapshot's score and the episodes behind it by more trustworthy ones, and return it with them."""
         self.open()
-        files = self._folders.read(_sequence(snapshot.snapshot_id))["files"]
         rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence))
         with _atomic.storage_errors("rescore a snapshot in", self.directory):
-            self._folders.rewrite(_sequence(snapshot.snapshot_id), {"snapshot": rescored.to_dict()}, files)
-            self._write_manifest(self.snapshots())
+            self._folders.replace(rescored)
+            self._folders.write_manifest(self.snapshots())
         return rescored
 
     def prune(self) -> None:
-        """Delete all but the newest `max_snapshots`, the best and the pinned; `commit` does so by itself, `rescore` not."""
+        """Delete all but the newest `max_snapshots`, the best and the pinned; `commit` does so too, `rescore` not."""
         self.open()
         with _atomic.storage_errors("prune", self.directory):
-            self._list_and_prune()
+            self._folders.list_and_prune(self.max_snapshots, self._pins())
 
     def pin(self, snapshot_id: str) -> None:
         """Keep a snapshot from being pruned by this process for as long as this registry lives, or until `unpin`.
@@ -232,7 +215,7 @@ class CheckpointRegistry:
         Raises:
             CheckpointCorruptError: there is no such snapshot, or it is damaged.
         """
-        self._read(_sequence(snapshot_id))
+        self._folders.snapshot(_sequence(snapshot_id))
         self._pinned.add(snapshot_id)
 
     def unpin(self, snapshot_id: str) -> None:
@@ -241,28 +224,13 @@ class CheckpointRegistry:
 
     def snapshots(self) -> list[PolicySnapshot]:
         """Return all readable snapshots in the order of saving; a damaged one is reported and left out."""
-        found: list[PolicySnapshot] = []
-        for _ in range(_LOOKS):
-            with _atomic.storage_errors("list", self.directory):
-                sequences = self._folders.sequences()
-            found, vanished = [], False
-            for sequence in sequences:
-                try:
-                    found.append(self._read(sequence))
-                except CheckpointCorruptError as error:
-                    # A writer may prune while another process reads; what is gone was not damaged.
-                    vanished = vanished or not _tree.is_folder(self._folders.folder(sequence))
-                    if not vanished and sequence not in self._reported:
-                        self._reported.add(sequence)
-                        logger.warning("Snapshot %06d is damaged and is not used: %s", sequence, error)
-            if not vanished:
-                break
-        return found
+        with _atomic.storage_errors("list", self.directory):
+            return self._folders.all()
 
     @property
     def ranked_snapshots(self) -> list[PolicySnapshot]:
         """The scored snapshots, best first; of equals the earlier one first."""
-        return _ranked(self.snapshots())
+        return ranked(self.snapshots())
 
     @property
     def best(self) -> PolicySnapshot | None:
@@ -280,9 +248,8 @@ class CheckpointRegistry:
             CheckpointCorruptError: a file is missing, changed or not a plain file; nothing is touched.
             CheckpointMismatchError: it holds no state, or none that fits, of what is attached; nothing is touched.
         """
-        sequence = _sequence(snapshot.snapshot_id)
-        _snapshot_in(self._folders.verify(sequence))
-        folder = self._folders.folder(sequence)
+        folder = self.path_of(snapshot)
+        self._folders.verify(_sequence(snapshot.snapshot_id))
         with _atomic.storage_errors("read", folder), restored_companions(folder, self.companions):
             agent.load_weights(str(folder / "weights" / "agent"))
 
@@ -293,7 +260,7 @@ class CheckpointRegistry:
             CheckpointCorruptError: no intact snapshot is left.
         """
         passed_over: set[int] = set()
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             for snapshot in (s for s in self.ranked_snapshots if s.sequence not in passed_over):
                 try:
                     self.load(snapshot, agent)
@@ -320,109 +287,17 @@ class CheckpointRegistry:
         """
         self.open()
         with _atomic.storage_errors("archive an earlier run in", self.directory):
-            names = set(os.listdir(self.directory))
-            own = {"manifest.json", "history.jsonl", "report.json", QUARANTINE, resume_ring.ATTEMPTS, *also}
-            old = [n for n in sorted(names) if n in own or n.startswith(_PREFIX) or resume_ring.is_point(n)]
-            if not old:
-                return None
-            target = next(
-                self.directory / name for n in range(len(names) + 1) if (name := f"previous_{n:03d}") not in names
-            )
-            _atomic.make_directory(target)
-            for name in old:
-                os.rename(self.directory / name, target / name)
-            _atomic.fsync_directory(target)
-            _atomic.fsync_directory(self.directory)
-            return target
+            own = {MANIFEST, "history.jsonl", "report.json", QUARANTINE, resume_ring.ATTEMPTS, *also}
+            names = sorted(os.listdir(self.directory))
+            old = [n for n in names if n in own or n.startswith(PREFIX) or resume_ring.is_point(n)]
+            return _tree.move_to_new(self.directory, old, "previous_") if old else None
 
-    def _read(self, sequence: int) -> PolicySnapshot:
-        return _snapshot_in(self._folders.read(sequence))
-
-    def _quarantine_damaged(self) -> None:
-        left = _READ_AT_OPEN
-        for sequence in reversed(self._folders.sequences()):
-            try:
-                metadata = self._folders.verify(sequence, max_bytes=left)
-                _snapshot_in(metadata)
-                left -= min(left, bytes_in(metadata))
-            except CheckpointCorruptError as error:
-                if is_damage(error):
-                    self._folders.quarantine(sequence, error)
-
-    def _twin_of(self, snapshot: PolicySnapshot, files: _tree.Checksums) -> PolicySnapshot | None:
-        """Return the newest snapshot where it is the same but for its number and the time, and intact."""
-        newest = next(reversed(self._folders.sequences()), None)
-        if newest is None:
-            return None
-        try:
-            found = _snapshot_in(self._folders.read(newest))
-            same = dataclasses.replace(
-                snapshot, snapshot_id=found.snapshot_id, sequence=newest, created_at=found.created_at
-            )
-            # Compared as they are written: NaN is then equal to itself.
-            if _atomic.encode_json(same.to_dict()) != _atomic.encode_json(found.to_dict()):
-                return None
-            if self._folders.verify(newest)["files"] != files:
-                return None
-        except CheckpointCorruptError:
-            return None
-        # The process that wrote it may have died before this step.
-        _atomic.fsync_directory(self._folders.folder(newest))
-        _atomic.fsync_directory(self.directory)
-        return found
-
-    def _list_and_prune(self) -> None:
-        snapshots = self.snapshots()
-        best = next(iter(_ranked(snapshots)), None)
-        pinned = {name for r in _REGISTRIES if r.is_at(self.directory) for name in r._pinned}
-        kept = [
-            s
-            for i, s in enumerate(snapshots)
-            if i >= len(snapshots) - self.max_snapshots or s is best or s.snapshot_id in pinned
-        ]
-        unlisted: OSError | None = None
-        try:
-            self._write_manifest(kept)
-        except OSError as error:
-            unlisted = error  # on a full disk, deleting is what helps
-        if surplus := [s.sequence for s in snapshots if s not in kept]:
-            self._folders.remove(surplus)
-        if unlisted is not None:
-            raise unlisted
-
-    def is_at(self, directory: Path) -> bool:
-        """Return whether this registry is of `directory`, by whatever path."""
-        return os.path.realpath(self.directory) == os.path.realpath(directory)
-
-    def _write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
-        best = next(iter(_ranked(snapshots)), None)
-        manifest = {
-            "format": FORMAT,
-            "best": best.snapshot_id if best else None,
-            "snapshots": [
-                {"id": s.snapshot_id, "window_id": s.window_id, "score": jsonable(s.eval_metrics.primary_score)}
-                for s in snapshots
-            ],
-        }
-        _atomic.replace_file(self.directory / "manifest.json", _atomic.encode_json(manifest))
+    def _pins(self) -> set[str]:
+        here = os.path.realpath(self.directory)
+        return {name for r in _REGISTRIES if os.path.realpath(r.directory) == here for name in r._pinned}
 
 
 def _sequence(snapshot_id: str) -> int:
-    if not _ID.fullmatch(snapshot_id):
+    if not re.fullmatch("[0-9]{6,12}", snapshot_id):
         raise CheckpointCorruptError(f"{snapshot_id!r} is no snapshot id (six to twelve digits).")
     return int(snapshot_id)
-
-
-def _snapshot_in(metadata: dict[str, Any]) -> PolicySnapshot:
-    try:
-        snapshot = PolicySnapshot.from_dict(metadata["snapshot"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise CheckpointCorruptError(f"its metadata.json does not have the expected fields: {error!r}.") from error
-    if (snapshot.sequence, snapshot.snapshot_id) != (metadata["sequence"], f"{metadata['sequence']:06d}"):
-        raise CheckpointCorruptError(f"its metadata.json belongs to snapshot {snapshot.snapshot_id!r}.")
-    return snapshot
-
-
-def _ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
-    scored = [snapshot for snapshot in snapshots if snapshot.eval_metrics.is_usable]
-    return sorted(scored, key=lambda snapshot: (-snapshot.eval_metrics.primary_score, snapshot.sequence))
