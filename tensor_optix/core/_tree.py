@@ -110,16 +110,14 @@ def checksums(
     """
     found: Checksums = {}
     with _Folder.at(path) as folder:
-        _sum(folder, "", found, expected, contents=contents, sync=False)
+        _sum(folder, "", found, expected, contents=contents)
     return found
 
 
-def sync_below(path: Path) -> Checksums:
-    """Return the `checksums` of `path` when all below it, but not yet the names in it, has reached the disk."""
-    found: Checksums = {}
+def sync(path: Path) -> None:
+    """Return when a folder, and all below it, has reached the disk."""
     with _Folder.at(path) as folder:
-        _sum(folder, "", found, None, contents=True, sync=True)
-    return found
+        _sync(folder)
 
 
 def remove(path: Path) -> None:
@@ -156,29 +154,33 @@ def move_to_new(directory: Path, names: Sequence[str], stem: str) -> Path:
 
 
 def _sum(
-    folder: _Folder,
-    prefix: str,
-    found: Checksums,
-    expected: Mapping[str, Mapping[str, Any]] | None,
-    *,
-    contents: bool,
-    sync: bool,
+    folder: _Folder, prefix: str, found: Checksums, expected: Mapping[str, Mapping[str, Any]] | None, *, contents: bool
 ) -> None:
     for name in folder.names():
         relative = f"{prefix}{name}"
         if folder.holds_folder(name):
             with folder.below(name) as inner:
-                _sum(inner, f"{relative}/", found, expected, contents=contents, sync=sync)
-                if sync:
-                    inner.fsync()
+                _sum(inner, f"{relative}/", found, expected, contents=contents)
             continue
-        with os.fdopen(folder.open_file(name, _SYNCABLE if sync else os.O_RDONLY), "rb", buffering=0) as file:
+        with os.fdopen(folder.open_file(name, os.O_RDONLY), "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             found[relative] = {"bytes": size}
-            if sync:
-                os.fsync(file.fileno())
             if contents and (expected is None or expected.get(relative, {}).get("bytes") == size):
                 found[relative]["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(folder: _Folder) -> None:
+    for name in folder.names():
+        if folder.holds_folder(name):
+            with folder.below(name) as inner:
+                _sync(inner)
+            continue
+        descriptor = folder.open_file(name, _SYNCABLE)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    folder.fsync()
 
 
 def _empty(folder: _Folder) -> None:

@@ -70,7 +70,7 @@ class SnapshotFolders(DurableFolders):
 
         Returns the snapshot, and False where the newest one was the same already and `staged` was dropped.
         """
-        files = _tree.sync_below(staged)
+        files = _tree.checksums(staged)
         if twin := self._twin_of(draft, files):
             _tree.try_remove(staged)
             return twin, False

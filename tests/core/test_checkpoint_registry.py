@@ -812,7 +812,7 @@ STEPS: list[tuple[Any, str]] = [
     (os, "replace"),
     (os, "fsync"),
     (_tree, "remove"),
-    (_tree, "sync_below"),
+    (_tree, "sync"),
     (_tree, "checksums"),
     (_atomic, "write_file"),
     (_atomic, "fsync_directory"),
