@@ -44,7 +44,7 @@ _EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 interrupted, 143 terminated."""
+    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 or 143 ended by a signal."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("tensor_optix").setLevel(logging.INFO)  # such as the size of a replay memory
