@@ -79,6 +79,11 @@ class Spread:
         return self.text(digits).replace(" [", f" (IQR {self.iqr:,.{digits}f}) [", 1)
 
 
+def seeds_of(rows: Sequence[Row]) -> str:
+    """Return the seeds of some measurements, in words."""
+    return ", ".join(map(str, sorted({row["seed"] for row in rows})))
+
+
 def share(flags: Sequence[bool]) -> str:
     """Return how many of them are true, as `k/n`."""
     return f"{sum(flags)}/{len(flags)}"

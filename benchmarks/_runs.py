@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
@@ -20,8 +21,6 @@ from tensor_optix.presets import preset_for
 FRAMEWORK = "tf"
 """The faster of the two on small networks."""
 _TOGETHER = 25
-NEVER = 100_000
-"""A patience that no run uses up."""
 
 
 def build(env: str, seed: int, **hyperparams: float) -> BaseAgent:
@@ -54,7 +53,8 @@ def training(
         options: of `RLOptimizer`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        fixed = {} if windows is None else {"max_episodes": windows, "dormant_threshold": NEVER}
+        # A run that is trained before goes on watching: its decisions are those of any run, and its steps are all used.
+        fixed = {} if windows is None else {"max_episodes": windows, "on_converged": "watch"}
         yield RLOptimizer(
             agent,
             BatchPipeline(env, window_size=preset_for(env, "ppo").window_size),
@@ -78,6 +78,22 @@ def true_returns(env: str, agent: BaseAgent, episodes: int, seed: int) -> list[f
             break
     pipeline.teardown()
     return returns[:episodes]
+
+
+def random_mean(env: str, episodes: int, seed: int) -> float:
+    """Return what uniformly random actions come to on so many episodes."""
+    made = gym.make(env)
+    made.action_space.seed(seed)
+    total = 0.0
+    for episode in range(episodes):
+        made.reset(seed=seed + episode)
+        is_over = False
+        while not is_over:
+            _, reward, terminated, truncated, _ = made.step(made.action_space.sample())
+            total += float(reward)
+            is_over = terminated or truncated
+    made.close()
+    return total / episodes
 
 
 def true_mean(env: str, agent: BaseAgent, episodes: int, seed: int) -> float:

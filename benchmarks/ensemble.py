@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks._results import Row, Spread, share, table
+from benchmarks._results import Row, Spread, seeds_of, share, table
 from benchmarks._runs import build, training, true_mean
 from benchmarks._suite import Measurement, MeasurementError, Options
 from tensor_optix.core.base_agent import ActionProbabilities
@@ -51,7 +51,8 @@ def render(rows: Sequence[Row]) -> list[str]:
     """Return one line."""
     return [
         f"{MEMBERS} PPO agents on {ENV} act as one by the mixture of their policies, and each learns from its windows "
-        f"with the mixture's log-probabilities. Played on {TEST_EPISODES} fresh episodes; goal: {GOAL:g}.",
+        f"with the mixture's log-probabilities. Seeds {seeds_of(rows)}. "
+        f"Played on {TEST_EPISODES} fresh episodes; goal: {GOAL:g}.",
         "",
         *table(
             ("Runs", "Goal reached", "Ensemble", "Members alone", "Environment steps"),

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._results import Row, Spread, table
-from benchmarks._runs import build, training, true_mean
+from benchmarks._results import Row, Spread, seeds_of, table
+from benchmarks._runs import build, random_mean, training, true_mean
 from benchmarks._suite import Measurement, Options
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.loop_callback import LoopCallback
@@ -64,7 +64,7 @@ class _Keeper(LoopCallback):
 
 def _measure(task: Task, seed: int) -> dict[str, Any]:
     agent = build(task.env, seed)
-    random_score = true_mean(task.env, agent, TEST_EPISODES, seed=20_000 + seed)
+    random_score = random_mean(task.env, TEST_EPISODES, seed=20_000 + seed)
     with tempfile.TemporaryDirectory() as folder:
         keeper = _Keeper(agent, Path(folder))
         with training(task.env, agent, seed, windows=task.windows, callbacks=lambda _: [keeper]) as optimizer:
@@ -97,8 +97,9 @@ def render(rows: Sequence[Row]) -> list[str]:
     lines.append(["all", str(len(rows)), *_ratios(rows)])
     return [
         f"PPO for a short budget. Every policy that the run evaluated is played on {TEST_EPISODES} fresh episodes, the "
-        f"same for all; the ratio is that of the policy handed back to the best of them, both above the untrained "
-        f"policy. The best of many such means is itself too high. Goals: median at least {GOAL_MEDIAN:g}, worst at "
+        f"same for all; the ratio is that of the policy handed back to the best of them, both above uniformly "
+        f"random actions. Seeds {seeds_of(rows)} (those of each environment from 0 on). "
+        f"The best of many such means is itself too high. Goals: median at least {GOAL_MEDIAN:g}, worst at "
         f"least {GOAL_WORST:g}.",
         "",
         *table(("Environment", "Runs", "Ratio, median [min, max]", "Mean"), lines),

@@ -67,7 +67,7 @@ def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -
         (selection, ["1.000 [0.980, 1.000]", "0.993"]),
         (evolution, ["1/1", "+30.0 (1 runs)"]),
         (ensemble, ["1/1", "490.0 [400.0, 500.0]"]),
-        (tuning, ["1/1 (400)", "0/1 (400)", "off-default"]),
+        (tuning, ["1/1 (400 [400, 400])", "0/1 (400 [400, 400])", "off-default"]),
     ],
     ids=lambda value: getattr(value, "TITLE", ""),
 )
