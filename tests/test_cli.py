@@ -11,6 +11,7 @@ import pytest
 import tensor_optix
 from tensor_optix.cli import main
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.run_state import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
@@ -214,6 +215,47 @@ def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Interrupted by the user" in out
     assert main(["evaluate", str(tmp_path), "--episodes", "1"]) == 0
+
+
+def test_a_terminated_run_is_resumed_as_if_it_had_not_been(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = [
+        *SHORT,
+        "--framework",
+        "torch",
+        "--seed",
+        "3",
+        "--evolve",
+        "1",
+        "--hp",
+        "n_epochs=2",
+        "--max-episodes",
+        "6",
+    ]
+    assert main(["train", "CartPole-v1", "--run-dir", str(tmp_path / "whole"), *short]) == 0
+    append = History.append
+
+    def terminated(history: History, record: HistoryRecord) -> None:
+        append(history, record)
+        if record.window_id == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(History, "append", terminated)
+    cut = tmp_path / "cut short"
+    assert main(["train", "CartPole-v1", "--run-dir", str(cut), *short]) == 143
+    assert f"tensor-optix resume '{cut}'" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert main(["resume", str(cut), "--no-progress"]) == 0
+    assert (cut / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
+    assert "max_episodes windows are done" in capsys.readouterr().out
+    assert main(["resume", str(cut), "--no-progress", "--max-episodes", "8"]) == 0
+    assert json.loads((cut / "report.json").read_text())["windows"] == 8
+
+
+def test_what_was_never_a_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(

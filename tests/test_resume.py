@@ -25,7 +25,12 @@ from tests.helpers import NumpyAgent
 
 
 class RememberingAgent(NumpyAgent):
-    """Its own training state: weight, hyper-parameters, generator."""
+    """Its own training state: weight, hyper-parameters, generator; and a greedy policy, which draws nothing."""
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        if not deterministic:
+            return super().act_batch(observations)
+        return (np.sin(self.weight * np.asarray(observations).sum(axis=-1) * 50.0) > 0.0).astype(np.int64)
 
     def save_training_state(self, path: str) -> None:
         state = {"weight": self.weight, "params": self.params, "rng": self.rng.bit_generator.state}

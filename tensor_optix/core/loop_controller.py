@@ -36,7 +36,7 @@ from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
 from tensor_optix.core.resume_ring import ResumePoint
-from tensor_optix.core.run_ending import ENDS_BY_ITSELF, end_run
+from tensor_optix.core.run_ending import end_run
 from tensor_optix.core.run_progress import RunProgress
 from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.selection import TEST_SHARE, challenge
@@ -94,6 +94,7 @@ class LoopController:
         """First window of the present learner."""
         self._position: SchedulerState = config.scheduler.initial()
         self._without_evidence = 0
+        self._is_resumed = False
         self._kept_best: PolicySnapshot | None = None
         """The best snapshot that the saved state knows."""
         self._warned_of: set[str] = set()
@@ -111,12 +112,11 @@ class LoopController:
             Exception: whatever the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
         progress = self._progress
-        if self._position.state is LoopState.DORMANT:  # an earlier call ended as trained: this one has its own patience
+        ended = self._resumed_end()
+        if self._position.state is LoopState.DORMANT and ended is None:  # an earlier call ended as trained
             self._position = self._config.scheduler.initial()
         progress.start()
-        if self._is_resumed_at_its_end():
-            logger.info("The run had ended (%s); its best policy is settled again.", progress.ended)
-            progress.reason = progress.ended
+        progress.reason = ended
         if self._parts.keeper is not None:
             self._parts.keeper.start()
         self._callbacks.call("on_loop_start")
@@ -183,6 +183,7 @@ class LoopController:
             best = next((s for s in self._parts.registry.snapshots() if s.snapshot_id == best_id), None)
             recent = [r.eval_metrics for r in self._parts.history if r.verdict != Verdict.NO_EVIDENCE.value]
             self._progress.load_state_dict(state["progress"], best or self._parts.registry.best, recent)
+        self._is_resumed = True
 
     def _keep_state(self) -> None:
         """Save what a resumed run needs, if it is time; always where a snapshot was saved, so that the two agree."""
@@ -190,7 +191,7 @@ class LoopController:
         if keeper is None:
             return
         if keeper.is_due or progress.reason is not None or progress.best is not self._kept_best:
-            if keeper.save(self._write_agents, self._state()):
+            if keeper.save(self._write_agents, self._state):
                 self._kept_best = progress.best
 
     def _write_agents(self, folder: Path) -> None:
@@ -210,11 +211,15 @@ class LoopController:
             **parts_state(self._parts),
         }
 
-    def _is_resumed_at_its_end(self) -> bool:
+    def _resumed_end(self) -> StopReason | None:
+        """Return why a resumed run has nothing left to do, None where it has, or where none was resumed."""
+        if not self._is_resumed:
+            return None
+        self._is_resumed = False
         ended, most = self._progress.ended, self._config.max_episodes
-        if ended is StopReason.MAX_EPISODES:
-            return most is not None and self._progress.window_id + 1 >= most
-        return ended in ENDS_BY_ITSELF
+        if ended is StopReason.MAX_EPISODES and (most is None or self._progress.window_id + 1 < most):
+            return None
+        return ended
 
     def switch_learner(self, agent: BaseAgent) -> None:
         """Let another agent act and learn from the next window on, with a patience of its own.

@@ -108,14 +108,14 @@ class RunKeeper:
         lived = now - (self._started if self._started is not None else now)
         return self.seconds + self._cost <= self._share * lived or now - self._last >= self._longest
 
-    def save(self, write: Callable[[Path], None], state: Mapping[str, Any]) -> bool:
-        """Save a state: what `write` puts into the folder that it is given, and plain JSON values.
+    def save(self, write: Callable[[Path], None], state: Callable[[], Mapping[str, Any]]) -> bool:
+        """Save a state: what `write` puts into the folder that it is given, and the JSON values that `state` returns.
 
         A disk that does not take it is reported, and the run goes on: False.
         """
         begun = self._clock()
         try:
-            self.ring.save(write, state)
+            self.ring.save(write, state())
         except CheckpointStorageError as error:
             logger.warning("The run's state could not be saved, the next try follows: %s", error)
             return False

@@ -10,14 +10,10 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.final_evaluation import evaluate_leaders
 from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.run_progress import RunProgress
-from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.core.validation import Validation
 
 logger = logging.getLogger(__name__)
-
-ENDS_BY_ITSELF = (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
-"""After these a run has nothing left to do."""
 
 
 def end_run(
@@ -62,7 +58,7 @@ def _steps(
     if progress.best is None and progress.window_id >= 0:
         steps.append(("save the policy", lambda: _save_unscored(parts, progress)))
     elif progress.best is not None:
-        if config.final_evaluation and progress.reason in ENDS_BY_ITSELF:
+        if config.final_evaluation and progress.reason is not None and progress.reason.is_final:
             steps.append(("evaluate the best policies", lambda: _evaluate_leaders(parts, config, progress, validation)))
         if config.restore_best:
             steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent)))

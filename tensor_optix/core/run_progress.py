@@ -25,7 +25,7 @@ class RunProgress:
     reason: StopReason | None = None
     """Why the run is to end; None while it goes on."""
     ended: StopReason | None = None
-    """Why the run had ended that this one resumes; None if it had not."""
+    """Why there is nothing left to do, also where the user has asked for an end first; None while there is."""
     stop_asked: bool = False
     best: PolicySnapshot | None = None
     metrics: EvalMetrics | None = None
@@ -48,11 +48,13 @@ class RunProgress:
     def stop(self, reason: StopReason) -> None:
         """Ask for an end after the window in progress; the first reason counts."""
         self.reason = self.reason or reason
+        if reason.is_final:
+            self.ended = self.ended or reason
         self.stop_asked = True
 
     def start(self) -> None:
-        """Let the clock run; a reason from an earlier run is forgotten."""
-        self.reason = None
+        """Let the clock run; what ended an earlier run is forgotten."""
+        self.reason = self.ended = None
         self._started = self.clock()
 
     def halt(self) -> None:
@@ -75,7 +77,7 @@ class RunProgress:
     def state_dict(self) -> dict[str, Any]:
         """Return the counters as plain JSON values; the best snapshot by its id, the recent ones not at all."""
         return {
-            "reason": self.reason.value if self.reason else None,
+            "ended": self.ended.value if self.ended else None,
             "best": self.best.snapshot_id if self.best else None,
             **{name: getattr(self, name) for name in _COUNTERS},
             "tuning": dict(self.tuning),
@@ -93,7 +95,7 @@ class RunProgress:
             best: the snapshot that it names.
             recent: the newest usable evaluations, in the order of time.
         """
-        self.ended = StopReason(state["reason"]) if state["reason"] else None
+        self.ended = StopReason(state["ended"]) if state["ended"] else None
         self.best = best
         self.recent.clear()
         self.recent.extend(recent)

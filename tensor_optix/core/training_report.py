@@ -23,6 +23,11 @@ class StopReason(enum.Enum):
     ERROR = "error"
 
     @property
+    def is_final(self) -> bool:
+        """True if a run that ended so has nothing left to do."""
+        return self in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
+
+    @property
     def sentence(self) -> str:
         """The reason in words."""
         return _SENTENCES[self]

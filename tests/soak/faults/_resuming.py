@@ -1,0 +1,153 @@
+"""Runs that are cut off and resumed: a zygote that forks a run per line of its input, and its tester's end.
+
+input:   {"dir": ..., "windows": ..., "resume": ...}
+output:  {"pid": ...}, then {"window": k} as each is completed, then {"end": hash} or {"stopped": signal}
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+SLOW_WINDOW = 0.3
+
+
+class Runs:
+    """The tester's end.
+
+    Args:
+        kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.3 s.
+    """
+
+    def __init__(self, kind: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self._process = subprocess.Popen(  # noqa: S603 - our own code
+            [sys.executable, "-m", "tests.soak.faults._resuming", kind],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            cwd=ROOT,
+            text=True,
+        )
+
+    def start(self, directory: Path, windows: int) -> Iterator[dict[str, Any]]:
+        """Start or resume a run, and yield what it tells; the first message has its pid, the last how it ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"dir": str(directory), "windows": windows}) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            message = json.loads(line)
+            yield message
+            if "status" in message:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process.wait(60)
+
+
+def fingerprint(agent: Any, directory: Path) -> str:
+    """Return the SHA-256 of an agent's training state and of the decisions of its run."""
+    found = hashlib.sha256((directory / "history.jsonl").read_bytes())
+    folder = directory / f"outcome-{os.getpid()}"
+    folder.mkdir()
+    agent.save_training_state(str(folder / "agent"))
+    for file in sorted(folder.iterdir()):
+        found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def _tell(**message: Any) -> None:
+    os.write(1, (json.dumps(message) + "\n").encode())
+
+
+def _build(kind: str) -> tuple[Any, Any]:
+    from tensor_optix import BatchPipeline, VectorBatchPipeline, make_agent
+    from tests.test_resume import RememberingAgent
+
+    if kind in ("numpy", "slow"):
+        return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=50)
+    agent = make_agent("CartPole-v1", "ppo", kind, seed=1, net_arch=[8])
+    if kind == "torch":
+        return agent, BatchPipeline("CartPole-v1", window_size=50, normalize_observations=True)
+    return agent, VectorBatchPipeline(("CartPole-v1", 2), None, 25)
+
+
+def _live(kind: str, directory: Path, windows: int) -> None:
+    from tensor_optix import RLOptimizer
+    from tensor_optix.core.loop_callback import LoopCallback
+
+    class Teller(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: Any) -> None:
+            _tell(window=window_id)
+            if kind == "slow":
+                time.sleep(SLOW_WINDOW)
+
+    agent, pipeline = _build(kind)
+    optimizer = RLOptimizer(
+        agent,
+        pipeline,
+        checkpoint_dir=directory,
+        max_episodes=windows,
+        callbacks=[Teller()],
+        seed=5,
+        val_episodes=1,
+        max_interval_episodes=2,
+        dormant_threshold=windows,
+        restore_best=False,
+        resume=True,
+    )
+    optimizer.run()
+    if optimizer.ended_by is not None:
+        _tell(stopped=optimizer.ended_by)
+        sys.exit(128 + optimizer.ended_by)
+    _tell(end=fingerprint(agent, directory))
+
+
+def _serve(kind: str) -> None:
+    import tests.test_resume  # noqa: F401 - imported once, before any fork
+
+    if kind in ("torch", "tf"):
+        __import__({"torch": "torch", "tf": "tensorflow"}[kind])
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                _live(kind, Path(job["dir"]), job["windows"])
+                code = 0
+            except SystemExit as ending:
+                code = int(ending.code or 0)
+            except KeyboardInterrupt:
+                code = 130
+            except BaseException:  # noqa: BLE001, RUF100 - told, and the process ends here
+                import traceback
+
+                with contextlib.suppress(BaseException):
+                    traceback.print_exc()
+            finally:
+                os._exit(code)
+        _tell(pid=pid)
+        _, status = os.waitpid(pid, 0)
+        _tell(status=os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
