@@ -15,7 +15,12 @@ from typing import Any
 
 import filelock
 
-from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError, CheckpointStorageError
+from tensor_optix.errors import (
+    CheckpointCorruptError,
+    CheckpointLockedError,
+    CheckpointStorageError,
+    CheckpointUnsafeError,
+)
 
 MAX_JSON_BYTES = 4 << 20
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -100,6 +105,28 @@ def make_directory(path: Path) -> None:
         fsync_directory(folder.parent)
 
 
+def check_private(directory: Path) -> None:
+    """Refuse a directory that others could plant files in.
+
+    Raises:
+        CheckpointUnsafeError: another user owns it, or its group or everybody may write to it.
+    """
+    if os.name != "posix":
+        return
+    found = directory.stat()
+    advice = (
+        "whoever may write there could change what is learned. Choose another checkpoint_dir, or allow it with "
+        "CheckpointRegistry(..., allow_shared_directory=True) or TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY=1."
+    )
+    if found.st_uid != os.geteuid():
+        raise CheckpointUnsafeError(f"{str(directory)!r} belongs to user {found.st_uid}, not {os.geteuid()}: {advice}")
+    if found.st_mode & 0o022:
+        raise CheckpointUnsafeError(
+            f"{str(directory)!r} may be written by others (mode {found.st_mode & 0o7777:04o}; chmod go-w mends it): "
+            f"{advice}"
+        )
+
+
 def fsync_directory(path: Path) -> None:
     """Return when the names in `path` have reached the disk."""
     if os.name != "posix":  # directories cannot be opened for this elsewhere
@@ -130,6 +157,19 @@ def open_plain(path: str | Path, dir_fd: int | None = None, *, flags: int = os.O
     )
 
 
+def read_plain(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file as `open_plain` opens it.
+
+    Raises:
+        CheckpointCorruptError: it is no such file, or longer than `max_bytes`.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_plain(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
+        return file.read(max_bytes)
+
+
 def encode_json(data: Mapping[str, Any]) -> bytes:
     """Encode strict JSON (no NaN), keys in order, one trailing newline."""
     return (json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
@@ -143,19 +183,12 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
     """
     max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
     try:
-        data = json.loads(_read_plain(path, max_bytes), parse_constant=_refuse_constant)
+        data = json.loads(read_plain(path, max_bytes), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointCorruptError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
     if not isinstance(data, dict):
         raise CheckpointCorruptError(f"{str(path)!r} must hold a JSON object, but holds a {type(data).__name__}.")
     return data
-
-
-def _read_plain(path: Path, max_bytes: int) -> bytes:
-    with os.fdopen(open_plain(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > max_bytes:
-            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
-        return file.read(max_bytes)
 
 
 def digest_of(data: Mapping[str, Any]) -> str:
