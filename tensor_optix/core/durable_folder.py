@@ -204,7 +204,7 @@ class DurableFolders:
         _atomic.fsync_directory(target)
         _atomic.fsync_directory(self.directory)
         logger.warning("%s was moved to %r: %s", self.folder(sequence).name, str(moved), reason)
-        for surplus in others[: len(others) + 1 - QUARANTINE_SIZE]:
+        for surplus in others[: max(0, len(others) + 1 - QUARANTINE_SIZE)]:
             _tree.try_remove(surplus)
 
     def clean(self, *, everything: bool = False) -> None:
