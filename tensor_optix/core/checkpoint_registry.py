@@ -35,7 +35,6 @@ from tensor_optix.errors import (
 )
 
 logger = logging.getLogger(__name__)
-
 _ALLOW_SHARED = "TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY"
 _REGISTRIES: "weakref.WeakSet[CheckpointRegistry]" = weakref.WeakSet()
 
@@ -290,8 +289,8 @@ class CheckpointRegistry:
             return _tree.move_to_new(self.directory, old, "previous_") if old else None
 
     def _pins(self) -> set[str]:
-        here = os.path.realpath(self.directory)
-        return {name for r in _REGISTRIES if os.path.realpath(r.directory) == here for name in r._pinned}
+        pinning, here = [r for r in _REGISTRIES if r._pinned], os.path.realpath(self.directory)
+        return {name for r in pinning if os.path.realpath(r.directory) == here for name in r._pinned}
 
 
 def _sequence(snapshot_id: str) -> int:

@@ -44,7 +44,7 @@ _PASSING = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM,
 
 
 class ForeignFormatError(CheckpointCorruptError):
-    """Written by another version of this library: of no use here, but not damaged."""
+    """Written by a later version of this library: of no use here, but not damaged."""
 
 
 class DurableFolders:
@@ -136,8 +136,10 @@ class DurableFolders:
         if not _tree.is_folder(folder):
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
         metadata = _atomic.read_json(folder / METADATA)
-        if metadata.get("format") != FORMAT:
-            raise ForeignFormatError(f"its format is {metadata.get('format')!r}, this version reads {FORMAT}.")
+        if (written := metadata.get("format")) != FORMAT:
+            is_later = isinstance(written, int) and written > FORMAT
+            kind = ForeignFormatError if is_later else CheckpointCorruptError
+            raise kind(f"its format is {written!r}, this version reads {FORMAT}.")
         _check_unchanged(folder / METADATA, metadata)
         del metadata["sha256"]
         if metadata.get("sequence") != sequence:
@@ -243,7 +245,7 @@ def bytes_in(metadata: Mapping[str, Any]) -> int:
 
 
 def is_damage(error: CheckpointCorruptError) -> bool:
-    """Return whether `error` tells of damage, not of another version's format or of trouble that will pass."""
+    """Return whether `error` tells of damage, not of a later version's format or of trouble that will pass."""
     cause = error.__cause__
     return not isinstance(error, ForeignFormatError) and not (isinstance(cause, OSError) and cause.errno in _PASSING)
 

@@ -82,8 +82,12 @@ class SnapshotFolders(DurableFolders):
 
         Raises:
             CheckpointCorruptError: its metadata are damaged.
+            OSError: they cannot be read or written.
         """
-        files = self.read(snapshot.sequence)["files"]
+        try:
+            files = self.read(snapshot.sequence)["files"]
+        except CheckpointCorruptError as error:
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
         self.rewrite(snapshot.sequence, {"snapshot": snapshot.to_dict()}, files)
 
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
