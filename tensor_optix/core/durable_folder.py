@@ -194,20 +194,20 @@ class DurableFolders:
             _tree.remove(trash)
 
     def quarantine(self, sequence: int, reason: object) -> None:
-        """Move a folder out of the way, say why, and delete the oldest in quarantine if there are too many."""
+        """Move a folder out of the way, say why, and delete the oldest in quarantine if there are too many.
+
+        Where the storage does not let it, that is reported: the folder is of no use, but does no harm where it is.
+
+        Raises:
+            CheckpointUnsafeError: the quarantine is a link.
+        """
         target = self.directory / QUARANTINE
         if target.is_symlink():
             raise CheckpointUnsafeError(f"{str(target)!r} is a link; nothing is moved through it. Remove the link.")
-        _atomic.make_directory(target)
-        others = self._quarantined()
-        number = int(others[-1].name.partition("-")[0]) + 1 if others else 0
-        moved = target / f"{number:06d}-{self.folder(sequence).name}"
-        os.rename(self.folder(sequence), moved)
-        _atomic.fsync_directory(target)
-        _atomic.fsync_directory(self.directory)
-        logger.warning("%s was moved to %r: %s", self.folder(sequence).name, str(moved), reason)
-        for surplus in others[: max(0, len(others) + 1 - QUARANTINE_SIZE)]:
-            _tree.try_remove(surplus)
+        try:
+            self._move_to(target, sequence, reason)
+        except OSError as error:
+            logger.warning("%s is not used: %s It could not be moved: %s", self.folder(sequence).name, reason, error)
 
     def clean(self, *, everything: bool = False) -> None:
         """Clear away what an interrupted write or deletion left, as far as the storage lets it.
@@ -218,6 +218,18 @@ class DurableFolders:
         for kind in (".tmp-", ".trash-"):
             for litter in self._litter(kind, "" if everything else self.prefix):
                 _tree.try_remove(litter)
+
+    def _move_to(self, target: Path, sequence: int, reason: object) -> None:
+        _atomic.make_directory(target)
+        others = self._quarantined()
+        number = int(others[-1].name.partition("-")[0]) + 1 if others else 0
+        moved = target / f"{number:06d}-{self.folder(sequence).name}"
+        os.rename(self.folder(sequence), moved)
+        _atomic.fsync_directory(target)
+        _atomic.fsync_directory(self.directory)
+        logger.warning("%s was moved to %r: %s", self.folder(sequence).name, str(moved), reason)
+        for surplus in others[: max(0, len(others) + 1 - QUARANTINE_SIZE)]:
+            _tree.try_remove(surplus)
 
     def _number(self, name: str) -> int | None:
         digits = name.removeprefix(self.prefix)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from tensor_optix.core import resume_ring
 from tensor_optix.core._atomic import DirectoryLock
+from tensor_optix.core.durable_folder import DurableFolders
 from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.errors import BadDataError, CheckpointLockedError, CheckpointStorageError, InvalidArgumentError
 
@@ -54,6 +56,7 @@ def test_what_was_saved_is_what_is_found(ring: ResumeRing) -> None:
 
 def test_there_is_none_in_a_new_directory_and_looking_makes_none(ring: ResumeRing) -> None:
     assert ring.newest() is None
+    ring.succeeded()
     ring.discard_all()
     assert not ring.directory.exists()
 
@@ -171,6 +174,53 @@ def test_what_a_dead_process_left_is_cleared_by_the_next_and_other_files_are_lef
     (ring.directory / "mine").write_text("x")
     save(ring, 1)
     assert names(ring) == ["mine", "resume_000000", "resume_000001"]
+
+
+def test_a_damaged_one_that_cannot_be_moved_is_passed_over(
+    ring: ResumeRing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(ring, 0)
+    save(ring, 1)
+    (newest(ring).folder / "agent.txt").write_text("damaged")
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "mkdir", full)
+    assert newest(ring).state == {"window": 0}
+    assert "agent.txt missing, changed" in caplog.text
+    assert "No space left" in caplog.text
+
+
+def test_a_point_without_a_state_is_none(ring: ResumeRing) -> None:
+    folders = DurableFolders(ring.directory, "resume_")
+    save(ring, 0)
+    folders.seal(folders.stage(), 1, {})
+    assert newest(ring).sequence == 0
+
+
+def test_old_points_that_cannot_be_deleted_are_no_error_and_go_with_the_next_save(
+    ring: ResumeRing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(ring, 0)
+    save(ring, 1)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        assert save(ring, 2) == 2
+    assert "could not be deleted" in caplog.text
+    save(ring, 3)
+    assert names(ring) == ["resume_000002", "resume_000003"]
+
+
+def test_a_state_that_is_too_large_to_be_read_is_not_written(ring: ResumeRing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume_ring, "MAX_STATE_BYTES", 20)
+    with pytest.raises(BadDataError, match="more than the 20 that are read"):
+        ring.save(write(""), {"x": "y" * 20})
+    assert not ring.directory.exists()
 
 
 # --- crash loops ---
