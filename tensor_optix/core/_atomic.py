@@ -201,9 +201,8 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # A singleton per path: two registries of one process on one directory share the lock.
-        self._lock = filelock.FileLock(directory / ".lock", is_singleton=True, thread_local=False)
-        self._held = False
+        self._lock, self._made_in = self._new_lock(), os.getpid()
+        self._holder: int | None = None
 
     def acquire(self) -> bool:
         """Take the lock, and return True if this process did not hold it before; harmless if it did.
@@ -212,8 +211,10 @@ class DirectoryLock:
             CheckpointLockedError: another process holds it.
             CheckpointStorageError: the lock file cannot be created.
         """
-        if self._held:
+        if self.is_held:
             return False
+        if self._made_in != os.getpid():
+            self._lock, self._made_in = self._new_lock(), os.getpid()  # a lock of the process that this one forked from
         is_first = not self._lock.is_locked
         with storage_errors("lock", self._directory):
             try:
@@ -223,19 +224,23 @@ class DirectoryLock:
                     f"{str(self._directory)!r} is in use by another process. Wait for it to end, or choose another "
                     f"checkpoint_dir; the lock goes with the process, there is no stale one to delete."
                 ) from None
-        self._held = True
+        self._holder = os.getpid()
         return is_first
 
     @property
     def is_held(self) -> bool:
-        """True between `acquire` and `release`."""
-        return self._held
+        """True between `acquire` and `release`, but not in a fork of the process that did so."""
+        return self._holder == os.getpid()
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
-        if self._held:
-            self._held = False
+        if self.is_held:
+            self._holder = None
             self._lock.release()
+
+    def _new_lock(self) -> filelock.BaseFileLock:
+        # A singleton per path: two registries of one process on one directory share the lock.
+        return filelock.FileLock(self._directory / ".lock", is_singleton=True, thread_local=False)
 
 
 def _refuse_constant(name: str) -> Any:

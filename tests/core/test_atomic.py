@@ -246,6 +246,34 @@ def test_a_lock_held_elsewhere_names_the_directory_and_the_way_out(tmp_path: Pat
         holder.kill()
 
 
+FORK = """
+import os, sys
+from pathlib import Path
+from tensor_optix.core._atomic import DirectoryLock
+from tensor_optix.errors import CheckpointLockedError
+lock = DirectoryLock(Path(sys.argv[1]))
+lock.acquire()
+if os.fork() == 0:
+    print(lock.is_held, end=" ")
+    lock.release()  # not its own to give back
+    try:
+        lock.acquire()
+    except CheckpointLockedError:
+        print("locked", end=" ", flush=True)
+    os._exit(0)
+os.wait()
+print(lock.is_held)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_of_the_holder_does_not_hold_the_lock(tmp_path: Path) -> None:
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", FORK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["False", "locked", "True"]
+
+
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="no such flag on this platform")
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")

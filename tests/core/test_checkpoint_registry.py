@@ -964,6 +964,42 @@ def test_two_registries_of_one_process_share_a_directory(registry: CheckpointReg
     other.close()
 
 
+class PrunesUnderItsEyes:
+    """Lets another hand save a better snapshot, and prune, at the n-th call of a function of the reader's."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, writer: CheckpointRegistry, owner: Any, name: str, n: int) -> None:
+        self.calls, self.n, self.writer, self.real = 0, n, writer, getattr(owner, name)
+        patch.setattr(owner, name, self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if self.calls == self.n:
+            save(self.writer, 10.0 + self.n)
+        return self.real(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(_tree, "is_folder"), (_atomic, "read_json"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_reader_is_not_misled_by_what_is_pruned_while_it_reads(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: Any, name: str
+) -> None:
+    writer, reader = CheckpointRegistry(directory, max_snapshots=1), CheckpointRegistry(directory)
+    save(writer, 1.0)
+    for n in range(1, 100):
+        with monkeypatch.context() as patch:
+            pruning = PrunesUnderItsEyes(patch, writer, owner, name, n)
+            loaded = best_weight(reader)
+        if pruning.calls < n:
+            break
+        assert loaded in (scores(writer)[-1], 10.0 + n - 1, 1.0)
+    assert n > 1
+    assert caplog.records == []  # nothing was damaged
+    writer.close()
+
+
 def test_closing_is_harmless_at_any_time_and_a_later_write_opens_again(registry: CheckpointRegistry) -> None:
     registry.close()
     save(registry, 1.0)
