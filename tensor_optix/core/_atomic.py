@@ -15,7 +15,12 @@ from typing import Any
 
 import filelock
 
-from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError, CheckpointStorageError
+from tensor_optix.errors import (
+    CheckpointCorruptError,
+    CheckpointLockedError,
+    CheckpointStorageError,
+    CheckpointUnsafeError,
+)
 
 MAX_JSON_BYTES = 4 << 20
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -100,6 +105,28 @@ def make_directory(path: Path) -> None:
         fsync_directory(folder.parent)
 
 
+def check_private(directory: Path) -> None:
+    """Refuse a directory that others could plant files in.
+
+    Raises:
+        CheckpointUnsafeError: another user owns it, or its group or everybody may write to it.
+    """
+    if os.name != "posix":
+        return
+    found = directory.stat()
+    advice = (
+        "whoever may write there could change what is learned. Choose another checkpoint_dir, or allow it with "
+        "CheckpointRegistry(..., allow_shared_directory=True) or TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY=1."
+    )
+    if found.st_uid != os.geteuid():
+        raise CheckpointUnsafeError(f"{str(directory)!r} belongs to user {found.st_uid}, not {os.geteuid()}: {advice}")
+    if found.st_mode & 0o022:
+        raise CheckpointUnsafeError(
+            f"{str(directory)!r} may be written by others (mode {found.st_mode & 0o7777:04o}; chmod go-w mends it): "
+            f"{advice}"
+        )
+
+
 def fsync_directory(path: Path) -> None:
     """Return when the names in `path` have reached the disk."""
     if os.name != "posix":  # directories cannot be opened for this elsewhere
@@ -130,6 +157,19 @@ def open_plain(path: str | Path, dir_fd: int | None = None, *, flags: int = os.O
     )
 
 
+def read_plain(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file as `open_plain` opens it.
+
+    Raises:
+        CheckpointCorruptError: it is no such file, or longer than `max_bytes`.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(open_plain(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
+        return file.read(max_bytes)
+
+
 def encode_json(data: Mapping[str, Any]) -> bytes:
     """Encode strict JSON (no NaN), keys in order, one trailing newline."""
     return (json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
@@ -143,19 +183,12 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
     """
     max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
     try:
-        data = json.loads(_read_plain(path, max_bytes), parse_constant=_refuse_constant)
+        data = json.loads(read_plain(path, max_bytes), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointCorruptError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
     if not isinstance(data, dict):
         raise CheckpointCorruptError(f"{str(path)!r} must hold a JSON object, but holds a {type(data).__name__}.")
     return data
-
-
-def _read_plain(path: Path, max_bytes: int) -> bytes:
-    with os.fdopen(open_plain(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > max_bytes:
-            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
-        return file.read(max_bytes)
 
 
 def digest_of(data: Mapping[str, Any]) -> str:
@@ -168,9 +201,8 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # A singleton per path: two registries of one process on one directory share the lock.
-        self._lock = filelock.FileLock(directory / ".lock", is_singleton=True, thread_local=False)
-        self._held = False
+        self._lock, self._made_in = self._new_lock(), os.getpid()
+        self._holder: int | None = None
 
     def acquire(self) -> bool:
         """Take the lock, and return True if this process did not hold it before; harmless if it did.
@@ -179,8 +211,10 @@ class DirectoryLock:
             CheckpointLockedError: another process holds it.
             CheckpointStorageError: the lock file cannot be created.
         """
-        if self._held:
+        if self.is_held:
             return False
+        if self._made_in != os.getpid():
+            self._lock, self._made_in = self._new_lock(), os.getpid()  # a lock of the process that this one forked from
         is_first = not self._lock.is_locked
         with storage_errors("lock", self._directory):
             try:
@@ -190,19 +224,23 @@ class DirectoryLock:
                     f"{str(self._directory)!r} is in use by another process. Wait for it to end, or choose another "
                     f"checkpoint_dir; the lock goes with the process, there is no stale one to delete."
                 ) from None
-        self._held = True
+        self._holder = os.getpid()
         return is_first
 
     @property
     def is_held(self) -> bool:
-        """True between `acquire` and `release`."""
-        return self._held
+        """True between `acquire` and `release`, but not in a fork of the process that did so."""
+        return self._holder == os.getpid()
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
-        if self._held:
-            self._held = False
+        if self.is_held:
+            self._holder = None
             self._lock.release()
+
+    def _new_lock(self) -> filelock.BaseFileLock:
+        # A singleton per path: two registries of one process on one directory share the lock.
+        return filelock.FileLock(self._directory / ".lock", is_singleton=True, thread_local=False)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -88,8 +88,12 @@ class _Folder:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether `path` is a folder and no link to one."""
-    with contextlib.suppress(OSError):
+    """Return whether `path` is a folder and no link to one.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return stat.S_ISDIR(os.lstat(path).st_mode)
     return False
 

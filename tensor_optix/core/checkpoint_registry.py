@@ -23,8 +23,8 @@ from pathlib import Path
 from tensor_optix.core import _atomic, _tree, resume_ring
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.companions import Stateful, restored_companions, write_companions
-from tensor_optix.core.durable_folder import QUARANTINE, check_private
-from tensor_optix.core.snapshot_folders import LOOKS, MANIFEST, PREFIX, SnapshotFolders, ranked
+from tensor_optix.core.durable_folder import LOOKS, QUARANTINE
+from tensor_optix.core.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders, ranked
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import (
     CheckpointCorruptError,
@@ -35,7 +35,6 @@ from tensor_optix.errors import (
 )
 
 logger = logging.getLogger(__name__)
-
 _ALLOW_SHARED = "TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY"
 _REGISTRIES: "weakref.WeakSet[CheckpointRegistry]" = weakref.WeakSet()
 
@@ -102,7 +101,7 @@ class CheckpointRegistry:
             if self._lock is None:
                 self._lock = _atomic.DirectoryLock(self.directory)
             if not self._lock.is_held and not self._may_be_shared:
-                check_private(self.directory)
+                _atomic.check_private(self.directory)
         if self._lock.acquire():
             try:
                 # Nobody in this process has been writing here: what is unfinished was left by one that died.
@@ -183,10 +182,9 @@ class CheckpointRegistry:
         except BaseException:
             _tree.try_remove(staged)
             raise
-        if not is_new:
-            return snapshot
         try:
-            self._folders.list_and_prune(self.max_snapshots, self._pins())
+            if is_new:
+                self._folders.list_and_prune(self.max_snapshots, self._pins())
         except OSError as error:
             # The snapshot is on disk, and that is what was asked for; the next commit lists and prunes again.
             logger.warning("Saved snapshot %s, but could not prune: %s", snapshot.snapshot_id, error)
@@ -268,9 +266,7 @@ class CheckpointRegistry:
                     if not _tree.is_folder(self.path_of(snapshot)):
                         break  # pruned by another process, in favour of one that may be better than all listed
                     passed_over.add(snapshot.sequence)
-                    logger.warning(
-                        "Snapshot %s cannot be loaded, trying the next best: %s", snapshot.snapshot_id, error
-                    )
+                    logger.warning("Snapshot %06d cannot be loaded, trying the next best: %s", snapshot.sequence, error)
                 else:
                     return snapshot
             else:
@@ -293,8 +289,8 @@ class CheckpointRegistry:
             return _tree.move_to_new(self.directory, old, "previous_") if old else None
 
     def _pins(self) -> set[str]:
-        here = os.path.realpath(self.directory)
-        return {name for r in _REGISTRIES if os.path.realpath(r.directory) == here for name in r._pinned}
+        pinning, here = [r for r in _REGISTRIES if r._pinned], os.path.realpath(self.directory)
+        return {name for r in pinning if os.path.realpath(r.directory) == here for name in r._pinned}
 
 
 def _sequence(snapshot_id: str) -> int:

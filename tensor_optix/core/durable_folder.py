@@ -35,6 +35,8 @@ FORMAT = 1
 METADATA = "metadata.json"
 QUARANTINE = "quarantine"
 QUARANTINE_SIZE = 10
+LOOKS = 10
+"""How often a reader looks again when folders were deleted under its eyes."""
 _MAX_SEQUENCE = 10**11
 _STAGED = itertools.count()
 # What says nothing about the folder: too many open files, no right to read, no memory.
@@ -42,7 +44,7 @@ _PASSING = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM,
 
 
 class ForeignFormatError(CheckpointCorruptError):
-    """Written by another version of this library: of no use here, but not damaged."""
+    """Written by a later version of this library: of no use here, but not damaged."""
 
 
 class DurableFolders:
@@ -65,9 +67,15 @@ class DurableFolders:
 
     def sequences(self) -> list[int]:
         """Return the numbers of the folders that are there, in order; links and other names are none of ours."""
-        numbered = ((name, self._number(name)) for name in _names_in(self.directory))
-        ours = (number for name, number in numbered if number is not None and name == self.folder(number).name)
-        return sorted(number for number in ours if _tree.is_folder(self.folder(number)))
+        found: list[int] = []
+        for _ in range(LOOKS):
+            numbered = ((name, self._number(name)) for name in _names_in(self.directory))
+            listed = [number for name, number in numbered if number is not None and name == self.folder(number).name]
+            found = sorted(number for number in listed if _tree.is_folder(self.folder(number)))
+            if all(os.path.lexists(self.folder(number)) for number in listed):
+                break
+            # Another process deleted some while this one looked, perhaps after it had saved one not yet listed here.
+        return found
 
     def next_sequence(self) -> int:
         """Return a number above all that were given and are still to be seen, here or in quarantine."""
@@ -128,11 +136,12 @@ class DurableFolders:
         if not _tree.is_folder(folder):
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
         metadata = _atomic.read_json(folder / METADATA)
-        recorded = metadata.pop("sha256", None)
-        if metadata.get("format") != FORMAT:
-            raise ForeignFormatError(f"its format is {metadata.get('format')!r}, this version reads {FORMAT}.")
-        if not isinstance(recorded, str) or _digest(metadata) != recorded:
-            raise CheckpointCorruptError("its metadata.json was changed since it was saved.")
+        if (written := metadata.get("format")) != FORMAT:
+            is_later = isinstance(written, int) and written > FORMAT
+            kind = ForeignFormatError if is_later else CheckpointCorruptError
+            raise kind(f"its format is {written!r}, this version reads {FORMAT}.")
+        _check_unchanged(folder / METADATA, metadata)
+        del metadata["sha256"]
         if metadata.get("sequence") != sequence:
             raise CheckpointCorruptError(f"its metadata.json belongs to number {metadata.get('sequence')!r}.")
         if not _are_checksums(metadata.get("files")):
@@ -185,20 +194,20 @@ class DurableFolders:
             _tree.remove(trash)
 
     def quarantine(self, sequence: int, reason: object) -> None:
-        """Move a folder out of the way, say why, and delete the oldest in quarantine if there are too many."""
+        """Move a folder out of the way, say why, and delete the oldest in quarantine if there are too many.
+
+        Where the storage does not let it, that is reported: the folder is of no use, but does no harm where it is.
+
+        Raises:
+            CheckpointUnsafeError: the quarantine is a link.
+        """
         target = self.directory / QUARANTINE
         if target.is_symlink():
             raise CheckpointUnsafeError(f"{str(target)!r} is a link; nothing is moved through it. Remove the link.")
-        _atomic.make_directory(target)
-        others = self._quarantined()
-        number = int(others[-1].name.partition("-")[0]) + 1 if others else 0
-        moved = target / f"{number:06d}-{self.folder(sequence).name}"
-        os.rename(self.folder(sequence), moved)
-        _atomic.fsync_directory(target)
-        _atomic.fsync_directory(self.directory)
-        logger.warning("%s was moved to %r: %s", self.folder(sequence).name, str(moved), reason)
-        for surplus in others[: len(others) + 1 - QUARANTINE_SIZE]:
-            _tree.try_remove(surplus)
+        try:
+            self._move_to(target, sequence, reason)
+        except OSError as error:
+            logger.warning("%s is not used: %s It could not be moved: %s", self.folder(sequence).name, reason, error)
 
     def clean(self, *, everything: bool = False) -> None:
         """Clear away what an interrupted write or deletion left, as far as the storage lets it.
@@ -209,6 +218,18 @@ class DurableFolders:
         for kind in (".tmp-", ".trash-"):
             for litter in self._litter(kind, "" if everything else self.prefix):
                 _tree.try_remove(litter)
+
+    def _move_to(self, target: Path, sequence: int, reason: object) -> None:
+        _atomic.make_directory(target)
+        others = self._quarantined()
+        number = int(others[-1].name.partition("-")[0]) + 1 if others else 0
+        moved = target / f"{number:06d}-{self.folder(sequence).name}"
+        os.rename(self.folder(sequence), moved)
+        _atomic.fsync_directory(target)
+        _atomic.fsync_directory(self.directory)
+        logger.warning("%s was moved to %r: %s", self.folder(sequence).name, str(moved), reason)
+        for surplus in others[: max(0, len(others) + 1 - QUARANTINE_SIZE)]:
+            _tree.try_remove(surplus)
 
     def _number(self, name: str) -> int | None:
         digits = name.removeprefix(self.prefix)
@@ -236,31 +257,9 @@ def bytes_in(metadata: Mapping[str, Any]) -> int:
 
 
 def is_damage(error: CheckpointCorruptError) -> bool:
-    """Return whether `error` tells of damage, not of another version's format or of trouble that will pass."""
+    """Return whether `error` tells of damage, not of a later version's format or of trouble that will pass."""
     cause = error.__cause__
     return not isinstance(error, ForeignFormatError) and not (isinstance(cause, OSError) and cause.errno in _PASSING)
-
-
-def check_private(directory: Path) -> None:
-    """Refuse a directory that others could plant files in.
-
-    Raises:
-        CheckpointUnsafeError: another user owns it, or its group or everybody may write to it.
-    """
-    if os.name != "posix":
-        return
-    found = directory.stat()
-    advice = (
-        "whoever may write there could change what is learned. Choose another checkpoint_dir, or allow it with "
-        "CheckpointRegistry(..., allow_shared_directory=True) or TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY=1."
-    )
-    if found.st_uid != os.geteuid():
-        raise CheckpointUnsafeError(f"{str(directory)!r} belongs to user {found.st_uid}, not {os.geteuid()}: {advice}")
-    if found.st_mode & 0o022:
-        raise CheckpointUnsafeError(
-            f"{str(directory)!r} may be written by others (mode {found.st_mode & 0o7777:04o}; chmod go-w mends it): "
-            f"{advice}"
-        )
 
 
 def _names_in(directory: Path) -> list[str]:
@@ -282,8 +281,14 @@ def _are_checksums(files: Any) -> bool:
     )
 
 
-def _digest(metadata: Mapping[str, Any]) -> str | None:
-    # What the parser takes and the encoder refuses (1e999, nesting) was not written here.
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        return _atomic.digest_of(metadata)
-    return None
+def _check_unchanged(path: Path, metadata: Mapping[str, Any]) -> None:
+    try:
+        hashed = {name: value for name, value in metadata.items() if name != "sha256"}
+        # Bytes, too: not every change of them is one of what they mean (a last line end, the case of an escape).
+        is_so = _atomic.digest_of(hashed) == metadata.get("sha256")
+        is_so = is_so and _atomic.encode_json(metadata) == _atomic.read_plain(path, _atomic.MAX_JSON_BYTES)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        # What the parser takes and the encoder refuses (1e999, nesting) was not written here.
+        raise CheckpointCorruptError(f"its metadata.json cannot be verified: {error}.") from error
+    if not is_so:
+        raise CheckpointCorruptError("its metadata.json was changed since it was saved.")

@@ -98,11 +98,11 @@ class ResumeRing:
         right to write (another process has the lock) they are only passed over.
 
         Raises:
-            CheckpointStorageError: the directory cannot be read, or the damaged one not moved.
+            CheckpointStorageError: the directory cannot be read.
         """
-        if not self.directory.is_dir():
-            return None
         with _atomic.storage_errors("read a resume point in", self.directory), contextlib.ExitStack() as stack:
+            if not self.directory.is_dir():
+                return None
             try:
                 stack.enter_context(self._locked())
                 may_write = True
@@ -127,8 +127,9 @@ class ResumeRing:
 
     def succeeded(self) -> None:
         """Forget the starts that were noted: the run has gone on from its point."""
-        with _atomic.storage_errors("note a start in", self.directory), self._locked():
-            _atomic.remove_file(self.directory / ATTEMPTS)
+        if self.directory.is_dir():
+            with _atomic.storage_errors("note a start in", self.directory), self._locked():
+                _atomic.remove_file(self.directory / ATTEMPTS)
 
     def discard_all(self) -> None:
         """Delete all states, e.g. when the run has come to its end."""

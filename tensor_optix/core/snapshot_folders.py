@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix.core import _atomic, _tree
-from tensor_optix.core.durable_folder import FORMAT, DurableFolders, bytes_in, is_damage
+from tensor_optix.core.durable_folder import FORMAT, LOOKS, DurableFolders, bytes_in, is_damage
 from tensor_optix.core.types import PolicySnapshot, jsonable
 from tensor_optix.errors import CheckpointCorruptError
 
@@ -15,8 +15,6 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "snapshot_"
 MANIFEST = "manifest.json"
-LOOKS = 10
-"""How often a reader looks again when snapshots were pruned under its eyes."""
 READ_AT_OPEN = 256 << 20
 """Bytes of snapshots that are hashed when a directory is opened; of more, only names and lengths are looked at."""
 
@@ -84,8 +82,12 @@ class SnapshotFolders(DurableFolders):
 
         Raises:
             CheckpointCorruptError: its metadata are damaged.
+            OSError: they cannot be read or written.
         """
-        files = self.read(snapshot.sequence)["files"]
+        try:
+            files = self.read(snapshot.sequence)["files"]
+        except CheckpointCorruptError as error:
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
         self.rewrite(snapshot.sequence, {"snapshot": snapshot.to_dict()}, files)
 
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:

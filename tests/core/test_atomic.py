@@ -60,6 +60,63 @@ def test_replace_file_that_fails_half_way_leaves_the_old_content_and_can_be_repe
     assert path.read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("step", ["write", "fsync"])
+def test_a_file_that_could_not_be_written_or_synced_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*args: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            _atomic.replace_file(tmp_path / "file", b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:3]))
+    _atomic.write_file(tmp_path / "file", b"0123456789")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_removing_a_file_that_is_not_there_is_harmless(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    _atomic.remove_file(tmp_path / "file")
+    _atomic.remove_file(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_is_made_with_those_above_it_and_each_name_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(_atomic, "fsync_directory", synced.append)
+    for _ in range(2):
+        _atomic.make_directory(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this platform")
+@pytest.mark.parametrize("kind", ["a link", "a second name", "a pipe", "a folder"])
+def test_only_a_plain_file_with_one_name_is_read(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "plain").write_bytes(b"{}")
+    path = tmp_path / "x.json"
+    assert _atomic.read_plain(tmp_path / "plain", 2) == b"{}"
+    if kind == "a link":
+        path.symlink_to(tmp_path / "plain")
+    elif kind == "a second name":
+        os.link(tmp_path / "plain", path)
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(CheckpointCorruptError, match=r"x\.json"):
+        _atomic.read_json(path)
+
+
 # --- JSON ---
 
 
@@ -187,6 +244,43 @@ def test_a_lock_held_elsewhere_names_the_directory_and_the_way_out(tmp_path: Pat
             DirectoryLock(tmp_path).acquire()
         assert str(tmp_path) in str(error.value)
         holder.kill()
+
+
+FORK = """
+import os, sys
+from pathlib import Path
+from tensor_optix.core._atomic import DirectoryLock
+from tensor_optix.errors import CheckpointLockedError
+lock = DirectoryLock(Path(sys.argv[1]))
+lock.acquire()
+if os.fork() == 0:
+    print(lock.is_held, end=" ")
+    lock.release()  # not its own to give back
+    try:
+        lock.acquire()
+    except CheckpointLockedError:
+        print("locked", end=" ", flush=True)
+    os._exit(0)
+os.wait()
+print(lock.is_held)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_of_the_holder_does_not_hold_the_lock(tmp_path: Path) -> None:
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", FORK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["False", "locked", "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="no such flag on this platform")
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    (tmp_path / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(CheckpointStorageError, match="Could not lock"):
+        DirectoryLock(tmp_path).acquire()
+    assert (tmp_path / "precious").read_text() == "x"
 
 
 def test_a_directory_that_cannot_hold_a_lock_is_a_storage_error(tmp_path: Path) -> None:

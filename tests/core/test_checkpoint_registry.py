@@ -1,3 +1,4 @@
+import gc
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ import pytest
 
 from tensor_optix.core import _atomic, _tree
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import (
     BadDataError,
@@ -22,6 +24,7 @@ from tensor_optix.errors import (
     CheckpointError,
     CheckpointLockedError,
     CheckpointStorageError,
+    CheckpointUnsafeError,
     InvalidArgumentError,
 )
 from tests.helpers import NumpyAgent
@@ -701,11 +704,190 @@ def test_archiving_leaves_the_users_own_files(registry: CheckpointRegistry, dire
     assert (directory / "notes.txt").read_text() == "mine"
 
 
+def test_resume_points_and_quarantine_belong_to_the_run(registry: CheckpointRegistry, directory: Path) -> None:
+    ring = ResumeRing(directory)
+    for n in range(2):
+        ring.save(lambda folder: None, {"n": n})
+    ring.begin(ResumePoint(1, directory, {}))
+    flip_a_byte_of_the_weights(registry.path_of(save(registry, 1.0)))
+    registry.close()
+    registry.open()  # which puts it in quarantine
+    (directory / "resume_notes.txt").write_text("mine")
+    archived = registry.archive()
+    assert archived is not None
+    assert ring.newest() is None
+    assert {path.name for path in directory.iterdir()} - {".lock"} == {"previous_000", "resume_notes.txt"}
+    assert {path.name for path in archived.iterdir()} >= {"quarantine", "resume_attempts.json"}
+    point = ResumeRing(archived).newest()
+    assert point is not None
+    assert point.state == {"n": 1}
+
+
+# --- quarantine ---
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_the_next_writer_moves_a_damaged_snapshot_to_quarantine_and_says_so_once(
+    registry: CheckpointRegistry, directory: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    intact = save(registry, 1.0)
+    damage(registry.path_of(save(registry, 2.0)))
+    registry.close()
+    before = {path.name for path in directory.iterdir()}
+    reader = CheckpointRegistry(directory)
+    assert reader.load_best(NumpyAgent()) == intact
+    assert {path.name for path in directory.iterdir()} == before  # a reader changes nothing
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            registry.open()
+            assert registry.snapshots() == [intact]
+            registry.close()
+    assert len(caplog.records) == 1
+    assert "000001" in caplog.records[0].getMessage()
+    quarantined = [path.name for path in directory.glob("quarantine/*")]
+    # What a later version wrote is of no use here, but not damaged.
+    assert quarantined == ([] if damage is come_from_the_future else ["000000-snapshot_000001"])
+    assert save(registry, 3.0).snapshot_id == "000002"
+
+
+def test_a_reader_reports_a_damaged_snapshot_once(
+    registry: CheckpointRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut_the_metadata(registry.path_of(save(registry, 1.0)))
+    with caplog.at_level(logging.WARNING):
+        assert [registry.snapshots() for _ in range(3)] == [[], [], []]
+    assert len(caplog.records) == 1
+
+
+def test_a_quarantine_that_is_a_link_is_refused_and_the_lock_given_back(
+    registry: CheckpointRegistry, directory: Path, tmp_path: Path
+) -> None:
+    flip_a_byte_of_the_weights(registry.path_of(save(registry, 1.0)))
+    registry.close()
+    (directory / "quarantine").symlink_to(tmp_path)
+    with pytest.raises(CheckpointUnsafeError, match="quarantine' is a link"):
+        registry.open()
+    with other_process(directory) as other:  # not "locked"
+        assert "saved" not in other.communicate(timeout=60)[0]
+    (directory / "quarantine").unlink()
+    save(registry, 2.0)
+    assert scores(registry) == [2.0]
+
+
+# --- pins ---
+
+
+def test_a_pinned_snapshot_outlives_better_and_newer_ones_until_it_is_unpinned(directory: Path) -> None:
+    registry, other = CheckpointRegistry(directory, max_snapshots=1), CheckpointRegistry(directory)
+    pinned = save(registry, 1.0)
+    other.pin(pinned.snapshot_id)  # by whichever registry of this process
+    for window_id in range(3):
+        save(registry, 2.0 + window_id, window_id=window_id)
+    assert scores(registry) == [1.0, 4.0]
+    other.unpin(pinned.snapshot_id)
+    other.unpin(pinned.snapshot_id)  # harmless
+    registry.prune()
+    assert scores(registry) == [4.0]
+    with pytest.raises(CheckpointCorruptError, match="no folder"):
+        registry.pin(pinned.snapshot_id)
+    registry.close()
+
+
+def test_pins_are_of_one_directory_and_end_with_their_registry(directory: Path, tmp_path: Path) -> None:
+    registry, elsewhere = CheckpointRegistry(directory, max_snapshots=1), CheckpointRegistry(tmp_path / "elsewhere")
+    save(elsewhere, 1.0)
+    elsewhere.pin("000000")
+    other = CheckpointRegistry(directory)
+    first = save(registry, 1.0)
+    save(registry, 2.0)
+    assert scores(registry) == [2.0]
+    other.pin("000001")
+    assert save(registry, 3.0).sequence == first.sequence + 2
+    assert scores(registry) == [2.0, 3.0]
+    del other
+    gc.collect()
+    registry.prune()
+    assert scores(registry) == [3.0]
+    registry.close()
+    elsewhere.close()
+
+
+# --- the same again ---
+
+
+def test_what_a_resumed_run_commits_again_is_not_saved_twice(registry: CheckpointRegistry, directory: Path) -> None:
+    save(registry, 1.0, window_id=3)
+    first = save(registry, 2.0, window_id=4)
+    registry.close()
+    again = CheckpointRegistry(directory)
+    assert save(again, 2.0, window_id=4) == first
+    assert save(again, math.nan, window_id=5) == save(again, math.nan, window_id=5)  # type: ignore[comparison-overlap]
+    assert len(again.snapshots()) == 3
+    assert litter(directory) == []
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "other", [{"score": 3.0}, {"weight": 0.5}, {"window_id": 5}], ids=lambda other: next(iter(other))
+)
+def test_what_differs_in_anything_is_a_snapshot_of_its_own(registry: CheckpointRegistry, other: dict[str, Any]) -> None:
+    same = {"score": 2.0, "weight": 2.0, "window_id": 4}
+    first = save(registry, **same)
+    assert save(registry, **{**same, **other}).sequence == first.sequence + 1
+    assert save(registry, **same).sequence == first.sequence + 2  # only the newest counts
+
+
+def test_a_damaged_twin_is_no_twin(registry: CheckpointRegistry) -> None:
+    flip_a_byte_of_the_weights(registry.path_of(save(registry, 2.0)))
+    assert save(registry, 2.0).sequence == 1
+    assert best_weight(registry) == 2.0
+
+
+# --- whose directory it is ---
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such modes on this platform")
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+def test_a_directory_that_others_may_write_to_is_refused_unless_that_is_allowed(
+    directory: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir(parents=True)
+    directory.chmod(mode)
+    registry = CheckpointRegistry(directory)
+    with pytest.raises(CheckpointUnsafeError, match=rf"mode {mode:04o}; chmod go-w.*allow_shared_directory=True"):
+        save(registry, 1.0)
+    assert list(directory.iterdir()) == []
+    allowed = CheckpointRegistry(directory, allow_shared_directory=True)
+    save(allowed, 1.0)
+    allowed.close()
+    assert scores(registry) == [1.0]  # reading asks for no more than the checksums
+    monkeypatch.setenv("TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY", "1")
+    allowed = CheckpointRegistry(directory)
+    save(allowed, 2.0)
+    allowed.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no such users on this platform")
+def test_a_directory_of_another_user_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(CheckpointRegistry(directory), 1.0)
+    monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
+    with pytest.raises(CheckpointUnsafeError, match="belongs to user"):
+        CheckpointRegistry(directory).open()
+
+
+def test_a_new_directory_is_for_its_user_alone(registry: CheckpointRegistry, directory: Path) -> None:
+    save(registry, 1.0)
+    assert directory.stat().st_mode & 0o077 == 0
+    assert registry.path_of(registry.snapshots()[0]).stat().st_mode & 0o077 == 0
+
+
 # --- several hands ---
 
 OTHER_PROCESS = """
 import sys
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointLockedError
 from tests.helpers import NumpyAgent
@@ -780,6 +962,42 @@ def test_two_registries_of_one_process_share_a_directory(registry: CheckpointReg
     with other_process(directory) as process:
         assert process.communicate(timeout=60)[0].split() == ["locked", "4"]
     other.close()
+
+
+class PrunesUnderItsEyes:
+    """Lets another hand save a better snapshot, and prune, at the n-th call of a function of the reader's."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, writer: CheckpointRegistry, owner: Any, name: str, n: int) -> None:
+        self.calls, self.n, self.writer, self.real = 0, n, writer, getattr(owner, name)
+        patch.setattr(owner, name, self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        if self.calls == self.n:
+            save(self.writer, 10.0 + self.n)
+        return self.real(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(_tree, "is_folder"), (_atomic, "read_json"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_reader_is_not_misled_by_what_is_pruned_while_it_reads(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: Any, name: str
+) -> None:
+    writer, reader = CheckpointRegistry(directory, max_snapshots=1), CheckpointRegistry(directory)
+    save(writer, 1.0)
+    for n in range(1, 100):
+        with monkeypatch.context() as patch:
+            pruning = PrunesUnderItsEyes(patch, writer, owner, name, n)
+            loaded = best_weight(reader)
+        if pruning.calls < n:
+            break
+        assert loaded in (scores(writer)[-1], 10.0 + n - 1, 1.0)
+    assert n > 1
+    assert caplog.records == []  # nothing was damaged
+    writer.close()
 
 
 def test_closing_is_harmless_at_any_time_and_a_later_write_opens_again(registry: CheckpointRegistry) -> None:
