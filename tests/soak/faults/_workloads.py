@@ -1,0 +1,212 @@
+"""What the faulted processes do: each workload is a generator that prepares, yields once, and then does what is faulted.
+
+Each operation tells what it is about to do before, and what it has done after; see `_ledger`.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+from tensor_optix.errors import CheckpointError, CheckpointStorageError
+from tests.soak.faults import _agents
+from tests.soak.faults._ledger import LITTER, RING, best_of, listing_of, quiet
+
+
+class Context:
+    """A registry, an agent, and the pipe on which a workload tells what it does."""
+
+    def __init__(self, job: dict[str, Any], pipe: int) -> None:
+        self.job, self._pipe = job, pipe
+        self.directory = Path(job["directory"])
+        self.registry = CheckpointRegistry(self.directory, job.get("max_snapshots", 2))
+        self.agent = _agents.make(job.get("agent", "numpy"), job.get("size", _agents.SIZE))
+        self.ring: Any = None
+        self.rng = np.random.default_rng(job.get("seed", 0))
+        self._values = _agents.counting(job.get("first_value", 1))
+
+    def send(self, kind: str, **message: Any) -> None:
+        data = (json.dumps({"kind": kind, **message}) + "\n").encode()
+        while True:
+            try:
+                os.write(self._pipe, data)  # at most PIPE_BUF: whole or not at all
+            except OSError:  # a fault that was meant for the storage
+                continue
+            return
+
+    def perform(self, op: str, work: Callable[[], Any], **details: Any) -> Any:
+        """Do one operation; one that fails is told, what is there then is told, and it is repeated once."""
+        for _ in range(2):
+            self.send("begin", op=op, **details)
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001, RUF100 - the kind of error is what is measured
+                expected = CheckpointStorageError if op != "load" else CheckpointError
+                self.send("failed", op=op, error=repr(error)[:300], is_storage_error=isinstance(error, expected))
+                self.tell_what_is_there()
+            else:
+                self.send("done", op=op, **({"id": result.snapshot_id} if op == "save" else {}))
+                return result
+        return None
+
+    def tell_what_is_there(self) -> None:
+        with quiet():
+            listing = [[key, *entry] for key, entry in listing_of(self.registry).items()]
+        self.send("holds", listing=listing, point=_agents.read_point(self.directory / RING))
+
+    def save(self, score: float) -> PolicySnapshot:
+        value = next(self._values)
+        self.agent.fill(value)
+        metrics = EvalMetrics(score, {}, value)
+        return self.perform(
+            "save", lambda: self.registry.save(self.agent, metrics, value), value=value, score=float(score)
+        )
+
+    def rescore(self, snapshot: PolicySnapshot, score: float) -> PolicySnapshot:
+        metrics = EvalMetrics(score, {}, snapshot.window_id)
+        return self.perform(
+            "rescore", lambda: self.registry.rescore(snapshot, metrics), id=snapshot.snapshot_id, score=float(score)
+        )
+
+    def prune(self) -> None:
+        self.perform("prune", self.registry.prune)
+
+    def roll_back(self) -> None:
+        best = self.perform("load", lambda: self.registry.load_best(self.agent))
+        if best is not None and self.agent.value() != best.window_id:
+            self.send("violated", error=f"rolled back to {self.agent.value()}, not {best.window_id}")
+
+    def save_point(self) -> None:
+        value = next(self._values)
+        self.perform("point", lambda: self._point(value), value=value)
+
+    def _point(self, value: int) -> None:
+        if self.ring is None:
+            self.ring = _agents.ResumeRing(self.directory / RING)  # pyright: ignore[reportOptionalCall]
+        self.ring.save(_agents.point_writer(value), {"value": value})
+
+
+def save_and_prune(context: Context) -> Iterator[None]:
+    """A new directory, and saves until pruning has deleted both a middle one and an old best."""
+    yield
+    for score in (1.0, 3.0, 2.0, 2.5, 4.0):
+        context.save(score)
+
+
+def rescore(context: Context) -> Iterator[None]:
+    """The best turns out worse than it seemed; pruning then drops it."""
+    first = context.save(5.0)
+    context.save(2.0)
+    context.save(3.0)
+    yield
+    first = context.rescore(first, 1.0)
+    context.prune()
+    context.save(2.5)
+
+
+def roll_back(context: Context) -> Iterator[None]:
+    """The policy degrades and the best is loaded, between saves."""
+    context.save(2.0)
+    yield
+    context.save(1.0)
+    context.roll_back()
+    context.save(3.0)
+    context.roll_back()
+
+
+def stage(context: Context) -> Iterator[None]:
+    """Two candidates are staged before their scores are known: one is discarded, the other committed."""
+    context.save(2.0)
+    yield
+    value = next(context._values)
+    context.agent.fill(value)
+    registry, metrics = context.registry, EvalMetrics(3.0, {}, value)
+    context.perform("load", lambda: registry.discard(registry.stage(context.agent)))
+    hyperparams = context.agent.get_hyperparams()
+
+    def commit() -> PolicySnapshot:
+        return registry.commit(registry.stage(context.agent), metrics, value, hyperparams)
+
+    context.perform("save", commit, value=value, score=3.0)
+    context.perform("archive", registry.archive)
+    context.save(1.0)
+
+
+def resume(context: Context) -> Iterator[None]:
+    """Resume points, and a best in between."""
+    context.save(1.0)
+    context.save_point()
+    yield
+    for score in (None, 2.0, None, None):
+        if score is None:
+            context.save_point()
+        else:
+            context.save(score)
+
+
+def quarantine(context: Context) -> Iterator[None]:
+    """The best has rotted and another has lost its metadata: the next writer must do without them."""
+    context.save(1.0)
+    no_metadata = context.save(2.0)
+    rotten = context.save(3.0)
+    for snapshot in (rotten, no_metadata):
+        context.send("damaged", id=snapshot.snapshot_id)
+    weights = next(context.registry.path_of(rotten).rglob("*.safetensors"))
+    flipped = bytearray(weights.read_bytes())
+    flipped[-1] ^= 1
+    weights.write_bytes(flipped)
+    (context.registry.path_of(no_metadata) / "metadata.json").unlink()
+    context.registry.close()
+    yield
+    with quiet():
+        context.perform("open", context.registry.open)
+        context.roll_back()
+        context.save(1.5)
+        context.save(1.7)
+
+
+def endless(context: Context) -> Iterator[None]:
+    """Reopen what the last one left, tell what is there, and save, rescore, roll back and resume until killed."""
+    yield
+    started = os.times().elapsed
+    context.registry.open()
+    found = listing_of(context.registry)
+    if found:
+        best = context.registry.load_best(context.agent)
+        if context.agent.value() != best.window_id or best.snapshot_id != best_of(found):
+            context.send("violated", error=f"reopened to {context.agent.value()} of {best.snapshot_id}")
+    point = _agents.read_point(context.directory / RING)
+    litter = [path.name for pattern in LITTER for path in context.directory.rglob(pattern)]
+    context.send(
+        "reopened",
+        seconds=os.times().elapsed - started,
+        listing=[[key, *entry] for key, entry in found.items()],
+        point=point,
+        litter=litter,
+    )
+    while True:
+        snapshot = context.save(float(context.rng.normal()))
+        action = context.rng.integers(5)
+        if action == 0 and snapshot is not None:
+            context.rescore(snapshot, float(context.rng.normal()))
+            context.prune()
+        elif action == 1:
+            context.roll_back()
+        elif action == 2 and _agents.ResumeRing is not None:
+            context.save_point()
+
+
+WORKLOADS: dict[str, Callable[[Context], Iterator[None]]] = {
+    "save and prune": save_and_prune,
+    "rescore": rescore,
+    "roll back": roll_back,
+    "stage": stage,
+    "quarantine": quarantine,
+    **({"resume": resume} if _agents.ResumeRing is not None else {}),
+}
+ALL = {**WORKLOADS, "endless": endless}
