@@ -111,6 +111,12 @@ class CheckpointStorageError(CheckpointError, OSError):
     code = "checkpoint-storage"
 
 
+class CheckpointUnsafeError(CheckpointStorageError):
+    """Other users could change what the checkpoint directory holds, or a link stands where a folder of it belongs."""
+
+    code = "checkpoint-unsafe"
+
+
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return `" Did you mean 'x'?"` for the known name nearest to `name`, or an empty string.
 

@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not: write, fsync, rename; checksums; the kernel lock.
+"""Files that are either wholly there or not: write, fsync, rename; strict JSON; the kernel lock.
 
 The lock is the one thing in the core that is neither numpy nor the standard library: `filelock` wraps the kernel's lock
 on every platform, and a lock of our own would be wrong on most of them.
@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import filelock
 from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError, CheckpointStorageError
 
 MAX_JSON_BYTES = 4 << 20
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -27,19 +30,39 @@ def storage_errors(what: str, path: Path) -> Iterator[None]:
     except CheckpointStorageError:
         raise
     except OSError as error:
-        raise CheckpointStorageError(
+        failed = CheckpointStorageError(
             f"Could not {what} {str(path)!r}: {error.strerror or error}. Check that the path is a writable directory "
             f"with free space, or choose another checkpoint_dir."
-        ) from error
+        )
+        failed.errno = error.errno
+        raise failed from error
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Create `path` (it must not exist) with `data`, and return when it has reached the disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Create `path` (it must not exist) with `data`, and return when it has reached the disk.
+
+    Where that fails, nothing is left: after a failed fsync the kernel may hold the pages for clean, so that a second
+    one on the same file could succeed without a byte being written.
+
+    Args:
+        path: what to create; a link of that name is not followed.
+        data: the content.
+        sync: False leaves it to a later fsync.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | BINARY, 0o600)
+    try:
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def replace_file(path: Path, data: bytes, temporary_in: Path | None = None) -> None:
@@ -50,8 +73,31 @@ def replace_file(path: Path, data: bytes, temporary_in: Path | None = None) -> N
     temporary = (temporary_in or path.parent) / f".tmp-{path.name}"
     temporary.unlink(missing_ok=True)
     write_file(temporary, data)
-    os.replace(temporary, path)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     fsync_directory(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Delete `path` if it is there, and return when that has reached the disk."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        fsync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory for this user alone, with those above it that are missing; return when they are on disk."""
+    missing = []
+    while path != path.parent and not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fsync_directory(folder.parent)
 
 
 def fsync_directory(path: Path) -> None:
@@ -65,29 +111,23 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def fsync_tree(path: Path) -> None:
-    """Return when every file and directory below `path` has reached the disk."""
-    for folder, _, names in os.walk(path, topdown=False):
-        for name in names:
-            descriptor = os.open(Path(folder, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        fsync_directory(Path(folder))
+def open_plain(path: str | Path, dir_fd: int | None = None, *, flags: int = os.O_RDONLY) -> int:
+    """Open a file for reading, and return its descriptor.
 
+    A link is not followed, a pipe not waited for, and a file that has a second name (a hard link, through which others
+    could change it) is refused.
 
-def tree_checksums(path: Path) -> dict[str, dict[str, Any]]:
-    """Return `{relative posix path: {"bytes": length, "sha256": hex}}` for every file below `path`."""
-    found = {}
-    for file in sorted(path.rglob("*")):
-        if file.is_symlink() or not (file.is_file() or file.is_dir()):
-            raise CheckpointCorruptError(f"{str(file)!r} is neither a plain file nor a folder; refusing to read it.")
-        if file.is_file():
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            found[file.relative_to(path).as_posix()] = {"bytes": file.stat().st_size, "sha256": digest}
-    return found
+    Raises:
+        CheckpointCorruptError: it is no such file.
+    """
+    descriptor = os.open(path, flags | NO_FOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    raise CheckpointCorruptError(
+        f"{str(path)!r} is neither a plain file nor a folder, or has {found.st_nlink} names; refusing to read it."
+    )
 
 
 def encode_json(data: Mapping[str, Any]) -> bytes:
@@ -103,14 +143,19 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
     """
     max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
     try:
-        if path.stat().st_size > max_bytes:
-            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
-        data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        data = json.loads(_read_plain(path, max_bytes), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointCorruptError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
     if not isinstance(data, dict):
         raise CheckpointCorruptError(f"{str(path)!r} must hold a JSON object, but holds a {type(data).__name__}.")
     return data
+
+
+def _read_plain(path: Path, max_bytes: int) -> bytes:
+    with os.fdopen(open_plain(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
+        return file.read(max_bytes)
 
 
 def digest_of(data: Mapping[str, Any]) -> str:
@@ -147,6 +192,11 @@ class DirectoryLock:
                 ) from None
         self._held = True
         return is_first
+
+    @property
+    def is_held(self) -> bool:
+        """True between `acquire` and `release`."""
+        return self._held
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""

@@ -10,31 +10,46 @@ All paths are computed from ids and relative to the directory, so that a moved o
 a temporary folder, synced, renamed, and only then listed: what `save` has returned is safe.
 """
 
-import contextlib
 import dataclasses
-import itertools
 import logging
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tensor_optix.core import _atomic
+from tensor_optix.core import _atomic, _tree, resume_ring
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.companions import Stateful, restored_companions, write_companions
+from tensor_optix.core.durable_folder import (
+    FORMAT,
+    QUARANTINE,
+    DurableFolders,
+    bytes_in,
+    check_private,
+    is_damage,
+)
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot, jsonable
-from tensor_optix.errors import CheckpointCorruptError, CheckpointError, ContractError, InvalidArgumentError
+from tensor_optix.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointStorageError,
+    ContractError,
+    InvalidArgumentError,
+)
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-_ID = re.compile(r"[a-z0-9-]{1,64}")
+_ID = re.compile(r"[0-9]{6,12}")
 _PREFIX = "snapshot_"
-_DIGITS = 12
-_STAGED = itertools.count()
+_READ_AT_OPEN = 256 << 20
+"""Bytes of snapshots that are hashed when a directory is opened; of more, only names and lengths are looked at."""
+_LOOKS = 10
+"""How often a reader looks again when snapshots were pruned under its eyes."""
+_ALLOW_SHARED = "TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY"
+_REGISTRIES: "weakref.WeakSet[CheckpointRegistry]" = weakref.WeakSet()
 
 
 def _utc_now() -> datetime:
@@ -47,9 +62,10 @@ class CheckpointRegistry:
     Several registries of one process may share a directory: each looks at the disk, none remembers.
 
     Args:
-        checkpoint_dir: where to keep them; created at the first write.
-        max_snapshots: how many of the newest to keep; the best one is kept besides.
+        checkpoint_dir: where to keep them; created at the first write, for this user alone.
+        max_snapshots: how many of the newest to keep; the best one and those that are pinned are kept besides.
         now: wall clock for the `created_at` notes.
+        allow_shared_directory: write to a directory, too, that other users own or may write to.
 
     Raises:
         InvalidArgumentError: `max_snapshots` below 1.
@@ -61,13 +77,19 @@ class CheckpointRegistry:
         max_snapshots: int = 10,
         *,
         now: Callable[[], datetime] = _utc_now,
+        allow_shared_directory: bool = False,
     ) -> None:
         if max_snapshots < 1:
             raise InvalidArgumentError(f"max_snapshots must be at least 1, but got {max_snapshots!r}.")
         self.directory = Path(checkpoint_dir)
         self.max_snapshots = max_snapshots
         self._now = now
+        self._may_be_shared = allow_shared_directory or os.environ.get(_ALLOW_SHARED) == "1"
         self._lock: _atomic.DirectoryLock | None = None
+        self._folders = DurableFolders(self.directory, _PREFIX)
+        self._reported: set[int] = set()
+        self._pinned: set[str] = set()
+        _REGISTRIES.add(self)
         self.companions: dict[str, Stateful] = {}
         """What is saved and restored together with the agent's weights, by name."""
 
@@ -81,24 +103,28 @@ class CheckpointRegistry:
         self.companions[name] = part
 
     def open(self) -> None:
-        """Create the directory, take its lock, and clear away what an interrupted write left.
+        """Create the directory, take its lock, clear away what an interrupted write left, and quarantine what is damaged.
 
         Raises:
             CheckpointLockedError: another process writes to it.
+            CheckpointUnsafeError: others may write to it.
             CheckpointStorageError: it cannot be created or written.
         """
         with _atomic.storage_errors("create", self.directory):
-            is_new = not self.directory.exists()
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if is_new:
-                _atomic.fsync_directory(self.directory.parent)
-        if self._lock is None:
-            self._lock = _atomic.DirectoryLock(self.directory)
+            _atomic.make_directory(self.directory)
+            if self._lock is None:
+                self._lock = _atomic.DirectoryLock(self.directory)
+            if not self._lock.is_held and not self._may_be_shared:
+                check_private(self.directory)
         if self._lock.acquire():
-            # Nobody in this process has been writing here: what is unfinished was left by one that died.
-            with _atomic.storage_errors("clean", self.directory):
-                for litter in (*self.directory.glob(".tmp-*"), *self.directory.glob(".trash-*")):
-                    _remove(litter)
+            try:
+                # Nobody in this process has been writing here: what is unfinished was left by one that died.
+                with _atomic.storage_errors("clean", self.directory):
+                    self._folders.clean(everything=True)
+                    self._quarantine_damaged()
+            except BaseException:
+                self._lock.release()
+                raise
 
     def close(self) -> None:
         """Give the lock back."""
@@ -120,19 +146,22 @@ class CheckpointRegistry:
     def stage(self, agent: BaseAgent) -> Path:
         """Write the policy (weights, companions) to a temporary folder, to be committed once its score is known."""
         self.open()
-        staged = self.directory / f".tmp-{os.getpid()}-{next(_STAGED)}"
-        with _atomic.storage_errors("write", staged), _removed_on_failure(staged):
-            (staged / "weights").mkdir(parents=True)
-            agent.save_weights(str(staged / "weights" / "agent"))
-            if not any(path.is_file() for path in (staged / "weights").rglob("*")):
-                raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
-            write_companions(staged, self.companions)
+        with _atomic.storage_errors("write to", self.directory):
+            staged = self._folders.stage()
+            try:
+                (staged / "weights").mkdir()
+                agent.save_weights(str(staged / "weights" / "agent"))
+                if not any(path.is_file() for path in (staged / "weights").rglob("*")):
+                    raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
+                write_companions(staged, self.companions)
+            except BaseException:
+                _tree.try_remove(staged)
+                raise
         return staged
 
     def discard(self, staged: Path) -> None:
-        """Drop a staged folder."""
-        with _atomic.storage_errors("remove", staged):
-            _remove(staged)
+        """Drop a staged folder; if the storage does not let it, the next opening does."""
+        _tree.try_remove(staged)
 
     def commit(
         self,
@@ -142,25 +171,41 @@ class CheckpointRegistry:
         hyperparams: HyperparamSet,
         evidence: Sequence[PlayedWindow] = (),
     ) -> PolicySnapshot:
-        """Turn a staged folder into a snapshot, list it, and prune."""
-        with _removed_on_failure(staged), _atomic.storage_errors("save a snapshot in", self.directory):
-            self.open()
-            sequence = self._next_sequence()
-            snapshot = PolicySnapshot(
-                snapshot_id=f"{sequence:06d}",
-                sequence=sequence,
-                window_id=window_id,
-                eval_metrics=eval_metrics,
-                hyperparams=hyperparams.copy(),
-                created_at=self._now().isoformat(timespec="seconds"),
-                evidence=tuple(evidence),
-            )
-            _atomic.fsync_tree(staged)
-            _atomic.write_file(staged / "metadata.json", _metadata(snapshot, _atomic.tree_checksums(staged)))
-            _atomic.fsync_directory(staged)
-            os.rename(staged, self._folder(snapshot.snapshot_id))
-            _atomic.fsync_directory(self.directory)
+        """Turn a staged folder into a snapshot, list it, and prune; on return it is on disk.
+
+        What a resumed run commits again is not saved twice: where the newest snapshot is the same in everything but its
+        number, that one is returned.
+
+        Raises:
+            CheckpointLockedError: another process writes to the directory.
+            CheckpointStorageError: it could not be saved; earlier snapshots are untouched, and nothing is left of it.
+        """
+        try:
+            with _atomic.storage_errors("save a snapshot in", self.directory):
+                self.open()
+                files = _tree.sync_below(staged)
+                sequence = self._folders.next_sequence()
+                snapshot = PolicySnapshot(
+                    snapshot_id=f"{sequence:06d}",
+                    sequence=sequence,
+                    window_id=window_id,
+                    eval_metrics=eval_metrics,
+                    hyperparams=hyperparams.copy(),
+                    created_at=self._now().isoformat(timespec="seconds"),
+                    evidence=tuple(evidence),
+                )
+                if twin := self._twin_of(snapshot, files):
+                    _tree.try_remove(staged)
+                    return twin
+                self._folders.seal(staged, sequence, {"snapshot": snapshot.to_dict()}, files)
+        except BaseException:
+            _tree.try_remove(staged)
+            raise
+        try:
             self._list_and_prune()
+        except OSError as error:
+            # The snapshot is on disk, and that is what was asked for; the next commit lists and prunes again.
+            logger.warning("Saved snapshot %s, but could not prune: %s", snapshot.snapshot_id, error)
         return snapshot
 
     def rescore(
@@ -168,30 +213,50 @@ class CheckpointRegistry:
     ) -> PolicySnapshot:
         """Replace a snapshot's score and the episodes behind it by more trustworthy ones, and return it with them."""
         self.open()
-        _, files = self._read(snapshot.snapshot_id)
+        files = self._folders.read(_sequence(snapshot.snapshot_id))["files"]
         rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence))
         with _atomic.storage_errors("rescore a snapshot in", self.directory):
-            # The temporary file stays out of the snapshot, where a crash would leave it as a foreign file.
-            _atomic.replace_file(
-                self._folder(snapshot.snapshot_id) / "metadata.json", _metadata(rescored, files), self.directory
-            )
+            self._folders.rewrite(_sequence(snapshot.snapshot_id), {"snapshot": rescored.to_dict()}, files)
             self._write_manifest(self.snapshots())
         return rescored
 
     def prune(self) -> None:
-        """Delete all but the newest `max_snapshots` and the best; `commit` does so by itself, `rescore` does not."""
+        """Delete all but the newest `max_snapshots`, the best and the pinned; `commit` does so by itself, `rescore` not."""
         self.open()
         with _atomic.storage_errors("prune", self.directory):
             self._list_and_prune()
 
+    def pin(self, snapshot_id: str) -> None:
+        """Keep a snapshot from being pruned by this process for as long as this registry lives, or until `unpin`.
+
+        Raises:
+            CheckpointCorruptError: there is no such snapshot, or it is damaged.
+        """
+        self._read(_sequence(snapshot_id))
+        self._pinned.add(snapshot_id)
+
+    def unpin(self, snapshot_id: str) -> None:
+        """Let a snapshot be pruned again; harmless if it was not pinned."""
+        self._pinned.discard(snapshot_id)
+
     def snapshots(self) -> list[PolicySnapshot]:
         """Return all readable snapshots in the order of saving; a damaged one is reported and left out."""
-        found = []
-        for snapshot_id in self._ids():
-            try:
-                found.append(self._read(snapshot_id)[0])
-            except CheckpointCorruptError as error:
-                logger.warning("Snapshot %s is damaged and is not used: %s", snapshot_id, error)
+        found: list[PolicySnapshot] = []
+        for _ in range(_LOOKS):
+            with _atomic.storage_errors("list", self.directory):
+                sequences = self._folders.sequences()
+            found, vanished = [], False
+            for sequence in sequences:
+                try:
+                    found.append(self._read(sequence))
+                except CheckpointCorruptError as error:
+                    # A writer may prune while another process reads; what is gone was not damaged.
+                    vanished = vanished or not _tree.is_folder(self._folders.folder(sequence))
+                    if not vanished and sequence not in self._reported:
+                        self._reported.add(sequence)
+                        logger.warning("Snapshot %06d is damaged and is not used: %s", sequence, error)
+            if not vanished:
+                break
         return found
 
     @property
@@ -206,7 +271,7 @@ class CheckpointRegistry:
 
     def path_of(self, snapshot: PolicySnapshot) -> Path:
         """Return the folder of a snapshot."""
-        return self._folder(snapshot.snapshot_id)
+        return self._folders.folder(_sequence(snapshot.snapshot_id))
 
     def load(self, snapshot: PolicySnapshot, agent: BaseAgent) -> None:
         """Verify a snapshot's files and load its weights into `agent`, and its companions into what is attached.
@@ -215,19 +280,11 @@ class CheckpointRegistry:
             CheckpointCorruptError: a file is missing, changed or not a plain file; nothing is touched.
             CheckpointMismatchError: it holds no state, or none that fits, of what is attached; nothing is touched.
         """
-        _, files = self._read(snapshot.snapshot_id)
-        folder = self._folder(snapshot.snapshot_id)
-        with _atomic.storage_errors("read", folder):
-            actual = _atomic.tree_checksums(folder)
-            actual.pop("metadata.json", None)
-            if actual != files:
-                changed = sorted(name for name in actual.keys() | files.keys() if actual.get(name) != files.get(name))
-                raise CheckpointCorruptError(
-                    f"Snapshot {snapshot.snapshot_id} in {str(self.directory)!r} is damaged: {', '.join(changed)} "
-                    f"missing, changed or added since it was saved."
-                )
-            with restored_companions(folder, self.companions):
-                agent.load_weights(str(folder / "weights" / "agent"))
+        sequence = _sequence(snapshot.snapshot_id)
+        _snapshot_in(self._folders.verify(sequence))
+        folder = self._folders.folder(sequence)
+        with _atomic.storage_errors("read", folder), restored_companions(folder, self.companions):
+            agent.load_weights(str(folder / "weights" / "agent"))
 
     def load_best(self, agent: BaseAgent) -> PolicySnapshot:
         """Load the best intact snapshot into `agent` and return it; a damaged one is reported and the next one tried.
@@ -235,13 +292,22 @@ class CheckpointRegistry:
         Raises:
             CheckpointCorruptError: no intact snapshot is left.
         """
-        for snapshot in self.ranked_snapshots:
-            try:
-                self.load(snapshot, agent)
-            except CheckpointCorruptError as error:
-                logger.warning("Snapshot %s cannot be loaded, trying the next best: %s", snapshot.snapshot_id, error)
+        passed_over: set[int] = set()
+        for _ in range(_LOOKS):
+            for snapshot in (s for s in self.ranked_snapshots if s.sequence not in passed_over):
+                try:
+                    self.load(snapshot, agent)
+                except (CheckpointCorruptError, CheckpointStorageError) as error:
+                    if not _tree.is_folder(self.path_of(snapshot)):
+                        break  # pruned by another process, in favour of one that may be better than all listed
+                    passed_over.add(snapshot.sequence)
+                    logger.warning(
+                        "Snapshot %s cannot be loaded, trying the next best: %s", snapshot.snapshot_id, error
+                    )
+                else:
+                    return snapshot
             else:
-                return snapshot
+                break
         raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
 
     def archive(self, also: Sequence[str] = ()) -> Path | None:
@@ -254,66 +320,79 @@ class CheckpointRegistry:
         """
         self.open()
         with _atomic.storage_errors("archive an earlier run in", self.directory):
-            old = [path for path in self.directory.iterdir() if path.name.startswith(_PREFIX)]
-            old += [
-                path
-                for name in ("manifest.json", "history.jsonl", "report.json", *also)
-                if (path := self.directory / name).exists()
-            ]
+            names = set(os.listdir(self.directory))
+            own = {"manifest.json", "history.jsonl", "report.json", QUARANTINE, resume_ring.ATTEMPTS, *also}
+            old = [n for n in sorted(names) if n in own or n.startswith(_PREFIX) or resume_ring.is_point(n)]
             if not old:
                 return None
-            taken = {path.name for path in self.directory.glob("previous_*")}
             target = next(
-                self.directory / name for n in range(len(taken) + 1) if (name := f"previous_{n:03d}") not in taken
+                self.directory / name for n in range(len(names) + 1) if (name := f"previous_{n:03d}") not in names
             )
-            target.mkdir()
-            for path in old:
-                os.rename(path, target / path.name)
+            _atomic.make_directory(target)
+            for name in old:
+                os.rename(self.directory / name, target / name)
             _atomic.fsync_directory(target)
             _atomic.fsync_directory(self.directory)
             return target
 
-    def _folder(self, snapshot_id: str) -> Path:
-        if not _ID.fullmatch(snapshot_id):
-            raise CheckpointCorruptError(f"{snapshot_id!r} is no snapshot id (a-z, 0-9 and '-', at most 64).")
-        return self.directory / f"{_PREFIX}{snapshot_id}"
+    def _read(self, sequence: int) -> PolicySnapshot:
+        return _snapshot_in(self._folders.read(sequence))
 
-    def _ids(self) -> list[str]:
-        # The listing of the directory is the truth: losing the manifest loses nothing.
-        folders = (path for path in self.directory.glob(f"{_PREFIX}*") if path.is_dir() and not path.is_symlink())
-        return sorted(name for path in folders if _ID.fullmatch(name := path.name.removeprefix(_PREFIX)))
+    def _quarantine_damaged(self) -> None:
+        left = _READ_AT_OPEN
+        for sequence in reversed(self._folders.sequences()):
+            try:
+                metadata = self._folders.verify(sequence, max_bytes=left)
+                _snapshot_in(metadata)
+                left -= min(left, bytes_in(metadata))
+            except CheckpointCorruptError as error:
+                if is_damage(error):
+                    self._folders.quarantine(sequence, error)
 
-    def _next_sequence(self) -> int:
-        # Whatever has the name, be it a folder of ours or not: a new one must not collide with it.
-        names = (path.name.removeprefix(_PREFIX) for path in self.directory.glob(f"{_PREFIX}*"))
-        return max((int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS), default=-1) + 1
-
-    def _read(self, snapshot_id: str) -> tuple[PolicySnapshot, dict[str, Any]]:
-        metadata = _atomic.read_json(self._folder(snapshot_id) / "metadata.json")
-        recorded = metadata.pop("sha256", None)
+    def _twin_of(self, snapshot: PolicySnapshot, files: _tree.Checksums) -> PolicySnapshot | None:
+        """Return the newest snapshot where it is the same but for its number and the time, and intact."""
+        newest = next(reversed(self._folders.sequences()), None)
+        if newest is None:
+            return None
         try:
-            if metadata["format"] != FORMAT:
-                raise CheckpointCorruptError(f"its format is {metadata['format']!r}, this version reads {FORMAT}.")
-            if _atomic.digest_of(metadata) != recorded:
-                raise CheckpointCorruptError("its metadata.json was changed since it was saved.")
-            snapshot = PolicySnapshot.from_dict(metadata["snapshot"])
-            if snapshot.snapshot_id != snapshot_id:
-                raise CheckpointCorruptError(f"its metadata.json belongs to snapshot {snapshot.snapshot_id!r}.")
-            return snapshot, dict(metadata["files"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointCorruptError(f"its metadata.json does not have the expected fields: {error!r}.") from error
+            found = _snapshot_in(self._folders.read(newest))
+            same = dataclasses.replace(
+                snapshot, snapshot_id=found.snapshot_id, sequence=newest, created_at=found.created_at
+            )
+            # Compared as they are written: NaN is then equal to itself.
+            if _atomic.encode_json(same.to_dict()) != _atomic.encode_json(found.to_dict()):
+                return None
+            if self._folders.verify(newest)["files"] != files:
+                return None
+        except CheckpointCorruptError:
+            return None
+        # The process that wrote it may have died before this step.
+        _atomic.fsync_directory(self._folders.folder(newest))
+        _atomic.fsync_directory(self.directory)
+        return found
 
     def _list_and_prune(self) -> None:
         snapshots = self.snapshots()
         best = next(iter(_ranked(snapshots)), None)
-        kept = [s for i, s in enumerate(snapshots) if i >= len(snapshots) - self.max_snapshots or s is best]
-        self._write_manifest(kept)
-        for surplus in (s for s in snapshots if s not in kept):
-            # Renamed first: a half-deleted folder must never look like a snapshot.
-            trash = self.directory / f".trash-{surplus.snapshot_id}"
-            _remove(trash)
-            os.rename(self._folder(surplus.snapshot_id), trash)
-            _remove(trash)
+        pinned = {name for r in _REGISTRIES if r.is_at(self.directory) for name in r._pinned}
+        kept = [
+            s
+            for i, s in enumerate(snapshots)
+            if i >= len(snapshots) - self.max_snapshots or s is best or s.snapshot_id in pinned
+        ]
+        unlisted: OSError | None = None
+        try:
+            self._write_manifest(kept)
+        except OSError as error:
+            unlisted = error  # on a full disk, deleting is what helps
+        if surplus := [s.sequence for s in snapshots if s not in kept]:
+            self._folders.remove(surplus)
+        if unlisted is not None:
+            raise unlisted
+
+    def is_at(self, directory: Path) -> bool:
+        """Return whether this registry is of `directory`, by whatever path."""
+        return os.path.realpath(self.directory) == os.path.realpath(directory)
 
     def _write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
         best = next(iter(_ranked(snapshots)), None)
@@ -328,29 +407,22 @@ class CheckpointRegistry:
         _atomic.replace_file(self.directory / "manifest.json", _atomic.encode_json(manifest))
 
 
-def _metadata(snapshot: PolicySnapshot, files: dict[str, Any]) -> bytes:
-    metadata = {"format": FORMAT, "snapshot": snapshot.to_dict(), "files": files}
-    return _atomic.encode_json(metadata | {"sha256": _atomic.digest_of(metadata)})
+def _sequence(snapshot_id: str) -> int:
+    if not _ID.fullmatch(snapshot_id):
+        raise CheckpointCorruptError(f"{snapshot_id!r} is no snapshot id (six to twelve digits).")
+    return int(snapshot_id)
+
+
+def _snapshot_in(metadata: dict[str, Any]) -> PolicySnapshot:
+    try:
+        snapshot = PolicySnapshot.from_dict(metadata["snapshot"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise CheckpointCorruptError(f"its metadata.json does not have the expected fields: {error!r}.") from error
+    if (snapshot.sequence, snapshot.snapshot_id) != (metadata["sequence"], f"{metadata['sequence']:06d}"):
+        raise CheckpointCorruptError(f"its metadata.json belongs to snapshot {snapshot.snapshot_id!r}.")
+    return snapshot
 
 
 def _ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
     scored = [snapshot for snapshot in snapshots if snapshot.eval_metrics.is_usable]
     return sorted(scored, key=lambda snapshot: (-snapshot.eval_metrics.primary_score, snapshot.sequence))
-
-
-@contextlib.contextmanager
-def _removed_on_failure(staged: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            _remove(staged)
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()

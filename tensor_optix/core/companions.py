@@ -30,10 +30,10 @@ class Stateful(Protocol):
 
 
 def write_companions(folder: Path, parts: Mapping[str, Stateful]) -> None:
-    """Write the states of `parts` into a staged snapshot; those without one are left out."""
+    """Write the states of `parts` into a staged snapshot, whose commit syncs it; those without one are left out."""
     states = _states(parts)
     if states:
-        _atomic.write_file(folder / FILE, _atomic.encode_json(jsonable(states)))
+        _atomic.write_file(folder / FILE, _atomic.encode_json(jsonable(states)), sync=False)
 
 
 @contextlib.contextmanager

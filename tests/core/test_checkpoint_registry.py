@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core import _atomic, checkpoint_registry
+from tensor_optix.core import _atomic, _tree
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import (
@@ -101,7 +101,7 @@ def test_the_metadata_say_what_was_saved_and_the_checksum_of_each_file(
     metadata = json.loads((directory / "snapshot_000000" / "metadata.json").read_bytes())
     assert PolicySnapshot.from_dict(metadata["snapshot"]) == snapshot
     weights = directory / "snapshot_000000" / "weights"
-    assert metadata["files"] == {f"weights/{name}": sums for name, sums in _atomic.tree_checksums(weights).items()}
+    assert metadata["files"] == {f"weights/{name}": sums for name, sums in _tree.checksums(weights).items()}
 
 
 def test_a_snapshot_says_what_it_scored_and_what_it_was_trained_with(registry: CheckpointRegistry) -> None:
@@ -178,7 +178,7 @@ def test_what_was_saved_is_what_is_loaded(registry: CheckpointRegistry) -> None:
 def test_the_best_is_the_highest_score_and_of_equals_the_earlier(
     registry: CheckpointRegistry, saved: list[float], ranking: list[int]
 ) -> None:
-    snapshots = [save(registry, score, weight=0.0) for score in saved]
+    snapshots = [save(registry, score, weight=0.0, window_id=n) for n, score in enumerate(saved)]
     assert [snapshot.sequence for snapshot in registry.ranked_snapshots] == ranking
     best = registry.best
     assert (best.snapshot_id if best else None) == (snapshots[ranking[0]].snapshot_id if ranking else None)
@@ -240,8 +240,8 @@ def test_pruning_keeps_the_newest_and_always_the_best(
     directory: Path, saved: list[float], keep: int, left: list[float]
 ) -> None:
     registry = CheckpointRegistry(directory, max_snapshots=keep)
-    for score in saved:
-        save(registry, score)
+    for window_id, score in enumerate(saved):
+        save(registry, score, window_id=window_id)
     assert scores(registry) == pytest.approx(left, nan_ok=True)
     manifest = json.loads((directory / "manifest.json").read_bytes())
     assert [entry["id"] for entry in manifest["snapshots"]] == [s.snapshot_id for s in registry.snapshots()]
@@ -811,11 +811,11 @@ STEPS: list[tuple[Any, str]] = [
     (os, "rename"),
     (os, "replace"),
     (os, "fsync"),
-    (shutil, "rmtree"),
+    (_tree, "remove"),
+    (_tree, "sync_below"),
+    (_tree, "checksums"),
     (_atomic, "write_file"),
-    (_atomic, "fsync_tree"),
     (_atomic, "fsync_directory"),
-    (_atomic, "tree_checksums"),
 ]
 
 
@@ -843,8 +843,8 @@ class CrashAt:
     def _do_half(real: Callable[..., Any], *args: Any) -> None:
         if real.__name__ == "write_file":
             Path(args[0]).write_bytes(args[1][: len(args[1]) // 2])
-        elif real.__name__ == "rmtree":
-            next(path for path in Path(args[0]).rglob("*") if path.is_file()).unlink()
+        elif real.__name__ == "remove" and (inner := [path for path in Path(args[0]).rglob("*") if path.is_file()]):
+            inner[0].unlink()
 
 
 def crash_at_every_step(
@@ -941,11 +941,11 @@ def test_a_full_disk_while_saving_is_a_storage_error_and_loses_no_earlier_snapsh
 ) -> None:
     save(registry, 1.0)
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, sync: bool = True) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_registry._atomic, "write_file", full)
+        patch.setattr(_atomic, "write_file", full)
         with pytest.raises(CheckpointStorageError, match="No space left on device"):
             save(registry, 2.0)
     assert best_weight(registry) == 1.0

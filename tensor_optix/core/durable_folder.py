@@ -1,0 +1,288 @@
+"""Folders of files that are wholly there or not at all, and that verify themselves.
+
+    <directory>/<prefix><sequence>/         the files, and metadata.json: format, sequence number, length and SHA-256 of
+                                            each file, what the owner adds, and the hash of all this
+    <directory>/.tmp-<prefix>...            being written
+    <directory>/.trash-<prefix>...          being deleted
+    <directory>/quarantine/<n>-<name>       found damaged; the newest of them are kept for a look
+
+| step of a save | what a power cut after it leaves |
+|---|---|
+| files are written to a `.tmp-` folder, each synced | litter, cleared at the next opening |
+| `metadata.json` is written and synced last, then the folder | litter |
+| the folder is renamed | litter or the whole |
+| the directory is synced; only now is it said to be saved | the whole |
+
+The listing of the directory is the truth, sequence numbers are the order, and no clock is asked.
+"""
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core import _atomic, _tree
+from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+METADATA = "metadata.json"
+QUARANTINE = "quarantine"
+QUARANTINE_SIZE = 10
+_MAX_SEQUENCE = 10**11
+_STAGED = itertools.count()
+# What says nothing about the folder: too many open files, no right to read, no memory.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+
+
+class ForeignFormatError(CheckpointCorruptError):
+    """Written by another version of this library: of no use here, but not damaged."""
+
+
+class DurableFolders:
+    """The folders of one kind in a directory, e.g. all its snapshots.
+
+    Methods that write need the directory's lock (`DirectoryLock`), and raise `OSError` where the storage fails.
+
+    Args:
+        directory: where they are.
+        prefix: what their names begin with.
+    """
+
+    def __init__(self, directory: Path, prefix: str) -> None:
+        self.directory = directory
+        self.prefix = prefix
+
+    def folder(self, sequence: int) -> Path:
+        """Return the path of the folder with this number, whether or not it is there."""
+        return self.directory / f"{self.prefix}{sequence:06d}"
+
+    def sequences(self) -> list[int]:
+        """Return the numbers of the folders that are there, in order; links and other names are none of ours."""
+        numbered = ((name, self._number(name)) for name in _names_in(self.directory))
+        ours = (number for name, number in numbered if number is not None and name == self.folder(number).name)
+        return sorted(number for number in ours if _tree.is_folder(self.folder(number)))
+
+    def next_sequence(self) -> int:
+        """Return a number above all that were given and are still to be seen, here or in quarantine."""
+        # Whatever has the name, be it a folder of ours or not: a new one must not collide with it.
+        names = _names_in(self.directory) + [path.name.partition("-")[2] for path in self._quarantined()]
+        return max((number for name in names if (number := self._number(name)) is not None), default=-1) + 1
+
+    def stage(self) -> Path:
+        """Make a temporary folder to write files to, which `seal` then turns into one that is there."""
+        while True:
+            staged = self.directory / f".tmp-{self.prefix}{os.getpid()}-{next(_STAGED)}"
+            with contextlib.suppress(FileExistsError):  # of an earlier process with this number
+                staged.mkdir(mode=0o700)
+                return staged
+
+    def seal(
+        self, staged: Path, sequence: int, content: Mapping[str, Any], files: _tree.Checksums | None = None
+    ) -> Path:
+        """Make a staged folder the one with this number; on return it is on disk. Where that fails, nothing is left.
+
+        Args:
+            staged: what `stage` returned, with files in it.
+            sequence: its number.
+            content: what its metadata say besides, plain JSON.
+            files: what `sync_below(staged)` returned, if it has been called.
+        """
+        target = self.folder(sequence)
+        try:
+            files = _tree.sync_below(staged) if files is None else files
+            _atomic.write_file(staged / METADATA, _sealed(sequence, content, files))
+            _atomic.fsync_directory(staged)
+            os.rename(staged, target)
+            staged = target
+            _atomic.fsync_directory(self.directory)
+        except BaseException:
+            if staged is target:
+                # What may not be on disk must not be found either: the caller is told that it was not saved.
+                self._try_remove(sequence)
+            _tree.try_remove(staged)
+            raise
+        return target
+
+    def rewrite(self, sequence: int, content: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+        """Replace what the metadata of a folder say besides; on return it is on disk."""
+        # The temporary file stays out of the folder, where a crash would leave it as a foreign file.
+        _atomic.replace_file(
+            self.folder(sequence) / METADATA, _sealed(sequence, content, files), temporary_in=self.directory
+        )
+
+    def read(self, sequence: int) -> dict[str, Any]:
+        """Return the metadata of a folder, verified.
+
+        Raises:
+            CheckpointCorruptError: absent or damaged.
+        """
+        folder = self.folder(sequence)
+        if not _tree.is_folder(folder):
+            raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
+        metadata = _atomic.read_json(folder / METADATA)
+        recorded = metadata.pop("sha256", None)
+        if metadata.get("format") != FORMAT:
+            raise ForeignFormatError(f"its format is {metadata.get('format')!r}, this version reads {FORMAT}.")
+        if not isinstance(recorded, str) or _digest(metadata) != recorded:
+            raise CheckpointCorruptError("its metadata.json was changed since it was saved.")
+        if metadata.get("sequence") != sequence:
+            raise CheckpointCorruptError(f"its metadata.json belongs to number {metadata.get('sequence')!r}.")
+        if not _are_checksums(metadata.get("files")):
+            raise CheckpointCorruptError("its metadata.json does not list the files as it should.")
+        return metadata
+
+    def verify(self, sequence: int, *, max_bytes: int | None = None) -> dict[str, Any]:
+        """Return the metadata of a folder when its files are those that were saved.
+
+        Args:
+            sequence: its number.
+            max_bytes: of files that are longer together, only names and lengths are compared.
+
+        Raises:
+            CheckpointCorruptError: absent or damaged.
+        """
+        metadata, folder = self.read(sequence), self.folder(sequence)
+        recorded = metadata["files"]
+        contents = max_bytes is None or bytes_in(metadata) <= max_bytes
+        try:
+            found = _tree.checksums(folder, recorded, contents=contents)
+        except OSError as error:
+            raise CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}.") from error
+        found.pop(METADATA, None)
+        if not contents:
+            recorded = {name: {"bytes": sums["bytes"]} for name, sums in recorded.items()}
+        if found != recorded:
+            changed = sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name))
+            raise CheckpointCorruptError(
+                f"{folder.name} in {str(self.directory)!r} is damaged: {', '.join(changed)} missing, changed or added "
+                f"since it was saved."
+            )
+        return metadata
+
+    def remove(self, sequences: Iterable[int], *, sync: bool = True) -> None:
+        """Delete folders: each is either wholly there or no longer listed, whenever the process ends.
+
+        Args:
+            sequences: their numbers.
+            sync: True says the same of the power; False is for folders that nobody will ask for again.
+        """
+        for sequence in sequences:
+            trash = self.directory / f".trash-{self.folder(sequence).name}"
+            _tree.remove(trash)
+            os.rename(self.folder(sequence), trash)
+        if sync:
+            # The new names first: contents must not go from a folder that a power cut would give its old name back.
+            _atomic.fsync_directory(self.directory)
+        for trash in self._litter(".trash-", self.prefix):
+            _tree.remove(trash)
+
+    def quarantine(self, sequence: int, reason: object) -> None:
+        """Move a folder out of the way, say why, and delete the oldest in quarantine if there are too many."""
+        target = self.directory / QUARANTINE
+        if target.is_symlink():
+            raise CheckpointUnsafeError(f"{str(target)!r} is a link; nothing is moved through it. Remove the link.")
+        _atomic.make_directory(target)
+        others = self._quarantined()
+        number = int(others[-1].name.partition("-")[0]) + 1 if others else 0
+        moved = target / f"{number:06d}-{self.folder(sequence).name}"
+        os.rename(self.folder(sequence), moved)
+        _atomic.fsync_directory(target)
+        _atomic.fsync_directory(self.directory)
+        logger.warning("%s was moved to %r: %s", self.folder(sequence).name, str(moved), reason)
+        for surplus in others[: len(others) + 1 - QUARANTINE_SIZE]:
+            _tree.try_remove(surplus)
+
+    def clean(self, *, everything: bool = False) -> None:
+        """Clear away what an interrupted write or deletion left, as far as the storage lets it.
+
+        Args:
+            everything: not only what was to be, or had been, a folder of this kind.
+        """
+        for kind in (".tmp-", ".trash-"):
+            for litter in self._litter(kind, "" if everything else self.prefix):
+                _tree.try_remove(litter)
+
+    def _number(self, name: str) -> int | None:
+        digits = name.removeprefix(self.prefix)
+        # Above the limit it was nobody's honest count, and the next one would no longer fit its name.
+        is_one = name.startswith(self.prefix) and re.fullmatch(r"[0-9]{1,12}", digits) and int(digits) < _MAX_SEQUENCE
+        return int(digits) if is_one else None
+
+    def _litter(self, kind: str, prefix: str) -> list[Path]:
+        return [self.directory / name for name in _names_in(self.directory) if name.startswith(f"{kind}{prefix}")]
+
+    def _quarantined(self) -> list[Path]:
+        folder = self.directory / QUARANTINE
+        names = _names_in(folder) if _tree.is_folder(folder) else []
+        return sorted(folder / name for name in names if re.fullmatch(r"[0-9]{6,}-[a-z]+_[0-9]{6,}", name))
+
+    def _try_remove(self, sequence: int) -> None:
+        with contextlib.suppress(OSError):
+            os.rename(self.folder(sequence), trash := self.directory / f".trash-{self.folder(sequence).name}")
+            _tree.try_remove(trash)
+
+
+def bytes_in(metadata: Mapping[str, Any]) -> int:
+    """Return how long the files are together that a folder's metadata list."""
+    return sum(sums["bytes"] for sums in metadata["files"].values())
+
+
+def is_damage(error: CheckpointCorruptError) -> bool:
+    """Return whether `error` tells of damage, not of another version's format or of trouble that will pass."""
+    cause = error.__cause__
+    return not isinstance(error, ForeignFormatError) and not (isinstance(cause, OSError) and cause.errno in _PASSING)
+
+
+def check_private(directory: Path) -> None:
+    """Refuse a directory that others could plant files in.
+
+    Raises:
+        CheckpointUnsafeError: another user owns it, or its group or everybody may write to it.
+    """
+    if os.name != "posix":
+        return
+    found = directory.stat()
+    advice = (
+        "whoever may write there could change what is learned. Choose another checkpoint_dir, or allow it with "
+        "CheckpointRegistry(..., allow_shared_directory=True) or TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY=1."
+    )
+    if found.st_uid != os.geteuid():
+        raise CheckpointUnsafeError(f"{str(directory)!r} belongs to user {found.st_uid}, not {os.geteuid()}: {advice}")
+    if found.st_mode & 0o022:
+        raise CheckpointUnsafeError(
+            f"{str(directory)!r} may be written by others (mode {found.st_mode & 0o7777:04o}; chmod go-w mends it): "
+            f"{advice}"
+        )
+
+
+def _names_in(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sealed(sequence: int, content: Mapping[str, Any], files: Mapping[str, Any]) -> bytes:
+    metadata = {**content, "format": FORMAT, "sequence": sequence, "files": files}
+    return _atomic.encode_json(metadata | {"sha256": _atomic.digest_of(metadata)})
+
+
+def _are_checksums(files: Any) -> bool:
+    return isinstance(files, dict) and all(
+        isinstance(sums, dict) and sums.keys() == {"bytes", "sha256"} and type(sums["bytes"]) is int
+        for sums in files.values()
+    )
+
+
+def _digest(metadata: Mapping[str, Any]) -> str | None:
+    # What the parser takes and the encoder refuses (1e999, nesting) was not written here.
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        return _atomic.digest_of(metadata)
+    return None
