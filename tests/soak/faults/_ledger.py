@@ -41,6 +41,8 @@ class Ledger:
     failed: int = 0
     errors: list[str] = field(default_factory=list)
     """What came out of the storage that should not."""
+    surplus: Listing | None = None
+    """What was pruned, where it may still be there (None: it may not): a prune that fails does not undo its save."""
 
     def feed(self, message: Message) -> None:
         """Take the next message into account."""
@@ -66,7 +68,10 @@ class Ledger:
 
     def _take(self, done: Message) -> None:
         assert self.pending is not None
+        before = self.certain
         self.certain, self.point = self._after(done.get("id"))
+        if self.surplus is not None:
+            self.surplus |= {key: entry for key, entry in before.items() if key not in self.certain}
 
     def _after(self, new_id: str | None) -> tuple[Listing, int | None]:
         """Return what the pending operation leaves; a snapshot whose id is not known yet is left out."""
@@ -92,17 +97,21 @@ class Ledger:
         newest = sorted(listing)[-self.max_snapshots :]
         return {key: entry for key, entry in listing.items() if key in newest or key == best}
 
-    def required(self) -> set[str]:
+    def required(self, found: Listing) -> set[str]:
         """Return the ids that must be there, whether the pending operation has got through or not."""
+        pending = self.pending or {}
+        new = (pending.get("value"), pending.get("score"))
+        if pending.get("op") == "save" and new not in (entry for key, entry in found.items() if key not in self.certain):
+            return set(self.certain)  # nothing may go before the new one is there
         return set(self.certain) & set(self._after(None)[0])
 
     def violations(self, found: Listing, point: int | None) -> list[str]:
         """Return in what the found snapshots and the value of the newest resume point break the promises."""
         after, after_point = self._after(None)
         pending = self.pending or {}
-        broken = [f"snapshot {key} is lost" for key in sorted(self.required() - set(found))]
+        broken = [f"snapshot {key} is lost" for key in sorted(self.required(found) - set(found))]
         for key in sorted(set(found) - self.damaged):
-            allowed = {listing[key] for listing in (self.certain, after) if key in listing}
+            allowed = {listing[key] for listing in (self.certain, after, self.surplus or {}) if key in listing}
             if key not in self.certain and pending.get("op") == "save":
                 allowed.add((pending["value"], pending["score"]))
             if found[key] not in allowed:
@@ -150,16 +159,17 @@ def _examined(
 ) -> Iterator[str]:
     directory = registry.directory
     registry.open()
-    # The resume points first: opening the ring clears away its litter too.
     point = read_point(directory / RING)
     yield from (f"litter: {path.name}" for pattern in LITTER for path in directory.rglob(pattern))
     if max_bytes is not None and (size := bytes_below(directory)) > max_bytes:
         yield f"holds {size} bytes, more than {max_bytes}"
+    if not ledger.damaged and (directory / "quarantine").exists():
+        yield f"quarantined: {[path.name for path in (directory / 'quarantine').iterdir()]}"
     found = listing_of(registry)
     yield from ledger.violations(found, point)
-    required = ledger.required()
+    required = ledger.required(found)
     for snapshot in registry.snapshots():
-        if snapshot.snapshot_id in required:
+        if snapshot.snapshot_id not in ledger.damaged:
             registry.load(snapshot, agent)
             if agent.value() != snapshot.window_id:
                 yield f"snapshot {snapshot.snapshot_id} holds {agent.value()}, not {snapshot.window_id}"

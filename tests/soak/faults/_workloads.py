@@ -3,8 +3,10 @@
 Each operation tells what it is about to do before, and what it has done after; see `_ledger`.
 """
 
+import functools
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ class Context:
         self.agent = _agents.make(job.get("agent", "numpy"), job.get("size", _agents.SIZE))
         self.ring: Any = None
         self.rng = np.random.default_rng(job.get("seed", 0))
-        self._values = _agents.counting(job.get("first_value", 1))
+        self.rounds: int = job.get("rounds", 1)
+        self.values = _agents.counting(job.get("first_value", 1))
 
     def send(self, kind: str, **message: Any) -> None:
         data = (json.dumps({"kind": kind, **message}) + "\n").encode()
@@ -60,7 +63,7 @@ class Context:
         self.send("holds", listing=listing, point=_agents.read_point(self.directory / RING))
 
     def save(self, score: float) -> PolicySnapshot:
-        value = next(self._values)
+        value = next(self.values)
         self.agent.fill(value)
         metrics = EvalMetrics(score, {}, value)
         return self.perform(
@@ -82,7 +85,7 @@ class Context:
             self.send("violated", error=f"rolled back to {self.agent.value()}, not {best.window_id}")
 
     def save_point(self) -> None:
-        value = next(self._values)
+        value = next(self.values)
         self.perform("point", lambda: self._point(value), value=value)
 
     def _point(self, value: int) -> None:
@@ -94,47 +97,50 @@ class Context:
 def save_and_prune(context: Context) -> Iterator[None]:
     """A new directory, and saves until pruning has deleted both a middle one and an old best."""
     yield
-    for score in (1.0, 3.0, 2.0, 2.5, 4.0):
-        context.save(score)
+    for round_ in range(context.rounds):
+        for score in (1.0, 3.0, 2.0, 2.5, 4.0):
+            context.save(score + round_)
 
 
 def rescore(context: Context) -> Iterator[None]:
     """The best turns out worse than it seemed; pruning then drops it."""
-    first = context.save(5.0)
+    best = context.save(5.0)
     context.save(2.0)
     context.save(3.0)
     yield
-    first = context.rescore(first, 1.0)
-    context.prune()
-    context.save(2.5)
+    for round_ in range(context.rounds):
+        context.rescore(best, 1.0)
+        context.prune()
+        best = context.save(10.0 + round_)
 
 
 def roll_back(context: Context) -> Iterator[None]:
     """The policy degrades and the best is loaded, between saves."""
     context.save(2.0)
     yield
-    context.save(1.0)
-    context.roll_back()
-    context.save(3.0)
-    context.roll_back()
+    for round_ in range(context.rounds):
+        context.save(1.0)
+        context.roll_back()
+        context.save(3.0 + round_)
+        context.roll_back()
 
 
 def stage(context: Context) -> Iterator[None]:
     """Two candidates are staged before their scores are known: one is discarded, the other committed."""
     context.save(2.0)
     yield
-    value = next(context._values)
-    context.agent.fill(value)
-    registry, metrics = context.registry, EvalMetrics(3.0, {}, value)
-    context.perform("load", lambda: registry.discard(registry.stage(context.agent)))
-    hyperparams = context.agent.get_hyperparams()
+    for _ in range(context.rounds):
+        context.perform("load", lambda: context.registry.discard(context.registry.stage(context.agent)))
+        value = next(context.values)
+        context.agent.fill(value)
+        context.perform("save", functools.partial(_staged, context, EvalMetrics(3.0, {}, value)), value=value, score=3.0)
+        context.perform("archive", context.registry.archive)
+        context.save(1.0)
 
-    def commit() -> PolicySnapshot:
-        return registry.commit(registry.stage(context.agent), metrics, value, hyperparams)
 
-    context.perform("save", commit, value=value, score=3.0)
-    context.perform("archive", registry.archive)
-    context.save(1.0)
+def _staged(context: Context, metrics: EvalMetrics) -> PolicySnapshot:
+    registry, agent = context.registry, context.agent
+    return registry.commit(registry.stage(agent), metrics, metrics.episode_id, agent.get_hyperparams())
 
 
 def resume(context: Context) -> Iterator[None]:
@@ -142,11 +148,11 @@ def resume(context: Context) -> Iterator[None]:
     context.save(1.0)
     context.save_point()
     yield
-    for score in (None, 2.0, None, None):
-        if score is None:
-            context.save_point()
-        else:
-            context.save(score)
+    for round_ in range(context.rounds):
+        context.save_point()
+        context.save(2.0 + round_)
+        context.save_point()
+        context.save_point()
 
 
 def quarantine(context: Context) -> Iterator[None]:
@@ -166,14 +172,15 @@ def quarantine(context: Context) -> Iterator[None]:
     with quiet():
         context.perform("open", context.registry.open)
         context.roll_back()
-        context.save(1.5)
-        context.save(1.7)
+        for round_ in range(context.rounds):
+            context.save(1.5 + round_)
+            context.save(1.7 + round_)
 
 
 def endless(context: Context) -> Iterator[None]:
     """Reopen what the last one left, tell what is there, and save, rescore, roll back and resume until killed."""
     yield
-    started = os.times().elapsed
+    started = time.perf_counter()
     context.registry.open()
     found = listing_of(context.registry)
     if found:
@@ -184,7 +191,7 @@ def endless(context: Context) -> Iterator[None]:
     litter = [path.name for pattern in LITTER for path in context.directory.rglob(pattern)]
     context.send(
         "reopened",
-        seconds=os.times().elapsed - started,
+        seconds=time.perf_counter() - started,
         listing=[[key, *entry] for key, entry in found.items()],
         point=point,
         litter=litter,

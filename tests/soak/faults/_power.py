@@ -1,0 +1,146 @@
+"""Recorded workloads, and the examination of every disk that a power cut could leave of one."""
+
+import contextlib
+import copy
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.soak.faults._ledger import Ledger, Message, examine
+from tests.soak.faults._recording import Recording
+from tests.soak.faults._replay import Disk, Operation, only_synced, read_disk, states
+from tests.soak.faults._strace import attached, count_calls, recording
+from tests.soak.faults._zygote import Zygote
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - examined there because it is fast; nothing is believed of its fsync
+RUN = "run"
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder in memory where there is one."""
+    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=_MEMORY if _MEMORY.is_dir() else None)).resolve()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@dataclass
+class Recorded:
+    """One run of a workload: how it began, what it did, what it told."""
+
+    recording: Recording
+    ledger: Ledger
+    """As it was when the recording began."""
+    told: list[Message]
+    counts: dict[str, int]
+    """How often each system call was made."""
+    status: int
+
+
+def record(
+    zygote: Zygote, workload: str, options: list[str] | None = None, lenient: bool = False, **job: Any
+) -> Recorded:
+    """Run a workload under strace.
+
+    Args:
+        zygote: what forks the process.
+        workload: its name.
+        options: of strace, beyond recording.
+        lenient: whether what was pruned may stay, as after a call that failed.
+        job: what else the workload is told.
+    """
+    with scratch() as folder:
+        root, log = folder / "disk", folder / "log"
+        root.mkdir()
+        ledger = Ledger(surplus={} if lenient else None)
+        with zygote.start(workload=workload, directory=str(root / RUN), **job) as child:
+            for message in child.read("ready"):
+                ledger.feed(message)
+            before = read_disk(root)
+            with attached(child, *recording(), *(options or []), output=log):
+                child.go()
+                told = list(child.read())
+                status = child.wait()
+        return Recorded(Recording(log, root, before), ledger, told, count_calls(log), status)
+
+
+@dataclass
+class Findings:
+    """What examining disks has found."""
+
+    disks: set[str] = field(default_factory=set)
+    """Digests of the different disks."""
+    examined: int = 0
+    """Different disks times the promises that were in force when they could arise."""
+    failures: list[str] = field(default_factory=list)
+    max_bytes: int = 0
+    """The most that the directory held at any moment."""
+
+
+def cut_power(
+    recorded: Recorded, rng: np.random.Generator, subsets: int = 32, *, synced_only: bool = False, first_only: bool = False
+) -> Findings:
+    """Examine every disk that a power cut could leave of a recorded workload, each once per set of promises.
+
+    Args:
+        recorded: the workload.
+        rng: draws the random subsets.
+        subsets: how many of them after each operation.
+        synced_only: examine only what was synced when something was told.
+        first_only: stop at the first failure.
+    """
+    events, before = recorded.recording.events, recorded.recording.before
+    promises = list(_promises(events, recorded.ledger))
+    disks = only_synced(events, before) if synced_only else states(events, before, rng, subsets)
+    findings, seen, number = Findings(), set(), itertools.count()
+    with scratch() as folder:
+        for count, disk in disks:
+            digest, version = disk.digest(), promises[count]
+            if (digest, id(version)) in seen:
+                continue
+            seen.add((digest, id(version)))
+            findings.disks.add(digest)
+            findings.examined += 1
+            broken = _examined(disk, version, folder / str(next(number)))
+            findings.failures += [f"after {count} of {len(events)} events: {what}" for what in broken]
+            if broken and first_only:
+                break
+    findings.max_bytes = most_bytes(recorded)
+    return findings
+
+
+def _promises(events: list[Any], ledger: Ledger) -> Iterator[Ledger]:
+    """Yield the ledger as it stands before and after each event."""
+    yield ledger
+    for event in events:
+        if not isinstance(event, Operation) and event[0] == "told":
+            ledger = copy.deepcopy(ledger)
+            ledger.feed(event[1])
+        yield ledger
+
+
+def _examined(disk: Disk, ledger: Ledger, target: Path) -> list[str]:
+    target.mkdir()
+    disk.write_to(target)
+    broken = examine(target / RUN, ledger)
+    shutil.rmtree(target)
+    return broken
+
+
+def most_bytes(recorded: Recorded) -> int:
+    """Return the most that the directory held after any operation."""
+    disk = recorded.recording.before.copy()
+    most = disk.bytes_held()
+    for event in recorded.recording.events:
+        if isinstance(event, Operation):
+            disk.apply(event)
+            most = max(most, disk.bytes_held())
+    return most
