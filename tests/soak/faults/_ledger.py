@@ -6,7 +6,7 @@ are filled with, so that a snapshot alone shows whether it is whole.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ class Ledger:
     failed: int = 0
     errors: list[str] = field(default_factory=list)
     """What came out of the storage that should not."""
+    litter: int = 0
+    """How often a failure left something unfinished, for the next opening to clear."""
+    may_quarantine: bool = False
+    """Whether a snapshot may be put aside: the disk said that it cannot be read."""
     surplus: Listing | None = None
     """What was pruned, where it may still be there (None: it may not): a prune that fails does not undo its save."""
 
@@ -56,15 +60,24 @@ class Ledger:
             self.failed += 1
             if not message["is_storage_error"]:
                 self.errors.append(f"{message['op']}: {message['error']}")
-        elif kind == "holds":  # after a failure: what is there from now on, which must be within what was possible
-            listing = {key: (value, score) for key, value, score in message["listing"]}
-            self.errors += self.violations(listing, message["point"])
-            self.certain, self.point, self.pending = listing, message["point"], None
+        elif kind in ("holds", "reopened"):  # after a failure: what is there from now on
+            self._resume_from(message)
         elif kind == "damaged":
             self.damaged.add(message["id"])
             self.certain.pop(message["id"], None)
         elif kind == "violated":
             self.errors.append(message["error"])
+
+    def _resume_from(self, message: Message) -> None:
+        """Compare what is there after a failure with what may be, and go on from it."""
+        listing = {key: (value, score) for key, value, score in message["listing"] if key not in self.damaged}
+        self.errors += self.violations(listing, message["point"], message["quarantined"])
+        if message["kind"] == "reopened":
+            self.errors += [f"litter: {name}" for name in message["litter"]]
+            self.errors += [f"quarantined: {name}" for name in message["quarantined"] if not self.damaged]
+        elif message["litter"]:
+            self.litter += 1
+        self.certain, self.point, self.pending = listing, message["point"], None
 
     def _take(self, done: Message) -> None:
         assert self.pending is not None
@@ -105,18 +118,20 @@ class Ledger:
             return set(self.certain)  # nothing may go before the new one is there
         return set(self.certain) & set(self._after(None)[0])
 
-    def violations(self, found: Listing, point: int | None) -> list[str]:
+    def violations(self, found: Listing, point: int | None, quarantined: Sequence[str] = ()) -> list[str]:
         """Return in what the found snapshots and the value of the newest resume point break the promises."""
+        excused = {name[-6:] for name in quarantined if "snapshot" in name} if self.may_quarantine else set()
         after, after_point = self._after(None)
         pending = self.pending or {}
-        broken = [f"snapshot {key} is lost" for key in sorted(self.required(found) - set(found))]
+        broken = [f"snapshot {key} is lost" for key in sorted(self.required(found) - set(found) - excused)]
         for key in sorted(set(found) - self.damaged):
             allowed = {listing[key] for listing in (self.certain, after, self.surplus or {}) if key in listing}
             if key not in self.certain and pending.get("op") == "save":
                 allowed.add((pending["value"], pending["score"]))
             if found[key] not in allowed:
                 broken.append(f"snapshot {key} holds {found[key]}, not one of {sorted(allowed)}")
-        if point not in (self.point, after_point):
+        point_excused = self.may_quarantine and any("resume" in name for name in quarantined)
+        if point not in (self.point, after_point) and not point_excused:
             broken.append(f"the resume point is {point}, not {self.point} or {after_point}")
         return broken
 
@@ -160,13 +175,14 @@ def _examined(
     directory = registry.directory
     registry.open()
     point = read_point(directory / RING)
-    yield from (f"litter: {path.name}" for pattern in LITTER for path in directory.rglob(pattern))
+    yield from (f"litter: {name}" for name in litter_in(directory))
     if max_bytes is not None and (size := bytes_below(directory)) > max_bytes:
         yield f"holds {size} bytes, more than {max_bytes}"
-    if not ledger.damaged and (directory / "quarantine").exists():
-        yield f"quarantined: {[path.name for path in (directory / 'quarantine').iterdir()]}"
+    quarantined = quarantined_in(directory)
+    if quarantined and not ledger.damaged and not ledger.may_quarantine:
+        yield f"quarantined: {quarantined}"
     found = listing_of(registry)
-    yield from ledger.violations(found, point)
+    yield from ledger.violations(found, point, quarantined)
     required = ledger.required(found)
     for snapshot in registry.snapshots():
         if snapshot.snapshot_id not in ledger.damaged:
@@ -176,7 +192,7 @@ def _examined(
     try:
         best = registry.load_best(agent)
     except CheckpointError as error:
-        if required:
+        if required & set(found):
             yield f"load_best: {error}"
     else:
         if agent.value() != best.window_id:
@@ -189,6 +205,17 @@ def _examined(
         saved = registry.save(agent, EvalMetrics(1e6, {}, 999), 999)
         if registry.load_best(agent) != saved or agent.value() != 999:
             yield "the next save is not the best one"
+
+
+def litter_in(directory: Path) -> list[str]:
+    """Return the names of what is unfinished."""
+    return [path.name for pattern in LITTER for path in directory.rglob(pattern)]
+
+
+def quarantined_in(directory: Path) -> list[str]:
+    """Return the names of what was put aside."""
+    folder = directory / "quarantine"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def bytes_below(directory: Path) -> int:

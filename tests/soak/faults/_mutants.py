@@ -265,6 +265,9 @@ MUTANTS: dict[str, Mutant] = {
     "litter is not cleared": Mutant(
         lambda: mock.patch.object(DurableFolders, "clean", lambda self, **kwargs: None), found_by="litter"
     ),
+    "nothing is pruned": Mutant(
+        lambda: mock.patch.object(DurableFolders, "remove", lambda self, sequences, **kwargs: None), found_by="disk use"
+    ),
     "the lock is not taken": Mutant(
         lambda: mock.patch.object(_atomic.DirectoryLock, "acquire", lambda self: True), found_by="second writer"
     ),

@@ -86,7 +86,7 @@ class Findings:
 
 
 def cut_power(
-    recorded: Recorded, rng: np.random.Generator, subsets: int = 32, *, synced_only: bool = False, first_only: bool = False
+    recorded: Recorded, rng: np.random.Generator, subsets: int = 32, *, share: float = 1.0, first_only: bool = False
 ) -> Findings:
     """Examine every disk that a power cut could leave of a recorded workload, each once per set of promises.
 
@@ -94,15 +94,16 @@ def cut_power(
         recorded: the workload.
         rng: draws the random subsets.
         subsets: how many of them after each operation.
-        synced_only: examine only what was synced when something was told.
+        share: of the disks that is examined, drawn at random.
         first_only: stop at the first failure.
     """
     events, before = recorded.recording.events, recorded.recording.before
     promises = list(_promises(events, recorded.ledger))
-    disks = only_synced(events, before) if synced_only else states(events, before, rng, subsets)
     findings, seen, number = Findings(), set(), itertools.count()
     with scratch() as folder:
-        for count, disk in disks:
+        for count, disk in states(events, before, rng, subsets):
+            if share < 1 and rng.random() >= share:
+                continue
             digest, version = disk.digest(), promises[count]
             if (digest, id(version)) in seen:
                 continue
@@ -115,6 +116,25 @@ def cut_power(
                 break
     findings.max_bytes = most_bytes(recorded)
     return findings
+
+
+def lost_after_a_fault(recorded: Recorded) -> list[str]:
+    """Return what a power cut would break of the two things that were first said to be done after an injected error.
+
+    A call that failed has made nothing durable: whatever is said to be done must be on the synced part of the disk.
+    """
+    events, before = recorded.recording.events, recorded.recording.before
+    promises = list(_promises(events, recorded.ledger))
+    injected = [index for index, event in enumerate(events) if isinstance(event, tuple) and event[0] == "injected"]
+    if not injected:
+        return []
+    broken, looked = [], 0
+    with scratch() as folder:
+        for count, disk in only_synced(events, before):
+            if count > injected[0] and events[count - 1][1]["kind"] == "done" and looked < 2:
+                looked += 1
+                broken += _examined(disk, promises[count], folder / str(count))
+    return [f"power cut after the error: {what}" for what in broken]
 
 
 def _promises(events: list[Any], ledger: Ledger) -> Iterator[Ledger]:

@@ -17,12 +17,14 @@ class Recording:
     def __init__(self, log: Path, root: Path, before: Disk) -> None:
         self.before = before
         self.events: list[Operation | tuple[str, Any]] = []
-        """Operations, `("sync", inode)` and `("told", message)`, in order."""
+        """Operations, `("sync", inode)`, `("told", message)` and `("injected", call)`, in order."""
         self._root = root.resolve()
         self._live = before.copy()
         self._inodes = itertools.count(max([*before.names, *before.files], default=0) + 1)
         self._open: dict[int, tuple[int, int, bool]] = {}  # descriptor: inode, position, appends
         for call in calls_in(log):
+            if call.is_injected:
+                self.events.append(("injected", call.name))
             if call.result >= 0:
                 self._take(call)
 

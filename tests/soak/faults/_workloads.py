@@ -3,9 +3,11 @@
 Each operation tells what it is about to do before, and what it has done after; see `_ledger`.
 """
 
+import ctypes
 import functools
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointError, CheckpointStorageError
 from tests.soak.faults import _agents
-from tests.soak.faults._ledger import LITTER, RING, best_of, listing_of, quiet
+from tests.soak.faults._ledger import RING, best_of, bytes_below, listing_of, litter_in, quarantined_in, quiet
 
 
 class Context:
@@ -57,10 +59,18 @@ class Context:
                 return result
         return None
 
-    def tell_what_is_there(self) -> None:
+    def tell_what_is_there(self, kind: str = "holds", **details: Any) -> None:
         with quiet():
             listing = [[key, *entry] for key, entry in listing_of(self.registry).items()]
-        self.send("holds", listing=listing, point=_agents.read_point(self.directory / RING))
+            point = _agents.read_point(self.directory / RING)
+        self.send(
+            kind,
+            listing=listing,
+            point=point,
+            litter=litter_in(self.directory),
+            quarantined=quarantined_in(self.directory),
+            **details,
+        )
 
     def save(self, score: float) -> PolicySnapshot:
         value = next(self.values)
@@ -182,20 +192,13 @@ def endless(context: Context) -> Iterator[None]:
     yield
     started = time.perf_counter()
     context.registry.open()
+    seconds = time.perf_counter() - started
     found = listing_of(context.registry)
     if found:
         best = context.registry.load_best(context.agent)
         if context.agent.value() != best.window_id or best.snapshot_id != best_of(found):
             context.send("violated", error=f"reopened to {context.agent.value()} of {best.snapshot_id}")
-    point = _agents.read_point(context.directory / RING)
-    litter = [path.name for pattern in LITTER for path in context.directory.rglob(pattern)]
-    context.send(
-        "reopened",
-        seconds=time.perf_counter() - started,
-        listing=[[key, *entry] for key, entry in found.items()],
-        point=point,
-        litter=litter,
-    )
+    context.tell_what_is_there("reopened", seconds=seconds, bytes=bytes_below(context.directory))
     while True:
         snapshot = context.save(float(context.rng.normal()))
         action = context.rng.integers(5)
@@ -208,6 +211,37 @@ def endless(context: Context) -> Iterator[None]:
             context.save_point()
 
 
+def small_disk(context: Context) -> Iterator[None]:
+    """Save until the disk is full, get more space, lose the right to write, and get it back."""
+    disk = context.directory.parent
+    _mount(disk, context.job["disk_bytes"])
+    yield
+    with quiet():
+        for score in (1.0, 3.0, 2.0, 2.5):
+            context.save(score)
+        _mount(disk, 1 << 26, again=True)
+        context.send("space")
+        context.save(4.0)
+        _mount(disk, 1 << 26, again=True, read_only=True)
+        context.send("read-only")
+        context.save(5.0)
+        _mount(disk, 1 << 26, again=True)
+        context.send("space")
+        context.save(6.0)
+    shutil.copytree(context.directory, disk.parent / "copy")
+
+
+def _mount(disk: Path, size: int, again: bool = False, read_only: bool = False) -> None:
+    """Mount a disk in memory where this process alone sees it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    steps = [] if again else [lambda: libc.unshare(0x20000), lambda: libc.mount(b"none", b"/", None, 0x44000, None)]
+    flags = (32 if again else 0) | (1 if read_only else 0)
+    steps.append(lambda: libc.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", flags, f"size={size}".encode()))
+    for step in steps:
+        if step() != 0:
+            raise OSError(ctypes.get_errno(), "could not mount")
+
+
 WORKLOADS: dict[str, Callable[[Context], Iterator[None]]] = {
     "save and prune": save_and_prune,
     "rescore": rescore,
@@ -216,4 +250,4 @@ WORKLOADS: dict[str, Callable[[Context], Iterator[None]]] = {
     "quarantine": quarantine,
     **({"resume": resume} if _agents.ResumeRing is not None else {}),
 }
-ALL = {**WORKLOADS, "endless": endless}
+ALL = {**WORKLOADS, "endless": endless, "small disk": small_disk}

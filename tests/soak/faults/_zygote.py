@@ -154,8 +154,6 @@ def _run(job: dict[str, Any], pipe: int, go: int) -> None:
 
     code = 1
     try:
-        if job.get("mount"):
-            _workloads.mount_small(job["directory"], job["mount"])
         context = _workloads.Context(job, pipe)
         workload = _workloads.ALL[job["workload"]](context)
         with _mutants.in_force(job.get("mutant"), after_setup=workload) as ready:
