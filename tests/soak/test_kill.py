@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import Goal
 from tests.soak.faults import _workloads
-from tests.soak.faults._ledger import Ledger, examine
-from tests.soak.faults._power import RUN, record, scratch
+from tests.soak.faults._ledger import RUN, Ledger, examine
+from tests.soak.faults._power import record, scratch
 from tests.soak.faults._strace import KILLED_AT, attached, injecting, needs_strace
 from tests.soak.faults._zygote import Zygote
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import Goal
 from tests.soak.faults import _workloads
-from tests.soak.faults._ledger import bytes_below
-from tests.soak.faults._power import RUN, cut_power, most_bytes, record, scratch
+from tests.soak.faults._ledger import RUN, bytes_below
+from tests.soak.faults._power import cut_power, most_bytes, record, scratch
 from tests.soak.faults._strace import needs_strace
 from tests.soak.faults._zygote import Zygote
 

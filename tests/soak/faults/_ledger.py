@@ -21,6 +21,8 @@ Message = Mapping[str, Any]
 Listing = dict[str, tuple[int, float]]
 """Value and score of each snapshot, by id."""
 
+RUN = "run"
+"""Name of the checkpoint directory."""
 RING = "."
 """Where the resume points are, relative to the checkpoint directory: among the snapshots."""
 LITTER = (".tmp-*", ".trash-*")

@@ -16,6 +16,7 @@ from unittest import mock
 
 from tensor_optix.core import _atomic, _tree
 from tensor_optix.core.durable_folder import DurableFolders
+from tests.soak.faults._ledger import RUN
 
 Patch = contextlib.AbstractContextManager[Any]
 _SNAPSHOT = re.compile(r"snapshot_\d+")
@@ -212,7 +213,7 @@ def _is_weights(path: Path) -> bool:
 
 
 def _is_directory(path: Path) -> bool:
-    return path.name == "run"
+    return path.name == RUN
 
 
 def _has_trash(path: Path) -> bool:
@@ -228,7 +229,7 @@ MUTANTS: dict[str, Mutant] = {
     "the folder of the weight files is not synced": Mutant(_without_sync(lambda path: path.name == "weights")),
     "the staged folder is not synced": Mutant(_without_sync(lambda path: path.name.startswith(".tmp-snapshot"))),
     "the directory is not synced": Mutant(_without_sync(_is_directory)),
-    "the parent of a new directory is not synced": Mutant(_without_sync(lambda path: (path / "run").is_dir())),
+    "the parent of a new directory is not synced": Mutant(_without_sync(lambda path: (path / RUN).is_dir())),
     "renamed before synced": Mutant(_renamed_before_synced),
     "metadata before data": Mutant(_metadata_first),
     "copied into place instead of renamed": Mutant(_renaming(_copied)),

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tests.soak.faults._ledger import Ledger, Message, examine
+from tests.soak.faults._ledger import RUN, Ledger, Message, examine
 from tests.soak.faults._recording import Recording
 from tests.soak.faults._replay import Disk, Operation, only_synced, read_disk, states
-from tests.soak.faults._strace import attached, count_calls, recording
+from tests.soak.faults._strace import attached, count_calls, creating_calls, recording
 from tests.soak.faults._zygote import Zygote
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - examined there because it is fast; nothing is believed of its fsync
-RUN = "run"
 
 
 @contextlib.contextmanager
@@ -42,34 +41,35 @@ class Recorded:
     told: list[Message]
     counts: dict[str, int]
     """How often each system call was made."""
+    creating: set[int]
+    """Numbers of the `openat` that may create a file."""
     status: int
 
 
-def record(
-    zygote: Zygote, workload: str, options: list[str] | None = None, lenient: bool = False, **job: Any
-) -> Recorded:
+def record(zygote: Zygote, workload: str, inject: tuple[str, str, str] | None = None, **job: Any) -> Recorded:
     """Run a workload under strace.
 
     Args:
         zygote: what forks the process.
         workload: its name.
-        options: of strace, beyond recording.
-        lenient: whether what was pruned may stay, as after a call that failed.
+        inject: a system call, what befalls it (`"error=EIO"`), and which of the calls (`"3"`, `"3..5"`).
         job: what else the workload is told.
     """
     with scratch() as folder:
         root, log = folder / "disk", folder / "log"
         root.mkdir()
-        ledger = Ledger(surplus={} if lenient else None)
+        # What was to be pruned may stay after an error: that does not undo the save.
+        ledger = Ledger(surplus={} if inject else None)
+        options = ["-e", "inject={}:{}:when={}".format(*inject)] if inject else []
         with zygote.start(workload=workload, directory=str(root / RUN), **job) as child:
             for message in child.read("ready"):
                 ledger.feed(message)
             before = read_disk(root)
-            with attached(child, *recording(), *(options or []), output=log):
+            with attached(child, *recording(), *options, output=log):
                 child.go()
                 told = list(child.read())
                 status = child.wait()
-        return Recorded(Recording(log, root, before), ledger, told, count_calls(log), status)
+        return Recorded(Recording(log, root, before), ledger, told, count_calls(log), creating_calls(log), status)
 
 
 @dataclass
@@ -118,23 +118,28 @@ def cut_power(
     return findings
 
 
-def lost_after_a_fault(recorded: Recorded) -> list[str]:
-    """Return what a power cut would break of the two things that were first said to be done after an injected error.
+def broken_after_an_error(recorded: Recorded) -> list[str]:
+    """Return what an injected error has broken: when the workload has ended, and in a power cut right after the error.
 
-    A call that failed has made nothing durable: whatever is said to be done must be on the synced part of the disk.
+    A call that failed has made nothing durable: the two things that were first said to be done after it must be on the
+    synced part of the disk.
     """
     events, before = recorded.recording.events, recorded.recording.before
     promises = list(_promises(events, recorded.ledger))
     injected = [index for index, event in enumerate(events) if isinstance(event, tuple) and event[0] == "injected"]
-    if not injected:
-        return []
-    broken, looked = [], 0
+    whole = before.copy()
+    for event in events:
+        if isinstance(event, Operation):
+            whole.apply(event)
+    broken, looked = list(promises[-1].errors), 0
     with scratch() as folder:
+        broken += _examined(whole, promises[-1], folder / "whole")
         for count, disk in only_synced(events, before):
             if count > injected[0] and events[count - 1][1]["kind"] == "done" and looked < 2:
                 looked += 1
-                broken += _examined(disk, promises[count], folder / str(count))
-    return [f"power cut after the error: {what}" for what in broken]
+                found = _examined(disk, promises[count], folder / str(count))
+                broken += [f"power cut after the error: {what}" for what in found]
+    return broken
 
 
 def _promises(events: list[Any], ledger: Ledger) -> Iterator[Ledger]:

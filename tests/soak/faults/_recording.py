@@ -56,6 +56,8 @@ class Recording:
                     self._do(Operation("link", self._new(is_folder=True), *where))
             case "dup" | "dup2" | "dup3" | "fcntl":
                 pass  # only folders are duplicated here; a write to a duplicate would be missed, and is checked below
+            case "read" | "getdents64":
+                pass  # what is written to is not read through the same descriptor
             case "mmap":
                 if "MAP_SHARED" in arguments and "PROT_WRITE" in arguments and self._inode_of(arguments, 4) is not None:
                     raise NotImplementedError(f"a writable map cannot be replayed: {arguments[:200]}")

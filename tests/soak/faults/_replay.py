@@ -152,7 +152,7 @@ def only_synced(events: Iterable[Any], before: Disk) -> Iterator[tuple[int, Disk
         elif event[0] == "sync":
             for index, op in enumerate(done):
                 durable[index] = durable[index] or op.synced_with == event[1]
-        else:
+        elif event[0] == "told":
             disk = before.copy()
             for op, is_durable in zip(done, durable, strict=True):
                 if is_durable:

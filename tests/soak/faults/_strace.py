@@ -23,6 +23,7 @@ CHANGING = (
     "dup,dup2,dup3,fcntl,sendfile,copy_file_range,splice,mmap"
 ).split(",")
 """What can change a file system, or where the next write goes."""
+READING = ("read", "getdents64")
 KILLED_AT = ("write", "rename", "renameat", "renameat2", "fsync", "unlink", "unlinkat", "rmdir", "mkdir", "openat")
 
 
@@ -77,9 +78,9 @@ def injecting(call: str, fault: str, when: str) -> list[str]:
     return ["-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={when}"]
 
 
-def recording(extra: str = "") -> list[str]:
+def recording() -> list[str]:
     """Return the options that record all that changes files, byte for byte."""
-    return ["-y", "-xx", "-s", "9999999", "-e", "trace=" + ",".join(f"?{name}" for name in CHANGING) + extra]
+    return ["-y", "-xx", "-s", "9999999", "-e", "trace=" + ",".join(f"?{name}" for name in (*CHANGING, *READING))]
 
 
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
@@ -114,3 +115,9 @@ def count_calls(log: Path) -> dict[str, int]:
     for call in calls_in(log):
         counts[call.name] = counts.get(call.name, 0) + 1
     return counts
+
+
+def creating_calls(log: Path) -> set[int]:
+    """Return the numbers, from 1, of the `openat` that may create a file."""
+    opened = (call for call in calls_in(log) if call.name == "openat")
+    return {number for number, call in enumerate(opened, 1) if "O_CREAT" in call.arguments}

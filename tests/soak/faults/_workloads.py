@@ -222,6 +222,7 @@ def small_disk(context: Context) -> Iterator[None]:
         _mount(disk, 1 << 26, again=True)
         context.send("space")
         context.save(4.0)
+        context.registry.close()  # its lock file is open for writing, and the kernel would refuse
         _mount(disk, 1 << 26, again=True, read_only=True)
         context.send("read-only")
         context.save(5.0)

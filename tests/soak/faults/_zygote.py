@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import select
 import signal
@@ -177,5 +178,6 @@ if __name__ == "__main__":
     for name in ("tests.soak.faults._workloads", "tests.soak.faults._mutants", *sys.argv[2:]):
         importlib.import_module(name)
     gc.freeze()
+    logging.disable(logging.ERROR)  # what a fault makes the storage report is told on the pipe
     with socket.socket(fileno=int(sys.argv[1])) as server:
         _serve(server)
