@@ -1,8 +1,61 @@
-"""Shared by all tests: one thread per process, so that two workers do not fight over two cores."""
+"""Shared by all tests: one thread per process, and the table of the reliability goals.
+
+A test that proves a goal calls the `goal` fixture, and the run ends with a table of what was measured.
+"""
 
 import os
+from collections.abc import Callable
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+Goal = Callable[[str, str, str, bool], None]
+"""`goal(row, goal, measured, holds)`: record a row of the table; fails the test where the goal is missed."""
+
+_PROPERTY = "reliability-goal"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fault-seed", type=int, default=0, help="seed of kill times and random fault states; printed by each test"
+    )
+
+
+@pytest.fixture(scope="session")
+def fault_seed(request: pytest.FixtureRequest) -> int:
+    return request.config.getoption("--fault-seed")
+
+
+@pytest.fixture
+def goal(request: pytest.FixtureRequest, fault_seed: int) -> Goal:
+    """Record one row of the goal table: its number, what is promised, what was measured, whether the promise holds."""
+
+    def record(row: str, promised: str, measured: str, holds: bool) -> None:
+        # A property of the report, so that it also arrives from the workers of a parallel run.
+        request.node.user_properties.append((_PROPERTY, (row, promised, measured, holds)))
+        assert holds, f"{row}: {promised}; measured: {measured} (--fault-seed {fault_seed})"
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = [
+        (*value[:3], "holds" if value[3] else "MISSED")
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == _PROPERTY
+    ]
+    if not rows:
+        return
+    rows.sort(key=lambda row: (int("".join(filter(str.isdigit, row[0].split()[0])) or 0), row))
+    rows.insert(0, ("G-row", "goal", "measured", "verdict"))
+    widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
+    terminalreporter.section(f"reliability goals (--fault-seed {config.getoption('--fault-seed')})")
+    for row in rows:
+        terminalreporter.write_line(" | ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)))
