@@ -14,6 +14,8 @@ from typing import Any
 
 import filelock
 
+from tensor_optix.core._reading import read_plain
+from tensor_optix.core._schemas import decode_object
 from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError, CheckpointStorageError
 
 MAX_JSON_BYTES = 4 << 20
@@ -101,16 +103,8 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
     Raises:
         CheckpointCorruptError: absent, too large, not JSON, or not an object.
     """
-    max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
-    try:
-        if path.stat().st_size > max_bytes:
-            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
-        data = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointCorruptError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise CheckpointCorruptError(f"{str(path)!r} must hold a JSON object, but holds a {type(data).__name__}.")
-    return data
+    data = read_plain(path, MAX_JSON_BYTES if max_bytes is None else max_bytes)
+    return decode_object(data, repr(str(path)))
 
 
 def digest_of(data: Mapping[str, Any]) -> str:
@@ -153,7 +147,3 @@ class DirectoryLock:
         if self._held:
             self._held = False
             self._lock.release()
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
