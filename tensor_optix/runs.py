@@ -116,7 +116,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     format: int
     version: Annotated[str, msgspec.Meta(max_length=64)]
-    env: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,256}\Z")]
+    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,256}\Z")]
     algorithm: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
     framework: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -201,7 +201,7 @@ def _check_memory(needed: int, file: str) -> None:
 def _read_array(stream: BinaryIO, spec: TensorSpec, name: str, file: str) -> np.ndarray:
     array = np.empty(spec.shape, spec.dtype)
     if spec.nbytes:
-        read_exactly(stream, memoryview(array.reshape(-1).view(np.uint8)), file)
+        read_exactly(stream, array.reshape(-1).view(np.uint8).data, file)
     if spec.dtype == np.bool_ and (array.view(np.uint8) > 1).any():
         raise CheckpointCorruptError(f"{file!r} is not a weights file of this library: {name!r} has no truth values.")
     return array

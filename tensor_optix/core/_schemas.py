@@ -29,6 +29,7 @@ _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Number = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
 """A finite number."""
+_NUMBER_OR_NONE: Any = Union[Number, None]  # noqa: UP007 - `|` is not defined for what is annotated
 Loose = Annotated[Any, "a number for the most part"]
 """A number, of which None is NaN, or whatever else was saved in its place."""
 SAVED_AS = "saved_as"
@@ -131,7 +132,7 @@ def _wire(hint: Any) -> Any:
     """Return the msgspec type of the plain values of a type: a dataclass as a closed object, a float as it or null."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is float:
-        return Number | None
+        return _NUMBER_OR_NONE
     if hint is int:
         return Int
     if dataclasses.is_dataclass(hint):
