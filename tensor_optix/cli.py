@@ -18,6 +18,7 @@ import numpy as np
 
 import tensor_optix
 from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core._redact import redacted, without_credentials
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator, standard_error
 from tensor_optix.core.selection import play
@@ -47,11 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 or 143 ended by a signal."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(without_credentials)
     logging.getLogger("tensor_optix").setLevel(logging.INFO)  # such as the size of a replay memory
     try:
         return args.command(args)
     except TensorOptixError as error:
-        print(f"tensor-optix: {error}", file=sys.stderr)
+        print(f"tensor-optix: {redacted(str(error))}", file=sys.stderr)
         return _EXIT_USAGE
 
 

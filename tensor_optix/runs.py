@@ -1,19 +1,22 @@
 """A run of the command line as data: what `train` wrote to `run.json`, and the pipelines that belong to it."""
 
 import itertools
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Self
 
+import msgspec
 import numpy as np
 
 import tensor_optix
-from tensor_optix.core._atomic import encode_json, read_json, replace_file, storage_errors
+from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core._reading import read_plain
+from tensor_optix.core._schemas import checked, decode_object
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
-from tensor_optix.core.search_space import is_real
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
 from tensor_optix.factory import make_agent
 from tensor_optix.optimizer import RLOptimizer
@@ -23,6 +26,7 @@ from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 RUN_FORMAT = 3
 FILE = "run.json"
+MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,42 +118,77 @@ class RunDescription:
         )
 
     def write(self, run_dir: Path) -> None:
-        """Write `run.json`."""
+        """Write `run.json`.
+
+        Raises:
+            InvalidArgumentError: a value that `read` would refuse.
+        """
         run = {"format": RUN_FORMAT, "version": tensor_optix.__version__, **asdict(self)}
+        try:
+            checked(_RunFile, run, "The run")
+        except CheckpointCorruptError as error:
+            raise InvalidArgumentError(str(error)) from error
         with storage_errors("write", run_dir):
             replace_file(run_dir / FILE, encode_json(run))
 
     @classmethod
-    def read(cls, run_dir: Path) -> Self:
+    def read(cls, run_dir: Path, allow_modules: Collection[str] = ()) -> Self:
         """Read what `write` wrote; a file is not trusted to name a module to import.
 
+        Args:
+            run_dir: the folder of the run.
+            allow_modules: modules that an environment id may name all the same, such as `"my_envs"` in
+                `"my_envs:Env-v0"`.
+
         Raises:
-            CheckpointCorruptError: it is missing or damaged.
-            InvalidArgumentError: its environment would import a module.
+            CheckpointCorruptError: it is missing, damaged, or has a value out of its bounds.
+            InvalidArgumentError: its environment would import a module that is not allowed.
         """
         path = run_dir / FILE
-        run = read_json(path)
-        if run.get("format") != RUN_FORMAT:
+        return cls.from_file(read_plain(path, MAX_BYTES), str(path), allow_modules)
+
+    @classmethod
+    def from_file(cls, content: bytes, path: str, allow_modules: Collection[str] = ()) -> Self:
+        """Return the run that the content of a `run.json` describes; see `read`."""
+        run = decode_object(content, path)
+        if type(run.get("format")) is not int or run["format"] != RUN_FORMAT:
             raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
-        for one in fields(cls):
-            if not _is_kind(run.get(one.name), one.type):
-                raise CheckpointCorruptError(
-                    f"{path} does not name {one.name} as train wrote it: it has {run.get(one.name)!r}."
-                )
-        if ":" in run["env"]:
+        file = checked(_RunFile, run, f"{path} is not as train wrote it")
+        module, colon, _ = file.env.partition(":")
+        if colon and module not in allow_modules:
             raise InvalidArgumentError(
-                f"{path} names the environment {run['env']!r}, which would import a module. Evaluate it from Python."
+                f"{path} names the environment {file.env!r}, which would import the module {module!r}. If you trust "
+                f"it, allow it: RunDescription.read(run_dir, allow_modules=[{module!r}])."
             )
-        return cls(**{one.name: run[one.name] for one in fields(cls)})
+        return cls(**{one.name: getattr(file, one.name) for one in fields(cls)})
 
 
-def _is_kind(value: Any, kind: Any) -> bool:
-    if kind == dict[str, float]:
-        return isinstance(value, dict) and all(is_real(number) for number in value.values())
-    if kind == int | None:
-        return value is None or _is_kind(value, int)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if kind in (str, bool):
-        return isinstance(value, kind)
-    return value is None or (isinstance(value, list) and all(_is_kind(item, int) for item in value))
+_Number = int | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+_Size = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+
+
+class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What `run.json` holds, within bounds that no run comes near."""
+
+    format: int
+    version: Annotated[str, msgspec.Meta(max_length=64)]
+    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,256}\Z")]
+    algorithm: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
+    framework: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    net_arch: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=2**16)]], msgspec.Meta(max_length=64)] | None
+    window_size: _Size
+    n_envs: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    async_envs: bool
+    normalize_observations: bool
+    normalize_rewards: bool
+    hyperparams: dict[Annotated[str, msgspec.Meta(max_length=64)], _Number]
+    tuning: bool
+    val_episodes: _Size
+    max_episodes: _Size | None
+    base_interval: _Size
+    max_interval: _Size
+    plateau_threshold: _Size
+    dormant_threshold: _Size
+    evolve: Annotated[int, msgspec.Meta(ge=0, le=2**16)]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=4096)]

@@ -270,11 +270,14 @@ def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"env": "os:CartPole-v1"}, "would import a module"),
-        ({"env": 3}, "does not name env"),
+        ({"env": "os:CartPole-v1"}, "would import the module 'os'"),
+        ({"env": 3}, "`$.env`"),
         ({"format": 99}, "format 99"),
-        ({"net_arch": "big"}, "does not name net_arch"),
-        ({"n_envs": -2}, "does not name n_envs"),
+        ({"net_arch": "big"}, "`$.net_arch`"),
+        ({"n_envs": -2}, "`$.n_envs`"),
+        ({"window_size": 10**12}, "`$.window_size`"),
+        ({"window_siz": 5}, "Did you mean 'window_size'?"),
+        ({"seed": True}, "`$.seed`"),
     ],
 )
 def test_a_run_that_is_not_trustworthy_is_not_followed(

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._store import AgentStore, Extra
+from tensor_optix.adapters._tensorfile import TensorSpec
 from tensor_optix.adapters.backend import Backend
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import HyperparamTable, Param
 from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import CheckpointMismatchError
 
 
 class BuiltInAgent(BaseAgent):
@@ -100,11 +102,30 @@ class BuiltInAgent(BaseAgent):
 
     def load_training_state(self, path: str) -> None:
         """Go on from `save_training_state`; the agent is untouched if the state does not fit."""
-        self.set_hyperparams(self._store.load_training_state(path, self._generators, self._take_extra_state))
+        self.set_hyperparams(
+            self._store.load_training_state(path, self._generators, self._check_training_state, self._take_extra_state)
+        )
+
+    def _check_training_state(
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], hyperparams: HyperparamSet
+    ) -> None:
+        self._check_extra_state(arrays, values, self._table.resolve(hyperparams.params))
 
     def _extra_state(self) -> Extra:
         """Return what the algorithm needs besides: arrays by name, and plain JSON values."""
         return {}, {}
+
+    def _check_extra_state(
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> None:
+        """Raise a typed error unless a file's `_extra_state` fits the agent and the file's hyper-parameters.
+
+        Nothing has been read yet but the header.
+        """
+        if arrays or values:
+            raise CheckpointMismatchError(
+                f"The training state has {sorted((*arrays, *values))}, which the agent lacks."
+            )
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         """Put back what `_extra_state` returned, all or nothing."""

@@ -1,15 +1,22 @@
 """Weights as named numpy arrays: do they fit a model?"""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters._tensorfile import refuse_non_finite
+from tensor_optix.adapters._tensorfile import TensorSpec, refuse_non_finite
 from tensor_optix.errors import CheckpointMismatchError
 
 
 def check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray]) -> None:
     """Raise a typed error naming the first tensor that is missing, unknown, misshapen or not finite."""
+    check_shapes(shapes, weights)
+    refuse_non_finite(weights)
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) -> None:
+    """Raise `CheckpointMismatchError` naming the first tensor that is missing, unknown or misshapen."""
     for name, shape in shapes.items():
         if name not in weights:
             raise CheckpointMismatchError(f"The snapshot lacks tensor {name!r} of shape {shape}, which the model has.")
@@ -20,7 +27,21 @@ def check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, n
     for name in weights:
         if name not in shapes:
             raise CheckpointMismatchError(f"The snapshot has tensor {name!r}, which the model lacks.")
-    refuse_non_finite(weights)
+
+
+def check_specs(own: Mapping[str, np.ndarray], saved: Mapping[str, Any]) -> None:
+    """Raise `CheckpointMismatchError` unless the saved tensors are just as the model's own: names, shapes, types."""
+    check_shapes({name: array.shape for name, array in own.items()}, saved)
+    for name, array in own.items():
+        if saved[name].dtype != array.dtype:
+            raise CheckpointMismatchError(
+                f"Tensor {name!r} is of {saved[name].dtype} in the snapshot, but of {array.dtype} in the model."
+            )
+
+
+def stand_ins(specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+    """Return arrays of those shapes and types that take no memory, for checks before the real ones are read."""
+    return {name: np.broadcast_to(np.zeros((), spec.dtype), spec.shape) for name, spec in specs.items()}
 
 
 def translated(

@@ -14,13 +14,21 @@ from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters._store import Extra, part_of
+from tensor_optix.adapters._tensorfile import TensorSpec
+from tensor_optix.adapters._weights import check_specs
 from tensor_optix.adapters.backend import Backend, Objective
 from tensor_optix.algorithms._distributions import masked
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
-from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, check_window, run_steps
+from tensor_optix.algorithms._replay_learner import (
+    REPLAY_HYPERPARAMS,
+    ReplayLearner,
+    check_saved_learner,
+    check_window,
+    run_steps,
+)
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import BadDataError, HyperparamError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import BadDataError, CheckpointMismatchError, HyperparamError, InvalidArgumentError, SpaceError
 
 DQN_HYPERPARAMS = HyperparamTable(
     "DQN",
@@ -264,6 +272,16 @@ class DQNAgent(BuiltInAgent):
         arrays, values = self._learner.state(with_memory=self._save_replay)
         targets = self._backend.weights({"target": self._target})
         return {**{f"replay.{n}": a for n, a in arrays.items()}, **targets}, {"learner": values}
+
+    def _check_extra_state(
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> None:
+        if values.keys() != {"learner"}:
+            raise CheckpointMismatchError(f"The training state has {sorted(values)}, where DQN has ['learner'].")
+        replay = part_of(arrays, "replay")
+        check_saved_learner(replay, values["learner"], params, self._hyperparams.params["replay_capacity"])
+        others = {name: spec for name, spec in arrays.items() if not name.startswith("replay.")}
+        check_specs(self._backend.weights({"target": self._target}), others)
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         learner = ReplayLearner()

@@ -10,11 +10,12 @@ import numpy as np
 from tensor_optix.adapters._checks import refuse_non_finite_window
 from tensor_optix.adapters.backend import Updater
 from tensor_optix.core._memory import free_memory, transition_bytes
+from tensor_optix.core._replay_layout import Sized, check_layout, check_progress
 from tensor_optix.core.normalizers import RAW
 from tensor_optix.core.replay_buffer import MOST_FRAMES, ReplayBuffer
 from tensor_optix.core.search_space import Hyperparam
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import HyperparamError, InvalidArgumentError
+from tensor_optix.errors import CheckpointMismatchError, HyperparamError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
 
@@ -157,12 +158,36 @@ class ReplayLearner:
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         """Go on from `state`, all or nothing."""
-        memory = None
-        if values["memory"] is not None:
-            memory = ReplayBuffer(int(values["memory"]["capacity"]))
-            memory.restore(arrays, values["memory"])
-        gradient_steps, owed = int(values["gradient_steps"]), float(values["owed"])
-        self._memory, self.gradient_steps, self._owed = memory, gradient_steps, owed
+        progress, memory = check_progress(values), None
+        if progress.memory is not None:
+            memory = ReplayBuffer(progress.memory["capacity"])
+            memory.restore(arrays, progress.memory)
+        self._memory, self.gradient_steps, self._owed = memory, progress.gradient_steps, progress.owed
+
+
+def check_saved_learner(
+    arrays: Mapping[str, Sized], values: Any, params: Mapping[str, Any], most_capacity: int
+) -> None:
+    """Raise a typed error unless what `ReplayLearner.state` saved fits an agent.
+
+    Args:
+        arrays: what is said of the arrays.
+        values: the values beside them.
+        params: the hyper-parameters that were saved with them.
+        most_capacity: what the agent was made for; a file does not decide how much memory is reserved.
+    """
+    ReplayLearner().check(params)
+    progress = check_progress(values)
+    if progress.memory is None:
+        if arrays:
+            raise CheckpointMismatchError(f"The training state has {sorted(arrays)} of a replay memory, and no memory.")
+        return
+    if params["replay_capacity"] > most_capacity:
+        raise CheckpointMismatchError(
+            f"The saved replay memory has capacity {params['replay_capacity']}, the agent's has {most_capacity}. Make "
+            f"the agent with replay_capacity={params['replay_capacity']}."
+        )
+    check_layout(arrays, progress.memory, params["replay_capacity"])
 
 
 def check_window(data: EpisodeData) -> None:

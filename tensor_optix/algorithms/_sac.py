@@ -12,14 +12,22 @@ import numpy as np
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output
 from tensor_optix.adapters._store import Extra, part_of
+from tensor_optix.adapters._tensorfile import TensorSpec
+from tensor_optix.adapters._weights import check_specs
 from tensor_optix.adapters.backend import Backend, Objective
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
-from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, ReplayLearner, check_window, run_steps
+from tensor_optix.algorithms._replay_learner import (
+    REPLAY_HYPERPARAMS,
+    ReplayLearner,
+    check_saved_learner,
+    check_window,
+    run_steps,
+)
 from tensor_optix.core.noise import noise_named
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import InvalidArgumentError, ModelShapeError, SpaceError
+from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError, ModelShapeError, SpaceError
 
 SAC_HYPERPARAMS = HyperparamTable(
     "SAC",
@@ -258,6 +266,17 @@ class SACAgent(BuiltInAgent):
             **{f"noise.{name}": array for name, array in noise.items()},
             **self._backend.weights(self._target_models()),
         }, {"learner": learner, "noise": position}
+
+    def _check_extra_state(
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> None:
+        if values.keys() != {"learner", "noise"}:
+            raise CheckpointMismatchError(f"The training state has {sorted(values)}, where SAC has learner and noise.")
+        replay = part_of(arrays, "replay")
+        check_saved_learner(replay, values["learner"], params, self._hyperparams.params["replay_capacity"])
+        self._noise.check_saved(part_of(arrays, "noise"), values["noise"])
+        others = {name: spec for name, spec in arrays.items() if not name.startswith(("replay.", "noise."))}
+        check_specs(self._backend.weights(self._target_models()), others)
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         learner, noise = ReplayLearner(), noise_named(self._exploration_noise, self._action_dim)

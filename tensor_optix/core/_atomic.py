@@ -8,23 +8,17 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from tensor_optix.errors import (
-    CheckpointCorruptError,
-    CheckpointLockedError,
-    CheckpointStorageError,
-    CheckpointUnsafeError,
-)
+from tensor_optix.core._reading import BINARY, NO_FOLLOW, read_plain
+from tensor_optix.core._schemas import decode_object
+from tensor_optix.errors import CheckpointLockedError, CheckpointStorageError, CheckpointUnsafeError
 
 MAX_JSON_BYTES = 4 << 20
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -138,38 +132,6 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_plain(path: str | Path, dir_fd: int | None = None, *, flags: int = os.O_RDONLY) -> int:
-    """Open a file for reading, and return its descriptor.
-
-    A link is not followed, a pipe not waited for, and a file that has a second name (a hard link, through which others
-    could change it) is refused.
-
-    Raises:
-        CheckpointCorruptError: it is no such file.
-    """
-    descriptor = os.open(path, flags | NO_FOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
-        return descriptor
-    os.close(descriptor)
-    raise CheckpointCorruptError(
-        f"{str(path)!r} is neither a plain file nor a folder, or has {found.st_nlink} names; refusing to read it."
-    )
-
-
-def read_plain(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a file as `open_plain` opens it.
-
-    Raises:
-        CheckpointCorruptError: it is no such file, or longer than `max_bytes`.
-        OSError: it cannot be read.
-    """
-    with os.fdopen(open_plain(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > max_bytes:
-            raise CheckpointCorruptError(f"{str(path)!r} is larger than {max_bytes} bytes.")
-        return file.read(max_bytes)
-
-
 def encode_json(data: Mapping[str, Any]) -> bytes:
     """Encode strict JSON (no NaN), keys in order, one trailing newline."""
     return (json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
@@ -181,14 +143,8 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
     Raises:
         CheckpointCorruptError: absent, too large, not JSON, or not an object.
     """
-    max_bytes = MAX_JSON_BYTES if max_bytes is None else max_bytes
-    try:
-        data = json.loads(read_plain(path, max_bytes), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointCorruptError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise CheckpointCorruptError(f"{str(path)!r} must hold a JSON object, but holds a {type(data).__name__}.")
-    return data
+    data = read_plain(path, MAX_JSON_BYTES if max_bytes is None else max_bytes)
+    return decode_object(data, repr(str(path)))
 
 
 def digest_of(data: Mapping[str, Any]) -> str:
@@ -241,7 +197,3 @@ class DirectoryLock:
     def _new_lock(self) -> filelock.BaseFileLock:
         # A singleton per path: two registries of one process on one directory share the lock.
         return filelock.FileLock(self._directory / ".lock", is_singleton=True, thread_local=False)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tensor_optix.core import _atomic
+from tensor_optix.core._reading import open_plain
 from tensor_optix.errors import CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class _Folder:
 
     def open_file(self, name: str, flags: int) -> int:
         try:
-            return _atomic.open_plain(*self._reach(name), flags=flags)
+            return open_plain(*self._reach(name), flags=flags)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.EOPNOTSUPP):  # a link, a pipe, a socket
                 raise CheckpointCorruptError(

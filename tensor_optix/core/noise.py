@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError
 
 KINDS = ("white", "pink")
 _HORIZON = 1024
@@ -21,6 +21,10 @@ class Noise(Protocol):
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what `restore` goes on from: arrays by name, and plain JSON values."""
+        ...
+
+    def check_saved(self, arrays: Mapping[str, Any], values: Any) -> None:
+        """Raise `CheckpointMismatchError` unless `restore` can go on from arrays of such shapes, and these values."""
         ...
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
@@ -45,6 +49,11 @@ class WhiteNoise:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return nothing: there is no memory."""
         return {}, {}
+
+    def check_saved(self, arrays: Mapping[str, Any], values: Any) -> None:
+        """Refuse anything: there is no memory."""
+        if arrays or values != {}:
+            raise CheckpointMismatchError("The training state has exploration noise, but white noise has no state.")
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         """Take nothing."""
@@ -77,6 +86,16 @@ class PinkNoise:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the sequences and the position in them."""
         return {"sequences": self._sequences.copy()}, {"position": self._position}
+
+    def check_saved(self, arrays: Mapping[str, Any], values: Any) -> None:
+        """Raise `CheckpointMismatchError` unless they are sequences of this size and a position in them."""
+        position = values.get("position") if isinstance(values, Mapping) else None
+        shape = arrays["sequences"].shape if arrays.keys() == {"sequences"} else ()
+        fits = len(shape) == 3 and shape[1:] == (self._size, _HORIZON) and arrays["sequences"].dtype == np.float32
+        if not fits or type(position) is not int or not 0 <= position <= _HORIZON:
+            raise CheckpointMismatchError(
+                f"The saved pink noise has shape {shape} at {position!r}, not (N, {self._size}, {_HORIZON}) within."
+            )
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         """Go on within the same sequences."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core._replay_layout import check_ids, check_layout
 from tensor_optix.core._side_store import SideStore
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
@@ -293,12 +294,10 @@ class ReplayBuffer:
         Raises:
             CheckpointMismatchError: it is of another capacity, or not whole; nothing is changed then.
         """
-        if meta.get("capacity") != self.capacity:
-            raise CheckpointMismatchError(
-                f"The saved replay memory has capacity {meta.get('capacity')!r}, this one {self.capacity}."
-            )
+        check_layout(arrays, meta, self.capacity)
         fresh = ReplayBuffer(self.capacity)
         if arrays:
+            check_ids(arrays, meta)
             try:
                 fresh._fill(arrays, meta)
             except (KeyError, ValueError, TypeError, IndexError) as error:

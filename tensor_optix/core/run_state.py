@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from tensor_optix.core._atomic import storage_errors
+from tensor_optix.core._schemas import decode_object, rebuilt
 from tensor_optix.core.tuning import TuningRecord
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import CheckpointCorruptError
 
 IN_MEMORY = 1000
+MAX_LINE_BYTES = 1 << 20
+"""Longest line of a history that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +54,8 @@ class HistoryRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
-        nested = {
-            "hyperparams": HyperparamSet.from_dict(data["hyperparams"]),
-            "eval_metrics": EvalMetrics.from_dict(data["eval_metrics"]),
-            "tuning": tuple(TuningRecord.from_dict(record) for record in data.get("tuning", ())),
-        }
-        return cls(**{**data, **nested})
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
 
 class History:
@@ -121,11 +119,30 @@ class History:
 
 
 def read_history(path: Path) -> list[HistoryRecord]:
-    """Read a `history.jsonl`; a last line that a crash cut short is left out."""
+    """Read a `history.jsonl`; a last line that a crash cut short is left out.
+
+    Raises:
+        CheckpointCorruptError: a line is no record; the message names the line and the field.
+        CheckpointStorageError: the file cannot be read.
+    """
     with storage_errors("read", path):
-        text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return [HistoryRecord.from_dict(json.loads(line)) for line in whole.splitlines()]
+        data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    return [parse_record(line, f"Line {n} of {str(path)!r}") for n, line in enumerate(whole.splitlines(), 1)]
+
+
+def parse_record(line: bytes, where: str) -> HistoryRecord:
+    """Return the record that a line of a history holds.
+
+    Raises:
+        CheckpointCorruptError: it holds none; the message begins with `where` and names the field.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise CheckpointCorruptError(f"{where} is longer than {MAX_LINE_BYTES} bytes.")
+    try:
+        return HistoryRecord.from_dict(decode_object(line, where))
+    except CheckpointCorruptError as error:
+        raise error if str(error).startswith(where) else CheckpointCorruptError(f"{where}: {error}") from error
 
 
 def _cut_torn_line(path: Path) -> None:

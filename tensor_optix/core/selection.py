@@ -7,8 +7,9 @@ The highest of many noisy scores is too high, so no policy is crowned for the fe
     3. it is crowned if its score over both still beats the incumbent's; that is its score from then on
 
 The incumbent was crowned for what it did on its episodes, so playing them is a harder test for the candidate than for
-it; that is meant: a crown changes hands for evidence. The starts that are hard are so for both. Nothing is loaded: the learner keeps its weights. A first candidate skips 1. The cost is bounded:
-where the tests have taken more than their share of the steps, a candidate plays one window of fresh episodes only.
+the incumbent; that is meant: a crown changes hands for evidence. The starts that are hard are so for both. Nothing is
+loaded: the learner keeps its weights. A first candidate skips 1. The cost is bounded: where the tests have taken more
+than their share of the steps, a candidate plays one window of fresh episodes only.
 """
 
 import math

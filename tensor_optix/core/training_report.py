@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
+from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.types import jsonable
 
 _WIDTH = 60
@@ -94,9 +95,8 @@ class TrainingReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
-        numbers = ("best_score", "best_std_err", "train_score", "val_score", "generalization_gap")
-        return cls(**{**data, **{name: math.nan if data[name] is None else data[name] for name in numbers}})
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
     def __str__(self) -> str:
         speed = f"  ({self.steps_per_second:,.0f}/s)" if math.isfinite(self.steps_per_second) else ""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.base_agent import BaseAgent, ReportsEffectiveHyperparams
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.search_space import is_real
@@ -42,9 +43,8 @@ class TuningRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
-        values: dict[str, Any] = {k: math.nan if v is None and k.startswith("score") else v for k, v in data.items()}
-        return cls(**values)
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
 
 @dataclass(frozen=True)

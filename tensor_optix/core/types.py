@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tensor_optix.core._schemas import SAVED_AS, Loose, rebuilt
 from tensor_optix.errors import BadDataError
 
 
@@ -179,8 +180,8 @@ class HyperparamSet:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
-        return cls(dict(data["params"]), int(data["episode_id"]))
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class EvalMetrics:
 
     primary_score: float
     """What every decision is made on; NaN where there is no evidence."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict, metadata={SAVED_AS: Mapping[str, Loose]})
     """Everything else that was measured, by name."""
     episode_id: int = 0
     """The window that was scored."""
@@ -204,12 +205,15 @@ class EvalMetrics:
     @property
     def std_err(self) -> float:
         """Standard error of the score, in its own units; NaN where it is not known."""
-        return float(self.metrics.get("score_std_err", math.nan))
+        return self._number("score_std_err")
 
     @property
     def generalization_gap(self) -> float:
         """Training score minus validation score; NaN without validation."""
-        return float(self.metrics.get("generalization_gap", math.nan))
+        return self._number("generalization_gap")
+
+    def _number(self, name: str) -> float:
+        return dict(numeric_items({name: self.metrics.get(name)})).get(name, math.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes None."""
@@ -222,13 +226,8 @@ class EvalMetrics:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
-        return cls(
-            primary_score=float(_number(data["primary_score"])),
-            metrics={name: _number(value) for name, value in data["metrics"].items()},
-            episode_id=int(data["episode_id"]),
-            has_evidence=bool(data["has_evidence"]),
-        )
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,12 +247,8 @@ class PlayedWindow:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
-        return cls(
-            seeds=tuple(int(seed) for seed in data["seeds"]),
-            returns=tuple(float(value) for value in data["returns"]),
-            score=float(_number(data["score"])),
-        )
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,16 +277,8 @@ class PolicySnapshot:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`; raises `KeyError`, `TypeError` or `ValueError` on anything else."""
-        return cls(
-            snapshot_id=str(data["snapshot_id"]),
-            sequence=int(data["sequence"]),
-            window_id=int(data["window_id"]),
-            eval_metrics=EvalMetrics.from_dict(data["eval_metrics"]),
-            hyperparams=HyperparamSet.from_dict(data["hyperparams"]),
-            created_at=str(data["created_at"]),
-            evidence=tuple(PlayedWindow.from_dict(window) for window in data.get("evidence", ())),
-        )
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
 
 
 def jsonable(value: Any) -> Any:
@@ -318,8 +305,3 @@ def numeric_items(mapping: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in mapping.items():
         if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
             yield name, float(value)
-
-
-def _number(value: Any) -> Any:
-    """Return what `jsonable` was given: None stood for a number that is not finite."""
-    return math.nan if value is None else value

@@ -60,6 +60,8 @@ def check_registered(env: str) -> None:
     """Raise `EnvironmentNotFoundError`, with the nearest name, unless an id is registered or names its module."""
     if is_atari(env) and env not in gym.registry and importlib.util.find_spec("ale_py") is not None:
         gym.register_envs(importlib.import_module("ale_py"))  # importing it registers the games
+    if env.count(":") > 1:  # Gymnasium splits there, and expects two parts
+        raise EnvironmentNotFoundError(f"{env!r} is no environment id; one has the form 'Name-v0' or 'module:Name-v0'.")
     if ":" not in env and env not in gym.registry:
         raise EnvironmentNotFoundError(
             f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "

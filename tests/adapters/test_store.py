@@ -56,3 +56,55 @@ def test_a_training_state_does_not_move_between_frameworks_but_its_weights_do(tm
     np.testing.assert_array_equal(
         source.act_batch(observations, deterministic=True), target.act_batch(observations, deterministic=True)
     )
+
+
+def everything_of(agent: Any, folder: Path) -> tuple[bytes, dict[str, Any]]:
+    """What an agent is: arrays, moments and replay memory as bytes; generators, settings and hyper-parameters."""
+    agent.save_training_state(str(folder / "all"))
+    tensors, meta = load_tensors(str(folder / "all"))
+    return b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors)), meta
+
+
+def spoiled(meta: dict[str, Any], tensors: dict[str, np.ndarray], damage: str) -> None:
+    optimizer = next(iter(meta["optimizers"].values()))
+    if damage == "generator":
+        next(iter(meta["generators"].values()))["state"] = {"state": -1, "inc": "x"}
+    elif damage == "hyperparams":
+        meta["hyperparams"]["params"]["learning_rate"] = 1e9
+    elif damage == "settings":
+        optimizer["groups" if "groups" in optimizer else "kind"] = [{"lr": "fast", "params": [99]}]
+    elif damage == "extra":
+        meta["extra"]["learner"] = {"memory": {"capacity": 10**15}, "gradient_steps": 1, "owed": 0.0}
+    elif damage == "unknown":
+        tensors["optimizer.nobody.0"] = np.zeros(3, np.float32)
+    else:
+        name = next(name for name, array in tensors.items() if array.dtype == np.float32 and array.ndim == 2)
+        tensors[name] = tensors[name].astype(np.float64)
+
+
+@pytest.mark.parametrize(("framework", "algorithm"), [("torch", "ppo"), ("torch", "dqn"), ("tf", "dqn")])
+def test_a_load_that_fails_leaves_every_part_of_the_agent_bit_identical(
+    tmp_path: Path, framework: str, algorithm: str
+) -> None:
+    params = {"learning_starts": 64, "updates_per_step": 0.1, "replay_capacity": 200} if algorithm == "dqn" else {}
+    agents: list[Any] = []
+    for seed in (0, 1):
+        agent: Any = make_agent(
+            "CartPole-v1", algorithm, framework, seed=seed, net_arch=(8,), hyperparams={"learning_rate": 1e-3, **params}
+        )
+        windows = BatchPipeline("CartPole-v1", agent, window_size=64, seed=seed).episodes()
+        for _ in range(2):
+            agent.learn(next(windows))
+        agents.append(agent)
+    agent, other = agents
+    other.save_training_state(str(tmp_path / "good"))
+    before = everything_of(agent, tmp_path)
+    for damage in ("generator", "hyperparams", "settings", "extra", "unknown", "dtype"):
+        tensors, meta = load_tensors(str(tmp_path / "good"))
+        spoiled(meta, tensors, damage)
+        save_tensors(str(tmp_path / "bad"), tensors, meta)
+        with pytest.raises(TensorOptixError):
+            agent.load_training_state(str(tmp_path / "bad"))
+        assert everything_of(agent, tmp_path) == before, damage
+    agent.load_training_state(str(tmp_path / "good"))
+    assert everything_of(agent, tmp_path) == everything_of(other, tmp_path) != before

@@ -139,12 +139,12 @@ def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "cannot be read as JSON"),
+        (None, "cannot be read"),
         (b"", "cannot be read as JSON"),
         (b'{"a": 1', "cannot be read as JSON"),
         (b"\xff\xfe\x00", "cannot be read as JSON"),
-        (b'{"a": NaN}', "NaN is not JSON"),
-        (b'{"a": -Infinity}', "-Infinity is not JSON"),
+        (b'{"a": NaN}', "cannot be read as JSON"),
+        (b'{"a": -Infinity}', "cannot be read as JSON"),
         (b"[" * 100_000, "cannot be read as JSON"),  # deeper than any parser's stack
         (b"[1, 2]", "must hold a JSON object, but holds a list"),
         (b"null", "must hold a JSON object, but holds a NoneType"),

@@ -16,7 +16,7 @@ from tensor_optix.core.types import (
     jsonable,
     numeric_items,
 )
-from tensor_optix.errors import BadDataError
+from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
 
 def window(rewards: Any, terminated: Any, truncated: Any, **fields: Any) -> EpisodeData:
@@ -251,7 +251,7 @@ def test_a_snapshot_is_not_rebuilt_from_half_its_fields(missing: str) -> None:
         created_at="",
     ).to_dict()
     del plain[missing]
-    with pytest.raises(KeyError):
+    with pytest.raises(CheckpointCorruptError, match=missing):
         PolicySnapshot.from_dict(plain)
 
 

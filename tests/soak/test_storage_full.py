@@ -14,6 +14,7 @@ from tests.soak.faults._ledger import RUN, Ledger, Message, bytes_below, examine
 from tests.soak.faults._power import scratch
 from tests.soak.faults._strace import needs_strace
 from tests.soak.faults._zygote import Zygote
+import itertools
 
 QUOTAS, QUICK_QUOTAS = 30, 5
 LARGE = 50_000
@@ -55,7 +56,7 @@ def test_a_save_whose_call_fails_is_not_said_to_be_done(
 ) -> None:
     done = fail_each_call(zygote, "rescore", error, calls)
     assert done.errors >= 15
-    assert 0 < done.refused
+    assert done.refused > 0
     goal(f"G7 {error}", "0 false saved, 0 corrupt, all typed", summary(done), not done.failures)
 
 
@@ -102,7 +103,7 @@ def live_on(zygote: Zygote, disk_bytes: int, mutant: str | None = None) -> tuple
 def saved_at_once_after(messages: list[Message], kind: str) -> list[bool]:
     """Return, for each message of a kind, whether the operation after it was done at its first attempt."""
     ends = [message for message in messages if message["kind"] in (kind, "done", "failed")]
-    return [after["kind"] == "done" for before, after in zip(ends, ends[1:], strict=False) if before["kind"] == kind]
+    return [after["kind"] == "done" for before, after in itertools.pairwise(ends) if before["kind"] == kind]
 
 
 def check_quotas(zygote: Zygote, number: int, goal: Goal) -> None:
@@ -118,7 +119,9 @@ def check_quotas(zygote: Zygote, number: int, goal: Goal) -> None:
             failures.append(f"at {share:.0%} of a snapshot: the next save after space is back failed")
         if saved_at_once_after(messages, "read-only") != [False]:
             failures.append(f"at {share:.0%} of a snapshot: a save to a read-only disk was said to be done")
-        assert ledger.failed >= (2 if share > 1 else 6)  # each of the faults is met: full (unless it is large), read-only
+        assert ledger.failed >= (
+            2 if share > 1 else 6
+        )  # each of the faults is met: full (unless it is large), read-only
         refused += ledger.failed
         litter += ledger.litter
     measured = f"{len(failures)} failures, {refused} saves refused, {litter} left litter {failures[:1]}"

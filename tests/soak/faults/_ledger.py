@@ -116,7 +116,9 @@ class Ledger:
         """Return the ids that must be there, whether the pending operation has got through or not."""
         pending = self.pending or {}
         new = (pending.get("value"), pending.get("score"))
-        if pending.get("op") == "save" and new not in (entry for key, entry in found.items() if key not in self.certain):
+        if pending.get("op") == "save" and new not in (
+            entry for key, entry in found.items() if key not in self.certain
+        ):
             return set(self.certain)  # nothing may go before the new one is there
         return set(self.certain) & set(self._after(None)[0])
 

@@ -143,7 +143,9 @@ def stage(context: Context) -> Iterator[None]:
         context.perform("load", lambda: context.registry.discard(context.registry.stage(context.agent)))
         value = next(context.values)
         context.agent.fill(value)
-        context.perform("save", functools.partial(_staged, context, EvalMetrics(3.0, {}, value)), value=value, score=3.0)
+        context.perform(
+            "save", functools.partial(_staged, context, EvalMetrics(3.0, {}, value)), value=value, score=3.0
+        )
         context.perform("archive", context.registry.archive)
         context.save(1.0)
 

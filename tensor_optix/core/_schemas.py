@@ -1,0 +1,181 @@
+"""What is read from disk is checked here before anything believes it: strict JSON, then fields of the right types.
+
+The fields are those of the dataclass that is rebuilt, so there is no second list of them to keep in step: unknown and
+missing ones, a bool in place of a number, and numbers that are not finite are refused by the path of the field.
+"""
+
+import dataclasses
+import functools
+import math
+import re
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from tensor_optix.errors import CheckpointCorruptError, did_you_mean
+
+T = TypeVar("T")
+
+_LARGEST = 1.7976931348623157e308
+_OVERHEAD = 28 << 20
+"""Bytes that decoded JSON may take beyond the length of its text."""
+_PER_CONTAINER, _PER_ITEM, _PER_KEY = 100, 34, 130
+"""Bytes of Python objects behind one `[` or `{`, one `,` and one `:`."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
+
+Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Number = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+"""A finite number."""
+_NUMBER_OR_NONE: Any = Union[Number, None]  # noqa: UP007 - `|` is not defined for what is annotated
+Loose = Annotated[Any, "a number for the most part"]
+"""A number, of which None is NaN, or whatever else was saved in its place."""
+SAVED_AS = "saved_as"
+"""Key of a dataclass field's metadata: the type to read, where it is not the one that is declared."""
+
+
+def decode_object(data: bytes, where: str) -> dict[str, Any]:
+    """Decode a JSON object: no NaN or infinity, no key twice, no text that takes far more memory than it has bytes.
+
+    Raises:
+        CheckpointCorruptError: it is anything else; the message begins with `where`.
+    """
+    containers = data.count(b"[") + data.count(b"{")
+    cost = _PER_CONTAINER * containers + _PER_ITEM * data.count(b",") + _PER_KEY * data.count(b":")
+    if cost > len(data) + _OVERHEAD:
+        raise CheckpointCorruptError(f"{where} cannot be read as JSON: {len(data)} bytes would take {cost} in memory.")
+    try:
+        decoded = msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
+        raise CheckpointCorruptError(f"{where} cannot be read as JSON: {error}.") from error
+    if not isinstance(decoded, dict):
+        raise CheckpointCorruptError(f"{where} must hold a JSON object, but holds a {type(decoded).__name__}.")
+    if _STRING.sub(b"", data).count(b":") != _count_keys(decoded):
+        raise CheckpointCorruptError(f"{where} cannot be read as JSON: a key is there twice in one object.")
+    return decoded
+
+
+def checked(kind: Any, data: Any, where: str) -> Any:
+    """Return `data`, plain values, as a msgspec type.
+
+    Raises:
+        CheckpointCorruptError: it is none; the message names the field and what is wrong with it.
+    """
+    try:
+        return msgspec.convert(data, kind, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise CheckpointCorruptError(f"{where}: {error}{_advice(kind, str(error))}") from error
+
+
+def rebuilt(cls: type[T], data: Any) -> T:
+    """Return the dataclass that the plain values of its `to_dict` stand for; None is NaN in a field of numbers.
+
+    Raises:
+        CheckpointCorruptError: a field is missing, unknown, of another type or not finite; the message names it.
+    """
+    value = checked(_wire(cls), data, cls.__name__)
+    try:
+        return _from_wire(cls, value, "$")
+    except CheckpointCorruptError as error:
+        raise CheckpointCorruptError(f"{cls.__name__}: {error}") from error
+    except (ValueError, TypeError, RecursionError) as error:  # the class itself refuses it, or it is too deep
+        raise CheckpointCorruptError(f"{cls.__name__}: {error}.") from error
+
+
+def check_plain(value: Any, path: str = "$") -> None:
+    """Raise `CheckpointCorruptError` unless `value` is made of JSON's types, its numbers finite."""
+    if value is None or isinstance(value, bool | int | str):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise CheckpointCorruptError(f"{value} is not a finite number - at `{path}`")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise CheckpointCorruptError(f"Keys are text, but got {name!r} - at `{path}`")
+            check_plain(item, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_plain(item, f"{path}[...]")
+    else:
+        raise CheckpointCorruptError(f"JSON has no {type(value).__name__} - at `{path}`")
+
+
+def _advice(kind: Any, message: str) -> str:
+    found = _UNKNOWN.search(message)
+    fields = getattr(kind, "__struct_fields__", ())
+    return did_you_mean(found["name"], fields) if found else ""
+
+
+def _count_keys(value: Any) -> int:
+    count, waiting = 0, [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            count += len(item)
+            waiting += [inner for inner in item.values() if isinstance(inner, dict | list)]
+        else:
+            waiting += [inner for inner in item if isinstance(inner, dict | list)]
+    return count
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {field.name: field.metadata.get(SAVED_AS, hints[field.name]) for field in dataclasses.fields(cls)}
+
+
+@functools.cache
+def _wire(hint: Any) -> Any:
+    """Return the msgspec type of the plain values of a type: a dataclass as a closed object, a float as it or null."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is float:
+        return _NUMBER_OR_NONE
+    if hint is int:
+        return Int
+    if dataclasses.is_dataclass(hint):
+        return _closed_struct(cast(type, hint))
+    if origin in (Union, types.UnionType):
+        return Union[tuple(arg if arg is type(None) else _wire(arg) for arg in args)]  # noqa: UP007
+    if origin is tuple:
+        return tuple[_wire(args[0]), ...]
+    if origin is list:
+        return list[_wire(args[0])]
+    if origin is not None and issubclass(origin, Mapping):
+        return dict[str, _wire(args[1])]
+    return hint
+
+
+def _closed_struct(cls: type) -> Any:
+    hints = _hints(cls)
+    named = []
+    for field in dataclasses.fields(cls):
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        wire = _wire(hints[field.name])
+        named.append((field.name, wire | msgspec.UnsetType, msgspec.UNSET) if has_default else (field.name, wire))
+    return msgspec.defstruct(cls.__name__, named, kw_only=True, forbid_unknown_fields=True)
+
+
+def _from_wire(hint: Any, value: Any, path: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is float:
+        return math.nan if value is None else value
+    if hint in (Any, Loose):
+        check_plain(value, path)
+        return math.nan if value is None and hint is Loose else value
+    if dataclasses.is_dataclass(hint):
+        hints = _hints(hint)
+        given = {name: getattr(value, name) for name in value.__struct_fields__}
+        return hint(
+            **{n: _from_wire(hints[n], v, f"{path}.{n}") for n, v in given.items() if v is not msgspec.UNSET}  # pyright: ignore[reportCallIssue]
+        )
+    if origin in (Union, types.UnionType):
+        of_value = [arg for arg in args if arg is not type(None)]
+        return value if value is None else _from_wire(of_value[0], value, path)
+    if origin in (tuple, list):
+        return origin(_from_wire(args[0], item, f"{path}[...]") for item in value)
+    if origin is not None and issubclass(origin, Mapping):
+        return {name: _from_wire(args[1], item, f"{path}.{name}") for name, item in value.items()}
+    return value

@@ -1,0 +1,77 @@
+"""Every attack of the corpus is refused, by a typed error, soon, and without any effect."""
+
+import hashlib
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.errors import TensorOptixError
+from tests.soak.attack_corpus import ATTACKS, Bench
+from tests.soak.oracle import watching
+
+SECONDS, ALLOWANCE = 1.0, 64 << 20
+
+
+def state_of(folder: Path) -> dict[str, str]:
+    """Return what every file below a folder holds."""
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_there_are_at_least_60_attacks() -> None:
+    assert len(ATTACKS) >= 60
+    print(f"G27: {len(ATTACKS)} attacks")
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_an_attack_is_refused_and_touches_nothing(tmp_path: Path, attack: Callable[[Bench], None]) -> None:
+    bench = Bench(tmp_path)
+    agent, canary = bench.agent.fingerprint(), bench.canary.read_bytes()
+    started = time.perf_counter()
+    with pytest.raises(TensorOptixError) as caught:
+        attack(bench)
+    elapsed = time.perf_counter() - started
+    print(f"{elapsed * 1e3:.1f} ms: {str(caught.value)[:150]}")
+    assert len(str(caught.value)) < 2_000_000
+    assert bench.agent.fingerprint() == agent
+    assert bench.canary.read_bytes() == canary
+    assert not (bench.outside / "exploded").exists()
+
+
+@pytest.mark.slow
+def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Path) -> None:
+    slowest, most, refused = 0.0, 0, 0
+    for number, attack in enumerate(ATTACKS.values()):
+        (tmp_path / str(number)).mkdir()
+        bench = Bench(tmp_path / str(number))
+        started = time.perf_counter()
+        with pytest.raises(TensorOptixError):
+            attack(bench)
+        slowest = max(slowest, time.perf_counter() - started)
+        refused += 1
+        (tmp_path / f"{number}-again").mkdir()
+        bench = Bench(tmp_path / f"{number}-again")
+        tracemalloc.start()
+        with pytest.raises(TensorOptixError):
+            attack(bench)
+        most = max(most, tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    print(f"G27: {refused} of {len(ATTACKS)} refused, slowest {slowest:.3f} s, most memory {most / 2**20:.1f} MiB")
+    assert slowest <= SECONDS
+    assert most <= 2 * (6 << 20) + ALLOWANCE  # the largest content is 5 MB, made by the attack itself
+
+
+def test_the_agent_that_is_attacked_takes_what_is_good(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    before = bench.agent.fingerprint()
+    with watching(bench.run) as violations:
+        bench.agent.load_weights(str(bench.outside / "w"))
+    assert violations  # it was read from outside the watched folder
+    assert bench.agent.fingerprint() != before
+    bench.state(bench.state_file)
+    bench.header(lambda header: None)
+    bench.values(lambda values: None)
+    bench.snapshot()
+    bench.config()

@@ -1,0 +1,146 @@
+"""Damaged and hostile weights, training states, metadata and histories: refused by type, without any effect."""
+
+import json
+import pickle
+import random
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.core._schemas import decode_object
+from tensor_optix.core.run_state import parse_record
+from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import PolicySnapshot
+from tensor_optix.errors import TensorOptixError
+from tests.core.test_run_state import COMMIT, record
+from tests.core.test_training_report import EVOLVED, report
+from tests.soak import mutations
+from tests.soak.oracle import watching
+from tests.soak.targets import METADATA, SmallAgent, saved
+
+SEED = 20_240_607
+MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+QUICK_FILES, FULL_FILES = 1_500, 200_000
+QUICK_METADATA, FULL_METADATA = 4_000, 500_000
+ALLOWANCE = 64 << 20
+
+
+def fuzz_files(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Load `count` mutants, and return how many were refused and loaded; what they must not do fails."""
+    rng, agent = random.Random(seed), SmallAgent(0)
+    originals, target = saved(folder), folder / "m.safetensors"
+    before = agent.fingerprint()
+    seen = {"refused": 0, "loaded": 0}
+    for trial in range(count):
+        which = trial % 2
+        data = mutations.mutated_file(originals[which], originals[1 - which], rng)
+        target.write_bytes(data)
+        load = agent.load_training_state if which else agent.load_weights
+        if trial % 100 == 0:
+            tracemalloc.start()
+        try:
+            with watching(folder) as violations:
+                load(str(folder / "m"))
+        except TensorOptixError:
+            assert agent.fingerprint() == before, f"mutant {trial} of seed {seed} was refused and changed the agent"
+            seen["refused"] += 1
+        else:
+            seen["loaded"] += 1
+            agent = SmallAgent(0)
+        assert not violations, f"mutant {trial} of seed {seed}: {violations}"
+        if trial % 100 == 0:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak <= 2 * len(data) + ALLOWANCE, f"mutant {trial} of seed {seed} took {peak} bytes"
+    return seen
+
+
+def _snapshot_in(data: bytes) -> None:
+    PolicySnapshot.from_dict(decode_object(data, "metadata.json").get("snapshot"))  # type: ignore[arg-type]
+
+
+def _report_in(data: bytes) -> None:
+    TrainingReport.from_dict(decode_object(data, "report.json"))
+
+
+def _record_in(data: bytes) -> None:
+    parse_record(data, "Line 1")
+
+
+def fuzz_json(folder: Path, count: int, seed: int) -> dict[str, int]:
+    """Decode `count` mutants of what is written as JSON, as `fuzz_files`."""
+    rng = random.Random(seed)
+    kinds: list[tuple[bytes, Callable[[bytes], None]]] = [
+        (json.dumps(METADATA).encode(), _snapshot_in),
+        (json.dumps(report(**EVOLVED).to_dict()).encode(), _report_in),
+        (json.dumps(record(3, is_best=True, tuning=(COMMIT,)).to_dict()).encode(), _record_in),
+    ]
+    for text, decode in kinds:
+        decode(text)  # the originals are good, and everything is imported
+    seen = {"refused": 0, "loaded": 0}
+    for trial in range(count):
+        text, decode = kinds[trial % 3]
+        data = mutations.mutated_json(text, rng)
+        try:
+            with watching(folder) as violations:
+                decode(data)
+        except TensorOptixError:
+            seen["refused"] += 1
+        else:
+            seen["loaded"] += 1
+        assert not violations, f"mutant {trial} of seed {seed}: {violations}"
+    return seen
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where the system has one: it is the loader that is tried here, not the disk."""
+    if not MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as made:
+        yield Path(made)
+
+
+@pytest.mark.parametrize("count", [QUICK_FILES, pytest.param(FULL_FILES, marks=[pytest.mark.slow])])
+@pytest.mark.timeout(900)
+def test_mutated_weights_and_training_states_never_run_code_nor_change_the_agent(folder: Path, count: int) -> None:
+    seen = fuzz_files(folder, count, SEED)
+    print(f"G25: {count} mutated snapshots of seed {SEED}: {seen}, 0 violations, 0 untyped")
+    assert seen["refused"] > count // 2
+    assert seen["loaded"] > 0  # or the mutants would be too wild to get past the first check
+
+
+@pytest.mark.parametrize("count", [QUICK_METADATA, pytest.param(FULL_METADATA, marks=[pytest.mark.slow])])
+@pytest.mark.timeout(900)
+def test_mutated_metadata_reports_and_histories_are_refused_by_type(tmp_path: Path, count: int) -> None:
+    seen = fuzz_json(tmp_path, count, SEED)
+    print(f"G26: {count} mutated metadata of seed {SEED}: {seen}, 0 violations, 0 untyped")
+    assert seen["refused"] > count // 2
+    assert seen["loaded"] > 0
+
+
+class Payload:
+    def __reduce__(self) -> tuple:
+        return (len, ((),))
+
+
+def test_the_oracle_sees_a_pickle_a_write_an_import_and_a_file_elsewhere(tmp_path: Path) -> None:
+    inside = tmp_path / "run"
+    inside.mkdir()
+    (inside / "x").write_text("x")
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    data = pickle.dumps(Payload())
+    with watching(inside) as violations:
+        (inside / "x").read_text()
+        assert violations == []
+        pickle.loads(data)  # noqa: S301 - the payload is ours, and must be a live one
+        outside.read_text()
+        (inside / "y").write_text("y")
+        compile("1", "x", "eval")
+    for event in ("pickle.find_class", str(outside), str(inside / "y"), "compile"):
+        assert any(event in seen for seen in violations), (event, violations)
