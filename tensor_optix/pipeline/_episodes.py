@@ -6,7 +6,7 @@ where it was: reset with the episode's seed, then step through its actions.
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -90,7 +90,7 @@ class EpisodeTrace:
         return encoded(np.zeros(0, np.int64))
 
 
-def live_again(env: gym.Env, seed: int, actions: Sequence[Any], to_env: Callable[[Any], Any]) -> tuple[Any, Any] | None:
+def live_again(env: gym.Env, seed: int, actions: Iterable[Any], to_env: Callable[[Any], Any]) -> tuple[Any, Any] | None:
     """Return the observation and info that an episode stands at after `actions`, None where it has ended before."""
     observation, info = env.reset(seed=seed)
     for action in actions:

@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from tensor_optix.core._arrays import decoded, encoded, generator_state, restore_generator
 from tensor_optix.pipeline._episodes import SeededEpisodes, episode_seed
@@ -42,7 +42,7 @@ def put_back_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
 
 
 def live_all_again(
-    vector: VectorEnv,
+    vector: AsyncVectorEnv | SyncVectorEnv,
     seed: int,
     numbers: Sequence[int],
     actions: Sequence[np.ndarray | None],

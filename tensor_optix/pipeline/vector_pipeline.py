@@ -200,11 +200,11 @@ class VectorBatchPipeline(BasePipeline):
         if state["arrays"] is not None and self._is_plain:
             put_back_arrays(self.env, state["arrays"])
             return True
-        seed = self._seed_of_reset()
-        if self._is_plain or state["trace"] is None or seed is None:
+        seed, env = self._seed_of_reset(), self.env
+        if state["trace"] is None or seed is None or not isinstance(env, AsyncVectorEnv | SyncVectorEnv):
             return False
         actions = self._trace.restore(state["trace"])
-        found = live_all_again(self.env, seed, self._trace.numbers, actions, self._to_env)
+        found = live_all_again(env, seed, self._trace.numbers, actions, self._to_env)
         return found is not None and all(
             np.array_equal(self._flattener.one(one), row) for one, row in zip(found, observations, strict=True)
         )

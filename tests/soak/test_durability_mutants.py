@@ -1,4 +1,4 @@
-"""Each fault that is planted in the storage code is found: what the other tests find nothing with can find something."""
+"""Each fault that is planted in the storage code is found: what finds nothing elsewhere can find something."""
 
 import contextlib
 from collections.abc import Callable, Iterator

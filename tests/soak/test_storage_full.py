@@ -1,5 +1,6 @@
 """A storage that fails: each system call in turn returns an error, a disk fills up, and one becomes read-only."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -14,7 +15,6 @@ from tests.soak.faults._ledger import RUN, Ledger, Message, bytes_below, examine
 from tests.soak.faults._power import scratch
 from tests.soak.faults._strace import needs_strace
 from tests.soak.faults._zygote import Zygote
-import itertools
 
 QUOTAS, QUICK_QUOTAS = 30, 5
 LARGE = 50_000

@@ -173,7 +173,7 @@ def examine(
             registry.close()
 
 
-def _examined(
+def _examined(  # noqa: C901 - one question after the other
     registry: CheckpointRegistry, ledger: Ledger, agent: Any, saves_on: bool, max_bytes: int | None
 ) -> Iterator[str]:
     directory = registry.directory

@@ -259,17 +259,17 @@ MUTANTS: dict[str, Mutant] = {
         lambda: mock.patch.object(DurableFolders, "verify", _unverified), found_by="flipped bits"
     ),
     "the metadata's own hash is not verified": Mutant(
-        lambda: mock.patch.object(_atomic, "digest_of", lambda data: "0" * 64), found_by="flipped bits"
+        lambda: mock.patch.object(_atomic, "digest_of", return_value="0" * 64), found_by="flipped bits"
     ),
     "an existing file is written over": Mutant(_without_flag(os.O_EXCL), found_by="planted files"),
     "links are followed": Mutant(_without_flag(getattr(os, "O_NOFOLLOW", 0)), found_by="planted links"),
     "litter is not cleared": Mutant(
-        lambda: mock.patch.object(DurableFolders, "clean", lambda self, **kwargs: None), found_by="litter"
+        lambda: mock.patch.object(DurableFolders, "clean", return_value=None), found_by="litter"
     ),
     "nothing is pruned": Mutant(
-        lambda: mock.patch.object(DurableFolders, "remove", lambda self, sequences, **kwargs: None), found_by="disk use"
+        lambda: mock.patch.object(DurableFolders, "remove", return_value=None), found_by="disk use"
     ),
     "the lock is not taken": Mutant(
-        lambda: mock.patch.object(_atomic.DirectoryLock, "acquire", lambda self: True), found_by="second writer"
+        lambda: mock.patch.object(_atomic.DirectoryLock, "acquire", return_value=True), found_by="second writer"
     ),
 }

@@ -1,4 +1,4 @@
-"""What the faulted processes do: each workload is a generator that prepares, yields once, and then does what is faulted.
+"""What the faulted processes do: each workload is a generator that prepares, yields, and does what is faulted.
 
 Each operation tells what it is about to do before, and what it has done after; see `_ledger`.
 """
