@@ -76,6 +76,7 @@ def _measure(task: Task, seed: int) -> dict[str, Any]:
             agent.load_weights(path)
             others.append(true_mean(task.env, agent, TEST_EPISODES, seed=20_000 + seed))
     best = max(others)
+    floor = min(random_score, returned)
     return {
         "env": task.env,
         "seed": seed,
@@ -84,7 +85,7 @@ def _measure(task: Task, seed: int) -> dict[str, Any]:
         "reported": report.best_score,
         "best": best,
         "evaluated": len(others),
-        "ratio": (returned - random_score) / max(best - random_score, 1e-9),
+        "ratio": 1.0 if returned == best else (returned - floor) / (best - floor),
     }
 
 

@@ -11,12 +11,13 @@ All paths are computed from ids and relative to the directory, so that a moved o
 a temporary folder, synced, renamed, and only then listed (`durable_folder`): what `save` has returned is safe.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -250,6 +251,18 @@ class CheckpointRegistry:
         self._folders.verify(_sequence(snapshot.snapshot_id))
         with _atomic.storage_errors("read", folder), restored_companions(folder, self.companions):
             agent.load_weights(str(folder / "weights" / "agent"))
+
+    @contextlib.contextmanager
+    def lent(self, snapshot: PolicySnapshot, agent: BaseAgent) -> Iterator[None]:
+        """Give `agent` a snapshot's policy for the block, and its own back after it."""
+        staged = self.stage(agent)
+        try:
+            self.load(snapshot, agent)
+            yield
+        finally:
+            with _atomic.storage_errors("read", staged), restored_companions(staged, self.companions):
+                agent.load_weights(str(staged / "weights" / "agent"))
+            self.discard(staged)
 
     def load_best(self, agent: BaseAgent) -> PolicySnapshot:
         """Load the best intact snapshot into `agent` and return it; a damaged one is reported and the next one tried.

@@ -25,6 +25,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -306,12 +307,22 @@ class LoopController:
                 seeded,
                 evaluator,
                 progress.best,
+                as_incumbent=self._as_best,
                 margin=self._config.improvement_margin,
                 is_cheap=progress.test_steps > TEST_SHARE * progress.env_steps,
             )
         progress.test_steps += outcome.tested.steps
+        if outcome.incumbent is not None and progress.best is not None:
+            progress.test_steps += outcome.incumbent.steps
+            progress.best = self._parts.registry.rescore(
+                progress.best, outcome.incumbent.metrics, outcome.incumbent.evidence
+            )
         metrics = evaluator.combine(train_metrics, outcome.metrics)
         return _Evaluation(metrics, outcome.wins, outcome.tested.evidence, lived_with, staged)
+
+    def _as_best(self) -> AbstractContextManager[None]:
+        assert self._progress.best is not None  # noqa: S101 - for the type checker; there is an incumbent
+        return self._parts.registry.lent(self._progress.best, self._parts.agent)
 
     def _beats_best(self, metrics: EvalMetrics) -> bool:
         best = self._progress.best

@@ -1,28 +1,33 @@
-"""A best that is the best: a candidate is tested again, on the incumbent's episodes and on fresh ones.
+"""A best that is the best: a candidate and the incumbent are played again, on the same fresh episodes.
 
-The highest of many noisy scores is too high, so no policy is crowned for the few episodes that brought it forward:
+The highest of many noisy scores is too high, so no policy is crowned for the few episodes that brought it forward, and
+none keeps its crown for the ones that once were kind to it:
 
-    1. it plays the episodes (seeds) that the incumbent's score rests on; behind on any prefix of them, it is out
-    2. it plays as many that nobody has played
-    3. it is crowned if its score over both still beats the incumbent's; that is its score from then on
+    1. the candidate plays fresh episodes, which no decision has seen
+    2. the incumbent plays the same ones; they are added to those that its score rests on
+    3. the candidate is crowned if it was ahead on them and its score there beats all that the incumbent has shown
 
-The incumbent was crowned for what it did on its episodes, so playing them is a harder test for the candidate than for
-the incumbent; that is meant: a crown changes hands for evidence. The starts that are hard are so for both. Nothing is
-loaded: the learner keeps its weights. A first candidate skips 1. The cost is bounded: where the tests have taken more
-than their share of the steps, a candidate plays one window of fresh episodes only.
+A first candidate skips 2. The learner has its own weights back afterwards. The cost is bounded: where the tests have
+taken more than their share of the steps, a candidate plays one window of fresh episodes alone.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
+from tensor_optix.core.episode_evaluator import standard_error
 from tensor_optix.core.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
 
 TEST_WINDOWS = 2
-"""Validation windows of fresh episodes per candidate, and at most as many of the incumbent's."""
+"""Validation windows of fresh episodes per test."""
+MOST_EVIDENCE = 20
+"""Windows that the score of the best rests on at most; the oldest make way."""
 TEST_SHARE = 0.5
 """Tests may take this many steps per step of training."""
 
@@ -55,6 +60,18 @@ class Challenge:
     tested: Tested
     metrics: EvalMetrics
     """Its score over all that it was tested on."""
+    incumbent: "Retest | None" = None
+    """What the incumbent has shown by now, if it played, too."""
+
+
+@dataclass(frozen=True)
+class Retest:
+    """A score with more episodes behind it."""
+
+    metrics: EvalMetrics
+    evidence: tuple[PlayedWindow, ...]
+    steps: int
+    """Steps that the new episodes took."""
 
 
 def play(
@@ -93,6 +110,7 @@ def challenge(
     evaluator: BaseEvaluator,
     incumbent: PolicySnapshot | None,
     *,
+    as_incumbent: Callable[[], AbstractContextManager[object]] | None = None,
     margin: float = 0.0,
     is_cheap: bool = False,
 ) -> Challenge:
@@ -102,18 +120,44 @@ def challenge(
         pipeline: where the episodes are played.
         evaluator: what scores them.
         incumbent: the best so far, with the episodes behind its score; None before there is one.
+        as_incumbent: gives the pipeline's agent the incumbent's policy for a block, and its own back after it; None
+            where it cannot be played.
         margin: by how much it must be beaten, in units of the score.
         is_cheap: True to play one window of fresh episodes and nothing else.
     """
-    tested, lead = Tested((), ()), 0.0
-    paired = () if incumbent is None or is_cheap else incumbent.evidence[-TEST_WINDOWS:]
-    for theirs in paired:
-        ours = play(pipeline, evaluator, [theirs.seeds])
-        tested += ours
-        lead += ours.evidence[0].score - theirs.score
-        if not lead > 0.0:
-            return Challenge(False, tested, tested.score(evaluator))
-    tested += play(pipeline, evaluator, [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)])
+    seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)]
+    tested = play(pipeline, evaluator, seeds)
     metrics = tested.score(evaluator)
-    best_score = incumbent.eval_metrics.primary_score if incumbent is not None else None
-    return Challenge(is_improvement(metrics.primary_score, best_score, margin), tested, metrics)
+    if incumbent is None:
+        return Challenge(is_improvement(metrics.primary_score, None, margin), tested, metrics)
+    if is_cheap or as_incumbent is None:
+        wins = is_improvement(metrics.primary_score, incumbent.eval_metrics.primary_score, margin)
+        return Challenge(wins, tested, metrics)
+    with as_incumbent():
+        theirs = play(pipeline, evaluator, seeds)
+    retest = with_evidence(incumbent, theirs, evaluator)
+    is_ahead = is_improvement(metrics.primary_score, theirs.score(evaluator).primary_score, margin)
+    wins = is_ahead and is_improvement(metrics.primary_score, retest.metrics.primary_score, margin)
+    return Challenge(wins, tested, metrics, retest)
+
+
+def with_evidence(snapshot: PolicySnapshot, tested: Tested, evaluator: BaseEvaluator) -> Retest:
+    """Return the score of a snapshot with new episodes added to those that it rests on.
+
+    Where a window scores the mean of its returns, the score is the mean over all of them. Any other score cannot be
+    put together from its parts, and is that of the new episodes alone.
+    """
+    found = tested.score(evaluator)
+    evidence = (*snapshot.evidence, *tested.evidence)[-MOST_EVIDENCE:]
+    if not all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence):
+        evidence = tested.evidence
+    else:
+        returns = np.array([value for window in evidence for value in window.returns])
+        metrics = {**found.metrics, "mean_return": float(returns.mean()), "episodes": float(len(returns))}
+        metrics["score_std_err"] = standard_error(returns)
+        found = replace(found, primary_score=float(returns.mean()), metrics=metrics)
+    metrics = {**snapshot.eval_metrics.metrics, "val_score": found.primary_score, "score_std_err": found.std_err}
+    if "train_score" in metrics:
+        metrics["generalization_gap"] = metrics["train_score"] - found.primary_score
+    rescored = replace(snapshot.eval_metrics, primary_score=found.primary_score, metrics=metrics)
+    return Retest(rescored, evidence, tested.steps)

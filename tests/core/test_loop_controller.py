@@ -387,7 +387,7 @@ class SeededPipeline(ScriptedPipeline):
         super().__init__([], agent)
         self.worth, self.luck, self.next_seed = worth, luck, 0
         self.played: list[tuple[int, int]] = []
-        """(windows learned, seed)."""
+        """(windows that the policy had learned from, seed)."""
 
     def episodes(self):
         while True:
@@ -398,7 +398,7 @@ class SeededPipeline(ScriptedPipeline):
         return [self.next_seed - 1]
 
     def play(self, seeds):
-        learned = len(self.agent.learned)
+        learned = round(self.agent.weight / 0.1)
         self.played += [(learned, seed) for seed in seeds]
         return window_of(self.worth[learned] + self.luck.get(seeds[0], 0.0), length=1)
 
@@ -416,21 +416,25 @@ class TestSelection:
         val = SeededPipeline(agent, {1: 5.0, 2: 4.0}, {3: 3.0})  # its first episode is a lucky one
         rig = Rig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
         assert rig.run().best_score == 5.0
-        assert val.played[3:] == [(2, 3), (2, 1)]  # behind on the first of the incumbent's: out
+        assert val.played[3:] == [(2, 3), (2, 4), (2, 5), (1, 4), (1, 5)]
+        assert round(agent.weight, 6) == 0.1  # the best is given back; the learner had its own again before
         assert [record.is_best for record in rig.history()] == [True, False]
         assert [record.eval_metrics.primary_score for record in rig.history()] == [5.0, 4.0]
 
-    def test_a_better_one_plays_the_incumbents_episodes_and_fresh_ones(self, tmp_path: Path) -> None:
+    def test_a_better_one_is_ahead_of_the_best_on_the_same_fresh_episodes(self, tmp_path: Path) -> None:
         agent = NumpyAgent()
-        luck = {1: -3.0, 2: 3.0, 4: 1.0}
+        luck = {1: -1.0, 2: 3.0, 4: 1.0}
         val = SeededPipeline(agent, {1: 5.0, 2: 7.0}, luck)
         rig = Rig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
         report = rig.run()
-        assert val.played[3:] == [(2, 3), (2, 1), (2, 2), (2, 4), (2, 5)]
+        assert val.played[3:] == [(2, 3), (2, 4), (2, 5), (1, 4), (1, 5)]
         best = rig.registry.best
         assert best is not None
-        assert [window.seeds for window in best.evidence] == [(1,), (2,), (4,), (5,)]
-        assert [window.returns for window in best.evidence] == [(4.0,), (10.0,), (8.0,), (7.0,)]
+        assert [window.seeds for window in best.evidence] == [(4,), (5,)]
+        assert [window.returns for window in best.evidence] == [(8.0,), (7.0,)]
+        first = rig.registry.snapshots()[0]
+        assert [window.returns for window in first.evidence] == [(4.0,), (8.0,), (6.0,), (5.0,)]
+        assert first.eval_metrics.primary_score == 5.75
         assert report.best_window == 1
 
     def test_tests_that_have_cost_too_much_are_short(self, tmp_path: Path) -> None:
