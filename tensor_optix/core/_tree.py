@@ -99,6 +99,15 @@ def is_folder(path: Path) -> bool:
     return False
 
 
+def is_gone(path: Path) -> bool:
+    """Return whether there is certainly nothing at `path`, not only trouble with looking."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
 def checksums(
     path: Path, expected: Mapping[str, Mapping[str, Any]] | None = None, *, contents: bool = True
 ) -> Checksums:

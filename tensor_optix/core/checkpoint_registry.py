@@ -276,7 +276,7 @@ class CheckpointRegistry:
                 try:
                     self.load(snapshot, agent)
                 except (CheckpointCorruptError, CheckpointStorageError) as error:
-                    if not _tree.is_folder(self.path_of(snapshot)):
+                    if _tree.is_gone(self.path_of(snapshot)):
                         break  # pruned by another process, in favour of one that may be better than all listed
                     passed_over.add(snapshot.sequence)
                     logger.warning("Snapshot %06d cannot be loaded, trying the next best: %s", snapshot.sequence, error)

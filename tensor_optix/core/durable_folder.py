@@ -72,7 +72,7 @@ class DurableFolders:
             numbered = ((name, self._number(name)) for name in _names_in(self.directory))
             listed = [number for name, number in numbered if number is not None and name == self.folder(number).name]
             found = sorted(number for number in listed if _tree.is_folder(self.folder(number)))
-            if all(os.path.lexists(self.folder(number)) for number in listed):
+            if not any(_tree.is_gone(self.folder(number)) for number in listed):
                 break
             # Another process deleted some while this one looked, perhaps after it had saved one not yet listed here.
         return found
@@ -133,7 +133,11 @@ class DurableFolders:
             CheckpointCorruptError: absent or damaged.
         """
         folder = self.folder(sequence)
-        if not _tree.is_folder(folder):
+        try:
+            is_ours = _tree.is_folder(folder)
+        except OSError as error:
+            raise CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}.") from error
+        if not is_ours:
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
         metadata = _atomic.read_json(folder / METADATA)
         if (written := metadata.get("format")) != FORMAT:

@@ -50,7 +50,7 @@ class SnapshotFolders(DurableFolders):
                     found.append(self.snapshot(sequence))
                 except CheckpointCorruptError as error:
                     # A writer may prune while another process reads; what is gone was not damaged.
-                    if not _tree.is_folder(self.folder(sequence)):
+                    if _tree.is_gone(self.folder(sequence)):
                         has_vanished = True
                     elif sequence not in self._reported:
                         self._reported.add(sequence)

@@ -346,6 +346,23 @@ def test_a_snapshot_that_cannot_be_read_is_passed_over_and_put_away_only_if_that
     registry.close()
 
 
+def test_a_folder_that_cannot_even_be_looked_at_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = CheckpointRegistry(tmp_path)
+    next_best, best = save(registry, 1.0), save(registry, 2.0, 1)
+    looks, real = 0, os.lstat
+
+    def lstat(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        nonlocal looks
+        if str(path).endswith(best.snapshot_id) and (looks := looks + 1) > 3:  # when it is listed and ranked already
+            raise OSError(errno.EIO, "I/O error")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert registry.load_best(BigAgent()) == next_best
+    assert looks > 4
+    registry.close()
+
+
 # --- directories that are moved about ---
 
 
