@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.search_space import is_real
+from tensor_optix.core.search_space import is_real, is_whole
 from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
 
 _SMALLEST_SHARE = 0.01
@@ -140,18 +140,23 @@ class Ensemble:
                 return index
         raise ContractError(f"This {type(agent).__name__} is no member of the ensemble. Add it: pm.add_agent(agent).")
 
-    def prune(self, bottom_k: int = 1) -> list[BaseAgent]:
+    def prune(self, bottom_k: int = 1, *, keep: Sequence[BaseAgent] = ()) -> list[BaseAgent]:
         """Remove the weakest members and return them; one always stays.
 
         The weakest have the lowest mean score; of those without any, the lowest weight, and they go last.
 
+        Args:
+            bottom_k: how many.
+            keep: members that stay, however weak.
+
         Raises:
-            InvalidArgumentError: `bottom_k` below 1.
+            InvalidArgumentError: `bottom_k` is no whole number of at least 1.
         """
-        if bottom_k < 1:
-            raise InvalidArgumentError(f"bottom_k must be at least 1, but got {bottom_k!r}.")
+        if not (is_whole(bottom_k) and bottom_k >= 1):
+            raise InvalidArgumentError(f"bottom_k must be a whole number of at least 1, but got {bottom_k!r}.")
         ranked = sorted(self._members, key=lambda m: (not m.scores, m.mean_score if m.scores else m.weight))
-        removed = ranked[: max(min(bottom_k, len(ranked) - 1), 0)]
+        removable = [member for member in ranked if all(member.agent is not agent for agent in keep)]
+        removed = removable[: max(min(bottom_k, len(ranked) - 1), 0)]
         gone = {id(member) for member in removed}
         self._members = [member for member in self._members if id(member) not in gone]
         return [member.agent for member in removed]

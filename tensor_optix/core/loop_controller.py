@@ -97,12 +97,18 @@ class LoopController:
         self._kept_best: PolicySnapshot | None = None
         """The best snapshot that the saved state knows."""
         self._warned_of: set[str] = set()
+        self._failure: Exception | None = None
+        """What a callback wants the run to end with."""
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, with everything saved."""
         self._progress.stop(reason)
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error after the window in progress, with everything saved."""
+        self._failure = self._failure or error
 
     def run(self) -> TrainingReport:
         """Run until trained, stopped, interrupted or out of windows. A second call goes on where the first ended.
@@ -114,6 +120,7 @@ class LoopController:
         if self._position.state is LoopState.DORMANT:  # an earlier call ended as trained: this one has its own patience
             self._position = self._config.scheduler.initial()
         progress.start()
+        self._failure = None
         if self._is_resumed_at_its_end():
             logger.info("The run had ended (%s); its best policy is settled again.", progress.ended)
             progress.reason = progress.ended
@@ -125,6 +132,8 @@ class LoopController:
             try:
                 for data in () if progress.reason is not None else self._windows():
                     self._turn(data)
+                    if self._failure is not None:
+                        raise self._failure
                     self._keep_state()
                     if progress.reason is not None:
                         break

@@ -1,12 +1,17 @@
 """How the members of an ensemble come (spawn) and go (prune), the budget for it, and the account of it."""
 
+import logging
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.companions import Stateful
 from tensor_optix.core.ensemble import Ensemble
 from tensor_optix.core.evolution import PolicyManagerCallback
 from tensor_optix.core.lineage import Lineage
@@ -78,10 +83,30 @@ class PolicyManager(Ensemble):
         self._weight_noise = weight_noise
         self._counts = _Counts()
         self._regime = "unknown"
+        self._is_seeded = seed is not None
+        self._space: SearchSpace | None = None
+        """What the run's optimizer may tune; None = each agent's own bounds count."""
+        self._warned_of_clones = False
+        self._shells: list[weakref.ref[BaseAgent]] = []
+        """Every agent that became a variant, for as long as it lives: none may do so twice."""
 
-    def prune(self, bottom_k: int = 1) -> list[BaseAgent]:
+    def join_run(self, companions: Mapping[str, Stateful], space: SearchSpace | None, seed: int | None) -> None:
+        """Take part in a run: load its policies with their companions, mutate what it tunes, repeat as it repeats.
+
+        Args:
+            companions: what is saved and restored together with the policies of the run, by name.
+            space: what may be mutated; None = the bounds of each agent.
+            seed: where mutations come from, unless this was built with a seed of its own.
+        """
+        for name, part in companions.items():
+            self.registry.attach(name, part)
+        self._space = space
+        if seed is not None and not self._is_seeded:
+            self._rng, self._is_seeded = np.random.default_rng(seed), True
+
+    def prune(self, bottom_k: int = 1, *, keep: Sequence[BaseAgent] = ()) -> list[BaseAgent]:
         """Remove the weakest members, see `Ensemble.prune`, and count them."""
-        removed = super().prune(bottom_k)
+        removed = super().prune(bottom_k, keep=keep)
         self._counts.pruned += len(removed)
         return removed
 
