@@ -14,8 +14,10 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import is_real, is_whole
 from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
 
-_SMALLEST_SHARE = 0.01
-"""Weight of the worst of several scores, as a share of their range, where they are not all positive."""
+_FLOOR = 0.1
+"""Weight of the worst of several scores that are not all positive, as a share of the largest of their sizes."""
+_LEAST_SHARE = 1e-6
+"""Of the heaviest: what is left of a member whose score is next to nothing beside the best one's."""
 
 
 @dataclass
@@ -36,9 +38,15 @@ class Ensemble:
     Args:
         score_window: how many of a member's newest scores count.
         seed: where drawn actions come from; None takes one from the system.
+
+    Raises:
+        InvalidArgumentError: a window below 1, or a negative seed.
     """
 
     def __init__(self, score_window: int = 10, *, seed: int | None = None) -> None:
+        check_count("score_window", score_window, 1)
+        if seed is not None:
+            check_count("seed", seed, 0)
         self._score_window = score_window
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
@@ -91,10 +99,13 @@ class Ensemble:
             raise EvolutionError("The ensemble has no members. Add some: pm.add_agent(agent).")
 
     def update_weights(self, scores: Mapping[int, float]) -> None:
-        """Set the weights of some members in proportion to their scores.
+        """Share out the weight of some members anew, in proportion to their scores.
 
-        Scores that are not all positive are shifted so that the worst gets 1 % of their range; equal ones get 1. The
-        other members keep theirs.
+            wᵢ = W·uᵢ/Σ uⱼ,   uᵢ = scoreᵢ where all are positive, else (scoreᵢ − min) + max|score|/10
+
+        W is what they weighed together (their number, if that was nothing), so that they count for as much as before
+        beside the members without a score. The shift keeps small differences small: −85.0 and −85.1 weigh alike, as
+        85.1 and 85.0 do. All weights are positive.
 
         Args:
             scores: score by index of the member.
@@ -108,10 +119,9 @@ class Ensemble:
                 raise InvalidArgumentError(f"The score of member {index} must be a finite number, but got {score!r}.")
         if not scores:
             return
-        low, high = min(scores.values()), max(scores.values())
-        shift = 0.0 if low > 0.0 else (high - low) * _SMALLEST_SHARE - low if high > low else 1.0 - low
-        for index, score in scores.items():
-            self._members[index].weight = float(score + shift)
+        total = sum(self._members[index].weight for index in scores) or float(len(scores))
+        for index, share in zip(scores, _shares(np.array([*scores.values()], np.float64)), strict=True):
+            self._members[index].weight = float(total * share)
 
     def record_agent_score(self, index: int, score: float) -> None:
         """Note a score of a member; those that are no finite numbers are left out."""
@@ -152,8 +162,7 @@ class Ensemble:
         Raises:
             InvalidArgumentError: `bottom_k` is no whole number of at least 1.
         """
-        if not (is_whole(bottom_k) and bottom_k >= 1):
-            raise InvalidArgumentError(f"bottom_k must be a whole number of at least 1, but got {bottom_k!r}.")
+        check_count("bottom_k", bottom_k, 1)
         ranked = sorted(self._members, key=lambda m: (not m.scores, m.mean_score if m.scores else m.weight))
         removable = [member for member in ranked if all(member.agent is not agent for agent in keep)]
         removed = removable[: max(min(bottom_k, len(ranked) - 1), 0)]
@@ -179,9 +188,24 @@ class Ensemble:
         restore_generator(self._rng, state["generator"])
 
     def _member(self, index: int) -> _Member:
-        if not 0 <= index < len(self._members):
+        if not (is_whole(index) and 0 <= index < len(self._members)):
             raise InvalidArgumentError(f"There is no member {index!r}; the ensemble has {len(self._members)}.")
         return self._members[index]
+
+
+def _shares(scores: np.ndarray) -> np.ndarray:
+    """Return the (n,) positive shares of 1 that scores (n,) come to."""
+    largest = float(np.abs(scores).max()) or 1.0
+    scaled = scores / largest
+    shifted = scaled if scores.min() > 0.0 else scaled - scaled.min() + _FLOOR
+    positive = np.maximum(shifted, _LEAST_SHARE)
+    return positive / positive.sum()
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a whole number of at least `least`."""
+    if not (is_whole(value) and value >= least):
+        raise InvalidArgumentError(f"{name} must be a whole number of at least {least}, but got {value!r}.")
 
 
 def _check_weight(name: str, value: float) -> None:

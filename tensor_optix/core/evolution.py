@@ -47,7 +47,7 @@ class PolicyManagerCallback(LoopCallback):
         meta_controller: what decides; None = spawn while the budget lasts, then stop.
 
     Raises:
-        ContractError: `meta_controller` has no `decide`, or `agent_factory` cannot be called.
+        ContractError: `agent` is none, `meta_controller` has no `decide`, or `agent_factory` cannot be called.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class PolicyManagerCallback(LoopCallback):
         agent_factory: Callable[[], BaseAgent] | None = None,
         meta_controller: MetaController | None = None,
     ) -> None:
+        if not isinstance(agent, BaseAgent):
+            raise ContractError(f"agent must be a BaseAgent, but got {type(agent).__name__}.")
         if agent_factory is not None and not callable(agent_factory):
             raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
         if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
@@ -98,14 +100,7 @@ class PolicyManagerCallback(LoopCallback):
         space: SearchSpace | None = None,
         seed: int | None = None,
     ) -> None:
-        """Give it the loop to stop and to hand new learners to; `RLOptimizer` does so.
-
-        Args:
-            loop: the loop.
-            companions: what is saved and restored together with the policies of the run, by name.
-            space: what the run's optimizer may tune; None = the bounds of each agent.
-            seed: where mutations come from, unless the manager was built with a seed of its own.
-        """
+        """Give it the loop to stop and to hand new learners to, and the rest to `PolicyManager.join_run`."""
         self._loop = loop
         self.pm.join_run(companions or {}, space, seed)
 
