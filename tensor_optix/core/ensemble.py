@@ -22,6 +22,8 @@ _LEAST_SHARE = 1e-6
 
 @dataclass
 class _Member:
+    name: str
+    """Of the order of joining, so that a snapshot finds its members again."""
     agent: BaseAgent
     weight: float
     scores: deque[float]
@@ -50,6 +52,7 @@ class Ensemble:
         self._score_window = score_window
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
+        self._n_joined = 0
 
     def add_agent(self, agent: BaseAgent, weight: float = 1.0) -> None:
         """Add a member.
@@ -63,7 +66,8 @@ class Ensemble:
         if any(member.agent is agent for member in self._members):
             raise ContractError(f"This {type(agent).__name__} is a member already; build another one.")
         _check_weight("weight", weight)
-        self._members.append(_Member(agent, float(weight), deque(maxlen=self._score_window)))
+        self._members.append(_Member(str(self._n_joined), agent, float(weight), deque(maxlen=self._score_window)))
+        self._n_joined += 1
 
     @property
     def agents(self) -> tuple[BaseAgent, ...]:
@@ -74,6 +78,18 @@ class Ensemble:
     def weights(self) -> tuple[float, ...]:
         """Their weights, in the same order."""
         return tuple(member.weight for member in self._members)
+
+    @property
+    def members_by_name(self) -> dict[str, BaseAgent]:
+        """The members by their names, which say how many had joined before: no name is given twice."""
+        return {member.name: member.agent for member in self._members}
+
+    def set_mixture(self, weights: Mapping[str, float]) -> None:
+        """Set the weights by name; members that are not named weigh nothing."""
+        for name, weight in weights.items():
+            _check_weight(f"The weight of member {name!r}", weight)
+        for member in self._members:
+            member.weight = float(weights.get(member.name, 0.0))
 
     @property
     def ensemble_size(self) -> int:
@@ -176,15 +192,24 @@ class Ensemble:
 
     def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
         """Return the members by name, with weights and scores, and the generator, as plain JSON values."""
-        members = [{"agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)} for m in self._members]
-        return {"members": members, "generator": generator_state(self._rng)}
+        members = [
+            {"name": m.name, "agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)}
+            for m in self._members
+        ]
+        return {"members": members, "n_joined": self._n_joined, "generator": generator_state(self._rng)}
 
     def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
         """Go on from `members_state`."""
         self._members = [
-            _Member(agent_of(saved["agent"]), float(saved["weight"]), deque(saved["scores"], maxlen=self._score_window))
+            _Member(
+                str(saved["name"]),
+                agent_of(saved["agent"]),
+                float(saved["weight"]),
+                deque(saved["scores"], maxlen=self._score_window),
+            )
             for saved in state["members"]
         ]
+        self._n_joined = int(state["n_joined"])
         restore_generator(self._rng, state["generator"])
 
     def _member(self, index: int) -> _Member:
