@@ -120,7 +120,7 @@ class RLOptimizer:
             restore_best=restore_best,
             final_evaluation=val_pipeline == "auto",
         )
-        seeds = _child_seeds(seed, 4)
+        seeds = _child_seeds(seed, 5)
         jsonable(agent.get_hyperparams().params)  # what cannot be saved is refused now, not after the first window
         for part, part_seed in ((agent, seeds[0]), (pipeline, seeds[1])):
             if part_seed is not None and isinstance(part, Seedable) and callable(part.seed):
@@ -151,7 +151,9 @@ class RLOptimizer:
         self._controller = LoopController(parts, config, watchers)
         self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
         for callback in self._evolution:
-            callback.connect(self._controller)
+            callback.connect(
+                self._controller, companions=self.registry.companions, space=optimizer.search_space, seed=seeds[4]
+            )
         self._has_run = False
 
     def run(self) -> TrainingReport:

@@ -368,6 +368,55 @@ def test_evolution_is_wired_by_itself_and_told_in_the_report(tmp_path: Path) -> 
     assert "Lineage" in str(report)
 
 
+class StatefulPipeline(ScriptedPipeline):
+    """Its state is the number of windows so far, as that of a normaliser would be."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.restored = state["position"]
+
+
+class TunableNumpyAgent(NumpyAgent):
+    @property
+    def default_param_bounds(self) -> Any:
+        return {"learning_rate": (0.0, 1.0)}
+
+
+def test_evolution_takes_part_in_the_run_companions_bounds_and_seed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def evolved(folder: Path) -> tuple[StatefulPipeline, PolicyManager]:
+        pm = PolicyManager(CheckpointRegistry(folder), max_spawns=1)
+        callback = pm.as_callback(TunableNumpyAgent(), agent_factory=TunableNumpyAgent)
+        callback.printer = None
+        agent, pipeline = callback._learner, StatefulPipeline([1.0, 2.0, 3.0, *[0.0] * 20])
+        RLOptimizer(
+            agent,
+            pipeline,
+            val_pipeline=None,
+            evaluator=ScoreEvaluator(),
+            optimizer=BackoffOptimizer({"learning_rate": (0.09, 0.11)}),
+            checkpoint_dir=folder,
+            plateau_threshold=1,
+            dormant_threshold=3,
+            max_interval_episodes=1,
+            restore_best=False,
+            callbacks=[callback],
+            seed=3,
+        ).run()
+        return pipeline, pm
+
+    (pipeline, pm), (_, again) = evolved(tmp_path / "one"), evolved(tmp_path / "other")
+    assert pipeline.restored == 3  # the clone of the best plays under the statistics that the best had
+    assert "which nothing here takes" not in caplog.text
+    assert pm.newest_lineage is not None
+    assert again.newest_lineage == pm.newest_lineage  # though neither manager was given a seed
+    ((_, rate),) = pm.newest_lineage.changes.values()
+    assert 0.09 <= rate <= 0.11
+
+
 def test_three_ppo_agents_train_as_an_ensemble(tmp_path: Path) -> None:
     pm = PolicyManager(CheckpointRegistry(tmp_path))
     agents = [make_agent("CartPole-v1", framework="torch", seed=seed) for seed in range(3)]

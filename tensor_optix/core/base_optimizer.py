@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from tensor_optix.core.search_space import Param
+from tensor_optix.core.search_space import Param, SearchSpace
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 
 
@@ -54,6 +54,11 @@ class BaseOptimizer(ABC):
     @property
     def probed_param(self) -> str | None:
         """Name of the hyper-parameter on trial, None between trials."""
+        return None
+
+    @property
+    def search_space(self) -> SearchSpace | None:
+        """What it may move, once it is bound: variants are mutated within it. None = the agent's own bounds count."""
         return None
 
     def bind(  # noqa: B027 - an optional hook

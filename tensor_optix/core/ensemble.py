@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,19 @@ import numpy as np
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.search_space import is_real
+from tensor_optix.core.search_space import is_real, is_whole
 from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
 
-_SMALLEST_SHARE = 0.01
-"""Weight of the worst of several scores, as a share of their range, where they are not all positive."""
+_FLOOR = 0.1
+"""Weight of the worst of several scores that are not all positive, as a share of the largest of their sizes."""
+_LEAST_SHARE = 1e-6
+"""Of the heaviest: what is left of a member whose score is next to nothing beside the best one's."""
 
 
 @dataclass
 class _Member:
+    name: str
+    """Of the order of joining, so that a snapshot finds its members again."""
     agent: BaseAgent
     weight: float
     scores: deque[float]
@@ -36,12 +40,19 @@ class Ensemble:
     Args:
         score_window: how many of a member's newest scores count.
         seed: where drawn actions come from; None takes one from the system.
+
+    Raises:
+        InvalidArgumentError: a window below 1, or a negative seed.
     """
 
     def __init__(self, score_window: int = 10, *, seed: int | None = None) -> None:
+        check_count("score_window", score_window, 1)
+        if seed is not None:
+            check_count("seed", seed, 0)
         self._score_window = score_window
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
+        self._n_joined = 0
 
     def add_agent(self, agent: BaseAgent, weight: float = 1.0) -> None:
         """Add a member.
@@ -55,7 +66,8 @@ class Ensemble:
         if any(member.agent is agent for member in self._members):
             raise ContractError(f"This {type(agent).__name__} is a member already; build another one.")
         _check_weight("weight", weight)
-        self._members.append(_Member(agent, float(weight), deque(maxlen=self._score_window)))
+        self._members.append(_Member(str(self._n_joined), agent, float(weight), deque(maxlen=self._score_window)))
+        self._n_joined += 1
 
     @property
     def agents(self) -> tuple[BaseAgent, ...]:
@@ -66,6 +78,18 @@ class Ensemble:
     def weights(self) -> tuple[float, ...]:
         """Their weights, in the same order."""
         return tuple(member.weight for member in self._members)
+
+    @property
+    def members_by_name(self) -> dict[str, BaseAgent]:
+        """The members by their names, which say how many had joined before: no name is given twice."""
+        return {member.name: member.agent for member in self._members}
+
+    def set_mixture(self, weights: Mapping[str, float]) -> None:
+        """Set the weights by name; members that are not named weigh nothing."""
+        for name, weight in weights.items():
+            _check_weight(f"The weight of member {name!r}", weight)
+        for member in self._members:
+            member.weight = float(weights.get(member.name, 0.0))
 
     @property
     def ensemble_size(self) -> int:
@@ -91,10 +115,13 @@ class Ensemble:
             raise EvolutionError("The ensemble has no members. Add some: pm.add_agent(agent).")
 
     def update_weights(self, scores: Mapping[int, float]) -> None:
-        """Set the weights of some members in proportion to their scores.
+        """Share out the weight of some members anew, in proportion to their scores.
 
-        Scores that are not all positive are shifted so that the worst gets 1 % of their range; equal ones get 1. The
-        other members keep theirs.
+            wᵢ = W·uᵢ/Σ uⱼ,   uᵢ = scoreᵢ where all are positive, else (scoreᵢ − min) + max|score|/10
+
+        W is what they weighed together (their number, if that was nothing), so that they count for as much as before
+        beside the members without a score. The shift keeps small differences small: −85.0 and −85.1 weigh alike, as
+        85.1 and 85.0 do. All weights are positive.
 
         Args:
             scores: score by index of the member.
@@ -108,10 +135,9 @@ class Ensemble:
                 raise InvalidArgumentError(f"The score of member {index} must be a finite number, but got {score!r}.")
         if not scores:
             return
-        low, high = min(scores.values()), max(scores.values())
-        shift = 0.0 if low > 0.0 else (high - low) * _SMALLEST_SHARE - low if high > low else 1.0 - low
-        for index, score in scores.items():
-            self._members[index].weight = float(score + shift)
+        total = sum(self._members[index].weight for index in scores) or float(len(scores))
+        for index, share in zip(scores, _shares(np.array([*scores.values()], np.float64)), strict=True):
+            self._members[index].weight = float(total * share)
 
     def record_agent_score(self, index: int, score: float) -> None:
         """Note a score of a member; those that are no finite numbers are left out."""
@@ -140,18 +166,22 @@ class Ensemble:
                 return index
         raise ContractError(f"This {type(agent).__name__} is no member of the ensemble. Add it: pm.add_agent(agent).")
 
-    def prune(self, bottom_k: int = 1) -> list[BaseAgent]:
+    def prune(self, bottom_k: int = 1, *, keep: Sequence[BaseAgent] = ()) -> list[BaseAgent]:
         """Remove the weakest members and return them; one always stays.
 
         The weakest have the lowest mean score; of those without any, the lowest weight, and they go last.
 
+        Args:
+            bottom_k: how many.
+            keep: members that stay, however weak.
+
         Raises:
-            InvalidArgumentError: `bottom_k` below 1.
+            InvalidArgumentError: `bottom_k` is no whole number of at least 1.
         """
-        if bottom_k < 1:
-            raise InvalidArgumentError(f"bottom_k must be at least 1, but got {bottom_k!r}.")
+        check_count("bottom_k", bottom_k, 1)
         ranked = sorted(self._members, key=lambda m: (not m.scores, m.mean_score if m.scores else m.weight))
-        removed = ranked[: max(min(bottom_k, len(ranked) - 1), 0)]
+        removable = [member for member in ranked if all(member.agent is not agent for agent in keep)]
+        removed = removable[: max(min(bottom_k, len(ranked) - 1), 0)]
         gone = {id(member) for member in removed}
         self._members = [member for member in self._members if id(member) not in gone]
         return [member.agent for member in removed]
@@ -162,21 +192,45 @@ class Ensemble:
 
     def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
         """Return the members by name, with weights and scores, and the generator, as plain JSON values."""
-        members = [{"agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)} for m in self._members]
-        return {"members": members, "generator": generator_state(self._rng)}
+        members = [
+            {"name": m.name, "agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)}
+            for m in self._members
+        ]
+        return {"members": members, "n_joined": self._n_joined, "generator": generator_state(self._rng)}
 
     def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
         """Go on from `members_state`."""
         self._members = [
-            _Member(agent_of(saved["agent"]), float(saved["weight"]), deque(saved["scores"], maxlen=self._score_window))
+            _Member(
+                str(saved["name"]),
+                agent_of(saved["agent"]),
+                float(saved["weight"]),
+                deque(saved["scores"], maxlen=self._score_window),
+            )
             for saved in state["members"]
         ]
+        self._n_joined = int(state["n_joined"])
         restore_generator(self._rng, state["generator"])
 
     def _member(self, index: int) -> _Member:
-        if not 0 <= index < len(self._members):
+        if not (is_whole(index) and 0 <= index < len(self._members)):
             raise InvalidArgumentError(f"There is no member {index!r}; the ensemble has {len(self._members)}.")
         return self._members[index]
+
+
+def _shares(scores: np.ndarray) -> np.ndarray:
+    """Return the (n,) positive shares of 1 that scores (n,) come to."""
+    largest = float(np.abs(scores).max()) or 1.0
+    scaled = scores / largest
+    shifted = scaled if scores.min() > 0.0 else scaled - scaled.min() + _FLOOR
+    positive = np.maximum(shifted, _LEAST_SHARE)
+    return positive / positive.sum()
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a whole number of at least `least`."""
+    if not (is_whole(value) and value >= least):
+        raise InvalidArgumentError(f"{name} must be a whole number of at least {least}, but got {value!r}.")
 
 
 def _check_weight(name: str, value: float) -> None:

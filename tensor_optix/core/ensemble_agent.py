@@ -1,7 +1,7 @@
 """Several agents that act as one, and learn from what they did together."""
 
 import dataclasses
-import glob
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,13 @@ from tensor_optix.core.action_mixing import act_together, mixed_probabilities
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces, Seedable
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
+from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, ContractError
+
+logger = logging.getLogger(__name__)
 
 _LEAST_PROBABILITY = 1e-12
+_MEMBERS = "_members.json"
+"""Appended to a path: who the members are, and what they weigh."""
 
 
 class EnsembleAgent(BaseAgent):
@@ -31,19 +36,30 @@ class EnsembleAgent(BaseAgent):
 
     Raises:
         EvolutionError: there are no members.
-        ContractError: `primary_agent` is none of them.
+        ContractError: `primary_agent` is none of them, or `pm` is no `PolicyManager`.
     """
 
     def __init__(self, pm: PolicyManager, primary_agent: BaseAgent, *, seed: int | None = None) -> None:
+        if not isinstance(pm, PolicyManager):
+            raise ContractError(f"pm must be a PolicyManager, but got {type(pm).__name__}.")
         pm.check_not_empty()
         pm.index_of(primary_agent)
         self._pm = pm
         self._primary = primary_agent
+        self._has_warned = False
         self._rng = np.random.default_rng(seed)
 
     @property
     def primary_agent(self) -> BaseAgent:
-        """The member whose hyper-parameters are tuned."""
+        """The member whose hyper-parameters are tuned; when it has left, the heaviest takes its place.
+
+        Raises:
+            EvolutionError: there are no members any more.
+        """
+        agents = self._pm.agents
+        if all(agent is not self._primary for agent in agents):
+            self._pm.check_not_empty()
+            self._primary = max(zip(self._pm.weights, agents, strict=True), key=lambda pair: pair[0])[1]
         return self._primary
 
     def set_learner(self, agent: BaseAgent) -> None:
@@ -85,8 +101,10 @@ class EnsembleAgent(BaseAgent):
         mixture = mixed_probabilities(
             self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
         )
+        primary = self.primary_agent
         if mixture is None:
-            return self._primary.learn(episode_data)
+            self._warn_of_foreign_actions()
+            return primary.learn(episode_data)
         if episode_data.log_probs is None:
             chosen = np.asarray(episode_data.actions, np.int64).reshape(-1, 1)
             probs = np.take_along_axis(mixture, chosen, axis=-1)[:, 0]
@@ -95,52 +113,105 @@ class EnsembleAgent(BaseAgent):
         diagnostics: dict[str, Any] = {}
         for index, agent in enumerate(self._pm.agents):
             found = agent.learn(episode_data)
-            if agent is self._primary:
+            if agent is primary:
                 diagnostics |= found
             else:
                 diagnostics |= {f"agent{index}_{name}": value for name, value in numeric_items(found)}
         return diagnostics
 
+    def _warn_of_foreign_actions(self) -> None:
+        if self._pm.ensemble_size > 1 and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "Not all members of the ensemble tell action probabilities, so %s alone learns, from actions that all "
+                "of them chose. That is sound for an agent that learns off-policy (DQN, SAC); PPO takes them for its "
+                "own. Use members with discrete actions and action_probs, or train each by itself.",
+                type(self._primary).__name__,
+            )
+
     def get_hyperparams(self) -> HyperparamSet:
         """Return the primary agent's."""
-        return self._primary.get_hyperparams()
+        return self.primary_agent.get_hyperparams()
 
     def set_hyperparams(self, hp: HyperparamSet) -> None:
         """Put hyper-parameters in force in the primary agent."""
-        self._primary.set_hyperparams(hp)
+        self.primary_agent.set_hyperparams(hp)
 
     @property
     def default_param_bounds(self) -> Any:
         """The primary agent's."""
-        return self._primary.default_param_bounds
+        return self.primary_agent.default_param_bounds
 
     def save_weights(self, path: str) -> None:
-        """Write the primary agent's weights to `path`, so that it alone can read them, and the others' beside them."""
-        self._primary.save_weights(path)
-        for index, agent in enumerate(self._others()):
-            agent.save_weights(f"{path}_other{index}")
+        """Write the primary agent's weights to `path`, so that it alone can read them, and the others' beside them.
+
+        The members' names and mixture weights go with them: the policy is the mixture.
+        """
+        files = self._files(path)
+        for name, agent in self._pm.members_by_name.items():
+            agent.save_weights(files[name])
+        _atomic.write_file(Path(path + _MEMBERS), _atomic.encode_json(self._mixture()), sync=False)
 
     def load_weights(self, path: str) -> None:
-        """Read what `save_weights(path)` wrote; a member that had not joined by then keeps its weights."""
-        self._primary.load_weights(path)
-        for index, agent in enumerate(self._others()):
-            if glob.glob(f"{glob.escape(path)}_other{index}*"):
-                agent.load_weights(f"{path}_other{index}")
+        """Read what `save_weights(path)` wrote: each member its own, and the mixture weights.
+
+        A member that had not joined by then keeps its weights and weighs nothing, since it was no part of that policy;
+        where one that was has left, the policy cannot be had again, and a warning says so. Weights that a single agent
+        wrote go to the primary agent.
+        """
+        listed = Path(path + _MEMBERS)
+        if not listed.exists():
+            self.primary_agent.load_weights(path)
+            return
+        saved = _saved_mixture(listed)
+        members = self._pm.members_by_name
+        if left := sorted(saved["weights"].keys() - members.keys()):
+            logger.warning(
+                "The weights at %r are those of an ensemble of %d; %d of its members are in this one no more. What "
+                "is left of it acts otherwise than it was scored.",
+                path,
+                len(saved["weights"]),
+                len(left),
+            )
+        for name, agent in members.items():
+            if name in saved["weights"]:
+                agent.load_weights(_file(path, name, saved["primary"]))
+        self._pm.set_mixture(saved["weights"])
 
     def save_training_state(self, path: str) -> None:
         """Write the training state of the primary agent to `path`, the others' and the generator beside it."""
-        self._primary.save_training_state(path)
-        for index, agent in enumerate(self._others()):
-            agent.save_training_state(f"{path}_other{index}")
-        _atomic.write_file(Path(f"{path}_ensemble.json"), _atomic.encode_json(generator_state(self._rng)))
+        files = self._files(path)
+        for name, agent in self._pm.members_by_name.items():
+            agent.save_training_state(files[name])
+        state = {**self._mixture(), "generator": generator_state(self._rng)}
+        _atomic.write_file(Path(path + _MEMBERS), _atomic.encode_json(state))
 
     def load_training_state(self, path: str) -> None:
-        """Read what `save_training_state(path)` wrote."""
-        saved = _atomic.read_json(Path(f"{path}_ensemble.json"))
-        self._primary.load_training_state(path)
-        for index, agent in enumerate(self._others()):
-            agent.load_training_state(f"{path}_other{index}")
-        restore_generator(self._rng, saved)
+        """Read what `save_training_state(path)` wrote.
+
+        Raises:
+            CheckpointMismatchError: the members are not those that it was written with.
+        """
+        saved = _saved_mixture(Path(path + _MEMBERS))
+        members = self._pm.members_by_name
+        if members.keys() != saved["weights"].keys():
+            raise CheckpointMismatchError(
+                f"The training state at {path!r} is that of the members {sorted(saved['weights'])}, but this ensemble "
+                f"has {sorted(members)}. Add the members that it was written with, in the same order."
+            )
+        for name, agent in members.items():
+            agent.load_training_state(_file(path, name, saved["primary"]))
+        self._pm.set_mixture(saved["weights"])
+        restore_generator(self._rng, saved["generator"])
+
+    def _mixture(self) -> dict[str, Any]:
+        names = self._pm.members_by_name
+        primary = next(name for name, agent in names.items() if agent is self.primary_agent)
+        return {"primary": primary, "weights": dict(zip(names, self._pm.weights, strict=True))}
+
+    def _files(self, path: str) -> dict[str, str]:
+        primary = self._mixture()["primary"]
+        return {name: _file(path, name, primary) for name in self._pm.members_by_name}
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Ask each member whether it fits, where it can tell."""
@@ -148,5 +219,13 @@ class EnsembleAgent(BaseAgent):
             if isinstance(agent, ChecksSpaces):
                 agent.check_spaces(observation_space, action_space)
 
-    def _others(self) -> list[BaseAgent]:
-        return [agent for agent in self._pm.agents if agent is not self._primary]
+
+def _file(path: str, name: str, primary: str) -> str:
+    return path if name == primary else f"{path}_member{name}"
+
+
+def _saved_mixture(path: Path) -> dict[str, Any]:
+    saved = _atomic.read_json(path)
+    if not (isinstance(saved.get("primary"), str) and isinstance(saved.get("weights"), dict)):
+        raise CheckpointCorruptError(f"{str(path)!r} does not name the members of an ensemble and their weights.")
+    return saved

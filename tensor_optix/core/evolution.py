@@ -2,7 +2,7 @@
 
 on DORMANT, or when a variant has spent its share of windows:
     the variant that was learning is judged: "new best", "kept" or "discarded"
-    weights are rebalanced, the learner rolled back to the best weights
+    weights are rebalanced, the learner rolled back to the best weights, unless it was just kept: those are its own
     SPAWN:  a mutated clone of the best becomes the learner, with an optimizer state of its own
     PRUNE:  the weakest member is removed
     STOP:   the run ends
@@ -15,16 +15,19 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_agent import BaseAgent, HasLearner
+from tensor_optix.core.companions import Stateful
+from tensor_optix.core.evolving_loop import EvolvingLoop, holds
 from tensor_optix.core.lineage import Lineage
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.population import Population
 from tensor_optix.core.regime_detector import RegimeDetector
+from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.training_report import StopReason, evolution_block
-from tensor_optix.core.trend import DEGRADATION_ERRORS, MEMORY, degradation_drop
+from tensor_optix.core.trend import MEMORY
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import ContractError
 
@@ -32,31 +35,6 @@ if TYPE_CHECKING:
     from tensor_optix.core.policy_manager import PolicyManager
 
 logger = logging.getLogger(__name__)
-
-HELD_SHARE = 0.95
-"""A variant that holds this share of its parent's score, or what its noise allows, is kept."""
-
-
-class EvolvingLoop(Protocol):
-    """What evolution needs of the loop."""
-
-    @property
-    def agent(self) -> BaseAgent:
-        """Who acts and learns at present."""
-        ...
-
-    @property
-    def recent(self) -> Sequence[EvalMetrics]:
-        """The newest usable evaluations, in the order of time."""
-        ...
-
-    def stop(self, reason: StopReason = ...) -> None:
-        """End the run after the window in progress."""
-        ...
-
-    def switch_learner(self, agent: BaseAgent) -> None:
-        """Let another agent act and learn from the next window on."""
-        ...
 
 
 class PolicyManagerCallback(LoopCallback):
@@ -69,7 +47,7 @@ class PolicyManagerCallback(LoopCallback):
         meta_controller: what decides; None = spawn while the budget lasts, then stop.
 
     Raises:
-        ContractError: `meta_controller` has no `decide`, or `agent_factory` cannot be called.
+        ContractError: `agent` is none, `meta_controller` has no `decide`, or `agent_factory` cannot be called.
     """
 
     def __init__(
@@ -79,6 +57,8 @@ class PolicyManagerCallback(LoopCallback):
         agent_factory: Callable[[], BaseAgent] | None = None,
         meta_controller: MetaController | None = None,
     ) -> None:
+        if not isinstance(agent, BaseAgent):
+            raise ContractError(f"agent must be a BaseAgent, but got {type(agent).__name__}.")
         if agent_factory is not None and not callable(agent_factory):
             raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
         if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
@@ -102,6 +82,8 @@ class PolicyManagerCallback(LoopCallback):
         self._window_id = -1
         self._begun = 0
         """First window of the present learner."""
+        self._heard = 0
+        """Usable evaluations of the present learner whose window is over."""
         self._share: int | None = None
         """Windows that a variant may have: as many as the first agent took."""
         self._reason: StopReason | None = None
@@ -110,9 +92,17 @@ class PolicyManagerCallback(LoopCallback):
         """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`."""
         self._stop_fn = stop
 
-    def connect(self, loop: EvolvingLoop) -> None:
-        """Give it the loop to stop and to hand new learners to; `RLOptimizer` does so."""
+    def connect(
+        self,
+        loop: EvolvingLoop,
+        *,
+        companions: Mapping[str, Stateful] | None = None,
+        space: SearchSpace | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Give it the loop to stop and to hand new learners to, and the rest to `PolicyManager.join_run`."""
         self._loop = loop
+        self.pm.join_run(companions or {}, space, seed)
 
     def report(self) -> dict[str, Any]:
         """Return `pm.training_report()`."""
@@ -132,6 +122,7 @@ class PolicyManagerCallback(LoopCallback):
             "crown": self._crown,
             "window_id": self._window_id,
             "begun": self._begun,
+            "heard": self._heard,
             "share": self._share,
             "reason": self._reason.value if self._reason else None,
         }
@@ -151,6 +142,7 @@ class PolicyManagerCallback(LoopCallback):
         self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
         self._crown, self._share = state["crown"], state["share"]
         self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
+        self._heard = int(state["heard"])
         self._reason = StopReason(state["reason"]) if state["reason"] else None
         return self._learner
 
@@ -173,17 +165,20 @@ class PolicyManagerCallback(LoopCallback):
         self._window_id = window_id
         if eval_metrics is not None and eval_metrics.is_usable:
             self._seen.append(eval_metrics)
-            if window_id >= self._begun and any(agent is self._learner for agent in self.pm.agents):
-                self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
+            if window_id >= self._begun:
+                self._heard += 1
+                if self._is_member(self._learner):
+                    self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
         if self._variant is not None and self._windows >= (self._share or math.inf):
-            self._turn()
+            self._turn(self._history())
             if self._variant is None:
                 self._stop(StopReason.CONVERGED)  # nobody has taken its place
 
     def on_dormant(self, window_id: int) -> None:
         """Judge, rebalance, roll back, decide, and do what was decided."""
         self._window_id = window_id
-        self._turn()
+        # The loop knows the evaluation that has brought this about already; `on_episode_end` tells it later.
+        self._turn(self._history(also=int(self._loop is not None)))
 
     def on_loop_stop(self) -> None:
         """Judge a variant that was still learning, and print the report, once."""
@@ -195,15 +190,14 @@ class PolicyManagerCallback(LoopCallback):
 
     # --- one turn of evolution ---
 
-    def _turn(self) -> None:
+    def _turn(self, history: Sequence[EvalMetrics]) -> None:
         self._share = self._share or max(self._windows, 1)
-        history = self._history()
         self.pm.set_regime(RegimeDetector().detect(history))
-        self._judge_variant(history)
+        outcome = self._judge_variant(history)
+        # A variant that was kept is a member with weights of its own: the best's would make a copy of its parent of it.
+        if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
+            logger.info("Rolled back to the best snapshot.")
         self.pm.auto_update_weights()
-        if history:
-            if self.pm.evolve(self._acting, history[-1].primary_score):
-                logger.info("Rolled back to the best snapshot.")
         match self._decide(history):
             case MetaAction.SPAWN:
                 self._spawn(history)
@@ -217,8 +211,13 @@ class PolicyManagerCallback(LoopCallback):
         """Windows that the present learner has had."""
         return self._window_id + 1 - self._begun
 
-    def _history(self) -> tuple[EvalMetrics, ...]:
-        return tuple(self._seen if self._loop is None else self._loop.recent)
+    def _history(self, also: int = 0) -> tuple[EvalMetrics, ...]:
+        """Return the evaluations of the present learner, with `also` more than were heard of."""
+        known = tuple(self._seen if self._loop is None else self._loop.recent)
+        return known[max(len(known) - self._heard - also, 0) :]
+
+    def _is_member(self, agent: BaseAgent) -> bool:
+        return any(member is agent for member in self.pm.agents)
 
     def _decide(self, history: Sequence[EvalMetrics]) -> MetaAction:
         if self._controller is None:
@@ -227,9 +226,12 @@ class PolicyManagerCallback(LoopCallback):
             return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
         action = self._controller.decide(history, self.pm.status())
         if not isinstance(action, MetaAction):
-            raise ContractError(
+            error = ContractError(
                 f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
             )
+            if self._loop is not None:  # a callback's own errors are logged and go no further
+                self._loop.fail(error)
+            raise error
         return action
 
     def _spawn(self, history: Sequence[EvalMetrics]) -> None:
@@ -251,30 +253,39 @@ class PolicyManagerCallback(LoopCallback):
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
         self._learner, self._variant = variant, self.pm.newest_lineage
-        self._begun, self._crown = self._window_id + 1, None
-        if self.pm.max_ensemble_size is not None and self.pm.ensemble_size > self.pm.max_ensemble_size:
-            self.pm.prune(self.pm.ensemble_size - self.pm.max_ensemble_size)
+        self._begun, self._heard, self._crown = self._window_id + 1, 0, None
         if self._loop is not None:
             self._loop.switch_learner(variant)
 
     def _prune(self) -> None:
-        if self.pm.ensemble_size > 1:
-            self.pm.prune()
+        self.pm.prune(keep=(self._incumbent,))
+        self._elect()
 
-    def _judge_variant(self, history: Sequence[EvalMetrics]) -> None:
+    def _judge_variant(self, history: Sequence[EvalMetrics]) -> str | None:
+        """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
         lineage, self._variant = self._variant, None
         if lineage is None:
-            return
+            return None
         lineage.windows = self._windows
         if self._crown is not None:
             lineage.outcome, lineage.score = "new best", self._crown
             self._incumbent = self._learner
-            return
-        last = history[-1] if history else EvalMetrics(math.nan)
-        lineage.score = last.primary_score
-        lineage.outcome = "kept" if holds(last, lineage.parent_score) else "discarded"
-        if lineage.outcome == "discarded":
+        elif history:
+            lineage.score = history[-1].primary_score
+            lineage.outcome = "kept" if holds(history[-1], lineage.parent_score) else "discarded"
+        if lineage.outcome in ("discarded", "not judged"):  # who was never evaluated has not held either
             self.pm.discard(self._learner)
+        elif self.pm.max_ensemble_size is not None and self.pm.ensemble_size > self.pm.max_ensemble_size:
+            self.pm.prune(self.pm.ensemble_size - self.pm.max_ensemble_size, keep=(self._incumbent,))
+        self._elect()
+        return lineage.outcome
+
+    def _elect(self) -> None:
+        """Where several act together, let the incumbent be the learner in place of one that is no member any more."""
+        acting = self._acting
+        if isinstance(acting, HasLearner) and not self._is_member(self._learner) and self._is_member(self._incumbent):
+            self._learner = self._incumbent
+            acting.set_learner(self._learner)
 
     def _stop(self, reason: StopReason) -> None:
         self._reason = self._reason or reason
@@ -284,10 +295,3 @@ class PolicyManagerCallback(LoopCallback):
             self._stop_fn()
         if self._loop is None and self._stop_fn is None:
             logger.warning("Evolution is over, but nothing was given to end the run with: cb.set_stop_fn(opt.stop).")
-
-
-def holds(metrics: EvalMetrics, parent_score: float) -> bool:
-    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
-    error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
-    drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
-    return metrics.is_usable and metrics.primary_score >= parent_score - drop

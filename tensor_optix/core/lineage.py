@@ -1,8 +1,8 @@
-"""Where a variant came from, and what became of it: plain values."""
+"""The account of evolution: where each variant came from, what became of it, and how many there were. Plain values."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tensor_optix.core.types import jsonable
@@ -36,3 +36,22 @@ class Lineage:
         values: dict[str, Any] = {k: math.nan if v is None and k.endswith("score") else v for k, v in data.items()}
         values["changes"] = {name: (old, new) for name, (old, new) in data["changes"].items()}
         return cls(**values)
+
+
+@dataclass
+class EvolutionCounts:
+    """How often members came and went."""
+
+    spawns: int = 0
+    failed: int = 0
+    pruned: int = 0
+    lineages: list[Lineage] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**vars(self), "lineages": [lineage.to_dict() for lineage in self.lineages]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        return cls(**{**data, "lineages": [Lineage.from_dict(lineage) for lineage in data["lineages"]]})

@@ -99,12 +99,18 @@ class LoopController:
         self._kept_best: PolicySnapshot | None = None
         """The best snapshot that the saved state knows."""
         self._warned_of: set[str] = set()
+        self._failure: Exception | None = None
+        """What a callback wants the run to end with."""
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, with everything saved."""
         self._progress.stop(reason)
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error after the window in progress, with everything saved."""
+        self._failure = self._failure or error
 
     def run(self) -> TrainingReport:
         """Run until trained, stopped, interrupted or out of windows. A second call goes on where the first ended.
@@ -118,6 +124,7 @@ class LoopController:
             self._position = self._config.scheduler.initial()
         progress.start()
         progress.reason = ended
+        self._failure = None
         if self._parts.keeper is not None:
             self._parts.keeper.start()
         self._callbacks.call("on_loop_start")
@@ -126,6 +133,8 @@ class LoopController:
             try:
                 for data in () if progress.reason is not None else self._windows():
                     self._turn(data)
+                    if self._failure is not None:
+                        raise self._failure
                     self._keep_state()
                     if progress.reason is not None:
                         break

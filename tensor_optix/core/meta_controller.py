@@ -60,7 +60,7 @@ class MetaController:
             "improvement_threshold": improvement_threshold,
         }
         for name, value in thresholds.items():
-            if np.isnan(value):
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or np.isnan(value):
                 raise InvalidArgumentError(f"{name} must be a number, but got {value!r}.")
         check_window(window)
         self._gap_threshold = gap_threshold

@@ -1,15 +1,19 @@
 """How the members of an ensemble come (spawn) and go (prune), the budget for it, and the account of it."""
 
+import logging
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.ensemble import Ensemble
+from tensor_optix.core.companions import Stateful
+from tensor_optix.core.ensemble import Ensemble, check_count
 from tensor_optix.core.evolution import PolicyManagerCallback
-from tensor_optix.core.lineage import Lineage
+from tensor_optix.core.lineage import EvolutionCounts, Lineage
 from tensor_optix.core.meta_controller import MetaController
 from tensor_optix.core.mutation import PerturbsWeights, adaptive_noise_scale, mutate
 from tensor_optix.core.search_space import SearchSpace, is_real
@@ -23,15 +27,9 @@ from tensor_optix.errors import (
     TensorOptixError,
 )
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["PolicyManager", "PolicyManagerCallback"]
-
-
-@dataclass
-class _Counts:
-    spawns: int = 0
-    failed: int = 0
-    pruned: int = 0
-    lineages: list[Lineage] = field(default_factory=list)
 
 
 class PolicyManager(Ensemble):
@@ -50,7 +48,8 @@ class PolicyManager(Ensemble):
         seed: where mutations and drawn actions come from; None takes one from the system.
 
     Raises:
-        InvalidArgumentError: a negative budget or noise, or a size or window below 1.
+        ContractError: `registry` is none.
+        InvalidArgumentError: a negative budget, noise or seed, or a size or window below 1.
     """
 
     def __init__(
@@ -63,39 +62,55 @@ class PolicyManager(Ensemble):
         weight_noise: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        for name, value, least in (
-            ("score_window", score_window, 1),
-            ("max_spawns", 0 if max_spawns is None else max_spawns, 0),
-            ("max_ensemble_size", 1 if max_ensemble_size is None else max_ensemble_size, 1),
-            ("weight_noise", weight_noise, 0),
-        ):
-            if not (is_real(value) and value >= least):
-                raise InvalidArgumentError(f"{name} must be at least {least}, but got {value!r}.")
+        if not isinstance(registry, CheckpointRegistry):
+            raise ContractError(f"registry must be a CheckpointRegistry, but got {type(registry).__name__}.")
+        for name, value, least in (("max_spawns", max_spawns, 0), ("max_ensemble_size", max_ensemble_size, 1)):
+            if value is not None:
+                check_count(name, value, least)
+        if not (is_real(weight_noise) and weight_noise >= 0.0):
+            raise InvalidArgumentError(f"weight_noise must be at least 0, but got {weight_noise!r}.")
         super().__init__(score_window, seed=seed)
         self.registry = registry
         self.max_spawns = max_spawns
         self.max_ensemble_size = max_ensemble_size
         self._weight_noise = weight_noise
-        self._counts = _Counts()
+        self._counts = EvolutionCounts()
         self._regime = "unknown"
+        self._is_seeded = seed is not None
+        self._space: SearchSpace | None = None
+        """What the run's optimizer may tune; None = each agent's own bounds count."""
+        self._warned_of_clones = False
+        self._shells: list[weakref.ref[BaseAgent]] = []
+        """Every agent that became a variant, for as long as it lives: none may do so twice."""
 
-    def prune(self, bottom_k: int = 1) -> list[BaseAgent]:
+    def join_run(self, companions: Mapping[str, Stateful], space: SearchSpace | None, seed: int | None) -> None:
+        """Take part in a run: load its policies with their companions, mutate what it tunes, repeat as it repeats.
+
+        Args:
+            companions: what is saved and restored together with the policies of the run, by name.
+            space: what may be mutated; None = the bounds of each agent.
+            seed: where mutations come from, unless this was built with a seed of its own.
+        """
+        for name, part in companions.items():
+            self.registry.attach(name, part)
+        self._space = space
+        if seed is not None and not self._is_seeded:
+            self._rng, self._is_seeded = np.random.default_rng(seed), True
+
+    def prune(self, bottom_k: int = 1, *, keep: Sequence[BaseAgent] = ()) -> list[BaseAgent]:
         """Remove the weakest members, see `Ensemble.prune`, and count them."""
-        removed = super().prune(bottom_k)
+        removed = super().prune(bottom_k, keep=keep)
         self._counts.pruned += len(removed)
         return removed
 
     def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
         """Return the members, the counts and the lineage, as plain JSON values."""
-        counts = {"spawns": self._counts.spawns, "failed": self._counts.failed, "pruned": self._counts.pruned}
-        lineages = [lineage.to_dict() for lineage in self._counts.lineages]
-        return {**super().members_state(name_of), "counts": counts, "lineages": lineages, "regime": self._regime}
+        return {**super().members_state(name_of), "counts": self._counts.to_dict(), "regime": self._regime}
 
     def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
         """Go on from `members_state`."""
         super().restore_members(state, agent_of)
-        lineages = [Lineage.from_dict(lineage) for lineage in state["lineages"]]
-        self._counts = _Counts(**state["counts"], lineages=lineages)
+        self._counts = EvolutionCounts.from_dict(state["counts"])
         self._regime = str(state["regime"])
 
     # --- evolution ---
@@ -130,8 +145,8 @@ class PolicyManager(Ensemble):
     ) -> BaseAgent:
         """Turn a fresh agent into a mutated clone of the best snapshot, and return it.
 
-        It takes the snapshot's weights and hyper-parameters; those that may be tuned (its `default_param_bounds`) are
-        moved, see `mutation.mutate`. Its optimizer state is its own.
+        It takes the snapshot's weights and hyper-parameters; those that the run's optimizer may tune (outside a run,
+        its `default_param_bounds`) are moved, see `mutation.mutate`. Its optimizer state is its own.
 
         Args:
             agent_shell: an agent built like the one that was saved.
@@ -141,19 +156,26 @@ class PolicyManager(Ensemble):
         Raises:
             EvolutionError: the budget is spent, or there is no snapshot yet.
             CheckpointMismatchError: the shell cannot take the snapshot's weights.
-            ContractError: it is no agent, is a member already, or cannot take weight noise.
+            ContractError: it is no agent, is a member or became a variant already, or cannot take weight noise; or
+                `mutation_fn` is no function.
         """
+        if mutation_fn is not None and not callable(mutation_fn):
+            raise ContractError(f"mutation_fn must be a function, but got {type(mutation_fn).__name__}.")
         self._check_shell(agent_shell)
         parent = self._clone_best(agent_shell)
         own = agent_shell.get_hyperparams().params
         inherited = {name: value for name, value in parent.hyperparams.params.items() if name in own}
-        space = SearchSpace({n: bound for n, bound in agent_shell.default_param_bounds.items() if n in inherited})
-        mutated = mutate({**own, **inherited}, space, noise_scale, self._rng)
-        agent_shell.set_hyperparams(HyperparamSet(mutated))
+        bounds = agent_shell.default_param_bounds if self._space is None else self._space
+        space = SearchSpace({name: bound for name, bound in bounds.items() if name in inherited})
+        agent_shell.set_hyperparams(HyperparamSet(mutate({**own, **inherited}, space, noise_scale, self._rng)))
         if isinstance(agent_shell, PerturbsWeights) and self._weight_noise > 0.0:
             agent_shell.perturb_weights(self._weight_noise * noise_scale, self._rng)
         if mutation_fn is not None:
             mutation_fn(agent_shell)
+        elif not space and self._weight_noise == 0.0:
+            self._warn_of_clones(agent_shell)
+        in_force = agent_shell.get_hyperparams().params
+        self._shells = [*(shell for shell in self._shells if shell() is not None), weakref.ref(agent_shell)]
         self._counts.spawns += 1
         self._counts.lineages.append(
             Lineage(
@@ -161,7 +183,7 @@ class PolicyManager(Ensemble):
                 parent=parent.snapshot_id,
                 parent_score=parent.eval_metrics.primary_score,
                 noise_scale=noise_scale,
-                changes={n: (old, mutated[n]) for n, old in inherited.items() if mutated[n] != old},
+                changes={n: (old, in_force[n]) for n, old in inherited.items() if n in in_force and in_force[n] != old},
             )
         )
         return agent_shell
@@ -169,9 +191,9 @@ class PolicyManager(Ensemble):
     def _check_shell(self, shell: BaseAgent) -> None:
         if not isinstance(shell, BaseAgent):
             raise ContractError(f"agent_factory must return a BaseAgent, but got {type(shell).__name__}.")
-        if any(member.agent is shell for member in self._members):
+        if any(known is shell for known in (*self.agents, *(used() for used in self._shells))):
             raise ContractError(
-                f"agent_factory returned the same {type(shell).__name__} again, which is a member already. "
+                f"agent_factory returned the same {type(shell).__name__} again, which is a member or variant already. "
                 f"It must build a new agent at every call."
             )
         if self._weight_noise > 0.0 and not isinstance(shell, PerturbsWeights):
@@ -181,6 +203,15 @@ class PolicyManager(Ensemble):
             )
         if self.budget_exhausted:
             raise EvolutionError(f"All {self.max_spawns} spawns are used. Raise max_spawns.")
+
+    def _warn_of_clones(self, shell: BaseAgent) -> None:
+        if not self._warned_of_clones:
+            self._warned_of_clones = True
+            logger.warning(
+                "Nothing of %s may be mutated, so its variants begin as exact copies of the best. Give the optimizer "
+                "param_bounds, the agent default_param_bounds, or the PolicyManager weight_noise.",
+                type(shell).__name__,
+            )
 
     def _clone_best(self, shell: BaseAgent) -> PolicySnapshot:
         if self.registry.best is None:

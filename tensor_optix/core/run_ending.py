@@ -59,7 +59,11 @@ def _steps(
         steps.append(("save the policy", lambda: _save_unscored(parts, progress)))
     elif progress.best is not None:
         if config.final_evaluation and progress.reason is not None and progress.reason.is_final:
-            steps.append(("evaluate the best policies", lambda: _evaluate_leaders(parts, config, progress, validation)))
+            # Leaders are played in the acting agent. A variant may be a member of an ensemble: it gets its own back.
+            keeps_own = not config.restore_best or parts.agent is not first_agent
+            steps.append(
+                ("evaluate the best policies", lambda: _evaluate_leaders(parts, keeps_own, progress, validation))
+            )
         if config.restore_best:
             steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent)))
     steps.append(("close the history", parts.history.close))
@@ -68,7 +72,7 @@ def _steps(
     return steps
 
 
-def _evaluate_leaders(parts: LoopParts, config: LoopConfig, progress: RunProgress, validation: Validation) -> None:
+def _evaluate_leaders(parts: LoopParts, keeps_own: bool, progress: RunProgress, validation: Validation) -> None:
     if validation.seeded is None or progress.metrics is None:
         return
     # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
@@ -83,7 +87,7 @@ def _evaluate_leaders(parts: LoopParts, config: LoopConfig, progress: RunProgres
             )
     finally:
         parts.registry.prune()
-        if not config.restore_best:
+        if keeps_own:
             parts.registry.load(last, parts.agent)
 
 

@@ -260,6 +260,11 @@ def is_real(value: Any) -> bool:
         return False
 
 
+def is_whole(value: Any) -> bool:
+    """True for an int of Python or numpy; a bool is not a number."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _pair_to_param(name: str, bound: Any) -> Param:
     try:
         low, high = cast(tuple[float, float], bound)

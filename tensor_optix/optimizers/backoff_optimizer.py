@@ -104,6 +104,11 @@ class BackoffOptimizer(BaseOptimizer):
         self._space.check_names(hyperparams.params)
 
     @property
+    def search_space(self) -> SearchSpace | None:
+        """What it may move; None before it is bound, if the user gave no bounds."""
+        return self._space
+
+    @property
     def is_probing(self) -> bool:
         """True while a trial value is in force."""
         return self._trial is not None

@@ -80,6 +80,11 @@ class PBTOptimizer(BaseOptimizer):
             self._space = self._scaled(bounds)
         self._space.check_names(hyperparams.params)
 
+    @property
+    def search_space(self) -> SearchSpace | None:
+        """What it may move; None before it is bound, if the user gave no bounds."""
+        return self._space
+
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
         space = self._space or SearchSpace({})

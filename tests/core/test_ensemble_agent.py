@@ -7,7 +7,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.ensemble_agent import EnsembleAgent
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
-from tensor_optix.errors import ContractError, EvolutionError
+from tensor_optix.errors import CheckpointMismatchError, ContractError, EvolutionError
 from tests.helpers import ConstantAgent, NumpyAgent, TabularAgent, window_of
 
 
@@ -88,6 +88,66 @@ def test_all_weights_are_saved_and_the_primary_agents_alone_can_be_read(tmp_path
     assert newcomer.weight == 7.0
 
 
+def test_members_find_their_weights_by_name_whoever_joins_leads_or_leaves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [NumpyAgent() for _ in range(3)]
+    agent, pm = ensemble(tmp_path, *members, weights=(1.0, 2.0, 3.0))
+    for member, weight in zip(members, (1.0, 2.0, 3.0), strict=True):
+        member.weight = weight
+    snapshot = pm.registry.save(agent, EvalMetrics(1.0))
+    newcomer = NumpyAgent()
+    newcomer.weight = 7.0
+    pm.add_agent(newcomer, 4.0)
+    agent.set_learner(newcomer)
+    pm.boost(members[1], 10.0)
+    for member in members:
+        member.weight = 0.0
+    pm.registry.load(snapshot, agent)
+    assert [member.weight for member in (*members, newcomer)] == [1.0, 2.0, 3.0, 7.0]
+    assert pm.weights == (1.0, 2.0, 3.0, 0.0)  # the mixture that was scored, and nobody besides
+    assert "in this one no more" not in caplog.text
+    pm.discard(members[1])
+    members[2].weight = 0.0
+    pm.registry.load(snapshot, agent)
+    assert (members[0].weight, members[2].weight) == (1.0, 3.0)
+    assert "1 of its members are in this one no more" in caplog.text
+
+
+def test_a_training_state_needs_its_members(tmp_path: Path) -> None:
+    one, other = NumpyAgent(), NumpyAgent()
+    agent, pm = ensemble(tmp_path, one, other)
+    one.weight, other.weight = 1.0, 2.0
+    agent.set_learner(other)
+    agent.save_training_state(str(tmp_path / "state"))
+    one.weight = other.weight = 0.0
+    agent.set_learner(one)  # each finds its own, whoever leads now
+    agent.load_training_state(str(tmp_path / "state"))
+    assert (one.weight, other.weight) == (1.0, 2.0)
+    pm.discard(other)
+    with pytest.raises(CheckpointMismatchError, match=r"of the members \['0', '1'\], but this ensemble has \['0'\]"):
+        agent.load_training_state(str(tmp_path / "state"))
+
+
+def test_when_the_primary_agent_leaves_the_heaviest_takes_its_place(tmp_path: Path) -> None:
+    one, light, heavy = NumpyAgent(0.1), NumpyAgent(0.2), NumpyAgent(0.3)
+    agent, pm = ensemble(tmp_path, one, light, heavy, weights=(9.0, 1.0, 2.0))
+    pm.discard(one)
+    agent.set_hyperparams(HyperparamSet({"learning_rate": 0.5}))
+    assert agent.primary_agent is heavy
+    assert [a.params["learning_rate"] for a in (one, light, heavy)] == [0.1, 0.2, 0.5]
+
+
+def test_learning_from_the_actions_of_others_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    alone, _ = ensemble(tmp_path, ConstantAgent(0))
+    alone.learn(window_of(1.0))
+    assert "alone learns" not in caplog.text
+    agent, _ = ensemble(tmp_path, ConstantAgent(0), ConstantAgent(1))
+    for _ in range(2):
+        agent.learn(window_of(1.0))
+    assert caplog.text.count("alone learns, from actions that all") == 1
+
+
 def test_a_seed_repeats_the_actions(tmp_path: Path) -> None:
     agent, _ = ensemble(tmp_path, TabularAgent([0.5, 0.5]), TabularAgent([0.3, 0.7]))
     observations = np.zeros((50, 1), np.float32)
@@ -101,6 +161,8 @@ def test_bad_members_are_refused(tmp_path: Path) -> None:
     pm = PolicyManager(CheckpointRegistry(tmp_path))
     with pytest.raises(EvolutionError, match="no members"):
         EnsembleAgent(pm, NumpyAgent())
+    with pytest.raises(ContractError, match="pm must be a PolicyManager, but got int"):
+        EnsembleAgent(5, NumpyAgent())  # type: ignore[arg-type]
     pm.add_agent(NumpyAgent())
     with pytest.raises(ContractError, match="is no member"):
         EnsembleAgent(pm, NumpyAgent())

@@ -1,4 +1,4 @@
-import logging
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +10,8 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.evolution import holds
+from tensor_optix.core.evolving_loop import holds
+from tensor_optix.core.lineage import Lineage
 from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.meta_controller import MetaAction, MetaController
@@ -44,6 +45,16 @@ class Worth(BasePipeline):
             yield window_of(min(agent.weight, agent.ceiling), self.windows - 1)
 
 
+class SeededWorth(Worth):
+    """The same, and it can be asked again: the run ends with a test of the leaders."""
+
+    def fresh_seeds(self) -> list[int]:
+        return [0]
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        return next(self.episodes())
+
+
 class Rig:
     """A loop over climbers, with evolution."""
 
@@ -56,6 +67,8 @@ class Rig:
         controller: Any = None,
         factory: Any = "new",
         optimizer: BaseOptimizer | None = None,
+        validation: type[Worth] = Worth,
+        max_episodes: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -74,13 +87,17 @@ class Rig:
             LoopParts(
                 agent=self.first,
                 pipeline=self.pipeline,
-                val_pipeline=Worth(self.first),
+                val_pipeline=validation(self.first),
                 evaluator=ScoreEvaluator(),
                 optimizer=optimizer or BackoffOptimizer({}),
                 registry=registry,
                 history=History(folder / "history.jsonl"),
             ),
-            LoopConfig(scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=1)),
+            LoopConfig(
+                scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=1),
+                max_episodes=max_episodes,
+                final_evaluation=True,
+            ),
             [self.callback],
         )
         self.callback.connect(self.loop)
@@ -115,6 +132,73 @@ def test_a_variant_that_is_not_the_best_is_kept_if_it_holds(
     assert (rig.outcomes(), rig.pm.ensemble_size) == ([outcome], size)
     assert report.best_score == 5.0
     assert rig.first.weight == 5.0
+
+
+@pytest.mark.parametrize("validation", [Worth, SeededWorth])
+def test_who_is_kept_keeps_weights_of_its_own(tmp_path: Path, validation: type[Worth]) -> None:
+    rig = Rig(tmp_path, [5.0, 4.9, 4.9], max_spawns=2, validation=validation)
+    rig.loop.run()
+    assert rig.outcomes() == ["kept", "kept"]
+    # Each began as a copy of 5 and lived four windows; the ensemble holds no copies of the parent.
+    assert [member.weight for member in (rig.first, *rig.made)] == [5.0, 9.0, 9.0]
+    assert rig.pm.agents == (rig.first, *rig.made)
+
+
+def test_a_variant_that_was_never_evaluated_is_not_judged(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1, max_episodes=9)
+    assert rig.loop.run().reason == "max_episodes"
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert (variant["outcome"], variant["score"], variant["windows"]) == ("not judged", None, 0)
+    assert rig.pm.agents == (rig.first,)
+
+
+def test_an_ensemble_of_one_keeps_the_incumbent_until_the_variant_is_judged(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 3.0, 4.9, 8.0], max_spawns=3, max_ensemble_size=1)
+    rig.loop.run()
+    assert rig.outcomes() == ["discarded", "kept", "new best"]
+    assert rig.pm.agents == (rig.made[-1],)
+    assert rig.pm.status()["pruned"] == 2  # the one that held only, and the first
+
+
+def test_decisions_look_at_the_learners_own_evaluations(tmp_path: Path) -> None:
+    controller = Says(MetaAction.SPAWN, MetaAction.STOP)
+    rig = Rig(tmp_path, [5.0, 8.0], controller=controller)
+    rig.loop.run()
+    assert [seen for seen, _ in controller.seen] == [9, len(rig.made[0].learned)]
+
+
+class Led(Climber):
+    """Acts as its learner does, and is led by one of several."""
+
+    def __init__(self, pm: PolicyManager, learner: Climber) -> None:
+        super().__init__(0.0)
+        self.pm, self.learner = pm, learner
+
+    def set_learner(self, agent: Any) -> None:
+        self.pm.index_of(agent)
+        self.learner = agent
+
+
+def test_where_several_act_a_discarded_learner_makes_way_for_the_incumbent(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 3.0], max_spawns=1)
+    rig.pm.add_agent(rig.first)
+    variant, led = Climber(3.0), Led(rig.pm, rig.first)
+    rig.loop._parts = dataclasses.replace(rig.loop._parts, agent=led)
+    rig.callback._variant = Lineage(1, "000000", 5.0, 0.1, {})
+    rig.pm.add_agent(variant)
+    rig.callback._learner = led.learner = variant
+    assert rig.callback._judge_variant([EvalMetrics(1.0)]) == "discarded"
+    assert led.learner is rig.callback._learner is rig.first
+
+
+def test_the_incumbent_is_not_pruned(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0], controller=Says(MetaAction.PRUNE))
+    other = NumpyAgent()
+    for agent, score in ((rig.first, -100.0), (other, 100.0)):
+        rig.pm.add_agent(agent)
+        rig.pm.record_agent_score(rig.pm.index_of(agent), score)
+    rig.loop.run()
+    assert rig.pm.agents == (rig.first,)
 
 
 def test_the_budget_ends_the_run_and_the_report_is_printed_once(tmp_path: Path) -> None:
@@ -245,9 +329,7 @@ def test_a_meta_controller_works_through_the_loop(tmp_path: Path) -> None:
     assert rig.outcomes() == ["new best"]
 
 
-def test_a_controller_that_returns_something_else_is_a_typed_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_controller_that_returns_something_else_is_a_typed_error(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="must return a MetaAction, but returned 'spawn'"):
         PolicyManagerCallback(
             PolicyManager(CheckpointRegistry(tmp_path)),
@@ -255,9 +337,10 @@ def test_a_controller_that_returns_something_else_is_a_typed_error(
             None,
             Says("spawn"),  # type: ignore[arg-type]
         ).on_dormant(0)
-    with caplog.at_level(logging.ERROR):
-        assert Rig(tmp_path / "run", [5.0], controller=Says("spawn")).loop.run().reason == "converged"
-    assert "PolicyManagerCallback.on_dormant failed" in caplog.text
+    rig = Rig(tmp_path / "run", [5.0], controller=Says("spawn"))
+    with pytest.raises(ContractError, match="must return a MetaAction, but returned 'spawn'"):
+        rig.loop.run()
+    assert (rig.loop.report().reason, rig.first.weight) == ("error", 5.0)  # with everything saved
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.policy_manager import PolicyManager
-from tensor_optix.core.search_space import Param
+from tensor_optix.core.search_space import Param, SearchSpace
 from tensor_optix.core.training_report import evolution_block
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import CheckpointMismatchError, ContractError, EvolutionError, InvalidArgumentError
@@ -118,15 +118,71 @@ def test_nothing_to_spawn_from_is_a_typed_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_spawns": -1}, "max_spawns must be at least 0, but got -1"),
-        ({"max_ensemble_size": 0}, "max_ensemble_size must be at least 1"),
-        ({"score_window": 0}, "score_window must be at least 1"),
+        ({"max_spawns": -1}, "max_spawns must be a whole number of at least 0, but got -1"),
+        ({"max_spawns": 1.5}, "max_spawns must be a whole number of at least 0, but got 1.5"),
+        ({"max_ensemble_size": 0}, "max_ensemble_size must be a whole number of at least 1"),
+        ({"max_ensemble_size": 1.5}, "max_ensemble_size must be a whole number of at least 1"),
+        ({"score_window": 0}, "score_window must be a whole number of at least 1"),
+        ({"score_window": 2.5}, "score_window must be a whole number of at least 1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"weight_noise": -0.1}, "weight_noise must be at least 0"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         PolicyManager(CheckpointRegistry(tmp_path), **arguments)
+
+
+def test_objects_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="registry must be a CheckpointRegistry, but got NoneType"):
+        PolicyManager(None)  # type: ignore[arg-type]
+    pm = manager(tmp_path)
+    with pytest.raises(ContractError, match="mutation_fn must be a function, but got int"):
+        pm.spawn_variant(TunableAgent(), mutation_fn=5)  # type: ignore[arg-type]
+    with pytest.raises(ContractError, match="agent must be a BaseAgent, but got int"):
+        pm.as_callback(5)  # type: ignore[arg-type]
+
+
+def test_an_agent_becomes_a_variant_once(tmp_path: Path) -> None:
+    pm, shell = manager(tmp_path), TunableAgent()
+    pm.spawn_variant(shell)
+    pm.discard(shell)
+    with pytest.raises(ContractError, match="the same TunableAgent again"):
+        pm.spawn_variant(shell)
+    for _ in range(20):
+        pm.spawn_variant(TunableAgent())
+    assert len(pm._shells) <= 3  # those that are gone are not remembered
+
+
+def test_the_lineage_tells_what_is_in_force(tmp_path: Path) -> None:
+    pm = manager(tmp_path)
+    pm.spawn_variant(TunableAgent(), mutation_fn=lambda a: a.set_hyperparams(HyperparamSet({"learning_rate": 0.77})))
+    assert pm.newest_lineage is not None
+    assert pm.newest_lineage.changes == {"learning_rate": (0.05, 0.77)}
+
+
+def test_in_a_run_only_what_its_optimizer_tunes_is_mutated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pm, shell = manager(tmp_path), TunableAgent()
+    pm.join_run({}, SearchSpace({"learning_rate": (0.04, 0.06)}), None)
+    for _ in range(20):
+        assert 0.04 <= pm.spawn_variant(TunableAgent(), 1.0).get_hyperparams().params["learning_rate"] <= 0.06
+    assert "exact copies" not in caplog.text
+    pm.join_run({}, SearchSpace({}), None)
+    for shell in (TunableAgent(), TunableAgent()):
+        pm.spawn_variant(shell, 1.0)
+        assert shell.params == {"learning_rate": 0.05}
+    assert caplog.text.count("exact copies of the best") == 1
+
+
+def test_a_run_seeds_a_manager_that_has_no_seed(tmp_path: Path) -> None:
+    def drawn(pm: PolicyManager) -> float:
+        pm.join_run({}, None, 7)
+        return pm._rng.random()
+
+    unseeded = [drawn(PolicyManager(CheckpointRegistry(tmp_path))) for _ in range(2)]
+    seeded = [drawn(PolicyManager(CheckpointRegistry(tmp_path), seed=1)), np.random.default_rng(1).random()]
+    assert unseeded[0] == unseeded[1]
+    assert seeded[0] == seeded[1] != unseeded[0]
 
 
 def test_the_report_prints_as_the_seed_shows_it_and_names_the_lineage(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""What evolution needs of the loop, and how it judges a variant."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.trend import DEGRADATION_ERRORS, degradation_drop
+from tensor_optix.core.types import EvalMetrics
+
+HELD_SHARE = 0.95
+"""A variant that holds this share of its parent's score, or what its noise allows, is kept."""
+
+
+class EvolvingLoop(Protocol):
+    """What evolution needs of the loop."""
+
+    @property
+    def agent(self) -> BaseAgent:
+        """Who acts and learns at present."""
+        ...
+
+    @property
+    def recent(self) -> Sequence[EvalMetrics]:
+        """The newest usable evaluations, in the order of time."""
+        ...
+
+    def stop(self, reason: StopReason = ...) -> None:
+        """End the run after the window in progress."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error after the window in progress."""
+        ...
+
+    def switch_learner(self, agent: BaseAgent) -> None:
+        """Let another agent act and learn from the next window on."""
+        ...
+
+
+def holds(metrics: EvalMetrics, parent_score: float) -> bool:
+    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
+    error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
+    drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
+    return metrics.is_usable and metrics.primary_score >= parent_score - drop
