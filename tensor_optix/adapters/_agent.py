@@ -72,6 +72,36 @@ class BuiltInAgent(BaseAgent):
         rates = [self._backend.learning_rate(optimizer) for optimizer in self._optimizers.values()]
         return {"learning_rate": max(rates, key=lambda rate: abs(rate - asked))}
 
+    @property
+    def _learned_models(self) -> Mapping[str, Any]:
+        """All models that learning changes, by name."""
+        return self._models
+
+    def keep(self) -> object:
+        """Return a copy of weights and optimizer moments."""
+        moments = {name: self._backend.optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
+        return self._backend.weights(self._learned_models), moments
+
+    def give_back(self, kept: Any) -> None:
+        """Put back the weights and the optimizer moments that `keep` returned."""
+        weights, moments = kept
+        self._backend.set_weights(self._learned_models, weights)
+        for name, state in moments.items():
+            self._backend.set_optimizer_state(self._optimizers[name], *state)
+
+    def first_non_finite(self) -> str | None:
+        """Return the name of a weight or moment with a NaN or an infinity, None if there is none."""
+        weights = self._backend.weights(self._learned_models)
+        found = next((name for name, array in weights.items() if not np.isfinite(array).all()), None)
+        if found is not None:
+            return found
+        for name, optimizer in self._optimizers.items():
+            moments, _ = self._backend.optimizer_state(optimizer)
+            for key, array in moments.items():
+                if not np.isfinite(array).all():
+                    return f"{name}.{key}"
+        return None
+
     def perturb_weights(self, scale: float, rng: np.random.Generator) -> None:
         """Add normal noise to each weight tensor, σ being `scale` times the tensor's own root mean square."""
         weights = self._backend.weights(self._models)

@@ -259,6 +259,10 @@ class DQNAgent(BuiltInAgent):
         self._learner.check(resolved)
         return resolved
 
+    @property
+    def _learned_models(self) -> Mapping[str, Any]:
+        return {**self._models, "target": self._target}
+
     def load_weights(self, path: str) -> None:
         """Read the network's weights, and make the target network equal to it."""
         super().load_weights(path)

@@ -249,6 +249,10 @@ class SACAgent(BuiltInAgent):
         self._learner.check(resolved)
         return resolved
 
+    @property
+    def _learned_models(self) -> Mapping[str, Any]:
+        return {**self._models, **self._target_models()}
+
     def load_weights(self, path: str) -> None:
         """Read the weights of actor, critics and temperature, and make the targets equal to the critics."""
         super().load_weights(path)

@@ -94,6 +94,28 @@ class Seedable(Protocol):
 
 
 @runtime_checkable
+class Restorable(Protocol):
+    """An agent that can be given back, in memory, what learning has changed."""
+
+    def keep(self) -> object:
+        """Return a copy of all that learning changes."""
+        ...
+
+    def give_back(self, kept: Any) -> None:
+        """Be again what `keep` returned."""
+        ...
+
+
+@runtime_checkable
+class ReportsNonFinite(Protocol):
+    """An agent that can tell whether learning has left numbers that are none."""
+
+    def first_non_finite(self) -> str | None:
+        """Return the name of a tensor (weight, moment) with a NaN or an infinity, None if there is none."""
+        ...
+
+
+@runtime_checkable
 class ReportsEffectiveHyperparams(Protocol):
     """An agent that can tell which values its optimizer or loss really works with."""
 
