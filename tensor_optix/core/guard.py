@@ -1,15 +1,14 @@
 """What keeps a run going when something goes wrong in it: faults are caught where they enter, named, and counted.
 
-| fault | what is done | three in a row |
-|---|---|---|
-| a window with values that are not finite, or of another length | it is not learned from, and not scored | the run ends |
-| `learn` raises | the agent is given back what it was, and learns from the window once more | (twice ends the run) |
-| a loss or a weight is not finite after `learn` | a *strike*: the agent is given back what it was before the window,
-|   | the last tuning step is undone, the learning rate halved | the run ends |
-| the evaluator raises, or returns no metrics | no score: nothing is decided on it | the run ends |
-| the optimizer suggests what the agent cannot have | its step is skipped | the run ends |
-| the storage does not take a snapshot | it is not the best; training goes on | goes on |
+- A window with values that are not finite, or rows missing, is not learned from and not scored.
+- Where `learn` raises, the agent is given back what it was and learns from the window once more; the second time counts.
+- A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last tuning
+  step is undone, and the learning rate is halved.
+- Where the evaluator raises or returns no metrics, there is no score, and nothing is decided.
+- What the optimizer suggests and the agent cannot have is not tried.
+- A policy that the storage does not take is not the best; training goes on.
 
+The third of a kind without a good window between ends the run, except of the last, which never does.
 A run that ends so has its state saved: `tensor-optix resume` goes on from the last good window.
 """
 
@@ -59,7 +58,9 @@ class Health:
             yield
         except CheckpointStorageError as error:
             if self.met("storage") == 1:
-                logger.warning("Could not %s; training goes on, and nothing counts as saved that is not: %s", what, error)
+                logger.warning(
+                    "Could not %s; training goes on, and what is not saved counts for nothing: %s", what, error
+                )
         else:
             self.passed("storage")
 
@@ -95,8 +96,8 @@ class GuardedEvaluator(BaseEvaluator):
             found = getattr(self._evaluator, method)(*arguments)
             if not isinstance(found, EvalMetrics) or not _is_number(found.primary_score):
                 raise ContractError(
-                    f"{type(self._evaluator).__name__}.{method} must return EvalMetrics with a number for primary_score, "
-                    f"but returned {found!r:.200}."
+                    f"{type(self._evaluator).__name__}.{method} must return EvalMetrics with a number for "
+                    f"primary_score, but returned {str(found)[:200]!r}."
                 )
         except Exception as error:
             raise EvaluatorFailedError(f"{type(self._evaluator).__name__}.{method} failed") from error
@@ -107,7 +108,7 @@ class LearningGuard:
     """Lets an agent learn, and gives it back what it was where that has spoilt it.
 
     Args:
-        agent: who learns. A `Restorable` one is kept in memory before each window; any other is given the best snapshot.
+        agent: who learns. A `Restorable` one is kept in memory before each window; any other gets the best snapshot.
         registry: where that is.
         health: where faults are counted.
     """
@@ -204,8 +205,8 @@ def parked(fault: str, window_id: int, registry: CheckpointRegistry) -> NonFinit
     kept = f"snapshot {best.snapshot_id} is kept" if best is not None else "no snapshot could be scored before"
     return NonFiniteError(
         f"{fault} in window {window_id}, the third time in a row: the run is parked; {kept}, and its state is that of "
-        f"the last good window. Lower the learning rate, look for observations or rewards that are too large, and go on "
-        f"with resume."
+        f"the last good window. Lower the learning rate, look for observations or rewards that are too large, and go "
+        f"on with resume."
     )
 
 

@@ -51,5 +51,7 @@ class CallbackList:
                 method = getattr(callback, hook, None)
                 if method is not None:  # an object with some of the hooks will do
                     method(*copy.deepcopy(args))
-            except (Exception, SystemExit):
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 logger.exception("Callback %s.%s failed; the run goes on.", type(callback).__name__, hook)

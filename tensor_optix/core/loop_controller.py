@@ -24,7 +24,7 @@ In pseudo-code, with the eight hooks:
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,15 @@ from typing import Any
 from tensor_optix.core._signals import stop_on_signals
 from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
+from tensor_optix.core.guard import (
+    MOST_IN_A_ROW,
+    EvaluatorFailedError,
+    GuardedEvaluator,
+    LearningGuard,
+    after_strike,
+    parked,
+    window_fault,
+)
 from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
@@ -43,10 +52,10 @@ from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.selection import TEST_SHARE, challenge
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import Verdict, is_flat_start, is_improvement, judge
-from tensor_optix.core.tuning import Tuner, TuningRecord
+from tensor_optix.core.tuning import SuggestionError, Tuner, TuningRecord
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 from tensor_optix.core.validation import Validation
-from tensor_optix.errors import NonFiniteError
+from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +98,10 @@ class LoopController:
         self._callbacks = CallbackList(callbacks)
         self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._progress = RunProgress(clock)
-        self._validation = Validation(parts.val_pipeline, parts.evaluator)
+        self._evaluator = GuardedEvaluator(parts.evaluator)
+        self._validation = Validation(parts.val_pipeline, self._evaluator)
+        self._lived_before: HyperparamSet | None = None
+        """The values that the last good window was lived with."""
         self._tuner = Tuner(parts.agent, parts.optimizer)
         self._learner_since = 0
         """First window of the present learner."""
@@ -277,13 +289,12 @@ class LoopController:
         lived_with = parts.agent.get_hyperparams().copy()
         begun, was_probing = progress.total_seconds(), parts.optimizer.is_probing
         # Without validation the score belongs to the policy that lived the window, and learning is about to change it.
-        staged = parts.registry.stage(parts.agent) if due and not self._validation.is_there else None
+        staged = self._stage() if due and not self._validation.is_there else None
         metrics = None
         try:
             with progress.timed("learn"):
-                diagnostics = parts.agent.learn(data)
-            _refuse_non_finite_loss(diagnostics, progress.window_id)
-            if due:
+                diagnostics = self._learn(data, lived_with)
+            if due and diagnostics is not None:
                 evaluation = self._evaluate(data, diagnostics, lived_with, staged)
                 metrics = evaluation.metrics
                 self._decide(evaluation)
@@ -298,10 +309,78 @@ class LoopController:
         if self._config.max_episodes is not None and progress.window_id + 1 >= self._config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
 
+    def _learn(self, data: EpisodeData, lived_with: HyperparamSet) -> dict[str, Any] | None:
+        """Let the agent learn from a window; None where that was of no use, see `guard`."""
+        health, window_id = self._progress.health, self._progress.window_id
+        fault = window_fault(data)
+        if fault is not None:
+            self._note_fault("window", f"Window {window_id} is not learned from: {fault}", lived_with)
+            if health.met("window") >= MOST_IN_A_ROW:
+                raise BadDataError(
+                    f"{fault} in window {window_id}, and the windows before were no better. Look where the environment "
+                    f"makes its observations and rewards."
+                )
+            return None
+        health.passed("window")
+        diagnostics, fault = LearningGuard(self._parts.agent, self._parts.registry, health).learn(data)
+        if fault is None:
+            health.passed("strike")
+            health.passed("learn")
+            self._lived_before = lived_with
+            return diagnostics
+        self._note_fault("strike", f"{fault} in window {window_id}", lived_with)
+        if health.met("strike") >= MOST_IN_A_ROW:
+            raise parked(fault, window_id, self._parts.registry)
+        self._tuner.forget_trial()
+        self._lived_before = after_strike(self._parts.agent, self._lived_before or lived_with)
+        self._parts.agent.set_hyperparams(self._lived_before.copy())
+        return None
+
+    def _note_fault(self, kind: str, fault: str, lived_with: HyperparamSet) -> None:
+        logger.warning("%s", fault)
+        position, best = self._position, self._progress.best
+        self._append(
+            HistoryRecord(
+                window_id=self._progress.window_id,
+                env_steps=self._progress.env_steps,
+                verdict=Verdict.NO_EVIDENCE.value,
+                state=position.state.value,
+                interval=position.interval,
+                best_score=best.eval_metrics.primary_score if best else None,
+                probed_param=self._parts.optimizer.probed_param,
+                hyperparams=lived_with,
+                eval_metrics=EvalMetrics(math.nan, {}, self._progress.window_id, has_evidence=False),
+                fault=f"{kind}: {fault}",
+            )
+        )
+
+    def _append(self, record: HistoryRecord) -> None:
+        with self._progress.health.surviving_storage("write the history"):
+            self._parts.history.append(record)
+
+    def _stage(self) -> Path | None:
+        with self._progress.health.surviving_storage("write the policy"):
+            return self._parts.registry.stage(self._parts.agent)
+        return None
+
     def _evaluate(
         self, data: EpisodeData, diagnostics: dict[str, Any], lived_with: HyperparamSet, staged: Path | None
     ) -> _Evaluation:
-        evaluator, seeded = self._parts.evaluator, self._validation.seeded
+        try:
+            evaluation = self._scored(data, diagnostics, lived_with, staged)
+        except EvaluatorFailedError as error:
+            logger.warning("%s in window %d: it has no score. %r", error, self._progress.window_id, error.__cause__)
+            if self._progress.health.met("evaluator") >= MOST_IN_A_ROW:
+                raise (error.__cause__ or error) from None
+            nothing = EvalMetrics(math.nan, {}, self._progress.window_id, has_evidence=False)
+            return _Evaluation(nothing, False, (), lived_with, staged)
+        self._progress.health.passed("evaluator")
+        return evaluation
+
+    def _scored(
+        self, data: EpisodeData, diagnostics: dict[str, Any], lived_with: HyperparamSet, staged: Path | None
+    ) -> _Evaluation:
+        evaluator, seeded = self._evaluator, self._validation.seeded
         metrics = train_metrics = evaluator.score(data, diagnostics)
         if self._validation.is_there:
             with self._progress.timed("validate"):
@@ -309,9 +388,11 @@ class LoopController:
         if not self._beats_best(metrics):
             return _Evaluation(metrics, False, (), lived_with, staged)
         if seeded is None:
-            return _Evaluation(metrics, True, (), lived_with, staged)
-        progress = self._progress
-        with progress.timed("validate"):
+            # Without validation the policy that was scored is gone unless it could be staged.
+            can_be_saved = self._validation.is_there or staged is not None
+            return _Evaluation(metrics, can_be_saved, (), lived_with, staged)
+        progress, outcome = self._progress, None
+        with progress.timed("validate"), progress.health.surviving_storage("test a candidate"):
             outcome = challenge(
                 seeded,
                 evaluator,
@@ -320,12 +401,15 @@ class LoopController:
                 margin=self._config.improvement_margin,
                 is_cheap=progress.test_steps > TEST_SHARE * progress.env_steps,
             )
+        if outcome is None:
+            return _Evaluation(metrics, False, (), lived_with, staged)
         progress.test_steps += outcome.tested.steps
         if outcome.incumbent is not None and progress.best is not None:
             progress.test_steps += outcome.incumbent.steps
-            progress.best = self._parts.registry.rescore(
-                progress.best, outcome.incumbent.metrics, outcome.incumbent.evidence
-            )
+            with progress.health.surviving_storage("save a new score"):
+                progress.best = self._parts.registry.rescore(
+                    progress.best, outcome.incumbent.metrics, outcome.incumbent.evidence
+                )
         metrics = evaluator.combine(train_metrics, outcome.metrics)
         return _Evaluation(metrics, outcome.wins, outcome.tested.evidence, lived_with, staged)
 
@@ -372,7 +456,7 @@ class LoopController:
                 self._execute(effect, evaluation)
             if self._learner_since <= progress.window_id:  # else the score is not that of who learns now
                 tuning = self._tune(metrics, verdict)
-        self._parts.history.append(
+        self._append(
             HistoryRecord(
                 window_id=progress.window_id,
                 env_steps=progress.env_steps,
@@ -392,11 +476,12 @@ class LoopController:
         parts, progress = self._parts, self._progress
         match effect:
             case Effect.CHECKPOINT:
-                staged = evaluation.staged or parts.registry.stage(parts.agent)
-                progress.best = parts.registry.commit(
-                    staged, evaluation.metrics, progress.window_id, evaluation.lived_with, evaluation.evidence
-                )
-                self._callbacks.call("on_improvement", progress.best)
+                with progress.health.surviving_storage("save the best policy"):
+                    staged = evaluation.staged or parts.registry.stage(parts.agent)
+                    progress.best = parts.registry.commit(
+                        staged, evaluation.metrics, progress.window_id, evaluation.lived_with, evaluation.evidence
+                    )
+                    self._callbacks.call("on_improvement", progress.best)
             case Effect.DEGRADATION:
                 if self._config.rollback_on_degradation:
                     parts.registry.load_best(parts.agent)
@@ -433,7 +518,14 @@ class LoopController:
                 optimizer.on_degradation(metrics, progress.best.hyperparams.copy())
         elif self._position.state is LoopState.COOLING:
             optimizer.on_plateau(metrics)
-        step = self._tuner.step(metrics, progress.window_id + 1)
+        try:
+            step = self._tuner.step(metrics, progress.window_id + 1)
+        except SuggestionError as error:
+            if progress.health.met("suggestion") >= MOST_IN_A_ROW:
+                raise
+            logger.warning("Nothing is tuned in window %d: %s", progress.window_id, error)
+            return ()
+        progress.health.passed("suggestion")
         if step is None:
             return ()
         for record in step.records:
@@ -487,18 +579,3 @@ class LoopController:
             self._progress.halt()
             self._callbacks.call("on_loop_stop")
             self._parts.registry.close()
-
-
-def _refuse_non_finite_loss(diagnostics: Mapping[str, Any], window_id: int) -> None:
-    for name, value in diagnostics.items():
-        if "loss" not in name or isinstance(value, str):
-            continue
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            continue
-        if not math.isfinite(number):
-            raise NonFiniteError(
-                f"learn() reported {name}={number!r} in window {window_id}: the weights are lost. The best "
-                f"snapshot is kept. Lower the learning rate, or look for observations or rewards that are not finite."
-            )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
+from tensor_optix.core.guard import Health
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import MEMORY
@@ -41,6 +42,8 @@ class RunProgress:
     evaluations: int = 0
     tuning: dict[str, float] = field(default_factory=dict)
     """Counts of what tuning did, and what it cost."""
+    health: Health = field(default_factory=Health)
+    """Faults that the run has met."""
     seconds: dict[str, float] = field(default_factory=lambda: {"collect": 0.0, "learn": 0.0, "validate": 0.0})
     _lived_seconds: float = 0.0
     _started: float | None = None
@@ -81,6 +84,7 @@ class RunProgress:
             "best": self.best.snapshot_id if self.best else None,
             **{name: getattr(self, name) for name in _COUNTERS},
             "tuning": dict(self.tuning),
+            "health": self.health.state_dict(),
             "seconds": dict(self.seconds),
             "lived_seconds": self.total_seconds(),
         }
@@ -103,6 +107,7 @@ class RunProgress:
         for name in _COUNTERS:
             setattr(self, name, int(state[name]))
         self.tuning = {name: float(count) for name, count in state["tuning"].items()}
+        self.health.load_state_dict(state["health"])
         self.seconds |= {name: float(seconds) for name, seconds in state["seconds"].items()}
         self._lived_seconds = float(state["lived_seconds"])
 
@@ -147,4 +152,5 @@ class RunProgress:
             hyperparams=dict(best.hyperparams.params) if best else {},
             checkpoint_dir=str(parts.registry.directory),
             tuning=dict(self.tuning),
+            health=dict(self.health.counts),
         )

@@ -42,6 +42,8 @@ class HistoryRecord:
     """True if the policy was saved as the new best."""
     tuning: tuple[TuningRecord, ...] = ()
     """What tuning did on this evaluation."""
+    fault: str | None = None
+    """What was wrong with the window, where nothing could be made of it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

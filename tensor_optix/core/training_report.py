@@ -76,6 +76,8 @@ class TrainingReport:
     checkpoint_dir: str = ""
     tuning: dict[str, float] = field(default_factory=dict)
     """What tuning did and cost: probes, commits by decision, windows and seconds lived with a value on trial."""
+    health: dict[str, int] = field(default_factory=dict)
+    """How often each kind of fault was met and survived: windows, strikes, evaluator, suggestion, storage, learn."""
     evolution: dict[str, Any] = field(default_factory=dict)
     """`PolicyManager.training_report()`; empty without evolution."""
 

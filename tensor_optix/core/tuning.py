@@ -70,6 +70,11 @@ class Tuner:
         self._trial: tuple[str, Any, EvalMetrics] | None = None
         """Name on trial, its value before, and the evaluation that the trial was begun on."""
 
+    def forget_trial(self) -> None:
+        """Drop the trial in progress, here and in the optimizer: its value is no longer in force."""
+        self._trial = None
+        self._optimizer.on_new_learner()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the trial in progress as plain JSON values."""
         if self._trial is None:
@@ -90,23 +95,36 @@ class Tuner:
             next_window: first window that is lived with the new values.
 
         Raises:
-            HyperparamError: a suggestion that the agent does not have, that is no finite number, or that did not
-                arrive.
+            SuggestionError: one that the agent cannot have, or none at all; nothing is changed.
+            HyperparamError: a value that did not arrive.
         """
         old = self._agent.get_hyperparams().copy()
         trial, self._trial = self._trial, None
-        suggested = self._optimizer.suggest(old.copy(), metrics).params
-        check_suggestion(suggested, old.params)
+        suggested = self._suggested(old, metrics)
         new = HyperparamSet({**old.params, **suggested}, next_window)
         changed = [name for name in suggested if new.params[name] != old.params[name]]
         if changed:
-            self._agent.set_hyperparams(new.copy())
+            try:
+                self._agent.set_hyperparams(new.copy())
+            except HyperparamError as error:
+                raise SuggestionError(f"{type(self._optimizer).__name__}: {error}") from error
         effective = _read_back(self._agent, {name: new.params[name] for name in changed})
         probed = self._optimizer.probed_param if self._optimizer.is_probing else None
         if probed in changed:
             self._trial = (str(probed), old.params[probed], metrics)
         records = tuple(self._records(trial, old, new, changed, effective, metrics))
         return TuningStep(old, new, records) if records else None
+
+    def _suggested(self, old: HyperparamSet, metrics: EvalMetrics) -> Mapping[str, Any]:
+        name = type(self._optimizer).__name__
+        try:
+            suggestion = self._optimizer.suggest(old.copy(), metrics)
+        except Exception as error:
+            raise SuggestionError(f"{name}.suggest raised {error!r}.") from error
+        if not isinstance(suggestion, HyperparamSet):
+            raise SuggestionError(f"{name}.suggest must return a HyperparamSet, but returned {suggestion!r}.")
+        check_suggestion(suggestion.params, old.params)
+        return suggestion.params
 
     def _records(
         self,
@@ -149,15 +167,19 @@ class Tuner:
             )
 
 
+class SuggestionError(HyperparamError):
+    """A suggestion that the agent cannot have; nothing is changed by it."""
+
+
 def check_suggestion(new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
-    """Raise `HyperparamError` for a name that the agent lacks, or for a number that became none."""
+    """Raise `SuggestionError` for a name that the agent lacks, or for a number that became none."""
     for name, value in new.items():
         if name not in old:
-            raise HyperparamError(
+            raise SuggestionError(
                 f"The optimizer suggested {name!r}={value!r}, which the agent does not have.{did_you_mean(name, old)}"
             )
         if value != old[name] and is_real(old[name]) and not is_real(value):
-            raise HyperparamError(f"The optimizer suggested {name!r}={value!r}, which is not a finite number.")
+            raise SuggestionError(f"The optimizer suggested {name!r}={value!r}, which is not a finite number.")
 
 
 def _effective(agent: BaseAgent) -> Mapping[str, Any]:

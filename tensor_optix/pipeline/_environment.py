@@ -133,6 +133,11 @@ class ActionScaler:
         """Return the action as the environment takes it."""
         if self._low is None:
             return action
+        if not np.isfinite(action).all():
+            raise BadDataError(
+                f"The agent's action {action!r} is not finite, and does not reach the environment. Look for weights or "
+                f"observations that are not."
+            )
         if self._half is not None:
             # Rounding may leave the box by a hair, hence the clip below.
             action = self._centre + np.clip(action, -1.0, 1.0) * self._half

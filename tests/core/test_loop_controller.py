@@ -320,14 +320,15 @@ def test_the_optimizer_hears_of_improvements_and_plateaus_first(tmp_path: Path) 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "fast", None, True])
 def test_a_suggestion_that_is_no_finite_number_never_reaches_the_agent(tmp_path: Path, value: object) -> None:
-    rig = Rig(tmp_path, [1.0, 2.0], optimizer=FixedOptimizer([value]))
-    with pytest.raises(HyperparamError, match="not a finite number"):
-        rig.run()
+    rig = Rig(tmp_path, [1.0, 2.0], optimizer=FixedOptimizer([value] * 2))
+    assert rig.run().health == {"suggestion": 2}  # refused, and nothing is tuned
     assert rig.agent.params == {"learning_rate": 0.1}
+    with pytest.raises(HyperparamError, match="not a finite number"):
+        Rig(tmp_path / "again", [1.0, 2.0, 3.0], optimizer=FixedOptimizer([value] * 3)).run()
 
 
 def test_an_unknown_suggestion_is_refused_with_the_near_name(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, [1.0], optimizer=FixedOptimizer([0.1], key="learning_rat"))
+    rig = Rig(tmp_path, [1.0] * 3, optimizer=FixedOptimizer([0.1] * 3, key="learning_rat"))
     with pytest.raises(HyperparamError, match="Did you mean 'learning_rate'"):
         rig.run()
 
@@ -489,14 +490,21 @@ class TestFailure:
         assert len(rig.history()) == 2
         assert rig.recorder.calls[-1] == ("stop",)
 
-    def test_an_evaluator_that_raises_does_so_too(self, tmp_path: Path) -> None:
+    def test_an_evaluator_that_raises_once_gives_no_score_and_one_that_goes_on_ends_the_run(
+        self, tmp_path: Path
+    ) -> None:
         class Failing(ScoreEvaluator):
+            def __init__(self, windows: set[int]) -> None:
+                self.windows = windows
+
             def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
-                if episode_data.episode_id == 1:
+                if episode_data.episode_id in self.windows:
                     raise LookupError("no score")
                 return super().score(episode_data, train_diagnostics)
 
-        rig = Rig(tmp_path, [1.0, 2.0], evaluator=Failing())
+        report = Rig(tmp_path / "once", [1.0, 2.0, 3.0, 2.5, 4.0], evaluator=Failing({1, 3})).run()
+        assert (report.best_score, report.health) == (4.0, {"evaluator": 2})
+        rig = Rig(tmp_path / "always", [1.0, 2.0, 2.0, 2.0], evaluator=Failing({1, 2, 3}))
         with pytest.raises(LookupError):
             rig.run()
         assert rig.registry.best is not None
@@ -514,16 +522,30 @@ class TestFailure:
         assert len(rig.registry.snapshots()) == 1
         assert rig.registry.best is None
 
-    def test_a_nan_loss_ends_the_run_and_never_becomes_a_checkpoint(self, tmp_path: Path) -> None:
+    def test_a_nan_loss_never_becomes_a_checkpoint_and_the_third_in_a_row_parks_the_run(self, tmp_path: Path) -> None:
         class Diverging(NumpyAgent):
+            def __init__(self, windows: set[int]) -> None:
+                super().__init__()
+                self.windows = windows
+
             def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
                 super().learn(episode_data)
-                return {"policy_loss": math.nan if episode_data.episode_id == 1 else 0.5}
+                return {"policy_loss": math.nan if episode_data.episode_id in self.windows else 0.5}
 
-        rig = Rig(tmp_path, [1.0, 2.0, 3.0], agent=Diverging())
-        with pytest.raises(NonFiniteError, match="policy_loss=nan in window 1"):
-            rig.run()
-        assert [s.eval_metrics.primary_score for s in rig.registry.snapshots()] == [1.0]
+        agent = Diverging({1, 2, 4})
+        rig = Rig(tmp_path / "strikes", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], agent=agent)
+        report = rig.run()
+        assert (report.health, report.reason) == ({"strike": 3}, "exhausted")
+        assert [s.eval_metrics.primary_score for s in rig.registry.snapshots()] == [1.0, 4.0, 6.0]
+        assert agent.params["learning_rate"] == pytest.approx(0.1 / 2**3)
+        faults = [record.fault for record in rig.history()]
+        assert [fault is not None for fault in faults] == [False, True, True, False, True, False]
+        assert faults[1] is not None
+        assert "policy_loss=nan in window 1" in faults[1]
+        parked = Rig(tmp_path / "parked", [1.0, 2.0, 3.0, 4.0, 5.0], agent=Diverging({1, 2, 3}))
+        with pytest.raises(NonFiniteError, match=r"policy_loss=nan in window 3.*snapshot 000000 is kept"):
+            parked.run()
+        assert [s.eval_metrics.primary_score for s in parked.registry.snapshots()] == [1.0]
 
     def test_a_callback_that_raises_is_logged_by_name_and_the_run_goes_on(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -619,13 +641,13 @@ def test_a_second_run_after_it_converged_has_a_patience_of_its_own(tmp_path: Pat
 
 
 @pytest.mark.parametrize("loss", [np.float32("nan"), np.array(np.inf), float("nan")])
-def test_a_loss_of_any_number_type_that_is_not_finite_ends_the_run(tmp_path: Path, loss: Any) -> None:
+def test_a_loss_of_any_number_type_that_is_not_finite_is_seen(tmp_path: Path, loss: Any) -> None:
     class Diverging(NumpyAgent):
         def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
             return {"loss": loss, "loss_kind": "mse", "loss_parts": [1.0]}
 
     with pytest.raises(NonFiniteError):
-        Rig(tmp_path, [1.0], agent=Diverging()).run()
+        Rig(tmp_path, [1.0] * 3, agent=Diverging()).run()
 
 
 def test_a_suggestion_of_some_values_leaves_the_others(tmp_path: Path) -> None:
