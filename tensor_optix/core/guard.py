@@ -1,9 +1,9 @@
 """What keeps a run going when something goes wrong in it: faults are caught where they enter, named, and counted.
 
 - A window with values that are not finite, or rows missing, is not learned from and not scored.
-- Where `learn` raises, the agent is given back what it was and learns from the window once more; the second time counts.
-- A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last tuning
-  step is undone, and the learning rate is halved.
+- Where `learn` raises, the agent is given back what it was and learns from the window once more. Twice ends the run.
+- A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last
+  tuning step is undone, and the learning rate is halved.
 - Where the evaluator raises or returns no metrics, there is no score, and nothing is decided.
 - What the optimizer suggests and the agent cannot have is not tried.
 - A policy that the storage does not take is not the best; training goes on.
@@ -192,7 +192,7 @@ def after_strike(agent: BaseAgent, lived_before: HyperparamSet) -> HyperparamSet
     """
     params = dict(lived_before.params)
     rate = params.get("learning_rate")
-    if is_real(rate):
+    if rate is not None and is_real(rate):
         bound = agent.default_param_bounds.get("learning_rate")
         low = getattr(bound, "low", bound[0] if isinstance(bound, tuple) else 0.0)
         params["learning_rate"] = max(rate / 2, low)
