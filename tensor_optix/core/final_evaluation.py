@@ -2,18 +2,22 @@
 
 The best of many noisy scores is too high, and a score at an environment's ceiling says little. So the leader is played
 again on episodes that no decision has seen; its score becomes what it scored there, and if that puts another snapshot
-first, that one is tested too, on the same episodes. It ends when the leader's score is one of this evaluation.
+first, that one is tested too, on the same episodes. So is one that is behind by no more than its noise explains: the
+last policy above all, which a single bad episode of five may have put there. It ends when the leader's score is one of
+this evaluation and nobody else could well be ahead, or when enough were tested.
 """
 
 import dataclasses
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.selection import play
+from tensor_optix.core.trend import DEGRADATION_ERRORS
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
 
@@ -21,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 LEADER_WINDOWS = 20
 """Validation windows per snapshot."""
+MOST_TESTED = 6
+"""Snapshots, beyond which only who comes first is tested."""
 LEADER_STEPS = 100_000
 """No further window is played for a snapshot that has already used this many steps."""
 
@@ -47,9 +53,10 @@ def evaluate_leaders(
     tested: set[str] = set()
     damaged: set[str] = set()
     while True:
-        leader = next((s for s in registry.ranked_snapshots if s.snapshot_id not in damaged), None)
-        if leader is None or leader.snapshot_id in tested or is_stopped():
-            return leader
+        ranked = [s for s in registry.ranked_snapshots if s.snapshot_id not in damaged]
+        leader = _next(ranked, tested)
+        if leader is None or is_stopped():
+            return ranked[0] if ranked else None
         try:
             registry.load(leader, agent)
         except CheckpointCorruptError as error:
@@ -58,9 +65,25 @@ def evaluate_leaders(
             continue
         found = play(pipeline, evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=is_stopped)
         if is_stopped():
-            return leader
+            return ranked[0]
         registry.rescore(leader, _rescored(leader.eval_metrics, found.score(evaluator)), found.evidence)
         tested.add(leader.snapshot_id)
+
+
+def _next(ranked: Sequence[PolicySnapshot], tested: set[str]) -> PolicySnapshot | None:
+    """Return who is to be tested next, None where the first of the ranking is beyond doubt."""
+    if not ranked or ranked[0].snapshot_id not in tested:
+        return ranked[0] if ranked else None
+    if len(tested) >= MOST_TESTED:
+        return None
+    first = ranked[0]
+    for snapshot in ranked:
+        metrics = snapshot.eval_metrics
+        error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
+        could_be = metrics.primary_score + DEGRADATION_ERRORS * error
+        if snapshot.snapshot_id not in tested and could_be > first.eval_metrics.primary_score:
+            return snapshot
+    return None
 
 
 def _rescored(selected: EvalMetrics, final: EvalMetrics) -> EvalMetrics:

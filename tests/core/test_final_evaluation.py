@@ -55,6 +55,18 @@ def test_a_lucky_leader_makes_way_for_the_one_that_holds(tmp_path: Path) -> None
     assert leaders_of(judge) == [2.0, 3.0]
 
 
+def test_one_that_is_behind_by_no_more_than_its_noise_is_tested_too(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 8.0})
+    for weight, score, error in ((2.0, 5.0, 2.0), (3.0, 5.0, 1.0)):
+        agent.weight = weight
+        registry.save(agent, EvalMetrics(score, {"score_std_err": error}))
+    judge = Judge(agent, {1.0: 8.0, 2.0: 8.5, 3.0: 100.0})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 8.5
+    assert leaders_of(judge) == [1.0, 2.0]
+
+
 def test_a_leader_tested_before_may_lead_again_and_is_still_there(tmp_path: Path) -> None:
     registry, agent = registry_with(tmp_path, {2.0: 500.0, 3.0: 480.0}, max_snapshots=1)
     judge = Judge(agent, {2.0: 470.0, 3.0: 300.0})
