@@ -1,0 +1,289 @@
+"""Faults are caught where they enter, in the same window, and leave nothing behind."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer, make_agent
+from tensor_optix.core.guard import Health, LearningGuard, after_strike, non_finite_loss, window_fault
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
+from tensor_optix.errors import BadDataError, CheckpointStorageError, NonFiniteError
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
+
+
+def windows(n: int, framework: str | None = None) -> list[EpisodeData]:
+    pipeline = BatchPipeline("CartPole-v1", NumpyAgent(), 32, seed=0)
+    stream = pipeline.episodes()
+    return [next(stream) for _ in range(n)]
+
+
+def spoilt(field: str, place: Any, value: float) -> EpisodeData:
+    (window,) = windows(1)
+    array = np.array(getattr(window, field), np.float64)
+    array[place] = value
+    return EpisodeData(**{**vars(window), field: array})
+
+
+class TestWindows:
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize(
+        ("field", "place"), [("observations", (5, 2)), ("next_observations", (5, 0)), ("rewards", 5), ("actions", 5)]
+    )
+    def test_a_value_that_is_not_finite_is_named_by_field_and_row(self, field: str, place: Any, value: float) -> None:
+        fault = window_fault(spoilt(field, place, value))
+        assert fault == f"{field} is not finite in row 5 (environment 0, step 5)"
+
+    def test_a_good_one_has_no_fault_and_one_with_rows_missing_has(self) -> None:
+        (window,) = windows(1)
+        assert window_fault(window) is None
+        short = EpisodeData(**{**vars(window), "observations": window.observations[:-1]})
+        assert window_fault(short) == "observations has 31 rows, where the rewards have 32"
+
+    def test_a_bad_window_is_not_learned_and_the_third_in_a_row_ends_the_run(self, tmp_path: Path) -> None:
+        class Spoilt(ScriptedPipeline):
+            def __init__(self, bad: set[int]) -> None:
+                super().__init__([1.0] * 6)
+                self.bad = bad
+
+            def episodes(self):
+                for number, window in enumerate(super().episodes()):
+                    rewards = np.array(window.rewards)
+                    if number in self.bad:
+                        rewards[0] = math.nan
+                    yield EpisodeData(**{**vars(window), "rewards": rewards})
+
+        agent = NumpyAgent()
+        optimizer = RLOptimizer(
+            agent, Spoilt({1, 2, 4}), val_pipeline=None, evaluator=ScoreEvaluator(), checkpoint_dir=tmp_path / "some"
+        )
+        assert optimizer.run().health == {"window": 3}
+        assert agent.learned == [0, 3, 5]
+        with pytest.raises(BadDataError, match="rewards is not finite in row 0"):
+            RLOptimizer(NumpyAgent(), Spoilt({1, 2, 3}), val_pipeline=None, checkpoint_dir=tmp_path / "many").run()
+
+
+def state_of(agent: Any, folder: Path) -> bytes:
+    folder.mkdir(exist_ok=True)
+    agent.save_training_state(str(folder / "state"))
+    return (folder / "state.safetensors").read_bytes()
+
+
+class TestStrikes:
+    @pytest.mark.parametrize("framework", ["torch", pytest.param("tf", marks=pytest.mark.slow)])
+    def test_each_tensor_that_is_spoilt_is_caught_and_given_back(self, framework: str, tmp_path: Path) -> None:
+        agent: Any = make_agent("CartPole-v1", framework=framework, seed=0, net_arch=[4])
+        first, second = windows(2)
+        agent.learn(first)
+        guard = LearningGuard(agent, CheckpointRegistry(tmp_path / "run"), Health())
+        kept = agent.keep()
+        weights = agent._backend.weights(agent._models)
+        before = agent.first_non_finite(), {name: array.copy() for name, array in weights.items()}
+        assert before[0] is None
+        caught = []
+        original = type(agent).learn
+        for name in weights:
+
+            def poisoned(window: EpisodeData, name: str = name) -> dict[str, Any]:
+                found = original(agent, window)
+                spoil(agent, framework, name)
+                return found
+
+            agent.learn = poisoned
+            _, fault = guard.learn(second)
+            caught.append(fault)
+            after = agent._backend.weights(agent._models)
+            assert all(np.array_equal(after[key], before[1][key]) for key in after)
+            agent.give_back(kept)
+        assert caught == [f"{name} is not finite after learn()" for name in weights]
+        del agent.learn
+        assert guard.learn(second)[1] is None  # what is not spoilt passes
+
+    def test_half_the_learning_rate_and_the_values_before_within_the_bounds(self) -> None:
+        class Bounded(NumpyAgent):
+            default_param_bounds = {"learning_rate": (0.04, 1.0)}
+
+        agent = Bounded(learning_rate=0.5)
+        assert after_strike(agent, HyperparamSet({"learning_rate": 0.1})).params == {"learning_rate": 0.05}
+        assert after_strike(agent, HyperparamSet({"learning_rate": 0.05})).params == {"learning_rate": 0.04}
+        assert after_strike(agent, HyperparamSet({"gamma": 0.9})).params == {"gamma": 0.9}
+
+    def test_only_a_loss_that_is_a_number_and_not_finite_is_a_fault(self) -> None:
+        assert non_finite_loss({"loss": 1.0, "entropy": math.nan, "loss_kind": "nan", "loss_parts": [1.0]}) is None
+        assert non_finite_loss({"value_loss": np.float32("inf")}) == "learn() reported value_loss=inf"
+
+    def test_a_learn_that_raises_is_tried_once_more_from_what_the_agent_was(self, tmp_path: Path) -> None:
+        class Once(NumpyAgent):
+            kept = 0.0
+            times = 0
+
+            def keep(self) -> object:
+                return self.weight
+
+            def give_back(self, kept: Any) -> None:
+                self.weight = kept
+
+            def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+                super().learn(episode_data)
+                if episode_data.episode_id == 1:
+                    self.times += 1
+                    if self.times == 1:
+                        self.weight = 99.0
+                        raise MemoryError("full")
+                return {}
+
+        agent = Once()
+        report = RLOptimizer(
+            agent,
+            ScriptedPipeline([1.0, 2.0, 3.0]),
+            val_pipeline=None,
+            evaluator=ScoreEvaluator(),
+            checkpoint_dir=tmp_path,
+            restore_best=False,
+        ).run()
+        assert report.health == {"learn": 1}
+        assert agent.weight == pytest.approx(0.3)
+
+
+def spoil(agent: Any, framework: str, name: str) -> None:
+    """Put a NaN into one weight, past what refuses such weights."""
+    model, _, key = name.partition(".")
+    network = agent._models[model]
+    if framework == "torch":
+        next(value for n, value in network.named_parameters() if n == key).data.view(-1)[0] = math.nan
+    else:
+        names = list(agent._backend.weights({model: network}))
+        variable = network.weights[names.index(name)]
+        array = variable.numpy().copy()
+        array.reshape(-1)[0] = math.nan
+        variable.assign(array)
+
+
+class TestEvaluator:
+    BAD: tuple[Any, ...] = (
+        None, "1.0", 3.0, math.nan, math.inf, {}, [], EvalMetrics("high"), EvalMetrics(None), EvalMetrics(math.nan),  # type: ignore[arg-type]
+        EvalMetrics(math.inf), EvalMetrics(True), object(),
+    )  # fmt: skip
+
+    @pytest.mark.parametrize("number", range(len(BAD)))
+    @pytest.mark.parametrize("window", [0, 1, 5])
+    def test_what_is_no_score_decides_nothing_and_a_later_one_still_wins(
+        self, number: int, window: int, tmp_path: Path
+    ) -> None:
+        class Bad(ScoreEvaluator):
+            def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+                if episode_data.episode_id == window:
+                    return TestEvaluator.BAD[number]
+                return super().score(episode_data, train_diagnostics)
+
+        report = RLOptimizer(
+            NumpyAgent(),
+            ScriptedPipeline([1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0]),
+            val_pipeline=None,
+            evaluator=Bad(),
+            checkpoint_dir=tmp_path,
+        ).run()
+        assert (report.best_score, report.best_window) == (3.0, 6)
+
+
+class Mischief(LoopCallback):
+    def __init__(self, act: Callable[..., None]) -> None:
+        self._act = act
+
+    def __getattribute__(self, name: str) -> Any:
+        return super().__getattribute__("_act") if name.startswith("on_") else super().__getattribute__(name)
+
+
+def mutate(*arguments: Any) -> None:
+    for argument in arguments:
+        if isinstance(argument, EvalMetrics):
+            argument.metrics["score"] = 1e9
+        if isinstance(argument, HyperparamSet):
+            argument.params["learning_rate"] = 1e9
+
+
+def raising(error: type[BaseException]) -> Callable[..., None]:
+    def act(*arguments: Any) -> None:
+        raise error("mischief")
+
+    return act
+
+
+@pytest.mark.parametrize("act", [mutate, *map(raising, (RuntimeError, SystemExit, GeneratorExit))])
+def test_callbacks_change_nothing(act: Callable[..., None], tmp_path: Path) -> None:
+    def run(path: Path, callbacks: list[LoopCallback]) -> bytes:
+        pipeline = BatchPipeline("CartPole-v1", window_size=40)
+        RLOptimizer(NumpyAgent(), pipeline, checkpoint_dir=path, max_episodes=8, seed=1, callbacks=callbacks).run()
+        return (path / "history.jsonl").read_bytes()
+
+    assert run(tmp_path / "with", [Mischief(act)]) == run(tmp_path / "without", [])
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_training_and_nothing_is_said_to_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [float(n) for n in range(12)]
+    commit, seen = CheckpointRegistry.commit, []
+
+    def full(registry: CheckpointRegistry, staged: Path, metrics: EvalMetrics, window_id: int, *rest: Any) -> Any:
+        if 4 <= window_id < 8:
+            registry.discard(staged)
+            raise CheckpointStorageError("No space left on device")
+        return commit(registry, staged, metrics, window_id, *rest)
+
+    class Watch(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            seen.append(optimizer.status.best.eval_metrics.primary_score)  # type: ignore[union-attr]
+
+    monkeypatch.setattr(CheckpointRegistry, "commit", full)
+    agent = NumpyAgent()
+    optimizer = RLOptimizer(
+        agent,
+        ScriptedPipeline(scores),
+        val_pipeline=None,
+        evaluator=ScoreEvaluator(),
+        checkpoint_dir=tmp_path,
+        callbacks=[Watch()],
+    )
+    report = optimizer.run()
+    assert agent.learned == list(range(12))
+    assert seen == [0.0, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0, 3.0, 8.0, 9.0, 10.0, 11.0]
+    assert report.health == {"storage": 4}
+    assert report.best_score == 11.0
+
+
+def test_an_action_that_is_not_finite_does_not_reach_the_environment(tmp_path: Path) -> None:
+    class Lost(NumpyAgent):
+        def act(self, observation: Any) -> Any:
+            return np.array([math.nan], np.float32)
+
+    with pytest.raises(BadDataError, match="is not finite, and does not reach"):
+        next(BatchPipeline("Pendulum-v1", Lost(), 4, seed=0).episodes())
+
+
+def test_three_strikes_leave_a_run_that_can_be_resumed(tmp_path: Path) -> None:
+    class Diverging(NumpyAgent):
+        diverges = True
+
+        def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+            super().learn(episode_data)
+            return {"loss": math.nan if self.diverges and episode_data.episode_id >= 3 else 0.5}
+
+    def optimizer(agent: NumpyAgent, *, resume: bool) -> RLOptimizer:
+        pipeline = BatchPipeline("CartPole-v1", window_size=40)
+        return RLOptimizer(agent, pipeline, checkpoint_dir=tmp_path, max_episodes=8, seed=1, resume=resume)
+
+    with pytest.raises(NonFiniteError, match="the third time in a row"):
+        optimizer(Diverging(), resume=False).run()
+    mended = Diverging()
+    mended.diverges = False
+    report = optimizer(mended, resume=True).run()
+    assert (report.windows, report.reason) == (8, "max_episodes")
+
+
+def test_window_of_is_good() -> None:
+    assert window_fault(window_of(1.0)) is None
