@@ -13,7 +13,7 @@ from tensor_optix.errors import BadDataError, CheckpointMismatchError, FeedError
 from tensor_optix.pipeline._environment import check_size
 from tensor_optix.pipeline._infos import mask_in
 from tensor_optix.pipeline._intake import OVERFLOWS, FeedEnded, Intake
-from tensor_optix.pipeline._items import Break, ItemCheck, Malformed, Quarantine
+from tensor_optix.pipeline._items import BREAK, Break, Entry, ItemCheck, Malformed, Quarantine
 from tensor_optix.pipeline._ledger import SequenceLedger
 from tensor_optix.pipeline._reader import FeedReader, is_replayable, retrying
 
@@ -171,19 +171,17 @@ class Feed:
                 entry = self._intake.take(_LOOK_SECONDS)
             except FeedEnded:
                 return None
-            if entry is None:
-                self._look()
-            elif isinstance(entry, Break):
-                return entry
-            elif isinstance(entry, Malformed):
-                return self._refused(*entry)
-            else:
+            if type(entry) is Entry:
                 try:
                     checked = self._check(entry.item)
                     mask = mask_in(checked[4]) if checked[4] else None
                 except BadDataError as error:
                     return self._refused(str(error), entry.item[0])
                 return Checked(*checked, entry.arrival, entry.is_late, mask)
+            if entry is None:
+                self._look()
+            else:
+                return self._refused(*entry) if isinstance(entry, Malformed) else BREAK
 
     def _refused(self, reason: str, what: Any) -> Malformed:
         self.quarantine.add(reason, what)

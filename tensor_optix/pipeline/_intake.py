@@ -52,7 +52,7 @@ class Intake:
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._received = self._dropped = 0
         self._is_broken_at_head = self._is_broken_at_tail = False
-        self._reader_waits = self._is_closed = self.is_ended = False
+        self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
 
     # --- the reading thread ---
@@ -69,20 +69,24 @@ class Intake:
         arrival = self.last_arrival = self._clock()
         sorted_out = self._sort_out(what, arrival)
         with self._lock:
-            if self._overflow == "block":
-                while self._buffered >= self._size and not self._is_closed:
-                    self._reader_waits = True
-                    self._has_room.wait()
-                self._reader_waits = False
+            if self._buffered >= self._size and self._overflow == "block":
+                self._wait_for_room()
             if self._is_closed:
                 return False
-            if isinstance(sorted_out, Entry):
+            if type(sorted_out) is Entry:
                 self._file(sorted_out)
             elif sorted_out is not None:
                 self._received += isinstance(sorted_out, Malformed)
                 self._append(sorted_out)
-            self._arrived.notify()
+            if self._learner_waits:
+                self._arrived.notify()
             return not self.ledger.wants_refetch
+
+    def _wait_for_room(self) -> None:
+        while self._buffered >= self._size and not self._is_closed:
+            self._reader_waits = True
+            self._has_room.wait()
+        self._reader_waits = False
 
     def interrupted(self) -> None:
         """Say that a stream broke off: where items have no numbers, nobody knows what is missing."""
@@ -112,9 +116,14 @@ class Intake:
 
     def _sort_out(self, what: Any, arrival: float) -> Entry | Malformed | Break | None:
         is_late = None
-        if isinstance(what, Recorded):
+        if type(what) is tuple and len(what) == 5 and type(what[0]) is np.ndarray:  # nearly always: no other question
+            if what[0].nbytes <= self._max_item_bytes:
+                return Entry((what[0].copy(), *what[1:]), arrival)  # the source may go on changing its own
+        elif isinstance(what, Recorded):
             what, arrival, is_late = what
-        if isinstance(what, Malformed | Break):
+        if isinstance(what, Break):
+            return BREAK
+        if isinstance(what, Malformed):
             return what
         if isinstance(what, Heartbeat):
             return None
@@ -126,13 +135,13 @@ class Intake:
         observation = what[0]
         if (size := size_of(observation)) > self._max_item_bytes:
             return Malformed(f"its observation has {size} bytes, more than max_item_bytes={self._max_item_bytes}")
-        if type(observation) is np.ndarray:  # the source may go on changing the one it handed out
+        if isinstance(observation, np.ndarray):
             what = (observation.copy(), *what[1:])
         return Entry(tuple(what), arrival, is_late)
 
     def _file(self, entry: Entry) -> None:
         info = entry.item[4]
-        sequence = info.get("sequence") if isinstance(info, Mapping) else None
+        sequence = info.get("sequence") if type(info) is dict or isinstance(info, Mapping) else None
         if self.is_numbered is None:
             self.is_numbered = sequence is not None
         self._received += 1
@@ -158,7 +167,7 @@ class Intake:
         self._received -= self.ledger.returned - returned
 
     def _append(self, entry: Entry | Malformed | Break) -> None:
-        if isinstance(entry, Break):
+        if entry is BREAK:
             self._is_broken_at_tail = True
             return
         if self._buffered >= self._size and self._overflow != "block" and not self._makes_room():
@@ -179,7 +188,7 @@ class Intake:
         if self._overflow == "drop_newest":
             self._is_broken_at_tail = True
             return False
-        while isinstance(self._entries.popleft(), Break):
+        while self._entries.popleft() is BREAK:
             pass
         self._buffered -= 1
         self._is_broken_at_head = True
@@ -202,7 +211,7 @@ class Intake:
                 return BREAK
             if self._entries:
                 entry = self._entries.popleft()
-                if not isinstance(entry, Break):
+                if entry is not BREAK:
                     self._buffered -= 1
                     if self._reader_waits and self._buffered <= self._size // 2:
                         self._reader_waits = False  # once is enough
@@ -219,7 +228,9 @@ class Intake:
         if deadline is not None:
             seconds = min(seconds, max(deadline - self._clock(), 0.0))
         if seconds > 0:
+            self._learner_waits = True
             self._arrived.wait(seconds)
+            self._learner_waits = False
         if not self._entries and self.ledger.deadline is not None:
             self._extend(self.ledger.expire(self._clock()))
 
