@@ -117,8 +117,8 @@ class ItemCheck:
             raise BadDataError("its observation is not finite")
         if type(reward) is not float:
             reward = _as_number(reward)
-        if not math.isfinite(reward):
-            raise BadDataError(f"its reward is {reward}")
+        if not -_MAX_REWARD <= reward <= _MAX_REWARD:  # no NaN either
+            raise BadDataError(f"its reward is {reward}, which is no finite float32")
         if type(terminated) is not bool:
             terminated = _as_flag("terminated", terminated)
         if type(truncated) is not bool:
@@ -146,7 +146,10 @@ class ItemCheck:
         if array.dtype.kind not in "biuf":
             raise BadDataError(f"its observation is no numbers, but {shown(observation)}")
         # A list has no dtype of its own: [0, 0] and [0.5, 0] are of one feed.
-        return array if isinstance(observation, np.generic) else array.astype(self._dtype or np.float64)
+        if isinstance(observation, np.generic):
+            return array
+        with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, and refused as such
+            return array.astype(self._dtype or np.float64)
 
     def _take_as_example(self, observation: np.ndarray) -> None:
         if observation.dtype.kind not in "biuf":
@@ -161,14 +164,16 @@ class ItemCheck:
         self._dtype, self._shape = observation.dtype, observation.shape
 
 
-_DOTTED = (np.dtype(np.float32), np.dtype(np.float64))
+_FEW = 16
+_MAX_REWARD = float(np.finfo(np.float32).max)
 
 
 def _is_finite(observation: np.ndarray) -> bool:
-    # One product is three times as fast as isfinite().all(); where it overflows, the slow way decides.
-    if observation.ndim == 1 and observation.dtype in _DOTTED and math.isfinite(observation.dot(observation)):
+    if observation.dtype.kind != "f":
         return True
-    return observation.dtype.kind != "f" or bool(np.isfinite(observation).all())
+    if observation.ndim == 1 and observation.size <= _FEW:  # six times as fast as numpy, for so few
+        return all(map(math.isfinite, observation.tolist()))
+    return bool(np.isfinite(observation).all())
 
 
 def _as_number(reward: Any) -> float:

@@ -77,16 +77,20 @@ class StreamBuilder(RolloutBuilder):
 
     def cut(self) -> bool:
         """Break the stream here; return whether the item in progress is in no step at all."""
-        acted, self._acted = self._acted, None
-        is_lost = acted is not None and not self._has_step_before
-        if acted is not None and self._has_step_before and len(self) and not (self._terminated[-1] or self._truncated[-1]):
+        acted = self._acted
+        if acted is not None and self._has_step_before and len(self):
             self._truncated[-1] = True
             self._final_observations[len(self) - 1] = acted.observation
             self._final_masks[len(self) - 1] = acted.mask
         if len(self):
             self._breaks.append(len(self))
-        self._has_step_before = False
         self._is_whole = False
+        return self.abandon()
+
+    def abandon(self) -> bool:
+        """Leave out the step in progress; return whether its item is in no step at all."""
+        is_lost = self._acted is not None and not self._has_step_before
+        self._acted, self._has_step_before = None, False
         return is_lost
 
     def window(self, window_id: int, following: np.ndarray, mask: Any, metadata: dict[str, Any]) -> EpisodeData:

@@ -17,7 +17,7 @@ from tensor_optix.pipeline._boundaries import Boundary, BoundaryFn, EveryNSecond
 from tensor_optix.pipeline._environment import check_agent_fits
 from tensor_optix.pipeline._feed import Checked, Feed, FeedOptions, ResumePoint
 from tensor_optix.pipeline._infos import MaskedActing
-from tensor_optix.pipeline._items import BREAK, Break, Malformed
+from tensor_optix.pipeline._items import Break, Malformed
 from tensor_optix.pipeline._optional import require
 from tensor_optix.pipeline._reader import TRANSIENT, DataSource, TakesActions, check_source
 from tensor_optix.pipeline._recording import SessionRecorder
@@ -208,7 +208,8 @@ class LivePipeline(BasePipeline):
                 recorder.item(*item[:6])
             if self._step(agent, item):
                 return self._window(feed, item.observation, item.mask)
-        last, _ = self._last, self._cut(BREAK)
+        self._forget(self._builder.abandon())
+        last = self._last
         return self._window(feed, last.observation, last.mask) if len(self._builder) and last is not None else None
 
     def _step(self, agent: BaseAgent, item: Checked) -> bool:
@@ -261,9 +262,7 @@ class LivePipeline(BasePipeline):
 
     def _cut(self, why: Break | Malformed) -> None:
         """Break the stream here: what follows does not follow from what was done."""
-        if self._builder.cut():
-            self._learned -= 1
-            self._isolated += 1
+        self._forget(self._builder.cut())
         if self._recorder is not None:
             self._recorder.broken()
         if isinstance(why, Malformed) and not self._send_safe_action(why.reason):
@@ -272,6 +271,10 @@ class LivePipeline(BasePipeline):
                     f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
                     f"give LivePipeline(safe_action=...) what to send in such a case."
                 )
+
+    def _forget(self, is_lost: bool) -> None:
+        self._learned -= is_lost
+        self._isolated += is_lost
 
     def _send_safe_action(self, reason: str) -> bool:
         if self._apply is None or not self._guard.has_safe_action:

@@ -262,7 +262,8 @@ class WebSocketSource:
             array = np.array(decoded.observation)
             if array.dtype.kind not in "biuf":
                 raise ValueError("it is not made of numbers")
-            observation = array.astype(self._dtype)
+            with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, and refused as such
+                observation = array.astype(self._dtype)
         except (ValueError, TypeError, OverflowError) as error:
             return Malformed(f"its observation is no array: {str(error)[:200]}")
         return observation, decoded.reward, decoded.terminated, decoded.truncated, info
