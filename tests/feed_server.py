@@ -107,7 +107,6 @@ class FeedServer:
         protocol.send_response(protocol.accept(request))
         sock.sendall(b"".join(protocol.data_to_send()))
         greeting = self._message(sock, protocol) if self._greets else None
-        reader = None
         for what in self._script(number, greeting):
             if self._closing.is_set():
                 return
@@ -126,7 +125,6 @@ class FeedServer:
                 return
             else:
                 return
-        del reader
 
     def _message(self, sock: socket.socket, protocol: ServerProtocol) -> Any:
         while True:

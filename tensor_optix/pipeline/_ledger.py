@@ -100,7 +100,12 @@ class SequenceLedger:
 
     def missing_after(self, sequence: int) -> int:
         """Return how many of the gaps' numbers are above `sequence`."""
-        return sum(max(end - max(start, sequence + 1), 0) for start, end in self._missing)
+        found = 0
+        for start, end in reversed(self._missing):
+            if end <= sequence + 1:
+                break
+            found += end - max(start, sequence + 1)
+        return found
 
     def _start_at(self, sequence: int) -> None:
         self.expected = self._origin = sequence

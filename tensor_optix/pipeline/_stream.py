@@ -82,7 +82,7 @@ class StreamBuilder(RolloutBuilder):
             self._truncated[-1] = True
             self._final_observations[len(self) - 1] = acted.observation
             self._final_masks[len(self) - 1] = acted.mask
-        if len(self):
+        if len(self) and len(self) not in self._breaks[-1:]:
             self._breaks.append(len(self))
         self._is_whole = False
         return self.abandon()
