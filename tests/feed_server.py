@@ -1,5 +1,7 @@
-"""A WebSocket server on loopback that misbehaves on purpose: sockets of its own, only the handshake is the library's."""
+"""A WebSocket server on loopback that misbehaves on purpose: the handshake alone is a library's."""
 
+import contextlib
+import logging
 import random
 import socket
 import struct
@@ -10,6 +12,9 @@ from typing import Any
 
 import msgspec
 from websockets.server import ServerProtocol
+
+_quiet = logging.getLogger("tests.feed_server")
+_quiet.setLevel(logging.WARNING)
 
 END, RESET, STALL, MUTE = "end", "reset", "stall", "mute"
 """How a script may go on: close the connection with a FIN, with a RST, say nothing more (and read nothing), or go on
@@ -61,10 +66,8 @@ class FeedServer:
         self._listener.close()
         self._thread.join()
         for sock in list(self._open):
-            try:
+            with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -95,7 +98,7 @@ class FeedServer:
         if not self._handshakes:
             self._closing.wait()
             return
-        protocol = ServerProtocol()
+        protocol = ServerProtocol(logger=_quiet)
         request = None
         while request is None:
             protocol.receive_data(sock.recv(65536))
@@ -140,7 +143,8 @@ class FeedServer:
             protocol.receive_data(data)
             for event in protocol.events_received():
                 if event.opcode in (1, 2):
-                    self.received.append(msgspec.json.decode(event.data))
+                    codec = msgspec.json if event.opcode == 1 else msgspec.msgpack
+                    self.received.append(codec.decode(event.data))
             sock.sendall(b"".join(protocol.data_to_send()))
 
 

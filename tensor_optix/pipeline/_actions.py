@@ -1,6 +1,7 @@
 """The guard between an agent and whatever carries out its actions."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class ActionGuard:
         """How often the safe one was sent."""
         self._space, self._safe_action = space, safe_action
         self._scale = None if space is None else ActionScaler(space, rescale)
-        self._checks_space = None if space is None or _lets_in(space) is None else _lets_in(space)
+        self._lets_in = is_finite if space is None else _check_of(space)
         self._safe_row = safe_action
         if safe_action is None:
             return
@@ -46,6 +47,15 @@ class ActionGuard:
     def has_safe_action(self) -> bool:
         """Whether there is something to send when the agent has nothing."""
         return self._safe_action is not None
+
+    def checked_deadline(self, deadline: float | None) -> float | None:
+        """Return the deadline of actions in seconds, if it is one and there is something to send when it has passed."""
+        if deadline is not None and (not deadline > 0 or not self.has_safe_action):
+            raise InvalidArgumentError(
+                f"action_deadline must be a positive number of seconds, and needs a safe_action to send when it has "
+                f"passed, but got {deadline!r}."
+            )
+        return deadline
 
     def __call__(self, action: Any, is_late: bool = False) -> tuple[Any, Any]:
         """Return (the action for the window, in the policy's own scale; what to send).
@@ -75,9 +85,7 @@ class ActionGuard:
 
     def _is_allowed(self, action: Any) -> bool:
         try:
-            if self._checks_space is not None:
-                return bool(self._checks_space(action))
-            return is_finite(action)
+            return bool(self._lets_in(action))
         except (TypeError, ValueError, OverflowError):
             return False
 
@@ -92,7 +100,7 @@ def is_finite(action: Any) -> bool:
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
-def _lets_in(space: spaces.Space[Any]) -> Any:
+def _check_of(space: spaces.Space[Any]) -> Callable[[Any], bool]:
     """Return the check of a space: one plain comparison for the commonest, whose own is slow."""
     if type(space) is spaces.Discrete:
         low, high = int(space.start), int(space.start + space.n)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from tensor_optix.errors import BadDataError, CheckpointMismatchError, FeedError, FeedFatalError, InvalidArgumentError
+from tensor_optix.errors import BadDataError, CheckpointMismatchError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._environment import check_size
 from tensor_optix.pipeline._infos import mask_in
 from tensor_optix.pipeline._intake import OVERFLOWS, FeedEnded, Intake

@@ -19,7 +19,7 @@ class SequenceLedger:
     | ahead | held until the ones before it came, or did not within `patience` items or seconds: then those are a gap |
     | behind, or held already | a duplicate |
     | behind, in a declared gap | late: it is left out, and the gap is one smaller |
-    | ahead or behind by more than `MEMORY` | believed if the one after it follows (a gap; a restarted count), else refused |
+    | farther than `MEMORY` | believed if the one after it follows (a gap, or a restarted count), else refused |
 
     Args:
         patience: how many items, and how many seconds, an item ahead waits for those before it.
@@ -190,6 +190,8 @@ class SequenceLedger:
             return False
         place = self._place(sequence)
         start, end = self._missing[place]
-        self._missing[place : place + 1] = [part for part in ((start, sequence), (sequence + 1, end)) if part[0] < part[1]]
+        self._missing[place : place + 1] = [
+            part for part in ((start, sequence), (sequence + 1, end)) if part[0] < part[1]
+        ]
         self.gaps -= 1
         return True

@@ -262,4 +262,6 @@ class FeedReader:
         error = state.outcome.exception()
         attempt = state.attempt_number
         level = logging.WARNING if attempt & (attempt - 1) == 0 else logging.DEBUG
-        logger.log(level, "The feed cannot be opened (try %d, %s); the next try is later.", attempt, type(error).__name__)
+        logger.log(
+            level, "The feed cannot be opened (try %d, %s); the next try is later.", attempt, type(error).__name__
+        )

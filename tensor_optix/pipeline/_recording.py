@@ -114,7 +114,9 @@ class SessionRecorder:
         try:
             self._lines.append(self._encoder.encode(line))
         except (TypeError, ValueError, OverflowError) as error:
-            raise BadDataError(f"An item cannot be recorded: {error}. Keep infos to numbers, text and arrays.") from error
+            raise BadDataError(
+                f"An item cannot be recorded: {error}. Keep infos to numbers, text and arrays."
+            ) from error
         if len(self._lines) >= _BLOCK_LINES:
             self._flush()
 
@@ -139,7 +141,11 @@ def read_session(path: str | os.PathLike[str]) -> Iterator[Recorded | Break]:
         if line.format is not None or number == 1:
             if (line.format, line.version) != (FORMAT, VERSION):
                 raise FeedFatalError(f"{path} is no recorded session of version {VERSION} (line {number}).")
-            seen, form, is_first = [], None, number > 1  # what came after the last window was seen by nobody who went on
+            seen, form, is_first = (
+                [],
+                None,
+                number > 1,
+            )  # what came after the last window was seen by nobody who went on
             if ended_by is not None:
                 seen.append(ended_by)
         elif line.window is not None:
@@ -162,7 +168,7 @@ def read_session(path: str | os.PathLike[str]) -> Iterator[Recorded | Break]:
 
 
 def _join(seen: list[Recorded | Break], recorded: Recorded) -> None:
-    """Prepare for the first item of a later session: numbered, it is the one that ended the last window, or the next."""
+    """Prepare for the first item of a later session: numbered, it ended the last window, or is the next one."""
     before = seen[-1].item[4].get("sequence") if seen and isinstance(seen[-1], Recorded) else None
     sequence = recorded.item[4].get("sequence")
     if before is not None and sequence == before:
@@ -187,13 +193,16 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     zstandard = require("zstandard", "ReplaySource", "live")
     decoder = msgspec.json.Decoder(Line)
     try:
-        file = Path(path).open("rb")
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise FeedFatalError(f"The session {path} cannot be read: {error.strerror}.") from None
     number = 0
-    with file, zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(
-        file, read_across_frames=True
-    ) as reader:
+    with (
+        file,
+        zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(
+            file, read_across_frames=True
+        ) as reader,
+    ):
         for number, raw in enumerate(_split(path, reader, zstandard.ZstdError), 1):
             try:
                 yield decoder.decode(raw)

@@ -56,7 +56,13 @@ class StreamBuilder(RolloutBuilder):
         self._acted = acted
 
     def follow(
-        self, observation: np.ndarray, reward: float, terminated: bool, truncated: bool, info: Mapping[str, Any], mask: Any
+        self,
+        observation: np.ndarray,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: Mapping[str, Any],
+        mask: Any,
     ) -> bool:
         """End the step in progress by the item that follows it; return whether there was one."""
         acted, self._acted = self._acted, None

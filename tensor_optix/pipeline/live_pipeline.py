@@ -11,7 +11,7 @@ from typing import Any
 from tensor_optix.core.base_agent import BaseAgent, Seedable
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError, InvalidArgumentError
+from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._actions import ActionGuard
 from tensor_optix.pipeline._boundaries import Boundary, BoundaryFn, EveryNSeconds, EveryNSteps, OnDoneSignal
 from tensor_optix.pipeline._environment import check_agent_fits
@@ -28,14 +28,14 @@ class LivePipeline(BasePipeline):
     """Reads a feed in a thread of its own, acts on each item, and cuts what comes of it into windows.
 
     `data_source.stream()` yields `(observation, reward, terminated, truncated, info)`: the reward is that of the action
-    sent after the item before. `data_source.apply(action)`, where there is one, receives each action. Every window's
-    `metadata` counts, since the beginning: `received` (each item once) = `learned` + `dropped` + `quarantined` +
-    `buffered`, further `reconnects`, `gaps` (numbers that never came), `late` (came after their gap was declared; among
-    the dropped), `duplicates` (in no other count), `safe_actions`, and `breaks`: the rows before which items are missing.
-    Such a row begins a segment of its own: nothing is learned across the place.
+    sent after the item before. `data_source.apply(action)`, where there is one, receives each action. A source that
+    numbers its items in `info["sequence"]` and takes `stream(after=number)` is read exactly once, also across a crash
+    (`resume_state`, `resume`); one that only numbers them has every gap counted. One with `is_finite` may end.
 
-    A source that numbers its items in `info["sequence"]` and takes `stream(after=number)` is read exactly once, also
-    across a crash (`resume_state`, `resume`); one that only numbers them has every gap counted.
+    Every window's `metadata` counts, since the beginning: `received` (each item once) = `learned` + `dropped` +
+    `quarantined` + `buffered`; `reconnects`; `gaps` (numbers that never came); `late` (came after their gap was
+    declared; among the dropped); `duplicates` (in no other count); `safe_actions`. Its `breaks` are the rows before
+    which items are missing: nothing is learned across them.
 
     Args:
         data_source: what to read.
@@ -97,7 +97,7 @@ class LivePipeline(BasePipeline):
         self.data_source, self.agent = data_source, agent
         self._boundary = Boundary(EveryNSteps(200) if episode_boundary_fn is None else episode_boundary_fn)
         self._guard = ActionGuard(getattr(data_source, "action_space", None), safe_action)
-        self._deadline = _checked_deadline(action_deadline, self._guard)
+        self._deadline = self._guard.checked_deadline(action_deadline)
         self._apply = data_source.apply if isinstance(data_source, TakesActions) else None
         self._is_same = reward_timing == "same"
         self._make_builder = partial(StreamBuilder, reward_timing, getattr(data_source, "is_episodic", None))
@@ -292,19 +292,9 @@ class LivePipeline(BasePipeline):
         return self._builder.window(number, following, mask, {**counts, "safe_actions": self._guard.safe_actions})
 
 
-def _close(feed: Feed, recorder: SessionRecorder | None) -> None:
-    """Close a feed and its record; a function of its own, as it must not keep the pipeline alive."""
+def _close(feed: Feed, recorder: SessionRecorder | None) -> None:  # no method, which would keep the pipeline alive
     try:
         feed.close()
     finally:
         if recorder is not None:
             recorder.close()
-
-
-def _checked_deadline(deadline: float | None, guard: ActionGuard) -> float | None:
-    if deadline is not None and (not deadline > 0 or not guard.has_safe_action):
-        raise InvalidArgumentError(
-            f"action_deadline must be a positive number of seconds, and needs a safe_action to send when it has "
-            f"passed, but got {deadline!r}."
-        )
-    return deadline

@@ -205,9 +205,7 @@ class TestMaskedVectorBatchPipeline(PipelineContract):
 class TestLivePipeline(PipelineContract):
     @pytest.fixture
     def pipeline(self) -> BasePipeline:
-        return LivePipeline(
-            EnvironmentSource("CartPole-v1", seed=0), NumpyAgent(), LivePipeline.every_n_steps(50)
-        )
+        return LivePipeline(EnvironmentSource("CartPole-v1", seed=0), NumpyAgent(), LivePipeline.every_n_steps(50))
 
 
 class TestLivePipelineOfEpisodes(PipelineContract):

@@ -9,42 +9,21 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from tensor_optix.errors import FeedError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._items import HEARTBEAT, Heartbeat, Item, Malformed
 from tensor_optix.pipeline._optional import require
+from tensor_optix.pipeline.sources._frames import Frame, FrameCodec
 
-FORMATS = ("json", "msgpack")
 _MIN_SILENCE = 5.0
 _CLOSE_SECONDS = 0.3
 _UNAUTHORISED = (401, 403)
 _UNAUTHORISED_CLOSE = (3000, 3003)
 _TOO_BIG = 1009
 
-logger = logging.getLogger(__name__)
 _quiet = logging.getLogger("tensor_optix.websockets")
 _quiet.setLevel(logging.WARNING)  # at DEBUG the library writes headers and paths, with whatever secrets they carry
-
-
-class Frame(msgspec.Struct):
-    """What the server sends where no `schema` is given: one such object per frame, or a list of them.
-
-    `{"heartbeat": ...}` without an observation says that the server lives.
-    """
-
-    observation: Any = msgspec.UNSET
-    """Numbers, in lists as deep as the observation has dimensions."""
-    reward: float = 0.0
-    terminated: bool = False
-    truncated: bool = False
-    info: dict[str, Any] = {}
-    sequence: int | None = None
-    """Number of the item, where the server numbers them; it goes into `info`."""
-    epoch: int | str | None = None
-    """Name of the numbering, which changes when the server begins again at another number; it goes into `info`."""
-    heartbeat: Any = msgspec.UNSET
 
 
 class WebSocketSource:
@@ -104,17 +83,14 @@ class WebSocketSource:
         self._websockets = require("websockets.sync.client", "WebSocketSource", "live")
         self._errors = require("websockets.exceptions", "WebSocketSource", "live")
         self._url, self._host, self._port = _checked_url(url)
-        if format not in FORMATS:
-            raise InvalidArgumentError(f"format must be one of {FORMATS}, but got {format!r}.")
-        if schema is not Frame and to_item is None:
-            raise InvalidArgumentError("schema needs to_item=, which makes an item of what was decoded.")
-        for name, value in (("heartbeat", heartbeat), ("silence_timeout", silence_timeout), ("open_timeout", open_timeout)):
+        for name, value in (
+            ("heartbeat", heartbeat),
+            ("silence_timeout", silence_timeout),
+            ("open_timeout", open_timeout),
+        ):
             if value is not None and not 0 < value < float("inf"):
                 raise InvalidArgumentError(f"{name} must be a positive number of seconds, but got {value!r}.")
-        codec = msgspec.json if format == "json" else msgspec.msgpack
-        self._decode = codec.Decoder(schema | list[schema] if to_item is None else schema).decode
-        self._encode = codec.Encoder(enc_hook=_plain).encode
-        self._to_item, self._dtype = to_item, np.dtype(dtype)
+        self._codec = FrameCodec(format, schema, to_item, dtype)
         self.is_replayable, self._subscribe = is_replayable, tuple(subscribe)
         self._sends_actions, self._headers, self._ssl = sends_actions, headers, ssl
         self._silence = silence_timeout if silence_timeout is not None else max(2 * heartbeat, _MIN_SILENCE)
@@ -132,7 +108,7 @@ class WebSocketSource:
         connection = self._connection
         if connection is not None and self._sends_actions:
             with contextlib.suppress(self._errors.ConnectionClosed, OSError):  # the reading side finds out
-                connection.send(self._encode({"action": action}))
+                connection.send(self._codec.encode({"action": action}))
 
     def close(self) -> None:
         """End the stream in progress, whatever it waits for."""
@@ -151,13 +127,13 @@ class WebSocketSource:
         try:
             with self._connected() as connection:
                 if self.is_replayable:
-                    connection.send(self._encode({"after": after}))
+                    connection.send(self._codec.encode({"after": after}))
                 for frame in self._subscribe:
                     connection.send(frame)
                 self._connection = connection
                 yield from self._items(connection)
-        except (OSError, EOFError, self._errors.WebSocketException) as error:
-            if isinstance(error, self._errors.ConnectionClosed) and error.sent and error.sent.code == _TOO_BIG:
+        except (OSError, EOFError, ValueError, self._errors.WebSocketException) as error:
+            if self._code(error, "sent") == _TOO_BIG:
                 yield Malformed(f"it has more than max_frame_bytes={self._max_frame_bytes}")
             # Not chained: the cause may quote the address, with the secrets in it.
             raise self._translated(error) from None
@@ -168,19 +144,22 @@ class WebSocketSource:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Any]:
-        with self._tcp() as sock, self._websockets.connect(
-            self._url,
-            sock=sock,
-            ssl=self._ssl,
-            server_hostname=self._host if self._url.startswith("wss") else None,
-            compression=None,
-            additional_headers=self._headers,
-            open_timeout=self._open_timeout,
-            ping_interval=None,
-            close_timeout=_CLOSE_SECONDS,
-            max_size=self._max_frame_bytes,
-            logger=_quiet,
-        ) as connection:
+        with (
+            self._tcp() as sock,
+            self._websockets.connect(
+                self._url,
+                sock=sock,
+                ssl=self._ssl,
+                server_hostname=self._host if self._url.startswith("wss") else None,
+                compression=None,
+                additional_headers=self._headers,
+                open_timeout=self._open_timeout,
+                ping_interval=None,
+                close_timeout=_CLOSE_SECONDS,
+                max_size=self._max_frame_bytes,
+                logger=_quiet,
+            ) as connection,
+        ):
             yield connection
 
     @contextlib.contextmanager
@@ -214,17 +193,8 @@ class WebSocketSource:
             frame = self._received(connection)
             if frame is None:
                 yield HEARTBEAT
-                continue
-            try:
-                decoded = self._decode(frame)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                yield Malformed(f"its frame does not fit the schema: {str(error)[:200]}", frame[:200])
-                continue
-            if type(decoded) is list and self._to_item is None:
-                for part in decoded:
-                    yield self._item(part)
             else:
-                yield self._item(decoded)
+                yield from self._codec.items(frame)
 
     def _received(self, connection: Any) -> bytes | None:
         """Return the next frame, or None where there is none but the server lives.
@@ -245,35 +215,17 @@ class WebSocketSource:
                 answered = connection.ping()
         raise FeedError(f"{self!r} said nothing for {self._silence} s, and did not answer.")
 
-    def _item(self, decoded: Any) -> Item | Malformed | Heartbeat:
-        if self._to_item is not None:
-            try:
-                return self._to_item(decoded) or HEARTBEAT
-            except Exception as error:
-                return Malformed(f"to_item raised {type(error).__name__}: {str(error)[:200]}")
-        if decoded.observation is msgspec.UNSET:
-            return HEARTBEAT if decoded.heartbeat is not msgspec.UNSET else Malformed("its frame has no observation")
-        info = decoded.info
-        if decoded.sequence is not None:
-            info["sequence"] = decoded.sequence
-            if decoded.epoch is not None:
-                info["epoch"] = decoded.epoch
-        try:
-            array = np.array(decoded.observation)
-            if array.dtype.kind not in "biuf":
-                raise ValueError("it is not made of numbers")
-            with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, and refused as such
-                observation = array.astype(self._dtype)
-        except (ValueError, TypeError, OverflowError) as error:
-            return Malformed(f"its observation is no array: {str(error)[:200]}")
-        return observation, decoded.reward, decoded.terminated, decoded.truncated, info
+    @staticmethod
+    def _code(error: BaseException, which: str) -> int | None:
+        """Return the code with which a connection was closed: that which was "sent", or "rcvd"."""
+        return getattr(getattr(error, which, None), "code", None)
 
     def _translated(self, error: BaseException) -> FeedError:
         if isinstance(error, FeedError):
             return error
         status = getattr(getattr(error, "response", None), "status_code", None)
         if isinstance(error, self._errors.ConnectionClosed):
-            code = error.rcvd.code if error.rcvd else None
+            code = self._code(error, "rcvd")
             kind = FeedFatalError if code in _UNAUTHORISED_CLOSE else FeedError
             return kind(f"{self!r} was closed{'' if code is None else f' by the server with code {code}'}.")
         if status is not None:
@@ -282,6 +234,8 @@ class WebSocketSource:
             return kind(f"{self!r} refused the connection with status {status}.{hint}")
         if isinstance(error, tls.SSLError) and not isinstance(error, tls.SSLEOFError | tls.SSLZeroReturnError):
             return FeedFatalError(f"{self!r} cannot be trusted: {error.reason or type(error).__name__}.")
+        if isinstance(error, ValueError):  # a redirect to another place, which the library does not follow
+            return FeedFatalError(f"{self!r} cannot be used as it is: {type(error).__name__}.")
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         return FeedError(f"{self!r} cannot be reached: {reason}.")
 
@@ -300,15 +254,11 @@ def _checked_url(url: str) -> tuple[str, str, int]:
     except ValueError:
         host = port = parts = None
     if parts is None or parts.scheme not in ("ws", "wss") or not host:
-        raise InvalidArgumentError("url must be 'ws://host[:port]/path' or 'wss://...'; what was given is no such address.")
+        raise InvalidArgumentError(
+            "url must be 'ws://host[:port]/path' or 'wss://...'; what was given is no such address."
+        )
     return url, host, port or (443 if parts.scheme == "wss" else 80)
 
 
 def _timeval(seconds: int, microseconds: int) -> bytes:
     return np.array([seconds, microseconds], np.int_).tobytes()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be sent")

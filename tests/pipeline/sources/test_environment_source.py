@@ -184,5 +184,7 @@ def test_ppo_solves_cartpole_through_a_feed() -> None:
         if len(returns) >= 20 and np.mean(returns[-20:]) >= 475:
             break
     pipeline.teardown()
-    print(f"mean return of 20 episodes {np.mean(returns[-20:]):.1f} after {window.episode_id + 1} windows of 2048 steps")
+    print(
+        f"mean return of 20 episodes {np.mean(returns[-20:]):.1f} after {window.episode_id + 1} windows of 2048 steps"
+    )
     assert np.mean(returns[-20:]) >= 475

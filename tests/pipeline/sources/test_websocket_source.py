@@ -312,9 +312,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     paths = folder / "cert.pem", folder / "key.pem"
     paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
 
@@ -406,12 +404,11 @@ def test_actions_are_checked_against_the_space() -> None:
 
 
 def test_a_server_that_reads_nothing_does_not_hold_the_agent() -> None:
-    with FeedServer(script([*some(0, 3000), STALL], [*some(0, 6), MUTE])) as server:
-        agent = Counting(lambda n: [1.0] * 5000)
-        pipeline = live(WebSocketSource(server.url, silence_timeout=0.2), n=2900, agent=agent)
-        begun = time.monotonic()
-        assert next(pipeline.episodes()).length == 2900
-        print(f"{time.monotonic() - begun:.1f} s")
+    with FeedServer(script([*some(0, 400), STALL], [*some(0, 3000), MUTE])) as server:
+        agent = Counting(lambda n: [1.0] * 5000)  # 20 kB each: the kernel's buffers are soon full
+        pipeline = live(WebSocketSource(server.url, silence_timeout=0.2), n=500, agent=agent)
+        window = next(pipeline.episodes())
+        assert window.metadata["reconnects"] == 1
         pipeline.teardown()
 
 
@@ -448,7 +445,7 @@ def test_teardown_leaves_no_thread_and_no_socket(count: int) -> None:
     print(f"slowest of {count} teardowns: {slowest * 1e3:.0f} ms")
     assert slowest < 1.0
     assert left == 0
-    assert open_sockets() == before
+    assert open_sockets() <= before
 
 
 def open_sockets() -> int:
