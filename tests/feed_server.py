@@ -5,6 +5,7 @@ import logging
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,9 @@ from websockets.server import ServerProtocol
 _quiet = logging.getLogger("tests.feed_server")
 _quiet.setLevel(logging.WARNING)
 
-END, RESET, STALL, MUTE = "end", "reset", "stall", "mute"
-"""How a script may go on: close the connection with a FIN, with a RST, say nothing more (and read nothing), or go on
-answering pings without data."""
+END, RESET, HALF, STALL, MUTE = "end", "reset", "half", "stall", "mute"
+"""How a script may go on: close the connection with a FIN, with a RST, close its own half, say nothing more (and read
+nothing), or go on answering pings without data."""
 
 
 def frame(payload: bytes, opcode: int = 1) -> bytes:
@@ -49,6 +50,9 @@ class FeedServer:
         self._script, self._greets, self._status, self._ssl, self._handshakes = script, greets, status, ssl, handshakes
         self.received: list[Any] = []
         self.connections = 0
+        self.accepted: list[float] = []
+        self.stalled: list[float] = []
+        """When connections came, and when they were left half open: seconds, monotonic."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listener.getsockname()[1]
         self.url = f"{'ws' if ssl is None else 'wss'}://127.0.0.1:{self.port}/feed"
@@ -76,6 +80,7 @@ class FeedServer:
             except OSError:
                 return
             self._open.add(sock)
+            self.accepted.append(time.monotonic())
             number, self.connections = self.connections, self.connections + 1
             threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
 
@@ -116,12 +121,18 @@ class FeedServer:
             if isinstance(what, bytes):
                 sock.sendall(what)
             elif isinstance(what, int | float):
-                time.sleep(what)
+                self._wait(sock, protocol, what)
             elif what == STALL:
+                self.stalled.append(time.monotonic())
                 self._closing.wait()
                 return
             elif what == MUTE:
+                sock.settimeout(None)
                 self._answer(sock, protocol)
+                return
+            elif what == HALF:
+                sock.shutdown(socket.SHUT_WR)
+                self._closing.wait(0.2)
                 return
             elif what == RESET:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -137,6 +148,18 @@ class FeedServer:
             if not data:
                 raise OSError("gone")
             protocol.receive_data(data)
+
+    def _wait(self, sock: socket.socket, protocol: ServerProtocol, seconds: float) -> None:
+        """Wait; pings are answered meanwhile, unless it is for an instant."""
+        if seconds < 0.005:
+            time.sleep(seconds)
+            return
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            sock.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                self._answer(sock, protocol)
+        sock.settimeout(None)
 
     def _answer(self, sock: socket.socket, protocol: ServerProtocol) -> None:
         while data := sock.recv(65536):
@@ -187,7 +210,7 @@ class Numbered:
             after = greeting["after"]
             start = 0 if after is None else after + 1
         else:
-            start = self._position
+            start = self._position  # what was sent and never arrived is lost
         end = min(start + max(int(rng.expovariate(1 / self._per_connection)), 1), self.count)
         is_last = end == self.count
         for block in range(start, end, 1000):
@@ -211,3 +234,10 @@ class Numbered:
     @staticmethod
     def _encoded(n: int) -> bytes:
         return b'{"observation":[%d,%d.5],"reward":%d,"sequence":%d}' % (n & 0xFFFF, n >> 16, n & 0xFF, n)
+
+
+if __name__ == "__main__":  # in a process of its own: prints its address, and serves until its input ends
+    options = msgspec.json.decode(sys.argv[1])
+    with FeedServer(Numbered(**options), greets=options.get("has_replay", True)) as running:
+        print(running.url, flush=True)
+        sys.stdin.read()

@@ -140,7 +140,7 @@ class LivePipeline(BasePipeline):
             self.data_source.seed(seed)
 
     def setup(self) -> None:
-        """Check that the agent fits the source, where it says what it gives and takes."""
+        """Check that the agent fits what the source says of itself."""
         self._checked_agent()
 
     def episodes(self) -> Iterator[EpisodeData]:
@@ -237,11 +237,9 @@ class LivePipeline(BasePipeline):
         return self._boundary(len(self._builder), item.arrival - began, item.observation, is_over)
 
     def _act(self, agent: BaseAgent, item: Checked) -> Acted:
+        seen, mask = item.observation, item.mask
         try:
-            if item.mask is None:
-                action = agent.act(item.observation)
-            else:
-                action = self._act_masked(agent, [item.observation], item.mask[None])[0]
+            action = agent.act(seen) if mask is None else self._act_masked(agent, [seen], mask[None])[0]
         except Exception:
             self._send_safe_action("the agent raised")
             raise
