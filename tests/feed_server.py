@@ -220,7 +220,8 @@ class Numbered:
             if self._duplicates:
                 numbers = [n for n in numbers for _ in range(1 + (rng.random() < self._duplicates))]
             if self._radius:
-                places = [(i + rng.uniform(0, self._radius), n) for i, n in enumerate(numbers)]
+                # The very first item of all is left where it is: that it is the first, nobody could know.
+                places = [(i + rng.uniform(0, self._radius) * (n > 0), n) for i, n in enumerate(numbers)]
                 numbers = [n for _, n in sorted(places)]
             parts = [self._encoded(n) for n in numbers]
             frames = [

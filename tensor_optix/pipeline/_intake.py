@@ -91,6 +91,7 @@ class Intake:
     def interrupted(self) -> None:
         """Say that a stream broke off: where items have no numbers, nobody knows what is missing."""
         with self._lock:
+            self._extend(self.ledger.interrupted())
             if not self.is_numbered:
                 self._append(BREAK)
 
@@ -109,9 +110,11 @@ class Intake:
 
     @property
     def resumes_after(self) -> int | None:
-        """The last number that need not be sent again; None where there is none."""
+        """The last number that need not be sent again, for a source that sends the others; None where there is none."""
         with self._lock:
-            self.ledger.wants_refetch = False
+            returned = self.ledger.returned
+            self.ledger.reopened()
+            self._received -= self.ledger.returned - returned
             return None if self.ledger.expected is None else self.ledger.expected - 1
 
     def _sort_out(self, what: Any, arrival: float) -> Entry | Malformed | Break | None:

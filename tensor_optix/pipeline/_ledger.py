@@ -9,6 +9,8 @@ from tensor_optix.pipeline._items import BREAK, Break, Entry
 MEMORY = 100_000
 """So far behind (and so far ahead) a number is believed at once; and so many separate gaps are remembered."""
 
+_MAX_ASKS = 10
+
 
 class SequenceLedger:
     """Brings numbered items into order, once each.
@@ -42,6 +44,8 @@ class SequenceLedger:
         self._missing: list[tuple[int, int]] = []  # declared gaps [start, end), in order
         self._suspect: tuple[int, Entry] | None = None
         self._asked_for: int | None = None
+        self._last_asked: int | None = None
+        self._asks = 0  # for that one
 
     def go_on_after(self, sequence: int, epoch: int | str | None = None) -> None:
         """Take everything up to `sequence` of a numbering as seen."""
@@ -98,6 +102,25 @@ class SequenceLedger:
             self._suspect = None
             self.refused += 1
 
+    def interrupted(self) -> Iterator[Entry | Break]:
+        """Yield nothing, but hold nothing either where the source can be asked again: till then nobody is late."""
+        if self._can_refetch:
+            self._let_go()
+        return iter(())
+
+    def reopened(self) -> None:
+        """Say that the source is asked for everything from the next number on: what is held comes again."""
+        if self.wants_refetch:
+            self.wants_refetch = False
+        elif self._asks < _MAX_ASKS:
+            self._asked_for = None  # whatever was asked for broke off before it could be answered
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.returned += self.held
+        self._held.clear()
+        self._suspect = None
+
     def missing_after(self, sequence: int) -> int:
         """Return how many of the gaps' numbers are above `sequence`."""
         found = 0
@@ -137,9 +160,10 @@ class SequenceLedger:
     def _release(self) -> Iterator[Entry | Break]:
         assert self.expected is not None  # noqa: S101 - for the type checker
         if self._can_refetch and self._asked_for != self.expected:
-            self._asked_for, self.wants_refetch = self.expected, True
-            self.returned += len(self._held)
-            self._held.clear()
+            self._asks = self._asks + 1 if self._last_asked == self.expected else 1
+            self._asked_for = self._last_asked = self.expected
+            self.wants_refetch = True
+            self._let_go()
             return
         first = min(self._held)
         self._declare(self.expected, first)

@@ -72,9 +72,30 @@ def test_a_gap_is_asked_for_once_before_it_is_declared() -> None:
     ledger = SequenceLedger((2, 1.0), can_refetch=True)
     assert fed(ledger, [0, 2, 3, 4]) == [0]
     assert (ledger.wants_refetch, ledger.returned, ledger.held, ledger.gaps) == (True, 3, 0, 0)
-    ledger.wants_refetch = False
+    ledger.reopened()
+    assert not ledger.wants_refetch
     assert fed(ledger, [2, 3, 4]) == ["|", 2, 3, 4]  # the source does not have it any more
     assert (ledger.wants_refetch, ledger.gaps) == (False, 1)
+
+
+def test_an_answer_that_broke_off_is_asked_for_again() -> None:
+    ledger = SequenceLedger((2, 1.0), can_refetch=True)
+    fed(ledger, [0])
+    asks = 0
+    while True:
+        assert fed(ledger, [2, 3])[:1] != [1]
+        out = fed(ledger, [4])
+        if out:
+            break
+        assert ledger.wants_refetch
+        asks += 1
+        ledger.reopened()
+        assert fed(ledger, [2]) == []
+        ledger.reopened()  # the connection broke after one item
+        assert ledger.held == 0
+    assert asks == 10  # a source that never has it is not asked for ever
+    assert out == ["|", 2, 3, 4]
+    assert ledger.gaps == 1
 
 
 def test_what_was_seen_before_a_restart_is_a_duplicate() -> None:

@@ -400,7 +400,7 @@ def test_the_safe_action_is_sent_when_the_agent_raises_or_sees_nothing() -> None
 )
 def test_a_stream_that_breaks_off_is_opened_again(end: Any) -> None:
     first = [item(n) for n in range(4)] + ([] if end is None else [end])
-    source = Feed(first, [item(n) for n in range(10, 30)])
+    source = Feed(first, [item(n) for n in range(10, 3000)])  # more than fit into the buffer
     window = next(live(source, n=6).episodes())
     assert rows([window]) == [(0, 1, 1), (1, 2, 2), (2, 3, 3), (10, 11, 11), (11, 12, 12), (12, 13, 13)]
     assert list(window.truncated) == [False, False, True, False, False, False]
