@@ -106,7 +106,10 @@ class FeedServer:
         protocol = ServerProtocol(logger=_quiet)
         request = None
         while request is None:
-            protocol.receive_data(sock.recv(65536))
+            data = sock.recv(65536)
+            if not data:
+                return
+            protocol.receive_data(data)
             request = next(iter(protocol.events_received()), None)
         if self._status is not None:
             protocol.send_response(protocol.reject(self._status, "no\n"))
