@@ -103,20 +103,9 @@ class FeedServer:
         if not self._handshakes:
             self._closing.wait()
             return
-        protocol = ServerProtocol(logger=_quiet)
-        request = None
-        while request is None:
-            data = sock.recv(65536)
-            if not data:
-                return
-            protocol.receive_data(data)
-            request = next(iter(protocol.events_received()), None)
-        if self._status is not None:
-            protocol.send_response(protocol.reject(self._status, "no\n"))
-            sock.sendall(b"".join(protocol.data_to_send()))
+        protocol = self._shaken_hands(sock)
+        if protocol is None:
             return
-        protocol.send_response(protocol.accept(request))
-        sock.sendall(b"".join(protocol.data_to_send()))
         greeting = self._message(sock, protocol) if self._greets else None
         for what in self._script(number, greeting):
             if self._closing.is_set():
@@ -151,6 +140,23 @@ class FeedServer:
             if not data:
                 raise OSError("gone")
             protocol.receive_data(data)
+
+    def _shaken_hands(self, sock: socket.socket) -> ServerProtocol | None:
+        protocol = ServerProtocol(logger=_quiet)
+        request = None
+        while request is None:
+            data = sock.recv(65536)
+            if not data:
+                return None
+            protocol.receive_data(data)
+            request = next(iter(protocol.events_received()), None)
+        if self._status is not None:
+            protocol.send_response(protocol.reject(self._status, "no\n"))
+            sock.sendall(b"".join(protocol.data_to_send()))
+            return None
+        protocol.send_response(protocol.accept(request))
+        sock.sendall(b"".join(protocol.data_to_send()))
+        return protocol
 
     def _wait(self, sock: socket.socket, protocol: ServerProtocol, seconds: float) -> None:
         """Wait; pings are answered meanwhile, unless it is for an instant."""

@@ -94,9 +94,12 @@ def is_finite(action: Any) -> bool:
     """Return False for numbers of which one is NaN or infinite; what is no number is not judged."""
     if isinstance(action, dict):
         return all(is_finite(part) for part in action.values())
-    if isinstance(action, tuple | list):
+    try:
+        array = np.asarray(action)
+    except ValueError:  # parts of several shapes
         return all(is_finite(part) for part in action)
-    array = np.asarray(action)
+    if array.dtype.hasobject and isinstance(action, tuple | list):
+        return all(is_finite(part) for part in action)
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 

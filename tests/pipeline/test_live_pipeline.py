@@ -328,6 +328,8 @@ def test_poison_never_gets_out_of_the_pipeline(count: int) -> None:
         (spaces.Box(0.0, 10.0, (1,)), [2.5], np.zeros(2), [-0.5]),
         (None, 0.0, float("inf"), 0.0),
         (None, 0.0, {"price": [1.0, float("nan")]}, 0.0),
+        (None, 0.0, [1.0, [2.0, float("nan")]], 0.0),
+        (None, 0.0, (None, float("nan")), 0.0),
     ],
 )
 def test_the_safe_action_takes_the_place_of_a_bad_one(space: Any, safe: Any, bad: Any, recorded: Any) -> None:

@@ -178,6 +178,7 @@ class WebSocketSource:
                     except OSError as error:
                         last = error
                         continue
+                    sock.settimeout(None)  # the kernel's own holds under TLS too
                     # Or a server that reads nothing would block the one who acts, for ever.
                     seconds, rest = divmod(self._silence, 1)
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(int(seconds), int(rest * 1e6)))

@@ -1,12 +1,15 @@
 import itertools
+import threading
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix import BatchPipeline, make_agent
+from tensor_optix import BatchPipeline, HyperparamSet, RLOptimizer, TFPPOAgent, make_agent
 from tensor_optix.errors import BadDataError, ContractError, EnvironmentNotFoundError, FeedFatalError
 from tensor_optix.pipeline._episodes import episode_seed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
@@ -65,7 +68,13 @@ def test_the_windows_are_those_of_a_batch_pipeline(kind: str) -> None:
     def make() -> Any:
         if kind == "numpy":
             return NumpyAgent(seed=3)
-        return make_agent("CartPole-v1", "ppo", "tf", {"n_epochs": 1}, seed=3, net_arch=(16,))
+        keras.utils.set_random_seed(0)
+        actor, critic = (
+            keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(n)])
+            for n in (2, 1)
+        )
+        params = HyperparamSet({"n_epochs": 1})
+        return TFPPOAgent(actor, critic, keras.optimizers.Adam(), params, seed=3, compile=False)
 
     ours, theirs = make(), make()
     live = LivePipeline(EnvironmentSource("CartPole-v1", seed=5), ours, LivePipeline.every_n_steps(64))
@@ -170,6 +179,15 @@ def test_seeds_of_episodes_are_fixed() -> None:
     assert [episode_seed(5, n) for n in range(3)] == [5, 266167485, 845851794]
     assert len({episode_seed(0, n) for n in range(1000)}) == 1000
     assert all(0 <= episode_seed(7, n) < 2**31 for n in range(100))
+
+
+def test_the_loop_runs_on_a_feed(tmp_path: Path) -> None:
+    pipeline = LivePipeline(EnvironmentSource("CartPole-v1"), None, LivePipeline.every_n_steps(100))
+    agent = NumpyAgent()
+    report = RLOptimizer(agent, pipeline, checkpoint_dir=tmp_path, max_episodes=4, seed=0).run()
+    assert report.env_steps == 400
+    assert agent.learned == [0, 1, 2, 3]
+    assert not [thread for thread in threading.enumerate() if thread.name == "tensor-optix-feed"]
 
 
 @pytest.mark.slow

@@ -400,7 +400,7 @@ def test_actions_are_checked_against_the_space() -> None:
 
 def test_a_server_that_reads_nothing_does_not_hold_the_agent() -> None:
     with FeedServer(script([*some(0, 400), STALL], [*some(0, 3000), MUTE])) as server:
-        agent = Counting(lambda n: [1.0] * 5000)  # 20 kB each: the kernel's buffers are soon full
+        agent = Counting(lambda n: np.ones(5000))  # 20 kB each: the kernel's buffers are soon full
         pipeline = live(WebSocketSource(server.url, silence_timeout=0.2), n=500, agent=agent)
         window = next(pipeline.episodes())
         assert window.metadata["reconnects"] == 1
