@@ -51,6 +51,24 @@ class EnvironmentFailedError(TensorOptixError, RuntimeError):
     code = "environment-failed"
 
 
+class FeedError(TensorOptixError, RuntimeError):
+    """A live feed is interrupted (lost, refused, silent); it is worth another try."""
+
+    code = "feed"
+
+
+class FeedFatalError(FeedError):
+    """A live feed that another try will not mend: unauthorised, an untrusted certificate, a source that raises."""
+
+    code = "feed-fatal"
+
+
+class FeedOverflowError(FeedFatalError):
+    """A live feed was faster than its reader, and `overflow="fail"` says that this is an error."""
+
+    code = "feed-overflow"
+
+
 class BadDataError(TensorOptixError, ValueError):
     """A window of experience, or a value in it, that cannot be learned from."""
 

@@ -26,6 +26,8 @@ from tensor_optix import (
     make_agent,
 )
 from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
+from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tests.contracts.agent_contract import AgentContract
 from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.contracts.optimizer_contract import OptimizerContract
@@ -198,6 +200,18 @@ class TestMaskedVectorBatchPipeline(PipelineContract):
     @pytest.fixture
     def pipeline(self) -> BasePipeline:
         return VectorBatchPipeline([Mined] * 2, Sapper(), window_size=30)
+
+
+class TestLivePipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return LivePipeline(EnvironmentSource("CartPole-v1", seed=0), NumpyAgent(), LivePipeline.every_n_steps(50))
+
+
+class TestLivePipelineOfEpisodes(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return LivePipeline(EnvironmentSource(Mined()), Sapper(), LivePipeline.on_done_signal())
 
 
 class TestEpisodeReturnEvaluator(EvaluatorContract):

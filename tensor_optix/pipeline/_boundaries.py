@@ -1,0 +1,84 @@
+"""Where the windows of a feed end."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tensor_optix.errors import ContractError, InvalidArgumentError
+from tensor_optix.pipeline._environment import check_size
+
+BoundaryFn = Callable[[int, float, Any], bool]
+"""(steps in the window, seconds since it began, the last observation) -> whether it ends here"""
+
+MAX_STEPS = 100_000
+"""A window that is still not over after so many steps has a boundary that never fires."""
+
+
+class EveryNSteps:
+    """A window of so many steps."""
+
+    def __init__(self, n: int) -> None:
+        check_size("n", n)
+        self._n = n
+
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
+        """Return whether the window ends here."""
+        return step_count >= self._n
+
+
+class EveryNSeconds:
+    """A window of so many seconds, by the times at which items came; it ends at the first item after them."""
+
+    def __init__(self, n: float) -> None:
+        if not 0 < n < float("inf"):
+            raise InvalidArgumentError(f"n must be a positive number of seconds, but got {n!r}.")
+        self._n = n
+
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
+        """Return whether the window ends here."""
+        return elapsed_seconds >= self._n
+
+
+class OnDoneSignal:
+    """A window that ends where the feed says that an episode ended (terminated or truncated)."""
+
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
+        """Return False: the flags, which the pipeline knows, end the window."""
+        return False
+
+
+class Boundary:
+    """Asks the function of the user, or of this file, and speaks of it when it fails.
+
+    Raises:
+        ContractError: it cannot be called.
+    """
+
+    def __init__(self, ends: BoundaryFn) -> None:
+        if not callable(ends):
+            raise ContractError(
+                f"episode_boundary_fn must be a function (step_count, elapsed_seconds, observation) -> bool, but got "
+                f"{ends!r}. See LivePipeline.every_n_steps, every_n_seconds and on_done_signal."
+            )
+        self._ends = ends
+
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any, is_over: bool) -> bool:
+        """Return whether the window ends after its last step.
+
+        Raises:
+            ContractError: the function raised, or the window has grown beyond all measure.
+        """
+        if isinstance(self._ends, OnDoneSignal) and is_over:
+            return True
+        try:
+            ends = bool(self._ends(step_count, elapsed_seconds, observation))
+        except Exception as error:
+            raise ContractError(
+                f"episode_boundary_fn raised {type(error).__name__}: {error}. It must return a bool for "
+                f"(step_count={step_count}, elapsed_seconds={elapsed_seconds:.3f}, observation)."
+            ) from error
+        if not ends and step_count >= MAX_STEPS:
+            raise ContractError(
+                f"episode_boundary_fn has not ended a window in {step_count} steps. Use one that fires, for example "
+                f"LivePipeline.every_n_steps(200)."
+            )
+        return ends

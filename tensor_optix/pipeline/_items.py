@@ -1,0 +1,189 @@
+"""What comes out of a feed, and the checks that it passes before anything is acted on."""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensor_optix.errors import BadDataError, FeedFatalError
+
+logger = logging.getLogger(__name__)
+
+Item = tuple[Any, Any, Any, Any, Any]
+"""(observation, reward, terminated, truncated, info), as `env.step` returns it"""
+
+FIRST_BAD_ITEMS = 100
+"""So many malformed items, and none that fits, are no accident: the feed is another one than was expected."""
+_KEPT = 100
+_SHOWN = 200
+
+
+class Malformed(NamedTuple):
+    """What a source yields in the place of a frame that it cannot make an item of: it is counted and set aside."""
+
+    reason: str
+    frame: Any = None
+
+
+class Heartbeat:
+    """What a source yields to say that the feed lives, where there is no item to yield."""
+
+
+class Break:
+    """What a source yields where items are missing, so that nothing is learned across the place."""
+
+
+class Recorded(NamedTuple):
+    """An item that was seen before, with the time at which it came, and whether its action came too late."""
+
+    item: Item
+    arrival: float
+    is_late: bool
+
+
+HEARTBEAT = Heartbeat()
+BREAK = Break()
+
+
+class Entry(NamedTuple):
+    """An item on its way to the agent."""
+
+    item: Item
+    arrival: float
+    """When it came, by the pipeline's clock."""
+    is_late: bool | None = None
+    """Whether its action came too late when it was recorded; None where it is live."""
+
+
+class Quarantine:
+    """Counts what was refused, and keeps the last of it for a look."""
+
+    def __init__(self) -> None:
+        self.kept: deque[Malformed] = deque(maxlen=_KEPT)
+        self.count = 0
+
+    def add(self, reason: str, what: Any = None) -> None:
+        """Set one item aside; logged the 1st, 2nd, 4th, 8th, ... time."""
+        self.count += 1
+        self.kept.append(Malformed(reason, shown(what)))
+        if self.count & (self.count - 1) == 0:
+            logger.warning("An item of the feed was refused (%d until now): %s", self.count, reason)
+
+
+def shown(what: Any) -> str:
+    """Return a short description of anything, however large it is or badly it behaves."""
+    if isinstance(what, bytes | bytearray | memoryview | str):
+        return repr(what[:_SHOWN])
+    if isinstance(what, np.ndarray):
+        return f"array of shape {what.shape}, {what.dtype}"
+    return type(what).__name__
+
+
+def size_of(observation: Any) -> int:
+    """Return about how many bytes an observation takes, without a walk through it."""
+    if isinstance(observation, np.ndarray):
+        return observation.nbytes
+    return len(observation) * 8 if isinstance(observation, list | tuple | str | bytes) else 8
+
+
+class ItemCheck:
+    """Lets through what an agent can be shown: one shape, one dtype, finite numbers, flags, a mapping.
+
+    Args:
+        space: of the observations, which says what shape fits; without it the first item that passes says so too.
+    """
+
+    def __init__(self, space: Any = None) -> None:
+        self._shape: tuple[int, ...] | None = getattr(space, "shape", None)
+        self._dtype: np.dtype[Any] | None = None
+        self._is_told = self._shape is not None
+        self._passed = 0
+
+    def __call__(self, item: Item) -> tuple[np.ndarray, float, bool, bool, Mapping[str, Any]]:
+        """Return the item in plain types.
+
+        Raises:
+            BadDataError: it must not reach an agent; the message says why.
+        """
+        observation, reward, terminated, truncated, info = item
+        if type(observation) is not np.ndarray:
+            observation = self._as_array(observation)
+        if observation.dtype != self._dtype or observation.shape != self._shape:
+            self._take_as_example(observation)
+        if not _is_finite(observation):
+            raise BadDataError("its observation is not finite")
+        if type(reward) is not float:
+            reward = _as_number(reward)
+        if not -_MAX_REWARD <= reward <= _MAX_REWARD:  # no NaN either
+            raise BadDataError(f"its reward is {reward}, which is no finite float32")
+        if type(terminated) is not bool:
+            terminated = _as_flag("terminated", terminated)
+        if type(truncated) is not bool:
+            truncated = _as_flag("truncated", truncated)
+        if type(info) is not dict and not isinstance(info, Mapping):
+            if info is not None:
+                raise BadDataError(f"its info is {type(info).__name__}, but must be a mapping")
+            info = {}
+        self._passed += 1
+        return observation, reward, terminated, truncated, info
+
+    def give_up_on(self, quarantine: Quarantine) -> None:
+        """Raise `FeedFatalError` where nothing that came until now fits."""
+        if quarantine.count >= FIRST_BAD_ITEMS and self._passed <= (0 if self._is_told else 1):
+            raise FeedFatalError(
+                f"The feed gave {quarantine.count} malformed items and none that fits; the last: "
+                f"{quarantine.kept[-1].reason}. stream() must yield (observation, reward, terminated, truncated, info)."
+            )
+
+    def _as_array(self, observation: Any) -> np.ndarray:
+        try:
+            array = np.asarray(observation)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise BadDataError(f"its observation is no array: {str(error)[:_SHOWN]}") from None
+        if array.dtype.kind not in "biuf":
+            raise BadDataError(f"its observation is no numbers, but {shown(observation)}")
+        # A list has no dtype of its own: [0, 0] and [0.5, 0] are of one feed.
+        if isinstance(observation, np.generic):
+            return array
+        with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, and refused as such
+            return array.astype(self._dtype or np.float64)
+
+    def _take_as_example(self, observation: np.ndarray) -> None:
+        if observation.dtype.kind not in "biuf":
+            raise BadDataError(f"its observation is of dtype {observation.dtype}, which is no number")
+        if self._dtype is not None or self._shape not in (None, observation.shape):
+            raise BadDataError(
+                f"its observation is {observation.dtype}{list(observation.shape)}, but this feed's are "
+                f"{self._dtype or ''}{list(self._shape or ())}"
+            )
+        if not _is_finite(observation):
+            raise BadDataError("its observation is not finite")
+        self._dtype, self._shape = observation.dtype, observation.shape
+
+
+_FEW = 16
+_MAX_REWARD = float(np.finfo(np.float32).max)
+
+
+def _is_finite(observation: np.ndarray) -> bool:
+    if observation.dtype.kind != "f":
+        return True
+    if observation.ndim == 1 and observation.size <= _FEW:  # six times as fast as numpy, for so few
+        return all(map(math.isfinite, observation.tolist()))
+    return bool(np.isfinite(observation).all())
+
+
+def _as_number(reward: Any) -> float:
+    try:
+        return float(reward)
+    except (TypeError, ValueError, OverflowError):
+        raise BadDataError(f"its reward is {shown(reward)}, but must be one number") from None
+
+
+def _as_flag(name: str, value: Any) -> bool:
+    if isinstance(value, np.bool_) or (isinstance(value, int | np.integer) and value in (0, 1)):
+        return bool(value)
+    raise BadDataError(f"its {name} is {shown(value)}, but must be True or False")

@@ -1,0 +1,298 @@
+"""Windows from a feed that does not wait, breaks off, and goes on."""
+
+import os
+import random
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent, Seedable
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline._actions import ActionGuard
+from tensor_optix.pipeline._boundaries import Boundary, BoundaryFn, EveryNSeconds, EveryNSteps, OnDoneSignal
+from tensor_optix.pipeline._environment import check_agent_fits
+from tensor_optix.pipeline._feed import Checked, Feed, FeedOptions, ResumePoint
+from tensor_optix.pipeline._infos import MaskedActing
+from tensor_optix.pipeline._items import Break, Malformed
+from tensor_optix.pipeline._optional import require
+from tensor_optix.pipeline._reader import TRANSIENT, DataSource, TakesActions, check_source
+from tensor_optix.pipeline._recording import SessionRecorder
+from tensor_optix.pipeline._stream import Acted, StreamBuilder
+
+
+class LivePipeline(BasePipeline):
+    """Reads a feed in a thread of its own, acts on each item, and cuts what comes of it into windows.
+
+    `data_source.stream()` yields `(observation, reward, terminated, truncated, info)`: the reward is that of the action
+    sent after the item before. `data_source.apply(action)`, where there is one, receives each action. A source that
+    numbers its items in `info["sequence"]` and takes `stream(after=number)` is read exactly once, also across a crash
+    (`stream_state`, `restore_stream`); one that only numbers them has every gap counted. One with `is_finite` may end.
+
+    Every window's `metadata` counts, since the beginning: `received` (each item once) = `learned` + `dropped` +
+    `quarantined` + `buffered`; `reconnects`; `gaps` (numbers that never came); `late` (came after their gap was
+    declared; among the dropped); `duplicates` (in no other count); `safe_actions`. Its `breaks` are the rows before
+    which items are missing: nothing is learned across them.
+
+    Args:
+        data_source: what to read.
+        agent: who acts; `RLOptimizer` fills it in.
+        episode_boundary_fn: `(step_count, elapsed_seconds, observation) -> bool` ends a window, also one of
+            `every_n_steps`, `every_n_seconds`, `on_done_signal`; None = `every_n_steps(200)`.
+        buffer_size: items that may wait while the agent learns.
+        reconnect_on_disconnect: open the stream again when it ends or fails by an error of `transient`.
+        overflow: what a full buffer does: "block" the source, "drop_oldest", "drop_newest", or "fail".
+        reward_timing: "next", or "same" where logs have each reward beside its own action.
+        safe_action: what is sent when the agent's action is not finite, not in the source's `action_space`, or late.
+        action_deadline: seconds from an item's arrival after which the agent's action is late; None = never.
+        silence_timeout: seconds without an item after which the stream is opened again; None = silence is no failure.
+        max_item_bytes: of one observation.
+        reorder: (items, seconds) that an item waits for those numbered before it.
+        backoff: (low, high) seconds between tries; exponential with full jitter.
+        transient: kinds of errors after which the stream is opened again.
+        record: file ("*.jsonl.zst") to which the session is appended, for `ReplaySource`.
+        seed: of the source, where it can be seeded.
+        clock: seconds, monotonic.
+        sleep: waits between tries; None waits in real time, and no longer than until teardown.
+        rng: of the jitter.
+
+    Raises:
+        ContractError: a source without `stream`, or a boundary that is no function.
+        InvalidArgumentError: an argument breaks its rule.
+        MissingDependencyError: tenacity (to reconnect) or zstandard (to record) is not installed.
+    """
+
+    is_live = True
+    every_n_steps = EveryNSteps
+    every_n_seconds = EveryNSeconds
+    on_done_signal = OnDoneSignal
+
+    def __init__(
+        self,
+        data_source: DataSource | Any,
+        agent: BaseAgent | None = None,
+        episode_boundary_fn: BoundaryFn | None = None,
+        buffer_size: int = 1000,
+        reconnect_on_disconnect: bool = True,
+        *,
+        overflow: str = "block",
+        reward_timing: str = "next",
+        safe_action: Any = None,
+        action_deadline: float | None = None,
+        silence_timeout: float | None = None,
+        max_item_bytes: int = 1 << 20,
+        reorder: tuple[int, float] = (64, 0.2),
+        backoff: tuple[float, float] = (0.1, 60.0),
+        transient: tuple[type[BaseException], ...] = TRANSIENT,
+        record: str | os.PathLike[str] | None = None,
+        seed: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        check_source(data_source)
+        self.data_source, self.agent = data_source, agent
+        self._boundary = Boundary(EveryNSteps(200) if episode_boundary_fn is None else episode_boundary_fn)
+        self._guard = ActionGuard(getattr(data_source, "action_space", None), safe_action)
+        self._deadline = self._guard.checked_deadline(action_deadline)
+        self._apply = data_source.apply if isinstance(data_source, TakesActions) else None
+        self._is_same = reward_timing == "same"
+        self._make_builder = partial(StreamBuilder, reward_timing, getattr(data_source, "is_episodic", None))
+        self._builder = self._make_builder()
+        self._make_feed = partial(
+            Feed,
+            data_source,
+            FeedOptions(
+                buffer_size=buffer_size,
+                overflow=overflow,
+                max_item_bytes=max_item_bytes,
+                reorder=reorder,
+                reconnect=bool(reconnect_on_disconnect),
+                backoff=backoff,
+                transient=transient,
+                silence_timeout=silence_timeout,
+            ),
+            clock=clock,
+            sleep=sleep,
+            rng=rng if rng is not None else random.Random(seed),  # noqa: S311 - jitter
+        )
+        self._clock, self._record = clock, record
+        if record is not None:
+            require("zstandard", "LivePipeline(record=...)", "live")
+        self._act_masked = MaskedActing()
+        self._feed: Feed | None = None
+        self._recorder: SessionRecorder | None = None
+        self._close: Callable[[], Any] = lambda: None
+        self._stash: Checked | None = None
+        self._last: Checked | None = None
+        self._window_began: float | None = None
+        self._point = ResumePoint()
+        self._learned = self._isolated = 0
+        if seed is not None:
+            self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Seed the source, where it can be seeded."""
+        if isinstance(self.data_source, Seedable) and callable(self.data_source.seed):
+            self.data_source.seed(seed)
+
+    def setup(self) -> None:
+        """Check that the agent fits what the source says of itself."""
+        self._checked_agent()
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        """Yield windows for as long as the feed lasts.
+
+        Raises:
+            FeedFatalError: the feed ended by an error that another try does not mend.
+            ContractError: `episode_boundary_fn` raised, or never ends a window.
+            BadDataError: the agent's action must not be sent, and there is no `safe_action`.
+        """
+        agent = self._checked_agent()
+        while (window := self._collect(agent, self._opened())) is not None:
+            yield window
+
+    def teardown(self) -> None:
+        """Stop reading, within a second; what was read and not learned is forgotten."""
+        if self._feed is not None:
+            self._close()
+            self._feed = self._recorder = self._stash = self._last = self._window_began = None
+            self._builder = self._make_builder()
+
+    def stream_state(self) -> dict[str, Any]:
+        """Return where the feed stands after the last window, as plain JSON values."""
+        return self._point.to_dict()
+
+    def restore_stream(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `stream_state` returned; before the first window.
+
+        A replayable source goes on with the next item; of another one that numbers its items, the gap is counted.
+
+        Raises:
+            CheckpointMismatchError: it is no such state.
+        """
+        self._point = ResumePoint.from_dict(state)
+
+    def _checked_agent(self) -> BaseAgent:
+        return check_agent_fits(
+            self.agent,
+            getattr(self.data_source, "observation_space", None),
+            getattr(self.data_source, "action_space", None),
+        )
+
+    def _opened(self) -> Feed:
+        if self._feed is None:
+            feed = self._feed = self._make_feed(self._point)
+            self._learned = self._isolated = 0
+            recorder = self._recorder = None if self._record is None else SessionRecorder(self._record)
+            self._close = weakref.finalize(self, _close, feed, recorder)
+            feed.start()
+        return self._feed
+
+    # --- one window ---
+
+    def _collect(self, agent: BaseAgent, feed: Feed) -> EpisodeData | None:
+        recorder = self._recorder
+        if self._stash is not None:
+            item, self._stash = self._stash, None
+            self._act(agent, item)
+        while (item := feed.take()) is not None:
+            if not isinstance(item, Checked):
+                self._cut(item)
+                continue
+            self._last = item
+            if recorder is not None:
+                recorder.item(*item[:6])
+            if self._step(agent, item):
+                return self._window(feed, item.observation, item.mask)
+        self._forget(self._builder.abandon())
+        last = self._last
+        return self._window(feed, last.observation, last.mask) if len(self._builder) and last is not None else None
+
+    def _step(self, agent: BaseAgent, item: Checked) -> bool:
+        """Take an item in; return whether a window ends with it."""
+        builder, is_over = self._builder, item.terminated or item.truncated
+        has_stepped = builder.follow(*item[:5], item.mask)
+        if has_stepped and self._ends(item, is_over and not self._is_same):
+            if self._is_same or not is_over:
+                self._stash = item  # it is acted on when the agent has learned
+            else:
+                self._learned += 1
+            return True
+        if is_over and not self._is_same:
+            self._learned += has_stepped
+            self._isolated += not has_stepped
+            return False
+        acted = self._act(agent, item)
+        if not is_over:
+            return False
+        builder.end(acted, item.terminated)
+        return self._ends(item, is_over)
+
+    def _ends(self, item: Checked, is_over: bool) -> bool:
+        began = item.arrival if self._window_began is None else self._window_began
+        return self._boundary(len(self._builder), item.arrival - began, item.observation, is_over)
+
+    def _act(self, agent: BaseAgent, item: Checked) -> Acted:
+        seen, mask = item.observation, item.mask
+        try:
+            action = agent.act(seen) if mask is None else self._act_masked(agent, [seen], mask[None])[0]
+        except Exception:
+            self._send_safe_action("the agent raised")
+            raise
+        is_late = item.is_late
+        if is_late is None:
+            is_late = self._deadline is not None and self._clock() - item.arrival > self._deadline
+        if is_late and self._recorder is not None:
+            self._recorder.late()
+        action, sent = self._guard(action, is_late)
+        if self._apply is not None:
+            self._apply(sent)
+        if self._window_began is None:
+            self._window_began = item.arrival
+        self._learned += 1
+        acted = Acted(item.observation, action, item.reward, item.info, item.mask)
+        self._builder.act(acted)
+        return acted
+
+    def _cut(self, why: Break | Malformed) -> None:
+        """Break the stream here: what follows does not follow from what was done."""
+        self._forget(self._builder.cut())
+        if self._recorder is not None:
+            self._recorder.broken()
+        if isinstance(why, Malformed) and not self._send_safe_action(why.reason):
+            if getattr(self.data_source, "is_lockstep", False):
+                raise BadDataError(
+                    f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
+                    f"give LivePipeline(safe_action=...) what to send in such a case."
+                )
+
+    def _forget(self, is_lost: bool) -> None:
+        self._learned -= is_lost
+        self._isolated += is_lost
+
+    def _send_safe_action(self, reason: str) -> bool:
+        if self._apply is None or not self._guard.has_safe_action:
+            return False
+        self._apply(self._guard.safe(reason)[1])
+        return True
+
+    def _window(self, feed: Feed, following: Any, mask: Any) -> EpisodeData:
+        number, stash = self._point.next_window_id, self._stash
+        counts = feed.counts(self._learned, self._isolated, held=stash is not None)
+        self._point = feed.resume_point(counts, number + 1, self._last, is_held=stash is not None)
+        self._window_began = None
+        if self._recorder is not None:
+            self._recorder.window(number)
+        return self._builder.window(number, following, mask, {**counts, "safe_actions": self._guard.safe_actions})
+
+
+def _close(feed: Feed, recorder: SessionRecorder | None) -> None:  # no method, which would keep the pipeline alive
+    try:
+        feed.close()
+    finally:
+        if recorder is not None:
+            recorder.close()

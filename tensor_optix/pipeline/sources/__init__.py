@@ -1,0 +1,1 @@
+"""Ready data sources for `LivePipeline`."""

@@ -1,0 +1,70 @@
+"""A Gymnasium environment as a feed."""
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+
+from tensor_optix.pipeline._environment import checked_reward, make_environment
+from tensor_optix.pipeline._episodes import episode_seed
+from tensor_optix.pipeline._items import Item
+from tensor_optix.pipeline._observations import ObservationFlattener
+
+
+class EnvironmentSource:
+    """Steps an environment with each action that it receives: the windows are those of a `BatchPipeline` on it.
+
+    Args:
+        env: a Gymnasium environment, or an id to make one from.
+        seed: from which each episode's seed is derived; None leaves it to `RLOptimizer(seed=...)`, or to chance.
+
+    Raises:
+        EnvironmentNotFoundError: an unknown id.
+        SpaceError: observations that can be neither passed nor flattened.
+    """
+
+    is_episodic = True
+    is_lockstep = True
+
+    def __init__(self, env: str | gym.Env, *, seed: int | None = None) -> None:
+        self.env = make_environment(env)
+        self._flattener = ObservationFlattener(self.env.observation_space)
+        self.observation_space = self._flattener.space
+        self.action_space = self.env.action_space
+        self._seed = seed
+        self._next_episode = 0
+        self._actions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def seed(self, seed: int) -> None:
+        """Seed the episodes, where the constructor did not."""
+        if self._seed is None:
+            self._seed = seed
+
+    def apply(self, action: Any) -> None:
+        """Step the environment."""
+        self._actions.put((action,))
+
+    def close(self) -> None:
+        """End the stream in progress, and close the environment."""
+        self._actions.put(None)
+
+    def stream(self) -> Iterator[Item]:
+        """Yield what the environment returns: first a reset's, then a step's for each action."""
+        actions = self._actions = queue.SimpleQueue()
+        env, to_array = self.env, self._flattener.one
+        try:
+            while True:
+                number, self._next_episode = self._next_episode, self._next_episode + 1
+                observation, info = env.reset(seed=None if self._seed is None else episode_seed(self._seed, number))
+                yield to_array(observation), 0.0, False, False, info
+                is_over = False
+                while not is_over:
+                    taken = actions.get()
+                    if taken is None:
+                        return
+                    observation, reward, terminated, truncated, info = env.step(taken[0])
+                    is_over = bool(terminated or truncated)
+                    yield to_array(observation), checked_reward(reward, env), terminated, truncated, info
+        finally:
+            env.close()

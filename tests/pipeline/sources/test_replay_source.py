@@ -1,0 +1,199 @@
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+
+from tensor_optix.errors import BadDataError, FeedFatalError, MissingDependencyError
+from tensor_optix.pipeline import _recording
+from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
+from tensor_optix.pipeline.sources.replay_source import ReplaySource
+from tests.helpers import NumpyAgent
+from tests.pipeline.feeds import Acting, Counting, Feed, item, live, rows
+from tests.pipeline.sources.test_environment_source import assert_same
+from tests.pipeline.test_infos import Mined, Sapper
+from tests.pipeline.test_live_pipeline import BAD, Replayable
+
+
+def recorded(path: Path, source: Any, agent: Any, count: int, **options: Any) -> list[Any]:
+    pipeline = live(source, n=20, agent=agent, record=path, **options)
+    windows = list(itertools.islice(pipeline.episodes(), count))
+    pipeline.teardown()
+    return windows
+
+
+def replayed(path: Path, agent: Any, **options: Any) -> list[Any]:
+    return list(live(ReplaySource(path), n=20, agent=agent, **options).episodes())
+
+
+def lines(path: Path) -> list[Any]:
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader:
+        return [json.loads(line) for line in reader.read().splitlines()]
+
+
+def test_a_replay_gives_the_same_windows_and_decisions(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    windows = recorded(path, EnvironmentSource("CartPole-v1", seed=1), NumpyAgent(seed=2), 8)
+    again = replayed(path, NumpyAgent(seed=2))
+    assert len(again) == 8
+    for ours, theirs in zip(again, windows, strict=True):
+        assert_same(ours, theirs)
+    other = replayed(path, NumpyAgent(seed=3))
+    assert any(list(a.actions) != list(b.actions) for a, b in zip(other, windows, strict=True))
+
+
+def test_infos_and_masks_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    windows = recorded(path, EnvironmentSource(Mined()), Sapper(), 3)
+    for ours, theirs in zip(replayed(path, Sapper()), windows, strict=True):
+        for name in ("action_masks", "next_action_masks", "actions", "rewards"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    info = {"a": np.arange(3, dtype=np.int8), "b": np.float32(0.1), "c": [{"d": None}], "e": np.zeros((2, 0))}
+    path = tmp_path / "infos.jsonl.zst"
+    (window,) = recorded(path, Feed([item(n, **info) for n in range(21)]), Counting(), 1)
+    (again,) = replayed(path, Counting())
+    for ours, theirs in zip(again.infos, window.infos, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert (ours["a"].dtype, ours["a"].tolist()) == (np.int8, [0, 1, 2])
+        assert (type(ours["b"]), ours["b"]) == (np.float32, np.float32(0.1))
+        assert ours["c"] == theirs["c"]
+        assert ours["e"].shape == (2, 0)
+
+
+def test_breaks_and_times_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    clock = itertools.count(100.0, 0.37)
+    items = [item(n, numbered=True, truncated=n == 30) for n in range(60) if n not in (10, 11, 25)]
+    items.insert(15, BAD["nan"])
+    options = {"clock": lambda: next(clock), "record": path}
+    source = Feed(items)
+    windows = list(LivePipeline(source, Counting(), LivePipeline.every_n_seconds(9), **options).episodes())
+    assert len(windows) > 2
+    again = list(LivePipeline(ReplaySource(path), Counting(), LivePipeline.every_n_seconds(9)).episodes())
+    for ours, theirs in zip(again, windows, strict=True):
+        assert_same(ours, theirs)
+        assert ours.metadata["breaks"] == theirs.metadata["breaks"]
+
+
+def test_a_late_action_is_late_again(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    now = [0.0]
+
+    def act(n: int) -> int:
+        now[0] += 5.0 if n in (3, 20) else 0.0
+        return 1
+
+    options = {"safe_action": 0, "action_deadline": 1.0}
+    source = Acting([item(n) for n in range(41)])
+    windows = recorded(path, source, Counting(act), 2, clock=lambda: now[0], buffer_size=1, **options)
+    late = [n for n, action in enumerate(np.concatenate([w.actions for w in windows])) if action == 0]
+    assert 3 in late
+    assert 20 in late  # the item that ended a window
+    again = replayed(path, Counting(lambda n: 1), **options)
+    assert [n for n, action in enumerate(np.concatenate([w.actions for w in again])) if action == 0] == late
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_later_session_goes_on_in_the_same_file(tmp_path: Path, numbered: bool) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    windows: list[Any] = []
+    state: Any = None
+    for _ in range(3):
+        source = Replayable(500, 33) if numbered else Feed([item(n) for n in range(100)])
+        pipeline = live(source, n=20, record=path)
+        if state is not None:
+            pipeline.restore_stream(state)
+        stream = pipeline.episodes()
+        for _ in range(2):
+            windows.append(next(stream))
+            state = pipeline.stream_state()
+        pipeline.teardown()
+    again = replayed(path, Counting())
+    if numbered:
+        assert rows(again) == [(n, n + 1, n + 1) for n in range(120)]
+    assert rows(again)[: len(rows(windows))] == rows(windows)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, 60, 200])
+def test_a_torn_end_costs_the_last_window_at_the_most(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    windows = recorded(path, Replayable(1000, 400), Counting(), 10)
+    path.write_bytes(path.read_bytes()[:-cut])
+    again = replayed(path, Counting())
+    assert len(again) >= 8
+    assert rows(again) == rows(windows)[: len(rows(again))]
+
+
+def test_each_line_says_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    recorded(path, Feed([item(n) for n in range(21)]), Counting(), 1)
+    first, second, *_, last = lines(path)
+    assert first == {"format": "tensor-optix-session", "version": 1}
+    assert second["observation"] == [0.0, 0.0]
+    assert (second["dtype"], second["shape"]) == ("<f4", [2])
+    assert last == {"window": 0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}\n",
+        b'{"format":"tensor-optix-session","version":99}\n',
+        b'{"format":"other","version":1}\n',
+        b"not json\n",
+        b'{"format":"tensor-optix-session","version":1}\n{"surprise":1}\n',
+        b'{"format":"tensor-optix-session","version":1}\n{"observation":[1.0]}\n',
+        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"O","shape":[1],"observation":[1.0]}\n',
+        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"no","shape":[1],"observation":[1.0]}\n',
+        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"f4","shape":[2],"observation":[1.0]}\n',
+        b'{"format":"tensor-optix-session","version":1}\n' + b"[" * 10_000 + b"\n",
+        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"f4","shape":[1],"observation":[1.0],"info":'
+        b'{"x":{"__array__":["O",[1],[1]]}}}\n',
+    ],
+)
+def test_what_is_no_session_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(content))
+    with pytest.raises(FeedFatalError, match=r"session|damaged"):
+        replayed(path, Counting())
+
+
+def test_a_file_that_is_missing_or_no_zstandard(tmp_path: Path) -> None:
+    with pytest.raises(FeedFatalError, match="cannot be read"):
+        replayed(tmp_path / "none", Counting())
+    path = tmp_path / "session.jsonl.zst"
+    path.write_bytes(b"plain text")
+    with pytest.raises(FeedFatalError, match="no zstandard file"):
+        replayed(path, Counting())
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_recording, "MAX_LINE_BYTES", 1 << 20)
+    path = tmp_path / "bomb"
+    path.write_bytes(zstandard.ZstdCompressor().compress(b" " * (8 << 20)))
+    with pytest.raises(FeedFatalError, match="more than 1048576 bytes"):
+        replayed(path, Counting())
+
+
+def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
+    source = Feed([item(n, thing=object()) for n in range(30)])
+    pipeline = live(source, record=tmp_path / "session.jsonl.zst")
+    with pytest.raises(BadDataError, match="cannot be recorded"):
+        next(pipeline.episodes())
+    pipeline.teardown()
+
+
+def test_zstandard_is_missed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    with pytest.raises(MissingDependencyError, match=r"tensor-optix\[live\]"):
+        live(Feed([]), record=tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_names_its_file() -> None:
+    assert repr(ReplaySource("a.jsonl.zst")) == "ReplaySource('a.jsonl.zst')"
