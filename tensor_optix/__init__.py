@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
     from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
     from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+    from tensor_optix.pipeline.live_pipeline import LivePipeline
+    from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
+    from tensor_optix.pipeline.sources.replay_source import ReplaySource
+    from tensor_optix.pipeline.sources.websocket_source import WebSocketSource
     from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 _HOMES = {
@@ -66,40 +70,44 @@ _HOMES = {
     "BatchPipeline": "pipeline.batch_pipeline",
     "CheckpointRegistry": "core.checkpoint_registry",
     "EnsembleAgent": "core.ensemble_agent",
+    "EnvironmentSource": "pipeline.sources.environment_source",
     "EpisodeData": "core.types",
     "EpisodeReturnEvaluator": "core.episode_evaluator",
     "EpisodeSummary": "core.types",
     "EvalMetrics": "core.types",
     "HyperparamSet": "core.types",
+    "LivePipeline": "pipeline.live_pipeline",
     "LoopCallback": "core.loop_callback",
     "LoopConfig": "core.loop_config",
     "LoopController": "core.loop_controller",
     "LoopParts": "core.loop_config",
     "LoopState": "core.types",
     "LoopStatus": "core.loop_config",
+    "make_agent": "factory",
     "MetaAction": "core.meta_controller",
     "MetaController": "core.meta_controller",
     "MultiCategorical": "algorithms._distributions",
     "ObsNormalizer": "core.normalizers",
-    "PBTOptimizer": "optimizers.pbt_optimizer",
     "Param": "core.search_space",
+    "PBTOptimizer": "optimizers.pbt_optimizer",
     "PolicyManager": "core.policy_manager",
     "PolicyManagerCallback": "core.policy_manager",
     "PolicySnapshot": "core.types",
-    "RLOptimizer": "optimizer",
     "RegimeDetector": "core.regime_detector",
     "ReplayBuffer": "core.replay_buffer",
+    "ReplaySource": "pipeline.sources.replay_source",
     "RewardNormalizer": "core.normalizers",
+    "RLOptimizer": "optimizer",
     "RunningMeanStd": "core.normalizers",
     "SearchSpace": "core.search_space",
     "Signal": "core.search_space",
     "StopReason": "core.training_report",
+    "TensorOptixError": "errors",
     "TFAgent": "adapters.tensorflow.tf_agent",
     "TFDQNAgent": "algorithms.tf_dqn",
     "TFEvaluator": "adapters.tensorflow.tf_evaluator",
     "TFPPOAgent": "algorithms.tf_ppo",
     "TFSACAgent": "algorithms.tf_sac",
-    "TensorOptixError": "errors",
     "TorchAgent": "adapters.pytorch.torch_agent",
     "TorchDQNAgent": "algorithms.torch_dqn",
     "TorchEvaluator": "adapters.pytorch.torch_evaluator",
@@ -107,7 +115,7 @@ _HOMES = {
     "TorchSACAgent": "algorithms.torch_sac",
     "TrainingReport": "core.training_report",
     "VectorBatchPipeline": "pipeline.vector_pipeline",
-    "make_agent": "factory",
+    "WebSocketSource": "pipeline.sources.websocket_source",
 }
 
 _INSTALL = {
@@ -126,11 +134,13 @@ __all__ = [
     "BatchPipeline",
     "CheckpointRegistry",
     "EnsembleAgent",
+    "EnvironmentSource",
     "EpisodeData",
     "EpisodeReturnEvaluator",
     "EpisodeSummary",
     "EvalMetrics",
     "HyperparamSet",
+    "LivePipeline",
     "LoopCallback",
     "LoopConfig",
     "LoopController",
@@ -149,6 +159,7 @@ __all__ = [
     "RLOptimizer",
     "RegimeDetector",
     "ReplayBuffer",
+    "ReplaySource",
     "RewardNormalizer",
     "RunningMeanStd",
     "SearchSpace",
@@ -167,6 +178,7 @@ __all__ = [
     "TorchSACAgent",
     "TrainingReport",
     "VectorBatchPipeline",
+    "WebSocketSource",
     "__version__",
     "make_agent",
 ]
