@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,14 @@ class Endless(BasePipeline):
             yield window_of(float(min(self.number, 50)), self.number)
 
 
+class Forgetful(NumpyAgent):
+    """Keeps no list of what it learned from, unlike its base."""
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        self.learned.clear()
+        return super().learn(episode_data)
+
+
 class Meter(LoopCallback):
     """Looks at the process every so many windows."""
 
@@ -61,7 +70,7 @@ class Meter(LoopCallback):
 def live(folder: Path, windows: int, leak: int = 0) -> list[dict[str, float]]:
     meter = Meter(windows // 100)
     RLOptimizer(
-        NumpyAgent(),
+        Forgetful(),
         Endless(leak),
         val_pipeline=None,
         evaluator=ScoreEvaluator(),
