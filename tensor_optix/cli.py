@@ -216,7 +216,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.episodes < 1:
         raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
     run = RunDescription.read(args.run_dir)
-    set_threads(run.framework, 1)
+    set_threads(run.framework, run.threads)  # what is played again is to come out the same
     agent = run.agent()
     registry, training = CheckpointRegistry(args.run_dir), dataclasses.replace(run, n_envs=1).pipeline()
     training.agent = agent

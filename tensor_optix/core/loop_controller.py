@@ -108,6 +108,8 @@ class LoopController:
         self._position: SchedulerState = config.scheduler.initial()
         self._without_evidence = 0
         self._is_resumed = False
+        self._collecting = 0.0
+        """Seconds that collecting the window in hand took."""
         self._kept_best: PolicySnapshot | None = None
         """The best snapshot that the saved state knows."""
         self._warned_of: set[str] = set()
@@ -275,8 +277,10 @@ class LoopController:
         while True:
             if self._parts.pipeline.agent is not pipeline_agent:  # a new learner: an iterator may hold the old one
                 windows, pipeline_agent = iter(self._parts.pipeline.episodes()), self._parts.pipeline.agent
+            collected = self._progress.seconds["collect"]
             with self._progress.timed("collect"):
                 data = next(windows, None)
+            self._collecting = self._progress.seconds["collect"] - collected
             if data is None:
                 return
             yield data
@@ -287,7 +291,7 @@ class LoopController:
         progress.env_steps += data.length
         due = progress.window_id >= progress.next_evaluation
         lived_with = parts.agent.get_hyperparams().copy()
-        begun, was_probing = progress.total_seconds(), parts.optimizer.is_probing
+        begun, was_probing = progress.total_seconds() - self._collecting, parts.optimizer.is_probing
         # Without validation the score belongs to the policy that lived the window, and learning is about to change it.
         staged = self._stage() if due and not self._validation.is_there else None
         metrics = None

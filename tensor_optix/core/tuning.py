@@ -112,6 +112,8 @@ class Tuner:
         probed = self._optimizer.probed_param if self._optimizer.is_probing else None
         if probed in changed:
             self._trial = (str(probed), old.params[probed], metrics)
+        elif trial is not None and trial[0] == probed:  # it takes more than one evaluation
+            self._trial = trial
         records = tuple(self._records(trial, old, new, changed, effective, metrics))
         return TuningStep(old, new, records) if records else None
 

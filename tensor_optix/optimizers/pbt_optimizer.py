@@ -71,6 +71,7 @@ class PBTOptimizer(BaseOptimizer):
         self._exploit_share, self._top_share = exploit_percentile, top_percentile
         self._scales: Mapping[Mode, float] = {"explore": explore_scale, "exploit": exploit_scale}
         self._space = None if param_bounds is None else self._scaled(param_bounds)
+        self._decision = ""
         self._rng = np.random.default_rng(seed)
         self._population: deque[tuple[dict[str, Any], float]] = deque(maxlen=history_size)
 
@@ -85,6 +86,15 @@ class PBTOptimizer(BaseOptimizer):
         """What it may move; None before it is bound, if the user gave no bounds."""
         return self._space
 
+    @property
+    def decision(self) -> str:
+        """What the last `suggest` decided: "exploit" or "explore"."""
+        return self._decision
+
+    def on_new_learner(self) -> None:
+        """Forget the population: its scores are another agent's."""
+        self._population.clear()
+
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
         space = self._space or SearchSpace({})
@@ -92,6 +102,7 @@ class PBTOptimizer(BaseOptimizer):
         self._population.append(({name: jsonable(hyperparams.params[name]) for name in space}, score))
         mode = mode_of(score, [scored for _, scored in self._population], self._exploit_share)
         base = self._one_of_the_top() if mode == "exploit" else hyperparams.params
+        self._decision = mode
         moved = {name: self._moved(param, base[name], self._scales[mode]) for name, param in space.items()}
         return HyperparamSet({**hyperparams.params, **moved}, hyperparams.episode_id)
 

@@ -91,3 +91,18 @@ def test_a_record_round_trips_through_json() -> None:
     (probe,) = tuner(NumpyAgent()).step(metrics(5.0, math.nan), 1).records
     again = TuningRecord.from_dict(json.loads(json.dumps(probe.to_dict(), allow_nan=False)))
     assert repr(again) == repr(probe)
+
+
+def test_a_trial_of_two_evaluations_has_one_commit_at_its_end() -> None:
+    class Patient(BackoffOptimizer):
+        def __init__(self) -> None:
+            super().__init__({"learning_rate": (0.0, 1.0)})
+            self.asked = 0
+
+        def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+            self.asked += 1
+            return hyperparams if self.asked == 2 else super().suggest(hyperparams, metrics)
+
+    tuning = Tuner(NumpyAgent(learning_rate=0.1), Patient())
+    steps = [tuning.step(metrics(score), window) for window, score in enumerate((5.0, 5.0, 9.0), 1)]
+    assert [[record.kind for record in step.records] if step else [] for step in steps] == [["probe"], [], ["commit"]]

@@ -90,3 +90,14 @@ def test_the_past_is_forgotten_beyond_its_size() -> None:
 def test_bad_arguments_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         PBTOptimizer(**arguments)
+
+
+def test_it_says_what_it_decided_and_forgets_another_agents_scores() -> None:
+    optimizer = PBTOptimizer({"learning_rate": (1e-4, 1e-2)}, seed=0)
+    for score in (*range(10), -100.0):
+        optimizer.suggest(HyperparamSet({"learning_rate": 1e-3}), EvalMetrics(float(score)))
+    assert optimizer.decision == "exploit"
+    optimizer.on_new_learner()
+    optimizer.suggest(HyperparamSet({"learning_rate": 1e-3}), EvalMetrics(5.0))
+    assert optimizer.decision == "explore"
+    assert len(optimizer.state_dict()["population"]) == 1
