@@ -130,7 +130,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--plateau-threshold", "30"], "dormant_threshold must be above"),
         (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
         (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
-        (["train", "CartPole-v1", "--evolve", "-1"], "max_spawns must be at least 0"),
+        (["train", "CartPole-v1", "--evolve", "-1"], "max_spawns must be a whole number of at least 0"),
         (["evaluate", "nowhere"], "run.json"),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
     ],
