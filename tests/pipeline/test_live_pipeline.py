@@ -807,19 +807,25 @@ def test_it_keeps_up_with_100_000_items_a_second(numbered: bool) -> None:
     for _ in range(300):
         next(windows)
     wall, busy = 300_000 / (time.perf_counter() - begun), 300_000 / (time.process_time() - busy)
-    builds = []
-    build = pipeline._builder.window
-    pipeline._builder.window = lambda *args: (time.perf_counter(), build(*args), time.perf_counter())  # type: ignore[assignment, method-assign, return-value]
-    for _ in range(50):
-        begun, _, ended = next(windows)  # type: ignore[misc]
-        builds.append(ended - begun)
+    build, taken = pipeline._builder.window, []
+
+    def timed(*args: Any) -> Any:
+        begun = time.perf_counter(), time.thread_time()
+        window = build(*args)
+        taken.append((time.perf_counter() - begun[0], time.thread_time() - begun[1]))
+        return window
+
+    pipeline._builder.window = timed  # type: ignore[method-assign]
+    for _ in range(100):
+        next(windows)
+    hand_over, own = np.median(taken, axis=0) * 1e3
     pipeline.teardown()
     print(
         f"numbered={numbered}: {wall:,.0f} items/s ({busy:,.0f} per CPU second), "
-        f"hand-over of a window of 1000 in {np.median(builds) * 1e3:.2f} ms"
+        f"hand-over of a window of 1000 in {own:.2f} ms ({hand_over:.2f} ms beside a source that never pauses)"
     )
     assert busy >= 100_000  # both threads together: others may use the machine
-    assert np.median(builds) < 1e-3
+    assert own < 1.0
 
 
 def test_spaces_and_seeds_are_the_source_s() -> None:
