@@ -47,7 +47,9 @@ class Intake:
         self.is_numbered: bool | None = None
         """Whether the feed numbers its items; None before the first one."""
         self._size, self._overflow, self._max_item_bytes, self._clock = size, overflow, max_item_bytes, clock
-        self._lock = threading.Lock()
+        self._lock = (
+            threading.RLock()
+        )  # a forgotten pipeline may be collected, and closed, while its own thread holds it
         self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._received = self._dropped = 0

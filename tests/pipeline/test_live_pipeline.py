@@ -1,3 +1,4 @@
+import contextlib
 import gc
 import itertools
 import logging
@@ -772,6 +773,32 @@ def test_a_forgotten_pipeline_ends_its_thread() -> None:
     del pipeline
     gc.collect()
     assert not feed_threads()
+
+
+@pytest.mark.parametrize("holds_the_lock", [False, True])
+def test_a_forgotten_pipeline_may_be_closed_by_its_own_thread(holds_the_lock: bool) -> None:
+    ended = threading.Event()
+
+    class Collecting:
+        def __init__(self) -> None:
+            self.collect: Any = None
+
+        def stream(self) -> Iterator[Any]:
+            try:
+                for n in itertools.count():
+                    yield item(n)
+                    if n == 3:
+                        with self.lock if holds_the_lock else contextlib.nullcontext():
+                            self.collect()
+            finally:
+                ended.set()
+
+    source = Collecting()
+    pipeline = live(source, n=50)
+    feed = pipeline._make_feed(pipeline._point)
+    source.collect, source.lock = feed.close, feed._intake._lock  # what the collector calls
+    feed.start()
+    assert ended.wait(5)
 
 
 def test_it_is_live_and_needs_an_agent() -> None:
