@@ -694,6 +694,36 @@ def test_without_replay_what_was_missed_is_a_gap() -> None:
     pipeline.teardown()
 
 
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest"])
+def test_what_is_ahead_of_a_window_is_not_in_its_resume_state(overflow: str) -> None:
+    """The reader is far ahead: it has declared a gap, had one of its items late, and dropped others."""
+    given = threading.Event()
+
+    class Ahead:
+        is_finite = True
+
+        def stream(self) -> Iterator[Any]:
+            yield from (item(n, numbered=True) for n in (*range(12), *range(15, 25), 13, *range(25, 40)))
+            given.set()
+
+    class Waiting(Counting):
+        def act(self, observation: Any) -> Any:
+            if self.seen:
+                assert given.wait(5)
+            return super().act(observation)
+
+    size = 1000 if overflow == "block" else 30
+    pipeline = live(Ahead(), n=4, agent=Waiting(), overflow=overflow, buffer_size=size, reorder=(2, 10.0))
+    window = next(pipeline.episodes())
+    assert window.metadata["late"] == 1
+    assert (window.metadata["dropped"] > 1) == (overflow != "block")
+    state = pipeline.resume_state()
+    counts = state["counts"]
+    # What is missing before the window's end is in the counts, and nothing after it.
+    assert counts["received"] + counts["gaps"] == state["after"] + 1
+    pipeline.teardown()
+
+
 def test_teardown_and_on_again_misses_nothing_that_can_be_had() -> None:
     pipeline = live(Replayable(1000, 50), n=10)
     seen = []
