@@ -120,7 +120,8 @@ class FeedServer:
                 return
             elif what == MUTE:
                 sock.settimeout(None)
-                self._answer(sock, protocol)
+                while self._answers(sock, protocol):
+                    pass
                 return
             elif what == HALF:
                 sock.shutdown(socket.SHUT_WR)
@@ -167,17 +168,19 @@ class FeedServer:
         while (left := end - time.monotonic()) > 0:
             sock.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                self._answer(sock, protocol)
+                self._answers(sock, protocol)
         sock.settimeout(None)
 
-    def _answer(self, sock: socket.socket, protocol: ServerProtocol) -> None:
-        while data := sock.recv(65536):
-            protocol.receive_data(data)
-            for event in protocol.events_received():
-                if event.opcode in (1, 2):
-                    codec = msgspec.json if event.opcode == 1 else msgspec.msgpack
-                    self.received.append(codec.decode(event.data))
-            sock.sendall(b"".join(protocol.data_to_send()))
+    def _answers(self, sock: socket.socket, protocol: ServerProtocol) -> bool:
+        """Answer what comes next; return whether anything still may."""
+        data = sock.recv(65536)
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if event.opcode in (1, 2):
+                codec = msgspec.json if event.opcode == 1 else msgspec.msgpack
+                self.received.append(codec.decode(event.data))
+        sock.sendall(b"".join(protocol.data_to_send()))
+        return bool(data)
 
 
 class Numbered:

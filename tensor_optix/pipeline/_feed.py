@@ -230,11 +230,12 @@ class Feed:
             is_held: it is not yet acted on, and has to be seen again.
         """
         kept = {name: counts[name] for name in COUNTED}
-        kept["received"] = counts["learned"] + counts["dropped"] + counts["quarantined"]
-        sequence = last.info.get("sequence") if last is not None and self._intake.is_numbered else None
-        if last is None or sequence is None:
-            return ResumePoint(next_window_id=next_window_id, counts=kept)
-        kept["gaps"] -= self._intake.ledger.missing_after(sequence)
-        return ResumePoint(
-            after=sequence - is_held, epoch=last.info.get("epoch"), next_window_id=next_window_id, counts=kept
-        )
+        after = epoch = None
+        if last is not None and self._intake.is_numbered:
+            sequence, epoch = last.info["sequence"], last.info.get("epoch")
+            after = sequence - is_held
+            # Whoever goes on from here meets these again, as items or as a gap.
+            kept["gaps"] -= self._intake.ledger.missing_after(sequence)
+            kept["dropped"] -= self._intake.left_out_after(sequence)
+        kept["received"] = kept["learned"] + kept["dropped"] + kept["quarantined"]
+        return ResumePoint(after=after, epoch=epoch, next_window_id=next_window_id, counts=kept)

@@ -18,7 +18,7 @@ from tensor_optix.pipeline._items import (
     shown,
     size_of,
 )
-from tensor_optix.pipeline._ledger import SequenceLedger
+from tensor_optix.pipeline._ledger import MEMORY, SequenceLedger
 
 OVERFLOWS = ("block", "drop_oldest", "drop_newest", "fail")
 _MAX_SEQUENCE = 1 << 62
@@ -47,8 +47,11 @@ class Intake:
         self.is_numbered: bool | None = None
         """Whether the feed numbers its items; None before the first one."""
         self._size, self._overflow, self._max_item_bytes, self._clock = size, overflow, max_item_bytes, clock
-        self._lock = threading.Lock()
+        self._lock = (
+            threading.RLock()
+        )  # a forgotten pipeline may be collected, and closed, while its own thread holds it
         self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._left_out: deque[int] = deque(maxlen=MEMORY)
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._received = self._dropped = 0
         self._is_broken_at_head = self._is_broken_at_tail = False
@@ -159,9 +162,11 @@ class Intake:
             ledger.expected = sequence + 1
             self._append(entry)
             return
-        before = ledger.duplicates
+        before = ledger.duplicates, ledger.late
         self._extend(ledger.add(sequence, epoch, entry))
-        self._received -= ledger.duplicates - before
+        self._received -= ledger.duplicates - before[0]
+        if ledger.late > before[1]:
+            self._left_out.append(sequence)
 
     def _extend(self, entries: Iterable[Entry | Break]) -> None:
         returned = self.ledger.returned
@@ -173,7 +178,7 @@ class Intake:
         if entry is BREAK:
             self._is_broken_at_tail = True
             return
-        if self._buffered >= self._size and self._overflow != "block" and not self._makes_room():
+        if self._buffered >= self._size and self._overflow != "block" and not self._makes_room(entry):
             return
         if self._is_broken_at_tail:
             self._is_broken_at_tail = False
@@ -181,7 +186,7 @@ class Intake:
         self._entries.append(entry)
         self._buffered += 1
 
-    def _makes_room(self) -> bool:
+    def _makes_room(self, entry: Entry | Malformed) -> bool:
         if self._overflow == "fail":
             raise FeedOverflowError(
                 f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
@@ -190,12 +195,18 @@ class Intake:
         self._dropped += 1
         if self._overflow == "drop_newest":
             self._is_broken_at_tail = True
+            self._leave_out(entry)
             return False
-        while self._entries.popleft() is BREAK:
+        while isinstance(oldest := self._entries.popleft(), Break):
             pass
+        self._leave_out(oldest)
         self._buffered -= 1
         self._is_broken_at_head = True
         return True
+
+    def _leave_out(self, entry: Entry | Malformed | Break) -> None:
+        if self.is_numbered and isinstance(entry, Entry):
+            self._left_out.append(entry.item[4]["sequence"])
 
     # --- the learning thread ---
 
@@ -236,6 +247,15 @@ class Intake:
             self._learner_waits = False
         if not self._entries and self.ledger.deadline is not None:
             self._extend(self.ledger.expire(self._clock()))
+
+    def left_out_after(self, sequence: int) -> int:
+        """Return how many of the items that were dropped or late have a number above `sequence`.
+
+        It is not asked again for those that have not.
+        """
+        with self._lock:
+            self._left_out = deque((n for n in self._left_out if n > sequence), MEMORY)
+            return len(self._left_out)
 
     def close(self) -> None:
         """Let nobody wait any more."""

@@ -190,6 +190,8 @@ class FeedReader:
         self._closing.set()
         self._intake.close()
         deadline = time.monotonic() + _END_SECONDS
+        if self._thread is threading.current_thread():  # a forgotten pipeline, collected while this thread ran
+            return
         while self._thread.is_alive() and time.monotonic() < deadline:
             if isinstance(self._source, Closable):
                 try:

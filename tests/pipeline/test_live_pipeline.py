@@ -1,3 +1,4 @@
+import contextlib
 import gc
 import itertools
 import logging
@@ -693,6 +694,36 @@ def test_without_replay_what_was_missed_is_a_gap() -> None:
     pipeline.teardown()
 
 
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest"])
+def test_what_is_ahead_of_a_window_is_not_in_its_resume_state(overflow: str) -> None:
+    """The reader is far ahead: it has declared a gap, had one of its items late, and dropped others."""
+    given = threading.Event()
+
+    class Ahead:
+        is_finite = True
+
+        def stream(self) -> Iterator[Any]:
+            yield from (item(n, numbered=True) for n in (*range(12), *range(15, 25), 13, *range(25, 40)))
+            given.set()
+
+    class Waiting(Counting):
+        def act(self, observation: Any) -> Any:
+            if self.seen:
+                assert given.wait(5)
+            return super().act(observation)
+
+    size = 1000 if overflow == "block" else 30
+    pipeline = live(Ahead(), n=4, agent=Waiting(), overflow=overflow, buffer_size=size, reorder=(2, 10.0))
+    window = next(pipeline.episodes())
+    assert window.metadata["late"] == 1
+    assert (window.metadata["dropped"] > 1) == (overflow != "block")
+    state = pipeline.resume_state()
+    counts = state["counts"]
+    # What is missing before the window's end is in the counts, and nothing after it.
+    assert counts["received"] + counts["gaps"] == state["after"] + 1
+    pipeline.teardown()
+
+
 def test_teardown_and_on_again_misses_nothing_that_can_be_had() -> None:
     pipeline = live(Replayable(1000, 50), n=10)
     seen = []
@@ -774,6 +805,32 @@ def test_a_forgotten_pipeline_ends_its_thread() -> None:
     assert not feed_threads()
 
 
+@pytest.mark.parametrize("holds_the_lock", [False, True])
+def test_a_forgotten_pipeline_may_be_closed_by_its_own_thread(holds_the_lock: bool) -> None:
+    ended = threading.Event()
+
+    class Collecting:
+        def __init__(self) -> None:
+            self.collect: Any = None
+
+        def stream(self) -> Iterator[Any]:
+            try:
+                for n in itertools.count():
+                    yield item(n)
+                    if n == 3:
+                        with self.lock if holds_the_lock else contextlib.nullcontext():
+                            self.collect()
+            finally:
+                ended.set()
+
+    source = Collecting()
+    pipeline = live(source, n=50)
+    feed = pipeline._make_feed(pipeline._point)
+    source.collect, source.lock = feed.close, feed._intake._lock  # what the collector calls
+    feed.start()
+    assert ended.wait(5)
+
+
 def test_it_is_live_and_needs_an_agent() -> None:
     pipeline = LivePipeline(Feed([]))
     assert pipeline.is_live
@@ -807,19 +864,25 @@ def test_it_keeps_up_with_100_000_items_a_second(numbered: bool) -> None:
     for _ in range(300):
         next(windows)
     wall, busy = 300_000 / (time.perf_counter() - begun), 300_000 / (time.process_time() - busy)
-    builds = []
-    build = pipeline._builder.window
-    pipeline._builder.window = lambda *args: (time.perf_counter(), build(*args), time.perf_counter())  # type: ignore[assignment, method-assign, return-value]
-    for _ in range(50):
-        begun, _, ended = next(windows)  # type: ignore[misc]
-        builds.append(ended - begun)
+    build, taken = pipeline._builder.window, []
+
+    def timed(*args: Any) -> Any:
+        begun = time.perf_counter(), time.thread_time()
+        window = build(*args)
+        taken.append((time.perf_counter() - begun[0], time.thread_time() - begun[1]))
+        return window
+
+    pipeline._builder.window = timed  # type: ignore[method-assign]
+    for _ in range(100):
+        next(windows)
+    hand_over, own = np.median(taken, axis=0) * 1e3
     pipeline.teardown()
     print(
         f"numbered={numbered}: {wall:,.0f} items/s ({busy:,.0f} per CPU second), "
-        f"hand-over of a window of 1000 in {np.median(builds) * 1e3:.2f} ms"
+        f"hand-over of a window of 1000 in {own:.2f} ms ({hand_over:.2f} ms beside a source that never pauses)"
     )
     assert busy >= 100_000  # both threads together: others may use the machine
-    assert np.median(builds) < 1e-3
+    assert own < 1.0
 
 
 def test_spaces_and_seeds_are_the_source_s() -> None:

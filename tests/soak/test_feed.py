@@ -160,7 +160,7 @@ def detections(count: int, silence: float) -> list[float]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_half_open_connections_are_found(goal: Goal, count: int) -> None:
     silence, lanes, found = 0.4, 4 if count > 10 else 1, []
     threads = [threading.Thread(target=lambda: found.extend(detections(count // lanes, silence))) for _ in range(lanes)]
@@ -181,12 +181,16 @@ def test_half_open_connections_are_found(goal: Goal, count: int) -> None:
 @pytest.mark.parametrize("beats", [300, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_pauses_are_no_alarm(goal: Goal, beats: int) -> None:
     silence, rng = 0.4, random.Random(0)
+    item, beat = frame(b'{"observation":[1,0]}'), frame(b'{"heartbeat":1}')
 
     def play(number: int, greeting: Any) -> Iterator[Any]:
-        for n in range(beats):
-            yield frame(b'{"observation":[%d,0]}' % (n % 1000)) if n % 2 else frame(b'{"heartbeat":1}')
+        sent = 0
+        while sent < beats:
+            stop = min(sent + rng.randrange(1, 20), beats)
+            yield b"".join(item if n % 2 else beat for n in range(sent, stop))
+            sent = stop
             # Most follow soon; some pauses are longer than T, with a server that answers.
-            yield rng.choice((0.0, 0.0, 0.0002, 0.0005)) if rng.random() < 0.9995 else rng.uniform(0.0, 2 * silence)
+            yield rng.uniform(0.0, 0.002) if rng.random() < 0.995 else rng.uniform(0.0, 2 * silence)
         yield MUTE
 
     with FeedServer(play) as server:
@@ -223,14 +227,15 @@ def test_a_burst_is_bounded_and_counted(goal: Goal, overflow: str, count: int) -
                 time.sleep(2e-5)  # a tenth of the feed's rate, with what a sleep costs
             return 0
 
-    pipeline = live(Torrent(count), n=1000, agent=Slow(), overflow=overflow, buffer_size=10_000)
+    size = min(count // 20, 10_000)
+    pipeline = live(Torrent(count), n=1000, agent=Slow(), overflow=overflow, buffer_size=size)
     before, peak, unbalanced = resident_kib(), 0.0, 0
     for window in pipeline.episodes():
         peak = max(peak, resident_kib() - before)
         unbalanced += not balanced(window.metadata)
     last = window.metadata
     missing = count - last["learned"] - last["dropped"]
-    cap = 10_000 * (64 * 4 + 500) / 1024  # an item's numbers, and its Python objects
+    cap = size * (64 * 4 + 500) / 1024  # an item's numbers, and its Python objects
     assert (last["dropped"] > 0) == (overflow != "block")
     goal(
         "4c burst",

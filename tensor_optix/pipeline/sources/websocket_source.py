@@ -96,7 +96,7 @@ class WebSocketSource:
         self._silence = silence_timeout if silence_timeout is not None else max(2 * heartbeat, _MIN_SILENCE)
         self._open_timeout, self._max_frame_bytes = open_timeout, max_frame_bytes
         self.observation_space, self.action_space = observation_space, action_space
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten pipeline may be collected, and close this, in the reading thread
         self._handle: socket.socket | None = None
         self._connection: Any = None
 
