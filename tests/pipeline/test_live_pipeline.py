@@ -695,7 +695,7 @@ def test_without_replay_what_was_missed_is_a_gap() -> None:
 
 
 @pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest"])
-def test_what_is_ahead_of_a_window_is_not_in_its_resume_state(overflow: str) -> None:
+def test_what_is_ahead_of_a_window_is_not_in_its_stream_state(overflow: str) -> None:
     """The reader is far ahead: it has declared a gap, had one of its items late, and dropped others."""
     given = threading.Event()
 
@@ -717,7 +717,7 @@ def test_what_is_ahead_of_a_window_is_not_in_its_resume_state(overflow: str) -> 
     window = next(pipeline.episodes())
     assert window.metadata["late"] == 1
     assert (window.metadata["dropped"] > 1) == (overflow != "block")
-    state = pipeline.resume_state()
+    state = pipeline.stream_state()
     counts = state["counts"]
     # What is missing before the window's end is in the counts, and nothing after it.
     assert counts["received"] + counts["gaps"] == state["after"] + 1
