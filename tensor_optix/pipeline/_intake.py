@@ -186,7 +186,7 @@ class Intake:
         self._entries.append(entry)
         self._buffered += 1
 
-    def _makes_room(self, entry: Entry | Malformed) -> bool:
+    def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
         if self._overflow == "fail":
             raise FeedOverflowError(
                 f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
