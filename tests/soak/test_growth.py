@@ -55,7 +55,8 @@ class Meter(LoopCallback):
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         if window_id % self.every == 0:
-            gc.collect()
+            if self.every > 1000:  # beside a whole suite, a collection takes long
+                gc.collect()
             self.seen.append(
                 {
                     "window": window_id,
