@@ -3,7 +3,7 @@
 import base64
 import binascii
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,7 @@ def decoded(data: Mapping[str, Any]) -> np.ndarray:
 
 def generator_state(generator: np.random.Generator) -> dict[str, Any]:
     """Return where a numpy generator stands, as JSON values."""
-    return {
-        name: encoded(value) if isinstance(value, np.ndarray) else value
-        for name, value in _flat(generator.bit_generator.state).items()
-    }
+    return _with_arrays(generator.bit_generator.state, lambda value: isinstance(value, np.ndarray), encoded)
 
 
 def restore_generator(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
@@ -58,23 +55,17 @@ def restore_generator(generator: np.random.Generator, state: Mapping[str, Any]) 
         CheckpointCorruptError: the state is of another kind, or none.
     """
     try:
-        nested: dict[str, Any] = {}
-        for name, value in state.items():
-            *parents, last = name.split(".")
-            place = nested
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = decoded(value) if isinstance(value, Mapping) else value
-        generator.bit_generator.state = nested
+        generator.bit_generator.state = _with_arrays(
+            state, lambda value: isinstance(value, Mapping) and "base64" in value, decoded
+        )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointCorruptError(f"The saved state of a random generator does not fit: {error!r}.") from error
 
 
-def _flat(state: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in state.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+def _with_arrays(value: Any, is_array: Callable[[Any], bool], convert: Callable[[Any], Any]) -> Any:
+    """Return a nested state with its arrays converted."""
+    if is_array(value):
+        return convert(value)
+    if isinstance(value, Mapping):
+        return {name: _with_arrays(inner, is_array, convert) for name, inner in value.items()}
+    return value

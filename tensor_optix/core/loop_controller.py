@@ -7,7 +7,7 @@ In pseudo-code, with the eight hooks:
         diagnostics = agent.learn(window)
         if the window is due:
             metrics = evaluator.combine(score(window), score(validation))
-            is_best = metrics beat the best, and again on the best's episodes and on fresh ones      (selection)
+            is_best = metrics beat the best, and again where both play the same fresh episodes      (scoring, selection)
             verdict = judge(metrics, best, recent metrics)
             state   = scheduler.transition(state, verdict)
             for effect in effects(old state, state, verdict, is_best):
@@ -22,11 +22,9 @@ In pseudo-code, with the eight hooks:
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +33,6 @@ from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, e
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
 from tensor_optix.core.guard import (
     MOST_IN_A_ROW,
-    EvaluatorFailedError,
-    GuardedEvaluator,
     LearningGuard,
     after_strike,
     parked,
@@ -49,30 +45,16 @@ from tensor_optix.core.resume_ring import ResumePoint
 from tensor_optix.core.run_ending import end_run
 from tensor_optix.core.run_progress import RunProgress
 from tensor_optix.core.run_state import HistoryRecord
-from tensor_optix.core.selection import TEST_SHARE, challenge
+from tensor_optix.core.scoring import Evaluation, Scorer, no_score
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.trend import Verdict, is_flat_start, is_improvement, judge
+from tensor_optix.core.trend import Verdict, is_flat_start, judge
 from tensor_optix.core.tuning import SuggestionError, Tuner, TuningRecord
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
-from tensor_optix.core.validation import Validation
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
 
 WINDOWS_WITHOUT_EVIDENCE = 20
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    """One evaluated window, before anything is done about it."""
-
-    metrics: EvalMetrics
-    is_best: bool
-    evidence: tuple[PlayedWindow, ...]
-    """The episodes behind the score, where they are fixed by seeds."""
-    lived_with: HyperparamSet
-    staged: Path | None
-    """The weights that were scored, where learning has changed them since."""
 
 
 class LoopController:
@@ -98,8 +80,7 @@ class LoopController:
         self._callbacks = CallbackList(callbacks)
         self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._progress = RunProgress(clock)
-        self._evaluator = GuardedEvaluator(parts.evaluator)
-        self._validation = Validation(parts.val_pipeline, self._evaluator)
+        self._scorer = Scorer(parts.evaluator, parts.val_pipeline, config, self._progress)
         self._lived_before: HyperparamSet | None = None
         """The values that the last good window was lived with."""
         self._tuner = Tuner(parts.agent, parts.optimizer)
@@ -267,7 +248,7 @@ class LoopController:
             if pipeline is not None:
                 pipeline.agent = GreedyAgent(agent) if isinstance(pipeline.agent, GreedyAgent) else agent
         self._parts = replace(self._parts, agent=agent)
-        self._validation.restart()
+        self._scorer.validation.restart()
 
     # --- one window ---
 
@@ -293,13 +274,13 @@ class LoopController:
         lived_with = parts.agent.get_hyperparams().copy()
         begun, was_probing = progress.total_seconds() - self._collecting, parts.optimizer.is_probing
         # Without validation the score belongs to the policy that lived the window, and learning is about to change it.
-        staged = self._stage() if due and not self._validation.is_there else None
+        staged = self._stage() if due and not self._scorer.validation.is_there else None
         metrics = None
         try:
             with progress.timed("learn"):
                 diagnostics = self._learn(data, lived_with)
             if due and diagnostics is not None:
-                evaluation = self._evaluate(data, diagnostics, lived_with, staged)
+                evaluation = self._scorer.evaluate(parts, data, diagnostics, lived_with, staged)
                 metrics = evaluation.metrics
                 self._decide(evaluation)
         finally:
@@ -342,24 +323,38 @@ class LoopController:
 
     def _note_fault(self, kind: str, fault: str, lived_with: HyperparamSet) -> None:
         logger.warning("%s", fault)
-        position, best = self._position, self._progress.best
-        self._append(
-            HistoryRecord(
-                window_id=self._progress.window_id,
-                env_steps=self._progress.env_steps,
-                verdict=Verdict.NO_EVIDENCE.value,
-                state=position.state.value,
-                interval=position.interval,
-                best_score=best.eval_metrics.primary_score if best else None,
-                probed_param=self._parts.optimizer.probed_param,
-                hyperparams=lived_with,
-                eval_metrics=EvalMetrics(math.nan, {}, self._progress.window_id, has_evidence=False),
-                fault=f"{kind}: {fault}",
-            )
+        self._record(
+            lived_with,
+            no_score(self._progress.window_id),
+            Verdict.NO_EVIDENCE,
+            probed_param=self._parts.optimizer.probed_param,
+            fault=f"{kind}: {fault}",
         )
 
-    def _append(self, record: HistoryRecord) -> None:
-        with self._progress.health.surviving_storage("write the history"):
+    def _record(
+        self,
+        lived_with: HyperparamSet,
+        metrics: EvalMetrics,
+        verdict: Verdict,
+        *,
+        probed_param: str | None,
+        **more: Any,
+    ) -> None:
+        """Add a line to the history: what was measured, what came of it, and `more` fields of `HistoryRecord`."""
+        progress, position = self._progress, self._position
+        record = HistoryRecord(
+            window_id=progress.window_id,
+            env_steps=progress.env_steps,
+            verdict=verdict.value,
+            state=position.state.value,
+            interval=position.interval,
+            best_score=progress.best_score,
+            probed_param=probed_param,
+            hyperparams=lived_with,
+            eval_metrics=metrics,
+            **more,
+        )
+        with progress.health.surviving_storage("write the history"):
             self._parts.history.append(record)
 
     def _stage(self) -> Path | None:
@@ -367,70 +362,11 @@ class LoopController:
             return self._parts.registry.stage(self._parts.agent)
         return None
 
-    def _evaluate(
-        self, data: EpisodeData, diagnostics: dict[str, Any], lived_with: HyperparamSet, staged: Path | None
-    ) -> _Evaluation:
-        try:
-            evaluation = self._scored(data, diagnostics, lived_with, staged)
-        except EvaluatorFailedError as error:
-            logger.warning("%s in window %d: it has no score. %r", error, self._progress.window_id, error.__cause__)
-            if self._progress.health.met("evaluator") >= MOST_IN_A_ROW:
-                raise (error.__cause__ or error) from None
-            nothing = EvalMetrics(math.nan, {}, self._progress.window_id, has_evidence=False)
-            return _Evaluation(nothing, False, (), lived_with, staged)
-        self._progress.health.passed("evaluator")
-        return evaluation
-
-    def _scored(
-        self, data: EpisodeData, diagnostics: dict[str, Any], lived_with: HyperparamSet, staged: Path | None
-    ) -> _Evaluation:
-        evaluator, seeded = self._evaluator, self._validation.seeded
-        metrics = train_metrics = evaluator.score(data, diagnostics)
-        if self._validation.is_there:
-            with self._progress.timed("validate"):
-                metrics = evaluator.combine(train_metrics, self._validation.score())
-        if not self._beats_best(metrics):
-            return _Evaluation(metrics, False, (), lived_with, staged)
-        if seeded is None:
-            # Without validation the policy that was scored is gone unless it could be staged.
-            can_be_saved = self._validation.is_there or staged is not None
-            return _Evaluation(metrics, can_be_saved, (), lived_with, staged)
-        progress, outcome = self._progress, None
-        with progress.timed("validate"), progress.health.surviving_storage("test a candidate"):
-            outcome = challenge(
-                seeded,
-                evaluator,
-                progress.best,
-                as_incumbent=self._as_best,
-                margin=self._config.improvement_margin,
-                is_cheap=progress.test_steps > TEST_SHARE * progress.env_steps,
-            )
-        if outcome is None:
-            return _Evaluation(metrics, False, (), lived_with, staged)
-        progress.test_steps += outcome.tested.steps
-        if outcome.incumbent is not None and progress.best is not None:
-            progress.test_steps += outcome.incumbent.steps
-            with progress.health.surviving_storage("save a new score"):
-                progress.best = self._parts.registry.rescore(
-                    progress.best, outcome.incumbent.metrics, outcome.incumbent.evidence
-                )
-        metrics = evaluator.combine(train_metrics, outcome.metrics)
-        return _Evaluation(metrics, outcome.wins, outcome.tested.evidence, lived_with, staged)
-
-    def _as_best(self) -> AbstractContextManager[None]:
-        assert self._progress.best is not None  # noqa: S101 - for the type checker; there is an incumbent
-        return self._parts.registry.lent(self._progress.best, self._parts.agent)
-
-    def _beats_best(self, metrics: EvalMetrics) -> bool:
-        best = self._progress.best
-        best_score = best.eval_metrics.primary_score if best else None
-        return metrics.is_usable and is_improvement(metrics.primary_score, best_score, self._config.improvement_margin)
-
     def _judge(self, metrics: EvalMetrics) -> Verdict:
         best, config = self._progress.best, self._config
         return judge(
             metrics,
-            best.eval_metrics.primary_score if best else None,
+            self._progress.best_score,
             self.recent,
             best_std_err=best.eval_metrics.std_err if best else 0.0,
             patience=config.scheduler.dormant_threshold,
@@ -440,7 +376,7 @@ class LoopController:
             is_probing=self._parts.optimizer.is_probing,
         )
 
-    def _decide(self, evaluation: _Evaluation) -> None:
+    def _decide(self, evaluation: Evaluation) -> None:
         progress, metrics = self._progress, evaluation.metrics
         verdict, probed = self._judge(metrics), self._parts.optimizer.probed_param
         old, event = self._position, Event(verdict.value)
@@ -460,23 +396,16 @@ class LoopController:
                 self._execute(effect, evaluation)
             if self._learner_since <= progress.window_id:  # else the score is not that of who learns now
                 tuning = self._tune(metrics, verdict)
-        self._append(
-            HistoryRecord(
-                window_id=progress.window_id,
-                env_steps=progress.env_steps,
-                verdict=verdict.value,
-                state=self._position.state.value,
-                interval=self._position.interval,
-                best_score=progress.best.eval_metrics.primary_score if progress.best else None,
-                probed_param=probed,
-                hyperparams=evaluation.lived_with,
-                eval_metrics=metrics,
-                is_best=evaluation.is_best,
-                tuning=tuning,
-            )
+        self._record(
+            evaluation.lived_with,
+            metrics,
+            verdict,
+            probed_param=probed,
+            is_best=evaluation.is_best,
+            tuning=tuning,
         )
 
-    def _execute(self, effect: Effect, evaluation: _Evaluation) -> None:
+    def _execute(self, effect: Effect, evaluation: Evaluation) -> None:
         parts, progress = self._parts, self._progress
         match effect:
             case Effect.CHECKPOINT:
@@ -573,7 +502,7 @@ class LoopController:
                 self._parts,
                 self._config,
                 self._progress,
-                self._validation,
+                self._scorer.validation,
                 first_agent=self._first_agent,
                 has_failed=failed,
             )

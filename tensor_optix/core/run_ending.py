@@ -10,6 +10,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.final_evaluation import evaluate_leaders
 from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.run_progress import RunProgress
+from tensor_optix.core.scoring import no_score
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.core.validation import Validation
 
@@ -102,5 +103,5 @@ def _validated(metrics: EvalMetrics, parts: LoopParts, progress: RunProgress, va
 
 
 def _save_unscored(parts: LoopParts, progress: RunProgress) -> None:
-    metrics = progress.metrics or EvalMetrics(math.nan, {}, max(progress.window_id, 0), has_evidence=False)
+    metrics = progress.metrics or no_score(max(progress.window_id, 0))
     parts.registry.save(parts.agent, metrics, progress.window_id)

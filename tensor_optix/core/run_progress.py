@@ -48,6 +48,11 @@ class RunProgress:
     _lived_seconds: float = 0.0
     _started: float | None = None
 
+    @property
+    def best_score(self) -> float | None:
+        """Score of the best snapshot, None before there is one."""
+        return self.best.eval_metrics.primary_score if self.best is not None else None
+
     def stop(self, reason: StopReason) -> None:
         """Ask for an end after the window in progress; the first reason counts."""
         self.reason = self.reason or reason

@@ -144,10 +144,6 @@ class SeededEpisodes(gym.Wrapper):
     def __str__(self) -> str:
         return str(self.env)  # errors name the environment, not what is around it
 
-    def step(self, action: Any) -> Any:
-        """Step the environment."""
-        return self.env.step(action)
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the next episode; a given seed makes it the first one again."""
         if seed is not None:

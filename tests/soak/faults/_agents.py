@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 
 try:
@@ -57,19 +57,20 @@ class FilledAgent(BaseAgent):
         self.weights, self.side = weights, json.loads(Path(path + ".json").read_text())["side"]
 
 
-class BuiltInFilled(BaseAgent):
-    """A built-in agent, filled with one value."""
+class BuiltInFilled(GreedyAgent):
+    """A built-in agent, filled with one value; it is saved and loaded, and never learns."""
 
     def __init__(self, framework: str) -> None:
         from tensor_optix.factory import make_agent
 
-        self.agent: Any = make_agent("CartPole-v1", framework=framework, seed=0, net_arch=(32,))
+        super().__init__(make_agent("CartPole-v1", framework=framework, seed=0, net_arch=(32,)))
+        self._built_in: Any = self.agent
 
     def fill(self, value: int) -> None:
         """Set all weights to one value."""
         weights = self._weights()
-        self.agent._backend.set_weights(
-            self.agent._models, {key: np.full_like(array, value) for key, array in weights.items()}
+        self._built_in._backend.set_weights(
+            self._built_in._models, {key: np.full_like(array, value) for key, array in weights.items()}
         )
 
     def value(self) -> int:
@@ -77,25 +78,7 @@ class BuiltInFilled(BaseAgent):
         return one_value(self._weights().values())
 
     def _weights(self) -> Mapping[str, np.ndarray]:
-        return self.agent._backend.weights(self.agent._models)
-
-    def act(self, observation: Any) -> Any:
-        return self.agent.act(observation)
-
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
-        return self.agent.learn(episode_data)
-
-    def get_hyperparams(self) -> HyperparamSet:
-        return self.agent.get_hyperparams()
-
-    def set_hyperparams(self, hp: HyperparamSet) -> None:
-        self.agent.set_hyperparams(hp)
-
-    def save_weights(self, path: str) -> None:
-        self.agent.save_weights(path)
-
-    def load_weights(self, path: str) -> None:
-        self.agent.load_weights(path)
+        return self._built_in._backend.weights(self._built_in._models)
 
 
 def one_value(arrays: Any) -> int:

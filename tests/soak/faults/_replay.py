@@ -118,13 +118,8 @@ def read_disk(root: Path) -> Disk:
     return disk
 
 
-def states(events: Iterable[Any], before: Disk, rng: np.random.Generator, subsets: int) -> Iterator[tuple[int, Disk]]:
-    """Yield the disks that a power cut could leave, each with how many events had happened before it.
-
-    After every event: (a) all is applied; (b) only what was synced; (c) all but one volatile operation; (d) one
-    volatile operation besides what was synced; (e) all, with one volatile write torn at 1 byte, half, a page, all but
-    the last byte, or its length with zeros; (f) up to `subsets` random subsets.
-    """
+def _told(events: Iterable[Any]) -> Iterator[tuple[int, Any, list[Operation], list[bool]]]:
+    """Yield each event with its number, the operations up to it, and which of them are durable by then."""
     done: list[Operation] = []
     durable: list[bool] = []
     for count, event in enumerate(events, 1):
@@ -134,6 +129,17 @@ def states(events: Iterable[Any], before: Disk, rng: np.random.Generator, subset
         elif event[0] == "sync":
             for index, op in enumerate(done):
                 durable[index] = durable[index] or op.synced_with == event[1]
+        yield count, event, done, durable
+
+
+def states(events: Iterable[Any], before: Disk, rng: np.random.Generator, subsets: int) -> Iterator[tuple[int, Disk]]:
+    """Yield the disks that a power cut could leave, each with how many events had happened before it.
+
+    After every event: (a) all is applied; (b) only what was synced; (c) all but one volatile operation; (d) one
+    volatile operation besides what was synced; (e) all, with one volatile write torn at 1 byte, half, a page, all but
+    the last byte, or its length with zeros; (f) up to `subsets` random subsets.
+    """
+    for count, _, done, durable in _told(events):
         for kept in _selections(done, durable, rng, subsets):
             disk = before.copy()
             for op in kept:
@@ -143,16 +149,8 @@ def states(events: Iterable[Any], before: Disk, rng: np.random.Generator, subset
 
 def only_synced(events: Iterable[Any], before: Disk) -> Iterator[tuple[int, Disk]]:
     """Yield state (b) of `states` after every event that told something."""
-    done: list[Operation] = []
-    durable: list[bool] = []
-    for count, event in enumerate(events, 1):
-        if isinstance(event, Operation):
-            done.append(event)
-            durable.append(False)
-        elif event[0] == "sync":
-            for index, op in enumerate(done):
-                durable[index] = durable[index] or op.synced_with == event[1]
-        elif event[0] == "told":
+    for count, event, done, durable in _told(events):
+        if not isinstance(event, Operation) and event[0] == "told":
             disk = before.copy()
             for op, is_durable in zip(done, durable, strict=True):
                 if is_durable:

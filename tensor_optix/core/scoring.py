@@ -1,0 +1,141 @@
+"""Scoring a window: on held-out episodes where there are any, and again where the score would be the best."""
+
+import logging
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.guard import MOST_IN_A_ROW, EvaluatorFailedError, GuardedEvaluator
+from tensor_optix.core.loop_config import LoopConfig, LoopParts
+from tensor_optix.core.run_progress import RunProgress
+from tensor_optix.core.selection import TEST_SHARE, Challenge, challenge
+from tensor_optix.core.trend import is_improvement
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow
+from tensor_optix.core.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluated window, before anything is done about it."""
+
+    metrics: EvalMetrics
+    is_best: bool
+    evidence: tuple[PlayedWindow, ...]
+    """The episodes behind the score, where they are fixed by seeds."""
+    lived_with: HyperparamSet
+    staged: Path | None
+    """The weights that were scored, where learning has changed them since."""
+
+
+class Scorer:
+    """Scores the windows of a run, and tests the candidates for its best.
+
+    Args:
+        evaluator: what scores a window.
+        val_pipeline: where the agent acts and does not learn; None = nothing is held out.
+        config: the knobs of the loop.
+        progress: what the run has come to; the best's score and the steps of tests are kept up to date in it.
+    """
+
+    def __init__(
+        self, evaluator: BaseEvaluator, val_pipeline: BasePipeline | None, config: LoopConfig, progress: RunProgress
+    ) -> None:
+        self._evaluator = GuardedEvaluator(evaluator)
+        self._config = config
+        self._progress = progress
+        self.validation = Validation(val_pipeline, self._evaluator)
+
+    def evaluate(
+        self,
+        parts: LoopParts,
+        data: EpisodeData,
+        diagnostics: dict[str, Any],
+        lived_with: HyperparamSet,
+        staged: Path | None,
+    ) -> Evaluation:
+        """Return what a window is worth; no score where the evaluator fails.
+
+        Args:
+            parts: what the loop is made of at present.
+            data: the window.
+            diagnostics: what `learn` returned for it.
+            lived_with: the hyper-parameters that it was lived with.
+            staged: the weights that it was lived with, where they are what is scored.
+
+        Raises:
+            Exception: what the evaluator raised, the third time in a row.
+        """
+        health = self._progress.health
+        try:
+            metrics, is_best, evidence = self._scored(parts, data, diagnostics, can_be_saved=staged is not None)
+        except EvaluatorFailedError as error:
+            logger.warning("%s in window %d: it has no score. %r", error, self._progress.window_id, error.__cause__)
+            if health.met("evaluator") >= MOST_IN_A_ROW:
+                raise (error.__cause__ or error) from None
+            return Evaluation(no_score(self._progress.window_id), False, (), lived_with, staged)
+        health.passed("evaluator")
+        return Evaluation(metrics, is_best, evidence, lived_with, staged)
+
+    def _scored(
+        self, parts: LoopParts, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool
+    ) -> tuple[EvalMetrics, bool, tuple[PlayedWindow, ...]]:
+        """Return the score, whether it is the best, and the episodes behind it."""
+        metrics = train_metrics = self._evaluator.score(data, diagnostics)
+        if self.validation.is_there:
+            with self._progress.timed("validate"):
+                metrics = self._evaluator.combine(train_metrics, self.validation.score())
+        if not self._beats_best(metrics):
+            return metrics, False, ()
+        if self.validation.seeded is None:
+            # Without validation the policy that was scored is gone unless it could be staged.
+            return metrics, self.validation.is_there or can_be_saved, ()
+        outcome = self._tested(parts)
+        if outcome is None:
+            return metrics, False, ()
+        return self._evaluator.combine(train_metrics, outcome.metrics), outcome.wins, outcome.tested.evidence
+
+    def _beats_best(self, metrics: EvalMetrics) -> bool:
+        return metrics.is_usable and is_improvement(
+            metrics.primary_score, self._progress.best_score, self._config.improvement_margin
+        )
+
+    def _tested(self, parts: LoopParts) -> Challenge | None:
+        """Test the policy against the best; None where the storage failed."""
+        seeded, progress = self.validation.seeded, self._progress
+        assert seeded is not None  # noqa: S101 - for the type checker; the caller has looked
+
+        def as_best() -> AbstractContextManager[None]:
+            assert progress.best is not None  # noqa: S101 - for the type checker; there is an incumbent
+            return parts.registry.lent(progress.best, parts.agent)
+
+        outcome = None
+        with progress.timed("validate"), progress.health.surviving_storage("test a candidate"):
+            outcome = challenge(
+                seeded,
+                self._evaluator,
+                progress.best,
+                as_incumbent=as_best,
+                margin=self._config.improvement_margin,
+                is_cheap=progress.test_steps > TEST_SHARE * progress.env_steps,
+            )
+        if outcome is None:
+            return None
+        progress.test_steps += outcome.tested.steps
+        if outcome.incumbent is not None and progress.best is not None:
+            progress.test_steps += outcome.incumbent.steps
+            with progress.health.surviving_storage("save a new score"):
+                progress.best = parts.registry.rescore(
+                    progress.best, outcome.incumbent.metrics, outcome.incumbent.evidence
+                )
+        return outcome
+
+
+def no_score(window_id: int) -> EvalMetrics:
+    """Return the metrics of a window that there is nothing to judge by."""
+    return EvalMetrics(math.nan, {}, window_id, has_evidence=False)
