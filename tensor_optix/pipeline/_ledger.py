@@ -34,6 +34,8 @@ class SequenceLedger:
         self.gaps = self.late = self.duplicates = self.refused = self.restarts = 0
         self.returned = 0
         """Items that were held and left to come again, with what is missing."""
+        self.before_first = 0
+        """Of those that came too late, how many are from before the first that came: of no gap that was declared."""
         self.wants_refetch = False
         self.expected: int | None = None
         """The next number; None before the first."""
@@ -209,6 +211,7 @@ class SequenceLedger:
     def _is_late(self, sequence: int) -> bool:
         """Return whether a number from behind never came before; if it was declared missing, it no longer is."""
         if sequence < self._origin:
+            self.before_first += 1
             return True
         if not self._is_missing(sequence):
             return False

@@ -143,3 +143,9 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fed(ledger, [3997]) == []
     assert ledger.late == 1
     assert [ledger.missing_after(n) for n in (3998, 3997, 3990, 3500)] == [0, 0, 3, 248]
+
+
+def test_late_ones_from_before_the_first_are_told_from_those_that_fill_a_gap() -> None:
+    ledger = SequenceLedger((2, 1.0))
+    fed(ledger, [5, 4, 3, 8, 9, 10, 6])
+    assert (ledger.late, ledger.before_first, ledger.gaps) == (3, 2, 1)

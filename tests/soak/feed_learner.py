@@ -65,6 +65,7 @@ def learn(url: str, log: Path, *, target: int, has_replay: bool, window: int, re
                 "rewards": [int(reward) for reward in data.rewards],
                 "metadata": {name: value for name, value in data.metadata.items() if isinstance(value, int)},
                 "state": state,
+                "before_first": pipeline._feed._intake.ledger.before_first if pipeline._feed else 0,
             }
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
