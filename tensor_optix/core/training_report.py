@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.types import jsonable
 
-_WIDTH = 60
+_WIDTH, _LABEL_WIDTH = 54, 16
 
 
 class StopReason(enum.Enum):
@@ -35,7 +35,7 @@ class StopReason(enum.Enum):
 
 
 _SENTENCES = {
-    StopReason.CONVERGED: "Converged: no improvement for the whole patience",
+    StopReason.CONVERGED: "Converged: no further improvement",
     StopReason.BUDGET: "Spawn budget exhausted",
     StopReason.MAX_EPISODES: "max_episodes windows are done",
     StopReason.STOPPED: "stop() was called",
@@ -109,10 +109,10 @@ class TrainingReport:
             ("Found in window", "-" if self.best_window is None else str(self.best_window)),
         ]
         if math.isfinite(self.generalization_gap):
-            rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train - val)"))
+            rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train − val)"))
         rows += [
             ("Windows", f"{self.windows}  ({self.evaluations} evaluated)"),
-            ("Environment steps", f"{self.env_steps:,}{speed}"),
+            ("Training steps", f"{self.env_steps:,}{speed}"),
             ("Time", f"{self.seconds.get('total', 0.0):.1f} s"),
             ("Checkpoint", self.best_snapshot or "-"),
         ]
@@ -136,7 +136,7 @@ def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:
         None,
         ("Best score", _number(best)),
         ("Val score", _number(val)),
-        ("Generalization", f"{_number(gap)}  (train - val)"),
+        ("Generalization", f"{_number(gap)}  (train − val)"),
         *_evolution_rows(evolution),
     ]
     return _block(rows)
@@ -159,10 +159,11 @@ def _evolution_rows(evolution: Mapping[str, Any]) -> list["_Row"]:
     if evolution["lineage"]:
         rows.append(("Lineage", ""))
     for variant in evolution["lineage"]:
-        changes = ", ".join(f"{k} {_short(old)} -> {_short(new)}" for k, (old, new) in variant["changes"].items())
+        changes = [f"{name} {_short(old)} -> {_short(new)}" for name, (old, new) in variant["changes"].items()]
         scores = f"{_number(variant['parent_score'])} -> {_number(variant['score'])}"
         rows.append((None, f"  variant {variant['number']} of snapshot {variant['parent']}: {variant['outcome']}"))
-        rows.append((None, f"      score {scores} in {variant['windows']} windows; {changes or 'nothing changed'}"))
+        rows.append((None, f"      score {scores} in {variant['windows']} windows"))
+        rows += [(None, f"      {change}") for change in changes or ["nothing changed"]]
     return rows
 
 
@@ -178,14 +179,14 @@ def _block(rows: Sequence[_Row]) -> str:
             lines.append(rule)
         else:
             label, text = row
-            lines.append(f"  {text}" if label is None else f"  {label:<17} : {text}".rstrip())
+            lines.append(f"  {text}" if label is None else f"  {label:<{_LABEL_WIDTH}} : {text}".rstrip())
     return "\n".join([*lines, rule])
 
 
 def _tuning_text(tuning: Mapping[str, float]) -> str:
     counts = [f"{tuning[name]:.0f} {name}" for name in ("probes", "commits", "changes") if name in tuning]
-    spent = f"{tuning.get('probing_seconds', 0.0):.1f} s on probing"
-    return ", ".join([*counts, spent])
+    spent = f" in {tuning['probing_seconds']:.1f} s" if "probing_seconds" in tuning else ""
+    return ", ".join(counts) + spent
 
 
 def _number(value: float | None) -> str:

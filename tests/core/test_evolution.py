@@ -208,7 +208,7 @@ def test_the_budget_ends_the_run_and_the_report_is_printed_once(tmp_path: Path) 
     assert rig.outcomes() == ["new best", "discarded", "new best"]
     (text,) = rig.printed
     assert "Spawn budget exhausted" in text
-    assert "Spawns used       : 3 / 3" in text
+    assert "Spawns used      : 3 / 3" in text
     assert "variant 3 of snapshot" in text
     # Each variant was cloned from the best of its time.
     parents = [variant["parent_score"] for variant in rig.pm.training_report()["lineage"]]
