@@ -4,7 +4,8 @@ The best of many noisy scores is too high, and a score at an environment's ceili
 again on episodes that no decision has seen; its score becomes what it scored there, and if that puts another snapshot
 first, that one is tested too, on the same episodes. So is one that is behind by no more than its noise explains: the
 last policy above all, which a single bad episode of five may have put there. It ends when the leader's score is one of
-this evaluation and nobody else could well be ahead, or when enough were tested.
+this evaluation and nobody else could well be ahead, or when enough were tested. Whenever it ends, the last policy ranks
+only if it was tested: the few episodes that nobody challenged are no evidence beside the tests of the others.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.selection import play
+from tensor_optix.core.snapshot_folders import ranked
 from tensor_optix.core.trend import DEGRADATION_ERRORS
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
@@ -37,6 +39,7 @@ def evaluate_leaders(
     pipeline: PlaysSeeds,
     evaluator: BaseEvaluator,
     is_stopped: Callable[[], bool],
+    challenger: PolicySnapshot | None = None,
 ) -> PolicySnapshot | None:
     """Test leaders until one holds, and return it; its weights, or another leader's, are then in the agent.
 
@@ -48,15 +51,17 @@ def evaluate_leaders(
         pipeline: where they are played.
         evaluator: what scores them.
         is_stopped: True as soon as the user wants an end: the leader by then is returned.
+        challenger: one that is saved without evidence, with the score that it claims: it decides when it is tested.
     """
     seeds = [pipeline.fresh_seeds() for _ in range(LEADER_WINDOWS)]
     tested: set[str] = set()
     damaged: set[str] = set()
     while True:
-        ranked = [s for s in registry.ranked_snapshots if s.snapshot_id not in damaged]
-        leader = _next(ranked, tested)
+        evident = [s for s in registry.ranked_snapshots if s.snapshot_id not in damaged]
+        claiming = [] if challenger is None or challenger.snapshot_id in tested | damaged else [challenger]
+        leader = _next(ranked([*evident, *claiming]), tested)
         if leader is None or is_stopped():
-            return ranked[0] if ranked else None
+            return evident[0] if evident else None
         try:
             registry.load(leader, agent)
         except CheckpointCorruptError as error:
@@ -65,19 +70,19 @@ def evaluate_leaders(
             continue
         found = play(pipeline, evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=is_stopped)
         if is_stopped():
-            return ranked[0]
+            continue  # a test that was cut short is none
         registry.rescore(leader, _rescored(leader.eval_metrics, found.score(evaluator)), found.evidence)
         tested.add(leader.snapshot_id)
 
 
-def _next(ranked: Sequence[PolicySnapshot], tested: set[str]) -> PolicySnapshot | None:
+def _next(ranking: Sequence[PolicySnapshot], tested: set[str]) -> PolicySnapshot | None:
     """Return who is to be tested next, None where the first of the ranking is beyond doubt."""
-    if not ranked or ranked[0].snapshot_id not in tested:
-        return ranked[0] if ranked else None
+    if not ranking or ranking[0].snapshot_id not in tested:
+        return ranking[0] if ranking else None
     if len(tested) >= MOST_TESTED:
         return None
-    first = ranked[0]
-    for snapshot in ranked:
+    first = ranking[0]
+    for snapshot in ranking:
         metrics = snapshot.eval_metrics
         error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
         could_be = metrics.primary_score + DEGRADATION_ERRORS * error

@@ -76,16 +76,24 @@ def _steps(
 def _evaluate_leaders(parts: LoopParts, keeps_own: bool, progress: RunProgress, validation: Validation) -> None:
     if validation.seeded is None or progress.metrics is None:
         return
-    # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
-    last = parts.registry.save(
-        parts.agent, _validated(progress.metrics, parts, progress, validation), progress.window_id
-    )
+    # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one. It is
+    # no evidence until it is tested: however this ends, the best on disk is one that was.
+    claimed = _validated(progress.metrics, parts, progress, validation)
+    last = parts.registry.save(parts.agent, dataclasses.replace(claimed, has_evidence=False), progress.window_id)
     progress.stop_asked = False
     try:
         with progress.timed("validate"):
             progress.best = evaluate_leaders(
-                parts.agent, parts.registry, validation.seeded, parts.evaluator, lambda: progress.stop_asked
+                parts.agent,
+                parts.registry,
+                validation.seeded,
+                parts.evaluator,
+                lambda: progress.stop_asked,
+                challenger=dataclasses.replace(last, eval_metrics=claimed),
             )
+    except BaseException:
+        progress.best = parts.registry.best  # scores may have been replaced by then
+        raise
     finally:
         parts.registry.prune()
         if keeps_own:

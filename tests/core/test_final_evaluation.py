@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.final_evaluation import LEADER_WINDOWS, evaluate_leaders
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
 
 
@@ -30,6 +31,12 @@ def registry_with(folder: Path, scores: dict[float, float], **kwargs: int) -> tu
         agent.weight = weight
         registry.save(agent, EvalMetrics(score))
     return registry, agent
+
+
+def challenger_in(registry: CheckpointRegistry, agent: NumpyAgent, weight: float, claim: float) -> PolicySnapshot:
+    agent.weight = weight
+    saved = registry.save(agent, EvalMetrics(claim, has_evidence=False))
+    return dataclasses.replace(saved, eval_metrics=EvalMetrics(claim, {"score_std_err": 1.0}))
 
 
 def leaders_of(judge: Judge) -> list[float]:
@@ -96,6 +103,55 @@ def test_it_stops_when_it_is_asked_to(tmp_path: Path) -> None:
     assert leader is not None
     assert leader.eval_metrics.primary_score == 9.0
     assert len(judge.played) == 3
+
+
+@pytest.mark.parametrize("plays", [0, 3])
+def test_a_challenger_that_was_not_tested_to_its_end_does_not_rank(tmp_path: Path, plays: int) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    challenger = challenger_in(registry, agent, 2.0, claim=9.0)
+    judge = Judge(agent, {1.0: 5.0, 2.0: 9.0})
+    leader = evaluate_leaders(
+        agent, registry, judge, ScoreEvaluator(), lambda: len(judge.played) == plays, challenger=challenger
+    )
+    assert leader == registry.best
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 5.0
+    assert judge.played == [2.0] * plays
+
+
+def test_a_challenger_ranks_by_its_test_and_not_by_its_claim(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    judge = Judge(agent, {1.0: 4.0, 2.0: 6.0})
+    challenger = challenger_in(registry, agent, 2.0, claim=9.0)
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, challenger=challenger)
+    assert leader is not None
+    assert (leader.snapshot_id, leader.eval_metrics.primary_score) == (challenger.snapshot_id, 6.0)
+    assert leader.eval_metrics.metrics["selection_score"] == 9.0
+    assert registry.best == leader
+    assert leaders_of(judge) == [2.0]
+
+
+def test_a_challenger_behind_by_its_noise_is_tested_and_one_beyond_is_not(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    judge = Judge(agent, {1.0: 5.0, 2.0: 5.5, 3.0: 100.0})
+    near, far = challenger_in(registry, agent, 2.0, claim=3.5), challenger_in(registry, agent, 3.0, claim=2.5)
+    assert evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, far) == registry.best
+    assert leaders_of(judge) == [1.0]
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, near)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 5.5
+    assert far.snapshot_id not in {snapshot.snapshot_id for snapshot in registry.ranked_snapshots}
+
+
+def test_a_damaged_challenger_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    challenger = challenger_in(registry, agent, 2.0, claim=9.0)
+    (registry.path_of(challenger) / "weights" / "agent.npy").write_bytes(b"broken")
+    judge = Judge(agent, {1.0: 4.0})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, challenger=challenger)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 4.0
+    assert "is passed over" in caplog.text
 
 
 def test_nothing_to_test_is_no_error(tmp_path: Path) -> None:
