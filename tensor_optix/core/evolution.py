@@ -77,8 +77,6 @@ class PolicyManagerCallback(LoopCallback):
         self._seen: deque[EvalMetrics] = deque(maxlen=MEMORY)
         self._variant: Lineage | None = None
         """The variant that is learning; None while it is the first agent."""
-        self._crown: float | None = None
-        """Score with which the variant became the best, if it did."""
         self._window_id = -1
         self._begun = 0
         """First window of the present learner."""
@@ -119,7 +117,6 @@ class PolicyManagerCallback(LoopCallback):
             "incumbent": population.name_of(self._incumbent),
             "manager": self.pm.members_state(population.name_of),
             "is_variant_learning": self._variant is not None,
-            "crown": self._crown,
             "window_id": self._window_id,
             "begun": self._begun,
             "heard": self._heard,
@@ -140,7 +137,7 @@ class PolicyManagerCallback(LoopCallback):
         self._learner, self._incumbent = population[state["learner"]], population[state["incumbent"]]
         self.pm.restore_members(state["manager"], population.__getitem__)
         self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
-        self._crown, self._share = state["crown"], state["share"]
+        self._share = state["share"]
         self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
         self._heard = int(state["heard"])
         self._reason = StopReason(state["reason"]) if state["reason"] else None
@@ -158,7 +155,9 @@ class PolicyManagerCallback(LoopCallback):
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Note that the learner has become the best."""
-        self._crown = snapshot.eval_metrics.primary_score
+        if self._variant is not None:
+            self._variant.snapshot = snapshot.snapshot_id
+            self._variant.score = snapshot.eval_metrics.primary_score
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         """Note the learner's score; a variant that has spent its share is judged."""
@@ -182,6 +181,9 @@ class PolicyManagerCallback(LoopCallback):
 
     def on_loop_stop(self) -> None:
         """Judge a variant that was still learning, and print the report, once."""
+        best = self.pm.registry.best
+        if self._loop is not None and best is not None and best.window_id >= self._begun:
+            self.on_improvement(best)  # the last test of the run may have crowned its last policy
         self._judge_variant(self._history())
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
             reason = (self._reason or StopReason.STOPPED).sentence
@@ -253,7 +255,7 @@ class PolicyManagerCallback(LoopCallback):
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
         self._learner, self._variant = variant, self.pm.newest_lineage
-        self._begun, self._heard, self._crown = self._window_id + 1, 0, None
+        self._begun, self._heard = self._window_id + 1, 0
         if self._loop is not None:
             self._loop.switch_learner(variant)
 
@@ -263,12 +265,13 @@ class PolicyManagerCallback(LoopCallback):
 
     def _judge_variant(self, history: Sequence[EvalMetrics]) -> str | None:
         """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
+        self.pm.retest_lineage()
         lineage, self._variant = self._variant, None
         if lineage is None:
             return None
         lineage.windows = self._windows
-        if self._crown is not None:
-            lineage.outcome, lineage.score = "new best", self._crown
+        if lineage.snapshot is not None:
+            lineage.outcome = "new best"
             self._incumbent = self._learner
         elif history:
             lineage.score = history[-1].primary_score

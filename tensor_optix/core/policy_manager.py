@@ -233,6 +233,12 @@ class PolicyManager(Ensemble):
         """The variant that was spawned last."""
         return self._counts.lineages[-1] if self._counts.lineages else None
 
+    def retest_lineage(self) -> None:
+        """Let the lineage tell the scores that its snapshots have by now: the best are tested again and again."""
+        scores = {s.snapshot_id: s.eval_metrics.primary_score for s in self.ranked_snapshots}
+        for lineage in self._counts.lineages:
+            lineage.retest(scores)
+
     def count_failed_spawn(self) -> None:
         """Note that a spawn has come to nothing."""
         self._counts.failed += 1
@@ -274,6 +280,7 @@ class PolicyManager(Ensemble):
 
     def training_report(self) -> dict[str, Any]:
         """Return what evolution came to, as plain JSON values: `status()`, the best scores, and the lineage."""
+        self.retest_lineage()
         best = self.registry.best
         metrics = best.eval_metrics if best else EvalMetrics(math.nan)
         report = {

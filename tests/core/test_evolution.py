@@ -17,6 +17,7 @@ from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
 from tensor_optix.core.run_state import History, read_history
+from tensor_optix.core.training_report import evolution_block
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import ContractError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
@@ -69,6 +70,7 @@ class Rig:
         optimizer: BaseOptimizer | None = None,
         validation: type[Worth] = Worth,
         max_episodes: int | None = None,
+        interval: int = 1,
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -94,7 +96,9 @@ class Rig:
                 history=History(folder / "history.jsonl"),
             ),
             LoopConfig(
-                scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=1),
+                scheduler=BackoffScheduler(
+                    base_interval=interval, plateau_threshold=2, dormant_threshold=4, max_interval=interval
+                ),
                 max_episodes=max_episodes,
                 final_evaluation=True,
             ),
@@ -158,6 +162,32 @@ def test_an_ensemble_of_one_keeps_the_incumbent_until_the_variant_is_judged(tmp_
     assert rig.outcomes() == ["discarded", "kept", "new best"]
     assert rig.pm.agents == (rig.made[-1],)
     assert rig.pm.status()["pruned"] == 2  # the one that held only, and the first
+
+
+def test_the_lineage_tells_what_snapshots_are_worth_by_now(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0, 8.0], max_spawns=2)
+    rig.loop.run()
+    registry = rig.pm.registry
+    for snapshot in registry.ranked_snapshots:
+        metrics = snapshot.eval_metrics
+        registry.rescore(snapshot, dataclasses.replace(metrics, primary_score=metrics.primary_score - 0.5))
+    first, second = rig.pm.training_report()["lineage"]
+    assert (first["parent_score"], first["score"], first["outcome"]) == (4.5, 7.5, "new best")
+    assert second["parent"] == first["snapshot"]
+    assert (second["parent_score"], second["score"], second["snapshot"]) == (7.5, 8.0, None)  # kept: nothing was saved
+    assert "        score 4.5000 -> 7.5000 in " in evolution_block(rig.pm.training_report(), "")
+    registry.max_snapshots = 1
+    registry.prune()
+    assert rig.pm.training_report()["lineage"] == [first, second]  # what is gone keeps its last score
+
+
+def test_the_lineage_knows_a_policy_that_the_last_test_has_crowned(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 100.0], max_spawns=1, validation=SeededWorth, interval=2, max_episodes=19)
+    report = rig.loop.run()
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert report.best_window == 18
+    assert variant["snapshot"] == Path(str(report.best_snapshot)).name.removeprefix("snapshot_")
+    assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
 
 
 def test_decisions_look_at_the_learners_own_evaluations(tmp_path: Path) -> None:
