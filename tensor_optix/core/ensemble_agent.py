@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core import _atomic
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together, mixed_probabilities
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces, Seedable
@@ -37,6 +38,7 @@ class EnsembleAgent(BaseAgent):
     Raises:
         EvolutionError: there are no members.
         ContractError: `primary_agent` is none of them, or `pm` is no `PolicyManager`.
+        InvalidArgumentError: a negative seed.
     """
 
     def __init__(self, pm: PolicyManager, primary_agent: BaseAgent, *, seed: int | None = None) -> None:
@@ -44,6 +46,7 @@ class EnsembleAgent(BaseAgent):
             raise ContractError(f"pm must be a PolicyManager, but got {type(pm).__name__}.")
         pm.check_not_empty()
         pm.index_of(primary_agent)
+        check_seed(seed)
         self._pm = pm
         self._primary = primary_agent
         self._has_warned = False
@@ -82,11 +85,13 @@ class EnsembleAgent(BaseAgent):
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
         """Return one action per row of `observations` (B, ...)."""
+        self._pm.check_not_empty()
         observations = np.asarray(observations)
         return act_together(self._pm.agents, self._pm.weights, observations, self._rng, deterministic=deterministic)
 
     def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
         """Return one allowed action per row, given `action_masks` (B, n) bool; a vote needs members that know masks."""
+        self._pm.check_not_empty()
         return act_together(
             self._pm.agents,
             self._pm.weights,
@@ -98,10 +103,10 @@ class EnsembleAgent(BaseAgent):
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         """Let the members learn from one window; those of others than the primary agent are named `agent<i>_...`."""
+        primary = self.primary_agent
         mixture = mixed_probabilities(
             self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
         )
-        primary = self.primary_agent
         if mixture is None:
             self._warn_of_foreign_actions()
             return primary.learn(episode_data)

@@ -87,7 +87,9 @@ class PolicyManagerCallback(LoopCallback):
         self._reason: StopReason | None = None
 
     def set_stop_fn(self, stop: Callable[[], object]) -> None:
-        """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`."""
+        """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`; raises `ContractError` if it cannot be called."""
+        if not callable(stop):
+            raise ContractError(f"set_stop_fn needs a function, e.g. opt.stop, but got {type(stop).__name__}.")
         self._stop_fn = stop
 
     def connect(
@@ -228,13 +230,18 @@ class PolicyManagerCallback(LoopCallback):
             return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
         action = self._controller.decide(history, self.pm.status())
         if not isinstance(action, MetaAction):
-            error = ContractError(
-                f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
+            raise self._fatal(
+                ContractError(
+                    f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
+                )
             )
-            if self._loop is not None:  # a callback's own errors are logged and go no further
-                self._loop.fail(error)
-            raise error
         return action
+
+    def _fatal(self, error: ContractError) -> ContractError:
+        """Let the run end with an error, and return it: a callback's own errors are logged and go no further."""
+        if self._loop is not None:
+            self._loop.fail(error)
+        return error
 
     def _spawn(self, history: Sequence[EvalMetrics]) -> None:
         if not self._can_spawn or self.pm.budget_exhausted:
@@ -245,9 +252,9 @@ class PolicyManagerCallback(LoopCallback):
                 self.pm.record_agent_score(0, metrics.primary_score)
         try:
             variant = self.pm.spawn_variant(self._population.make(), self.pm.adaptive_noise_scale(history))
-        except ContractError:
+        except ContractError as error:  # a mistake in the program, which no other spawn will mend
             self.pm.count_failed_spawn()
-            raise
+            raise self._fatal(error) from None
         except Exception:
             self.pm.count_failed_spawn()
             logger.exception("A spawn failed; the learner goes on as it is.")

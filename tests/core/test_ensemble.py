@@ -113,6 +113,11 @@ def test_bad_input_is_refused_at_the_call() -> None:
         pm.add_agent(NumpyAgent(), weight=math.nan)
     with pytest.raises(InvalidArgumentError, match="factor must be a finite number"):
         pm.boost(one, -2.0)
+    for factor in ("a", None, math.inf):
+        with pytest.raises(InvalidArgumentError, match="factor must be a finite number"):
+            pm.boost(one, factor)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="The weight of member '0' must be a finite number of at least 0"):
+        pm.set_mixture({"0": -1.0})
     with pytest.raises(ContractError, match="is a member already"):
         pm.add_agent(one)
     with pytest.raises(ContractError, match="must be a BaseAgent"):
@@ -135,4 +140,4 @@ def test_bad_input_is_refused_at_the_call() -> None:
         pm.record_agent_score(0.5, 1.0)  # type: ignore[arg-type]
     with pytest.raises(EvolutionError, match="no members"):
         Ensemble().ensemble_action([0.0])
-    assert pm.ensemble_size == 2
+    assert (pm.ensemble_size, pm.weights) == (2, (1.0, 1.0))

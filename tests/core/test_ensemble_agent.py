@@ -7,7 +7,13 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.ensemble_agent import EnsembleAgent
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
-from tensor_optix.errors import CheckpointMismatchError, ContractError, EvolutionError
+from tensor_optix.errors import (
+    CheckpointMismatchError,
+    ContractError,
+    EvolutionError,
+    InvalidArgumentError,
+    SpaceError,
+)
 from tests.helpers import ConstantAgent, NumpyAgent, TabularAgent, window_of
 
 
@@ -163,6 +169,43 @@ def test_bad_members_are_refused(tmp_path: Path) -> None:
         EnsembleAgent(pm, NumpyAgent())
     with pytest.raises(ContractError, match="pm must be a PolicyManager, but got int"):
         EnsembleAgent(5, NumpyAgent())  # type: ignore[arg-type]
-    pm.add_agent(NumpyAgent())
-    with pytest.raises(ContractError, match="is no member"):
-        EnsembleAgent(pm, NumpyAgent())
+    member = NumpyAgent()
+    pm.add_agent(member)
+    for other in (NumpyAgent(), 5, None):
+        with pytest.raises(ContractError, match="is no member"):
+            EnsembleAgent(pm, other)  # type: ignore[arg-type]
+    for seed in (-1, "a"):
+        with pytest.raises(InvalidArgumentError, match="seed must be a whole number of at least 0"):
+            EnsembleAgent(pm, member, seed=seed)  # type: ignore[arg-type]
+
+
+def test_an_ensemble_that_all_have_left_is_a_typed_error(tmp_path: Path) -> None:
+    member = TabularAgent([0.5, 0.5])
+    agent, pm = ensemble(tmp_path, member)
+    pm.discard(member)
+    observations, masks = np.zeros((2, 1)), np.ones((2, 2), bool)
+    for call in (
+        lambda: agent.act(observations[0]),
+        lambda: agent.act_batch(observations),
+        lambda: agent.act_masked(observations, masks),
+        lambda: agent.learn(window_of(1.0)),
+        lambda: pm.ensemble_action(observations[0]),
+        agent.get_hyperparams,
+    ):
+        with pytest.raises(EvolutionError, match="no members"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (TabularAgent([0.5, 0.5]), TabularAgent([0.2, 0.3, 0.5])),
+        (ConstantAgent(1), ConstantAgent(np.array([0.5]))),
+        (ConstantAgent(np.array([0.5, 0.5])), ConstantAgent(np.array([0.5]))),
+    ],
+)
+def test_members_of_different_action_spaces_are_refused_when_they_act(tmp_path: Path, members: tuple) -> None:
+    agent, pm = ensemble(tmp_path, *members)
+    for call in (agent.act, pm.ensemble_action):
+        with pytest.raises(SpaceError, match="must share one action space"):
+            call(np.zeros(1))

@@ -289,6 +289,33 @@ def test_a_spawn_that_fails_is_logged_counted_and_leaves_the_incumbent(
     assert (report.reason, report.best_score, rig.first.weight) == ("converged", 5.0, 5.0)
     status = rig.pm.status()
     assert (status["failed_spawns"], status["spawns_used"], rig.pm.agents) == (1, 0, (rig.first,))
+    assert "Spawns used      : 0 / 3  (1 failed)" in evolution_block(rig.pm.training_report(), "")
+
+
+def test_a_shell_that_does_not_fit_is_a_failed_spawn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Narrow(Climber):
+        def load_weights(self, path: str) -> None:
+            raise ValueError("shapes (2,) and (3,)")
+
+    rig = Rig(tmp_path, [5.0], max_spawns=3, factory=lambda: Narrow(9.0))
+    report = rig.loop.run()
+    assert "Narrow cannot take the weights of the best snapshot" in caplog.text
+    assert (report.reason, report.best_score, rig.first.weight) == ("converged", 5.0, 5.0)
+    status = rig.pm.status()
+    assert (status["failed_spawns"], status["spawns_used"], rig.pm.agents) == (1, 0, (rig.first,))
+    assert rig.pipeline.agent is rig.first
+
+
+@pytest.mark.parametrize("first_is_made", [True, False])
+def test_a_factory_that_repeats_itself_ends_the_run_with_everything_saved(tmp_path: Path, first_is_made: bool) -> None:
+    made: list[Climber] = []
+    rig = Rig(tmp_path, [5.0], max_spawns=3, factory=lambda: made[0])
+    made.append(Climber(8.0) if first_is_made else rig.first)
+    with pytest.raises(ContractError, match="agent_factory returned the same Climber again"):
+        rig.loop.run()
+    best = 8.0 if first_is_made else 5.0
+    assert (rig.loop.report().reason, rig.loop.report().best_score, rig.first.weight) == ("error", best, best)
+    assert rig.pm.status()["failed_spawns"] == 1
 
 
 def test_a_factory_that_returns_the_same_object_is_a_typed_error_and_counted(tmp_path: Path) -> None:
@@ -387,6 +414,8 @@ def test_without_a_loop_set_stop_fn_ends_the_run(tmp_path: Path) -> None:
     calls: list[int] = []
     registry = CheckpointRegistry(tmp_path)
     callback = PolicyManager(registry, max_spawns=0).as_callback(NumpyAgent())
+    with pytest.raises(ContractError, match="needs a function, e.g. opt.stop, but got NoneType"):
+        callback.set_stop_fn(None)  # type: ignore[arg-type]
     callback.set_stop_fn(lambda: calls.append(1))
     callback.on_dormant(3)
     assert calls == [1]

@@ -125,7 +125,12 @@ def test_nothing_to_spawn_from_is_a_typed_error(tmp_path: Path) -> None:
         ({"score_window": 0}, "score_window must be a whole number of at least 1"),
         ({"score_window": 2.5}, "score_window must be a whole number of at least 1"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
-        ({"weight_noise": -0.1}, "weight_noise must be at least 0"),
+        ({"seed": "a"}, "seed must be a whole number of at least 0"),
+        ({"max_spawns": True}, "max_spawns must be a whole number of at least 0"),
+        ({"max_ensemble_size": "a"}, "max_ensemble_size must be a whole number of at least 1"),
+        ({"score_window": None}, "score_window must be a whole number of at least 1"),
+        ({"weight_noise": -0.1}, "weight_noise must be a finite number of at least 0"),
+        ({"weight_noise": "a"}, "weight_noise must be a finite number of at least 0"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
