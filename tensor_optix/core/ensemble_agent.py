@@ -11,7 +11,13 @@ from tensor_optix.core import _atomic
 from tensor_optix.core._arguments import check_seed
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together, mixed_probabilities
-from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces, Seedable
+from tensor_optix.core.base_agent import (
+    ActionLogProbabilities,
+    BaseAgent,
+    ChecksSpaces,
+    LearnsOffPolicy,
+    Seedable,
+)
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, ContractError
@@ -27,8 +33,15 @@ class EnsembleAgent(BaseAgent):
     """The members of a `PolicyManager` behind the six methods of one agent; see `act_together` for how they agree.
 
     All members that tell their action probabilities learn from each window. It was lived by the mixture and not by any
-    of them, so it carries the mixture's log-probabilities, log Σ wᵢ·πᵢ(a|s)/Σ wᵢ, and each corrects for them. Where a
-    member does not tell them, only the primary agent learns. Hyper-parameters are the primary agent's.
+    of them, so it carries the mixture's log-probabilities, log Σ wᵢ·πᵢ(a|s)/Σ wᵢ, and each corrects for them.
+
+    Where a member does not tell them (averaged numbers, votes), only the primary agent learns, from what was executed.
+    An off-policy agent (`LearnsOffPolicy`: SAC, DQN) asks for no more. Another one gets the log-probability of the
+    executed action under itself (`ActionLogProbabilities`: PPO), so that its importance ratios begin at 1 and its
+    clipping counts from there: the density of the average itself is far narrower than any member's, and ratios to it
+    would soon be all clipped. For an agent that can tell neither, a warning says so once.
+
+    Hyper-parameters are the primary agent's.
 
     Args:
         pm: who the members are, and their weights.
@@ -108,8 +121,7 @@ class EnsembleAgent(BaseAgent):
             self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
         )
         if mixture is None:
-            self._warn_of_foreign_actions()
-            return primary.learn(episode_data)
+            return primary.learn(self._as_seen_by(primary, episode_data))
         if episode_data.log_probs is None:
             chosen = np.asarray(episode_data.actions, np.int64).reshape(-1, 1)
             probs = np.take_along_axis(mixture, chosen, axis=-1)[:, 0]
@@ -124,15 +136,24 @@ class EnsembleAgent(BaseAgent):
                 diagnostics |= {f"agent{index}_{name}": value for name, value in numeric_items(found)}
         return diagnostics
 
-    def _warn_of_foreign_actions(self) -> None:
-        if self._pm.ensemble_size > 1 and not self._has_warned:
+    def _as_seen_by(self, learner: BaseAgent, window: EpisodeData) -> EpisodeData:
+        """Return the window with the log-probabilities that its actions, which all members chose, have for one."""
+        if self._pm.ensemble_size == 1 or window.log_probs is not None:
+            return window
+        if isinstance(learner, LearnsOffPolicy) and learner.learns_off_policy:
+            return window
+        if isinstance(learner, ActionLogProbabilities):
+            log_probs = learner.action_log_probs(window.observations, window.actions, window.action_masks)
+            return dataclasses.replace(window, log_probs=np.asarray(log_probs, np.float32))
+        if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "Not all members of the ensemble tell action probabilities, so %s alone learns, from actions that all "
-                "of them chose. That is sound for an agent that learns off-policy (DQN, SAC); PPO takes them for its "
-                "own. Use members with discrete actions and action_probs, or train each by itself.",
-                type(self._primary).__name__,
+                "%s learns from actions that all members of the ensemble chose, and cannot tell how likely they were "
+                "for itself, so it takes them for its own. That is sound only if it learns off-policy: then give it "
+                "learns_off_policy = True. Else give it action_log_probs, or train each member by itself.",
+                type(learner).__name__,
             )
+        return window
 
     def get_hyperparams(self) -> HyperparamSet:
         """Return the primary agent's."""
