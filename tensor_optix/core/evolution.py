@@ -2,7 +2,9 @@
 
 on DORMANT, or when a variant has spent its share of windows:
     the variant that was learning is judged: "new best", "kept" or "discarded"
-    weights are rebalanced, the learner rolled back to the best weights, unless it was just kept: those are its own
+    the learner is rolled back to the best weights, unless it was just kept: those are its own
+    weights are rebalanced by the members' own scores: of the windows that each led, or, where they act together (an
+    `EnsembleAgent`), of held-out episodes that each plays alone
     SPAWN:  a mutated clone of the best becomes the learner, with an optimizer state of its own
     PRUNE:  the weakest member is removed
     STOP:   the run ends
@@ -168,7 +170,7 @@ class PolicyManagerCallback(LoopCallback):
             self._seen.append(eval_metrics)
             if window_id >= self._begun:
                 self._heard += 1
-                if self._is_member(self._learner):
+                if self._is_member(self._learner) and not isinstance(self._acting, HasLearner):
                     self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
         if self._variant is not None and self._windows >= (self._share or math.inf):
             self._turn(self._history())
@@ -201,6 +203,7 @@ class PolicyManagerCallback(LoopCallback):
         # A variant that was kept is a member with weights of its own: the best's would make a copy of its parent of it.
         if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
             logger.info("Rolled back to the best snapshot.")
+        self._score_members()
         self.pm.auto_update_weights()
         match self._decide(history):
             case MetaAction.SPAWN:
@@ -209,6 +212,19 @@ class PolicyManagerCallback(LoopCallback):
                 self._prune()
             case MetaAction.STOP:
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+
+    def _score_members(self) -> None:
+        """Where several act together, let each member play alone: what they score together is nobody's own."""
+        if self._loop is None or not isinstance(self._loop.agent, HasLearner):
+            return
+        try:
+            scores = self._loop.scores_alone(self.pm.agents)
+        except Exception:
+            logger.exception("The members could not be scored; they weigh what they weighed.")
+            return
+        for index, metrics in enumerate(scores):
+            if metrics.is_usable:
+                self.pm.record_agent_score(index, metrics.primary_score)
 
     @property
     def _windows(self) -> int:

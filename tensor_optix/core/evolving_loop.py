@@ -26,6 +26,10 @@ class EvolvingLoop(Protocol):
         """The newest usable evaluations, in the order of time."""
         ...
 
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
+        """Score agents, each by itself, on the same held-out episodes; nothing where there are none fixed by seeds."""
+        ...
+
     def stop(self, reason: StopReason = ...) -> None:
         """End the run after the window in progress."""
         ...

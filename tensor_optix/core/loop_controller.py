@@ -237,6 +237,11 @@ class LoopController:
         self._position = self._config.scheduler.transition(self._position, Event.SPAWNED)
         self._learner_since = self._progress.next_evaluation = self._progress.window_id + 1
 
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
+        """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
+        with self._progress.timed("validate"):
+            return self._scorer.validation.scores_alone(agents)
+
     def _let_learn(self, agent: BaseAgent) -> None:
         if isinstance(self._parts.agent, HasLearner):
             self._parts.agent.set_learner(agent)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import GreedyAgent
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
@@ -53,7 +54,8 @@ class SeededWorth(Worth):
         return [0]
 
     def play(self, seeds: Sequence[int]) -> EpisodeData:
-        return next(self.episodes())
+        agent: Any = self.agent.agent if isinstance(self.agent, GreedyAgent) else self.agent
+        return window_of(min(agent.weight, agent.ceiling))
 
 
 class Rig:
@@ -200,8 +202,8 @@ def test_decisions_look_at_the_learners_own_evaluations(tmp_path: Path) -> None:
 class Led(Climber):
     """Acts as its learner does, and is led by one of several."""
 
-    def __init__(self, pm: PolicyManager, learner: Climber) -> None:
-        super().__init__(0.0)
+    def __init__(self, pm: PolicyManager, learner: Climber, ceiling: float = 0.0) -> None:
+        super().__init__(ceiling)
         self.pm, self.learner = pm, learner
 
     def set_learner(self, agent: Any) -> None:
@@ -219,6 +221,45 @@ def test_where_several_act_a_discarded_learner_makes_way_for_the_incumbent(tmp_p
     rig.callback._learner = led.learner = variant
     assert rig.callback._judge_variant([EvalMetrics(1.0)]) == "discarded"
     assert led.learner is rig.callback._learner is rig.first
+
+
+def led_rig(folder: Path, validation: type[Worth]) -> tuple[Rig, Led]:
+    """Two members, worth 6 and 3, that are worth 4 together."""
+    rig = Rig(folder, [6.0], factory=None, validation=validation)
+    rig.first.weight = 6.0
+    other, led = Climber(3.0), Led(rig.pm, rig.first, ceiling=4.0)
+    other.weight = 3.0
+    for agent in (rig.first, other):
+        rig.pm.add_agent(agent)
+    rig.loop._parts = dataclasses.replace(rig.loop._parts, agent=led)
+    for pipeline in (rig.pipeline, rig.loop._parts.val_pipeline):
+        assert pipeline is not None
+        pipeline.agent = led
+    return rig, led
+
+
+def test_where_several_act_each_member_is_scored_alone(tmp_path: Path) -> None:
+    rig, _ = led_rig(tmp_path, SeededWorth)
+    assert rig.loop.run().best_score == 4.0
+    assert [member["mean_score"] for member in rig.pm.status()["agents"]] == [6.0, 3.0]
+    assert rig.pm.weights == pytest.approx((4 / 3, 2 / 3))
+
+
+def test_a_score_of_all_together_is_booked_on_nobody(tmp_path: Path) -> None:
+    rig, _ = led_rig(tmp_path, Worth)  # no episodes fixed by seeds: members cannot be compared
+    rig.loop.run()
+    assert [member["mean_score"] for member in rig.pm.training_report()["agents"]] == [None, None]
+    assert rig.pm.weights == (1.0, 1.0)
+
+
+def test_members_that_cannot_be_scored_weigh_what_they_weighed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig, _ = led_rig(tmp_path, SeededWorth)
+    rig.pm.add_agent(NumpyAgent())  # it has no ceiling, so that playing it fails
+    assert rig.loop.run().reason == "converged"
+    assert "The members could not be scored" in caplog.text
+    assert rig.pm.weights == (1.0, 1.0, 1.0)
 
 
 def test_the_incumbent_is_not_pruned(tmp_path: Path) -> None:
