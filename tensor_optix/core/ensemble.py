@@ -49,7 +49,7 @@ class Ensemble:
     def __init__(self, score_window: int = 10, *, seed: int | None = None) -> None:
         check_count("score_window", score_window, 1)
         check_seed(seed)
-        self._score_window = score_window
+        self._score_window = int(score_window)
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
         self._n_joined = 0

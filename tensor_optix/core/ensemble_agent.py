@@ -37,9 +37,9 @@ class EnsembleAgent(BaseAgent):
 
     Where a member does not tell them (averaged numbers, votes), only the primary agent learns, from what was executed.
     An off-policy agent (`LearnsOffPolicy`: SAC, DQN) asks for no more. Another one gets the log-probability of the
-    executed action under itself (`ActionLogProbabilities`: PPO), so that its importance ratios begin at 1 and its
-    clipping counts from there: the density of the average itself is far narrower than any member's, and ratios to it
-    would soon be all clipped. For an agent that can tell neither, a warning says so once.
+    executed action under itself (`ActionLogProbabilities`: PPO), so that its importance ratios begin at 1, where its
+    clipping expects them: to the density of the average, narrower by √K per dimension for K alike members, they would
+    not. For an agent that can do neither, a warning says so once.
 
     Hyper-parameters are the primary agent's.
 

@@ -116,8 +116,7 @@ class TrainingReport:
             ("Time", f"{self.seconds.get('total', 0.0):.1f} s"),
             ("Checkpoint", self.best_snapshot or "-"),
         ]
-        if self.tuning:
-            rows.append(("Tuning", _tuning_text(self.tuning)))
+        rows += _tuning_rows(self.tuning)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
         return _block(rows)
@@ -183,10 +182,14 @@ def _block(rows: Sequence[_Row]) -> str:
     return "\n".join([*lines, rule])
 
 
-def _tuning_text(tuning: Mapping[str, float]) -> str:
-    counts = [f"{tuning[name]:.0f} {name}" for name in ("probes", "commits", "changes") if name in tuning]
-    spent = f" in {tuning['probing_seconds']:.1f} s" if "probing_seconds" in tuning else ""
-    return ", ".join(counts) + spent
+def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:
+    rows: list[_Row] = []
+    if "probes" in tuning:
+        cost = f"{tuning.get('commits', 0):.0f} commits, {tuning.get('probing_seconds', 0.0):.1f} s"
+        rows.append(("Tuning probes", f"{tuning['probes']:.0f}  ({cost})"))
+    if "changes" in tuning:
+        rows.append(("Tuning changes", f"{tuning['changes']:.0f}"))
+    return rows
 
 
 def _number(value: float | None) -> str:

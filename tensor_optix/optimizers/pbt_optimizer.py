@@ -75,7 +75,7 @@ class PBTOptimizer(BaseOptimizer):
         self._space = None if param_bounds is None else self._scaled(param_bounds)
         self._decision = ""
         self._rng = np.random.default_rng(seed)
-        self._population: deque[tuple[dict[str, Any], float]] = deque(maxlen=history_size)
+        self._population: deque[tuple[dict[str, Any], float]] = deque(maxlen=int(history_size))
 
     def bind(self, bounds: Bounds, hyperparams: HyperparamSet) -> None:
         """Take the agent's bounds where the user gave none."""

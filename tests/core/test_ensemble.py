@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from tensor_optix.core.ensemble import Ensemble
@@ -46,7 +47,7 @@ def test_weights_are_in_proportion_to_shifted_scores_and_positive(scores: dict, 
 
 
 def test_recorded_scores_count_by_their_mean_over_the_window() -> None:
-    pm = Ensemble(score_window=2)
+    pm = Ensemble(score_window=np.int64(2))  # type: ignore[arg-type]
     for _ in range(3):
         pm.add_agent(NumpyAgent())
     for index, scores in ((0, (100.0, 1.0, 3.0)), (1, (4.0, math.nan))):

@@ -47,7 +47,7 @@ def same(one: TrainingReport, other: TrainingReport) -> bool:
 
 
 EVOLVED: dict[str, Any] = {
-    "tuning": {"probes": 4.0, "commits": 3.0, "probing_seconds": 2.5},
+    "tuning": {"probes": 4.0, "commits": 3.0, "changes": 2.0, "probing_seconds": 2.5},
     "evolution": {
         "best_score": 9.0,
         "val_score": 9.0,
@@ -77,7 +77,8 @@ EVOLVED: dict[str, Any] = {
 def test_the_printed_block_tells_tuning_and_evolution() -> None:
     lines = str(report(**EVOLVED)).splitlines()
     for line in (
-        "  Tuning           : 4 probes, 3 commits in 2.5 s",
+        "  Tuning probes    : 4  (3 commits, 2.5 s)",
+        "  Tuning changes   : 2",
         "  Spawns used      : 2 / no limit  (1 failed)",
         "    [0] weight=1.0000  mean_score=-",
         "    variant 1 of snapshot 000004: new best",
@@ -178,8 +179,12 @@ def test_no_line_is_wider_than_the_rules(reason: StopReason) -> None:
     assert all(len(line) <= len(rule) for line in lines)
 
 
-def test_what_does_not_probe_has_no_time_of_probing() -> None:
-    assert "  Tuning           : 5 changes\n" in str(report(tuning={"changes": 5.0}))
+def test_only_the_tuning_that_there_was_is_told() -> None:
+    assert "Tuning" not in str(report())
+    changed = str(report(tuning={"changes": 5.0}))
+    assert "  Tuning changes   : 5\n" in changed
+    assert "probes" not in changed
+    assert "  Tuning probes    : 1  (0 commits, 0.0 s)\n" in str(report(tuning={"probes": 1.0}))
 
 
 def test_the_printed_block_of_a_run_that_found_nothing_says_so() -> None:

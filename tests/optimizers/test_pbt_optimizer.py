@@ -47,7 +47,7 @@ def test_a_log_scale_step_is_uniform_in_the_logarithm() -> None:
 
 
 def test_a_linear_step_is_normal_in_shares_of_the_range() -> None:
-    optimizer = PBTOptimizer({"x": (0.0, 100.0)}, explore_scale=0.05, history_size=5, seed=0)
+    optimizer = PBTOptimizer({"x": (0.0, 100.0)}, explore_scale=0.05, history_size=np.int64(5), seed=0)  # type: ignore[arg-type]
     steps = [suggest(optimizer, {"x": 50.0}, 0.0)["x"] - 50.0 for _ in range(3000)]
     assert np.std(steps) == pytest.approx(5.0, rel=0.05)
 
