@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -83,3 +84,5 @@ def test_a_last_policy_that_was_not_tested_is_not_the_best(tmp_path: Path, how: 
     registry = CheckpointRegistry(tmp_path)
     assert [s.eval_metrics.primary_score for s in registry.ranked_snapshots] == [BEST]
     assert len(registry.snapshots()) == 2  # it is kept, for whoever wants it
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert [listed["score"] for listed in manifest["snapshots"]] == [BEST, None]
