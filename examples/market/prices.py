@@ -55,7 +55,7 @@ class Market:
             changes at random, for ever.
     """
 
-    def __init__(self, seed: int = 0, regime_length: float = 2000.0, change_at: int | None = None) -> None:
+    def __init__(self, seed: int = 0, regime_length: float = 300.0, change_at: int | None = None) -> None:
         if not 1 <= regime_length < math.inf:
             raise ValueError(f"regime_length must be a number of ticks, at least 1, but got {regime_length!r}.")
         self.seed, self.regime_length, self.change_at = seed, regime_length, change_at

@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.market.server", description=__doc__)
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--seed", type=int, default=0, help="of the prices")
-    parser.add_argument("--regime-length", type=float, default=2000.0, help="ticks, on the average")
+    parser.add_argument("--regime-length", type=float, default=300.0, help="ticks, on the average")
     parser.add_argument("--change-at", type=int, help="one change of regime, at this tick")
     parser.add_argument("--rate", type=float, default=10.0, help="ticks per second")
     parser.add_argument("--drop", type=float, default=0.0, help="chance per tick that a connection breaks off")
