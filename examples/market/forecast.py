@@ -127,6 +127,7 @@ class Skills(LoopCallback):
 class Outcome(NamedTuple):
     """What came of a run."""
 
+    agent: OnlineForecaster
     report: TrainingReport
     skills: Skills
     best_possible: float
@@ -189,8 +190,8 @@ def forecast(
             callbacks=[skills],
             seed=seed,
         ).run()
-    ticks = windows * window_size + 1
-    return Outcome(report, skills, skill_of_the_law(market, ticks), pipeline.stream_state()["counts"], server.drops)
+    best_possible = skill_of_the_law(market, windows * window_size + 1)
+    return Outcome(agent, report, skills, best_possible, pipeline.stream_state()["counts"], server.drops)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

