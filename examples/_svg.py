@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 _WIDTH, _HEIGHT = 760, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 34, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 34, 30
 _MOST_POINTS = 400
 
 Series: TypeAlias = Sequence[float] | np.ndarray

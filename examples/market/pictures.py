@@ -109,8 +109,8 @@ def _prices(ticks: Sequence[Tick]) -> _svg.Panel:
     prices = [tick.price for tick in ticks]
     panel = _svg.Panel("The price, and the regime that nobody is told", (0, len(ticks)), _around(prices), "tick")
     for regime, stretch in itertools.groupby(ticks, lambda tick: tick.regime):
-        first, *_, last = (tick.sequence for tick in (*stretch, ticks[-1]))
-        panel.shade(first, last, REGIME_COLORS[regime], regime)
+        numbers = [tick.sequence for tick in stretch]
+        panel.shade(numbers[0], numbers[-1] + 1, REGIME_COLORS[regime], regime)
     panel.line(range(len(prices)), prices, "#333333")
     return panel
 
