@@ -9,7 +9,7 @@ import numpy as np
 
 from examples.market.prices import FEATURES
 from examples.market.server import PORT
-from tensor_optix.pipeline.sources.websocket_source import WebSocketSource
+from tensor_optix import WebSocketSource
 
 POSITIONS = (0, 1, -1)
 """Flat, long, short: what the actions 0, 1, 2 mean."""

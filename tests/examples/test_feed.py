@@ -1,4 +1,5 @@
 import itertools
+import threading
 import time
 from typing import Any
 
@@ -70,9 +71,8 @@ def test_a_feed_that_waits_for_an_action_can_be_left() -> None:
     with PriceServer(Market(5)) as server:
         pipeline = LivePipeline(MarketFeed(server.url), Chance(), LivePipeline.every_n_steps(5))
         next(iter(pipeline.episodes()))
-        begun = time.monotonic()
         pipeline.teardown()
-        assert time.monotonic() - begun < 1.0
+        assert "tensor-optix-feed" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_who_knows_the_law_earns_and_chance_pays() -> None:
