@@ -126,16 +126,15 @@ def _spread(values: Sequence[float]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and draw what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m examples.market.pictures", description="Measures and draws.")
-    parser.add_argument("what", nargs="*", choices=["trading", "forecasting", []], help="both, where nothing is said")
+    parser.add_argument("--only", choices=["trading", "forecasting"], help="both where not given")
     parser.add_argument("--seeds", type=int, help="how many; 5 of trading and 10 of forecasting where not given")
     parser.add_argument("--windows", type=int, help="of each run")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     windows = {} if args.windows is None else {"windows": args.windows}
-    what = args.what or ["trading", "forecasting"]
-    if "trading" in what:
+    if args.only != "forecasting":
         draw_trading(range(args.seeds or 5), args.folder, **windows)
-    if "forecasting" in what:
+    if args.only != "trading":
         draw_forecasting(range(args.seeds or 10), args.folder, **windows)
 
 

@@ -43,6 +43,9 @@ class PriceServer:
         drop: chance that the connection breaks off after a tick, with or without a goodbye.
         keep: ticks that can be sent again.
         seed: of the bad luck.
+
+    Raises:
+        ValueError: `rate` is not positive, or `drop` no probability.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class PriceServer:
         keep: int = 100_000,
         seed: int = 0,
     ) -> None:
+        if not (rate is None or rate > 0) or not 0 <= drop <= 1:
+            raise ValueError(f"rate must be positive and drop within [0, 1], but got rate={rate!r} and drop={drop!r}.")
         self.connections = self.drops = 0
         self._rate, self._drop = rate, drop
         self._ticks, self._made, self._kept = market.items(), 0, deque[bytes](maxlen=keep)
@@ -132,7 +137,7 @@ def _hang_up(connection: ServerConnection) -> None:
 
 def encoded(tick: Tick) -> bytes:
     """Return the frame of a tick."""
-    info = {"price": tick.price, "change": tick.change, "regime": tick.regime}
+    info = {"price": tick.price, "change": tick.change}
     return msgspec.json.encode({"sequence": tick.sequence, "observation": tick.features, "info": info})
 
 
