@@ -84,6 +84,6 @@ def test_it_ends_with_clients_that_listen_or_do_not() -> None:
 
 
 @pytest.mark.parametrize("options", [{"rate": 0.0}, {"rate": -1.0}, {"drop": 1.5}, {"drop": float("nan")}])
-def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="rate must be positive and drop within"):
         PriceServer(Market(3), **options)
