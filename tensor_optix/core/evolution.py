@@ -1,6 +1,7 @@
 """Evolution while the loop runs: what happens when the learner has learned what it can.
 
 on DORMANT, or when a variant has spent its share of windows:
+    which policy is best is settled as at the end of a run: what a learner ends as must not be lost to the next
     the variant that was learning is judged: "new best", "kept" or "discarded"
     the learner is rolled back to the best weights, unless it was just kept: those are its own
     weights are rebalanced by the members' own scores: of the windows that each led, or, where they act together (an
@@ -185,9 +186,8 @@ class PolicyManagerCallback(LoopCallback):
 
     def on_loop_stop(self) -> None:
         """Judge a variant that was still learning, and print the report, once."""
-        best = self.pm.registry.best
-        if self._loop is not None and best is not None and best.window_id >= self._begun:
-            self.on_improvement(best)  # the last test of the run may have crowned its last policy
+        if self._loop is not None:
+            self._note_best()
         self._judge_variant(self._history())
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
             reason = (self._reason or StopReason.STOPPED).sentence
@@ -199,6 +199,7 @@ class PolicyManagerCallback(LoopCallback):
     def _turn(self, history: Sequence[EvalMetrics]) -> None:
         self._share = self._share or max(self._windows, 1)
         self.pm.set_regime(RegimeDetector().detect(history))
+        self._settle()
         outcome = self._judge_variant(history)
         # A variant that was kept is a member with weights of its own: the best's would make a copy of its parent of it.
         if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
@@ -212,6 +213,21 @@ class PolicyManagerCallback(LoopCallback):
                 self._prune()
             case MetaAction.STOP:
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+
+    def _settle(self) -> None:
+        if self._loop is None or self.pm.budget_exhausted:
+            return  # the end of the run settles it
+        try:
+            self._loop.settle()
+        except Exception:
+            logger.exception("The best policies could not be tested; they keep the scores that they have.")
+        self._note_best()
+
+    def _note_best(self) -> None:
+        """Note that the best is by now one of the present learner, which a test may have crowned."""
+        best = self.pm.registry.best
+        if best is not None and best.window_id >= self._begun:
+            self.on_improvement(best)
 
     def _score_members(self) -> None:
         """Where several act together, let each member play alone: what they score together is nobody's own."""

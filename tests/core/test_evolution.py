@@ -192,6 +192,27 @@ def test_the_lineage_knows_a_policy_that_the_last_test_has_crowned(tmp_path: Pat
     assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
 
 
+def test_what_a_learner_ends_as_is_settled_before_a_variant_takes_its_place(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1, validation=SeededWorth)
+    rig.loop.run()
+    ends = [s.window_id for s in CheckpointRegistry(tmp_path).snapshots() if not s.eval_metrics.has_evidence]
+    assert ends[0] == rig.made[0].learned[0] - 1  # it has competed: it is there, and did not win
+    assert len(ends) == 2  # that of the variant by the end of the run alone
+
+
+def test_a_test_that_fails_leaves_the_scores_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1)
+
+    def fail() -> None:
+        raise OSError("the environment died")
+
+    monkeypatch.setattr(rig.loop, "settle", fail)
+    assert rig.loop.run().best_score == 8.0
+    assert "could not be tested" in caplog.text
+
+
 def test_decisions_look_at_the_learners_own_evaluations(tmp_path: Path) -> None:
     controller = Says(MetaAction.SPAWN, MetaAction.STOP)
     rig = Rig(tmp_path, [5.0, 8.0], controller=controller)

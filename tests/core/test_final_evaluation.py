@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.final_evaluation import LEADER_WINDOWS, evaluate_leaders
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.final_evaluation import LEADER_STEPS, LEADER_WINDOWS, evaluate_leaders
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
 
@@ -159,3 +160,49 @@ def test_nothing_to_test_is_no_error(tmp_path: Path) -> None:
     assert (
         evaluate_leaders(agent, CheckpointRegistry(tmp_path), Judge(agent, {}), ScoreEvaluator(), lambda: False) is None
     )
+
+
+class Noisy(Judge):
+    """Whose windows are the worth of the policy, and luck that depends on policy and seed."""
+
+    def __init__(self, agent: NumpyAgent, worth: dict[float, float], luck: float, length: int = 1) -> None:
+        super().__init__(agent, worth)
+        self.luck, self.length, self.seed = luck, length, 0
+
+    def fresh_seeds(self) -> list[int]:
+        self.seed += 1
+        return [self.seed]
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        self.played.append(self.agent.weight)
+        # Lucky on the first twenty windows, the second as unlucky: the longer they are played, the clearer it is.
+        luck = self.luck * (self.agent.weight == 2.0) * (1 if seeds[0] <= LEADER_WINDOWS else -1) * (seeds[0] % 3)
+        return window_of(self.worth[self.agent.weight] + luck, length=self.length)
+
+
+def test_leaders_that_cannot_be_told_apart_play_off(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 9.2, 2.0: 9.5})
+    judge = Noisy(agent, {1.0: 9.0, 2.0: 8.9}, luck=0.2)
+    leader = evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False)
+    assert leader is not None
+    best = registry.load_best(agent)
+    assert (agent.weight, best) == (1.0, leader)
+    assert leader.eval_metrics.primary_score == pytest.approx(9.0)
+    assert len(leader.evidence) > LEADER_WINDOWS
+    assert leader.eval_metrics.metrics["final_episodes"] == len(leader.evidence)
+
+
+def test_equals_and_those_that_are_clearly_behind_do_not_play_off(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 9.0, 2.0: 9.5, 3.0: 9.4})
+    judge = Judge(agent, {1.0: 8.0, 2.0: 9.0, 3.0: 9.0})
+    evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False)
+    assert len(judge.played) <= 3 * LEADER_WINDOWS
+
+
+def test_a_play_off_that_would_take_too_long_is_not_begun(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 9.2, 2.0: 9.5})
+    judge = Noisy(agent, {1.0: 9.0, 2.0: 8.9}, luck=0.2, length=LEADER_STEPS // LEADER_WINDOWS // 2 + 1)
+    leader = evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False)
+    assert leader is not None
+    assert len(judge.played) <= 2 * LEADER_WINDOWS
+    assert len(leader.evidence) == LEADER_WINDOWS
