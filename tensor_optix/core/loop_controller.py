@@ -389,7 +389,8 @@ class LoopController:
         progress, metrics = self._progress, evaluation.metrics
         verdict, probed = self._judge(metrics), self._parts.optimizer.probed_param
         old, event = self._position, Event(verdict.value)
-        if verdict is Verdict.FLAT and is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold):
+        is_plain = is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold)
+        if verdict is Verdict.FLAT and is_plain:
             event = Event.NO_EVIDENCE  # the patience runs from where there is something to learn
         self._position = self._config.scheduler.transition(old, event)
         progress.evaluations += 1
@@ -403,7 +404,9 @@ class LoopController:
             progress.next_evaluation = progress.window_id + self._position.interval
             for effect in effects(old, self._position, verdict, is_best=evaluation.is_best):
                 self._execute(effect, evaluation)
-            if self._learner_since <= progress.window_id:  # else the score is not that of who learns now
+            # Where every episode comes to the same, no value can be told from another; and the score has to be that of
+            # who learns now.
+            if not is_plain and self._learner_since <= progress.window_id:
                 tuning = self._tune(metrics, verdict)
         self._record(
             evaluation.lived_with,
