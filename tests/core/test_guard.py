@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer
-from tensor_optix.core.guard import after_strike, non_finite_loss, window_fault
+from tensor_optix.core.learning import after_strike, non_finite_loss, window_fault
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import BadDataError, CheckpointStorageError, NonFiniteError
