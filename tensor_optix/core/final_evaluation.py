@@ -19,7 +19,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.selection import play
 from tensor_optix.core.trend import DEGRADATION_ERRORS
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,11 @@ def evaluate_leaders(
             logger.warning("Snapshot %s is passed over: %s", leader.snapshot_id, error)
             damaged.add(leader.snapshot_id)
             continue
-        found = play(pipeline, evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=is_stopped)
+        try:
+            found = play(pipeline, evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=is_stopped)
+        except BadDataError as error:
+            logger.warning("The best policies are not tested any further: %s", error)
+            return ranked[0]
         if is_stopped():
             return ranked[0]
         registry.rescore(leader, _rescored(leader.eval_metrics, found.score(evaluator)), found.evidence)

@@ -1,5 +1,7 @@
 """What keeps a run going when something goes wrong in it: faults are caught where they enter, named, and counted.
 
+- A step with a NaN, another shape, a reward that is no number: its environment is reset, see `pipeline`. A window says
+  in its metadata which there were.
 - A window with values that are not finite, or rows missing, is not learned from and not scored.
 - Where `learn` raises, the agent is given back what it was and learns from the window once more. Twice ends the run.
 - A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last
@@ -21,12 +23,14 @@ import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.types import EpisodeData, EvalMetrics
-from tensor_optix.errors import CheckpointStorageError, ContractError
+from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError
 
 logger = logging.getLogger(__name__)
 
 MOST_IN_A_ROW = 3
-"""The third fault of a kind without a good window between ends the run."""
+"""The third fault of a kind without a good window between ends the run; of bad steps, without a good step between."""
+BAD_STEPS = "bad_steps"
+"""In a window's metadata: how often each kind of bad step was met in it, by name."""
 
 
 class Health:
@@ -36,9 +40,13 @@ class Health:
         self.counts: dict[str, int] = {}
         self._in_a_row: dict[str, int] = {}
 
+    def count(self, kind: str, times: int = 1) -> None:
+        """Count faults that nothing is made of here."""
+        self.counts[kind] = self.counts.get(kind, 0) + times
+
     def met(self, kind: str) -> int:
         """Count a fault, and return how many there have been in a row by now."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.count(kind)
         self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
         return self._in_a_row[kind]
 
@@ -66,6 +74,19 @@ class Health:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.counts, self._in_a_row = dict(state["counts"]), dict(state["in_a_row"])
+
+
+class BadStepsError(BadDataError):
+    """An environment gives nothing but bad steps.
+
+    Args:
+        message: what happened.
+        found: those since the last window, as in its metadata.
+    """
+
+    def __init__(self, message: str, found: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class EvaluatorFailedError(Exception):

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent, ReportsNonFinite, Restorable
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.guard import MOST_IN_A_ROW, Health
+from tensor_optix.core.guard import BAD_STEPS, MOST_IN_A_ROW, BadStepsError, Health
 from tensor_optix.core.loop_config import LoopParts
 from tensor_optix.core.search_space import is_real
 from tensor_optix.core.tuning import Tuner
@@ -45,6 +45,25 @@ class Learning:
         self._health = health
         self._lived_before: HyperparamSet | None = None
         """The values that the last good window was lived with."""
+
+    def collected(self, windows: Iterator[EpisodeData]) -> EpisodeData | None:
+        """Return the next window, None at the end; the bad steps that there were on the way are counted.
+
+        Raises:
+            Exception: what the pipeline raised.
+        """
+        try:
+            window = next(windows, None)
+        except BadStepsError as error:
+            self._count_steps(error.found)
+            raise
+        if window is not None:
+            self._count_steps(window.metadata.get(BAD_STEPS, {}))
+        return window
+
+    def _count_steps(self, found: Mapping[str, int]) -> None:
+        if found:
+            self._health.count("step", sum(found.values()))
 
     def learn(
         self, parts: LoopParts, tuner: Tuner, window: EpisodeData, window_id: int, lived_with: HyperparamSet

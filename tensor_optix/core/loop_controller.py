@@ -255,7 +255,7 @@ class LoopController:
                 windows, pipeline_agent = iter(self._parts.pipeline.episodes()), self._parts.pipeline.agent
             collected = self._progress.seconds["collect"]
             with self._progress.timed("collect"):
-                data = next(windows, None)
+                data = self._learning.collected(windows)
             self._collecting = self._progress.seconds["collect"] - collected
             if data is None:
                 return
