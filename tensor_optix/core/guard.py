@@ -55,17 +55,17 @@ class Health:
         self._in_a_row.pop(kind, None)
 
     @contextmanager
-    def surviving_storage(self, what: str) -> Iterator[None]:
-        """Let the block fail for the storage's sake: counted, and reported once per streak."""
+    def surviving_storage(self, what: str, kind: str = "storage") -> Iterator[None]:
+        """Let the block fail for the storage's sake: counted as `kind`, and reported once per streak."""
         try:
             yield
         except CheckpointStorageError as error:
-            if self.met("storage") == 1:
+            if self.met(kind) == 1:
                 logger.warning(
                     "Could not %s; training goes on, and what is not saved counts for nothing: %s", what, error
                 )
         else:
-            self.passed("storage")
+            self.passed(kind)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""

@@ -71,9 +71,9 @@ class LoopController:
         self._parts = parts
         self._first_agent = parts.agent
         self._config = config
-        self._callbacks = CallbackList(callbacks)
-        self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._progress = RunProgress(clock)
+        self._callbacks = CallbackList(callbacks, clock, self._progress.health)
+        self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._scorer = Scorer(parts.evaluator, parts.val_pipeline, config, self._progress)
         self._learning = Learning(self._progress.health)
         self._tuner = Tuner(parts.agent, parts.optimizer)
@@ -190,7 +190,8 @@ class LoopController:
         if keeper is None:
             return
         if keeper.is_due or progress.reason is not None or progress.best is not self._kept_best:
-            if keeper.save(self._write_agents, self._state):
+            with progress.health.surviving_storage("save the run's state", "state"):
+                keeper.save(self._write_agents, self._state)
                 self._kept_best = progress.best
 
     def _write_agents(self, folder: Path) -> None:

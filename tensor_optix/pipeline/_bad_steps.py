@@ -133,7 +133,15 @@ class VectorStepCheck:
             bad |= dict.fromkeys(_where(np.logical_not(rows)), "its observation is not finite")
         for i in bad:
             rewards[i], terminated[i], truncated[i] = 0.0, False, False
-        return VectorStep(observations, rewards, terminated.astype(bool), truncated.astype(bool), infos, masks, bad)
+        return VectorStep(
+            observations,
+            rewards,
+            terminated.astype(bool, copy=False),
+            truncated.astype(bool, copy=False),
+            infos,
+            masks,
+            bad,
+        )
 
     def reset(self, returned: Any) -> VectorStep:
         """Return what `env.reset` returned."""

@@ -274,7 +274,7 @@ class VectorBatchPipeline(BasePipeline):
         if not self._is_plain:
             self._acted.append(np.asarray(actions))
             self._ended.append(done)
-        finals, final_masks, unusable = self._finals(step, step_infos, ended)
+        finals, final_masks, unusable = self._finals(step, step_infos, ended) if ended else ({}, {}, {})
         bad = {**step.bad, **unusable}
         self._bad.passed(but=bad)
         spoilt = self._leave_episodes(bad) if bad else None
@@ -374,7 +374,7 @@ class VectorBatchPipeline(BasePipeline):
 
     def _note_bad_resets(self, infos: Mapping[str, Any]) -> None:
         """Count the resets that environments made here have tried again by themselves."""
-        for i in np.flatnonzero(infos.get(f"_{BAD_RESETS}", ())).tolist():
+        for i in np.flatnonzero(infos[f"_{BAD_RESETS}"]).tolist() if BAD_RESETS in infos else ():
             self._trace.begin_next(i, len(infos[BAD_RESETS][i]))
             for reason in infos[BAD_RESETS][i]:
                 self._bad.met(reason, i)
