@@ -117,13 +117,14 @@ class TestStrikes:
         assert agent.weight == pytest.approx(0.3)
 
 
-class TestEvaluator:
-    BAD: tuple[Any, ...] = (
-        None, "1.0", 3.0, math.nan, math.inf, {}, [], EvalMetrics("high"), EvalMetrics(None), EvalMetrics(math.nan),  # type: ignore[arg-type]
-        EvalMetrics(math.inf), EvalMetrics(True), object(),
-    )  # fmt: skip
+BAD_SCORES: tuple[Any, ...] = (
+    None, "1.0", 3.0, math.nan, math.inf, {}, [], EvalMetrics("high"), EvalMetrics(None), EvalMetrics(math.nan),  # type: ignore[arg-type]
+    EvalMetrics(math.inf), EvalMetrics(True), object(),
+)  # fmt: skip
 
-    @pytest.mark.parametrize("number", range(len(BAD)))
+
+class TestEvaluator:
+    @pytest.mark.parametrize("number", range(len(BAD_SCORES)))
     @pytest.mark.parametrize("window", [0, 1, 5])
     def test_what_is_no_score_decides_nothing_and_a_later_one_still_wins(
         self, number: int, window: int, tmp_path: Path
@@ -131,7 +132,7 @@ class TestEvaluator:
         class Bad(ScoreEvaluator):
             def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
                 if episode_data.episode_id == window:
-                    return TestEvaluator.BAD[number]
+                    return BAD_SCORES[number]
                 return super().score(episode_data, train_diagnostics)
 
         report = RLOptimizer(
