@@ -318,13 +318,15 @@ def test_bad_scores_decide_nothing(tmp_path: Path, goal: Goal, is_full: bool) ->
                         return BAD_SCORES[number]  # noqa: B023
                     return super().score(episode_data, train_diagnostics)
 
-            scores = [1.0 + n for n in range(last)] + [1e3]
+            scores = [1.0] * last + [1e3]
             report = RLOptimizer(
                 NumpyAgent(),
                 ScriptedPipeline(scores),
                 val_pipeline=None,
                 evaluator=Bad(),
                 checkpoint_dir=tmp_path / f"{number}-{place}",
+                max_interval_episodes=1,
+                dormant_threshold=last + 2,
             ).run()
             wrong += (report.best_score, report.best_window) != (1e3, last)
             bad = BAD_SCORES[number]
@@ -423,7 +425,7 @@ def test_a_learn_that_raises_leaves_no_trace(tmp_path: Path, goal: Goal, is_full
     n = 50 if is_full else 6
 
     def run(agent: Raising, path: Path) -> tuple[Any, ...]:
-        pipeline = ScriptedPipeline([1.0 + number for number in range(n)])
+        pipeline = ScriptedPipeline([1.0] * n)
         report = RLOptimizer(
             agent,
             pipeline,
@@ -431,6 +433,7 @@ def test_a_learn_that_raises_leaves_no_trace(tmp_path: Path, goal: Goal, is_full
             evaluator=ScoreEvaluator(),
             checkpoint_dir=path,
             restore_best=False,
+            max_interval_episodes=1,
             dormant_threshold=n + 1,
         ).run()
         return report.reason, report.health, agent.weight, agent.learned
