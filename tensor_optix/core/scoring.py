@@ -16,6 +16,7 @@ from tensor_optix.core.selection import TEST_SHARE, Challenge, challenge
 from tensor_optix.core.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow
 from tensor_optix.core.validation import Validation
+from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Scorer:
         lived_with: HyperparamSet,
         staged: Path | None,
     ) -> Evaluation:
-        """Return what a window is worth; no score where the evaluator fails.
+        """Return what a window is worth; no score where the evaluator fails, or nothing held out can be played.
 
         Args:
             parts: what the loop is made of at present.
@@ -69,17 +70,20 @@ class Scorer:
             staged: the weights that it was lived with, where they are what is scored.
 
         Raises:
-            Exception: what the evaluator raised, the third time in a row.
+            Exception: what the evaluator or the validation raised, the third time in a row.
         """
         health = self._progress.health
         try:
             metrics, is_best, evidence = self._scored(parts, data, diagnostics, can_be_saved=staged is not None)
-        except EvaluatorFailedError as error:
-            logger.warning("%s in window %d: it has no score. %r", error, self._progress.window_id, error.__cause__)
-            if health.met("evaluator") >= MOST_IN_A_ROW:
-                raise (error.__cause__ or error) from None
+        except (EvaluatorFailedError, BadDataError) as error:
+            kind = "evaluator" if isinstance(error, EvaluatorFailedError) else "validation"
+            cause = error.__cause__ if isinstance(error, EvaluatorFailedError) else None
+            logger.warning("Window %d has no score: %s %r", self._progress.window_id, error, cause or "")
+            if health.met(kind) >= MOST_IN_A_ROW:
+                raise (cause or error) from None
             return Evaluation(no_score(self._progress.window_id), False, (), lived_with, staged)
         health.passed("evaluator")
+        health.passed("validation")
         return Evaluation(metrics, is_best, evidence, lived_with, staged)
 
     def _scored(

@@ -980,7 +980,7 @@ class PrunesUnderItsEyes:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(_tree, "is_folder"), (_atomic, "read_json"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
+    [(_tree, "is_folder"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_reader_is_not_misled_by_what_is_pruned_while_it_reads(
