@@ -106,6 +106,7 @@ def test_a_registry_survives_hundreds_of_random_kills(agent: str, fault_seed: in
     goal(f"G1 {agent} reopen", f"p95 <= {1000 * REOPEN_P95_S:.0f} ms", f"{1000 * p95:.1f} ms", p95 <= REOPEN_P95_S)
 
 
+@pytest.mark.soak
 def test_random_kills_find_a_registry_that_copies_into_place(zygote: Zygote, fault_seed: int) -> None:
     done = kill_at_random(zygote, QUICK_KILLS, fault_seed, mutant="copied into place instead of renamed")
     assert done.ledger.errors
@@ -164,6 +165,7 @@ def test_every_workload_recovers_from_a_kill_before_each_call(zygote: Zygote, wo
 
 
 @needs_strace
+@pytest.mark.soak
 @pytest.mark.parametrize("mutant", ["copied into place instead of renamed", "deleted under its own name"])
 def test_kills_before_each_call_find_a_faulty_registry(zygote: Zygote, mutant: str) -> None:
     _, failures = kills_at_each_call(zygote, "save and prune", ("openat", "unlinkat"), mutant, first_only=True)

@@ -75,6 +75,7 @@ def test_no_error_of_any_call_makes_a_save_false(zygote: Zygote, error: str, goa
 
 
 @needs_strace
+@pytest.mark.soak
 @pytest.mark.parametrize("mutant", ["a failed sync is ignored", "a failed save is said to be done"])
 def test_failing_calls_find_a_registry_that_hides_them(zygote: Zygote, mutant: str) -> None:
     error, call = ("EIO", "fsync") if "sync" in mutant else ("ENOSPC", "write")
@@ -140,6 +141,7 @@ def test_thirty_full_or_read_only_disks_refuse_saves_and_lose_none(zygote: Zygot
 
 
 @needs_mounts
+@pytest.mark.soak
 def test_a_full_disk_finds_a_registry_that_says_it_has_saved(zygote: Zygote) -> None:
     _, _, broken = live_on(zygote, LARGE, mutant="a failed save is said to be done")
     assert broken
