@@ -66,7 +66,9 @@ def disk_use(zygote: Zygote, workload: str, mutant: str | None = None) -> tuple[
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("workload", ["save and prune", "rescore", *(["resume"] * ("resume" in _workloads.WORKLOADS))])
+@pytest.mark.parametrize(
+    "workload", ["save and prune", "rescore", "spawn and prune", *(["resume"] * ("resume" in _workloads.WORKLOADS))]
+)
 def test_a_directory_never_holds_more_than_promised(zygote: Zygote, workload: str, goal: Goal) -> None:
     most, promised = disk_use(zygote, workload)
     goal(f"G23 {workload}", f"<= {promised} bytes at any moment", f"{most} bytes", 0 < most <= promised)
