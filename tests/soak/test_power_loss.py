@@ -84,7 +84,7 @@ def test_a_registry_that_does_not_prune_is_found(zygote: Zygote) -> None:
 def test_the_recording_ends_with_the_disk_that_is_there(zygote: Zygote) -> None:
     # The replay is worth nothing if it misses a call: its last disk must be the one that the kernel made.
     with scratch() as folder, zygote.start(workload="save and prune", directory=str(folder / RUN)) as child:
-        list(child.read("ready"))
+        child.prepare()
         child.go()
         list(child.read())
         assert child.wait() == 0

@@ -92,7 +92,7 @@ def live_on(zygote: Zygote, disk_bytes: int, mutant: str | None = None) -> tuple
         ledger = Ledger(surplus={})
         job = {"directory": str(folder / "disk" / RUN), "size": LARGE, "disk_bytes": disk_bytes, "mutant": mutant}
         with zygote.start(workload="small disk", **job) as child:
-            messages = list(child.read("ready"))
+            messages = child.prepare()
             child.go()
             messages += child.read()
         for message in messages:
@@ -109,7 +109,7 @@ def saved_at_once_after(messages: list[Message], kind: str) -> list[bool]:
 
 def check_quotas(zygote: Zygote, number: int, goal: Goal) -> None:
     with scratch() as folder, zygote.start(workload="roll back", directory=str(folder / RUN), size=LARGE) as child:
-        list(child.read("ready"))
+        child.prepare()
         snapshot = bytes_below(folder)
     failures, refused, litter = [], 0, 0
     for index in range(number):

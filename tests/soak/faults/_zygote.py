@@ -49,6 +49,17 @@ class Child:
                 return
             self._buffer += data
 
+    def prepare(self) -> list[dict[str, Any]]:
+        """Return the messages up to where it waits for `go`.
+
+        Raises:
+            RuntimeError: it ended before.
+        """
+        messages = list(self.read("ready"))
+        if not messages or messages[-1]["kind"] != "ready":
+            raise RuntimeError(f"child {self.pid} did not get ready: {messages[-1:]}")
+        return messages
+
     def go(self) -> None:
         """Let it do what is faulted."""
         os.write(self._go, b"g")
