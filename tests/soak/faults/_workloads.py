@@ -193,9 +193,9 @@ def resume(context: Context) -> Iterator[None]:
 
 def quarantine(context: Context) -> Iterator[None]:
     """The best has rotted and another has lost its metadata: the next writer must do without them."""
-    context.save(1.0)
-    no_metadata = context.save(2.0)
     rotten = context.save(3.0)
+    no_metadata = context.save(2.0)
+    context.save(1.0)
     for snapshot in (rotten, no_metadata):
         context.send("damaged", id=snapshot.snapshot_id)
     weights = next(context.registry.path_of(rotten).rglob("*.safetensors"))
