@@ -180,10 +180,11 @@ def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, goal: Goal
     goal("G10 saving", "<= 5 % of the time goes to saving", measured, max(shares) <= 0.05)
 
 
-def test_a_kill_costs_one_window_where_saving_one_is_cheap(tmp_path: Path, goal: Goal, is_full: bool) -> None:
+def test_a_kill_costs_one_window_where_saving_one_is_cheap(goal: Goal, is_full: bool) -> None:
     windows, kills = (80, 15) if is_full else (9, 2)
-    with Runs("slow") as runs:
-        _, cuts = cut_off(runs, tmp_path, windows, kills, np.random.default_rng(8), kill)
+    # In memory: a disk that others keep busy could take more than the twentieth of a window.
+    with Runs("slow") as runs, scratch() as folder:
+        _, cuts = cut_off(runs, folder / "run", windows, kills, np.random.default_rng(8), kill)
     most = max(cut.lost for cut in cuts)
     goal("G5", "at most 1 window lost by a kill", f"at most {most} in {len(cuts)} kills", most <= 1)
     assert most <= 1

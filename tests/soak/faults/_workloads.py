@@ -193,23 +193,24 @@ def resume(context: Context) -> Iterator[None]:
 
 def quarantine(context: Context) -> Iterator[None]:
     """The best has rotted and another has lost its metadata: the next writer must do without them."""
-    rotten = context.save(3.0)
     no_metadata = context.save(2.0)
+    (context.registry.path_of(no_metadata) / "metadata.json").unlink()
+    context.send("damaged", id=no_metadata.snapshot_id)
+    rotten = context.save(3.0)
+    context.save(1.5)
     context.save(1.0)
-    for snapshot in (rotten, no_metadata):
-        context.send("damaged", id=snapshot.snapshot_id)
+    context.send("damaged", id=rotten.snapshot_id)
     weights = next(context.registry.path_of(rotten).rglob("*.safetensors"))
     flipped = bytearray(weights.read_bytes())
     flipped[-1] ^= 1
     weights.write_bytes(flipped)
-    (context.registry.path_of(no_metadata) / "metadata.json").unlink()
     context.registry.close()
     yield
     with quiet():
         context.perform("open", context.registry.open)
         context.roll_back()
         for round_ in range(context.rounds):
-            context.save(1.5 + round_)
+            context.save(1.6 + round_)
             context.save(1.7 + round_)
 
 

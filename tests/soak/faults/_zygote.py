@@ -160,6 +160,13 @@ def _serve(connection: socket.socket) -> None:
         connection.sendall(json.dumps({"status": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
 
 
+def _wait(go: int) -> None:
+    while True:
+        with contextlib.suppress(OSError):  # a fault that was meant for the storage
+            os.read(go, 1)
+            return
+
+
 def _run(job: dict[str, Any], pipe: int, go: int) -> None:
     """Do a job and leave without any clean-up, as the kill does."""
     from tests.soak.faults import _mutants, _workloads
@@ -173,7 +180,7 @@ def _run(job: dict[str, Any], pipe: int, go: int) -> None:
             # No collection may come between the calls: the n-th call must be the same one in every run.
             gc.collect()
             gc.disable()
-            os.read(go, 1)
+            _wait(go)
             for _ in ready:
                 pass
         context.send("end")
