@@ -507,6 +507,7 @@ def test_of_two_that_open_at_once_exactly_one_writes_and_the_dead_and_only_they_
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("timing")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_writers_never_hold_a_directory_together(tmp_path: Path, goal: Goal) -> None:
     registry = CheckpointRegistry(tmp_path)
@@ -578,6 +579,7 @@ def test_a_reader_sees_a_valid_best_in_ten_thousand_polls(tmp_path: Path, goal: 
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("timing")
 def test_a_directory_of_fifty_large_snapshots_is_reopened_quickly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goal: Goal
 ) -> None:

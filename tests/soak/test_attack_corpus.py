@@ -42,6 +42,7 @@ def test_an_attack_is_refused_and_touches_nothing(tmp_path: Path, attack: Callab
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("timing")
 def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Path, goal: Goal) -> None:
     slowest, most, refused = 0.0, 0, 0
     for number, attack in enumerate(ATTACKS.values()):

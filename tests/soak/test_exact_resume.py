@@ -105,7 +105,10 @@ def ask_twice(pid: int, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["numpy", pytest.param("torch", marks=SLOW), pytest.param("tf", marks=SLOW)])
+@pytest.mark.parametrize(
+    ("kind", "is_full"),
+    [("numpy", False), *(pytest.param(kind, True, marks=SLOW) for kind in ("numpy", "torch", "tf"))],
+)
 def test_kills_leave_no_trace(kind: str, tmp_path: Path, goal: Goal, is_full: bool) -> None:
     windows, kills = (200, 20) if is_full else (60, 5)
     with Runs(kind) as runs:
@@ -160,6 +163,7 @@ def test_killed_variants_leave_nothing_behind(goal: Goal) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("timing")
 def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, goal: Goal) -> None:
     shares = []
     for window_size, windows in ((2048, 10), (200, 60)):
@@ -180,6 +184,7 @@ def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, goal: Goal
     goal("G10 saving", "<= 5 % of the time goes to saving", measured, max(shares) <= 0.05)
 
 
+@pytest.mark.xdist_group("timing")
 def test_a_kill_costs_one_window_where_saving_one_is_cheap(goal: Goal, is_full: bool) -> None:
     windows, kills = (80, 15) if is_full else (9, 2)
     # In memory: a disk that others keep busy could take more than the twentieth of a window.

@@ -21,6 +21,8 @@ from tests.pipeline.feeds import Counting, balanced, live
 from tests.soak.feed_learner import Idle, read_log
 from tests.soak.test_memory import resident_kib
 
+pytestmark = pytest.mark.xdist_group("timing")
+
 Goal = Callable[[str, str, str, bool], None]
 
 
