@@ -16,7 +16,7 @@ pytestmark = needs_strace
 
 STATES = 5_000
 """Different disks in all, at least."""
-QUICK_SHARE, FULL_ROUNDS, SUBSETS = 0.1, 2, 32
+QUICK_SHARE, SUBSETS = 0.1, 32
 MAX_SNAPSHOTS = 2
 LARGE = 1 << 14
 """Weights of an agent whose snapshots are hardly anything else."""
@@ -46,7 +46,7 @@ def test_every_disk_that_a_power_cut_could_leave_opens(zygote: Zygote, fault_see
     print(f"--fault-seed {fault_seed}")
     disks, examined, failures = set(), 0, []
     for workload in _workloads.WORKLOADS:
-        found = cut_power(record(zygote, workload, rounds=FULL_ROUNDS), np.random.default_rng(fault_seed), SUBSETS)
+        found = cut_power(record(zygote, workload), np.random.default_rng(fault_seed), SUBSETS)
         print(f"{workload}: {len(found.failures)} failures in {len(found.disks)} disks, {found.examined} examined")
         disks |= found.disks
         examined += found.examined
@@ -65,21 +65,26 @@ def disk_use(zygote: Zygote, workload: str, mutant: str | None = None) -> tuple[
     return most, (MAX_SNAPSHOTS + 4) * snapshot
 
 
-@pytest.mark.parametrize("workload", ["save and prune", "rescore", *(["resume"] * ("resume" in _workloads.WORKLOADS))])
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "workload", ["save and prune", "rescore", "spawn and prune", *(["resume"] * ("resume" in _workloads.WORKLOADS))]
+)
 def test_a_directory_never_holds_more_than_promised(zygote: Zygote, workload: str, goal: Goal) -> None:
     most, promised = disk_use(zygote, workload)
     goal(f"G23 {workload}", f"<= {promised} bytes at any moment", f"{most} bytes", 0 < most <= promised)
 
 
+@pytest.mark.soak
 def test_a_registry_that_does_not_prune_is_found(zygote: Zygote) -> None:
     most, promised = disk_use(zygote, "save and prune", mutant="nothing is pruned")
     assert most > promised
 
 
+@pytest.mark.soak
 def test_the_recording_ends_with_the_disk_that_is_there(zygote: Zygote) -> None:
     # The replay is worth nothing if it misses a call: its last disk must be the one that the kernel made.
     with scratch() as folder, zygote.start(workload="save and prune", directory=str(folder / RUN)) as child:
-        list(child.read("ready"))
+        child.prepare()
         child.go()
         list(child.read())
         assert child.wait() == 0
