@@ -54,6 +54,8 @@ class PolicyManagerCallback(LoopCallback):
         ContractError: `agent` is none, `meta_controller` has no `decide`, or `agent_factory` cannot be called.
     """
 
+    does_loops_work = True
+
     def __init__(
         self,
         pm: "PolicyManager",

@@ -6,6 +6,7 @@ episodes of one environment without a good step between the run ends.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -49,6 +50,25 @@ class StepCheck:
         self._flattener = flattener
         self._is_array = isinstance(flattener.space, spaces.Box)  # an observation of the user's own kind is not judged
         self._check = ItemCheck(flattener.space if self._is_array else None)
+        space = flattener.space if isinstance(flattener.space, spaces.Box) and not flattener.is_flattened else None
+        self._shape, self._dtype = (None, None) if space is None else (space.shape, space.dtype)
+
+    def is_plainly_good(self, returned: Any) -> bool:
+        """Return True where a look is enough to see that nothing is wrong; False says nothing."""
+        if type(returned) is not tuple or len(returned) != 5:
+            return False
+        observation, reward, terminated, truncated, info = returned
+        return (
+            type(observation) is np.ndarray
+            and observation.shape == self._shape
+            and observation.dtype == self._dtype
+            and type(reward) is float
+            and -_LARGEST <= reward <= _LARGEST
+            and type(terminated) is type(truncated) is bool
+            and type(info) is dict
+            and not info
+            and _is_plainly_finite(observation)
+        )
 
     def step(self, returned: Any) -> Step:
         """Return what `env.step` returned.
@@ -56,6 +76,9 @@ class StepCheck:
         Raises:
             BadDataError: it must not be used; the message says why.
         """
+        if self.is_plainly_good(returned):
+            observation, reward, terminated, truncated, info = returned
+            return Step(observation.copy(), reward, terminated, truncated, info, None)
         if not isinstance(returned, tuple | list) or len(returned) != 5:
             raise BadDataError(f"what step returned is {shown(returned)}, and not five values")
         try:
@@ -122,14 +145,15 @@ class VectorStepCheck:
             if array.shape != (n_envs,):
                 return self._all_bad(f"its {name} have shape {array.shape}, not ({n_envs},)")
         bad: dict[int, str] = {}
-        is_reward = np.abs(rewards) <= _LARGEST  # no NaN either
-        if not is_reward.all():
+        # If their squares come to less than that, so does each; else they are looked at one by one.
+        if not np.vdot(rewards, rewards) <= _LARGEST:
+            is_reward = np.abs(rewards) <= _LARGEST  # no NaN either
             bad |= {i: f"its reward is {rewards[i]}, which is no finite float32" for i in _where(~is_reward)}
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if flags.dtype != bool:
                 bad |= {i: f"its {name} is {shown(flags[i])}, but must be True or False" for i in _no_flags(flags)}
-        if observations.dtype.kind == "f" and not (finite := np.isfinite(observations)).all():
-            rows = np.all(finite.reshape(n_envs, -1), axis=1)
+        if observations.dtype.kind == "f" and not _is_plainly_finite(observations):
+            rows = np.all(np.isfinite(observations).reshape(n_envs, -1), axis=1)
             bad |= dict.fromkeys(_where(np.logical_not(rows)), "its observation is not finite")
         for i in bad:
             rewards[i], terminated[i], truncated[i] = 0.0, False, False
@@ -211,6 +235,11 @@ class BadSteps:
         """Go on from `state`."""
         self._in_a_row = [int(count) for count in state]
         self._is_clear = not any(self._in_a_row)
+
+
+def _is_plainly_finite(array: np.ndarray) -> bool:
+    """Return True where one number tells that all are finite: the sum of their squares is; False says nothing."""
+    return array.dtype.kind != "f" or math.isfinite(np.vdot(array, array))
 
 
 def _where(flags: np.ndarray) -> list[int]:

@@ -7,7 +7,7 @@ where it was: reset with the episode's seed, then step through its actions.
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -159,9 +159,11 @@ class SeededEpisodes(gym.Wrapper):
     def __str__(self) -> str:
         return str(self.env)  # errors name the environment, not what is around it
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step, or end the episode where it was bad."""
         returned = self.env.step(action)
+        if self._check.is_plainly_good(returned):
+            return returned
         try:
             _, reward, terminated, truncated, info, _ = self._check.step(returned)
         except BadDataError as error:

@@ -39,23 +39,24 @@ class ObservationFlattener:
 
     Attributes:
         space: of what comes out.
+        is_flattened: whether that is another form than what went in.
     """
 
     def __init__(self, space: spaces.Space[Any]) -> None:
-        self._is_flattened = isinstance(space, _FLATTENED)
+        self.is_flattened = isinstance(space, _FLATTENED)
         self._raw = space
-        self.space = agent_observation_space(space) if self._is_flattened else space
+        self.space = agent_observation_space(space) if self.is_flattened else space
         self._dtype = space.dtype if isinstance(space, spaces.Box) else None
 
     def one(self, observation: Any) -> Any:
         """Return one observation as an array of its own: the environment may go on changing the one it handed out."""
-        if self._is_flattened:
+        if self.is_flattened:
             return self.batch(observation, 1)[0]
         return self._of_space(observation.copy()) if isinstance(observation, np.ndarray) else observation
 
     def batch(self, observations: Any, n: int) -> np.ndarray:
         """Return the batched observations of n environments as an array (n, ...) of its own."""
-        if not self._is_flattened:
+        if not self.is_flattened:
             return self._of_space(np.array(observations))
         return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)
 
