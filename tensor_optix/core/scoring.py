@@ -2,10 +2,11 @@
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -18,6 +19,7 @@ from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, Pla
 from tensor_optix.core.validation import Validation
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,39 @@ class Scorer:
         Raises:
             Exception: what the evaluator raised, the third time in a row.
         """
+        scored = self._surviving(lambda: self._scored(parts, data, diagnostics, can_be_saved=staged is not None))
+        metrics, is_best, evidence = scored or (no_score(self._progress.window_id), False, ())
+        return Evaluation(metrics, is_best, evidence, lived_with, staged)
+
+    def live(self, data: EpisodeData) -> EvalMetrics:
+        """Return what a window itself is worth, in which nothing was learned; no score where the evaluator fails."""
+        return self._surviving(lambda: self._evaluator.score(data, {})) or no_score(self._progress.window_id)
+
+    def validated(self, live: EvalMetrics) -> EvalMetrics:
+        """Return the score of `live` with that of held-out episodes, where there are any."""
+        if not self.validation.is_there:
+            return live
+        with self._progress.timed("validate"):
+            metrics = self._surviving(lambda: self._evaluator.combine(live, self.validation.score()))
+        return metrics or no_score(self._progress.window_id)
+
+    def shadowed(self, data: EpisodeData, actions: Any) -> EvalMetrics:
+        """Return what a window would be worth with other actions; for evaluators that can tell (`ScoresActions`)."""
+        metrics = self._surviving(lambda: self._evaluator.score_actions(data, actions))
+        return metrics or no_score(self._progress.window_id)
+
+    def _surviving(self, score: Callable[[], T]) -> T | None:
+        """Return a score, None where the evaluator fails; raise what it raised the third time in a row."""
         health = self._progress.health
         try:
-            metrics, is_best, evidence = self._scored(parts, data, diagnostics, can_be_saved=staged is not None)
+            found = score()
         except EvaluatorFailedError as error:
             logger.warning("%s in window %d: it has no score. %r", error, self._progress.window_id, error.__cause__)
             if health.met("evaluator") >= MOST_IN_A_ROW:
                 raise (error.__cause__ or error) from None
-            return Evaluation(no_score(self._progress.window_id), False, (), lived_with, staged)
+            return None
         health.passed("evaluator")
-        return Evaluation(metrics, is_best, evidence, lived_with, staged)
+        return found
 
     def _scored(
         self, parts: LoopParts, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool

@@ -10,6 +10,7 @@ from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.types import jsonable
 
 _WIDTH = 60
+WATCHED = ("windows", "wakes", "drifts", "degradations", "trials", "promotions", "demotions")
 
 
 class StopReason(enum.Enum):
@@ -76,6 +77,9 @@ class TrainingReport:
     checkpoint_dir: str = ""
     tuning: dict[str, float] = field(default_factory=dict)
     """What tuning did and cost: probes, commits by decision, windows and seconds lived with a value on trial."""
+    watch: dict[str, int] = field(default_factory=dict)
+    """What happened while a trained policy was watched: windows, wakes, drifts, degradations, trials, promotions,
+    demotions."""
     health: dict[str, int] = field(default_factory=dict)
     """How often each kind of fault was met and survived: windows, strikes, evaluator, suggestion, storage, learn."""
     evolution: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +122,8 @@ class TrainingReport:
         ]
         if self.tuning:
             rows.append(("Tuning", _tuning_text(self.tuning)))
+        if self.watch:
+            rows.append(("Watch", watch_text(self.watch)))
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
         return _block(rows)
@@ -180,6 +186,11 @@ def _block(rows: Sequence[_Row]) -> str:
             label, text = row
             lines.append(f"  {text}" if label is None else f"  {label:<17} : {text}".rstrip())
     return "\n".join([*lines, rule])
+
+
+def watch_text(watch: Mapping[str, int]) -> str:
+    """Return the counts of the watch in words."""
+    return ", ".join(f"{watch[name]} {name}" for name in WATCHED if name in watch)
 
 
 def _tuning_text(tuning: Mapping[str, float]) -> str:

@@ -265,6 +265,8 @@ class PolicySnapshot:
     """Wall-clock time in ISO 8601, for people only: nothing is ordered by it."""
     evidence: tuple[PlayedWindow, ...] = ()
     """The episodes behind the score, where they are fixed by seeds."""
+    era: int = 0
+    """What the score was measured in: when the world has changed an era begins, and only its own scores compare."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
