@@ -1,6 +1,7 @@
-# Two commands do everything on a machine with Python >= 3.11 and make:
+# These commands do everything on a machine with Python >= 3.11 and make:
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
+#   make trade   sets up and runs an example, as does make forecast: see docs/market.md and docs/forecast.md
 
 PYTHON ?= python3
 ENV ?= CartPole-v1
@@ -10,10 +11,13 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROJECT := pyproject.toml constraints.txt
 
-.PHONY: train test lint format types tests bench soak clean
+.PHONY: train trade forecast test lint format types tests bench soak clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
+
+trade forecast: $(VENV)/.live
+	$(BIN)/python -m examples.market.$@ $(ARGS)
 
 test: lint types tests
 
@@ -43,6 +47,10 @@ $(BIN)/python:
 
 $(VENV)/.train: $(BIN)/python $(PROJECT)
 	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.live: $(BIN)/python $(PROJECT)
+	$(INSTALL) -e '.[live]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(PROJECT)

@@ -8,7 +8,14 @@ from tensor_optix import RLOptimizer
 from tensor_optix.factory import hyperparam_table
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/algorithms.md", "docs/evolution.md", "docs/crash-safety.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/algorithms.md",
+    "docs/evolution.md",
+    "docs/crash-safety.md",
+    "docs/market.md",
+    "docs/forecast.md",
+)
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 BLOCKS = {name: re.findall(r"^```python\n(.*?)^```", t, re.MULTILINE | re.DOTALL) for name, t in TEXTS.items()}
 

@@ -1,5 +1,8 @@
 """The user's own examples, as printed, cut short by `max_episodes`."""
 
+import itertools
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -352,3 +355,34 @@ def test_ensemble() -> None:
         max_episodes=2,
     )
     assert opt.run().best_score > 8
+
+
+def test_live_pipeline_needs_none_of_the_packages_for_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from tensor_optix import LivePipeline, RLOptimizer
+
+    for package in ("websockets", "zstandard"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+    class MarketFeed:
+        position = 0
+
+        def stream(self):
+            for n in itertools.count():
+                change = math.sin(n)
+                time.sleep(0.001)
+                yield [change, math.cos(n), 0.0, 1.0], (0, 1, -1)[self.position] * change, False, False, {}
+
+        def apply(self, action):
+            self.position = int(action)
+
+    agent = torch_ppo()
+    pipeline = LivePipeline(
+        data_source=MarketFeed(),
+        agent=agent,
+        episode_boundary_fn=LivePipeline.every_n_seconds(0.1),  # 300 in the original
+    )
+    report = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=3).run()
+    assert report.windows == 3
+    assert report.env_steps > 3

@@ -79,6 +79,9 @@ class DQNAgent(BuiltInAgent):
         InvalidArgumentError: `n_actions` below 1.
     """
 
+    learns_off_policy = True
+    """Of whoever's actions: each is remembered with what came of it."""
+
     def __init__(
         self,
         backend: Backend,

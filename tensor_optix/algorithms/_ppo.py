@@ -132,6 +132,20 @@ class PPOAgent(BuiltInAgent):
             params = masked(NUMPY_OPS, params, masks)
         return np.exp(NUMPY_OPS.log_softmax(params))
 
+    def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
+        """Return log π(a|s) (B,) float32, whoever chose the actions; see `act_masked` for the masks.
+
+        Raises:
+            BadDataError: actions that this policy could not have drawn, or masks of another shape.
+        """
+        params, actions = in_chunks(self._policy, np.asarray(observations)), np.asarray(actions)
+        self._distribution.check_actions(actions, *params.shape)
+        if action_masks is not None:
+            masks = np.asarray(action_masks, bool)
+            self._distribution.check_masks(masks, *params.shape)
+            params = masked(NUMPY_OPS, params, masks)
+        return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
+
     def _choose(self, params: np.ndarray, deterministic: bool) -> np.ndarray:
         if deterministic:
             return self._distribution.mode(params)
@@ -160,7 +174,9 @@ class PPOAgent(BuiltInAgent):
         window = {
             "observations": observations,
             "actions": actions,
-            "old_log_probs": self._old_log_probs(episode_data, observations, actions, masks),
+            "old_log_probs": self.action_log_probs(observations, actions, masks)
+            if episode_data.log_probs is None
+            else np.asarray(episode_data.log_probs, np.float32),
             "advantages": advantages,
             "targets": targets,
         }
@@ -228,17 +244,6 @@ class PPOAgent(BuiltInAgent):
                 f"actions with act_masked where the environment has masks."
             )
         return masks
-
-    def _old_log_probs(
-        self, data: EpisodeData, observations: np.ndarray, actions: np.ndarray, masks: np.ndarray | None
-    ) -> np.ndarray:
-        """Return log π_θ_old(aₜ|sₜ), (T,) float32."""
-        if data.log_probs is not None:
-            return np.asarray(data.log_probs, np.float32)
-        params = in_chunks(self._policy, observations)
-        if masks is not None:
-            params = masked(NUMPY_OPS, params, masks)
-        return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
 
     # --- does it fit? ---
 

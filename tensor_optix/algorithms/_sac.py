@@ -77,6 +77,9 @@ class SACAgent(BuiltInAgent):
         InvalidArgumentError: `action_dim` below 1, or an unknown kind of noise.
     """
 
+    learns_off_policy = True
+    """Of whoever's actions: each is remembered with what came of it."""
+
     def __init__(
         self,
         backend: Backend,

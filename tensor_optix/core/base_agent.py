@@ -141,6 +141,31 @@ class ActionProbabilities(Protocol):
 
 
 @runtime_checkable
+class ActionLogProbabilities(Protocol):
+    """An agent that can say how likely an action would have been for itself, whoever chose it."""
+
+    def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
+        """Return (B,) log π(a|s), a log density where actions are numbers, given `action_masks` (B, P) where there are.
+
+        Args:
+            observations: (B, ...).
+            actions: (B, ...), as they were executed.
+            action_masks: (B, P) bool, what was allowed.
+        """
+        ...
+
+
+@runtime_checkable
+class LearnsOffPolicy(Protocol):
+    """An agent that can tell whether its `learn` is right whoever chose the actions, as with a replay memory it is."""
+
+    @property
+    def learns_off_policy(self) -> bool:
+        """True if it asks for no probabilities of the actions that it learns from."""
+        ...
+
+
+@runtime_checkable
 class HasLearner(Protocol):
     """An agent that acts with the help of others, one of which is the learner."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core._arguments import check_count, check_seed, check_size
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together
 from tensor_optix.core.base_agent import BaseAgent
@@ -47,9 +48,8 @@ class Ensemble:
 
     def __init__(self, score_window: int = 10, *, seed: int | None = None) -> None:
         check_count("score_window", score_window, 1)
-        if seed is not None:
-            check_count("seed", seed, 0)
-        self._score_window = score_window
+        check_seed(seed)
+        self._score_window = int(score_window)
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
         self._n_joined = 0
@@ -65,7 +65,7 @@ class Ensemble:
             raise ContractError(f"A member must be a BaseAgent, but got {type(agent).__name__}.")
         if any(member.agent is agent for member in self._members):
             raise ContractError(f"This {type(agent).__name__} is a member already; build another one.")
-        _check_weight("weight", weight)
+        check_size("weight", weight)
         self._members.append(_Member(str(self._n_joined), agent, float(weight), deque(maxlen=self._score_window)))
         self._n_joined += 1
 
@@ -87,7 +87,7 @@ class Ensemble:
     def set_mixture(self, weights: Mapping[str, float]) -> None:
         """Set the weights by name; members that are not named weigh nothing."""
         for name, weight in weights.items():
-            _check_weight(f"The weight of member {name!r}", weight)
+            check_size(f"The weight of member {name!r}", weight)
         for member in self._members:
             member.weight = float(weights.get(member.name, 0.0))
 
@@ -156,7 +156,7 @@ class Ensemble:
             ContractError: it is no member.
             InvalidArgumentError: a factor that is negative or no finite number.
         """
-        _check_weight("factor", factor)
+        check_size("factor", factor)
         self._members[self.index_of(agent)].weight *= factor
 
     def index_of(self, agent: BaseAgent) -> int:
@@ -225,14 +225,3 @@ def _shares(scores: np.ndarray) -> np.ndarray:
     shifted = scaled if scores.min() > 0.0 else scaled - scaled.min() + _FLOOR
     positive = np.maximum(shifted, _LEAST_SHARE)
     return positive / positive.sum()
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise `InvalidArgumentError` unless `value` is a whole number of at least `least`."""
-    if not (is_whole(value) and value >= least):
-        raise InvalidArgumentError(f"{name} must be a whole number of at least {least}, but got {value!r}.")
-
-
-def _check_weight(name: str, value: float) -> None:
-    if not (is_real(value) and value >= 0.0):
-        raise InvalidArgumentError(f"{name} must be a finite number of at least 0, but got {value!r}.")

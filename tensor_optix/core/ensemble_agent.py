@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core import _atomic
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together, mixed_probabilities
-from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces, Seedable
+from tensor_optix.core.base_agent import (
+    ActionLogProbabilities,
+    BaseAgent,
+    ChecksSpaces,
+    LearnsOffPolicy,
+    Seedable,
+)
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, ContractError
@@ -26,8 +33,15 @@ class EnsembleAgent(BaseAgent):
     """The members of a `PolicyManager` behind the six methods of one agent; see `act_together` for how they agree.
 
     All members that tell their action probabilities learn from each window. It was lived by the mixture and not by any
-    of them, so it carries the mixture's log-probabilities, log Σ wᵢ·πᵢ(a|s)/Σ wᵢ, and each corrects for them. Where a
-    member does not tell them, only the primary agent learns. Hyper-parameters are the primary agent's.
+    of them, so it carries the mixture's log-probabilities, log Σ wᵢ·πᵢ(a|s)/Σ wᵢ, and each corrects for them.
+
+    Where a member does not tell them (averaged numbers, votes), only the primary agent learns, from what was executed.
+    An off-policy agent (`LearnsOffPolicy`: SAC, DQN) asks for no more. Another one gets the log-probability of the
+    executed action under itself (`ActionLogProbabilities`: PPO), so that its importance ratios begin at 1, where its
+    clipping expects them: to the density of the average, narrower by √K per dimension for K alike members, they would
+    not. For an agent that can do neither, a warning says so once.
+
+    Hyper-parameters are the primary agent's.
 
     Args:
         pm: who the members are, and their weights.
@@ -37,6 +51,7 @@ class EnsembleAgent(BaseAgent):
     Raises:
         EvolutionError: there are no members.
         ContractError: `primary_agent` is none of them, or `pm` is no `PolicyManager`.
+        InvalidArgumentError: a negative seed.
     """
 
     def __init__(self, pm: PolicyManager, primary_agent: BaseAgent, *, seed: int | None = None) -> None:
@@ -44,6 +59,7 @@ class EnsembleAgent(BaseAgent):
             raise ContractError(f"pm must be a PolicyManager, but got {type(pm).__name__}.")
         pm.check_not_empty()
         pm.index_of(primary_agent)
+        check_seed(seed)
         self._pm = pm
         self._primary = primary_agent
         self._has_warned = False
@@ -82,11 +98,13 @@ class EnsembleAgent(BaseAgent):
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
         """Return one action per row of `observations` (B, ...)."""
+        self._pm.check_not_empty()
         observations = np.asarray(observations)
         return act_together(self._pm.agents, self._pm.weights, observations, self._rng, deterministic=deterministic)
 
     def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
         """Return one allowed action per row, given `action_masks` (B, n) bool; a vote needs members that know masks."""
+        self._pm.check_not_empty()
         return act_together(
             self._pm.agents,
             self._pm.weights,
@@ -98,13 +116,12 @@ class EnsembleAgent(BaseAgent):
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         """Let the members learn from one window; those of others than the primary agent are named `agent<i>_...`."""
+        primary = self.primary_agent
         mixture = mixed_probabilities(
             self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
         )
-        primary = self.primary_agent
         if mixture is None:
-            self._warn_of_foreign_actions()
-            return primary.learn(episode_data)
+            return primary.learn(self._as_seen_by(primary, episode_data))
         if episode_data.log_probs is None:
             chosen = np.asarray(episode_data.actions, np.int64).reshape(-1, 1)
             probs = np.take_along_axis(mixture, chosen, axis=-1)[:, 0]
@@ -119,15 +136,24 @@ class EnsembleAgent(BaseAgent):
                 diagnostics |= {f"agent{index}_{name}": value for name, value in numeric_items(found)}
         return diagnostics
 
-    def _warn_of_foreign_actions(self) -> None:
-        if self._pm.ensemble_size > 1 and not self._has_warned:
+    def _as_seen_by(self, learner: BaseAgent, window: EpisodeData) -> EpisodeData:
+        """Return the window with the log-probabilities that its actions, which all members chose, have for one."""
+        if self._pm.ensemble_size == 1 or window.log_probs is not None:
+            return window
+        if isinstance(learner, LearnsOffPolicy) and learner.learns_off_policy:
+            return window
+        if isinstance(learner, ActionLogProbabilities):
+            log_probs = learner.action_log_probs(window.observations, window.actions, window.action_masks)
+            return dataclasses.replace(window, log_probs=np.asarray(log_probs, np.float32))
+        if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "Not all members of the ensemble tell action probabilities, so %s alone learns, from actions that all "
-                "of them chose. That is sound for an agent that learns off-policy (DQN, SAC); PPO takes them for its "
-                "own. Use members with discrete actions and action_probs, or train each by itself.",
-                type(self._primary).__name__,
+                "%s learns from actions that all members of the ensemble chose, and cannot tell how likely they were "
+                "for itself, so it takes them for its own. That is sound only if it learns off-policy: then give it "
+                "learns_off_policy = True. Else give it action_log_probs, or train each member by itself.",
+                type(learner).__name__,
             )
+        return window
 
     def get_hyperparams(self) -> HyperparamSet:
         """Return the primary agent's."""

@@ -1,8 +1,11 @@
 """Evolution while the loop runs: what happens when the learner has learned what it can.
 
 on DORMANT, or when a variant has spent its share of windows:
+    which policy is best is settled as at the end of a run: what a learner ends as must not be lost to the next
     the variant that was learning is judged: "new best", "kept" or "discarded"
-    weights are rebalanced, the learner rolled back to the best weights, unless it was just kept: those are its own
+    the learner is rolled back to the best weights, unless it was just kept: those are its own
+    weights are rebalanced by the members' own scores: of the windows that each led, or, where they act together (an
+    `EnsembleAgent`), of held-out episodes that each plays alone
     SPAWN:  a mutated clone of the best becomes the learner, with an optimizer state of its own
     PRUNE:  the weakest member is removed
     STOP:   the run ends
@@ -77,8 +80,6 @@ class PolicyManagerCallback(LoopCallback):
         self._seen: deque[EvalMetrics] = deque(maxlen=MEMORY)
         self._variant: Lineage | None = None
         """The variant that is learning; None while it is the first agent."""
-        self._crown: float | None = None
-        """Score with which the variant became the best, if it did."""
         self._window_id = -1
         self._begun = 0
         """First window of the present learner."""
@@ -89,7 +90,9 @@ class PolicyManagerCallback(LoopCallback):
         self._reason: StopReason | None = None
 
     def set_stop_fn(self, stop: Callable[[], object]) -> None:
-        """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`."""
+        """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`; raises `ContractError` if it cannot be called."""
+        if not callable(stop):
+            raise ContractError(f"set_stop_fn needs a function, e.g. opt.stop, but got {type(stop).__name__}.")
         self._stop_fn = stop
 
     def connect(
@@ -119,7 +122,6 @@ class PolicyManagerCallback(LoopCallback):
             "incumbent": population.name_of(self._incumbent),
             "manager": self.pm.members_state(population.name_of),
             "is_variant_learning": self._variant is not None,
-            "crown": self._crown,
             "window_id": self._window_id,
             "begun": self._begun,
             "heard": self._heard,
@@ -140,7 +142,7 @@ class PolicyManagerCallback(LoopCallback):
         self._learner, self._incumbent = population[state["learner"]], population[state["incumbent"]]
         self.pm.restore_members(state["manager"], population.__getitem__)
         self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
-        self._crown, self._share = state["crown"], state["share"]
+        self._share = state["share"]
         self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
         self._heard = int(state["heard"])
         self._reason = StopReason(state["reason"]) if state["reason"] else None
@@ -158,7 +160,9 @@ class PolicyManagerCallback(LoopCallback):
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Note that the learner has become the best."""
-        self._crown = snapshot.eval_metrics.primary_score
+        if self._variant is not None:
+            self._variant.snapshot = snapshot.snapshot_id
+            self._variant.score = snapshot.eval_metrics.primary_score
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         """Note the learner's score; a variant that has spent its share is judged."""
@@ -167,7 +171,7 @@ class PolicyManagerCallback(LoopCallback):
             self._seen.append(eval_metrics)
             if window_id >= self._begun:
                 self._heard += 1
-                if self._is_member(self._learner):
+                if self._is_member(self._learner) and not isinstance(self._acting, HasLearner):
                     self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
         if self._variant is not None and self._windows >= (self._share or math.inf):
             self._turn(self._history())
@@ -182,6 +186,8 @@ class PolicyManagerCallback(LoopCallback):
 
     def on_loop_stop(self) -> None:
         """Judge a variant that was still learning, and print the report, once."""
+        if self._loop is not None:
+            self._note_best()
         self._judge_variant(self._history())
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
             reason = (self._reason or StopReason.STOPPED).sentence
@@ -193,10 +199,12 @@ class PolicyManagerCallback(LoopCallback):
     def _turn(self, history: Sequence[EvalMetrics]) -> None:
         self._share = self._share or max(self._windows, 1)
         self.pm.set_regime(RegimeDetector().detect(history))
+        self._settle()
         outcome = self._judge_variant(history)
         # A variant that was kept is a member with weights of its own: the best's would make a copy of its parent of it.
         if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
             logger.info("Rolled back to the best snapshot.")
+        self._score_members()
         self.pm.auto_update_weights()
         match self._decide(history):
             case MetaAction.SPAWN:
@@ -205,6 +213,34 @@ class PolicyManagerCallback(LoopCallback):
                 self._prune()
             case MetaAction.STOP:
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+
+    def _settle(self) -> None:
+        if self._loop is None or self.pm.budget_exhausted:
+            return  # the end of the run settles it
+        try:
+            self._loop.settle()
+        except Exception:
+            logger.exception("The best policies could not be tested; they keep the scores that they have.")
+        self._note_best()
+
+    def _note_best(self) -> None:
+        """Note that the best is by now one of the present learner, which a test may have crowned."""
+        best = self.pm.registry.best
+        if best is not None and best.window_id >= self._begun:
+            self.on_improvement(best)
+
+    def _score_members(self) -> None:
+        """Where several act together, let each member play alone: what they score together is nobody's own."""
+        if self._loop is None or not isinstance(self._loop.agent, HasLearner):
+            return
+        try:
+            scores = self._loop.scores_alone(self.pm.agents)
+        except Exception:
+            logger.exception("The members could not be scored; they weigh what they weighed.")
+            return
+        for index, metrics in enumerate(scores):
+            if metrics.is_usable:
+                self.pm.record_agent_score(index, metrics.primary_score)
 
     @property
     def _windows(self) -> int:
@@ -226,13 +262,18 @@ class PolicyManagerCallback(LoopCallback):
             return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
         action = self._controller.decide(history, self.pm.status())
         if not isinstance(action, MetaAction):
-            error = ContractError(
-                f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
+            raise self._fatal(
+                ContractError(
+                    f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
+                )
             )
-            if self._loop is not None:  # a callback's own errors are logged and go no further
-                self._loop.fail(error)
-            raise error
         return action
+
+    def _fatal(self, error: ContractError) -> ContractError:
+        """Let the run end with an error, and return it: a callback's own errors are logged and go no further."""
+        if self._loop is not None:
+            self._loop.fail(error)
+        return error
 
     def _spawn(self, history: Sequence[EvalMetrics]) -> None:
         if not self._can_spawn or self.pm.budget_exhausted:
@@ -243,9 +284,9 @@ class PolicyManagerCallback(LoopCallback):
                 self.pm.record_agent_score(0, metrics.primary_score)
         try:
             variant = self.pm.spawn_variant(self._population.make(), self.pm.adaptive_noise_scale(history))
-        except ContractError:
+        except ContractError as error:  # a mistake in the program, which no other spawn will mend
             self.pm.count_failed_spawn()
-            raise
+            raise self._fatal(error) from None
         except Exception:
             self.pm.count_failed_spawn()
             logger.exception("A spawn failed; the learner goes on as it is.")
@@ -253,7 +294,7 @@ class PolicyManagerCallback(LoopCallback):
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
         self._learner, self._variant = variant, self.pm.newest_lineage
-        self._begun, self._heard, self._crown = self._window_id + 1, 0, None
+        self._begun, self._heard = self._window_id + 1, 0
         if self._loop is not None:
             self._loop.switch_learner(variant)
 
@@ -263,12 +304,13 @@ class PolicyManagerCallback(LoopCallback):
 
     def _judge_variant(self, history: Sequence[EvalMetrics]) -> str | None:
         """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
+        self.pm.retest_lineage()
         lineage, self._variant = self._variant, None
         if lineage is None:
             return None
         lineage.windows = self._windows
-        if self._crown is not None:
-            lineage.outcome, lineage.score = "new best", self._crown
+        if lineage.snapshot is not None:
+            lineage.outcome = "new best"
             self._incumbent = self._learner
         elif history:
             lineage.score = history[-1].primary_score

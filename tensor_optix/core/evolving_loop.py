@@ -26,6 +26,14 @@ class EvolvingLoop(Protocol):
         """The newest usable evaluations, in the order of time."""
         ...
 
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
+        """Score agents, each by itself, on the same held-out episodes; nothing where there are none fixed by seeds."""
+        ...
+
+    def settle(self) -> None:
+        """Settle by long tests which policy is best, the learner's own included, which it keeps."""
+        ...
+
     def stop(self, reason: StopReason = ...) -> None:
         """End the run after the window in progress."""
         ...

@@ -17,14 +17,23 @@ class Lineage:
     parent: str
     """Snapshot that it was cloned from."""
     parent_score: float
+    """The parent's, as far as it was tested by now."""
     noise_scale: float
     changes: dict[str, tuple[Any, Any]]
     """Hyper-parameters that differ from the parent's: (parent's, its own)."""
     outcome: str = "not judged"
     score: float = math.nan
-    """Its last validated score, or the one that made it the best."""
+    """That of its best snapshot, as far as it was tested by now; without one, its last validated score."""
+    snapshot: str | None = None
+    """The newest of its snapshots that became the best, None if none did."""
     windows: int = 0
     """Windows it has learned from."""
+
+    def retest(self, scores: Mapping[str, float]) -> None:
+        """Take the scores that snapshots (by id) have by now; who is not among them was pruned and keeps its own."""
+        self.parent_score = scores.get(self.parent, self.parent_score)
+        if self.snapshot is not None:
+            self.score = scores.get(self.snapshot, self.score)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes None."""

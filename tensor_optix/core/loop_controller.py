@@ -42,7 +42,7 @@ from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
 from tensor_optix.core.resume_ring import ResumePoint
-from tensor_optix.core.run_ending import end_run
+from tensor_optix.core.run_ending import end_run, settle
 from tensor_optix.core.run_progress import RunProgress
 from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.scoring import Evaluation, Scorer, no_score
@@ -236,6 +236,15 @@ class LoopController:
         self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
         self._position = self._config.scheduler.transition(self._position, Event.SPAWNED)
         self._learner_since = self._progress.next_evaluation = self._progress.window_id + 1
+
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
+        """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
+        with self._progress.timed("validate"):
+            return self._scorer.validation.scores_alone(agents)
+
+    def settle(self) -> None:
+        """Settle by long tests which policy is best, the learner's own included, which it keeps; see `settle`."""
+        settle(self._parts, self._progress, self._scorer.validation, keeps_own=True)
 
     def _let_learn(self, agent: BaseAgent) -> None:
         if isinstance(self._parts.agent, HasLearner):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.regime_detector import MIN_POINTS, check_window, recent, train_scores
+from tensor_optix.core._arguments import check_count, check_threshold
+from tensor_optix.core.regime_detector import MIN_POINTS, recent, train_scores
 from tensor_optix.core.trend import slope
 from tensor_optix.core.types import EvalMetrics
-from tensor_optix.errors import InvalidArgumentError
 
 _EPSILON = 1e-8
 
@@ -60,9 +60,8 @@ class MetaController:
             "improvement_threshold": improvement_threshold,
         }
         for name, value in thresholds.items():
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or np.isnan(value):
-                raise InvalidArgumentError(f"{name} must be a number, but got {value!r}.")
-        check_window(window)
+            check_threshold(name, value)
+        check_count("window", window, MIN_POINTS)
         self._gap_threshold = gap_threshold
         self._gap_slope_threshold = gap_slope_threshold
         self._improvement_threshold = improvement_threshold

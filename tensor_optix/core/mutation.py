@@ -5,7 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tensor_optix.core.regime_detector import check_window, recent, train_scores
+from tensor_optix.core._arguments import check_count, check_size
+from tensor_optix.core.regime_detector import MIN_POINTS, recent, train_scores
 from tensor_optix.core.search_space import SearchSpace, is_real
 from tensor_optix.core.trend import slope
 from tensor_optix.core.types import EvalMetrics
@@ -38,8 +39,7 @@ def mutate(params: Mapping[str, Any], space: SearchSpace, scale: float, rng: np.
     Raises:
         InvalidArgumentError: a negative scale.
     """
-    if not (is_real(scale) and scale >= 0.0):
-        raise InvalidArgumentError(f"noise_scale must be a finite number of at least 0, but got {scale!r}.")
+    check_size("noise_scale", scale)
     mutated = dict(params)
     for name, param in space.items():
         moved = param.to_unit(params[name]) + scale * float(rng.standard_normal())
@@ -77,11 +77,11 @@ def adaptive_noise_scale(
     Raises:
         InvalidArgumentError: scales that are negative or out of order.
     """
-    if not 0.0 <= min_scale <= max_scale < np.inf:
+    if not (is_real(min_scale) and is_real(max_scale) and 0.0 <= min_scale <= max_scale):
         raise InvalidArgumentError(
             f"`0 <= min_scale <= max_scale` must hold, but got min_scale={min_scale!r}, max_scale={max_scale!r}."
         )
-    check_window(window)
+    check_count("window", window, MIN_POINTS)
     newest = recent(history, window)
     val = np.array([metrics.primary_score for metrics in newest], np.float64)
     if val.size < 2 or np.ptp(val) == 0.0:

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core._arguments import check_count, check_size
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.companions import Stateful
-from tensor_optix.core.ensemble import Ensemble, check_count
+from tensor_optix.core.ensemble import Ensemble
 from tensor_optix.core.evolution import PolicyManagerCallback
 from tensor_optix.core.lineage import EvolutionCounts, Lineage
 from tensor_optix.core.meta_controller import MetaController
 from tensor_optix.core.mutation import PerturbsWeights, adaptive_noise_scale, mutate
-from tensor_optix.core.search_space import SearchSpace, is_real
+from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.trend import is_improvement
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
 from tensor_optix.errors import (
     CheckpointMismatchError,
     ContractError,
     EvolutionError,
-    InvalidArgumentError,
     TensorOptixError,
 )
 
@@ -67,8 +67,7 @@ class PolicyManager(Ensemble):
         for name, value, least in (("max_spawns", max_spawns, 0), ("max_ensemble_size", max_ensemble_size, 1)):
             if value is not None:
                 check_count(name, value, least)
-        if not (is_real(weight_noise) and weight_noise >= 0.0):
-            raise InvalidArgumentError(f"weight_noise must be at least 0, but got {weight_noise!r}.")
+        check_size("weight_noise", weight_noise)
         super().__init__(score_window, seed=seed)
         self.registry = registry
         self.max_spawns = max_spawns
@@ -233,6 +232,12 @@ class PolicyManager(Ensemble):
         """The variant that was spawned last."""
         return self._counts.lineages[-1] if self._counts.lineages else None
 
+    def retest_lineage(self) -> None:
+        """Let the lineage tell the scores that its snapshots have by now: the best are tested again and again."""
+        scores = {s.snapshot_id: s.eval_metrics.primary_score for s in self.ranked_snapshots}
+        for lineage in self._counts.lineages:
+            lineage.retest(scores)
+
     def count_failed_spawn(self) -> None:
         """Note that a spawn has come to nothing."""
         self._counts.failed += 1
@@ -274,6 +279,7 @@ class PolicyManager(Ensemble):
 
     def training_report(self) -> dict[str, Any]:
         """Return what evolution came to, as plain JSON values: `status()`, the best scores, and the lineage."""
+        self.retest_lineage()
         best = self.registry.best
         metrics = best.eval_metrics if best else EvalMetrics(math.nan)
         report = {

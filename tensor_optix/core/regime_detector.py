@@ -6,9 +6,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from tensor_optix.core._arguments import check_count, check_threshold
 from tensor_optix.core.trend import slope
 from tensor_optix.core.types import EvalMetrics
-from tensor_optix.errors import InvalidArgumentError
 
 Regime: TypeAlias = Literal["trending", "ranging", "volatile"]
 
@@ -38,9 +38,8 @@ class RegimeDetector:
 
     def __init__(self, volatility_threshold: float = 0.15, trend_threshold: float = 0.05, window: int = 10) -> None:
         for name, value in (("volatility_threshold", volatility_threshold), ("trend_threshold", trend_threshold)):
-            if not value >= 0.0:
-                raise InvalidArgumentError(f"{name} must not be negative, but got {value!r}.")
-        check_window(window)
+            check_threshold(name, value, 0.0)
+        check_count("window", window, MIN_POINTS)
         self._volatility_threshold = volatility_threshold
         self._trend_threshold = trend_threshold
         self._window = window
@@ -78,9 +77,3 @@ def train_scores(history: Sequence[EvalMetrics]) -> np.ndarray:
     return np.array(
         [m.primary_score + (gap if math.isfinite(gap) else 0.0) for m, gap in zip(history, gaps, strict=True)]
     )
-
-
-def check_window(window: int) -> None:
-    """Raise `InvalidArgumentError` unless `window` is a whole number of at least 3."""
-    if isinstance(window, bool) or not isinstance(window, int) or window < MIN_POINTS:
-        raise InvalidArgumentError(f"window must be a whole number of at least {MIN_POINTS}, but got {window!r}.")

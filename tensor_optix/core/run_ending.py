@@ -63,7 +63,7 @@ def _steps(
             # Leaders are played in the acting agent. A variant may be a member of an ensemble: it gets its own back.
             keeps_own = not config.restore_best or parts.agent is not first_agent
             steps.append(
-                ("evaluate the best policies", lambda: _evaluate_leaders(parts, keeps_own, progress, validation))
+                ("evaluate the best policies", lambda: _settle_at_last(parts, keeps_own, progress, validation))
             )
         if config.restore_best:
             steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent, progress.best)))
@@ -73,23 +73,43 @@ def _steps(
     return steps
 
 
-def _evaluate_leaders(parts: LoopParts, keeps_own: bool, progress: RunProgress, validation: Validation) -> None:
+def _settle_at_last(parts: LoopParts, keeps_own: bool, progress: RunProgress, validation: Validation) -> None:
+    progress.stop_asked = False  # the run has stopped; who asks again wants the tests to end, too
+    settle(parts, progress, validation, keeps_own=keeps_own)
+
+
+def settle(parts: LoopParts, progress: RunProgress, validation: Validation, *, keeps_own: bool) -> None:
+    """Settle by long tests which policy is best, that of now included; see `evaluate_leaders`.
+
+    Args:
+        parts: what the loop is made of.
+        progress: what it has come to; its best is replaced.
+        validation: where policies are played; nothing is done where its episodes are not fixed by seeds.
+        keeps_own: True to give the agent its own policy back.
+    """
     if validation.seeded is None or progress.metrics is None:
         return
-    # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
-    last = parts.registry.save(
-        parts.agent, _validated(progress.metrics, parts, progress, validation), progress.window_id
-    )
-    progress.stop_asked = False
+    # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one. It is
+    # no evidence until it is tested: however this ends, the best on disk is one that was.
+    claimed = _validated(progress.metrics, parts, progress, validation)
+    last = parts.registry.save(parts.agent, dataclasses.replace(claimed, has_evidence=False), progress.window_id)
     try:
         with progress.timed("validate"):
             progress.best = evaluate_leaders(
-                parts.agent, parts.registry, validation.seeded, parts.evaluator, lambda: progress.stop_asked
+                parts.agent,
+                parts.registry,
+                validation.seeded,
+                parts.evaluator,
+                lambda: progress.stop_asked,
+                challenger=dataclasses.replace(last, eval_metrics=claimed),
             )
+    except BaseException:
+        progress.best = parts.registry.best  # scores may have been replaced by then
+        raise
     finally:
-        parts.registry.prune()
         if keeps_own:
             parts.registry.load(last, parts.agent)
+        parts.registry.prune()
 
 
 def _validated(metrics: EvalMetrics, parts: LoopParts, progress: RunProgress, validation: Validation) -> EvalMetrics:

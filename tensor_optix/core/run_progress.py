@@ -67,7 +67,7 @@ class RunProgress:
 
     def start(self) -> None:
         """Let the clock run; what ended an earlier run is forgotten."""
-        self.reason = self.ended = None
+        self.reason, self.ended, self.stop_asked = None, None, False
         self._started = self.clock()
 
     def halt(self) -> None:

@@ -150,6 +150,8 @@ class SearchSpace(Mapping[str, Param]):
     """An immutable, ordered set of named `Param`s; a `(low, high)` pair stands for a linear one."""
 
     def __init__(self, bounds: Bounds) -> None:
+        if not (isinstance(bounds, Mapping) and all(isinstance(name, str) for name in bounds)):
+            raise InvalidArgumentError(f"param_bounds must map names to Param or (low, high), but got {bounds!r}.")
         self._params: dict[str, Param] = {}
         for name, bound in bounds.items():
             self._params[name] = bound if isinstance(bound, Param) else _pair_to_param(name, bound)

@@ -141,14 +141,16 @@ def challenge(
     return Challenge(wins, tested, metrics, retest)
 
 
-def with_evidence(snapshot: PolicySnapshot, tested: Tested, evaluator: BaseEvaluator) -> Retest:
+def with_evidence(
+    snapshot: PolicySnapshot, tested: Tested, evaluator: BaseEvaluator, most: int = MOST_EVIDENCE
+) -> Retest:
     """Return the score of a snapshot with new episodes added to those that it rests on.
 
     Where a window scores the mean of its returns, the score is the mean over all of them. Any other score cannot be
     put together from its parts, and is that of the new episodes alone.
     """
     found = tested.score(evaluator)
-    evidence = (*snapshot.evidence, *tested.evidence)[-MOST_EVIDENCE:]
+    evidence = (*snapshot.evidence, *tested.evidence)[-most:]
     if not all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence):
         evidence = tested.evidence
     else:

@@ -113,7 +113,11 @@ class SnapshotFolders(DurableFolders):
             "format": FORMAT,
             "best": best.snapshot_id if best else None,
             "snapshots": [
-                {"id": s.snapshot_id, "window_id": s.window_id, "score": jsonable(s.eval_metrics.primary_score)}
+                {
+                    "id": s.snapshot_id,
+                    "window_id": s.window_id,
+                    "score": jsonable(s.eval_metrics.primary_score) if s.eval_metrics.is_usable else None,
+                }
                 for s in snapshots
             ],
         }

@@ -9,8 +9,8 @@ from typing import Any, Self, TypeAlias
 from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.types import jsonable
 
-_WIDTH = 60
-WATCHED = ("windows", "wakes", "drifts", "degradations", "trials", "promotions", "demotions")
+_WIDTH, _LABEL_WIDTH = 54, 16
+_WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")
 
 
 class StopReason(enum.Enum):
@@ -36,7 +36,7 @@ class StopReason(enum.Enum):
 
 
 _SENTENCES = {
-    StopReason.CONVERGED: "Converged: no improvement for the whole patience",
+    StopReason.CONVERGED: "Converged: no further improvement",
     StopReason.BUDGET: "Spawn budget exhausted",
     StopReason.MAX_EPISODES: "max_episodes windows are done",
     StopReason.STOPPED: "stop() was called",
@@ -113,17 +113,15 @@ class TrainingReport:
             ("Found in window", "-" if self.best_window is None else str(self.best_window)),
         ]
         if math.isfinite(self.generalization_gap):
-            rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train - val)"))
+            rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train − val)"))
         rows += [
             ("Windows", f"{self.windows}  ({self.evaluations} evaluated)"),
-            ("Environment steps", f"{self.env_steps:,}{speed}"),
+            ("Training steps", f"{self.env_steps:,}{speed}"),
             ("Time", f"{self.seconds.get('total', 0.0):.1f} s"),
             ("Checkpoint", self.best_snapshot or "-"),
         ]
-        if self.tuning:
-            rows.append(("Tuning", _tuning_text(self.tuning)))
-        if self.watch:
-            rows.append(("Watch", watch_text(self.watch)))
+        rows += _tuning_rows(self.tuning)
+        rows += _watch_rows(self.watch)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
         return _block(rows)
@@ -142,7 +140,7 @@ def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:
         None,
         ("Best score", _number(best)),
         ("Val score", _number(val)),
-        ("Generalization", f"{_number(gap)}  (train - val)"),
+        ("Generalization", f"{_number(gap)}  (train − val)"),
         *_evolution_rows(evolution),
     ]
     return _block(rows)
@@ -165,10 +163,11 @@ def _evolution_rows(evolution: Mapping[str, Any]) -> list["_Row"]:
     if evolution["lineage"]:
         rows.append(("Lineage", ""))
     for variant in evolution["lineage"]:
-        changes = ", ".join(f"{k} {_short(old)} -> {_short(new)}" for k, (old, new) in variant["changes"].items())
+        changes = [f"{name} {_short(old)} -> {_short(new)}" for name, (old, new) in variant["changes"].items()]
         scores = f"{_number(variant['parent_score'])} -> {_number(variant['score'])}"
         rows.append((None, f"  variant {variant['number']} of snapshot {variant['parent']}: {variant['outcome']}"))
-        rows.append((None, f"      score {scores} in {variant['windows']} windows; {changes or 'nothing changed'}"))
+        rows.append((None, f"      score {scores} in {variant['windows']} windows"))
+        rows += [(None, f"      {change}") for change in changes or ["nothing changed"]]
     return rows
 
 
@@ -184,19 +183,34 @@ def _block(rows: Sequence[_Row]) -> str:
             lines.append(rule)
         else:
             label, text = row
-            lines.append(f"  {text}" if label is None else f"  {label:<17} : {text}".rstrip())
+            lines.append(f"  {text}" if label is None else f"  {label:<{_LABEL_WIDTH}} : {text}".rstrip())
     return "\n".join([*lines, rule])
 
 
 def watch_text(watch: Mapping[str, int]) -> str:
     """Return the counts of the watch in words."""
-    return ", ".join(f"{watch[name]} {name}" for name in WATCHED if name in watch)
+    counts = [f"{watch[name]} {name}" for name in _WATCHED if name in watch]
+    return ", ".join([f"{watch.get('windows', 0)} windows", *counts])
 
 
-def _tuning_text(tuning: Mapping[str, float]) -> str:
-    counts = [f"{tuning[name]:.0f} {name}" for name in ("probes", "commits", "changes") if name in tuning]
-    spent = f"{tuning.get('probing_seconds', 0.0):.1f} s on probing"
-    return ", ".join([*counts, spent])
+def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:
+    rows: list[_Row] = []
+    if watch:
+        rows.append(("Watched", f"{watch.get('windows', 0)} windows  (woken {watch.get('wakes', 0)} times)"))
+    if "trials" in watch:
+        ended = f"{watch.get('promotions', 0)} promoted, {watch.get('demotions', 0)} demoted"
+        rows.append(("Challengers", f"{watch['trials']}  ({ended})"))
+    return rows
+
+
+def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:
+    rows: list[_Row] = []
+    if "probes" in tuning:
+        cost = f"{tuning.get('commits', 0):.0f} commits, {tuning.get('probing_seconds', 0.0):.1f} s"
+        rows.append(("Tuning probes", f"{tuning['probes']:.0f}  ({cost})"))
+    if "changes" in tuning:
+        rows.append(("Tuning changes", f"{tuning['changes']:.0f}"))
+    return rows
 
 
 def _number(value: float | None) -> str:

@@ -1,8 +1,9 @@
 """Scoring a policy on held-out windows, one after the other."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
 from tensor_optix.core.types import EpisodeData, EvalMetrics
@@ -49,6 +50,21 @@ class Validation:
             f"{type(self._pipeline).__name__}.episodes() yields nothing; validation needs at least one window. "
             f"Give it data, or pass val_pipeline=None."
         )
+
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
+        """Score each agent by itself, on the same fresh episodes; nothing where episodes are not fixed by seeds."""
+        pipeline = self._pipeline
+        if not isinstance(pipeline, PlaysSeeds):
+            return []
+        acting, seeds = pipeline.agent, pipeline.fresh_seeds()
+        try:
+            scores = []
+            for agent in agents:
+                pipeline.agent = GreedyAgent(agent)
+                scores.append(self._evaluator.score(pipeline.play(seeds), {}))
+            return scores
+        finally:
+            pipeline.agent = acting
 
     def restart(self) -> None:
         """Ask the pipeline for a new iterator at the next score: the old one may hold an agent that acts no more."""

@@ -1,13 +1,14 @@
 """Population-based training over one agent's history: exploit what scored well, explore around what is in force."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from tensor_optix.core._arguments import check_count, check_seed, check_size
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.search_space import Bounds, Param, SearchSpace
+from tensor_optix.core.search_space import Bounds, Param, SearchSpace, is_real
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import InvalidArgumentError
 
@@ -43,8 +44,8 @@ class PBTOptimizer(BaseOptimizer):
         seed: where the steps come from; None takes one from the system.
 
     Raises:
-        InvalidArgumentError: a share outside (0, 1), a negative scale, a history below 5, or a name of
-            `log_scale_params` whose lower bound is not positive.
+        InvalidArgumentError: a share outside (0, 1), a negative scale or seed, a history below 5, bounds that are none,
+            or a name of `log_scale_params` whose lower bound is not positive.
     """
 
     def __init__(
@@ -55,25 +56,26 @@ class PBTOptimizer(BaseOptimizer):
         top_percentile: float = 0.2,
         explore_scale: float = 0.1,
         exploit_scale: float = 0.05,
-        log_scale_params: Sequence[str] | None = None,
+        log_scale_params: Collection[str] | None = None,
         *,
         seed: int | None = None,
     ) -> None:
         for name, share in (("exploit_percentile", exploit_percentile), ("top_percentile", top_percentile)):
-            if not 0.0 < share < 1.0:
+            if not (is_real(share) and 0.0 < share < 1.0):
                 raise InvalidArgumentError(f"{name} must be in (0, 1), but got {share!r}.")
         for name, scale in (("explore_scale", explore_scale), ("exploit_scale", exploit_scale)):
-            if not 0.0 <= scale < np.inf:
-                raise InvalidArgumentError(f"{name} must be finite and not negative, but got {scale!r}.")
-        if history_size < MIN_HISTORY:
-            raise InvalidArgumentError(f"history_size must be at least {MIN_HISTORY}, but got {history_size!r}.")
+            check_size(name, scale)
+        check_count("history_size", history_size, MIN_HISTORY)
+        check_seed(seed)
+        if isinstance(log_scale_params, str) or not isinstance(log_scale_params, Collection | None):
+            raise InvalidArgumentError(f"log_scale_params must be a list of names, but got {log_scale_params!r}.")
         self._log_scale_params = log_scale_params
         self._exploit_share, self._top_share = exploit_percentile, top_percentile
         self._scales: Mapping[Mode, float] = {"explore": explore_scale, "exploit": exploit_scale}
         self._space = None if param_bounds is None else self._scaled(param_bounds)
         self._decision = ""
         self._rng = np.random.default_rng(seed)
-        self._population: deque[tuple[dict[str, Any], float]] = deque(maxlen=history_size)
+        self._population: deque[tuple[dict[str, Any], float]] = deque(maxlen=int(history_size))
 
     def bind(self, bounds: Bounds, hyperparams: HyperparamSet) -> None:
         """Take the agent's bounds where the user gave none."""

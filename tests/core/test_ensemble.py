@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from tensor_optix.core.ensemble import Ensemble
@@ -46,7 +47,7 @@ def test_weights_are_in_proportion_to_shifted_scores_and_positive(scores: dict, 
 
 
 def test_recorded_scores_count_by_their_mean_over_the_window() -> None:
-    pm = Ensemble(score_window=2)
+    pm = Ensemble(score_window=np.int64(2))  # type: ignore[arg-type]
     for _ in range(3):
         pm.add_agent(NumpyAgent())
     for index, scores in ((0, (100.0, 1.0, 3.0)), (1, (4.0, math.nan))):
@@ -113,6 +114,11 @@ def test_bad_input_is_refused_at_the_call() -> None:
         pm.add_agent(NumpyAgent(), weight=math.nan)
     with pytest.raises(InvalidArgumentError, match="factor must be a finite number"):
         pm.boost(one, -2.0)
+    for factor in ("a", None, math.inf):
+        with pytest.raises(InvalidArgumentError, match="factor must be a finite number"):
+            pm.boost(one, factor)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="The weight of member '0' must be a finite number of at least 0"):
+        pm.set_mixture({"0": -1.0})
     with pytest.raises(ContractError, match="is a member already"):
         pm.add_agent(one)
     with pytest.raises(ContractError, match="must be a BaseAgent"):
@@ -135,4 +141,4 @@ def test_bad_input_is_refused_at_the_call() -> None:
         pm.record_agent_score(0.5, 1.0)  # type: ignore[arg-type]
     with pytest.raises(EvolutionError, match="no members"):
         Ensemble().ensemble_action([0.0])
-    assert pm.ensemble_size == 2
+    assert (pm.ensemble_size, pm.weights) == (2, (1.0, 1.0))

@@ -1,4 +1,6 @@
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,8 +8,14 @@ import pytest
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.ensemble_agent import EnsembleAgent
 from tensor_optix.core.policy_manager import PolicyManager
-from tensor_optix.core.types import EvalMetrics, HyperparamSet
-from tensor_optix.errors import CheckpointMismatchError, ContractError, EvolutionError
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
+from tensor_optix.errors import (
+    CheckpointMismatchError,
+    ContractError,
+    EvolutionError,
+    InvalidArgumentError,
+    SpaceError,
+)
 from tests.helpers import ConstantAgent, NumpyAgent, TabularAgent, window_of
 
 
@@ -45,8 +53,6 @@ def test_all_members_learn_with_the_log_probabilities_of_the_mixture(tmp_path: P
 
 
 def test_log_probabilities_that_were_recorded_are_kept(tmp_path: Path) -> None:
-    import dataclasses
-
     one = TabularAgent([0.5, 0.5])
     agent, _ = ensemble(tmp_path, one)
     agent.learn(dataclasses.replace(window_of(1.0), log_probs=np.array([-1.0, -2.0])))
@@ -141,11 +147,64 @@ def test_when_the_primary_agent_leaves_the_heaviest_takes_its_place(tmp_path: Pa
 def test_learning_from_the_actions_of_others_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     alone, _ = ensemble(tmp_path, ConstantAgent(0))
     alone.learn(window_of(1.0))
-    assert "alone learns" not in caplog.text
+    assert caplog.text == ""
     agent, _ = ensemble(tmp_path, ConstantAgent(0), ConstantAgent(1))
     for _ in range(2):
         agent.learn(window_of(1.0))
-    assert caplog.text.count("alone learns, from actions that all") == 1
+    assert caplog.text.count("ConstantAgent learns from actions that all members of the ensemble chose") == 1
+
+
+class Teller(ConstantAgent):
+    """Tells how likely an action is for it: the less, the farther it is from its own."""
+
+    def __init__(self, action: np.ndarray) -> None:
+        super().__init__(action)
+        self.windows: list[EpisodeData] = []
+
+    def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
+        return -np.square(np.asarray(actions) - self.action).sum(-1) - (0 if action_masks is None else 100)
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        self.windows.append(episode_data)
+        return super().learn(episode_data)
+
+
+def averaged(agent: EnsembleAgent) -> EpisodeData:
+    window = window_of(1.0)
+    return dataclasses.replace(window, actions=agent.act_batch(window.observations))
+
+
+def test_averaged_actions_carry_the_log_probability_that_they_have_for_the_learner(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = Teller(np.array([1.0])), Teller(np.array([0.0]))
+    agent, _ = ensemble(tmp_path, one, other, weights=(3.0, 1.0))
+    window = averaged(agent)  # 0.75
+    agent.learn(window)
+    agent.set_learner(other)
+    agent.learn(window)
+    agent.learn(dataclasses.replace(window, log_probs=np.array([-1.0, -2.0])))
+    agent.learn(dataclasses.replace(window, action_masks=np.ones((2, 1), bool)))
+    np.testing.assert_allclose([w.log_probs for w in one.windows], [[-0.0625, -0.0625]])
+    np.testing.assert_allclose(
+        [w.log_probs for w in other.windows], [[-0.5625] * 2, [-1.0, -2.0], [-100.5625] * 2], rtol=1e-6
+    )
+    assert window.log_probs is None
+    assert caplog.text == ""
+
+
+def test_who_learns_off_policy_gets_averaged_actions_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Teller(np.array([1.0]))
+    one.learns_off_policy = True  # type: ignore[attr-defined]
+    agent, _ = ensemble(tmp_path, one, ConstantAgent(np.array([0.0])))
+    agent.learn(averaged(agent))
+    assert one.windows[0].log_probs is None
+    assert caplog.text == ""
+    one.learns_off_policy = False  # type: ignore[attr-defined]
+    agent.learn(averaged(agent))
+    assert one.windows[1].log_probs is not None
 
 
 def test_a_seed_repeats_the_actions(tmp_path: Path) -> None:
@@ -163,6 +222,43 @@ def test_bad_members_are_refused(tmp_path: Path) -> None:
         EnsembleAgent(pm, NumpyAgent())
     with pytest.raises(ContractError, match="pm must be a PolicyManager, but got int"):
         EnsembleAgent(5, NumpyAgent())  # type: ignore[arg-type]
-    pm.add_agent(NumpyAgent())
-    with pytest.raises(ContractError, match="is no member"):
-        EnsembleAgent(pm, NumpyAgent())
+    member = NumpyAgent()
+    pm.add_agent(member)
+    for other in (NumpyAgent(), 5, None):
+        with pytest.raises(ContractError, match="is no member"):
+            EnsembleAgent(pm, other)  # type: ignore[arg-type]
+    for seed in (-1, "a"):
+        with pytest.raises(InvalidArgumentError, match="seed must be a whole number of at least 0"):
+            EnsembleAgent(pm, member, seed=seed)  # type: ignore[arg-type]
+
+
+def test_an_ensemble_that_all_have_left_is_a_typed_error(tmp_path: Path) -> None:
+    member = TabularAgent([0.5, 0.5])
+    agent, pm = ensemble(tmp_path, member)
+    pm.discard(member)
+    observations, masks = np.zeros((2, 1)), np.ones((2, 2), bool)
+    for call in (
+        lambda: agent.act(observations[0]),
+        lambda: agent.act_batch(observations),
+        lambda: agent.act_masked(observations, masks),
+        lambda: agent.learn(window_of(1.0)),
+        lambda: pm.ensemble_action(observations[0]),
+        agent.get_hyperparams,
+    ):
+        with pytest.raises(EvolutionError, match="no members"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (TabularAgent([0.5, 0.5]), TabularAgent([0.2, 0.3, 0.5])),
+        (ConstantAgent(1), ConstantAgent(np.array([0.5]))),
+        (ConstantAgent(np.array([0.5, 0.5])), ConstantAgent(np.array([0.5]))),
+    ],
+)
+def test_members_of_different_action_spaces_are_refused_when_they_act(tmp_path: Path, members: tuple) -> None:
+    agent, pm = ensemble(tmp_path, *members)
+    for call in (agent.act, pm.ensemble_action):
+        with pytest.raises(SpaceError, match="must share one action space"):
+            call(np.zeros(1))

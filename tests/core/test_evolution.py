@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import GreedyAgent
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
@@ -17,6 +18,7 @@ from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
 from tensor_optix.core.run_state import History, read_history
+from tensor_optix.core.training_report import evolution_block
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import ContractError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
@@ -52,7 +54,8 @@ class SeededWorth(Worth):
         return [0]
 
     def play(self, seeds: Sequence[int]) -> EpisodeData:
-        return next(self.episodes())
+        agent: Any = self.agent.agent if isinstance(self.agent, GreedyAgent) else self.agent
+        return window_of(min(agent.weight, agent.ceiling))
 
 
 class Rig:
@@ -69,6 +72,7 @@ class Rig:
         optimizer: BaseOptimizer | None = None,
         validation: type[Worth] = Worth,
         max_episodes: int | None = None,
+        interval: int = 1,
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -94,7 +98,9 @@ class Rig:
                 history=History(folder / "history.jsonl"),
             ),
             LoopConfig(
-                scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=1),
+                scheduler=BackoffScheduler(
+                    base_interval=interval, plateau_threshold=2, dormant_threshold=4, max_interval=interval
+                ),
                 max_episodes=max_episodes,
                 final_evaluation=True,
             ),
@@ -160,6 +166,53 @@ def test_an_ensemble_of_one_keeps_the_incumbent_until_the_variant_is_judged(tmp_
     assert rig.pm.status()["pruned"] == 2  # the one that held only, and the first
 
 
+def test_the_lineage_tells_what_snapshots_are_worth_by_now(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0, 8.0], max_spawns=2)
+    rig.loop.run()
+    registry = rig.pm.registry
+    for snapshot in registry.ranked_snapshots:
+        metrics = snapshot.eval_metrics
+        registry.rescore(snapshot, dataclasses.replace(metrics, primary_score=metrics.primary_score - 0.5))
+    first, second = rig.pm.training_report()["lineage"]
+    assert (first["parent_score"], first["score"], first["outcome"]) == (4.5, 7.5, "new best")
+    assert second["parent"] == first["snapshot"]
+    assert (second["parent_score"], second["score"], second["snapshot"]) == (7.5, 8.0, None)  # kept: nothing was saved
+    assert "        score 4.5000 -> 7.5000 in " in evolution_block(rig.pm.training_report(), "")
+    registry.max_snapshots = 1
+    registry.prune()
+    assert rig.pm.training_report()["lineage"] == [first, second]  # what is gone keeps its last score
+
+
+def test_the_lineage_knows_a_policy_that_the_last_test_has_crowned(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 100.0], max_spawns=1, validation=SeededWorth, interval=2, max_episodes=19)
+    report = rig.loop.run()
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert report.best_window == 18
+    assert variant["snapshot"] == Path(str(report.best_snapshot)).name.removeprefix("snapshot_")
+    assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
+
+
+def test_what_a_learner_ends_as_is_settled_before_a_variant_takes_its_place(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1, validation=SeededWorth)
+    rig.loop.run()
+    ends = [s.window_id for s in CheckpointRegistry(tmp_path).snapshots() if not s.eval_metrics.has_evidence]
+    assert ends[0] == rig.made[0].learned[0] - 1  # it has competed: it is there, and did not win
+    assert len(ends) == 2  # that of the variant by the end of the run alone
+
+
+def test_a_test_that_fails_leaves_the_scores_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1)
+
+    def fail() -> None:
+        raise OSError("the environment died")
+
+    monkeypatch.setattr(rig.loop, "settle", fail)
+    assert rig.loop.run().best_score == 8.0
+    assert "could not be tested" in caplog.text
+
+
 def test_decisions_look_at_the_learners_own_evaluations(tmp_path: Path) -> None:
     controller = Says(MetaAction.SPAWN, MetaAction.STOP)
     rig = Rig(tmp_path, [5.0, 8.0], controller=controller)
@@ -170,8 +223,8 @@ def test_decisions_look_at_the_learners_own_evaluations(tmp_path: Path) -> None:
 class Led(Climber):
     """Acts as its learner does, and is led by one of several."""
 
-    def __init__(self, pm: PolicyManager, learner: Climber) -> None:
-        super().__init__(0.0)
+    def __init__(self, pm: PolicyManager, learner: Climber, ceiling: float = 0.0) -> None:
+        super().__init__(ceiling)
         self.pm, self.learner = pm, learner
 
     def set_learner(self, agent: Any) -> None:
@@ -191,6 +244,45 @@ def test_where_several_act_a_discarded_learner_makes_way_for_the_incumbent(tmp_p
     assert led.learner is rig.callback._learner is rig.first
 
 
+def led_rig(folder: Path, validation: type[Worth]) -> tuple[Rig, Led]:
+    """Two members, worth 6 and 3, that are worth 4 together."""
+    rig = Rig(folder, [6.0], factory=None, validation=validation)
+    rig.first.weight = 6.0
+    other, led = Climber(3.0), Led(rig.pm, rig.first, ceiling=4.0)
+    other.weight = 3.0
+    for agent in (rig.first, other):
+        rig.pm.add_agent(agent)
+    rig.loop._parts = dataclasses.replace(rig.loop._parts, agent=led)
+    for pipeline in (rig.pipeline, rig.loop._parts.val_pipeline):
+        assert pipeline is not None
+        pipeline.agent = led
+    return rig, led
+
+
+def test_where_several_act_each_member_is_scored_alone(tmp_path: Path) -> None:
+    rig, _ = led_rig(tmp_path, SeededWorth)
+    assert rig.loop.run().best_score == 4.0
+    assert [member["mean_score"] for member in rig.pm.status()["agents"]] == [6.0, 3.0]
+    assert rig.pm.weights == pytest.approx((4 / 3, 2 / 3))
+
+
+def test_a_score_of_all_together_is_booked_on_nobody(tmp_path: Path) -> None:
+    rig, _ = led_rig(tmp_path, Worth)  # no episodes fixed by seeds: members cannot be compared
+    rig.loop.run()
+    assert [member["mean_score"] for member in rig.pm.training_report()["agents"]] == [None, None]
+    assert rig.pm.weights == (1.0, 1.0)
+
+
+def test_members_that_cannot_be_scored_weigh_what_they_weighed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig, _ = led_rig(tmp_path, SeededWorth)
+    rig.pm.add_agent(NumpyAgent())  # it has no ceiling, so that playing it fails
+    assert rig.loop.run().reason == "converged"
+    assert "The members could not be scored" in caplog.text
+    assert rig.pm.weights == (1.0, 1.0, 1.0)
+
+
 def test_the_incumbent_is_not_pruned(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [5.0], controller=Says(MetaAction.PRUNE))
     other = NumpyAgent()
@@ -208,7 +300,7 @@ def test_the_budget_ends_the_run_and_the_report_is_printed_once(tmp_path: Path) 
     assert rig.outcomes() == ["new best", "discarded", "new best"]
     (text,) = rig.printed
     assert "Spawn budget exhausted" in text
-    assert "Spawns used       : 3 / 3" in text
+    assert "Spawns used      : 3 / 3" in text
     assert "variant 3 of snapshot" in text
     # Each variant was cloned from the best of its time.
     parents = [variant["parent_score"] for variant in rig.pm.training_report()["lineage"]]
@@ -259,6 +351,33 @@ def test_a_spawn_that_fails_is_logged_counted_and_leaves_the_incumbent(
     assert (report.reason, report.best_score, rig.first.weight) == ("converged", 5.0, 5.0)
     status = rig.pm.status()
     assert (status["failed_spawns"], status["spawns_used"], rig.pm.agents) == (1, 0, (rig.first,))
+    assert "Spawns used      : 0 / 3  (1 failed)" in evolution_block(rig.pm.training_report(), "")
+
+
+def test_a_shell_that_does_not_fit_is_a_failed_spawn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Narrow(Climber):
+        def load_weights(self, path: str) -> None:
+            raise ValueError("shapes (2,) and (3,)")
+
+    rig = Rig(tmp_path, [5.0], max_spawns=3, factory=lambda: Narrow(9.0))
+    report = rig.loop.run()
+    assert "Narrow cannot take the weights of the best snapshot" in caplog.text
+    assert (report.reason, report.best_score, rig.first.weight) == ("converged", 5.0, 5.0)
+    status = rig.pm.status()
+    assert (status["failed_spawns"], status["spawns_used"], rig.pm.agents) == (1, 0, (rig.first,))
+    assert rig.pipeline.agent is rig.first
+
+
+@pytest.mark.parametrize("first_is_made", [True, False])
+def test_a_factory_that_repeats_itself_ends_the_run_with_everything_saved(tmp_path: Path, first_is_made: bool) -> None:
+    made: list[Climber] = []
+    rig = Rig(tmp_path, [5.0], max_spawns=3, factory=lambda: made[0])
+    made.append(Climber(8.0) if first_is_made else rig.first)
+    with pytest.raises(ContractError, match="agent_factory returned the same Climber again"):
+        rig.loop.run()
+    best = 8.0 if first_is_made else 5.0
+    assert (rig.loop.report().reason, rig.loop.report().best_score, rig.first.weight) == ("error", best, best)
+    assert rig.pm.status()["failed_spawns"] == 1
 
 
 def test_a_factory_that_returns_the_same_object_is_a_typed_error_and_counted(tmp_path: Path) -> None:
@@ -357,6 +476,8 @@ def test_without_a_loop_set_stop_fn_ends_the_run(tmp_path: Path) -> None:
     calls: list[int] = []
     registry = CheckpointRegistry(tmp_path)
     callback = PolicyManager(registry, max_spawns=0).as_callback(NumpyAgent())
+    with pytest.raises(ContractError, match=r"needs a function, .*, but got NoneType"):
+        callback.set_stop_fn(None)  # type: ignore[arg-type]
     callback.set_stop_fn(lambda: calls.append(1))
     callback.on_dormant(3)
     assert calls == [1]

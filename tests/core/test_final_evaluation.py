@@ -1,11 +1,13 @@
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.final_evaluation import LEADER_WINDOWS, evaluate_leaders
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.final_evaluation import LEADER_STEPS, LEADER_WINDOWS, evaluate_leaders
+from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
 
 
@@ -30,6 +32,12 @@ def registry_with(folder: Path, scores: dict[float, float], **kwargs: int) -> tu
         agent.weight = weight
         registry.save(agent, EvalMetrics(score))
     return registry, agent
+
+
+def challenger_in(registry: CheckpointRegistry, agent: NumpyAgent, weight: float, claim: float) -> PolicySnapshot:
+    agent.weight = weight
+    saved = registry.save(agent, EvalMetrics(claim, has_evidence=False))
+    return dataclasses.replace(saved, eval_metrics=EvalMetrics(claim, {"score_std_err": 1.0}))
 
 
 def leaders_of(judge: Judge) -> list[float]:
@@ -98,8 +106,103 @@ def test_it_stops_when_it_is_asked_to(tmp_path: Path) -> None:
     assert len(judge.played) == 3
 
 
+@pytest.mark.parametrize("plays", [0, 3])
+def test_a_challenger_that_was_not_tested_to_its_end_does_not_rank(tmp_path: Path, plays: int) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    challenger = challenger_in(registry, agent, 2.0, claim=9.0)
+    judge = Judge(agent, {1.0: 5.0, 2.0: 9.0})
+    leader = evaluate_leaders(
+        agent, registry, judge, ScoreEvaluator(), lambda: len(judge.played) == plays, challenger=challenger
+    )
+    assert leader == registry.best
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 5.0
+    assert judge.played == [2.0] * plays
+
+
+def test_a_challenger_ranks_by_its_test_and_not_by_its_claim(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    judge = Judge(agent, {1.0: 4.0, 2.0: 6.0})
+    challenger = challenger_in(registry, agent, 2.0, claim=9.0)
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, challenger=challenger)
+    assert leader is not None
+    assert (leader.snapshot_id, leader.eval_metrics.primary_score) == (challenger.snapshot_id, 6.0)
+    assert leader.eval_metrics.metrics["selection_score"] == 9.0
+    assert registry.best == leader
+    assert leaders_of(judge) == [2.0]
+
+
+def test_a_challenger_behind_by_its_noise_is_tested_and_one_beyond_is_not(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    judge = Judge(agent, {1.0: 5.0, 2.0: 5.5, 3.0: 100.0})
+    near, far = challenger_in(registry, agent, 2.0, claim=3.5), challenger_in(registry, agent, 3.0, claim=2.5)
+    assert evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, far) == registry.best
+    assert leaders_of(judge) == [1.0]
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, near)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 5.5
+    assert far.snapshot_id not in {snapshot.snapshot_id for snapshot in registry.ranked_snapshots}
+
+
+def test_a_damaged_challenger_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    challenger = challenger_in(registry, agent, 2.0, claim=9.0)
+    (registry.path_of(challenger) / "weights" / "agent.npy").write_bytes(b"broken")
+    judge = Judge(agent, {1.0: 4.0})
+    leader = evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, challenger=challenger)
+    assert leader is not None
+    assert leader.eval_metrics.primary_score == 4.0
+    assert "is passed over" in caplog.text
+
+
 def test_nothing_to_test_is_no_error(tmp_path: Path) -> None:
     agent = NumpyAgent()
     assert (
         evaluate_leaders(agent, CheckpointRegistry(tmp_path), Judge(agent, {}), ScoreEvaluator(), lambda: False) is None
     )
+
+
+class Noisy(Judge):
+    """Whose windows are the worth of the policy, and luck that depends on policy and seed."""
+
+    def __init__(self, agent: NumpyAgent, worth: dict[float, float], luck: float, length: int = 1) -> None:
+        super().__init__(agent, worth)
+        self.luck, self.length, self.seed = luck, length, 0
+
+    def fresh_seeds(self) -> list[int]:
+        self.seed += 1
+        return [self.seed]
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        self.played.append(self.agent.weight)
+        # Lucky on the first twenty windows, the second as unlucky: the longer they are played, the clearer it is.
+        luck = self.luck * (self.agent.weight == 2.0) * (1 if seeds[0] <= LEADER_WINDOWS else -1) * (seeds[0] % 3)
+        return window_of(self.worth[self.agent.weight] + luck, length=self.length)
+
+
+def test_leaders_that_cannot_be_told_apart_play_off(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 9.2, 2.0: 9.5})
+    judge = Noisy(agent, {1.0: 9.0, 2.0: 8.9}, luck=0.2)
+    leader = evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False)
+    assert leader is not None
+    best = registry.load_best(agent)
+    assert (agent.weight, best) == (1.0, leader)
+    assert leader.eval_metrics.primary_score == pytest.approx(9.0)
+    assert len(leader.evidence) > LEADER_WINDOWS
+    assert leader.eval_metrics.metrics["final_episodes"] == len(leader.evidence)
+
+
+def test_equals_and_those_that_are_clearly_behind_do_not_play_off(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 9.0, 2.0: 9.5, 3.0: 9.4})
+    judge = Judge(agent, {1.0: 8.0, 2.0: 9.0, 3.0: 9.0})
+    evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False)
+    assert len(judge.played) <= 3 * LEADER_WINDOWS
+
+
+def test_a_play_off_that_would_take_too_long_is_not_begun(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 9.2, 2.0: 9.5})
+    judge = Noisy(agent, {1.0: 9.0, 2.0: 8.9}, luck=0.2, length=LEADER_STEPS // LEADER_WINDOWS // 2 + 1)
+    leader = evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False)
+    assert leader is not None
+    assert len(judge.played) <= 2 * LEADER_WINDOWS
+    assert len(leader.evidence) == LEADER_WINDOWS

@@ -78,7 +78,14 @@ def test_gaps_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("knobs", "message"),
-    [({"gap_threshold": math.nan}, "gap_threshold must be a number"), ({"window": 1}, "at least 3")],
+    [
+        ({"gap_threshold": math.nan}, "gap_threshold must be a number, but got nan"),
+        ({"gap_threshold": "a"}, "gap_threshold must be a number, but got 'a'"),
+        ({"gap_slope_threshold": None}, "gap_slope_threshold must be a number"),
+        ({"improvement_threshold": True}, "improvement_threshold must be a number"),
+        ({"window": 1}, "at least 3"),
+        ({"window": "a"}, "window must be a whole number of at least 3, but got 'a'"),
+    ],
 )
 def test_bad_knobs_are_refused(knobs: dict, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):

@@ -105,7 +105,7 @@ class TestAdaptiveNoise:
         assert adaptive_noise_scale(history([*CLIMB, *[13.0] * 5]), window=5) == 0.1
         assert adaptive_noise_scale(history([*CLIMB, *[13.0] * 5]), window=9) < 0.1
 
-    @pytest.mark.parametrize("scales", [(0.2, 0.1), (-0.1, 0.1), (0.0, math.inf), (0.0, math.nan)])
+    @pytest.mark.parametrize("scales", [(0.2, 0.1), (-0.1, 0.1), (0.0, math.inf), (0.0, math.nan), ("a", 0.1)])
     def test_scales_out_of_order_are_refused(self, scales: tuple[float, float]) -> None:
         with pytest.raises(InvalidArgumentError, match="min_scale <= max_scale"):
             adaptive_noise_scale([], *scales)

@@ -53,12 +53,22 @@ def test_the_thresholds_are_the_knobs() -> None:
     assert RegimeDetector(volatility_threshold=1.0, trend_threshold=0.2).detect(wavy) == "ranging"
 
 
+def test_numbers_of_numpy_and_infinity_are_numbers() -> None:
+    detector = RegimeDetector(np.float32(0.15), math.inf, np.int64(5))  # type: ignore[arg-type]
+    assert detector.detect(history(*CLIMB)) == "ranging"
+
+
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"volatility_threshold": -0.1}, "volatility_threshold must not be negative"),
-        ({"trend_threshold": math.nan}, "trend_threshold must not be negative"),
+        ({"volatility_threshold": -0.1}, "volatility_threshold must be a number of at least 0, but got -0.1"),
+        ({"volatility_threshold": "a"}, "volatility_threshold must be a number of at least 0, but got 'a'"),
+        ({"trend_threshold": math.nan}, "trend_threshold must be a number of at least 0"),
+        ({"trend_threshold": None}, "trend_threshold must be a number of at least 0"),
+        ({"trend_threshold": True}, "trend_threshold must be a number of at least 0"),
         ({"window": 2}, "window must be a whole number of at least 3"),
+        ({"window": 5.0}, "window must be a whole number of at least 3"),
+        ({"window": None}, "window must be a whole number of at least 3"),
     ],
 )
 def test_bad_knobs_are_refused(knobs: dict, message: str) -> None:

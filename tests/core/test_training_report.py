@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.training_report import StopReason, TrainingReport
+from tensor_optix.core.training_report import StopReason, TrainingReport, evolution_block
 
 NAN = math.nan
 
@@ -47,7 +47,7 @@ def same(one: TrainingReport, other: TrainingReport) -> bool:
 
 
 EVOLVED: dict[str, Any] = {
-    "tuning": {"probes": 4.0, "commits": 3.0, "probing_seconds": 2.5},
+    "tuning": {"probes": 4.0, "commits": 3.0, "changes": 2.0, "probing_seconds": 2.5},
     "evolution": {
         "best_score": 9.0,
         "val_score": 9.0,
@@ -77,11 +77,14 @@ EVOLVED: dict[str, Any] = {
 def test_the_printed_block_tells_tuning_and_evolution() -> None:
     lines = str(report(**EVOLVED)).splitlines()
     for line in (
-        "  Tuning            : 4 probes, 3 commits, 2.5 s on probing",
-        "  Spawns used       : 2 / no limit  (1 failed)",
+        "  Tuning probes    : 4  (3 commits, 2.5 s)",
+        "  Tuning changes   : 2",
+        "  Spawns used      : 2 / no limit  (1 failed)",
         "    [0] weight=1.0000  mean_score=-",
         "    variant 1 of snapshot 000004: new best",
-        "        score 5.0000 -> 9.0000 in 12 windows; learning_rate 0.0003 -> 0.00055, n_epochs 10 -> 9",
+        "        score 5.0000 -> 9.0000 in 12 windows",
+        "        learning_rate 0.0003 -> 0.00055",
+        "        n_epochs 10 -> 9",
     ):
         assert line in lines, str(report(**EVOLVED))
 
@@ -106,7 +109,7 @@ def test_numpy_numbers_are_written_as_plain_ones() -> None:
 def test_only_the_loops_own_decision_is_convergence_and_every_reason_has_its_sentence(reason: StopReason) -> None:
     ended = report(reason=reason.value)
     assert ended.converged is (reason in (StopReason.CONVERGED, StopReason.BUDGET))
-    assert f"Reason            : {reason.sentence}" in str(ended)
+    assert f"Reason           : {reason.sentence}" in str(ended)
     assert len({each.sentence for each in StopReason}) == len(StopReason)
 
 
@@ -118,35 +121,84 @@ def test_steps_per_second_count_the_whole_time_and_need_one(seconds: dict[str, f
 
 
 def test_the_printed_block() -> None:
-    rule = "━" * 60
+    rule = "━" * 54
     assert str(report()).splitlines() == [
         rule,
         "  Training Complete",
-        "  Reason            : Converged: no improvement for the whole patience",
+        "  Reason           : Converged: no further improvement",
         rule,
-        "  Best score        : 498.25 ± 1.50",
-        "  Found in window   : 12",
-        "  Generalization    : 10.0000  (train - val)",
-        "  Windows           : 40  (25 evaluated)",
-        "  Environment steps : 81,920  (4,096/s)",
-        "  Time              : 20.0 s",
-        "  Checkpoint        : run/snapshot_000003",
+        "  Best score       : 498.25 ± 1.50",
+        "  Found in window  : 12",
+        "  Generalization   : 10.0000  (train − val)",
+        "  Windows          : 40  (25 evaluated)",
+        "  Training steps   : 81,920  (4,096/s)",
+        "  Time             : 20.0 s",
+        "  Checkpoint       : run/snapshot_000003",
         rule,
     ]
 
 
+def test_the_block_of_an_evolution_is_the_one_of_the_first_description() -> None:
+    agents = ((2.41, 0.871), (1.03, 0.724), (0.56, 0.612))
+    evolution = {
+        "best_score": 0.8732,
+        "val_score": 0.8612,
+        "generalization_gap": 0.012,
+        "spawns_used": 3,
+        "max_spawns": 3,
+        "failed_spawns": 0,
+        "pruned": 1,
+        "ensemble_size": 3,
+        "regime": "trending",
+        "agents": [{"index": i, "weight": w, "mean_score": score} for i, (w, score) in enumerate(agents)],
+        "lineage": [],
+    }
+    assert evolution_block(evolution, StopReason.BUDGET.sentence) == (
+        "━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━\n"
+        "  Training Complete\n"
+        "  Reason           : Spawn budget exhausted\n"
+        "━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━\n"
+        "  Best score       : 0.8732\n"
+        "  Val score        : 0.8612\n"
+        "  Generalization   : 0.0120  (train − val)\n"
+        "  Spawns used      : 3 / 3\n"
+        "  Pruned agents    : 1\n"
+        "  Ensemble size    : 3\n"
+        "  Regime           : trending\n"
+        "  Agents           :\n"
+        "    [0] weight=2.4100  mean_score=0.8710\n"
+        "    [1] weight=1.0300  mean_score=0.7240\n"
+        "    [2] weight=0.5600  mean_score=0.6120\n"
+        "━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━"
+    )
+
+
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_no_line_is_wider_than_the_rules(reason: StopReason) -> None:
+    rule, *lines = str(report(**EVOLVED, reason=reason.value)).splitlines()
+    assert all(len(line) <= len(rule) for line in lines)
+
+
+def test_only_the_tuning_that_there_was_is_told() -> None:
+    assert "Tuning" not in str(report())
+    changed = str(report(tuning={"changes": 5.0}))
+    assert "  Tuning changes   : 5\n" in changed
+    assert "probes" not in changed
+    assert "  Tuning probes    : 1  (0 commits, 0.0 s)\n" in str(report(tuning={"probes": 1.0}))
+
+
 def test_the_printed_block_of_a_run_that_found_nothing_says_so() -> None:
     printed = str(report(**UNSCORED, reason="stopped"))
-    assert "Reason            : stop() was called" in printed
-    assert "Best score        : none (no episode was completed)" in printed
-    assert "Found in window   : -" in printed
-    assert "Checkpoint        : -" in printed
+    assert "Reason           : stop() was called" in printed
+    assert "Best score       : none (no episode was completed)" in printed
+    assert "Found in window  : -" in printed
+    assert "Checkpoint       : -" in printed
     assert "Generalization" not in printed
     assert "nan" not in printed
 
 
 def test_an_unknown_error_of_the_score_is_not_printed() -> None:
-    assert "Best score        : 498.25\n" in str(report(best_std_err=NAN))
+    assert "Best score       : 498.25\n" in str(report(best_std_err=NAN))
 
 
 def test_a_report_cannot_be_changed_after_the_fact() -> None:

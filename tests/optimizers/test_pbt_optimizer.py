@@ -47,7 +47,7 @@ def test_a_log_scale_step_is_uniform_in_the_logarithm() -> None:
 
 
 def test_a_linear_step_is_normal_in_shares_of_the_range() -> None:
-    optimizer = PBTOptimizer({"x": (0.0, 100.0)}, explore_scale=0.05, history_size=5, seed=0)
+    optimizer = PBTOptimizer({"x": (0.0, 100.0)}, explore_scale=0.05, history_size=np.int64(5), seed=0)  # type: ignore[arg-type]
     steps = [suggest(optimizer, {"x": 50.0}, 0.0)["x"] - 50.0 for _ in range(3000)]
     assert np.std(steps) == pytest.approx(5.0, rel=0.05)
 
@@ -81,9 +81,18 @@ def test_the_past_is_forgotten_beyond_its_size() -> None:
     [
         ({"exploit_percentile": 0.0}, r"exploit_percentile must be in \(0, 1\)"),
         ({"top_percentile": 1.0}, r"top_percentile must be in \(0, 1\)"),
-        ({"explore_scale": -1.0}, "explore_scale must be finite"),
-        ({"exploit_scale": math.nan}, "exploit_scale must be finite"),
-        ({"history_size": 4}, "history_size must be at least 5"),
+        ({"top_percentile": "a"}, r"top_percentile must be in \(0, 1\), but got 'a'"),
+        ({"explore_scale": -1.0}, "explore_scale must be a finite number of at least 0"),
+        ({"explore_scale": None}, "explore_scale must be a finite number of at least 0"),
+        ({"exploit_scale": math.nan}, "exploit_scale must be a finite number of at least 0"),
+        ({"history_size": 4}, "history_size must be a whole number of at least 5"),
+        ({"history_size": 5.5}, "history_size must be a whole number of at least 5"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"param_bounds": 5}, "param_bounds must map names to Param or .*, but got 5"),
+        ({"param_bounds": {1: (0.0, 1.0)}}, "param_bounds must map names"),
+        ({"param_bounds": {"x": 5}}, "x"),
+        ({"log_scale_params": "learning_rate"}, "log_scale_params must be a list of names, but got 'learning_rate'"),
+        ({"log_scale_params": 5}, "log_scale_params must be a list of names"),
         ({"param_bounds": {"x": (0.0, 1.0)}, "log_scale_params": ["x"]}, "lower bound 0.0 is not positive"),
     ],
 )

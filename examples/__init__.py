@@ -1,0 +1,1 @@
+"""Examples that run: `python -m examples.market.trade`, `python -m examples.market.forecast`."""

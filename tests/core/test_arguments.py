@@ -1,0 +1,36 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.core._arguments import check_count, check_seed, check_size, check_threshold
+from tensor_optix.errors import InvalidArgumentError
+
+
+@pytest.mark.parametrize("value", [0, 3, np.int64(3)])
+def test_what_counts_passes(value: Any) -> None:
+    check_count("n", value, 0)
+    check_seed(value)
+    check_size("n", value)
+    check_threshold("n", value, 0.0)
+
+
+@pytest.mark.parametrize("value", [-1, True, None, "3", math.nan, [3]])
+def test_what_does_not_count_is_refused_by_name(value: Any) -> None:
+    for check in (lambda: check_count("n", value, 0), lambda: check_size("n", value)):
+        with pytest.raises(InvalidArgumentError, match=r"n must be a .* number of at least 0, but got"):
+            check()
+    with pytest.raises(InvalidArgumentError, match="n must be a number of at least 0, but got"):
+        check_threshold("n", value, 0.0)
+
+
+def test_a_count_is_whole_a_size_finite_and_a_threshold_may_be_beyond_everything() -> None:
+    with pytest.raises(InvalidArgumentError, match="whole"):
+        check_count("n", 3.0, 0)
+    with pytest.raises(InvalidArgumentError, match="finite"):
+        check_size("n", math.inf)
+    check_size("n", 3.5)
+    check_threshold("n", math.inf, 0.0)
+    check_threshold("n", -math.inf)
+    check_seed(None)
