@@ -5,6 +5,7 @@ In pseudo-code, with the eight hooks:
     # <on_loop_start>
     for window in pipeline.episodes():                      # the agent acts
         diagnostics = agent.learn(window)
+        on watch: nothing is learned, and the window's score goes to the drift detector      (watch)
         if the window is due:
             metrics = evaluator.combine(score(window), score(validation))
             is_best = metrics beat the best, and again where both play the same fresh episodes      (scoring, selection)
@@ -49,7 +50,8 @@ from tensor_optix.core.scoring import Evaluation, Scorer, no_score
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import Verdict, is_flat_start, judge
 from tensor_optix.core.tuning import SuggestionError, Tuner, TuningRecord
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, jsonable
+from tensor_optix.core.watch import Sighting, Watch
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class LoopController:
         self._lived_before: HyperparamSet | None = None
         """The values that the last good window was lived with."""
         self._tuner = Tuner(parts.agent, parts.optimizer)
+        self._watch = Watch(self._scorer, self._progress, self._judge, config.improvement_margin)
         self._learner_since = 0
         """First window of the present learner."""
         self._position: SchedulerState = config.scheduler.initial()
@@ -114,7 +117,9 @@ class LoopController:
             Exception: whatever the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
         progress = self._progress
-        ended = self._resumed_end()
+        is_resumed, ended = self._is_resumed, self._resumed_end()
+        if self._position.state is LoopState.WATCHDOG and not is_resumed:
+            self._watch.take_place(self._parts)
         if self._position.state is LoopState.DORMANT and ended is None:  # an earlier call ended as trained
             self._position = self._config.scheduler.initial()
         progress.start()
@@ -184,10 +189,13 @@ class LoopController:
             self._position = SchedulerState(LoopState(loop_state), interval, no_improvement)
             self._without_evidence = int(state["without_evidence"])
             self._learner_since = int(state["learner_since"])
-            best_id = state["progress"]["best"]
-            best = next((s for s in self._parts.registry.snapshots() if s.snapshot_id == best_id), None)
-            recent = [r.eval_metrics for r in self._parts.history if r.verdict != Verdict.NO_EVIDENCE.value]
-            self._progress.load_state_dict(state["progress"], best or self._parts.registry.best, recent)
+            progress, registry = self._progress, self._parts.registry
+            progress.load_state_dict(state["progress"], self._parts.history)
+            if progress.best is not None and not registry.path_of(progress.best).exists():
+                progress.best = registry.best
+            registry.era = progress.best.era if progress.best else 0
+            self._watch.load_state_dict(state["watch"], self._parts)
+            self._parts.drift_detector.load_state_dict(state["drift_detector"])
         self._is_resumed = True
 
     def _keep_state(self) -> None:
@@ -212,6 +220,8 @@ class LoopController:
             "without_evidence": self._without_evidence,
             "learner_since": self._learner_since,
             "tuner": self._tuner.state_dict(),
+            "watch": self._watch.state_dict(),
+            "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
             "callbacks": [callback.run_state() for callback in self._keeping],
             **parts_state(self._parts),
         }
@@ -283,15 +293,19 @@ class LoopController:
         lived_with = parts.agent.get_hyperparams().copy()
         begun, was_probing = progress.total_seconds() - self._collecting, parts.optimizer.is_probing
         # Without validation the score belongs to the policy that lived the window, and learning is about to change it.
-        staged = self._stage() if due and not self._scorer.validation.is_there else None
+        is_on_watch = self._position.state is LoopState.WATCHDOG
+        staged = self._stage() if due and not is_on_watch and not self._scorer.validation.is_there else None
         metrics = None
         try:
-            with progress.timed("learn"):
-                diagnostics = self._learn(data, lived_with)
-            if due and diagnostics is not None:
-                evaluation = self._scorer.evaluate(parts, data, diagnostics, lived_with, staged)
-                metrics = evaluation.metrics
-                self._decide(evaluation)
+            if is_on_watch:
+                metrics = self._look(data, lived_with, due=due)
+            else:
+                with progress.timed("learn"):
+                    diagnostics = self._learn(data, lived_with)
+                if due and diagnostics is not None:
+                    evaluation = self._scorer.evaluate(parts, data, diagnostics, lived_with, staged)
+                    metrics = evaluation.metrics
+                    self._decide(evaluation)
         finally:
             if staged is not None:
                 parts.registry.discard(staged)
@@ -303,8 +317,18 @@ class LoopController:
         if self._config.max_episodes is not None and progress.window_id + 1 >= self._config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
 
-    def _learn(self, data: EpisodeData, lived_with: HyperparamSet) -> dict[str, Any] | None:
-        """Let the agent learn from a window; None where that was of no use, see `guard`."""
+    def _look(self, data: EpisodeData, lived_with: HyperparamSet, *, due: bool) -> EvalMetrics | None:
+        """Watch over a window: nothing is learned from it, and decided only where there is something to decide."""
+        if not self._is_sound(data, lived_with):
+            return None
+        sighting = self._watch.look(self._parts, data, due=due)
+        if sighting is None:
+            return None
+        self._decide(Evaluation(sighting.metrics, False, (), lived_with, None), sighting)
+        return sighting.metrics
+
+    def _is_sound(self, data: EpisodeData, lived_with: HyperparamSet) -> bool:
+        """Return whether a window may be learned from and scored."""
         health, window_id = self._progress.health, self._progress.window_id
         fault = window_fault(data)
         if fault is not None:
@@ -314,8 +338,15 @@ class LoopController:
                     f"{fault} in window {window_id}, and the windows before were no better. Look where the environment "
                     f"makes its observations and rewards."
                 )
-            return None
+            return False
         health.passed("window")
+        return True
+
+    def _learn(self, data: EpisodeData, lived_with: HyperparamSet) -> dict[str, Any] | None:
+        """Let the agent learn from a window; None where that was of no use, see `guard`."""
+        if not self._is_sound(data, lived_with):
+            return None
+        health, window_id = self._progress.health, self._progress.window_id
         diagnostics, fault = LearningGuard(self._parts.agent, self._parts.registry, health).learn(data)
         if fault is None:
             health.passed("strike")
@@ -385,9 +416,10 @@ class LoopController:
             is_probing=self._parts.optimizer.is_probing,
         )
 
-    def _decide(self, evaluation: Evaluation) -> None:
+    def _decide(self, evaluation: Evaluation, sighting: Sighting | None = None) -> None:
         progress, metrics = self._progress, evaluation.metrics
-        verdict, probed = self._judge(metrics), self._parts.optimizer.probed_param
+        verdict = sighting.verdict if sighting is not None else self._judge(metrics)
+        probed = self._parts.optimizer.probed_param
         old, event = self._position, Event(verdict.value)
         if verdict is Verdict.FLAT and is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold):
             event = Event.NO_EVIDENCE  # the patience runs from where there is something to learn
@@ -412,6 +444,7 @@ class LoopController:
             probed_param=probed,
             is_best=evaluation.is_best,
             tuning=tuning,
+            event=sighting.event if sighting is not None else None,
         )
 
     def _execute(self, effect: Effect, evaluation: Evaluation) -> None:
@@ -440,6 +473,7 @@ class LoopController:
         if self._watches:
             self._position = self._config.scheduler.transition(self._position, Event.WATCH)
             self._progress.next_evaluation = self._progress.window_id + self._position.interval
+            self._watch.begin(self._parts)
         else:
             self.stop(StopReason.CONVERGED)
 
@@ -506,6 +540,7 @@ class LoopController:
     def _close(self, failed: bool) -> None:
         if failed:
             self._progress.reason = StopReason.ERROR
+        self._watch.stand_by()
         try:
             end_run(
                 self._parts,

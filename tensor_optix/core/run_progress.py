@@ -10,8 +10,8 @@ from typing import Any
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.guard import Health
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
-from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.run_state import HistoryRecord
+from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import MEMORY, Verdict
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 
