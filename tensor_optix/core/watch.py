@@ -34,8 +34,8 @@ from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 
 logger = logging.getLogger(__name__)
 
-NEWEST = 5
-"""Windows on which the champion is measured anew when it wakes."""
+NEWEST = 3
+"""Windows whose median is the champion's new score when it wakes: the first of them may be from before the drift."""
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,8 @@ class Watch:
 
 
 def _measured(metrics: EvalMetrics, scores: Sequence[float]) -> EvalMetrics:
-    """Return a score that is the mean of the scores of windows, where there are any."""
+    """Return a score that is the median of the scores of windows, where there are any."""
     if not scores:
         return metrics
     measured = {**metrics.metrics, "score_std_err": standard_error(scores)}
-    return dataclasses.replace(metrics, primary_score=float(np.mean(scores)), metrics=measured)
+    return dataclasses.replace(metrics, primary_score=float(np.median(scores)), metrics=measured)
