@@ -29,7 +29,7 @@ from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 SHARE = 0.05
 """Of the run's time, that saving may take."""
 LONGEST = 60.0

@@ -26,7 +26,7 @@ class LoopState(enum.Enum):
     DORMANT = "dormant"
     """Trained: no improvement for the whole patience."""
     WATCHDOG = "watchdog"
-    """Trained and on guard: evaluates rarely and wakes on degradation."""
+    """Trained and on guard: acts, learns nothing, and wakes on drift or degradation."""
 
 
 @dataclass(frozen=True, slots=True)
