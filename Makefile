@@ -40,7 +40,7 @@ bench: $(VENV)/.bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -s tests $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or soak' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -19,6 +19,11 @@ Goal = Callable[[str, str, str, bool], None]
 _PROPERTY = "reliability-goal"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # With -m 'slow or soak' the full tier has the control of each "0 of N" in its own run, and a row for each goal.
+    config.addinivalue_line("markers", "soak: part of the full tier, too, quick as it is: a control, or a whole row")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-seed", type=int, default=0, help="seed of kill times and random fault states; printed by each test"

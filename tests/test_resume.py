@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -94,6 +95,28 @@ def numpy_agent() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
     return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=50), []
 
 
+class Glitching(gym.Wrapper):
+    """A CartPole that gives a NaN now and then: by the seed of the episode."""
+
+    def __init__(self) -> None:
+        super().__init__(gym.make("CartPole-v1"))
+
+    def glitch(self, observation: Any) -> Any:
+        return observation * (np.nan if self.unwrapped.np_random.random() < 0.03 else 1.0)
+
+    def reset(self, **arguments: Any) -> Any:
+        observation, info = self.env.reset(**arguments)
+        return self.glitch(observation), info
+
+    def step(self, action: Any) -> Any:
+        observation, *rest = self.env.step(action)
+        return (self.glitch(observation), *rest)
+
+
+def glitching(pipeline: Callable[[], BasePipeline]) -> Any:
+    return lambda: (RememberingAgent(), pipeline(), [])
+
+
 def built(env: str, algorithm: str, framework: str, pipeline: Callable[[], BasePipeline], **hyperparams: Any) -> Any:
     def build() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
         agent = make_agent(env, algorithm, framework, hyperparams=hyperparams or None, seed=1, net_arch=[8])
@@ -104,6 +127,10 @@ def built(env: str, algorithm: str, framework: str, pipeline: Callable[[], BaseP
 
 CASES: dict[str, Any] = {
     "numpy": numpy_agent,
+    "bad-steps": glitching(lambda: BatchPipeline(Glitching(), window_size=50, normalize_rewards=True)),
+    "bad-steps-vector": glitching(
+        lambda: VectorBatchPipeline([Glitching] * 3, None, 20, normalize_observations=True, normalize_rewards=True)
+    ),
     "torch-ppo-normalised": built(
         "CartPole-v1",
         "ppo",

@@ -11,6 +11,7 @@ from tensor_optix.cli import main
 from tensor_optix.core._redact import redacted, without_credentials
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.runs import RunDescription
+from tests.conftest import Goal
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 from tests.soak.targets import RUN
 
@@ -40,8 +41,9 @@ class Failing(LoopCallback):
         raise ConnectionError(f"cannot reach wss://trader:{canary('exception', number)}@feed.example/v1?x=1")
 
 
+@pytest.mark.soak
 def test_planted_secrets_are_in_no_file_log_message_or_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], goal: Goal
 ) -> None:
     for number in range(IN_ENVIRONMENT):
         monkeypatch.setenv(f"CANARY_TOKEN_{number}", canary("environment", number))
@@ -82,8 +84,7 @@ def test_planted_secrets_are_in_no_file_log_message_or_report(
     assert "wss://***@feed.example/v1?x=1" in log.read_text()  # they are told, without what is secret
     assert "https://***@host/Env-v0" in printed.err
     found = everything.count("canary-")
-    print(f"G30: {PLANTED} secrets planted, {found} found")
-    assert found == 0
+    goal("G30", f"0 of {PLANTED} planted secrets", f"{found} found in {len(everything):,} characters", found == 0)
 
 
 @pytest.mark.parametrize(

@@ -83,20 +83,27 @@ def replace_file(path: Path, data: bytes, temporary_in: Path | None = None) -> N
 
 def remove_file(path: Path) -> None:
     """Delete `path` if it is there, and return when that has reached the disk."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-        fsync_directory(path.parent)
+    path.unlink(missing_ok=True)
+    fsync_directory(path.parent)
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory for this user alone, with those above it that are missing; return when they are on disk."""
+    """Create a directory for this user alone, with those above it that are missing; return when they are on disk.
+
+    Where one may not be on disk it is taken back: the next call must not find it, and believe that it is.
+    """
     missing = []
     while path != path.parent and not path.is_dir():
         missing.append(path)
         path = path.parent
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
-        fsync_directory(folder.parent)
+        try:
+            fsync_directory(folder.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
 
 
 def check_private(directory: Path) -> None:

@@ -156,14 +156,24 @@ def try_remove(path: Path) -> bool:
 
 
 def move_to_new(directory: Path, names: Sequence[str], stem: str) -> Path:
-    """Move what has these names in `directory` to a new folder of it, `<stem><n>`; return that when it is on disk."""
+    """Move what has these names in `directory` to a new folder of it, `<stem><n>`; return that when it is on disk.
+
+    Where that fails, all is moved back, so that the next try does the whole again.
+    """
     taken = set(os.listdir(directory))
     target = directory / next(name for n in itertools.count() if (name := f"{stem}{n:03d}") not in taken)
     _atomic.make_directory(target)
-    for name in names:
-        os.rename(directory / name, target / name)
-    _atomic.fsync_directory(target)
-    _atomic.fsync_directory(directory)
+    try:
+        for name in names:
+            os.rename(directory / name, target / name)
+        _atomic.fsync_directory(target)
+        _atomic.fsync_directory(directory)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(target):
+                os.rename(target / name, directory / name)
+            target.rmdir()
+        raise
     return target
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix.core import _atomic, _tree
+from tensor_optix.core._schemas import decode_object
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
 
 logger = logging.getLogger(__name__)
@@ -139,12 +140,13 @@ class DurableFolders:
             raise CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}.") from error
         if not is_ours:
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
-        metadata = _atomic.read_json(folder / METADATA)
+        data = _atomic.read_plain(folder / METADATA, _atomic.MAX_JSON_BYTES)
+        metadata = decode_object(data, repr(str(folder / METADATA)))
         if (written := metadata.get("format")) != FORMAT:
             is_later = isinstance(written, int) and written > FORMAT
             kind = ForeignFormatError if is_later else CheckpointCorruptError
             raise kind(f"its format is {written!r}, this version reads {FORMAT}.")
-        _check_unchanged(folder / METADATA, metadata)
+        _check_unchanged(data, metadata)
         del metadata["sha256"]
         if metadata.get("sequence") != sequence:
             raise CheckpointCorruptError(f"its metadata.json belongs to number {metadata.get('sequence')!r}.")
@@ -285,13 +287,13 @@ def _are_checksums(files: Any) -> bool:
     )
 
 
-def _check_unchanged(path: Path, metadata: Mapping[str, Any]) -> None:
+def _check_unchanged(data: bytes, metadata: Mapping[str, Any]) -> None:
     try:
         hashed = {name: value for name, value in metadata.items() if name != "sha256"}
         # Bytes, too: not every change of them is one of what they mean (a last line end, the case of an escape).
         is_so = _atomic.digest_of(hashed) == metadata.get("sha256")
-        is_so = is_so and _atomic.encode_json(metadata) == _atomic.read_plain(path, _atomic.MAX_JSON_BYTES)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        is_so = is_so and _atomic.encode_json(metadata) == data
+    except (ValueError, TypeError, RecursionError) as error:
         # What the parser takes and the encoder refuses (1e999, nesting) was not written here.
         raise CheckpointCorruptError(f"its metadata.json cannot be verified: {error}.") from error
     if not is_so:

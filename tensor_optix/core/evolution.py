@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tensor_optix.core.base_agent import BaseAgent, HasLearner
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.companions import Stateful
 from tensor_optix.core.evolving_loop import EvolvingLoop, holds
 from tensor_optix.core.lineage import Lineage
@@ -32,7 +33,7 @@ from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.training_report import StopReason, evolution_block
 from tensor_optix.core.trend import MEMORY
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
-from tensor_optix.errors import ContractError
+from tensor_optix.errors import CheckpointCorruptError, ContractError
 
 if TYPE_CHECKING:
     from tensor_optix.core.policy_manager import PolicyManager
@@ -80,6 +81,8 @@ class PolicyManagerCallback(LoopCallback):
         self._seen: deque[EvalMetrics] = deque(maxlen=MEMORY)
         self._variant: Lineage | None = None
         """The variant that is learning; None while it is the first agent."""
+        self._pins: CheckpointRegistry | None = None
+        """Pins its parent: a registry of its own, so that pins of the user's stay what they are."""
         self._window_id = -1
         self._begun = 0
         """First window of the present learner."""
@@ -142,6 +145,7 @@ class PolicyManagerCallback(LoopCallback):
         self._learner, self._incumbent = population[state["learner"]], population[state["incumbent"]]
         self.pm.restore_members(state["manager"], population.__getitem__)
         self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
+        self._keep_parent()
         self._share = state["share"]
         self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
         self._heard = int(state["heard"])
@@ -294,6 +298,7 @@ class PolicyManagerCallback(LoopCallback):
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
         self._learner, self._variant = variant, self.pm.newest_lineage
+        self._keep_parent()
         self._begun, self._heard = self._window_id + 1, 0
         if self._loop is not None:
             self._loop.switch_learner(variant)
@@ -306,6 +311,7 @@ class PolicyManagerCallback(LoopCallback):
         """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
         self.pm.retest_lineage()
         lineage, self._variant = self._variant, None
+        self._keep_parent()
         if lineage is None:
             return None
         lineage.windows = self._windows
@@ -321,6 +327,15 @@ class PolicyManagerCallback(LoopCallback):
             self.pm.prune(self.pm.ensemble_size - self.pm.max_ensemble_size, keep=(self._incumbent,))
         self._elect()
         return lineage.outcome
+
+    def _keep_parent(self) -> None:
+        """Keep from being pruned the snapshot that the variant began as, for as long as it learns; and no other."""
+        self._pins = CheckpointRegistry(self.pm.registry.directory)
+        if self._variant is not None:
+            try:
+                self._pins.pin(self._variant.parent)
+            except CheckpointCorruptError as error:
+                logger.warning("The snapshot that the learning variant began as cannot be kept: %s", error)
 
     def _elect(self) -> None:
         """Where several act together, let the incumbent be the learner in place of one that is no member any more."""

@@ -25,7 +25,7 @@ from tensor_optix.core.selection import Tested, play, with_evidence
 from tensor_optix.core.snapshot_folders import ranked
 from tensor_optix.core.trend import DEGRADATION_ERRORS
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,19 @@ class _LastTest:
     damaged: set[str] = dataclasses.field(default_factory=set)
 
     def run(self) -> PolicySnapshot | None:
-        self._test_leaders()
+        try:
+            self._test_leaders()
+            self._play_offs()
+        except BadDataError as error:
+            logger.warning("The best policies are not tested any further: %s", error)
+        return next(iter(self._evident()), None)
+
+    def _play_offs(self) -> None:
         for _ in range(PLAY_OFFS):
             close = self._close()
             if self.is_stopped() or len(close) < 2 or max(self._steps_of(s) for s in close) * 2 > LEADER_STEPS:
                 break
             self._play_off(close)
-        return next(iter(self._evident()), None)
 
     def _evident(self) -> list[PolicySnapshot]:
         return [s for s in self.registry.ranked_snapshots if s.snapshot_id not in self.damaged]

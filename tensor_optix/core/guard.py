@@ -1,5 +1,7 @@
 """What keeps a run going when something goes wrong in it: faults are caught where they enter, named, and counted.
 
+- A step with a NaN, another shape, a reward that is no number: its environment is reset, see `pipeline`. A window says
+  in its metadata which there were.
 - A window with values that are not finite, or rows missing, is not learned from and not scored.
 - Where `learn` raises, the agent is given back what it was and learns from the window once more. Twice ends the run.
 - A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last
@@ -13,25 +15,22 @@ A run that ends so has its state saved: `tensor-optix resume` goes on from the l
 """
 
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.base_agent import BaseAgent, ReportsNonFinite, Restorable
 from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.search_space import is_real
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
-from tensor_optix.errors import CheckpointStorageError, ContractError, NonFiniteError
+from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError
 
 logger = logging.getLogger(__name__)
 
 MOST_IN_A_ROW = 3
-"""The third fault of a kind without a good window between ends the run."""
-_FIELDS = ("observations", "next_observations", "rewards", "actions", "log_probs", "values")
+"""The third fault of a kind without a good window between ends the run; of bad steps, without a good step between."""
+BAD_STEPS = "bad_steps"
+"""In a window's metadata: how often each kind of bad step was met in it, by name."""
 
 
 class Health:
@@ -41,9 +40,13 @@ class Health:
         self.counts: dict[str, int] = {}
         self._in_a_row: dict[str, int] = {}
 
+    def count(self, kind: str, times: int = 1) -> None:
+        """Count faults that nothing is made of here."""
+        self.counts[kind] = self.counts.get(kind, 0) + times
+
     def met(self, kind: str) -> int:
         """Count a fault, and return how many there have been in a row by now."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.count(kind)
         self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
         return self._in_a_row[kind]
 
@@ -52,17 +55,17 @@ class Health:
         self._in_a_row.pop(kind, None)
 
     @contextmanager
-    def surviving_storage(self, what: str) -> Iterator[None]:
-        """Let the block fail for the storage's sake: counted, and reported once per streak."""
+    def surviving_storage(self, what: str, kind: str = "storage") -> Iterator[None]:
+        """Let the block fail for the storage's sake: counted as `kind`, and reported once per streak."""
         try:
             yield
         except CheckpointStorageError as error:
-            if self.met("storage") == 1:
+            if self.met(kind) == 1:
                 logger.warning(
                     "Could not %s; training goes on, and what is not saved counts for nothing: %s", what, error
                 )
         else:
-            self.passed("storage")
+            self.passed(kind)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""
@@ -71,6 +74,19 @@ class Health:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.counts, self._in_a_row = dict(state["counts"]), dict(state["in_a_row"])
+
+
+class BadStepsError(BadDataError):
+    """An environment gives nothing but bad steps.
+
+    Args:
+        message: what happened.
+        found: those since the last window, as in its metadata.
+    """
+
+    def __init__(self, message: str, found: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class EvaluatorFailedError(Exception):
@@ -106,112 +122,6 @@ class GuardedEvaluator(BaseEvaluator):
         except Exception as error:
             raise EvaluatorFailedError(f"{type(self._evaluator).__name__}.{method} failed") from error
         return found
-
-
-class LearningGuard:
-    """Lets an agent learn, and gives it back what it was where that has spoilt it.
-
-    Args:
-        agent: who learns. A `Restorable` one is kept in memory before each window; any other gets the best snapshot.
-        registry: where that is.
-        health: where faults are counted.
-    """
-
-    def __init__(self, agent: BaseAgent, registry: CheckpointRegistry, health: Health) -> None:
-        self._agent = agent
-        self._registry = registry
-        self._health = health
-
-    def learn(self, window: EpisodeData) -> tuple[dict[str, Any], str | None]:
-        """Let the agent learn from a window; return its diagnostics, and what is not finite, if anything is.
-
-        Raises:
-            Exception: what `learn` raised twice.
-        """
-        kept = self._agent.keep() if isinstance(self._agent, Restorable) else None
-        try:
-            diagnostics = self._agent.learn(window)
-        except Exception as error:
-            self._health.met("learn")
-            logger.warning("learn() raised in window %d, and is tried once more: %r", window.episode_id, error)
-            self._give_back(kept)
-            try:
-                diagnostics = self._agent.learn(window)
-            except Exception:
-                self._give_back(kept)
-                raise
-        fault = non_finite_loss(diagnostics)
-        if fault is None and isinstance(self._agent, ReportsNonFinite):
-            name = self._agent.first_non_finite()
-            fault = None if name is None else f"{name} is not finite after learn()"
-        if fault is not None:
-            self._give_back(kept)
-        return diagnostics, fault
-
-    def _give_back(self, kept: object) -> None:
-        if isinstance(self._agent, Restorable):
-            self._agent.give_back(kept)
-        elif self._registry.best is not None:
-            self._registry.load_best(self._agent)
-
-
-def window_fault(window: EpisodeData) -> str | None:
-    """Return what is wrong with a window, None if nothing is: the field, the row and the environment."""
-    length = len(np.asarray(window.rewards))
-    for name in _FIELDS:
-        value = getattr(window, name)
-        if value is None:
-            continue
-        array = np.asarray(value)
-        if array.ndim == 0 or len(array) != length:
-            return f"{name} has {len(array) if array.ndim else 'no'} rows, where the rewards have {length}"
-        if array.dtype.kind not in "fc" or np.isfinite(array).all():
-            continue
-        row = int(np.flatnonzero(~np.isfinite(array).reshape(length, -1).all(axis=1))[0])
-        steps = max(length // window.n_envs, 1)
-        return f"{name} is not finite in row {row} (environment {row // steps}, step {row % steps})"
-    return None
-
-
-def non_finite_loss(diagnostics: Mapping[str, Any]) -> str | None:
-    """Return which loss that `learn` reported is not finite, None if all are."""
-    for name, value in diagnostics.items():
-        if "loss" not in name or isinstance(value, str):
-            continue
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            continue
-        if not math.isfinite(number):
-            return f"learn() reported {name}={number!r}"
-    return None
-
-
-def after_strike(agent: BaseAgent, lived_before: HyperparamSet) -> HyperparamSet:
-    """Return what to go on with after a strike: the values before the last tuning step, half the learning rate.
-
-    Args:
-        agent: whose they are; the learning rate stays within its `default_param_bounds`.
-        lived_before: what the last good window was lived with.
-    """
-    params = dict(lived_before.params)
-    rate = params.get("learning_rate")
-    if rate is not None and is_real(rate):
-        bound = agent.default_param_bounds.get("learning_rate")
-        low = getattr(bound, "low", bound[0] if isinstance(bound, tuple) else 0.0)
-        params["learning_rate"] = max(rate / 2, low)
-    return HyperparamSet(params, lived_before.episode_id)
-
-
-def parked(fault: str, window_id: int, registry: CheckpointRegistry) -> NonFiniteError:
-    """Return the error that ends a run after too many strikes."""
-    best = registry.best
-    kept = f"snapshot {best.snapshot_id} is kept" if best is not None else "no snapshot could be scored before"
-    return NonFiniteError(
-        f"{fault} in window {window_id}, the third time in a row: the run is parked; {kept}, and its state is that of "
-        f"the last good window. Lower the learning rate, look for observations or rewards that are too large, and go "
-        f"on with resume."
-    )
 
 
 def _is_number(value: Any) -> bool:

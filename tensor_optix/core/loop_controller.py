@@ -32,13 +32,8 @@ from typing import Any
 from tensor_optix.core._signals import stop_on_signals
 from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
-from tensor_optix.core.guard import (
-    MOST_IN_A_ROW,
-    LearningGuard,
-    after_strike,
-    parked,
-    window_fault,
-)
+from tensor_optix.core.guard import MOST_IN_A_ROW
+from tensor_optix.core.learning import Learning, Lesson
 from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
@@ -52,7 +47,6 @@ from tensor_optix.core.trend import Verdict, is_flat_start, judge
 from tensor_optix.core.tuning import SuggestionError, Tuner, TuningRecord
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, jsonable
 from tensor_optix.core.watch import Sighting, Watch
-from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +73,11 @@ class LoopController:
         self._parts = parts
         self._first_agent = parts.agent
         self._config = config
-        self._callbacks = CallbackList(callbacks)
-        self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._progress = RunProgress(clock)
+        self._callbacks = CallbackList(callbacks, clock, self._progress.health)
+        self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._scorer = Scorer(parts.evaluator, parts.val_pipeline, config, self._progress)
-        self._lived_before: HyperparamSet | None = None
-        """The values that the last good window was lived with."""
+        self._learning = Learning(self._progress.health)
         self._tuner = Tuner(parts.agent, parts.optimizer)
         self._watch = Watch(self._scorer, self._progress, self._judge, config.improvement_margin)
         self._learner_since = 0
@@ -185,6 +178,7 @@ class LoopController:
             restore_parts(self._parts, state, point.folder)
             self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
             self._tuner.load_state_dict(state["tuner"])
+            self._learning.load_state_dict(state["learning"])
             loop_state, interval, no_improvement = state["position"]
             self._position = SchedulerState(LoopState(loop_state), interval, no_improvement)
             self._without_evidence = int(state["without_evidence"])
@@ -204,7 +198,8 @@ class LoopController:
         if keeper is None:
             return
         if keeper.is_due or progress.reason is not None or progress.best is not self._kept_best:
-            if keeper.save(self._write_agents, self._state):
+            with progress.health.surviving_storage("save the run's state", "state"):
+                keeper.save(self._write_agents, self._state)
                 self._kept_best = progress.best
 
     def _write_agents(self, folder: Path) -> None:
@@ -219,6 +214,7 @@ class LoopController:
             "position": [self._position.state.value, self._position.interval, self._position.no_improvement],
             "without_evidence": self._without_evidence,
             "learner_since": self._learner_since,
+            "learning": self._learning.state_dict(),
             "tuner": self._tuner.state_dict(),
             "watch": self._watch.state_dict(),
             "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
@@ -279,7 +275,7 @@ class LoopController:
                 windows, pipeline_agent = iter(self._parts.pipeline.episodes()), self._parts.pipeline.agent
             collected = self._progress.seconds["collect"]
             with self._progress.timed("collect"):
-                data = next(windows, None)
+                data = self._learning.collected(windows)
             self._collecting = self._progress.seconds["collect"] - collected
             if data is None:
                 return
@@ -319,7 +315,7 @@ class LoopController:
 
     def _look(self, data: EpisodeData, lived_with: HyperparamSet, *, due: bool) -> EvalMetrics | None:
         """Watch over a window: nothing is learned from it, and decided only where there is something to decide."""
-        if not self._is_sound(data, lived_with):
+        if self._heed(self._learning.check(data, self._progress.window_id), lived_with, None) is None:
             return None
         sighting = self._watch.look(self._parts, data, due=due)
         if sighting is None:
@@ -327,49 +323,21 @@ class LoopController:
         self._decide(Evaluation(sighting.metrics, False, (), lived_with, None), sighting)
         return sighting.metrics
 
-    def _is_sound(self, data: EpisodeData, lived_with: HyperparamSet) -> bool:
-        """Return whether a window may be learned from and scored."""
-        health, window_id = self._progress.health, self._progress.window_id
-        fault = window_fault(data)
-        if fault is not None:
-            self._note_fault("window", f"Window {window_id} is not learned from: {fault}", lived_with)
-            if health.met("window") >= MOST_IN_A_ROW:
-                raise BadDataError(
-                    f"{fault} in window {window_id}, and the windows before were no better. Look where the environment "
-                    f"makes its observations and rewards."
-                )
-            return False
-        health.passed("window")
-        return True
-
     def _learn(self, data: EpisodeData, lived_with: HyperparamSet) -> dict[str, Any] | None:
-        """Let the agent learn from a window; None where that was of no use, see `guard`."""
-        if not self._is_sound(data, lived_with):
-            return None
-        health, window_id = self._progress.health, self._progress.window_id
-        diagnostics, fault = LearningGuard(self._parts.agent, self._parts.registry, health).learn(data)
-        if fault is None:
-            health.passed("strike")
-            health.passed("learn")
-            self._lived_before = lived_with
-            return diagnostics
-        self._note_fault("strike", f"{fault} in window {window_id}", lived_with)
-        if health.met("strike") >= MOST_IN_A_ROW:
-            raise parked(fault, window_id, self._parts.registry)
-        self._tuner.forget_trial()
-        self._lived_before = after_strike(self._parts.agent, self._lived_before or lived_with)
-        self._parts.agent.set_hyperparams(self._lived_before.copy())
-        return None
-
-    def _note_fault(self, kind: str, fault: str, lived_with: HyperparamSet) -> None:
-        logger.warning("%s", fault)
-        self._record(
-            lived_with,
-            no_score(self._progress.window_id),
-            Verdict.NO_EVIDENCE,
-            probed_param=self._parts.optimizer.probed_param,
-            fault=f"{kind}: {fault}",
+        """Let the agent learn from a window, and return its diagnostics; None where that was of no use, see `guard`."""
+        window_id, probed = self._progress.window_id, self._parts.optimizer.probed_param
+        return self._heed(
+            self._learning.learn(self._parts, self._tuner, data, window_id, lived_with), lived_with, probed
         )
+
+    def _heed(self, lesson: Lesson, lived_with: HyperparamSet, probed: str | None) -> dict[str, Any] | None:
+        """Return the diagnostics of a lesson; None where it has a fault, which is recorded, or ends the run."""
+        if lesson.fault is not None:
+            metrics = no_score(self._progress.window_id)
+            self._record(lived_with, metrics, Verdict.NO_EVIDENCE, probed_param=probed, fault=lesson.fault)
+        if lesson.error is not None:
+            raise lesson.error
+        return lesson.diagnostics
 
     def _record(
         self,
@@ -421,7 +389,8 @@ class LoopController:
         verdict = sighting.verdict if sighting is not None else self._judge(metrics)
         probed = self._parts.optimizer.probed_param
         old, event = self._position, Event(verdict.value)
-        if verdict is Verdict.FLAT and is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold):
+        is_plain = is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold)
+        if verdict is Verdict.FLAT and is_plain:
             event = Event.NO_EVIDENCE  # the patience runs from where there is something to learn
         self._position = self._config.scheduler.transition(old, event)
         progress.evaluations += 1
@@ -435,7 +404,9 @@ class LoopController:
             progress.next_evaluation = progress.window_id + self._position.interval
             for effect in effects(old, self._position, verdict, is_best=evaluation.is_best):
                 self._execute(effect, evaluation)
-            if self._learner_since <= progress.window_id:  # else the score is not that of who learns now
+            # Where every episode comes to the same, no value can be told from another; and the score has to be that of
+            # who learns now.
+            if not is_plain and self._learner_since <= progress.window_id:
                 tuning = self._tune(metrics, verdict)
         self._record(
             evaluation.lived_with,

@@ -10,7 +10,6 @@ environment is deterministic given a seed.
 """
 
 import contextlib
-import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,9 +24,7 @@ from tensor_optix.core.companions import Stateful
 from tensor_optix.core.loop_config import LoopParts
 from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import jsonable
-from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
-
-logger = logging.getLogger(__name__)
+from tensor_optix.errors import CheckpointCorruptError
 
 FORMAT = 2
 SHARE = 0.05
@@ -108,22 +105,19 @@ class RunKeeper:
         lived = now - (self._started if self._started is not None else now)
         return self.seconds + self._cost <= self._share * lived or now - self._last >= self._longest
 
-    def save(self, write: Callable[[Path], None], state: Callable[[], Mapping[str, Any]]) -> bool:
+    def save(self, write: Callable[[Path], None], state: Callable[[], Mapping[str, Any]]) -> None:
         """Save a state: what `write` puts into the folder that it is given, and the JSON values that `state` returns.
 
-        A disk that does not take it is reported, and the run goes on: False.
+        Raises:
+            CheckpointStorageError: the disk does not take it; the next try follows.
         """
         begun = self._clock()
         try:
             self.ring.save(write, state())
-        except CheckpointStorageError as error:
-            logger.warning("The run's state could not be saved, the next try follows: %s", error)
-            return False
         finally:
             self._last = self._clock()
             self._cost = self._last - begun
             self.seconds += self._cost
-        return True
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tensor_optix.core.selection import TEST_SHARE, Challenge, challenge
 from tensor_optix.core.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow
 from tensor_optix.core.validation import Validation
+from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class Scorer:
         lived_with: HyperparamSet,
         staged: Path | None,
     ) -> Evaluation:
-        """Return what a window is worth; no score where the evaluator fails.
+        """Return what a window is worth; no score where the evaluator fails, or nothing held out can be played.
 
         Args:
             parts: what the loop is made of at present.
@@ -71,9 +72,11 @@ class Scorer:
             staged: the weights that it was lived with, where they are what is scored.
 
         Raises:
-            Exception: what the evaluator raised, the third time in a row.
+            Exception: what the evaluator or the validation raised, the third time in a row.
         """
         scored = self._surviving(lambda: self._scored(parts, data, diagnostics, can_be_saved=staged is not None))
+        if scored is not None:
+            self._progress.health.passed("validation")
         metrics, is_best, evidence = scored or (no_score(self._progress.window_id), False, ())
         return Evaluation(metrics, is_best, evidence, lived_with, staged)
 
@@ -87,7 +90,10 @@ class Scorer:
             return live
         with self._progress.timed("validate"):
             metrics = self._surviving(lambda: self._evaluator.combine(live, self.validation.score()))
-        return metrics or no_score(self._progress.window_id)
+        if metrics is None:
+            return no_score(self._progress.window_id)
+        self._progress.health.passed("validation")
+        return metrics
 
     def shadowed(self, data: EpisodeData, actions: Any) -> EvalMetrics:
         """Return what a window would be worth with other actions; for evaluators that can tell (`ScoresActions`)."""
@@ -99,10 +105,12 @@ class Scorer:
         health = self._progress.health
         try:
             found = score()
-        except EvaluatorFailedError as error:
-            logger.warning("%s in window %d: it has no score. %r", error, self._progress.window_id, error.__cause__)
-            if health.met("evaluator") >= MOST_IN_A_ROW:
-                raise (error.__cause__ or error) from None
+        except (EvaluatorFailedError, BadDataError) as error:
+            kind = "evaluator" if isinstance(error, EvaluatorFailedError) else "validation"
+            cause = error.__cause__ if isinstance(error, EvaluatorFailedError) else None
+            logger.warning("Window %d has no score: %s %r", self._progress.window_id, error, cause or "")
+            if health.met(kind) >= MOST_IN_A_ROW:
+                raise (cause or error) from None
             return None
         health.passed("evaluator")
         return found

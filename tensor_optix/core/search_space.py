@@ -128,7 +128,7 @@ class Param:
     def to_unit(self, value: float) -> float:
         """Map the range onto [0, 1], along its scale."""
         low, high, value = self._on_scale(self.low), self._on_scale(self.high), self._on_scale(self.clip(value))
-        return (value - low) / (high - low)
+        return (value - low) / (high - low) if low < high else 0.0  # two neighbours may have one logarithm
 
     def from_unit(self, unit: float) -> float | int:
         """Map [0, 1] back onto the range; the inverse of `to_unit` up to rounding of integers."""

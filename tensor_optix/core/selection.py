@@ -23,6 +23,7 @@ from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.episode_evaluator import standard_error
 from tensor_optix.core.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
+from tensor_optix.errors import BadDataError
 
 TEST_WINDOWS = 2
 """Validation windows of fresh episodes per test."""
@@ -82,7 +83,7 @@ def play(
     max_steps: float = math.inf,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Tested:
-    """Play a window per list of seeds with the pipeline's agent, as far as it gets.
+    """Play a window per list of seeds with the pipeline's agent, as far as it gets; what cannot be played is left out.
 
     Args:
         pipeline: where they are played.
@@ -90,18 +91,27 @@ def play(
         seeds: one list per window.
         max_steps: no further window is begun beyond so many steps.
         is_stopped: True as soon as the user wants an end.
+
+    Raises:
+        BadDataError: none can be played.
     """
-    tested = Tested((), ())
+    tested, failed = Tested((), ()), None
     for window_seeds in seeds:
         if is_stopped() or tested.steps > max_steps:
             break
-        window = pipeline.play(window_seeds)
+        try:
+            window = pipeline.play(window_seeds)
+        except BadDataError as error:
+            failed = error
+            continue
         record = PlayedWindow(
             seeds=tuple(window_seeds),
             returns=tuple(episode.total_return for episode in window.completed_episodes()),
             score=evaluator.score(window, {}).primary_score,
         )
         tested += Tested((window,), (record,))
+    if failed is not None and not tested.windows:
+        raise failed
     return tested
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
@@ -144,17 +143,9 @@ class ActionScaler:
         return np.clip(action, self._low, self._high).astype(self._dtype)
 
 
-def checked_reward(reward: Any, env: gym.Env | VectorEnv) -> float:
+def checked_reward(reward: Any, env: gym.Env) -> float:
     """Return a step's reward as a float, or raise `BadDataError` if it is no number."""
     try:
         return float(reward)
     except (TypeError, ValueError):
         raise BadDataError(f"{env} returned the reward {reward!r}; a reward must be one number.") from None
-
-
-def checked_rewards(rewards: Any, env: VectorEnv) -> np.ndarray:
-    """Return a step's rewards as float64 (N,), or raise `BadDataError` if they are no numbers."""
-    try:
-        return np.array(rewards, np.float64)
-    except (TypeError, ValueError):
-        raise BadDataError(f"{env} returned the rewards {rewards!r}; a reward must be one number.") from None

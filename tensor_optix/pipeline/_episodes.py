@@ -13,7 +13,10 @@ import gymnasium as gym
 import numpy as np
 
 from tensor_optix.core._arrays import decoded, encoded
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.guard import MOST_IN_A_ROW
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline._bad_steps import Step, StepCheck
+from tensor_optix.pipeline._observations import ObservationFlattener
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +44,17 @@ class EpisodeTrace:
         self._actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
         self._steps = [0] * n_envs
 
-    def add(self, window: EpisodeData) -> None:
-        """Take a window in, whose rows are env-major."""
-        n_envs = len(self.numbers)
-        actions = np.asarray(window.actions)
-        by_env = actions.reshape(n_envs, -1, *actions.shape[1:])
-        ends = np.asarray(window.dones, bool).reshape(n_envs, -1)
-        for i in range(n_envs):
-            ended = np.flatnonzero(ends[i])
+    def add(self, actions: np.ndarray, ends: np.ndarray) -> None:
+        """Take in what was done since the last call.
+
+        Args:
+            actions: (N, S, ...) the actions of S steps.
+            ends: (N, S) bool, where an episode ended.
+        """
+        for i, ended in enumerate(map(np.flatnonzero, ends)):
+            begun = actions[i, ended[-1] + 1 :] if len(ended) else actions[i]
             if len(ended):
-                self.numbers[i] += len(ended)
-                self._actions[i], self._steps[i] = [], 0
-            begun = by_env[i, ended[-1] + 1 :] if len(ended) else by_env[i]
+                self.begin_next(i, len(ended))
             self._steps[i] += len(begun)
             if self._steps[i] <= MAX_REPLAYED_STEPS:
                 self._actions[i].append(begun.copy())
@@ -63,11 +65,10 @@ class EpisodeTrace:
         """Return the numbers and the actions as JSON values; the actions are None where they have become too many."""
         return {"numbers": list(self.numbers), "actions": [self._encoded(i) for i in range(len(self.numbers))]}
 
-    def begin_next(self) -> None:
-        """Leave the episodes in progress for the next ones."""
-        n_envs = len(self.numbers)
-        self.numbers = [number + 1 for number in self.numbers]
-        self._actions, self._steps = [[] for _ in range(n_envs)], [0] * n_envs
+    def begin_next(self, i: int, episodes: int = 1) -> None:
+        """Leave the episode that environment i is in for a later one."""
+        self.numbers[i] += episodes
+        self._actions[i], self._steps[i] = [], 0
 
     def restore(self, state: Mapping[str, Any]) -> list[np.ndarray | None]:
         """Go on from `state`, and return the actions to be taken again per environment, None where there were too many.
@@ -90,14 +91,19 @@ class EpisodeTrace:
         return encoded(np.zeros(0, np.int64))
 
 
-def live_again(env: gym.Env, seed: int, actions: Iterable[Any], to_env: Callable[[Any], Any]) -> tuple[Any, Any] | None:
-    """Return the observation and info that an episode stands at after `actions`, None where it has ended before."""
-    observation, info = env.reset(seed=seed)
-    for action in actions:
-        observation, _, terminated, truncated, info = env.step(to_env(action))
-        if terminated or truncated:
-            return None
-    return observation, info
+def live_again(
+    env: gym.Env, seed: int, actions: Iterable[Any], to_env: Callable[[Any], Any], check: StepCheck
+) -> Step | None:
+    """Return what an episode stands at after `actions`, None where it has ended before, or was left for a bad step."""
+    try:
+        now = check.reset(env.reset(seed=seed))
+        for action in actions:
+            now = check.step(env.step(to_env(action)))
+            if now.terminated or now.truncated:
+                return None
+    except BadDataError:
+        return None
+    return now
 
 
 def encoded_or_none(array: Any) -> dict[str, Any] | None:
@@ -128,30 +134,58 @@ def warn_of_new_episodes(seed: int | None, is_too_long: bool) -> None:
     )
 
 
+BAD_STEP = "tensor_optix_bad_step"
+"""In the info of a step that stands in for a bad one: what was wrong."""
+BAD_RESETS = "tensor_optix_bad_resets"
+"""In the info of a reset: what was wrong with those before it."""
+
+
 class SeededEpisodes(gym.Wrapper):
     """Resets its environment with a seed of its own for each episode, and can live the one in progress again.
 
-    For the environments of a vector, which resets them by itself: only what wraps them sees each reset.
+    For the environments of a vector, which resets them by itself: only what wraps them sees each reset. Nor may a
+    vector see a bad step, which it could not put together with the others' or would make numbers of: in its place the
+    episode ends, truncated, with an observation that means nothing and an info that says so (`BAD_STEP`).
     """
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
         self._root: int | None = None
         self._number = 0
+        self._check = StepCheck(ObservationFlattener(env.observation_space))
         self.observation_lived_again: Any = None
-        """Where the last replay ended; None where its episode ended before."""
+        """Where the last replay ended, as the agent sees it; None where its episode ended before."""
 
     def __str__(self) -> str:
         return str(self.env)  # errors name the environment, not what is around it
 
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take a step, or end the episode where it was bad."""
+        returned = self.env.step(action)
+        try:
+            _, reward, terminated, truncated, info, _ = self._check.step(returned)
+        except BadDataError as error:
+            return self.observation_space.sample(), 0.0, False, True, {BAD_STEP: str(error)}
+        return returned[0], reward, terminated, truncated, dict(info)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episode; a given seed makes it the first one again."""
+        """Begin the next episode that begins well; a given seed makes it the first one again."""
         if seed is not None:
-            self._root, self._number = seed, 0
-        elif self._root is not None:
+            self._root, self._number = seed, -1
+        bad: list[str] = []
+        while True:
             self._number += 1
-            seed = episode_seed(self._root, self._number)
-        return self.env.reset(seed=seed, options=options)
+            if self._root is not None:
+                seed = episode_seed(self._root, self._number)
+            returned = self.env.reset(seed=seed, options=options)
+            try:
+                info = dict(self._check.reset(returned).info)
+            except BadDataError as error:
+                bad.append(str(error))
+                if len(bad) < MOST_IN_A_ROW:
+                    continue
+                return self.observation_space.sample(), {BAD_RESETS: tuple(bad)}
+            return returned[0], {**info, BAD_RESETS: tuple(bad)} if bad else info
 
     @property
     def episode_in_progress(self) -> tuple[int, list[Any]]:
@@ -162,5 +196,6 @@ class SeededEpisodes(gym.Wrapper):
     def episode_in_progress(self, episode: tuple[int, Sequence[Any]]) -> None:
         self._number, actions = episode
         assert self._root is not None  # noqa: S101 - for the type checker; the vector has been reset with seeds
-        found = live_again(self.env, episode_seed(self._root, self._number), actions, lambda action: action)
-        self.observation_lived_again = None if found is None else found[0]
+        seed = episode_seed(self._root, self._number)
+        found = live_again(self.env, seed, actions, lambda action: action, self._check)
+        self.observation_lived_again = None if found is None else found.observation

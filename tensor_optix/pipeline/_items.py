@@ -178,7 +178,9 @@ def _is_finite(observation: np.ndarray) -> bool:
 
 def _as_number(reward: Any) -> float:
     try:
-        return float(reward)
+        if isinstance(reward, str | bytes):
+            raise TypeError
+        return float(reward.item() if isinstance(reward, np.ndarray) else reward)
     except (TypeError, ValueError, OverflowError):
         raise BadDataError(f"its reward is {shown(reward)}, but must be one number") from None
 

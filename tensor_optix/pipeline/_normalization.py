@@ -62,6 +62,13 @@ class Normalization:
         if self.rewards is not None:
             self.rewards.reset()
 
+    def end_episode(self, i: int) -> None:
+        """Forget the episode in progress of environment i, where it ended without a step in a window to come."""
+        if self.rewards is not None:
+            returns = self.rewards.returns_in_progress
+            if i < len(returns):
+                self.rewards.returns_in_progress = [*returns[:i], 0.0, *returns[i + 1 :]]
+
     def apply(self, window: EpisodeData) -> EpisodeData:
         """Return the raw window as the agent saw it, its rewards scaled."""
         raw = RawWindow(window.observations, window.next_observations, window.rewards, self.observations, self.rewards)

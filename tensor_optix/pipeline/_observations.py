@@ -1,11 +1,12 @@
 """What agents see of an environment's observations: arrays, with every structure flattened."""
 
+import math
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.errors import SpaceError
+from tensor_optix.errors import BadDataError, SpaceError
 
 _FLATTENED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -44,18 +45,26 @@ class ObservationFlattener:
         self._is_flattened = isinstance(space, _FLATTENED)
         self._raw = space
         self.space = agent_observation_space(space) if self._is_flattened else space
+        self._dtype = space.dtype if isinstance(space, spaces.Box) else None
 
     def one(self, observation: Any) -> Any:
         """Return one observation as an array of its own: the environment may go on changing the one it handed out."""
         if self._is_flattened:
             return self.batch(observation, 1)[0]
-        return observation.copy() if isinstance(observation, np.ndarray) else observation
+        return self._of_space(observation.copy()) if isinstance(observation, np.ndarray) else observation
 
     def batch(self, observations: Any, n: int) -> np.ndarray:
         """Return the batched observations of n environments as an array (n, ...) of its own."""
         if not self._is_flattened:
-            return np.array(observations)
+            return self._of_space(np.array(observations))
         return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)
+
+    def _of_space(self, array: np.ndarray) -> np.ndarray:
+        """Return an array with the space's dtype where that is of the same kind: float64 for float32 is common."""
+        if self._dtype is None or array.dtype == self._dtype or not np.can_cast(array.dtype, self._dtype, "same_kind"):
+            return array
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is found as such
+            return array.astype(self._dtype)
 
 
 def _leaves(space: Any) -> list[Any]:
@@ -71,7 +80,7 @@ def _parts(space: Any, observations: Any, n: int) -> list[np.ndarray]:
         return [part for name, member in space.spaces.items() for part in _parts(member, observations[name], n)]
     if isinstance(space, spaces.Tuple):
         return [part for i, member in enumerate(space.spaces) for part in _parts(member, observations[i], n)]
-    rows = np.asarray(observations).reshape(n, -1)
+    rows = np.asarray(observations).reshape(n, math.prod(space.shape))
     if isinstance(space, spaces.Discrete):
         return [_one_hot(rows - space.start, np.array([space.n]))]
     if isinstance(space, spaces.MultiDiscrete):
@@ -80,7 +89,13 @@ def _parts(space: Any, observations: Any, n: int) -> list[np.ndarray]:
 
 
 def _one_hot(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return (n, sum of sizes): the values (n, k) one-hot, each in as many places as its size."""
+    """Return (n, sum of sizes): the values (n, k) one-hot, each in as many places as its size.
+
+    Raises:
+        BadDataError: a value that has no place.
+    """
+    if values.dtype.kind not in "biu" or (values < 0).any() or (values >= sizes).any():
+        raise BadDataError(f"A discrete observation holds {values.tolist()}, counted from 0, of {sizes.tolist()} each.")
     found = np.zeros((len(values), int(sizes.sum())), np.float32)
     starts = np.cumsum(sizes) - sizes
     found[np.arange(len(values))[:, None], values + starts] = 1.0

@@ -77,6 +77,19 @@ class RolloutBuilder:
             self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
             self._episode_return, self._episode_length = 0.0, 0
 
+    def cut_off(self, observation: Any, action_mask: Any = None) -> None:
+        """Leave the episode in progress: its last step in the window is truncated, and it is no completed episode.
+
+        Args:
+            observation: what followed that step.
+            action_mask: (n,) what was allowed there, None = everything.
+        """
+        if self._rewards and not (self._terminated[-1] or self._truncated[-1]):
+            self._truncated[-1] = True
+            self._final_observations[len(self._rewards) - 1] = np.array(observation)
+            self._final_masks[len(self._rewards) - 1] = action_mask
+        self._episode_return, self._episode_length = 0.0, 0
+
     def state(self) -> dict[str, Any]:
         """Return, between two windows, what the next one goes on from, as JSON values."""
         return {"return": self._episode_return, "length": self._episode_length}
@@ -214,6 +227,7 @@ class VectorRolloutBuilder:
         final_observations: Mapping[int, Any],
         action_masks: np.ndarray | None = None,
         final_masks: Mapping[int, Any] = _NONE,
+        spoilt: np.ndarray | None = None,
     ) -> None:
         """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
 
@@ -228,8 +242,13 @@ class VectorRolloutBuilder:
                 the one that the next step is added with.
             action_masks: (N, n) bool, what was allowed at `observations`; None = everything.
             final_masks: (n,) bool, the same at `final_observations`.
+            spoilt: (N,) bool, where the step was of no use and the environment was reset: it is left out, and the one
+                before it is truncated; None = nowhere.
         """
         lived, now = self._is_lived, len(self._steps["rewards"])
+        if spoilt is not None:
+            lived = lived & ~spoilt
+            self._cut_off(np.flatnonzero(spoilt).tolist(), now)
         step = (observations, actions, rewards, terminated, truncated, action_masks, lived)
         for steps, array in zip(self._steps.values(), step, strict=True):
             steps.append(array)
@@ -247,6 +266,17 @@ class VectorRolloutBuilder:
             self._end_episodes(np.flatnonzero(ended).tolist(), now)
             if self._spends_steps_on_resets:
                 self._is_lived = ~ended
+
+    def has_steps_of(self, i: int) -> bool:
+        """Return whether the next window has a step of environment i by now."""
+        return any(lived[i] for lived in self._steps["lived"])
+
+    def _cut_off(self, spoilt: list[int], now: int) -> None:
+        terminated, truncated, lived = (self._steps[name] for name in ("terminated", "truncated", "lived"))
+        for i in spoilt:
+            if now and lived[now - 1][i] and not terminated[now - 1][i]:
+                truncated[now - 1][i] = True
+            self._returns[i], self._starts[i] = 0.0, now + 1
 
     def _end_episodes(self, ended: list[int], now: int) -> None:
         for i in ended:

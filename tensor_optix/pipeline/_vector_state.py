@@ -58,7 +58,7 @@ def live_all_again(
         to_env: maps an action of the agent to the environment's.
 
     Returns:
-        The observation that each has come to; None where one of them cannot be brought back.
+        The observation that each has come to, as the agent sees it; None where one of them cannot be brought back.
     """
     if any(one is None for one in actions):
         return None

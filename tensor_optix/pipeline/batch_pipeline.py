@@ -1,6 +1,7 @@
 """Windows of a fixed number of steps from one environment."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -10,11 +11,12 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline._bad_steps import BadSteps, StepCheck
 from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
     check_size,
-    checked_reward,
     make_environment,
     rebuild,
 )
@@ -26,7 +28,7 @@ from tensor_optix.pipeline._episodes import (
     live_again,
     warn_of_new_episodes,
 )
-from tensor_optix.pipeline._infos import MaskedActing, mask_in
+from tensor_optix.pipeline._infos import MaskedActing
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import RolloutBuilder
@@ -38,6 +40,8 @@ class BatchPipeline(BasePipeline):
 
     Episodes run on across windows, and across calls of `episodes()`; nothing is reset at a window's edge. Observations
     that are no arrays are flattened; where infos carry an `"action_mask"`, an agent that has `act_masked` keeps to it.
+    A step that must not be acted on or learned from (NaN, another shape, a reward that is no number) ends its episode:
+    what was lived of it until then is kept, truncated, and the window's `metadata["bad_steps"]` says what was found.
 
     Args:
         env: a Gymnasium environment, or an id to make one from.
@@ -56,6 +60,7 @@ class BatchPipeline(BasePipeline):
         InvalidArgumentError: `window_size` or `n_episodes` below 1.
         EnvironmentNotFoundError: an unknown id.
         SpaceError: observations that can be neither passed nor flattened.
+        BadDataError: `episodes()` raises it after three bad steps in a row without a good one between.
     """
 
     def __init__(
@@ -84,6 +89,8 @@ class BatchPipeline(BasePipeline):
         self._flattener = ObservationFlattener(self.env.observation_space)
         self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
         self._act_masked = MaskedActing()
+        self._check = StepCheck(self._flattener)
+        self._bad = BadSteps()
         self._builder = RolloutBuilder()
         self._observation: Any = None
         self._mask: np.ndarray | None = None
@@ -115,7 +122,7 @@ class BatchPipeline(BasePipeline):
 
     def _end_episode(self) -> None:
         self._observation = self._mask = None
-        self._builder, self._trace = RolloutBuilder(), EpisodeTrace()
+        self._builder, self._trace, self._bad = RolloutBuilder(), EpisodeTrace(), BadSteps()
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:
@@ -138,6 +145,7 @@ class BatchPipeline(BasePipeline):
             "episode": self._episode,
             "trace": self._trace.state(),
             "builder": self._builder.state(),
+            "bad_in_a_row": self._bad.state(),
             "is_open": self._observation is not None,
             "observation": encoded_or_none(self._observation),
             "normalization": self._normalization.stream_state(),
@@ -153,10 +161,11 @@ class BatchPipeline(BasePipeline):
             return
         (actions,) = self._trace.restore(state["trace"])
         if self._seed is not None and actions is not None:
-            found = live_again(self.env, episode_seed(self._seed, self._episode), actions, self._to_env)
-            if found is not None and is_same(observation := self._flattener.one(found[0]), state["observation"]):
-                self._observation, self._mask = observation, mask_in(found[1])
+            found = live_again(self.env, episode_seed(self._seed, self._episode), actions, self._to_env, self._check)
+            if found is not None and is_same(found.observation, state["observation"]):
+                self._observation, self._mask = found.observation, found.mask
                 self._builder.restore(state["builder"])
+                self._bad.restore(state["bad_in_a_row"])
                 return
         warn_of_new_episodes(self._seed, actions is None)
         self._end_episode()
@@ -180,7 +189,7 @@ class BatchPipeline(BasePipeline):
         return check_agent_fits(self.agent, self._normalization.space, self.env.action_space)
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
-        env, builder, to_env, to_array = self.env, self._builder, self._to_env, self._flattener.one
+        env, builder, to_env, check = self.env, self._builder, self._to_env, self._check
         n_episodes, window_size = self.n_episodes, self.window_size
         self._normalization.begin_window()
         observation, mask = self._observation, self._mask
@@ -188,25 +197,30 @@ class BatchPipeline(BasePipeline):
             observation, mask = self._reset()
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
             action = self._act(agent, observation, mask)
-            following, reward, terminated, truncated, info = env.step(to_env(action))
-            following, next_mask = to_array(following), mask_in(info)
-            builder.add(
-                observation,
-                action,
-                checked_reward(reward, env),
-                terminated,
-                truncated,
-                info,
-                following,
-                mask,
-                next_mask,
-            )
+            returned = env.step(to_env(action))
+            try:
+                following, reward, terminated, truncated, info, next_mask = check.step(returned)
+            except BadDataError as error:
+                self._leave_episode(observation, mask, error)
+                observation, mask = self._reset()
+                continue
+            builder.add(observation, action, reward, terminated, truncated, info, following, mask, next_mask)
+            if n_episodes is None or terminated or truncated:  # else a window of whole episodes might never be full
+                self._bad.passed()
             observation, mask = self._reset() if terminated or truncated else (following, next_mask)
         self._observation, self._mask = observation, mask
         self._next_window_id += 1
         window = builder.build(self._next_window_id - 1, observation, mask)
-        self._trace.add(window)
-        return self._normalization.apply(window)
+        self._trace.add(window.actions[None], window.dones[None])
+        return self._normalization.apply(replace(window, metadata=self._bad.metadata()))
+
+    def _leave_episode(self, observation: Any, mask: np.ndarray | None, error: BadDataError) -> None:
+        """Leave the episode in progress for a bad step that was taken at `observation`."""
+        self._bad.met(str(error))
+        self._builder.cut_off(observation, mask)
+        if not len(self._builder):  # no step of the window tells that it has ended
+            self._trace.begin_next(0)
+            self._normalization.end_episode(0)
 
     def _act(self, agent: BaseAgent, observation: Any, mask: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
@@ -218,7 +232,13 @@ class BatchPipeline(BasePipeline):
         return agent.act(observation)
 
     def _reset(self) -> tuple[Any, np.ndarray | None]:
-        self._episode += 1
-        seed = None if self._seed is None else episode_seed(self._seed, self._episode)
-        observation, info = self.env.reset(seed=seed)
-        return self._flattener.one(observation), mask_in(info)
+        while True:
+            self._episode += 1
+            seed = None if self._seed is None else episode_seed(self._seed, self._episode)
+            returned = self.env.reset(seed=seed)
+            try:
+                begun = self._check.reset(returned)
+            except BadDataError as error:
+                self._bad.met(str(error))
+            else:
+                return begun.observation, begun.mask

@@ -12,9 +12,10 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits, checked_reward
-from tensor_optix.pipeline._infos import MaskedActing, filled_masks, mask_in
+from tensor_optix.errors import BadDataError, InvalidArgumentError
+from tensor_optix.pipeline._bad_steps import Step, StepCheck
+from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits
+from tensor_optix.pipeline._infos import MaskedActing, filled_masks
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import RolloutBuilder
@@ -53,6 +54,8 @@ class ValidationPipeline(BasePipeline):
         self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
         self._flattener = ObservationFlattener(self._envs[0].observation_space)
         self._normalization = Normalization(observation_normalizer or False, False, self._flattener.space)
+        self._checks = [StepCheck(self._flattener) for _ in self._envs]
+        self._left_out, self._last_fault = 0, ""
         self._act_masked = MaskedActing(warns=False)  # the training pipeline has said it
         self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
         self._next_window_id = 0
@@ -95,38 +98,69 @@ class ValidationPipeline(BasePipeline):
             env.close()
 
     def play(self, seeds: Sequence[int]) -> EpisodeData:
-        """Play one whole greedy episode per seed, at most one per environment, and return them as a window."""
+        """Play one whole greedy episode per seed, at most one per environment, and return them as a window.
+
+        An episode with a step that must not be acted on or learned from is left out.
+
+        Raises:
+            BadDataError: there is no other.
+        """
         agent = check_agent_fits(self.agent)
         if not 1 <= len(seeds) <= len(self._envs):
             raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
-        builders = [RolloutBuilder() for _ in seeds]
-        starts = [env.reset(seed=s) for env, s in zip(self._envs, seeds, strict=False)]
-        observations = [self._flattener.one(observation) for observation, _ in starts]
-        masks = [mask_in(info) for _, info in starts]
-        running = list(range(len(seeds)))
+        starts = [
+            self._usable(check.reset, env.reset(seed=seed))
+            for check, env, seed in zip(self._checks, self._envs, seeds, strict=False)
+        ]
+        now = {i: start for i, start in enumerate(starts) if start is not None}
+        builders = {i: RolloutBuilder() for i in now}
+        running = list(now)
         while running:
-            rows = np.stack([observations[i] for i in running])
-            actions = self._act(agent, rows, [masks[i] for i in running])
+            rows = np.stack([now[i].observation for i in running])
+            actions = self._act(agent, rows, [now[i].mask for i in running])
             still_running = []
             for i, action in zip(running, actions, strict=True):
-                env = self._envs[i]
-                following, reward, terminated, truncated, info = env.step(self._to_env(action))
-                truncated = truncated or len(builders[i]) + 1 >= MAX_EPISODE_STEPS
-                following, mask = self._flattener.one(following), mask_in(info)
-                step = (observations[i], action, checked_reward(reward, env), terminated, truncated, info, following)
-                builders[i].add(*step, masks[i], mask)
-                observations[i], masks[i] = following, mask
-                if not (terminated or truncated):
+                step = self._usable(self._checks[i].step, self._envs[i].step(self._to_env(action)))
+                if step is None:
+                    del builders[i]
+                elif not self._add(builders[i], now[i], action, step):
                     still_running.append(i)
-                elif truncated and len(builders[i]) >= MAX_EPISODE_STEPS:
-                    self._warn_of_cut()
+                now[i] = step or now[i]
             running = still_running
+        if not builders:
+            raise BadDataError(
+                f"Each validation episode had a bad step, so there is no score; the last: {self._last_fault}. Look "
+                f"where the environment makes its observations and rewards."
+            )
         episodes = [
-            builder.build(self._next_window_id, following, mask)
-            for builder, following, mask in zip(builders, observations, masks, strict=True)
+            builder.build(self._next_window_id, now[i].observation, now[i].mask) for i, builder in builders.items()
         ]
         self._next_window_id += 1
         return self._normalization.apply(EpisodeData.concatenate(episodes))
+
+    def _usable(self, check: Callable[[Any], Step], returned: Any) -> Step | None:
+        """Return what an environment returned, None where it must not be used; logged the 1st, 2nd, 4th, ... time."""
+        try:
+            return check(returned)
+        except BadDataError as error:
+            self._left_out, self._last_fault = self._left_out + 1, str(error)
+            if self._left_out & (self._left_out - 1) == 0:
+                logger.warning(
+                    "Validation left out an episode for a bad step (%d until now): %s", self._left_out, error
+                )
+            return None
+
+    def _add(self, builder: RolloutBuilder, before: Step, action: Any, step: Step) -> bool:
+        """Add a step, and return whether the episode ended with it."""
+        is_cut = len(builder) + 1 >= MAX_EPISODE_STEPS
+        truncated = step.truncated or is_cut
+        flags = (step.terminated, truncated)
+        builder.add(
+            before.observation, action, step.reward, *flags, step.info, step.observation, before.mask, step.mask
+        )
+        if is_cut and truncated and not step.terminated:
+            self._warn_of_cut()
+        return step.terminated or truncated
 
     def _act(self, agent: BaseAgent, rows: np.ndarray, masks: list[np.ndarray | None]) -> Any:
         if self._normalization.observations is not None:

@@ -1,6 +1,7 @@
 """Windows from many environments stepped together, with one forward pass per step."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -12,20 +13,20 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import ContractError, EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import BadDataError, ContractError, EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.pipeline._bad_steps import BadSteps, StepCheck, VectorStep, VectorStepCheck
 from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
     check_registered,
     check_size,
-    checked_rewards,
     is_atari,
     make_environment,
     rebuild,
 )
-from tensor_optix.pipeline._episodes import EpisodeTrace, warn_of_new_episodes
+from tensor_optix.pipeline._episodes import BAD_RESETS, BAD_STEP, EpisodeTrace, warn_of_new_episodes
 from tensor_optix.pipeline._failures import end_processes, environment_failed, names_of, watch_failures
-from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment, mask_in, masks_in
+from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
@@ -41,7 +42,9 @@ class VectorBatchPipeline(BasePipeline):
     The rows of a window are env-major: the steps of environment 0, then those of environment 1, and so on. Whatever
     the vector's autoreset mode, a window holds the same valid transitions: no step that was a reset, no pair across two
     episodes, and the true final observation of each episode. Where a vector spends steps on resets (`NEXT_STEP`), its
-    environments get ahead of each other; what one has lived beyond the window is the beginning of its next one.
+    environments get ahead of each other; what one has lived beyond the window is the beginning of its next one. So they
+    do where one is reset for a bad step, as in `BatchPipeline`; a ready-made vector that cannot reset a single
+    environment is reset as a whole.
 
     Args:
         env_fns: functions that make one environment each, `(id, num_envs)`, or a `gymnasium.vector` environment.
@@ -58,6 +61,7 @@ class VectorBatchPipeline(BasePipeline):
         InvalidArgumentError: no environments, `window_size` below 1, or an undeclared autoreset mode.
         EnvironmentFailedError: an environment's process ended while it was made; `episodes()` raises it where an
             environment raises or its process dies.
+        BadDataError: as in `BatchPipeline`.
         EnvironmentNotFoundError: an unknown id.
         SpaceError: environments with different spaces, or observations that can be neither passed nor flattened.
     """
@@ -92,6 +96,7 @@ class VectorBatchPipeline(BasePipeline):
         self._flattener = ObservationFlattener(self.env.single_observation_space)
         self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
         self._act_masked = MaskedActing()
+        self._check, self._check_final = VectorStepCheck(self._flattener, self.n_envs), StepCheck(self._flattener)
         self._start_anew()
         self._next_window_id = 0
 
@@ -101,6 +106,10 @@ class VectorBatchPipeline(BasePipeline):
         self._masks: np.ndarray | None = None
         self._has_failed = False
         self._trace = EpisodeTrace(self.n_envs)
+        self._bad = BadSteps(self.n_envs)
+        self._acted: list[np.ndarray] = []
+        self._ended: list[np.ndarray] = []
+        """(N, ...) actions and (N,) ends of the window's steps, for the trace."""
 
     def seed(self, seed: int) -> None:
         """Seed the environments' episodes, where the constructor did not."""
@@ -168,6 +177,7 @@ class VectorBatchPipeline(BasePipeline):
             "trace": None if self._is_plain else self._trace.state(),
             "arrays": saved_arrays(self.env),
             "builder": self._builder.state(),
+            "bad_in_a_row": self._bad.state(),
             "observations": None if self._observations is None else encoded(self._observations),
             "masks": None if self._masks is None else encoded(self._masks),
             "normalization": self._normalization.stream_state(),
@@ -187,6 +197,7 @@ class VectorBatchPipeline(BasePipeline):
             self._observations = observations
             self._masks = None if state["masks"] is None else decoded(state["masks"])
             self._builder.restore(state["builder"])
+            self._bad.restore(state["bad_in_a_row"])
             return
         warn_of_new_episodes(self._seed, is_too_long=False)
         numbers = self._trace.numbers
@@ -205,9 +216,7 @@ class VectorBatchPipeline(BasePipeline):
             return False
         actions = self._trace.restore(state["trace"])
         found = live_all_again(env, seed, self._trace.numbers, actions, self._to_env)
-        return found is not None and all(
-            np.array_equal(self._flattener.one(one), row) for one, row in zip(found, observations, strict=True)
-        )
+        return found is not None and all(map(np.array_equal, found, observations))
 
     @property
     def _is_plain(self) -> bool:
@@ -237,8 +246,10 @@ class VectorBatchPipeline(BasePipeline):
                 self._step(agent, self._observations, self._masks)
         self._next_window_id += 1
         window = self._builder.build(self._next_window_id - 1, self._observations, self.window_size, self._masks)
-        self._trace.add(window)
-        return self._normalization.apply(window)
+        if self._acted:
+            self._trace.add(np.stack(self._acted, axis=1), np.stack(self._ended, axis=1))
+            self._acted, self._ended = [], []
+        return self._normalization.apply(replace(window, metadata=self._bad.metadata()))
 
     def _seed_of_reset(self) -> int | None:
         """Return the seed of the first reset; environments made anew live other episodes than those before."""
@@ -252,31 +263,80 @@ class VectorBatchPipeline(BasePipeline):
         taken = self._to_env(actions)
         self._has_failed = True
         try:
-            returned, rewards, terminated, truncated, infos = self.env.step(taken)
+            returned = self.env.step(taken)
         except Exception as error:
             raise environment_failed(self.env, "step", error, self._names) from error
         self._has_failed = False
-        following, next_masks = self._flattener.batch(returned, self.n_envs), masks_in(infos, self.n_envs)
-        rewards = checked_rewards(rewards, self.env)
-        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
-        step_infos = infos_by_environment(infos, self.n_envs)
-        finals, final_masks = {}, {}
-        done = terminated | truncated
-        if np.count_nonzero(done) and self._autoreset is not AutoresetMode.NEXT_STEP:
-            ended = np.flatnonzero(done).tolist()
-            if self._autoreset is AutoresetMode.SAME_STEP:
-                finals = {i: self._flattener.one(infos["final_obs"][i]) for i in ended}
-                final_masks = {i: mask_in(step_infos.get(i, {})) for i in ended}
-            else:
-                finals = {i: following[i] for i in ended}
-                final_masks = {i: None if next_masks is None else next_masks[i].copy() for i in ended}
-                following, reset_masks = self._reset(options={"reset_mask": done})
-                if next_masks is None:
-                    next_masks = reset_masks
-                else:
-                    next_masks[done] = True if reset_masks is None else reset_masks[done]
-        self._builder.add(observations, actions, rewards, terminated, truncated, step_infos, finals, masks, final_masks)
+        step = self._check.step(returned)
+        step_infos = infos_by_environment(step.infos, self.n_envs)
+        done = step.terminated | step.truncated
+        ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
+        if not self._is_plain:
+            self._acted.append(np.asarray(actions))
+            self._ended.append(done)
+        finals, final_masks, unusable = self._finals(step, step_infos, ended) if ended else ({}, {}, {})
+        bad = {**step.bad, **unusable}
+        self._bad.passed(but=bad)
+        spoilt = self._leave_episodes(bad) if bad else None
+        self._note_bad_resets(step.infos)
+        following, next_masks = step.observations, step.masks
+        to_reset = np.isin(np.arange(self.n_envs), list(step.bad)) if step.bad else None
+        if ended and self._autoreset is AutoresetMode.DISABLED:
+            to_reset = done if to_reset is None else done | to_reset
+        if to_reset is not None:
+            following, next_masks = self._reset_some(to_reset, next_masks)
+        self._builder.add(
+            observations,
+            actions,
+            step.rewards,
+            step.terminated,
+            step.truncated,
+            step_infos,
+            finals,
+            masks,
+            final_masks,
+            spoilt,
+        )
         self._observations, self._masks = following, next_masks
+
+    def _finals(
+        self, step: VectorStep, infos: Mapping[int, Mapping[str, Any]], ended: Iterable[int]
+    ) -> tuple[dict[int, Any], dict[int, Any], dict[int, str]]:
+        """Return the last observations and masks of episodes, where the next step lacks them, and what is bad there."""
+        finals, masks, bad = {}, {}, {}
+        for i in () if self._autoreset is AutoresetMode.NEXT_STEP else ended:
+            if self._autoreset is AutoresetMode.DISABLED:
+                finals[i], masks[i] = step.observations[i], None if step.masks is None else step.masks[i].copy()
+                continue
+            info = infos.get(i, {})
+            try:
+                if BAD_STEP in info:  # an environment that was made here has begun a new episode by itself
+                    raise BadDataError(info[BAD_STEP])
+                final = self._check_final.reset((step.infos["final_obs"][i], info))
+            except BadDataError as error:
+                bad[i] = str(error)
+            else:
+                finals[i], masks[i] = final.observation, final.mask
+        return finals, masks, bad
+
+    def _leave_episodes(self, bad: Mapping[int, str]) -> np.ndarray:
+        """Leave the episodes in progress of environments that took a bad step; return (N,) where they are left."""
+        for i, reason in bad.items():
+            self._bad.met(reason, i)
+        spoilt = np.ones(self.n_envs, bool)
+        if self._resets_some:
+            spoilt[[i for i in range(self.n_envs) if i not in bad]] = False
+        for i in np.flatnonzero(spoilt).tolist():
+            if not self._builder.has_steps_of(i):  # no step of the window tells that it has ended
+                self._normalization.end_episode(i)
+        return spoilt
+
+    @property
+    def _resets_some(self) -> bool:
+        """True where some environments can be reset without the others."""
+        return self._autoreset is AutoresetMode.DISABLED or isinstance(
+            self.env.unwrapped, AsyncVectorEnv | SyncVectorEnv
+        )
 
     def _act(self, agent: BaseAgent, observations: np.ndarray, masks: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
@@ -287,14 +347,37 @@ class VectorBatchPipeline(BasePipeline):
             masks = np.where(self._builder.is_lived[:, None], masks, True)
         return self._act_masked(agent, observations, masks)
 
+    def _reset_some(self, which: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reset the environments of `which` (N,), or all where that cannot be; the others keep their masks."""
+        if not self._resets_some:
+            return self._reset()
+        observations, found = self._reset(options={"reset_mask": which})
+        if masks is None:
+            return observations, found
+        masks[which] = True if found is None else found[which]
+        return observations, masks
+
     def _reset(self, **arguments: Any) -> tuple[np.ndarray, np.ndarray | None]:
         self._has_failed = True
         try:
-            observations, infos = self.env.reset(**arguments)
+            returned = self.env.reset(**arguments)
         except Exception as error:
             raise environment_failed(self.env, "reset", error, self._names) from error
         self._has_failed = False
-        return self._flattener.batch(observations, self.n_envs), masks_in(infos, self.n_envs)
+        begun = self._check.reset(returned)
+        self._note_bad_resets(begun.infos)
+        for i, reason in begun.bad.items():
+            self._bad.met(reason, i)
+        if begun.bad:
+            return self._reset_some(np.isin(np.arange(self.n_envs), list(begun.bad)), begun.masks)
+        return begun.observations, begun.masks
+
+    def _note_bad_resets(self, infos: Mapping[str, Any]) -> None:
+        """Count the resets that environments made here have tried again by themselves."""
+        for i in np.flatnonzero(infos[f"_{BAD_RESETS}"]).tolist() if BAD_RESETS in infos else ():
+            self._trace.begin_next(i, len(infos[BAD_RESETS][i]))
+            for reason in infos[BAD_RESETS][i]:
+                self._bad.met(reason, i)
 
 
 def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:

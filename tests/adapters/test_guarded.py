@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tensor_optix import CheckpointRegistry, make_agent
-from tensor_optix.core.guard import Health, LearningGuard
+from tensor_optix.core.guard import Health
+from tensor_optix.core.learning import LearningGuard
 from tensor_optix.core.types import EpisodeData
 from tests.core.test_guard import windows
 

@@ -99,6 +99,22 @@ def test_a_directory_is_made_with_those_above_it_and_each_name_is_synced(
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_directory_whose_name_could_not_be_synced_is_made_and_synced_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_atomic, "fsync_directory", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            _atomic.make_directory(tmp_path / "a" / "b")
+    synced: list[Path] = []
+    monkeypatch.setattr(_atomic, "fsync_directory", synced.append)
+    _atomic.make_directory(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this platform")
 @pytest.mark.parametrize("kind", ["a link", "a second name", "a pipe", "a folder"])
 def test_only_a_plain_file_with_one_name_is_read(tmp_path: Path, kind: str) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import gc
+import itertools
 import json
 import logging
 import math
@@ -693,6 +694,30 @@ def test_archiving_moves_an_earlier_run_away_and_the_next_one_starts_from_nothin
     assert save(registry, 1.0).sequence == 0
 
 
+@pytest.mark.parametrize("step", ["rename", "fsync"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_an_archive_that_fails_moves_nothing_and_the_next_does_it_all(
+    registry: CheckpointRegistry, directory: Path, monkeypatch: pytest.MonkeyPatch, step: str, n: int
+) -> None:
+    for score in (1.0, 2.0):
+        save(registry, score)
+    calls, real, before = itertools.count(1), getattr(os, step), sorted(directory.iterdir())
+
+    def fail(*args: Any) -> None:
+        if next(calls) == n:
+            raise OSError(5, "Input/output error")
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(CheckpointStorageError, match="Input/output error"):
+            registry.archive()
+    assert sorted(directory.iterdir()) == before
+    archived = registry.archive()
+    assert archived is not None
+    assert scores(CheckpointRegistry(archived)) == [1.0, 2.0]
+
+
 def test_there_is_nothing_to_archive_in_a_new_directory(registry: CheckpointRegistry, directory: Path) -> None:
     assert registry.archive() is None
     assert {path.name for path in directory.iterdir()} <= {".lock"}
@@ -981,7 +1006,7 @@ class PrunesUnderItsEyes:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(_tree, "is_folder"), (_atomic, "read_json"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
+    [(_tree, "is_folder"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_reader_is_not_misled_by_what_is_pruned_while_it_reads(

@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,6 +74,7 @@ class Rig:
         validation: type[Worth] = Worth,
         max_episodes: int | None = None,
         interval: int = 1,
+        max_snapshots: int = 50,
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -85,7 +87,7 @@ class Rig:
         self.printed: list[str] = []
         self.callback.printer = self.printed.append
         self.pipeline = Worth(self.first)
-        registry = CheckpointRegistry(folder, 50)
+        registry = CheckpointRegistry(folder, max_snapshots)
         registry.open()
         self.loop = LoopController(
             LoopParts(
@@ -156,6 +158,55 @@ def test_a_variant_that_was_never_evaluated_is_not_judged(tmp_path: Path) -> Non
     (variant,) = rig.pm.training_report()["lineage"]
     assert (variant["outcome"], variant["score"], variant["windows"]) == ("not judged", None, 0)
     assert rig.pm.agents == (rig.first,)
+
+
+class Looking(Climber):
+    """Notes which snapshots there are whenever it learns."""
+
+    def __init__(self, ceiling: float, registry: CheckpointRegistry) -> None:
+        super().__init__(ceiling)
+        self.registry, self.seen = registry, []
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        self.seen.append([snapshot.snapshot_id for snapshot in self.registry.snapshots()])
+        return super().learn(episode_data)
+
+
+def test_what_a_variant_began_as_is_not_pruned_while_it_learns(tmp_path: Path) -> None:
+    registry = CheckpointRegistry(tmp_path, max_snapshots=1)
+    variant = Looking(30.0, registry)
+    rig = Rig(tmp_path, [5.0], max_spawns=1, max_snapshots=1, factory=lambda: variant)
+    rig.loop.run()
+    parent = rig.pm.training_report()["lineage"][0]["parent"]
+    assert rig.outcomes() == ["new best"]
+    assert len(variant.seen) > 5  # each of which brought a new best, and pruned all the rest
+    assert all(parent in seen and len(seen) <= 2 for seen in variant.seen)
+    registry.prune()
+    assert [snapshot.snapshot_id for snapshot in registry.snapshots()] != [parent]
+    assert len(registry.snapshots()) == 1
+
+
+def test_a_resumed_variant_keeps_what_it_began_as_and_does_without_it_if_it_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(tmp_path, [5.0, 3.0], max_spawns=1)
+    for score in (1.0, 2.0):
+        rig.pm.registry.save(rig.first, EvalMetrics(score))
+    rig.callback.on_dormant(8)
+    state = rig.callback.run_state()
+    rig.callback.write_agents(tmp_path)
+    registry = CheckpointRegistry(tmp_path, max_snapshots=1)
+    again = Rig(tmp_path, [5.0, 3.0], max_spawns=1)
+    del rig
+    gc.collect()
+    again.callback.restore_run(state, tmp_path)
+    registry.save(again.first, EvalMetrics(3.0))
+    assert [snapshot.snapshot_id for snapshot in registry.snapshots()] == ["000001", "000002"]
+    del again
+    gc.collect()
+    registry.prune()
+    Rig(tmp_path, [5.0, 3.0], max_spawns=1).callback.restore_run(state, tmp_path)
+    assert "cannot be kept" in caplog.text
 
 
 def test_an_ensemble_of_one_keeps_the_incumbent_until_the_variant_is_judged(tmp_path: Path) -> None:

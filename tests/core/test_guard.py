@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer
-from tensor_optix.core.guard import after_strike, non_finite_loss, window_fault
-from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.guard import Health
+from tensor_optix.core.learning import after_strike, non_finite_loss, window_fault
+from tensor_optix.core.loop_callback import CallbackList, LoopCallback
+from tensor_optix.core.resume import RunKeeper
+from tensor_optix.core.resume_ring import ResumeRing
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import BadDataError, CheckpointStorageError, NonFiniteError
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
@@ -114,13 +117,14 @@ class TestStrikes:
         assert agent.weight == pytest.approx(0.3)
 
 
-class TestEvaluator:
-    BAD: tuple[Any, ...] = (
-        None, "1.0", 3.0, math.nan, math.inf, {}, [], EvalMetrics("high"), EvalMetrics(None), EvalMetrics(math.nan),  # type: ignore[arg-type]
-        EvalMetrics(math.inf), EvalMetrics(True), object(),
-    )  # fmt: skip
+BAD_SCORES: tuple[Any, ...] = (
+    None, "1.0", 3.0, math.nan, math.inf, {}, [], EvalMetrics("high"), EvalMetrics(None), EvalMetrics(math.nan),  # type: ignore[arg-type]
+    EvalMetrics(math.inf), EvalMetrics(True), object(),
+)  # fmt: skip
 
-    @pytest.mark.parametrize("number", range(len(BAD)))
+
+class TestEvaluator:
+    @pytest.mark.parametrize("number", range(len(BAD_SCORES)))
     @pytest.mark.parametrize("window", [0, 1, 5])
     def test_what_is_no_score_decides_nothing_and_a_later_one_still_wins(
         self, number: int, window: int, tmp_path: Path
@@ -128,7 +132,7 @@ class TestEvaluator:
         class Bad(ScoreEvaluator):
             def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
                 if episode_data.episode_id == window:
-                    return TestEvaluator.BAD[number]
+                    return BAD_SCORES[number]
                 return super().score(episode_data, train_diagnostics)
 
         report = RLOptimizer(
@@ -172,6 +176,50 @@ def test_callbacks_change_nothing(act: Callable[..., None], tmp_path: Path) -> N
         return (path / "history.jsonl").read_bytes()
 
     assert run(tmp_path / "with", [Mischief(act)]) == run(tmp_path / "without", [])
+
+
+def test_a_slow_callback_is_counted_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+
+    class Takes(LoopCallback):
+        def __init__(self, seconds: list[float]) -> None:
+            self.seconds = iter(seconds)
+
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            nonlocal now
+            now += next(self.seconds)
+
+    health = Health()
+    slow, quick = Takes([5.0, 0.9, 5.0, 5.0]), Takes([0.1] * 4)
+    callbacks = CallbackList([slow, quick], lambda: now, health)
+    now = 100.0  # what came before the run is nobody's window
+    callbacks.call("on_loop_start")
+    for window_id, lived in enumerate((1.0, 0.1, 1.0, 20.0)):  # of the last it takes a share that may be
+        now += lived
+        callbacks.call("on_episode_end", window_id, None)
+    assert health.counts == {"slow callback": 2}
+    assert [record.message for record in caplog.records] == [
+        "Callback Takes took 5.0 s of a window of 6.1 s: the training waits for it. Do less in it, or do it in a "
+        "thread of its own."
+    ]
+
+
+def test_a_state_that_could_not_be_saved_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, calls = ResumeRing.save, []
+
+    def full(ring: ResumeRing, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) in (2, 3):
+            raise CheckpointStorageError("No space left on device")
+        return save(ring, *arguments)
+
+    monkeypatch.setattr(ResumeRing, "save", full)
+    monkeypatch.setattr(RunKeeper, "is_due", True)
+    report = RLOptimizer(
+        NumpyAgent(), BatchPipeline("CartPole-v1", window_size=20), checkpoint_dir=tmp_path, max_episodes=5, seed=1
+    ).run()
+    assert report.health == {"state": 2}
+    assert len(calls) == 5
 
 
 def test_a_disk_that_is_full_for_a_while_costs_no_training_and_nothing_is_said_to_be_saved(

@@ -139,6 +139,14 @@ def test_the_unit_interval_maps_into_the_range(param: Param, unit: float) -> Non
     assert -1e-12 <= param.to_unit(value) <= 1.0 + 1e-12
 
 
+def test_two_bounds_with_one_logarithm_are_a_range_of_one_point() -> None:
+    low = 100.0
+    param = Param(low, math.nextafter(low, 1000.0), scale="log")
+    assert math.log(param.low) == math.log(param.high)
+    assert param.to_unit(param.high) == 0.0
+    assert param.from_unit(0.0) == pytest.approx(low)
+
+
 @given(params_with_value())
 def test_from_unit_inverts_to_unit(param_and_value: tuple[Param, float]) -> None:
     param, value = param_and_value

@@ -21,6 +21,7 @@ from tensor_optix.core.durable_folder import DurableFolders
 from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError, TensorOptixError
+from tests.conftest import Goal
 from tests.helpers import NumpyAgent
 
 ROOT = Path(__file__).parents[2]
@@ -134,23 +135,24 @@ class Rot:
         self.try_with(swapped | {second / name: (first / name).read_bytes() for name in names})
 
 
-def rot(directory: Path, flips: int, truncations: int, swaps: int) -> None:
+def rot(directory: Path, flips: int, truncations: int, swaps: int, goal: Goal) -> None:
     rot = Rot(directory, seed=0)
     rot.intact()  # the control: what is not damaged is not refused
     for kind, count in ((rot.flip, flips), (rot.truncate, truncations), (rot.swap, swaps)):
         for _ in range(count):
             kind()
     rot.intact()
-    assert rot.silent == []
+    promised = f"0 undetected of {flips:,} flipped bits, {truncations:,} cut files, {swaps:,} swaps"
+    goal("G9", promised, f"{len(rot.silent)} undetected {rot.silent[:1]}", not rot.silent)
 
 
-def test_every_flipped_bit_cut_file_and_swap_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
-    rot(tmp_path, 300, 100, 50)
+def test_every_flipped_bit_cut_file_and_swap_is_found_before_anything_is_loaded(tmp_path: Path, goal: Goal) -> None:
+    rot(tmp_path, 300, 100, 50, goal)
 
 
 @pytest.mark.slow
-def test_every_flipped_bit_cut_file_and_swap_is_found_in_ten_thousand(tmp_path: Path) -> None:
-    rot(tmp_path, 10_000, 1_000, 1_000)
+def test_every_flipped_bit_cut_file_and_swap_is_found_in_ten_thousand(tmp_path: Path, goal: Goal) -> None:
+    rot(tmp_path, 10_000, 1_000, 1_000, goal)
 
 
 # --- storage that fails ---
@@ -494,20 +496,20 @@ def contend(directory: Path, races: int, kills: int, stops: int) -> dict[str, An
     )
     found = json.loads(done.stdout)
     assert [len(found[kind]) for kind in ("races", "kills", "stops")] == [races, kills, stops]
-    for race in found["races"]:
-        assert sorted(answer[0] for answer in race) == ["held", "locked"]
-    assert [answer[0] for answer in found["stops"]] == ["locked"] * stops  # a stopped holder still holds
+    found["double"] = sum(sorted(answer[0] for answer in race) != ["held", "locked"] for race in found["races"])
+    found["double"] += sum(answer[0] != "locked" for answer in found["stops"])  # a stopped holder still holds
     return found
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_of_two_that_open_at_once_exactly_one_writes_and_the_dead_and_only_they_are_succeeded(tmp_path: Path) -> None:
-    contend(tmp_path, races=10, kills=3, stops=2)
+    assert contend(tmp_path, races=10, kills=3, stops=2)["double"] == 0
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("timing")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_writers_never_hold_a_directory_together(tmp_path: Path) -> None:
+def test_two_writers_never_hold_a_directory_together(tmp_path: Path, goal: Goal) -> None:
     registry = CheckpointRegistry(tmp_path)
     save(registry, 1.0)
     registry.close()
@@ -515,9 +517,10 @@ def test_two_writers_never_hold_a_directory_together(tmp_path: Path) -> None:
     answers = [
         float(answer[1]) for race in [*found["races"], found["stops"]] for answer in race if answer[0] == "locked"
     ]
-    print(f"locked within {max(answers):.4f} s; free {1e3 * max(found['kills']):.2f} ms after kill -9")
-    assert max(answers) <= 2
-    assert max(found["kills"]) <= 0.1
+    wrong, free = found["double"], max(found["kills"])
+    measured = f"{wrong} double holders, refused within {max(answers):.3f} s, free {1e3 * free:.1f} ms after kill -9"
+    promised = "0 double holders in 200 races, 50 kills, 10 stops; refused <= 2 s; free <= 100 ms"
+    goal("G8 writers", promised, measured, not wrong and max(answers) <= 2 and free <= 0.1)
 
 
 READER = """
@@ -567,16 +570,18 @@ def test_a_reader_sees_a_valid_best_while_another_process_saves_and_prunes(tmp_p
 
 
 @pytest.mark.slow
-def test_a_reader_sees_a_valid_best_in_ten_thousand_polls(tmp_path: Path) -> None:
-    print(f"{read_while_saving(tmp_path, polls=10_000, saves=500)} saves during 10000 polls")
+def test_a_reader_sees_a_valid_best_in_ten_thousand_polls(tmp_path: Path, goal: Goal) -> None:
+    saves = read_while_saving(tmp_path, polls=10_000, saves=500)
+    goal("G8 readers", "a valid best in 10,000 polls during >= 500 saves", f"0 errors, {saves:,} saves", saves >= 500)
 
 
 # --- how long it takes ---
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("timing")
 def test_a_directory_of_fifty_large_snapshots_is_reopened_quickly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goal: Goal
 ) -> None:
     monkeypatch.setattr(BigAgent, "size", 1 << 17)  # 1 MiB
     registry = CheckpointRegistry(tmp_path, max_snapshots=50)
@@ -592,8 +597,8 @@ def test_a_directory_of_fifty_large_snapshots_is_reopened_quickly(
         again.close()
         taken.append(time.perf_counter() - start)
     p95 = sorted(taken)[37]
-    print(f"reopened in {1e3 * sorted(taken)[20]:.0f} ms (median), {1e3 * p95:.0f} ms (p95)")
-    assert p95 <= 0.2
+    measured = f"p95 {1e3 * p95:.0f} ms, median {1e3 * sorted(taken)[20]:.0f} ms"
+    goal("G10 reopen", "p95 <= 200 ms with 50 snapshots of 1 MiB", measured, p95 <= 0.2)
 
 
 @pytest.fixture

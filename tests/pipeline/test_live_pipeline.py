@@ -847,6 +847,7 @@ def test_a_break_that_the_source_tells_of() -> None:
 # --- speed ---
 
 
+@pytest.mark.xdist_group("timing")
 @pytest.mark.slow
 @pytest.mark.parametrize("numbered", [False, True])
 def test_it_keeps_up_with_100_000_items_a_second(numbered: bool) -> None:

@@ -175,7 +175,7 @@ def test_a_reward_that_is_no_number_is_refused() -> None:
             observation, _, *rest = super().step(action)
             return (observation, None, *rest)
 
-    with pytest.raises(BadDataError, match="None"):
+    with pytest.raises(BadDataError, match="its reward is NoneType"):
         ValidationPipeline([Rewardless], Watched()).play([1])
 
 

@@ -3,9 +3,12 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tensor_optix.errors import TensorOptixError
 
 _ALWAYS = {
     "pickle.find_class", "marshal.loads", "exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork",
@@ -60,3 +63,37 @@ def watching(root: Path) -> Iterator[list[str]]:
         yield _violations
     finally:
         _root = None
+
+
+@dataclass
+class Fuzzed:
+    """What became of many damaged files.
+
+    Args:
+        root: below it they may be read.
+    """
+
+    root: Path
+    refused: int = 0
+    taken: int = 0
+    failures: list[str] = field(default_factory=list)
+    """What they did besides, and what came out untyped."""
+
+    def takes(self, number: int, read: Callable[[], object]) -> bool:
+        """Read one of them; False where it is refused."""
+        taken = False
+        try:
+            with watching(self.root) as violations:
+                read()
+            taken = True
+        except TensorOptixError:
+            pass
+        except Exception as error:  # noqa: BLE001, RUF100 - whatever comes out is a finding
+            self.failures.append(f"{number}: {error!r:.300}")
+        self.failures += [f"{number}: {violation}" for violation in violations]
+        self.taken += taken
+        self.refused += not taken
+        return taken
+
+    def summary(self) -> str:
+        return f"{len(self.failures)} failures, {self.refused:,} refused, {self.taken:,} taken {self.failures[:1]}"

@@ -1,5 +1,6 @@
 """Every attack of the corpus is refused, by a typed error, soon, and without any effect."""
 
+import contextlib
 import hashlib
 import time
 import tracemalloc
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.errors import TensorOptixError
+from tests.conftest import Goal
 from tests.soak.attack_corpus import ATTACKS, Bench
 from tests.soak.oracle import watching
 
@@ -22,7 +24,6 @@ def state_of(folder: Path) -> dict[str, str]:
 
 def test_there_are_at_least_60_attacks() -> None:
     assert len(ATTACKS) >= 60
-    print(f"G27: {len(ATTACKS)} attacks")
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
@@ -41,14 +42,16 @@ def test_an_attack_is_refused_and_touches_nothing(tmp_path: Path, attack: Callab
 
 
 @pytest.mark.slow
-def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("timing")
+def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Path, goal: Goal) -> None:
     slowest, most, refused = 0.0, 0, 0
     for number, attack in enumerate(ATTACKS.values()):
         (tmp_path / str(number)).mkdir()
         bench = Bench(tmp_path / str(number))
         started = time.perf_counter()
-        with pytest.raises(TensorOptixError):
+        with contextlib.suppress(TensorOptixError):
             attack(bench)
+            continue
         slowest = max(slowest, time.perf_counter() - started)
         refused += 1
         (tmp_path / f"{number}-again").mkdir()
@@ -58,11 +61,12 @@ def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Pat
             attack(bench)
         most = max(most, tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    print(f"G27: {refused} of {len(ATTACKS)} refused, slowest {slowest:.3f} s, most memory {most / 2**20:.1f} MiB")
-    assert slowest <= SECONDS
-    assert most <= 2 * (6 << 20) + ALLOWANCE  # the largest content is 5 MB, made by the attack itself
+    measured = f"{refused} of {len(ATTACKS)} refused, slowest {slowest:.2f} s, most memory {most / 2**20:.1f} MiB"
+    within = slowest <= SECONDS and most <= 2 * (6 << 20) + ALLOWANCE  # the largest content is 5 MB, the attack's own
+    goal("G27", "all of >= 60 attacks refused, typed, <= 1 s each", measured, refused == len(ATTACKS) >= 60 and within)
 
 
+@pytest.mark.soak
 def test_the_agent_that_is_attacked_takes_what_is_good(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     before = bench.agent.fingerprint()

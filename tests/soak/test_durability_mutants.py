@@ -42,7 +42,9 @@ def found_by_replay(zygote: Zygote, name: str, workloads: tuple[str, ...]) -> li
     failures: list[str] = []
     for workload in workloads:
         recorded = record(zygote, workload, mutant=name)
-        assert recorded.told[-1]["kind"] == "end", recorded.told[-1]  # the mutant works, as long as nothing befalls it
+        # The mutant works, as long as nothing befalls it.
+        assert recorded.told[-1]["kind"] == "end"
+        assert [message for message in recorded.told if message["kind"] in ("failed", "violated")] == []
         failures += cut_power(recorded, np.random.default_rng(0), 8, first_only=not MUTANTS[name].equivalent).failures
     return failures
 
@@ -118,7 +120,7 @@ def litter_left(directory: Path) -> list[str]:
 
 def second_writer_let_in(directory: Path) -> list[str]:
     with Zygote() as zygote, zygote.start(workload="rescore", directory=str(directory)) as child:
-        list(child.read("ready"))  # it has saved, and holds the lock
+        child.prepare()  # it has saved, and holds the lock
         with contextlib.suppress(CheckpointLockedError):
             CheckpointRegistry(directory).open()
             return ["opened"]

@@ -21,6 +21,8 @@ from tests.pipeline.feeds import Counting, balanced, live
 from tests.soak.feed_learner import Idle, read_log
 from tests.soak.test_memory import resident_kib
 
+pytestmark = pytest.mark.xdist_group("timing")
+
 Goal = Callable[[str, str, str, bool], None]
 
 
@@ -76,6 +78,7 @@ def audit(log: Any) -> dict[str, int]:
     }
 
 
+@pytest.mark.soak
 def test_the_audit_finds_what_is_wrong() -> None:
     def log(*rows: tuple[int, int, int]) -> Any:
         return [dict(zip(("observations", "next", "rewards"), zip(*rows, strict=True), strict=True))]
@@ -111,6 +114,7 @@ def test_with_replay_each_item_is_learned_once(
     )
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_learner_that_forgets_where_it_was_is_found_out(tmp_path: Path) -> None:
     log = soaked(tmp_path, records=10_000, per_connection=2000, kills=2, has_replay=True, remembers=False)

@@ -1,5 +1,6 @@
 """Damaged and hostile weights, training states, metadata and histories: refused by type, without any effect."""
 
+import functools
 import json
 import pickle
 import random
@@ -14,11 +15,11 @@ from tensor_optix.core._schemas import decode_object
 from tensor_optix.core.run_state import parse_record
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import PolicySnapshot
-from tensor_optix.errors import TensorOptixError
+from tests.conftest import Goal
 from tests.core.test_run_state import COMMIT, record
 from tests.core.test_training_report import EVOLVED, report
 from tests.soak import mutations
-from tests.soak.oracle import watching
+from tests.soak.oracle import Fuzzed, watching
 from tests.soak.targets import METADATA, SmallAgent, saved
 
 SEED = 20_240_607
@@ -28,12 +29,12 @@ QUICK_METADATA, FULL_METADATA = 4_000, 500_000
 ALLOWANCE = 64 << 20
 
 
-def fuzz_files(folder: Path, count: int, seed: int) -> dict[str, int]:
-    """Load `count` mutants, and return how many were refused and loaded; what they must not do fails."""
+def fuzz_files(folder: Path, count: int, seed: int) -> Fuzzed:
+    """Load `count` mutants; what they change or take beyond what they may fails."""
     rng, agent = random.Random(seed), SmallAgent(0)
     originals, target = saved(folder), folder / "m.safetensors"
     before = agent.fingerprint()
-    seen = {"refused": 0, "loaded": 0}
+    done = Fuzzed(folder)
     for trial in range(count):
         which = trial % 2
         data = mutations.mutated_file(originals[which], originals[1 - which], rng)
@@ -41,21 +42,15 @@ def fuzz_files(folder: Path, count: int, seed: int) -> dict[str, int]:
         load = agent.load_training_state if which else agent.load_weights
         if trial % 100 == 0:
             tracemalloc.start()
-        try:
-            with watching(folder) as violations:
-                load(str(folder / "m"))
-        except TensorOptixError:
-            assert agent.fingerprint() == before, f"mutant {trial} of seed {seed} was refused and changed the agent"
-            seen["refused"] += 1
-        else:
-            seen["loaded"] += 1
+        if done.takes(trial, functools.partial(load, str(folder / "m"))):
             agent = SmallAgent(0)
-        assert not violations, f"mutant {trial} of seed {seed}: {violations}"
+        else:
+            assert agent.fingerprint() == before, f"mutant {trial} of seed {seed} was refused and changed the agent"
         if trial % 100 == 0:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak <= 2 * len(data) + ALLOWANCE, f"mutant {trial} of seed {seed} took {peak} bytes"
-    return seen
+    return done
 
 
 def _snapshot_in(data: bytes) -> None:
@@ -70,8 +65,8 @@ def _record_in(data: bytes) -> None:
     parse_record(data, "Line 1")
 
 
-def fuzz_json(folder: Path, count: int, seed: int) -> dict[str, int]:
-    """Decode `count` mutants of what is written as JSON, as `fuzz_files`."""
+def fuzz_json(folder: Path, count: int, seed: int) -> Fuzzed:
+    """Decode `count` mutants of what is written as JSON."""
     rng = random.Random(seed)
     kinds: list[tuple[bytes, Callable[[bytes], None]]] = [
         (json.dumps(METADATA).encode(), _snapshot_in),
@@ -80,19 +75,11 @@ def fuzz_json(folder: Path, count: int, seed: int) -> dict[str, int]:
     ]
     for text, decode in kinds:
         decode(text)  # the originals are good, and everything is imported
-    seen = {"refused": 0, "loaded": 0}
+    done = Fuzzed(folder)
     for trial in range(count):
         text, decode = kinds[trial % 3]
-        data = mutations.mutated_json(text, rng)
-        try:
-            with watching(folder) as violations:
-                decode(data)
-        except TensorOptixError:
-            seen["refused"] += 1
-        else:
-            seen["loaded"] += 1
-        assert not violations, f"mutant {trial} of seed {seed}: {violations}"
-    return seen
+        done.takes(trial, functools.partial(decode, mutations.mutated_json(text, rng)))
+    return done
 
 
 @pytest.fixture
@@ -107,20 +94,22 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("count", [QUICK_FILES, pytest.param(FULL_FILES, marks=[pytest.mark.slow])])
 @pytest.mark.timeout(900)
-def test_mutated_weights_and_training_states_never_run_code_nor_change_the_agent(folder: Path, count: int) -> None:
-    seen = fuzz_files(folder, count, SEED)
-    print(f"G25: {count} mutated snapshots of seed {SEED}: {seen}, 0 violations, 0 untyped")
-    assert seen["refused"] > count // 2
-    assert seen["loaded"] > 0  # or the mutants would be too wild to get past the first check
+def test_mutated_weights_and_training_states_never_run_code_nor_change_the_agent(
+    folder: Path, count: int, goal: Goal
+) -> None:
+    done = fuzz_files(folder, count, SEED)
+    goal("G25 snapshots", f"0 code executions, 0 untyped errors in {count:,}", done.summary(), not done.failures)
+    assert done.refused > count // 2
+    assert done.taken > 0  # or the mutants would be too wild to get past the first check
 
 
 @pytest.mark.parametrize("count", [QUICK_METADATA, pytest.param(FULL_METADATA, marks=[pytest.mark.slow])])
 @pytest.mark.timeout(900)
-def test_mutated_metadata_reports_and_histories_are_refused_by_type(tmp_path: Path, count: int) -> None:
-    seen = fuzz_json(tmp_path, count, SEED)
-    print(f"G26: {count} mutated metadata of seed {SEED}: {seen}, 0 violations, 0 untyped")
-    assert seen["refused"] > count // 2
-    assert seen["loaded"] > 0
+def test_mutated_metadata_reports_and_histories_are_refused_by_type(tmp_path: Path, count: int, goal: Goal) -> None:
+    done = fuzz_json(tmp_path, count, SEED)
+    goal("G26 metadata", f"0 outside effects, 0 untyped errors in {count:,}", done.summary(), not done.failures)
+    assert done.refused > count // 2
+    assert done.taken > 0
 
 
 class Payload:
@@ -128,6 +117,7 @@ class Payload:
         return (len, ((),))
 
 
+@pytest.mark.soak
 def test_the_oracle_sees_a_pickle_a_write_an_import_and_a_file_elsewhere(tmp_path: Path) -> None:
     inside = tmp_path / "run"
     inside.mkdir()

@@ -18,6 +18,8 @@ from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.optimizer import RLOptimizer
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
 
+pytestmark = pytest.mark.xdist_group("timing")
+
 Goal = Callable[[str, str, str, bool], None]
 MIB = 2**20
 MOST_RSS, MOST_LOGS, MOST_COST = 8 * MIB, 64 * MIB, 1.10

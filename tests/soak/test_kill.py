@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Goal
 from tests.soak.faults import _workloads
 from tests.soak.faults._ledger import RUN, Ledger, examine
-from tests.soak.faults._power import record, scratch
+from tests.soak.faults._power import complaints, record, scratch
 from tests.soak.faults._strace import KILLED_AT, attached, injecting, needs_strace
 from tests.soak.faults._zygote import Zygote
 
@@ -67,7 +67,7 @@ def kill_at_random(
             job = {"agent": agent, "mutant": mutant, "max_snapshots": 3, "seed": [seed, life]}
             job |= {"directory": str(folder / RUN), "first_value": 1000 * life + 1}
             with zygote.start(workload="endless", **job) as child:
-                list(child.read("ready"))
+                child.prepare()
                 child.go()
                 messages = list(child.read("reopened")) if life % 2 or life == kills else []
                 if life < kills:
@@ -106,8 +106,11 @@ def test_a_registry_survives_hundreds_of_random_kills(agent: str, fault_seed: in
     goal(f"G1 {agent} reopen", f"p95 <= {1000 * REOPEN_P95_S:.0f} ms", f"{1000 * p95:.1f} ms", p95 <= REOPEN_P95_S)
 
 
+@pytest.mark.soak
 def test_random_kills_find_a_registry_that_copies_into_place(zygote: Zygote, fault_seed: int) -> None:
-    done = kill_at_random(zygote, QUICK_KILLS, fault_seed, mutant="copied into place instead of renamed")
+    mutant = "copied into place instead of renamed"
+    assert complaints(zygote, "save and prune", mutant) == []
+    done = kill_at_random(zygote, QUICK_KILLS, fault_seed, mutant=mutant)
     assert done.ledger.errors
 
 
@@ -136,7 +139,7 @@ def kill_at(zygote: Zygote, workload: str, call: str, number: int, mutant: str |
     with scratch() as folder:
         ledger = Ledger()
         with zygote.start(workload=workload, directory=str(folder / RUN), mutant=mutant) as child:
-            for message in child.read("ready"):
+            for message in child.prepare():
                 ledger.feed(message)
             with attached(child, *injecting(call, "signal=KILL", str(number))):
                 child.go()
@@ -164,7 +167,9 @@ def test_every_workload_recovers_from_a_kill_before_each_call(zygote: Zygote, wo
 
 
 @needs_strace
+@pytest.mark.soak
 @pytest.mark.parametrize("mutant", ["copied into place instead of renamed", "deleted under its own name"])
 def test_kills_before_each_call_find_a_faulty_registry(zygote: Zygote, mutant: str) -> None:
+    assert complaints(zygote, "save and prune", mutant) == []
     _, failures = kills_at_each_call(zygote, "save and prune", ("openat", "unlinkat"), mutant, first_only=True)
     assert failures

@@ -65,21 +65,26 @@ def disk_use(zygote: Zygote, workload: str, mutant: str | None = None) -> tuple[
     return most, (MAX_SNAPSHOTS + 4) * snapshot
 
 
-@pytest.mark.parametrize("workload", ["save and prune", "rescore", *(["resume"] * ("resume" in _workloads.WORKLOADS))])
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "workload", ["save and prune", "rescore", "spawn and prune", *(["resume"] * ("resume" in _workloads.WORKLOADS))]
+)
 def test_a_directory_never_holds_more_than_promised(zygote: Zygote, workload: str, goal: Goal) -> None:
     most, promised = disk_use(zygote, workload)
     goal(f"G23 {workload}", f"<= {promised} bytes at any moment", f"{most} bytes", 0 < most <= promised)
 
 
+@pytest.mark.soak
 def test_a_registry_that_does_not_prune_is_found(zygote: Zygote) -> None:
     most, promised = disk_use(zygote, "save and prune", mutant="nothing is pruned")
     assert most > promised
 
 
+@pytest.mark.soak
 def test_the_recording_ends_with_the_disk_that_is_there(zygote: Zygote) -> None:
     # The replay is worth nothing if it misses a call: its last disk must be the one that the kernel made.
     with scratch() as folder, zygote.start(workload="save and prune", directory=str(folder / RUN)) as child:
-        list(child.read("ready"))
+        child.prepare()
         child.go()
         list(child.read())
         assert child.wait() == 0

@@ -75,6 +75,7 @@ def test_no_error_of_any_call_makes_a_save_false(zygote: Zygote, error: str, goa
 
 
 @needs_strace
+@pytest.mark.soak
 @pytest.mark.parametrize("mutant", ["a failed sync is ignored", "a failed save is said to be done"])
 def test_failing_calls_find_a_registry_that_hides_them(zygote: Zygote, mutant: str) -> None:
     error, call = ("EIO", "fsync") if "sync" in mutant else ("ENOSPC", "write")
@@ -91,7 +92,7 @@ def live_on(zygote: Zygote, disk_bytes: int, mutant: str | None = None) -> tuple
         ledger = Ledger(surplus={})
         job = {"directory": str(folder / "disk" / RUN), "size": LARGE, "disk_bytes": disk_bytes, "mutant": mutant}
         with zygote.start(workload="small disk", **job) as child:
-            messages = list(child.read("ready"))
+            messages = child.prepare()
             child.go()
             messages += child.read()
         for message in messages:
@@ -108,7 +109,7 @@ def saved_at_once_after(messages: list[Message], kind: str) -> list[bool]:
 
 def check_quotas(zygote: Zygote, number: int, goal: Goal) -> None:
     with scratch() as folder, zygote.start(workload="roll back", directory=str(folder / RUN), size=LARGE) as child:
-        list(child.read("ready"))
+        child.prepare()
         snapshot = bytes_below(folder)
     failures, refused, litter = [], 0, 0
     for index in range(number):
@@ -140,6 +141,7 @@ def test_thirty_full_or_read_only_disks_refuse_saves_and_lose_none(zygote: Zygot
 
 
 @needs_mounts
+@pytest.mark.soak
 def test_a_full_disk_finds_a_registry_that_says_it_has_saved(zygote: Zygote) -> None:
     _, _, broken = live_on(zygote, LARGE, mutant="a failed save is said to be done")
     assert broken

@@ -47,6 +47,8 @@ class Ledger:
     """How often a failure left something unfinished, for the next opening to clear."""
     may_quarantine: bool = False
     """Whether a snapshot may be put aside: the disk said that it cannot be read."""
+    pinned: set[str] = field(default_factory=set)
+    """Snapshots that the process, as long as it lived, kept from being pruned."""
     surplus: Listing | None = None
     """What was pruned, where it may still be there (None: it may not): a prune that fails does not undo its save."""
 
@@ -67,6 +69,8 @@ class Ledger:
         elif kind == "damaged":
             self.damaged.add(message["id"])
             self.certain.pop(message["id"], None)
+        elif kind == "pinned":
+            self.pinned = set(message["ids"])
         elif kind == "violated":
             self.errors.append(message["error"])
 
@@ -110,7 +114,7 @@ class Ledger:
     def _kept(self, listing: Listing) -> Listing:
         best = best_of(listing)
         newest = sorted(listing)[-self.max_snapshots :]
-        return {key: entry for key, entry in listing.items() if key in newest or key == best}
+        return {key: entry for key, entry in listing.items() if key in newest or key == best or key in self.pinned}
 
     def required(self, found: Listing) -> set[str]:
         """Return the ids that must be there, whether the pending operation has got through or not."""

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +73,12 @@ def _renaming(rename: Callable[[Path, Path], None]) -> Callable[[], Patch]:
 
 
 def _copied(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, copy_function=lambda a, b: Path(b).write_bytes(Path(a).read_bytes()))
-    _tree.sync_below(target)
-    _atomic.fsync_directory(target)
+    def copy(file: str, to: str) -> None:
+        time.sleep(0.002)  # a large one takes its time, and a kill must have a chance to come between
+        Path(to).write_bytes(Path(file).read_bytes())
+
+    shutil.copytree(source, target, copy_function=copy)
+    _tree.sync(target)
     shutil.rmtree(source)
 
 
@@ -132,25 +136,17 @@ def _replaced_in_place(name: str) -> Callable[[], Patch]:
     return lambda: mock.patch.object(os, "replace", replace)
 
 
-def _metadata_first() -> Patch:
-    """List the files before they are synced, and sync them only after the folder has its name."""
-    seal = DurableFolders.seal
+@contextlib.contextmanager
+def _metadata_first() -> Iterator[None]:
+    """Sync the files and what is known of them only after the folder has its name."""
+    seal, sync = DurableFolders.seal, _tree.sync
 
     def sealed(self: DurableFolders, staged: Path, sequence: int, content: Any, files: Any = None) -> Path:
-        target = seal(self, staged, sequence, content, _tree.checksums(staged))
-        _tree.sync_below(target)
+        target = seal(self, staged, sequence, content, files)
+        sync(target)
         return target
 
-    return _both(
-        mock.patch.object(DurableFolders, "seal", sealed), mock.patch.object(_tree, "sync_below", _tree.checksums)
-    )
-
-
-@contextlib.contextmanager
-def _both(*patches: Patch) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for patch in patches:
-            stack.enter_context(patch)
+    with mock.patch.object(DurableFolders, "seal", sealed), mock.patch.object(_tree, "sync"):
         yield
 
 

@@ -62,7 +62,7 @@ def record(zygote: Zygote, workload: str, inject: tuple[str, str, str] | None = 
         ledger = Ledger(surplus={} if inject else None)
         options = ["-e", "inject={}:{}:when={}".format(*inject)] if inject else []
         with zygote.start(workload=workload, directory=str(root / RUN), **job) as child:
-            for message in child.read("ready"):
+            for message in child.prepare():
                 ledger.feed(message)
             before = read_disk(root)
             with attached(child, *recording(), *options, output=log):
@@ -70,6 +70,15 @@ def record(zygote: Zygote, workload: str, inject: tuple[str, str, str] | None = 
                 told = list(child.read())
                 status = child.wait()
         return Recorded(Recording(log, root, before), ledger, told, count_calls(log), creating_calls(log), status)
+
+
+def complaints(zygote: Zygote, workload: str, mutant: str) -> list[Message]:
+    """Return what goes wrong with a mutant that nothing befalls: it must work, or it is no control of anything."""
+    with scratch() as folder, zygote.start(workload=workload, directory=str(folder / RUN), mutant=mutant) as child:
+        child.prepare()
+        child.go()
+        told = list(child.read())
+    return [message for message in told if message["kind"] in ("failed", "violated")]
 
 
 @dataclass

@@ -1,12 +1,15 @@
 """Runs that are cut off and resumed: a zygote that forks a run per line of its input, and its tester's end.
 
 input:   {"dir": ..., "windows": ..., "resume": ...}
-output:  {"pid": ...}, then {"window": k} as each is completed, then {"end": hash} or {"stopped": signal}
+output:  {"pid": ...}, then {"window": k, "members": m, "spawns": s} as each is completed, then {"end": hash} or
+         {"stopped": signal}
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,13 +22,16 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 SLOW_WINDOW = 0.3
+SPAWNS, MEMBERS = 300, 3
+"""Budget of an evolving run."""
 
 
 class Runs:
     """The tester's end.
 
     Args:
-        kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.3 s.
+        kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.3 s; "evolving": the
+            first, with evolution.
     """
 
     def __init__(self, kind: str) -> None:
@@ -81,6 +87,8 @@ def _build(kind: str) -> tuple[Any, Any]:
     from tensor_optix import BatchPipeline, VectorBatchPipeline, make_agent
     from tests.test_resume import RememberingAgent
 
+    if kind == "evolving":
+        return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=20)
     if kind in ("numpy", "slow"):
         return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=50)
     agent = make_agent("CartPole-v1", "ppo", kind, seed=1, net_arch=[8])
@@ -89,29 +97,45 @@ def _build(kind: str) -> tuple[Any, Any]:
     return agent, VectorBatchPipeline(("CartPole-v1", 2), None, 25)
 
 
+def _evolution(agent: Any, directory: Path) -> tuple[Any, list[Any]]:
+    from tensor_optix import CheckpointRegistry, PolicyManager
+    from tests.test_resume import RememberingAgent
+
+    logging.disable(logging.WARNING)  # each start says once more that nothing is mutated
+    seeds = itertools.count(1)
+    manager = PolicyManager(CheckpointRegistry(directory), max_spawns=SPAWNS, max_ensemble_size=MEMBERS, seed=4)
+    callback = manager.as_callback(agent, agent_factory=lambda: RememberingAgent(seed=next(seeds)))
+    callback.printer = None
+    return manager, [callback]
+
+
 def _live(kind: str, directory: Path, windows: int) -> None:
     from tensor_optix import RLOptimizer
     from tensor_optix.core.loop_callback import LoopCallback
 
+    agent, pipeline = _build(kind)
+    manager, evolution = _evolution(agent, directory) if kind == "evolving" else (None, [])
+
     class Teller(LoopCallback):
         def on_episode_end(self, window_id: int, eval_metrics: Any) -> None:
-            _tell(window=window_id)
+            status = {} if manager is None else manager.status()
+            _tell(window=window_id, members=status.get("ensemble_size", 0), spawns=status.get("spawns_used", 0))
             if kind == "slow":
                 time.sleep(SLOW_WINDOW)
 
-    agent, pipeline = _build(kind)
+    options: dict[str, Any] = {"val_episodes": 1, "max_interval_episodes": 2, "dormant_threshold": windows}
+    if manager is not None:
+        options = {"val_pipeline": None, "plateau_threshold": 1, "dormant_threshold": 2, "max_interval_episodes": 1}
     optimizer = RLOptimizer(
         agent,
         pipeline,
         checkpoint_dir=directory,
         max_episodes=windows,
-        callbacks=[Teller()],
+        callbacks=[*evolution, Teller()],
         seed=5,
-        val_episodes=1,
-        max_interval_episodes=2,
-        dormant_threshold=windows,
         restore_best=False,
         resume=True,
+        **options,
     )
     optimizer.run()
     if optimizer.ended_by is not None:

@@ -5,17 +5,21 @@ Each operation tells what it is about to do before, and what it has done after; 
 
 import ctypes
 import functools
+import itertools
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.meta_controller import MetaAction
+from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointError, CheckpointStorageError
 from tests.soak.faults import _agents
@@ -155,6 +159,26 @@ def _staged(context: Context, metrics: EvalMetrics) -> PolicySnapshot:
     return registry.commit(registry.stage(agent), metrics, metrics.episode_id, agent.get_hyperparams())
 
 
+def spawn_and_prune(context: Context) -> Iterator[None]:
+    """A variant is spawned from the best and becomes it; what it began as stays until it is judged."""
+    context.save(2.0)
+    manager, actions = PolicyManager(context.registry, seed=0), itertools.cycle((MetaAction.SPAWN, MetaAction.PRUNE))
+    controller: Any = SimpleNamespace(decide=lambda history, status: next(actions))
+    evolution = manager.as_callback(context.agent, lambda: _agents.FilledAgent(context.agent.weights.size), controller)
+    yield
+    for round_ in range(context.rounds):
+        context.perform("load", lambda: evolution.on_dormant(0))
+        context.send("pinned", ids=sorted(context.registry._pins()))
+        context.agent = manager.agents[-1]
+        for score in (3.0, 1.0, 2.0, 2.5):
+            snapshot = context.save(score + round_)
+            if snapshot is not None and score == 3.0:
+                evolution.on_improvement(snapshot)
+        context.perform("load", lambda: evolution.on_dormant(0))
+        context.send("pinned", ids=sorted(context.registry._pins()))
+        context.prune()
+
+
 def resume(context: Context) -> Iterator[None]:
     """Resume points, and a best in between."""
     context.save(1.0)
@@ -169,23 +193,24 @@ def resume(context: Context) -> Iterator[None]:
 
 def quarantine(context: Context) -> Iterator[None]:
     """The best has rotted and another has lost its metadata: the next writer must do without them."""
-    context.save(1.0)
     no_metadata = context.save(2.0)
+    (context.registry.path_of(no_metadata) / "metadata.json").unlink()
+    context.send("damaged", id=no_metadata.snapshot_id)
     rotten = context.save(3.0)
-    for snapshot in (rotten, no_metadata):
-        context.send("damaged", id=snapshot.snapshot_id)
+    context.save(1.5)
+    context.save(1.0)
+    context.send("damaged", id=rotten.snapshot_id)
     weights = next(context.registry.path_of(rotten).rglob("*.safetensors"))
     flipped = bytearray(weights.read_bytes())
     flipped[-1] ^= 1
     weights.write_bytes(flipped)
-    (context.registry.path_of(no_metadata) / "metadata.json").unlink()
     context.registry.close()
     yield
     with quiet():
         context.perform("open", context.registry.open)
         context.roll_back()
         for round_ in range(context.rounds):
-            context.save(1.5 + round_)
+            context.save(1.6 + round_)
             context.save(1.7 + round_)
 
 
@@ -251,6 +276,7 @@ WORKLOADS: dict[str, Callable[[Context], Iterator[None]]] = {
     "roll back": roll_back,
     "stage": stage,
     "quarantine": quarantine,
+    "spawn and prune": spawn_and_prune,
     **({"resume": resume} if _agents.ResumeRing is not None else {}),
 }
 ALL = {**WORKLOADS, "endless": endless, "small disk": small_disk}

@@ -49,6 +49,17 @@ class Child:
                 return
             self._buffer += data
 
+    def prepare(self) -> list[dict[str, Any]]:
+        """Return the messages up to where it waits for `go`.
+
+        Raises:
+            RuntimeError: it ended before.
+        """
+        messages = list(self.read("ready"))
+        if not messages or messages[-1]["kind"] != "ready":
+            raise RuntimeError(f"child {self.pid} did not get ready: {messages[-1:]}")
+        return messages
+
     def go(self) -> None:
         """Let it do what is faulted."""
         os.write(self._go, b"g")
@@ -149,6 +160,13 @@ def _serve(connection: socket.socket) -> None:
         connection.sendall(json.dumps({"status": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
 
 
+def _wait(go: int) -> None:
+    while True:
+        with contextlib.suppress(OSError):  # a fault that was meant for the storage
+            os.read(go, 1)
+            return
+
+
 def _run(job: dict[str, Any], pipe: int, go: int) -> None:
     """Do a job and leave without any clean-up, as the kill does."""
     from tests.soak.faults import _mutants, _workloads
@@ -162,7 +180,7 @@ def _run(job: dict[str, Any], pipe: int, go: int) -> None:
             # No collection may come between the calls: the n-th call must be the same one in every run.
             gc.collect()
             gc.disable()
-            os.read(go, 1)
+            _wait(go)
             for _ in ready:
                 pass
         context.send("end")
