@@ -16,6 +16,7 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.drift import DriftDetector, PageHinkley
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.evolution import PolicyManagerCallback
 from tensor_optix.core.loop_callback import LoopCallback
@@ -64,6 +65,8 @@ class RLOptimizer:
             of beginning a new one; where there is none, a new one begins. Everything else must be as it was.
         seed: seeds the agent, the pipeline, validation and tuning; a run repeats exactly.
         progress: True for a live view in the terminal.
+        drift_detector: what tells, while a trained policy is watched, that its scores have fallen; None =
+            `PageHinkley` with the thresholds above. `RiverDetector` brings those of `river`.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -99,6 +102,7 @@ class RLOptimizer:
         resume: bool = False,
         seed: int | None = None,
         progress: bool | None = None,
+        drift_detector: DriftDetector | None = None,
     ) -> None:
         _check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         if val_episodes < 1:
@@ -132,6 +136,11 @@ class RLOptimizer:
         optimizer = optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3])
         evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
         _check_contracts(evaluator=(evaluator, BaseEvaluator), optimizer=(optimizer, BaseOptimizer))
+        if drift_detector is None:
+            drift_detector = PageHinkley(
+                degradation_threshold=degradation_threshold, min_degradation_drop=min_degradation_drop
+            )
+        _check_contracts(drift_detector=(drift_detector, DriftDetector))
         optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
@@ -144,6 +153,7 @@ class RLOptimizer:
             optimizer=optimizer,
             registry=self.registry,
             history=History(Path(checkpoint_dir) / "history.jsonl"),
+            drift_detector=drift_detector,
             keeper=self._keeper,
         )
         self._resume = resume

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "docs/crash-safety.md",
     "docs/market.md",
     "docs/forecast.md",
+    "docs/live.md",
 )
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 BLOCKS = {name: re.findall(r"^```python\n(.*?)^```", t, re.MULTILINE | re.DOTALL) for name, t in TEXTS.items()}

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopStatus
+from tensor_optix.core.training_report import watch_text
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
@@ -105,6 +106,8 @@ def describe(status: LoopStatus) -> list[tuple[str, str]]:
         rows.append(("best", with_error(best.eval_metrics.primary_score, best.eval_metrics.std_err)))
     if status.probed_param is not None and status.probed_value is not None:
         rows.append(("probing", f"{status.probed_param}={status.probed_value:.4g}"))
+    if status.watch:
+        rows.append(("watch", watch_text(status.watch)))
     rows.append(("next evaluation", f"{status.windows_to_evaluation} windows, {status.seconds_to_evaluation:.1f} s"))
     return rows
 

@@ -3,7 +3,7 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tensor_optix.core.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics
@@ -41,3 +41,16 @@ class BaseEvaluator(ABC):
         The loop itself judges by `trend.is_improvement` on the primary scores, with its margin.
         """
         return is_improvement(candidate.primary_score, reference.primary_score)
+
+
+@runtime_checkable
+class ScoresActions(Protocol):
+    """An evaluator that can tell what a window would have scored with other actions than those that were taken.
+
+    So it is where actions change nothing of what is observed, as those of a small trader in a market. Two policies are
+    then compared on the very same windows, and the one on trial acts nowhere.
+    """
+
+    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+        """Score a window as if `actions` (T, ...) had been taken in it, in the policy's own scale."""
+        ...

@@ -77,6 +77,8 @@ class CheckpointRegistry:
         self._folders = SnapshotFolders(self.directory)
         self._pinned: set[str] = set()
         _REGISTRIES.add(self)
+        self.era = 0
+        """What new snapshots are scored in; see `PolicySnapshot.era`."""
         self.companions: dict[str, Stateful] = {}
         """What is saved and restored together with the agent's weights, by name."""
 
@@ -178,6 +180,7 @@ class CheckpointRegistry:
                     hyperparams=hyperparams.copy(),
                     created_at=self._now().isoformat(timespec="seconds"),
                     evidence=tuple(evidence),
+                    era=self.era,
                 )
                 snapshot, is_new = self._folders.keep(staged, draft)
         except BaseException:
@@ -233,7 +236,7 @@ class CheckpointRegistry:
 
     @property
     def best(self) -> PolicySnapshot | None:
-        """The snapshot with the highest score, None where none has one."""
+        """The snapshot with the highest score of the newest era, None where none has one."""
         return next(iter(self.ranked_snapshots), None)
 
     def path_of(self, snapshot: PolicySnapshot) -> Path:
@@ -264,15 +267,22 @@ class CheckpointRegistry:
                 agent.load_weights(str(staged / "weights" / "agent"))
             self.discard(staged)
 
-    def load_best(self, agent: BaseAgent) -> PolicySnapshot:
+    def load_best(self, agent: BaseAgent, first: PolicySnapshot | None = None) -> PolicySnapshot:
         """Load the best intact snapshot into `agent` and return it; a damaged one is reported and the next one tried.
+
+        Args:
+            agent: who gets its weights.
+            first: one to try before the best.
 
         Raises:
             CheckpointCorruptError: no intact snapshot is left.
         """
         passed_over: set[int] = set()
         for _ in range(LOOKS):
-            for snapshot in (s for s in self.ranked_snapshots if s.sequence not in passed_over):
+            wanted = [s for s in self.ranked_snapshots if s.sequence not in passed_over]
+            if first is not None:
+                wanted.sort(key=lambda snapshot: snapshot.sequence != first.sequence)
+            for snapshot in wanted:
                 try:
                     self.load(snapshot, agent)
                 except (CheckpointCorruptError, CheckpointStorageError) as error:

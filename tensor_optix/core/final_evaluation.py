@@ -159,7 +159,11 @@ def _next(ranking: Sequence[PolicySnapshot], tested: Collection[str]) -> PolicyS
         metrics = snapshot.eval_metrics
         error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
         could_be = metrics.primary_score + DEGRADATION_ERRORS * error
-        if snapshot.snapshot_id not in tested and could_be > first.eval_metrics.primary_score:
+        if (
+            snapshot.era == first.era
+            and snapshot.snapshot_id not in tested
+            and could_be > first.eval_metrics.primary_score
+        ):
             return snapshot
     return None
 

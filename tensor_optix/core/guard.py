@@ -107,6 +107,10 @@ class GuardedEvaluator(BaseEvaluator):
         """Put two scores together."""
         return self._checked("combine", train_metrics, val_metrics)
 
+    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+        """Score a window with other actions, where the evaluator is one of `ScoresActions`."""
+        return self._checked("score_actions", episode_data, actions)
+
     def _checked(self, method: str, *arguments: Any) -> EvalMetrics:
         try:
             found = getattr(self._evaluator, method)(*arguments)

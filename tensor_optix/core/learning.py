@@ -65,6 +65,16 @@ class Learning:
         if found:
             self._health.count("step", sum(found.values()))
 
+    def check(self, window: EpisodeData, window_id: int) -> Lesson:
+        """Return a lesson without any diagnostics, or with what is wrong with the window."""
+        fault = window_fault(window)
+        if fault is None:
+            self._health.passed("window")
+            return Lesson({})
+        return self._failed(
+            "window", f"Window {window_id} is not learned from: {fault}", lambda: _no_better(fault, window_id)
+        )
+
     def learn(
         self, parts: LoopParts, tuner: Tuner, window: EpisodeData, window_id: int, lived_with: HyperparamSet
     ) -> Lesson:
@@ -80,12 +90,9 @@ class Learning:
         Raises:
             Exception: what `learn` raised twice.
         """
-        fault = window_fault(window)
-        if fault is not None:
-            return self._failed(
-                "window", f"Window {window_id} is not learned from: {fault}", lambda: _no_better(fault, window_id)
-            )
-        self._health.passed("window")
+        lesson = self.check(window, window_id)
+        if lesson.fault is not None:
+            return lesson
         diagnostics, fault = LearningGuard(parts.agent, parts.registry, self._health).learn(window)
         if fault is None:
             self._health.passed("strike")

@@ -1,5 +1,6 @@
 """What the loop is made of, how it is set, and what it shows: plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.drift import DriftDetector, PageHinkley
 from tensor_optix.core.run_state import History
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -71,6 +73,8 @@ class LoopParts:
     optimizer: BaseOptimizer
     registry: CheckpointRegistry
     history: History
+    drift_detector: DriftDetector = field(default_factory=PageHinkley)
+    """What tells, while a trained policy is watched, that its scores have fallen."""
     keeper: "RunKeeper | None" = None
     """Saves what a resumed run needs; None = nothing is saved for that."""
 
@@ -92,6 +96,8 @@ class LoopStatus:
     windows_to_evaluation: int
     no_improvement: int
     dormant_threshold: int
+    watch: Mapping[str, int] = field(default_factory=dict)
+    """What happened while a trained policy was watched."""
 
     @property
     def steps_per_second(self) -> float:

@@ -5,6 +5,7 @@ In pseudo-code, with the eight hooks:
     # <on_loop_start>
     for window in pipeline.episodes():                      # the agent acts
         diagnostics = agent.learn(window)
+        on watch: nothing is learned, and the window's score goes to the drift detector      (watch)
         if the window is due:
             metrics = evaluator.combine(score(window), score(validation))
             is_best = metrics beat the best, and again where both play the same fresh episodes      (scoring, selection)
@@ -32,7 +33,7 @@ from tensor_optix.core._signals import stop_on_signals
 from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
 from tensor_optix.core.guard import MOST_IN_A_ROW
-from tensor_optix.core.learning import Learning
+from tensor_optix.core.learning import Learning, Lesson
 from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
@@ -44,7 +45,8 @@ from tensor_optix.core.scoring import Evaluation, Scorer, no_score
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import Verdict, is_flat_start, judge
 from tensor_optix.core.tuning import SuggestionError, Tuner, TuningRecord
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, jsonable
+from tensor_optix.core.watch import Sighting, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class LoopController:
         self._scorer = Scorer(parts.evaluator, parts.val_pipeline, config, self._progress)
         self._learning = Learning(self._progress.health)
         self._tuner = Tuner(parts.agent, parts.optimizer)
+        self._watch = Watch(self._scorer, self._progress, self._judge, config.improvement_margin)
         self._learner_since = 0
         """First window of the present learner."""
         self._position: SchedulerState = config.scheduler.initial()
@@ -107,7 +110,9 @@ class LoopController:
             Exception: whatever the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
         progress = self._progress
-        ended = self._resumed_end()
+        is_resumed, ended = self._is_resumed, self._resumed_end()
+        if self._position.state is LoopState.WATCHDOG and not is_resumed:
+            self._watch.take_place(self._parts)
         if self._position.state is LoopState.DORMANT and ended is None:  # an earlier call ended as trained
             self._position = self._config.scheduler.initial()
         progress.start()
@@ -178,10 +183,13 @@ class LoopController:
             self._position = SchedulerState(LoopState(loop_state), interval, no_improvement)
             self._without_evidence = int(state["without_evidence"])
             self._learner_since = int(state["learner_since"])
-            best_id = state["progress"]["best"]
-            best = next((s for s in self._parts.registry.snapshots() if s.snapshot_id == best_id), None)
-            recent = [r.eval_metrics for r in self._parts.history if r.verdict != Verdict.NO_EVIDENCE.value]
-            self._progress.load_state_dict(state["progress"], best or self._parts.registry.best, recent)
+            progress, registry = self._progress, self._parts.registry
+            progress.load_state_dict(state["progress"], self._parts.history)
+            if progress.best is not None and not registry.path_of(progress.best).exists():
+                progress.best = registry.best
+            registry.era = progress.best.era if progress.best else 0
+            self._watch.load_state_dict(state["watch"], self._parts)
+            self._parts.drift_detector.load_state_dict(state["drift_detector"])
         self._is_resumed = True
 
     def _keep_state(self) -> None:
@@ -208,6 +216,8 @@ class LoopController:
             "learner_since": self._learner_since,
             "learning": self._learning.state_dict(),
             "tuner": self._tuner.state_dict(),
+            "watch": self._watch.state_dict(),
+            "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
             "callbacks": [callback.run_state() for callback in self._keeping],
             **parts_state(self._parts),
         }
@@ -279,15 +289,19 @@ class LoopController:
         lived_with = parts.agent.get_hyperparams().copy()
         begun, was_probing = progress.total_seconds() - self._collecting, parts.optimizer.is_probing
         # Without validation the score belongs to the policy that lived the window, and learning is about to change it.
-        staged = self._stage() if due and not self._scorer.validation.is_there else None
+        is_on_watch = self._position.state is LoopState.WATCHDOG
+        staged = self._stage() if due and not is_on_watch and not self._scorer.validation.is_there else None
         metrics = None
         try:
-            with progress.timed("learn"):
-                diagnostics = self._learn(data, lived_with)
-            if due and diagnostics is not None:
-                evaluation = self._scorer.evaluate(parts, data, diagnostics, lived_with, staged)
-                metrics = evaluation.metrics
-                self._decide(evaluation)
+            if is_on_watch:
+                metrics = self._look(data, lived_with, due=due)
+            else:
+                with progress.timed("learn"):
+                    diagnostics = self._learn(data, lived_with)
+                if due and diagnostics is not None:
+                    evaluation = self._scorer.evaluate(parts, data, diagnostics, lived_with, staged)
+                    metrics = evaluation.metrics
+                    self._decide(evaluation)
         finally:
             if staged is not None:
                 parts.registry.discard(staged)
@@ -299,12 +313,28 @@ class LoopController:
         if self._config.max_episodes is not None and progress.window_id + 1 >= self._config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
 
+    def _look(self, data: EpisodeData, lived_with: HyperparamSet, *, due: bool) -> EvalMetrics | None:
+        """Watch over a window: nothing is learned from it, and decided only where there is something to decide."""
+        if self._heed(self._learning.check(data, self._progress.window_id), lived_with, None) is None:
+            return None
+        sighting = self._watch.look(self._parts, data, due=due)
+        if sighting is None:
+            return None
+        self._decide(Evaluation(sighting.metrics, False, (), lived_with, None), sighting)
+        return sighting.metrics
+
     def _learn(self, data: EpisodeData, lived_with: HyperparamSet) -> dict[str, Any] | None:
         """Let the agent learn from a window, and return its diagnostics; None where that was of no use, see `guard`."""
         window_id, probed = self._progress.window_id, self._parts.optimizer.probed_param
-        lesson = self._learning.learn(self._parts, self._tuner, data, window_id, lived_with)
+        return self._heed(
+            self._learning.learn(self._parts, self._tuner, data, window_id, lived_with), lived_with, probed
+        )
+
+    def _heed(self, lesson: Lesson, lived_with: HyperparamSet, probed: str | None) -> dict[str, Any] | None:
+        """Return the diagnostics of a lesson; None where it has a fault, which is recorded, or ends the run."""
         if lesson.fault is not None:
-            self._record(lived_with, no_score(window_id), Verdict.NO_EVIDENCE, probed_param=probed, fault=lesson.fault)
+            metrics = no_score(self._progress.window_id)
+            self._record(lived_with, metrics, Verdict.NO_EVIDENCE, probed_param=probed, fault=lesson.fault)
         if lesson.error is not None:
             raise lesson.error
         return lesson.diagnostics
@@ -354,9 +384,10 @@ class LoopController:
             is_probing=self._parts.optimizer.is_probing,
         )
 
-    def _decide(self, evaluation: Evaluation) -> None:
+    def _decide(self, evaluation: Evaluation, sighting: Sighting | None = None) -> None:
         progress, metrics = self._progress, evaluation.metrics
-        verdict, probed = self._judge(metrics), self._parts.optimizer.probed_param
+        verdict = sighting.verdict if sighting is not None else self._judge(metrics)
+        probed = self._parts.optimizer.probed_param
         old, event = self._position, Event(verdict.value)
         is_plain = is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold)
         if verdict is Verdict.FLAT and is_plain:
@@ -384,6 +415,7 @@ class LoopController:
             probed_param=probed,
             is_best=evaluation.is_best,
             tuning=tuning,
+            event=sighting.event if sighting is not None else None,
         )
 
     def _execute(self, effect: Effect, evaluation: Evaluation) -> None:
@@ -412,6 +444,7 @@ class LoopController:
         if self._watches:
             self._position = self._config.scheduler.transition(self._position, Event.WATCH)
             self._progress.next_evaluation = self._progress.window_id + self._position.interval
+            self._watch.begin(self._parts)
         else:
             self.stop(StopReason.CONVERGED)
 
@@ -478,6 +511,7 @@ class LoopController:
     def _close(self, failed: bool) -> None:
         if failed:
             self._progress.reason = StopReason.ERROR
+        self._watch.stand_by()
         try:
             end_run(
                 self._parts,

@@ -26,7 +26,7 @@ from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import jsonable
 from tensor_optix.errors import CheckpointCorruptError
 
-FORMAT = 1
+FORMAT = 2
 SHARE = 0.05
 """Of the run's time, that saving may take."""
 LONGEST = 60.0

@@ -66,7 +66,7 @@ def _steps(
                 ("evaluate the best policies", lambda: _settle_at_last(parts, keeps_own, progress, validation))
             )
         if config.restore_best:
-            steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent)))
+            steps.append(("restore the best policy", lambda: parts.registry.load_best(first_agent, progress.best)))
     steps.append(("close the history", parts.history.close))
     steps.append(("close the pipeline", parts.pipeline.teardown))
     steps.append(("close the validation pipeline", validation.close))

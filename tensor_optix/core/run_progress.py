@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.guard import Health
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
+from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.trend import MEMORY
+from tensor_optix.core.trend import MEMORY, Verdict
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 
-_COUNTERS = ("window_id", "next_evaluation", "env_steps", "test_steps", "evaluations")
+_COUNTERS = ("window_id", "next_evaluation", "env_steps", "test_steps", "evaluations", "era_began")
 
 
 @dataclass
@@ -40,8 +41,12 @@ class RunProgress:
     test_steps: int = 0
     """Steps that candidates for the best were tested with."""
     evaluations: int = 0
+    era_began: int = 0
+    """Window from which on scores compare with each other."""
     tuning: dict[str, float] = field(default_factory=dict)
     """Counts of what tuning did, and what it cost."""
+    watch: dict[str, int] = field(default_factory=dict)
+    """Counts of what happened on watch."""
     health: Health = field(default_factory=Health)
     """Faults that the run has met."""
     seconds: dict[str, float] = field(default_factory=lambda: {"collect": 0.0, "learn": 0.0, "validate": 0.0})
@@ -83,35 +88,35 @@ class RunProgress:
             self.seconds[what] += self.clock() - start
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters as plain JSON values; the best snapshot by its id, the recent ones not at all."""
+        """Return the counters as plain JSON values; the recent evaluations are in the history."""
         return {
             "ended": self.ended.value if self.ended else None,
-            "best": self.best.snapshot_id if self.best else None,
+            "best": self.best.to_dict() if self.best else None,
             **{name: getattr(self, name) for name in _COUNTERS},
             "tuning": dict(self.tuning),
+            "watch": dict(self.watch),
             "health": self.health.state_dict(),
             "seconds": dict(self.seconds),
             "lived_seconds": self.total_seconds(),
         }
 
-    def load_state_dict(
-        self, state: Mapping[str, Any], best: PolicySnapshot | None, recent: Sequence[EvalMetrics]
-    ) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], history: Iterable[HistoryRecord]) -> None:
         """Go on from `state_dict`.
 
         Args:
             state: what it returned.
-            best: the snapshot that it names.
-            recent: the newest usable evaluations, in the order of time.
+            history: the newest records, in the order of time.
         """
         self.ended = StopReason(state["ended"]) if state["ended"] else None
-        self.best = best
-        self.recent.clear()
-        self.recent.extend(recent)
-        self.metrics = self.recent[-1] if self.recent else None
+        self.best = PolicySnapshot.from_dict(state["best"]) if state["best"] else None
         for name in _COUNTERS:
             setattr(self, name, int(state[name]))
+        usable = [record for record in history if record.verdict != Verdict.NO_EVIDENCE.value]
+        self.metrics = usable[-1].eval_metrics if usable else None
+        self.recent.clear()
+        self.recent.extend(record.eval_metrics for record in usable if record.window_id >= self.era_began)
         self.tuning = {name: float(count) for name, count in state["tuning"].items()}
+        self.watch = {name: int(count) for name, count in state["watch"].items()}
         self.health.load_state_dict(state["health"])
         self.seconds |= {name: float(seconds) for name, seconds in state["seconds"].items()}
         self._lived_seconds = float(state["lived_seconds"])
@@ -119,6 +124,10 @@ class RunProgress:
     def count_tuning(self, what: str, amount: float = 1.0) -> None:
         """Add to one of the counts of tuning."""
         self.tuning[what] = self.tuning.get(what, 0.0) + amount
+
+    def count_watch(self, what: str) -> None:
+        """Add to one of the counts of the watch."""
+        self.watch[what] = self.watch.get(what, 0) + 1
 
     def status(self, parts: LoopParts, config: LoopConfig, position: SchedulerState) -> LoopStatus:
         """Return where the run stands."""
@@ -135,6 +144,7 @@ class RunProgress:
             windows_to_evaluation=max(self.next_evaluation - self.window_id, 0),
             no_improvement=position.no_improvement,
             dormant_threshold=config.scheduler.dormant_threshold,
+            watch=dict(self.watch),
         )
 
     def report(self, parts: LoopParts) -> TrainingReport:
@@ -157,5 +167,6 @@ class RunProgress:
             hyperparams=dict(best.hyperparams.params) if best else {},
             checkpoint_dir=str(parts.registry.directory),
             tuning=dict(self.tuning),
+            watch=dict(self.watch),
             health=dict(self.health.counts),
         )

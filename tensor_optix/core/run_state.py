@@ -44,6 +44,8 @@ class HistoryRecord:
     """What tuning did on this evaluation."""
     fault: str | None = None
     """What was wrong with the window, where nothing could be made of it."""
+    event: str | None = None
+    """What happened on watch: `drift`, `degradation`, or how a trial ended."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -2,10 +2,11 @@
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -19,6 +20,7 @@ from tensor_optix.core.validation import Validation
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,46 @@ class Scorer:
         Raises:
             Exception: what the evaluator or the validation raised, the third time in a row.
         """
+        scored = self._surviving(lambda: self._scored(parts, data, diagnostics, can_be_saved=staged is not None))
+        if scored is not None:
+            self._progress.health.passed("validation")
+        metrics, is_best, evidence = scored or (no_score(self._progress.window_id), False, ())
+        return Evaluation(metrics, is_best, evidence, lived_with, staged)
+
+    def live(self, data: EpisodeData) -> EvalMetrics:
+        """Return what a window itself is worth, in which nothing was learned; no score where the evaluator fails."""
+        return self._surviving(lambda: self._evaluator.score(data, {})) or no_score(self._progress.window_id)
+
+    def validated(self, live: EvalMetrics) -> EvalMetrics:
+        """Return the score of `live` with that of held-out episodes, where there are any."""
+        if not self.validation.is_there:
+            return live
+        with self._progress.timed("validate"):
+            metrics = self._surviving(lambda: self._evaluator.combine(live, self.validation.score()))
+        if metrics is None:
+            return no_score(self._progress.window_id)
+        self._progress.health.passed("validation")
+        return metrics
+
+    def shadowed(self, data: EpisodeData, actions: Any) -> EvalMetrics:
+        """Return what a window would be worth with other actions; for evaluators that can tell (`ScoresActions`)."""
+        metrics = self._surviving(lambda: self._evaluator.score_actions(data, actions))
+        return metrics or no_score(self._progress.window_id)
+
+    def _surviving(self, score: Callable[[], T]) -> T | None:
+        """Return a score, None where the evaluator fails; raise what it raised the third time in a row."""
         health = self._progress.health
         try:
-            metrics, is_best, evidence = self._scored(parts, data, diagnostics, can_be_saved=staged is not None)
+            found = score()
         except (EvaluatorFailedError, BadDataError) as error:
             kind = "evaluator" if isinstance(error, EvaluatorFailedError) else "validation"
             cause = error.__cause__ if isinstance(error, EvaluatorFailedError) else None
             logger.warning("Window %d has no score: %s %r", self._progress.window_id, error, cause or "")
             if health.met(kind) >= MOST_IN_A_ROW:
                 raise (cause or error) from None
-            return Evaluation(no_score(self._progress.window_id), False, (), lived_with, staged)
+            return None
         health.passed("evaluator")
-        health.passed("validation")
-        return Evaluation(metrics, is_best, evidence, lived_with, staged)
+        return found
 
     def _scored(
         self, parts: LoopParts, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool

@@ -157,9 +157,9 @@ class SnapshotFolders(DurableFolders):
 
 
 def ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
-    """Return the scored ones, best first; of equals the earlier one first."""
+    """Return the scored ones, best first, the newest era before all others; of equals the earlier one first."""
     scored = [snapshot for snapshot in snapshots if snapshot.eval_metrics.is_usable]
-    return sorted(scored, key=lambda snapshot: (-snapshot.eval_metrics.primary_score, snapshot.sequence))
+    return sorted(scored, key=lambda s: (-s.era, -s.eval_metrics.primary_score, s.sequence))
 
 
 def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:

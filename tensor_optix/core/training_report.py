@@ -10,6 +10,7 @@ from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.types import jsonable
 
 _WIDTH, _LABEL_WIDTH = 54, 16
+_WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")
 
 
 class StopReason(enum.Enum):
@@ -76,6 +77,9 @@ class TrainingReport:
     checkpoint_dir: str = ""
     tuning: dict[str, float] = field(default_factory=dict)
     """What tuning did and cost: probes, commits by decision, windows and seconds lived with a value on trial."""
+    watch: dict[str, int] = field(default_factory=dict)
+    """What happened while a trained policy was watched: windows, wakes, drifts, degradations, trials, promotions,
+    demotions."""
     health: dict[str, int] = field(default_factory=dict)
     """How often each kind of fault was met and survived: windows, strikes, evaluator, suggestion, storage, learn."""
     evolution: dict[str, Any] = field(default_factory=dict)
@@ -117,6 +121,7 @@ class TrainingReport:
             ("Checkpoint", self.best_snapshot or "-"),
         ]
         rows += _tuning_rows(self.tuning)
+        rows += _watch_rows(self.watch)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
         return _block(rows)
@@ -180,6 +185,22 @@ def _block(rows: Sequence[_Row]) -> str:
             label, text = row
             lines.append(f"  {text}" if label is None else f"  {label:<{_LABEL_WIDTH}} : {text}".rstrip())
     return "\n".join([*lines, rule])
+
+
+def watch_text(watch: Mapping[str, int]) -> str:
+    """Return the counts of the watch in words."""
+    counts = [f"{watch[name]} {name}" for name in _WATCHED if name in watch]
+    return ", ".join([f"{watch.get('windows', 0)} windows", *counts])
+
+
+def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:
+    rows: list[_Row] = []
+    if watch:
+        rows.append(("Watched", f"{watch.get('windows', 0)} windows  (woken {watch.get('wakes', 0)} times)"))
+    if "trials" in watch:
+        ended = f"{watch.get('promotions', 0)} promoted, {watch.get('demotions', 0)} demoted"
+        rows.append(("Challengers", f"{watch['trials']}  ({ended})"))
+    return rows
 
 
 def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:

@@ -26,7 +26,7 @@ class LoopState(enum.Enum):
     DORMANT = "dormant"
     """Trained: no improvement for the whole patience."""
     WATCHDOG = "watchdog"
-    """Trained and on guard: evaluates rarely and wakes on degradation."""
+    """Trained and on guard: acts, learns nothing, and wakes on drift or degradation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +265,8 @@ class PolicySnapshot:
     """Wall-clock time in ISO 8601, for people only: nothing is ordered by it."""
     evidence: tuple[PlayedWindow, ...] = ()
     """The episodes behind the score, where they are fixed by seeds."""
+    era: int = 0
+    """What the score was measured in: when the world has changed an era begins, and only its own scores compare."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

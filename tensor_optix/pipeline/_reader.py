@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
+from tensor_optix.core._optional import require
 from tensor_optix.errors import ContractError, FeedError, FeedFatalError
 from tensor_optix.pipeline._intake import Intake
-from tensor_optix.pipeline._optional import require
 
 logger = logging.getLogger(__name__)
 

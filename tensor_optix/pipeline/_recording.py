@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tensor_optix.core._optional import require
 from tensor_optix.errors import BadDataError, FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Recorded
-from tensor_optix.pipeline._optional import require
 
 FORMAT = "tensor-optix-session"
 VERSION = 1

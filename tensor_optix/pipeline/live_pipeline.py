@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from tensor_optix.core._optional import require
 from tensor_optix.core.base_agent import BaseAgent, Seedable
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
@@ -18,7 +19,6 @@ from tensor_optix.pipeline._environment import check_agent_fits
 from tensor_optix.pipeline._feed import Checked, Feed, FeedOptions, ResumePoint
 from tensor_optix.pipeline._infos import MaskedActing
 from tensor_optix.pipeline._items import Break, Malformed
-from tensor_optix.pipeline._optional import require
 from tensor_optix.pipeline._reader import TRANSIENT, DataSource, TakesActions, check_source
 from tensor_optix.pipeline._recording import SessionRecorder
 from tensor_optix.pipeline._stream import Acted, StreamBuilder

@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import itertools
 import json
@@ -1194,3 +1195,24 @@ def test_a_full_disk_while_saving_is_a_storage_error_and_loses_no_earlier_snapsh
     assert best_weight(registry) == 1.0
     assert save(registry, 3.0).sequence == 1
     assert litter(registry.directory) == []
+
+
+def test_the_scores_of_a_new_era_rank_before_all_older_ones(registry: CheckpointRegistry) -> None:
+    agent = NumpyAgent()
+    old = [registry.save(agent, EvalMetrics(score)) for score in (5.0, 9.0)]
+    registry.era = 1
+    new = [registry.save(agent, EvalMetrics(score)) for score in (1.0, 2.0)]
+    assert registry.ranked_snapshots == [new[1], new[0], old[1], old[0]]
+    assert [snapshot.era for snapshot in registry.snapshots()] == [0, 0, 1, 1]
+    moved = registry.rescore(dataclasses.replace(old[0], era=2), EvalMetrics(-3.0))
+    assert registry.best == moved
+
+
+def test_another_than_the_best_may_be_tried_first(registry: CheckpointRegistry) -> None:
+    agent = NumpyAgent()
+    first = registry.save(agent, EvalMetrics(1.0))
+    agent.weight = 7.0
+    best = registry.save(agent, EvalMetrics(2.0))
+    assert registry.load_best(agent, first) == first
+    (registry.path_of(first) / "weights" / "agent.npy").write_bytes(b"damaged")
+    assert registry.load_best(agent, first) == best
