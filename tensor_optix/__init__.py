@@ -13,6 +13,7 @@ __version__ = "0.9.0.dev0"
 if TYPE_CHECKING:
     from tensor_optix.adapters.pytorch.torch_agent import TorchAgent
     from tensor_optix.adapters.pytorch.torch_evaluator import TorchEvaluator
+    from tensor_optix.adapters.river_drift import RiverDetector
     from tensor_optix.adapters.tensorflow.tf_agent import TFAgent
     from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
     from tensor_optix.algorithms._distributions import MultiCategorical
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from tensor_optix.algorithms.torch_sac import TorchSACAgent
     from tensor_optix.core.backoff_scheduler import BackoffScheduler
     from tensor_optix.core.base_agent import BaseAgent
-    from tensor_optix.core.base_evaluator import BaseEvaluator
+    from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions
     from tensor_optix.core.base_optimizer import BaseOptimizer
     from tensor_optix.core.base_pipeline import BasePipeline
     from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+    from tensor_optix.core.drift import DriftDetector, PageHinkley
     from tensor_optix.core.ensemble_agent import EnsembleAgent
     from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
     from tensor_optix.core.loop_callback import LoopCallback
@@ -69,6 +71,7 @@ _HOMES = {
     "BasePipeline": "core.base_pipeline",
     "BatchPipeline": "pipeline.batch_pipeline",
     "CheckpointRegistry": "core.checkpoint_registry",
+    "DriftDetector": "core.drift",
     "EnsembleAgent": "core.ensemble_agent",
     "EnvironmentSource": "pipeline.sources.environment_source",
     "EpisodeData": "core.types",
@@ -88,6 +91,7 @@ _HOMES = {
     "MetaController": "core.meta_controller",
     "MultiCategorical": "algorithms._distributions",
     "ObsNormalizer": "core.normalizers",
+    "PageHinkley": "core.drift",
     "Param": "core.search_space",
     "PBTOptimizer": "optimizers.pbt_optimizer",
     "PolicyManager": "core.policy_manager",
@@ -96,9 +100,11 @@ _HOMES = {
     "RegimeDetector": "core.regime_detector",
     "ReplayBuffer": "core.replay_buffer",
     "ReplaySource": "pipeline.sources.replay_source",
+    "RiverDetector": "adapters.river_drift",
     "RewardNormalizer": "core.normalizers",
     "RLOptimizer": "optimizer",
     "RunningMeanStd": "core.normalizers",
+    "ScoresActions": "core.base_evaluator",
     "SearchSpace": "core.search_space",
     "Signal": "core.search_space",
     "StopReason": "core.training_report",
@@ -133,6 +139,7 @@ __all__ = [
     "BasePipeline",
     "BatchPipeline",
     "CheckpointRegistry",
+    "DriftDetector",
     "EnsembleAgent",
     "EnvironmentSource",
     "EpisodeData",
@@ -152,6 +159,7 @@ __all__ = [
     "MultiCategorical",
     "ObsNormalizer",
     "PBTOptimizer",
+    "PageHinkley",
     "Param",
     "PolicyManager",
     "PolicyManagerCallback",
@@ -161,7 +169,9 @@ __all__ = [
     "ReplayBuffer",
     "ReplaySource",
     "RewardNormalizer",
+    "RiverDetector",
     "RunningMeanStd",
+    "ScoresActions",
     "SearchSpace",
     "Signal",
     "StopReason",

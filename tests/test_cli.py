@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,17 @@ from tensor_optix.core.training_report import TrainingReport
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), *SHORT]) == 0
+    return folder
+
+
 @pytest.fixture
-def run_dir(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(tmp_path / "run"), *SHORT]) == 0
+def run_dir(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     capsys.readouterr()
-    return tmp_path / "run"
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(

@@ -15,7 +15,7 @@ from tensor_optix.pipeline._infos import mask_in
 from tensor_optix.pipeline._intake import OVERFLOWS, FeedEnded, Intake
 from tensor_optix.pipeline._items import BREAK, Break, Entry, ItemCheck, Malformed, Quarantine
 from tensor_optix.pipeline._ledger import SequenceLedger
-from tensor_optix.pipeline._reader import FeedReader, is_replayable, retrying
+from tensor_optix.pipeline._reader import FeedReader, is_replayable
 
 COUNTED = ("received", "learned", "dropped", "quarantined", "reconnects", "gaps", "late", "duplicates")
 _LOOK_SECONDS = 0.25
@@ -41,7 +41,6 @@ class FeedOptions:
 
     Raises:
         InvalidArgumentError: one breaks its rule.
-        MissingDependencyError: tenacity, which reconnects, is not installed.
     """
 
     buffer_size: int
@@ -66,8 +65,6 @@ class FeedOptions:
             raise InvalidArgumentError(f"reorder must be (items, seconds), none negative, but got {self.reorder!r}.")
         if self.silence_timeout is not None and not self.silence_timeout > 0:
             raise InvalidArgumentError(f"silence_timeout must be positive seconds, but got {self.silence_timeout!r}.")
-        if self.reconnect:  # the package that it needs is missed now, not at the first disconnect
-            retrying(self.backoff, random.Random(0))  # noqa: S311 - jitter
 
 
 class _ResumeState(msgspec.Struct, forbid_unknown_fields=True):

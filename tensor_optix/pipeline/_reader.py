@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
-from tensor_optix.core._optional import require
+import tenacity
+
 from tensor_optix.errors import ContractError, FeedError, FeedFatalError
 from tensor_optix.pipeline._intake import Intake
 
@@ -93,11 +94,7 @@ def retrying(delays: tuple[float, float], rng: random.Random, **options: Any) ->
         delays: (low, high) seconds.
         rng: of the jitter.
         options: for `Retrying`.
-
-    Raises:
-        MissingDependencyError: tenacity is not installed.
     """
-    tenacity = require("tenacity", "LivePipeline(reconnect_on_disconnect=True)", "live")
     low, high = delays
     ceiling = tenacity.wait_exponential(multiplier=2 * low, max=high)
     return tenacity.Retrying(wait=lambda state: rng.uniform(low, max(ceiling(state), low)), reraise=True, **options)

@@ -62,7 +62,7 @@ class LivePipeline(BasePipeline):
     Raises:
         ContractError: a source without `stream`, or a boundary that is no function.
         InvalidArgumentError: an argument breaks its rule.
-        MissingDependencyError: tenacity (to reconnect) or zstandard (to record) is not installed.
+        MissingDependencyError: zstandard (to record) is not installed.
     """
 
     is_live = True

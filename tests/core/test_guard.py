@@ -1,7 +1,6 @@
 """Faults are caught where they enter, in the same window, and leave nothing behind."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,39 +142,6 @@ class TestEvaluator:
             checkpoint_dir=tmp_path,
         ).run()
         assert (report.best_score, report.best_window) == (3.0, 6)
-
-
-class Mischief(LoopCallback):
-    def __init__(self, act: Callable[..., None]) -> None:
-        self._act = act
-
-    def __getattribute__(self, name: str) -> Any:
-        return super().__getattribute__("_act") if name.startswith("on_") else super().__getattribute__(name)
-
-
-def mutate(*arguments: Any) -> None:
-    for argument in arguments:
-        if isinstance(argument, EvalMetrics):
-            argument.metrics["score"] = 1e9
-        if isinstance(argument, HyperparamSet):
-            argument.params["learning_rate"] = 1e9
-
-
-def raising(error: type[BaseException]) -> Callable[..., None]:
-    def act(*arguments: Any) -> None:
-        raise error("mischief")
-
-    return act
-
-
-@pytest.mark.parametrize("act", [mutate, *map(raising, (RuntimeError, SystemExit, GeneratorExit))])
-def test_callbacks_change_nothing(act: Callable[..., None], tmp_path: Path) -> None:
-    def run(path: Path, callbacks: list[LoopCallback]) -> bytes:
-        pipeline = BatchPipeline("CartPole-v1", window_size=40)
-        RLOptimizer(NumpyAgent(), pipeline, checkpoint_dir=path, max_episodes=8, seed=1, callbacks=callbacks).run()
-        return (path / "history.jsonl").read_bytes()
-
-    assert run(tmp_path / "with", [Mischief(act)]) == run(tmp_path / "without", [])
 
 
 def test_a_slow_callback_is_counted_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -210,11 +211,11 @@ def test_bad_boundaries(make: Any) -> None:
         LivePipeline(Feed([]), episode_boundary_fn=3)  # type: ignore[arg-type]
 
 
-def test_a_missing_package_is_missed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tenacity", None)
+def test_a_missing_package_is_missed_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'tensor-optix\[live\]'"):
-        LivePipeline(Feed([]))
-    LivePipeline(Feed([]), reconnect_on_disconnect=False)
+        LivePipeline(Feed([]), record=str(tmp_path / "session.jsonl.zst"))
+    LivePipeline(Feed([]))
 
 
 BAD: dict[str, Any] = {

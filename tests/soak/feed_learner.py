@@ -74,8 +74,18 @@ def learn(url: str, log: Path, *, target: int, has_replay: bool, window: int, re
     pipeline.teardown()
 
 
-def main(url: str, log: str, *, kills: int, seed: int, seconds: float, **options: Any) -> None:
-    """Learn in one process after the other; `kills` of them are killed after a random time."""
+def main(url: str, log: str, *, kills: int, seed: int, seconds: float, waits: bool = False, **options: Any) -> None:
+    """Learn in one process after the other; `kills` of them are killed after a random time.
+
+    Args:
+        url: of the feed.
+        log: the file of windows.
+        kills: how many.
+        seed: of the times.
+        seconds: within which a kill comes.
+        waits: True to let these begin with the first window that was ever learned.
+        options: of `learn`.
+    """
     rng = random.Random(seed)
     for n in range(kills + 1):
         child = os.fork()
@@ -83,6 +93,8 @@ def main(url: str, log: str, *, kills: int, seed: int, seconds: float, **options
             learn(url, Path(log), **options)
             os._exit(0)
         if n < kills:
+            while waits and not read_log(Path(log)):
+                time.sleep(0.001)
             time.sleep(rng.uniform(0.01, seconds))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)

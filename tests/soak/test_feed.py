@@ -117,7 +117,7 @@ def test_with_replay_each_item_is_learned_once(
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_learner_that_forgets_where_it_was_is_found_out(tmp_path: Path) -> None:
-    log = soaked(tmp_path, records=10_000, per_connection=2000, kills=2, has_replay=True, remembers=False)
+    log = soaked(tmp_path, records=10_000, per_connection=2000, kills=2, has_replay=True, remembers=False, waits=True)
     assert audit(log)["repeated"] > 0
 
 
