@@ -31,22 +31,31 @@ class Task:
     env: str
     seeds: tuple[int, ...]
     goal: float
-    dormant_threshold: int = 20
+    dormant_threshold: int = 8
+    plateau_threshold: int = 3
+
+    @property
+    def key(self) -> str:
+        """Its name in the results."""
+        return self.env if self.dormant_threshold == Task.dormant_threshold else f"{self.env} in haste"
 
 
 TASKS = (
-    Task("CartPole-v1", (0, 1, 2, 3, 4), 475.0, dormant_threshold=8),
-    Task("Acrobot-v1", (0, 1, 2, 3, 4), -100.0, dormant_threshold=8),
-    Task("Pendulum-v1", (0, 1, 2, 3, 4), -200.0, dormant_threshold=8),
+    Task("CartPole-v1", (0, 1, 2, 3, 4), 475.0),
+    Task("Acrobot-v1", (0, 1, 2, 3, 4), -100.0),
+    Task("Pendulum-v1", (0, 1, 2, 3, 4), -200.0),
+    Task("Acrobot-v1", (0, 1, 2), -100.0, dormant_threshold=3, plateau_threshold=1),
+    Task("Pendulum-v1", (0, 1, 2), -200.0, dormant_threshold=2, plateau_threshold=1),
 )
+"""The last two have so little patience that the first run falls short."""
 
 
 def plan(options: Options) -> Iterator[Measurement]:
     """Return one pair of runs per environment and seed."""
     for task in TASKS:
-        if not options.only or task.env in options.only:
+        if not options.only or {task.env, task.key} & set(options.only):
             for seed in options.seeds or task.seeds:
-                yield Measurement(f"{task.env}/seed{seed}", partial(_measure, task, seed))
+                yield Measurement(f"{task.key}/seed{seed}", partial(_measure, task, seed))
 
 
 def _measure(task: Task, seed: int) -> dict[str, Any]:
@@ -54,7 +63,7 @@ def _measure(task: Task, seed: int) -> dict[str, Any]:
     difference = evolved["mean"] - plain["mean"]
     error = standard_error(np.subtract(evolved.pop("returns"), plain.pop("returns")))
     return {
-        "env": task.env,
+        "env": task.key,
         "seed": seed,
         "goal": task.goal,
         "plain": plain,
@@ -82,7 +91,12 @@ def _train(task: Task, seed: int, spawns: int) -> dict[str, Any]:
         return [callback]
 
     with training(
-        task.env, agent, seed, callbacks=evolution, dormant_threshold=task.dormant_threshold, plateau_threshold=3
+        task.env,
+        agent,
+        seed,
+        callbacks=evolution,
+        dormant_threshold=task.dormant_threshold,
+        plateau_threshold=task.plateau_threshold,
     ) as optimizer:
         report = optimizer.run()
     returns = true_returns(task.env, agent, TEST_EPISODES, seed=30_000 + seed)
@@ -116,7 +130,8 @@ def render(rows: Sequence[Row]) -> list[str]:
         f"PPO, `--evolve {SPAWNS}` and without, same seeds; the policy handed back is played on {TEST_EPISODES} fresh "
         f"episodes, the same for both. As good: not worse by more than {ERRORS:g} standard errors of the paired "
         f"difference. The patience is shorter than the default, so that there is something left to find: "
-        f"`plateau_threshold=3, dormant_threshold={TASKS[0].dormant_threshold}`. Seeds {seeds_of(rows)}. Score: "
+        f"`plateau_threshold={TASKS[0].plateau_threshold}, dormant_threshold={TASKS[0].dormant_threshold}`; in haste, "
+        f"where the first run falls short: 1 and {TASKS[-2].dormant_threshold} or {TASKS[-1].dormant_threshold}. Seeds {seeds_of(rows)}. Score: "
         f"median [min, max]; gain: mean.",
         "",
         *table(
