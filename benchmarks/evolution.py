@@ -131,7 +131,8 @@ def render(rows: Sequence[Row]) -> list[str]:
         f"episodes, the same for both. As good: not worse by more than {ERRORS:g} standard errors of the paired "
         f"difference. The patience is shorter than the default, so that there is something left to find: "
         f"`plateau_threshold={TASKS[0].plateau_threshold}, dormant_threshold={TASKS[0].dormant_threshold}`; in haste, "
-        f"where the first run falls short: 1 and {TASKS[-2].dormant_threshold} or {TASKS[-1].dormant_threshold}. Seeds {seeds_of(rows)}. Score: "
+        f"where the first run falls short: 1 and {TASKS[-2].dormant_threshold} or {TASKS[-1].dormant_threshold}. Seeds "
+        f"{seeds_of(rows)}. Score: "
         f"median [min, max]; gain: mean.",
         "",
         *table(

@@ -50,7 +50,7 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize(
     ("suite", "n"),
-    [(calibration, 1), (selection, 20), (evolution, 15), (tuning, 210)],
+    [(calibration, 1), (selection, 20), (evolution, 21), (tuning, 210)],
     ids=lambda v: getattr(v, "TITLE", v),
 )
 def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -> None:
