@@ -21,11 +21,36 @@ from tensor_optix.core.tuning import SuggestionError, Tuner
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tests.adapters.test_guarded import spoil
-from tests.core.test_guard import BAD_SCORES, Mischief, mutate, raising
+from tests.core.test_guard import BAD_SCORES
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 Goal = Callable[[str, str, str, bool], None]
 SLOW = pytest.mark.slow
+
+
+class Mischief(LoopCallback):
+    """Does it in every hook."""
+
+    def __init__(self, act: Callable[..., None]) -> None:
+        self._act = act
+
+    def __getattribute__(self, name: str) -> Any:
+        return super().__getattribute__("_act") if name.startswith("on_") else super().__getattribute__(name)
+
+
+def mutate(*arguments: Any) -> None:
+    for argument in arguments:
+        if isinstance(argument, EvalMetrics):
+            argument.metrics["score"] = 1e9
+        if isinstance(argument, HyperparamSet):
+            argument.params["learning_rate"] = 1e9
+
+
+def raising(error: type[BaseException]) -> Callable[..., None]:
+    def act(*arguments: Any) -> None:
+        raise error("mischief")
+
+    return act
 
 
 @pytest.fixture(params=[False, pytest.param(True, marks=SLOW)], ids=["quick", "full"])
