@@ -70,7 +70,7 @@ class Watched(NamedTuple):
 
 def watch(
     *,
-    windows: int = 160,
+    windows: int = 240,
     window_size: int = 512,
     change_at: int = 80,
     drop: float = 0.0005,
@@ -112,7 +112,7 @@ def watch(
 def main(argv: Sequence[str] | None = None) -> None:
     """Watch, and tell what happened."""
     parser = argparse.ArgumentParser(prog="python -m examples.market.watch", description="Trades, watches, wakes.")
-    parser.add_argument("--windows", type=int, default=160)
+    parser.add_argument("--windows", type=int, default=240)
     parser.add_argument("--window-size", type=int, default=512, help="ticks in a window")
     parser.add_argument("--change-at", type=int, default=80, help="window with which the market changes its ways")
     parser.add_argument("--drop", type=float, default=0.0005, help="chance per tick that the connection breaks off")

@@ -19,7 +19,7 @@ def test_the_same_seeds_draw_the_same_picture(tmp_path: Path, capsys: pytest.Cap
     assert "over 1 seeds" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["market.md", "forecast.md"])
+@pytest.mark.parametrize("page", ["market.md", "forecast.md", "live.md"])
 def test_the_pictures_of_the_pages_are_there_and_small(page: str) -> None:
     found = re.findall(r"!\[.+\]\((.+)\)", (DOCS / page).read_text(encoding="utf-8"))
     assert found
