@@ -113,11 +113,13 @@ def draw_watch(seeds: Sequence[int], folder: Path, windows: int = 240) -> None:
     trial = sorted(found.shadow)
     for start, end in zip([0, *found.awake], [*found.asleep, windows], strict=False):
         panel.shade(start, end, _svg.GREY, "learning")
+    panel.mark(change, _svg.RED, "market changes")
+    for woken in found.awake:
+        panel.mark(woken, _svg.GREEN, "awake")
     if trial:
         panel.shade(trial[0], trial[-1], _svg.YELLOW, "trial")
-    panel.shade(change, change + windows / 300, _svg.RED, "the market changes")
-    for woken in found.awake:
-        panel.shade(woken, woken + windows / 300, _svg.GREEN, "awake")
+        if found.report.watch.get("promotions"):
+            panel.mark(trial[-1], "#333333", "promoted")
     for scores, color, label in ((found.acted, _svg.BLUE, "who acts"), (found.shadow, _svg.ORANGE, "challenger")):
         numbers = sorted(scores)
         if numbers:

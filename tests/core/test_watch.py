@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,25 @@ def test_a_challenger_that_cannot_be_read_is_demoted(tmp_path: Path) -> None:
     report = again.optimizer.run()
     assert report.watch["demotions"] == 1
     assert "promotions" not in report.watch
+
+
+def test_a_drift_is_heard_even_where_validation_fails_just_then(tmp_path: Path) -> None:
+    class Flaky(MeanReward):
+        failed = 0
+
+        def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
+            if train_metrics.episode_id >= 60 and not Flaky.failed:
+                Flaky.failed += 1
+                raise RuntimeError("the validation data are gone")
+            return super().combine(train_metrics, val_metrics)
+
+    validation = World(ONE_CHANGE, 10**6)
+    validation.position = 60  # of the new world, in which the old policy never was
+    rig = Rig(tmp_path, windows=75, evaluator=Flaky, val_pipeline=validation, val_episodes=1)
+    assert Flaky.failed == 1
+    assert rig.report.watch["drifts"] == 1
+    assert math.isfinite(rig.report.best_score)
+    assert all(math.isfinite(s.eval_metrics.primary_score) for s in rig.optimizer.registry.ranked_snapshots)
 
 
 class FromNowOn(MetaController):
