@@ -88,7 +88,8 @@ class PageHinkley:
             raise InvalidArgumentError(f"correlation must be in [0, 1), but got {correlation!r}.")
         self._allowance = min_shift / 2.0
         self._tolerated = (degradation_threshold, min_degradation_drop)
-        self.threshold = _threshold(false_alarm_rate, self._allowance, math.sqrt((1.0 + correlation) / (1.0 - correlation)))
+        spread = math.sqrt((1.0 + correlation) / (1.0 - correlation))
+        self.threshold = _threshold(false_alarm_rate, self._allowance, spread)
         """h, in standard deviations of a score."""
         self.reset()
 

@@ -11,7 +11,7 @@ from examples.market.watch import Watched, main, watch
 from tensor_optix import EpisodeData
 from tests.helpers import NumpyAgent
 
-CHANGE = 50
+CHANGE = 70
 
 
 class Momentum(NumpyAgent):
@@ -40,7 +40,7 @@ def assert_woke_and_promoted(found: Watched, change_at: int) -> None:
 
 def test_it_wakes_goes_back_learns_again_and_what_it_learned_is_promoted(tmp_path: Path) -> None:
     agent = Momentum()
-    found = watch(windows=100, window_size=64, change_at=CHANGE, drop=0.001, checkpoint_dir=tmp_path, agent=agent)
+    found = watch(windows=125, window_size=64, change_at=CHANGE, drop=0.001, checkpoint_dir=tmp_path, agent=agent)
     assert_woke_and_promoted(found, CHANGE)
     assert agent.weight < 0
 
@@ -50,7 +50,7 @@ def test_the_command_tells_what_happened(
 ) -> None:
     monkeypatch.setattr(command, "make_trader", lambda seed: Momentum())
     folder = str(tmp_path / "run")
-    main(["--windows", "70", "--window-size", "64", "--change-at", str(CHANGE), "--checkpoint-dir", folder])
+    main(["--windows", "80", "--window-size", "64", "--change-at", str(CHANGE), "--checkpoint-dir", folder])
     out = capsys.readouterr().out
     assert "trained; the best policy acts" in out
     assert "awake: it learns again" in out
