@@ -1,7 +1,7 @@
 # These commands do everything on a machine with Python >= 3.11 and make:
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
-#   make trade   sets up and runs an example, as does make forecast: see docs/market.md and docs/forecast.md
+#   make trade   sets up and runs an example, as do make forecast, make watch: see docs/market.md and docs/forecast.md
 
 PYTHON ?= python3
 ENV ?= CartPole-v1
@@ -11,12 +11,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROJECT := pyproject.toml constraints.txt
 
-.PHONY: train trade forecast test lint format types tests bench soak clean
+.PHONY: train trade forecast watch test lint format types tests bench soak clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
 
-trade forecast: $(VENV)/.live
+trade forecast watch: $(VENV)/.live
 	$(BIN)/python -m examples.market.$@ $(ARGS)
 
 test: lint types tests

@@ -52,6 +52,12 @@ class Panel:
         self._parts.append(f'<line {at} stroke="{color}" stroke-dasharray="5 4"/>')
         self._name(color, label)
 
+    def mark(self, x: float, color: str, label: str) -> None:
+        """Draw a line from top to bottom."""
+        at = f'x1="{self._px(x):.1f}" x2="{self._px(x):.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"'
+        self._parts.append(f'<line {at} stroke="{color}" stroke-width="1.5"/>')
+        self._name(color, label)
+
     def shade(self, start: float, end: float, color: str, label: str = "") -> None:
         """Colour the background of a stretch."""
         left, right = self._px(start), self._px(end)

@@ -1,4 +1,4 @@
-"""Measures both examples over several seeds, and draws their pictures: `python -m examples.market.pictures`.
+"""Measures the examples over several seeds, and draws their pictures: `python -m examples.market.pictures`.
 
 The same seeds give the same figures and pictures on the same machine.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from examples import _svg
-from examples.market import forecast, trade
+from examples.market import forecast, trade, watch
 from examples.market.prices import Market, Tick
 from examples.market.scoring import by_the_law, earned
 
@@ -98,6 +98,36 @@ def draw_forecasting(seeds: Sequence[int], folder: Path, windows: int = 100) -> 
     _svg.write(folder / "forecast.svg", [*panels, ahead])
 
 
+def draw_watch(seeds: Sequence[int], folder: Path, windows: int = 240) -> None:
+    """Watch over a trader once for each seed; print when it slept and woke, and draw the first of the runs."""
+    runs = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as run:
+            runs.append(watch.watch(seed=seed, windows=windows, change_at=windows // 3, checkpoint_dir=run))
+        print(f"seed {seed}: asleep {runs[-1].asleep}, awake {runs[-1].awake}, {runs[-1].report.watch}", flush=True)
+
+    found, change = runs[0], windows // 3
+    panel = _svg.Panel(
+        "Sharpe ratio per window, before and after the market changes", (0, windows), (-0.8, 0.6), "window"
+    )
+    trial = sorted(found.shadow)
+    for start, end in zip([0, *found.awake], [*found.asleep, windows], strict=False):
+        panel.shade(start, end, _svg.GREY, "learning")
+    panel.mark(change, _svg.RED, "market changes")
+    for woken in found.awake:
+        panel.mark(woken, _svg.GREEN, "awake")
+    if trial:
+        panel.shade(trial[0], trial[-1], _svg.YELLOW, "trial")
+        if found.report.watch.get("promotions"):
+            panel.mark(trial[-1], "#333333", "promoted")
+    for scores, color, label in ((found.acted, _svg.BLUE, "who acts"), (found.shadow, _svg.ORANGE, "challenger")):
+        numbers = sorted(scores)
+        if numbers:
+            panel.line(numbers, [scores[n] for n in numbers], color, label)
+    panel.level(0.0, _svg.GREY)
+    _svg.write(folder / "watch.svg", [panel])
+
+
 def _print_feed(outcomes: Sequence[trade.Outcome] | Sequence[forecast.Outcome]) -> None:
     total = Counter[str]()
     for outcome in outcomes:
@@ -126,16 +156,21 @@ def _spread(values: Sequence[float]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and draw what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m examples.market.pictures", description="Measures and draws.")
-    parser.add_argument("--only", choices=["trading", "forecasting"], help="both where not given")
-    parser.add_argument("--seeds", type=int, help="how many; 5 of trading and 10 of forecasting where not given")
+    parser.add_argument("--only", choices=["trading", "forecasting", "watch"], help="all where not given")
+    parser.add_argument(
+        "--seeds", type=int, help="how many; 5 of trading, 10 of forecasting, 3 of the watch where not given"
+    )
     parser.add_argument("--windows", type=int, help="of each run")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     windows = {} if args.windows is None else {"windows": args.windows}
-    if args.only != "forecasting":
-        draw_trading(range(args.seeds or 5), args.folder, **windows)
-    if args.only != "trading":
-        draw_forecasting(range(args.seeds or 10), args.folder, **windows)
+    for name, draw, seeds in (
+        ("trading", draw_trading, 5),
+        ("forecasting", draw_forecasting, 10),
+        ("watch", draw_watch, 3),
+    ):
+        if args.only in (None, name):
+            draw(range(args.seeds or seeds), args.folder, **windows)
 
 
 if __name__ == "__main__":

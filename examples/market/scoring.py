@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.market.feed import Account
+from examples.market.feed import COST, POSITIONS, Account
 from examples.market.prices import Market
 from tensor_optix import BaseEvaluator, EpisodeData, EvalMetrics
 
@@ -18,17 +18,25 @@ MIN_SIGNAL = 0.15
 
 
 class SharpeEvaluator(BaseEvaluator):
-    """Scores a window by the mean of what each step has earned, in units of its spread."""
+    """Scores a window by the mean of what each step has earned, in units of its spread.
+
+    The market does not notice who trades on it: so it can also tell what other actions would have earned.
+    """
 
     def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
         """Return the Sharpe ratio per step, not annualised."""
-        rewards = np.array(episode_data.rewards)
-        sharpe = rewards.mean() / (rewards.std() + 1e-8)
-        return EvalMetrics(
-            primary_score=float(sharpe),
-            metrics={"sharpe": float(sharpe), "mean_reward": float(rewards.mean())},
-            episode_id=episode_data.episode_id,
-        )
+        return self._of(np.array(episode_data.rewards), episode_data.episode_id)
+
+    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+        """Return what it would have been with other actions, fees included, on the changes that came."""
+        changes = np.array([info["change"] for info in episode_data.infos])
+        positions = np.take(POSITIONS, np.asarray(actions))
+        fees = COST * np.abs(np.diff(positions, prepend=episode_data.observations[0, -1]))
+        return self._of(positions * changes - fees, episode_data.episode_id)
+
+    def _of(self, rewards: np.ndarray, episode_id: int) -> EvalMetrics:
+        metrics = {"sharpe": sharpe(rewards), "mean_reward": float(rewards.mean())}
+        return EvalMetrics(primary_score=metrics["sharpe"], metrics=metrics, episode_id=episode_id)
 
 
 def by_the_law(observations: np.ndarray) -> np.ndarray:

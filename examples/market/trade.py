@@ -1,7 +1,7 @@
 """Learns to trade on a live feed: `python -m examples.market.trade` starts the market, too."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,6 @@ from tensor_optix import EpisodeData, HyperparamSet, LivePipeline, RLOptimizer, 
 
 HELD_OUT = range(1000, 1008)
 """Seeds of markets on which nobody learns."""
-
-LEAST_TICKS = 100
-"""In a window whose length is a time."""
 
 
 class TradingPPO(TFPPOAgent):
@@ -87,16 +84,6 @@ def held_out_sharpe(policy: Policy, ticks: int) -> float:
     return sharpe(earned(policy, [Market(seed) for seed in HELD_OUT], ticks))
 
 
-def lasting(seconds: float) -> Callable[[int, float, Any], bool]:
-    """Return what ends a window after so many seconds, when it has enough ticks for a score.
-
-    The feed waits for the agent: if that learns for longer than a window lasts, the next one would be over at its first
-    tick, and a single tick has no spread.
-    """
-    is_over = LivePipeline.every_n_seconds(seconds)
-    return lambda ticks, elapsed, seen: ticks >= LEAST_TICKS and is_over(ticks, elapsed, seen)
-
-
 def trade(
     *,
     windows: int = 60,
@@ -123,6 +110,7 @@ def trade(
         held_out_ticks: of each of the held-out markets.
     """
     agent = make_trader(seed)
+    boundary = LivePipeline.every_n_steps(window_size) if seconds is None else LivePipeline.every_n_seconds(seconds)
     rng = np.random.default_rng(seed)
     sharpes = {
         "random": held_out_sharpe(lambda seen: rng.integers(len(POSITIONS), size=len(seen)), held_out_ticks),
@@ -133,7 +121,7 @@ def trade(
         pipeline = LivePipeline(
             data_source=MarketFeed(server.url),
             agent=agent,
-            episode_boundary_fn=LivePipeline.every_n_steps(window_size) if seconds is None else lasting(seconds),
+            episode_boundary_fn=boundary,
             backoff=(0.01, 5.0),
         )
         report = RLOptimizer(

@@ -47,10 +47,11 @@ class PageHinkley:
     than any other lowest, noise and level are learned as the scores come, and h follows from the wanted rate of false
     alarms alone, by Siegmund's approximation of the mean time to one:
 
-        1 / rate = (exp(2kb) − 2kb − 1) / (2k²),  b = h + 1.166
+        1 / rate = (exp(x) − x − 1) λ² / (2k²),  x = 2kb / λ²,  b = h + 1.166 λ,  λ² = (1 + ρ) / (1 − ρ)
 
-    A rise is no drift: who does better than before need not be woken. The first 250 scores stay what is compared with,
-    so that a slow fall is seen, too. Scores that depend on each other raise more false alarms: use longer windows.
+    λ² is by how much the sum of scores that depend on each other spreads more than that of independent ones, where the
+    correlation ρ from each to the next fades geometrically. A rise is no drift: who does better than before need not be
+    woken. The first 250 scores stay what is compared with, so that a slow fall is seen, too.
 
     E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); D. V. Hinkley, "Inference about the change-point
     from cumulative sum tests", Biometrika 58 (1971); D. Siegmund, "Sequential Analysis" (1985); ranks: F. Lombard and
@@ -61,6 +62,7 @@ class PageHinkley:
         min_shift: the fall that is to be seen soonest, in standard deviations of a score.
         degradation_threshold: share of the calm level that must be held: a fall by less is none.
         min_degradation_drop: smallest fall that counts, in units of the score.
+        correlation: of neighbouring scores where nothing changes, up to which the rate is kept, in [0, 1).
 
     Raises:
         InvalidArgumentError: an argument out of its range.
@@ -68,10 +70,11 @@ class PageHinkley:
 
     def __init__(
         self,
-        false_alarm_rate: float = 0.0005,
+        false_alarm_rate: float = 0.001,
         min_shift: float = 1.0,
         degradation_threshold: float = 0.95,
         min_degradation_drop: float = 0.0,
+        correlation: float = 0.2,
     ) -> None:
         if not 0.0 < false_alarm_rate < 0.5:
             raise InvalidArgumentError(f"false_alarm_rate must be in (0, 0.5), but got {false_alarm_rate!r}.")
@@ -81,9 +84,12 @@ class PageHinkley:
             raise InvalidArgumentError(f"degradation_threshold must be in (0, 1], but got {degradation_threshold!r}.")
         if not min_degradation_drop >= 0.0:
             raise InvalidArgumentError(f"min_degradation_drop must not be negative, but got {min_degradation_drop!r}.")
+        if not 0.0 <= correlation < 1.0:
+            raise InvalidArgumentError(f"correlation must be in [0, 1), but got {correlation!r}.")
         self._allowance = min_shift / 2.0
         self._tolerated = (degradation_threshold, min_degradation_drop)
-        self.threshold = _threshold(false_alarm_rate, self._allowance)
+        spread = math.sqrt((1.0 + correlation) / (1.0 - correlation))
+        self.threshold = _threshold(false_alarm_rate, self._allowance, spread)
         """h, in standard deviations of a score."""
         self.reset()
 
@@ -118,11 +124,13 @@ class PageHinkley:
         self._calm, self._fall = [float(score) for score in state["calm"]], float(state["fall"])
 
 
-def _threshold(rate: float, k: float) -> float:
+def _threshold(rate: float, k: float, spread: float) -> float:
+    """Solve the formula of `PageHinkley` for h, where sums spread λ = `spread` times as far as independent ones."""
+    k /= spread  # in units of λ it is the formula for independent scores
     low, high = 0.0, 400.0 / k
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
         x = 2.0 * k * middle
         too_low = x < 700.0 and (math.exp(x) - x - 1.0) / (2.0 * k * k) < 1.0 / rate
         low, high = (middle, high) if too_low else (low, middle)
-    return max(high - _OVERSHOOT, 0.0)
+    return max(high - _OVERSHOOT, 0.0) * spread

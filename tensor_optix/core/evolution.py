@@ -48,7 +48,7 @@ class PolicyManagerCallback(LoopCallback):
         pm: members, budget and snapshots.
         agent: who learns first.
         agent_factory: builds a fresh agent at every call; without it nothing is spawned.
-        meta_controller: what decides; None = spawn while the budget lasts, then stop.
+        meta_controller: what decides; None = spawn while the budget lasts, then stop, or watch on.
 
     Raises:
         ContractError: `agent` is none, `meta_controller` has no `decide`, or `agent_factory` cannot be called.
@@ -181,7 +181,7 @@ class PolicyManagerCallback(LoopCallback):
                     self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
         if self._variant is not None and self._windows >= (self._share or math.inf):
             self._turn(self._history())
-            if self._variant is None:
+            if self._variant is None and not self._is_watched:
                 self._stop(StopReason.CONVERGED)  # nobody has taken its place
 
     def on_dormant(self, window_id: int) -> None:
@@ -217,8 +217,13 @@ class PolicyManagerCallback(LoopCallback):
                 self._spawn(history)
             case MetaAction.PRUNE:
                 self._prune()
-            case MetaAction.STOP:
+            case MetaAction.STOP if not (self._is_watched and self.pm.budget_exhausted):
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether the run goes on without evolution: a spent budget is no reason to end it."""
+        return self._loop is not None and self._loop.watches
 
     def _settle(self) -> None:
         if self._loop is None or self.pm.budget_exhausted:

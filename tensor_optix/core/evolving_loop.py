@@ -26,6 +26,11 @@ class EvolvingLoop(Protocol):
         """The newest usable evaluations, in the order of time."""
         ...
 
+    @property
+    def watches(self) -> bool:
+        """Whether it goes on watching when the policy is trained, and may have to learn again."""
+        ...
+
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
         """Score agents, each by itself, on the same held-out episodes; nothing where there are none fixed by seeds."""
         ...

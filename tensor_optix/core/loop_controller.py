@@ -441,7 +441,7 @@ class LoopController:
         self._callbacks.call("on_dormant", self._progress.window_id)
         if self._position.state is not LoopState.DORMANT:
             return  # a variant has become the learner
-        if self._watches:
+        if self.watches:
             self._position = self._config.scheduler.transition(self._position, Event.WATCH)
             self._progress.next_evaluation = self._progress.window_id + self._position.interval
             self._watch.begin(self._parts)
@@ -449,7 +449,8 @@ class LoopController:
             self.stop(StopReason.CONVERGED)
 
     @property
-    def _watches(self) -> bool:
+    def watches(self) -> bool:
+        """Whether it goes on watching when the policy is trained."""
         if self._config.on_converged == "auto":
             return self._parts.pipeline.is_live
         return self._config.on_converged == "watch"

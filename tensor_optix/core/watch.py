@@ -99,7 +99,7 @@ class Watch:
         if live.is_usable:
             self._newest.append(live.primary_score)
             if parts.drift_detector.update(live.primary_score):
-                return self._wake(parts, self._scorer.validated(live), "drift")
+                return self._wake(parts, self._new_score(live), "drift")
         if not due:
             return None
         metrics = self._scorer.validated(live)
@@ -148,8 +148,6 @@ class Watch:
         progress = self._progress
         progress.count_watch("wakes")
         progress.count_watch("drifts" if event == "drift" else "degradations")
-        if not self._scorer.validation.is_there:
-            metrics = _measured(metrics, tuple(self._newest))
         if progress.best is not None:
             self._crown(parts, self._in_new_era(parts, progress.best, metrics))
         progress.recent.clear()
@@ -157,6 +155,13 @@ class Watch:
         parts.optimizer.on_new_learner()  # its scores are of a world that is gone
         self._forget(parts)
         return Sighting(metrics, Verdict.DEGRADED, event)
+
+    def _new_score(self, live: EvalMetrics) -> EvalMetrics:
+        """Return what the champion is worth after a drift: validated, or else by its newest windows."""
+        validated = self._scorer.validated(live)
+        if self._scorer.validation.is_there and validated.is_usable:
+            return validated
+        return _measured(live, tuple(self._newest))
 
     def _in_new_era(self, parts: LoopParts, snapshot: PolicySnapshot, metrics: EvalMetrics) -> PolicySnapshot:
         """Begin an era, in which a snapshot is the first and has this score."""

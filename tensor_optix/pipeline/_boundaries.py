@@ -26,7 +26,11 @@ class EveryNSteps:
 
 
 class EveryNSeconds:
-    """A window of so many seconds, by the times at which items came; it ends at the first item after them."""
+    """A window of so many seconds, by the times at which items came; it ends at the first item after them.
+
+    A feed that waits for each action (`is_lockstep`) is not to blame for the time that the agent learns: its seconds
+    count from the first action of the window.
+    """
 
     def __init__(self, n: float) -> None:
         if not 0 < n < float("inf"):

@@ -32,6 +32,7 @@ class Checked(NamedTuple):
     info: Mapping[str, Any]
     arrival: float
     is_late: bool | None
+    acted: float | None
     mask: np.ndarray | None
 
 
@@ -174,7 +175,7 @@ class Feed:
                     mask = mask_in(checked[4]) if checked[4] else None
                 except BadDataError as error:
                     return self._refused(str(error), entry.item[0])
-                return Checked(*checked, entry.arrival, entry.is_late, mask)
+                return Checked(*checked, *entry[1:], mask)
             if entry is None:
                 self._look()
             else:

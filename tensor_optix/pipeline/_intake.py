@@ -121,12 +121,12 @@ class Intake:
             return None if self.ledger.expected is None else self.ledger.expected - 1
 
     def _sort_out(self, what: Any, arrival: float) -> Entry | Malformed | Break | None:
-        is_late = None
+        is_late = acted = None
         if type(what) is tuple and len(what) == 5 and type(what[0]) is np.ndarray:  # nearly always: no other question
             if what[0].nbytes <= self._max_item_bytes:
                 return Entry((what[0].copy(), *what[1:]), arrival)  # the source may go on changing its own
         elif isinstance(what, Recorded):
-            what, arrival, is_late = what
+            what, arrival, is_late, acted = what
         if isinstance(what, Break):
             return BREAK
         if isinstance(what, Malformed):
@@ -143,7 +143,7 @@ class Intake:
             return Malformed(f"its observation has {size} bytes, more than max_item_bytes={self._max_item_bytes}")
         if isinstance(observation, np.ndarray):
             what = (observation.copy(), *what[1:])
-        return Entry(tuple(what), arrival, is_late)
+        return Entry(tuple(what), arrival, is_late, acted)
 
     def _file(self, entry: Entry) -> None:
         info = entry.item[4]

@@ -37,11 +37,14 @@ class Break:
 
 
 class Recorded(NamedTuple):
-    """An item that was seen before, with the time at which it came, and whether its action came too late."""
+    """An item that was seen before."""
 
     item: Item
     arrival: float
     is_late: bool
+    """Whether its action came too late."""
+    acted: float | None = None
+    """When it was acted on, where that began a window later than it came."""
 
 
 HEARTBEAT = Heartbeat()
@@ -56,6 +59,8 @@ class Entry(NamedTuple):
     """When it came, by the pipeline's clock."""
     is_late: bool | None = None
     """Whether its action came too late when it was recorded; None where it is live."""
+    acted: float | None = None
+    """When it was acted on, where that was recorded."""
 
 
 class Quarantine:

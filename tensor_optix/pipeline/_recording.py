@@ -1,9 +1,10 @@
 """Sessions of a live feed in a file: what the loop saw, one JSON line per item, in zstandard frames.
 
-The lines of a session: a header, then items in the order in which they were seen, `{"late": true}` after one whose
-action came too late, `{"break": true}` where some are missing, and `{"window": n}` after the item with which a window
-ended. A frame ends with each window, so that whoever is killed loses the window in progress and nothing else; a later
-session in the same file goes on where the last window ended.
+The lines of a session: a header, then items in the order in which they were seen, `{"acted": time}` after one that was
+held while the agent learned and began a window then, `{"late": true}` after one whose action came too late,
+`{"break": true}` where some are missing, and `{"window": n}` after the item with which a window ended. A frame ends
+with each window, so that whoever is killed loses the window in progress and nothing else; a later session in the same
+file goes on where the last window ended.
 """
 
 import io
@@ -40,6 +41,7 @@ class Line(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     truncated: bool = False
     info: dict[str, Any] | None = None
     time: float | None = None
+    acted: float | None = None
     late: bool = False
     window: int | None = None
     is_break: bool = msgspec.field(default=False, name="break")
@@ -90,6 +92,10 @@ class SessionRecorder:
                 time=arrival,
             )
         )
+
+    def acted(self, time: float) -> None:
+        """Say when the last item was acted on, from which the seconds of a window count."""
+        self._add(Line(acted=time))
 
     def late(self) -> None:
         """Say that the action for the last item came too late."""
@@ -156,7 +162,8 @@ def read_session(path: str | os.PathLike[str]) -> Iterator[Recorded | Break]:
             seen.append(BREAK)
         elif line.observation is None:
             if seen and isinstance(seen[-1], Recorded):
-                seen[-1] = seen[-1]._replace(is_late=line.late)
+                more = {"is_late": line.late} if line.acted is None else {"acted": line.acted}
+                seen[-1] = seen[-1]._replace(**more)
         else:
             form = (line.dtype, line.shape) if line.dtype is not None else form
             recorded = Recorded(_item(path, number, line, form), line.time or 0.0, line.late)

@@ -31,6 +31,7 @@ class LivePipeline(BasePipeline):
     sent after the item before. `data_source.apply(action)`, where there is one, receives each action. A source that
     numbers its items in `info["sequence"]` and takes `stream(after=number)` is read exactly once, also across a crash
     (`stream_state`, `restore_stream`); one that only numbers them has every gap counted. One with `is_finite` may end.
+    One with `is_lockstep` waits for each action: the time that the agent learns is then in no window.
 
     Every window's `metadata` counts, since the beginning: `received` (each item once) = `learned` + `dropped` +
     `quarantined` + `buffered`; `reconnects`; `gaps` (numbers that never came); `late` (came after their gap was
@@ -99,6 +100,7 @@ class LivePipeline(BasePipeline):
         self._guard = ActionGuard(getattr(data_source, "action_space", None), safe_action)
         self._deadline = self._guard.checked_deadline(action_deadline)
         self._apply = data_source.apply if isinstance(data_source, TakesActions) else None
+        self._is_lockstep = bool(getattr(data_source, "is_lockstep", False))
         self._is_same = reward_timing == "same"
         self._make_builder = partial(StreamBuilder, reward_timing, getattr(data_source, "is_episodic", None))
         self._builder = self._make_builder()
@@ -198,6 +200,7 @@ class LivePipeline(BasePipeline):
         recorder = self._recorder
         if self._stash is not None:
             item, self._stash = self._stash, None
+            self._window_began = self._began_after_hold(item)
             self._act(agent, item)
         while (item := feed.take()) is not None:
             if not isinstance(item, Checked):
@@ -236,6 +239,17 @@ class LivePipeline(BasePipeline):
         began = item.arrival if self._window_began is None else self._window_began
         return self._boundary(len(self._builder), item.arrival - began, item.observation, is_over)
 
+    def _began_after_hold(self, item: Checked) -> float:
+        """Return from when the seconds of a window count whose first item was held while the agent learned."""
+        began = item.arrival
+        if item.acted is not None:
+            began = item.acted
+        elif self._is_lockstep:
+            began = self._clock()
+        if self._recorder is not None and began != item.arrival:
+            self._recorder.acted(began)
+        return began
+
     def _act(self, agent: BaseAgent, item: Checked) -> Acted:
         seen, mask = item.observation, item.mask
         try:
@@ -261,10 +275,12 @@ class LivePipeline(BasePipeline):
     def _cut(self, why: Break | Malformed) -> None:
         """Break the stream here: what follows does not follow from what was done."""
         self._forget(self._builder.cut())
+        if not len(self._builder):
+            self._window_began = None  # what was acted on is in no window
         if self._recorder is not None:
             self._recorder.broken()
         if isinstance(why, Malformed) and not self._send_safe_action(why.reason):
-            if getattr(self.data_source, "is_lockstep", False):
+            if self._is_lockstep:
                 raise BadDataError(
                     f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
                     f"give LivePipeline(safe_action=...) what to send in such a case."

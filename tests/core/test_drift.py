@@ -46,14 +46,37 @@ def delay(scores: np.ndarray, begins: int, **options: Any) -> float:
 @pytest.mark.parametrize("name", SCORES)
 def test_false_alarms_keep_to_their_rate_whatever_the_tails(name: str) -> None:
     n = 40_000
-    found = alarms(PageHinkley(0.002), SCORES[name](np.random.default_rng(1), n))
+    found = alarms(PageHinkley(0.002, correlation=0.0), SCORES[name](np.random.default_rng(1), n))
     assert found <= 1.25 * 0.002 * n
     if name != "won or lost":  # where most scores are equal, falls are mostly none
         assert found >= 0.5 * 0.002 * n  # a detector that never says anything keeps to every rate
 
 
+def correlated(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
+    """Scores of which each depends on the one before."""
+    noise = rng.normal(size=n)
+    scores = noise[:1]
+    for e in noise[1:]:
+        scores = np.append(scores, rho * scores[-1] + math.sqrt(1 - rho**2) * e)
+    return scores
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.1, 0.2])
+def test_by_default_at_most_one_window_in_a_thousand_is_a_false_alarm(rho: float) -> None:
+    rng = np.random.default_rng(7)
+    runs = [correlated(rng, 1000, rho) for _ in range(40)]
+    assert sum(alarms(PageHinkley(), run) for run in runs) <= 40
+
+
+def test_who_says_how_much_scores_depend_on_each_other_is_not_woken_more_often() -> None:
+    rng = np.random.default_rng(8)
+    runs = [correlated(rng, 500, 0.5) for _ in range(20)]
+    deaf, keen = (sum(alarms(PageHinkley(0.002, correlation=c), run) for run in runs) for c in (0.5, 0.0))
+    assert deaf <= 20 < 40 < keen
+
+
 @pytest.mark.parametrize(
-    ("calm", "fall", "share"), [(30, 3.0, 0.95), (60, 2.0, 0.9), (200, 1.5, 0.9), (200, 2.0, 0.97)]
+    ("calm", "fall", "share"), [(30, 3.0, 0.95), (60, 2.0, 0.9), (200, 1.5, 0.75), (200, 2.0, 0.97)]
 )
 def test_a_fall_is_seen_within_ten_windows(calm: int, fall: float, share: float) -> None:
     rng = np.random.default_rng(2)
@@ -106,16 +129,18 @@ def test_one_wild_score_is_not_drift() -> None:
     assert not detector.update(-1e300)
 
 
-@pytest.mark.parametrize(("rate", "k", "arl"), [(0.001, 0.5, 1000.0), (0.01, 0.5, 100.0), (0.001, 1.0, 1000.0)])
-def test_the_threshold_solves_the_formula(rate: float, k: float, arl: float) -> None:
-    b = PageHinkley(rate, min_shift=2 * k).threshold + 1.166
-    assert (math.exp(2 * k * b) - 2 * k * b - 1) / (2 * k * k) == pytest.approx(arl)
+@pytest.mark.parametrize(("rate", "k", "rho"), [(0.001, 0.5, 0.0), (0.01, 0.5, 0.2), (0.001, 1.0, 0.6)])
+def test_the_threshold_solves_the_formula(rate: float, k: float, rho: float) -> None:
+    variance = (1 + rho) / (1 - rho)
+    b = PageHinkley(rate, min_shift=2 * k, correlation=rho).threshold + 1.166 * math.sqrt(variance)
+    x = 2 * k * b / variance
+    assert (math.exp(x) - x - 1) * variance / (2 * k * k) == pytest.approx(1 / rate)
 
 
 def test_the_mean_time_to_a_false_alarm_is_the_wanted_one() -> None:
     rng, times = np.random.default_rng(6), []
     for _ in range(60):
-        detector, n = PageHinkley(0.01), 1
+        detector, n = PageHinkley(0.01, correlation=0.0), 1
         while not detector.update(float(rng.normal())):
             n += 1
         times.append(n)
@@ -163,6 +188,8 @@ def test_its_memory_is_bounded_and_reset_forgets() -> None:
         ({"min_shift": math.inf}, "min_shift must be positive"),
         ({"degradation_threshold": 1.1}, "degradation_threshold must be in"),
         ({"min_degradation_drop": -1.0}, "min_degradation_drop must not be negative"),
+        ({"correlation": 1.0}, "correlation must be in"),
+        ({"correlation": -0.1}, "correlation must be in"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, float], message: str) -> None:

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.drift import PageHinkley
 from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.meta_controller import MetaAction, MetaController
+from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.run_state import HistoryRecord, read_history
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import ContractError
@@ -124,6 +128,7 @@ class Rig:
         evaluator: type[BaseEvaluator] = MeanReward,
         stop_after: int | None = None,
         agent: Follower | None = None,
+        callbacks: Sequence[LoopCallback] = (),
         **options: Any,
     ) -> None:
         self.path, self.agent, self.hooks = path, agent or Follower(), Hooks(stop_after)
@@ -136,7 +141,7 @@ class Rig:
             plateau_threshold=3,
             dormant_threshold=6,
             max_interval_episodes=25,
-            callbacks=[self.hooks],
+            callbacks=[self.hooks, *callbacks],
             seed=0,
             **options,
         )
@@ -215,7 +220,7 @@ def test_scores_of_a_world_that_is_gone_bar_nobody(tmp_path: Path) -> None:
             found = super().score(episode_data, train_diagnostics)
             return EvalMetrics(found.primary_score - 5.0 * (episode_data.episode_id >= 60), {}, found.episode_id)
 
-    rig = Rig(tmp_path, evaluator=Harder)
+    rig = Rig(tmp_path, evaluator=Harder, max_snapshots=20)
     assert rig.report.watch["promotions"] == 1
     assert rig.agent.weight == pytest.approx(4.0, abs=0.3)
     assert -5.5 < rig.report.best_score < -4.9
@@ -271,6 +276,79 @@ def test_a_challenger_that_cannot_be_read_is_demoted(tmp_path: Path) -> None:
     report = again.optimizer.run()
     assert report.watch["demotions"] == 1
     assert "promotions" not in report.watch
+
+
+def test_a_drift_is_heard_even_where_validation_fails_just_then(tmp_path: Path) -> None:
+    class Flaky(MeanReward):
+        failed = 0
+
+        def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
+            if train_metrics.episode_id >= 60 and not Flaky.failed:
+                Flaky.failed += 1
+                raise RuntimeError("the validation data are gone")
+            return super().combine(train_metrics, val_metrics)
+
+    validation = World(ONE_CHANGE, 10**6)
+    validation.position = 60  # of the new world, in which the old policy never was
+    rig = Rig(tmp_path, windows=75, evaluator=Flaky, val_pipeline=validation, val_episodes=1)
+    assert Flaky.failed == 1
+    assert rig.report.watch["drifts"] == 1
+    assert math.isfinite(rig.report.best_score)
+    assert all(math.isfinite(s.eval_metrics.primary_score) for s in rig.optimizer.registry.ranked_snapshots)
+
+
+class FromNowOn(MetaController):
+    """Spawns when it is told to."""
+
+    may_spawn = False
+
+    def decide(self, history: Sequence[EvalMetrics], pm_status: Mapping[str, object]) -> MetaAction:
+        if pm_status["budget_exhausted"]:
+            return MetaAction.STOP  # no reason to end a run that watches
+        return MetaAction.SPAWN if self.may_spawn else MetaAction.NO_OP
+
+
+class Learner(Follower):
+    """A follower that learns nothing new from the change of its world on, unless it was spawned after it."""
+
+    def __init__(self, *, is_spawned: bool = False) -> None:
+        super().__init__(teach=lambda window, level: level if is_spawned or window < 60 else self.weight)
+        self.is_spawned = is_spawned
+
+
+class Allow(LoopCallback):
+    def __init__(self, controller: FromNowOn) -> None:
+        self.controller = controller
+
+    def on_degradation(self, window_id: int, eval_metrics: EvalMetrics) -> None:
+        self.controller.may_spawn = window_id >= 60
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_a_spawned_challenger_is_tried_like_any_other(tmp_path: Path, evaluator: type[BaseEvaluator]) -> None:
+    first, controller, made = Learner(), FromNowOn(), list[Learner]()
+    manager = PolicyManager(CheckpointRegistry(tmp_path), max_spawns=1, seed=0)
+
+    def make() -> Learner:
+        made.append(Learner(is_spawned=True))
+        return made[-1]
+
+    evolution = manager.as_callback(first, agent_factory=make, meta_controller=controller)
+    evolution.printer = None
+    rig = Rig(tmp_path, windows=160, agent=first, evaluator=evaluator, callbacks=[Allow(controller), evolution])
+    (drift, woken), (settled, trial) = rig.events()
+    assert (woken, trial[:10]) == ("drift", "promoted: ")
+    (variant,) = made
+    assert drift < min(variant.learned) < max(variant.learned) < settled  # nothing was learned during the trial
+    assert variant.weight == pytest.approx(4.0, abs=0.3)
+    assert max(first.learned) < min(variant.learned)
+    assert first.weight == variant.weight  # the best is given back to whom the run began with
+    (spawned,) = manager.training_report()["lineage"]
+    assert spawned["outcome"] == "new best"
+    counts = {name: rig.report.watch[name] for name in rig.report.watch if name != "windows"}
+    assert counts == {"wakes": 1, "drifts": 1, "trials": 1, "promotions": 1}
+    assert rig.report.windows == 160  # a spent budget has not ended it
+    assert str(rig.report.best_snapshot).endswith(str(spawned["snapshot"]))
 
 
 class Deaf:

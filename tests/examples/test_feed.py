@@ -8,9 +8,9 @@ import pytest
 
 from examples.market.feed import COST, POSITIONS, Account, MarketFeed
 from examples.market.prices import Market
-from examples.market.scoring import by_the_law, earned, sharpe
+from examples.market.scoring import SharpeEvaluator, by_the_law, earned, sharpe
 from examples.market.server import PriceServer
-from tensor_optix import EpisodeData, LivePipeline
+from tensor_optix import EpisodeData, LivePipeline, ScoresActions
 from tests.helpers import NumpyAgent
 
 
@@ -41,6 +41,20 @@ def lived(drop: float, count: int = 4, pause: float = 0.0) -> tuple[list[Episode
             time.sleep(pause)
         pipeline.teardown()
         return windows, server.drops
+
+
+def test_what_other_actions_would_have_earned_is_known() -> None:
+    windows, _ = lived(drop=0.0)
+    evaluator = SharpeEvaluator()
+    assert isinstance(evaluator, ScoresActions)
+    for window in windows:
+        lived_score, told = evaluator.score(window, {}), evaluator.score_actions(window, window.actions)
+        assert told.primary_score == pytest.approx(lived_score.primary_score, rel=1e-5)
+        assert told.metrics == pytest.approx(lived_score.metrics, rel=1e-5)
+    long = evaluator.score_actions(windows[1], np.ones(windows[1].length, int))
+    changes = np.array([info["change"] for info in windows[1].infos])
+    changes[0] -= COST * abs(1 - windows[1].observations[0, -1])  # bought once, and held
+    assert long.primary_score == pytest.approx(sharpe(changes))
 
 
 def test_what_is_earned_is_earned_by_the_action_for_what_was_seen() -> None:

@@ -1,5 +1,7 @@
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from examples import _svg
 from examples.market import pictures
+from examples.market.watch import Watched
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -19,7 +22,19 @@ def test_the_same_seeds_draw_the_same_picture(tmp_path: Path, capsys: pytest.Cap
     assert "over 1 seeds" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["market.md", "forecast.md"])
+def test_a_run_on_watch_is_drawn_as_far_as_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report: Any = SimpleNamespace(watch={"promotions": 1})
+    run = Watched(report, dict.fromkeys(range(12), 0.1), {8: 0.3, 9: 0.4}, [3, 7], [5])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures.watch, "watch", lambda **options: run)
+        pictures.main(["--only", "watch", "--seeds", "1", "--windows", "12", "--folder", str(tmp_path)])
+    drawn = ElementTree.parse(tmp_path / "watch.svg").getroot()  # noqa: S314 - our own
+    texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
+    assert {"learning", "market changes", "awake", "trial", "promoted", "who acts", "challenger"} <= set(texts)
+    assert "asleep [3, 7], awake [5]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["market.md", "forecast.md", "live.md"])
 def test_the_pictures_of_the_pages_are_there_and_small(page: str) -> None:
     found = re.findall(r"!\[.+\]\((.+)\)", (DOCS / page).read_text(encoding="utf-8"))
     assert found

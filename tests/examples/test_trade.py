@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.market.trade import lasting, main, trade
+from examples.market.trade import main, trade
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +26,6 @@ def test_the_command_learns_reports_and_goes_on(capsys: pytest.CaptureFixture[st
     assert outcome.feed["learned"] == 4 * 256
     assert outcome.feed["gaps"] == outcome.feed["duplicates"] == outcome.feed["dropped"] == 0
     assert outcome.feed["reconnects"] > 0
-
-
-def test_a_window_that_lasts_so_many_seconds_has_enough_ticks_for_a_score() -> None:
-    is_over = lasting(0.5)
-    assert [is_over(1, 9.0, None), is_over(100, 0.4, None), is_over(100, 0.5, None)] == [False, False, True]
 
 
 @pytest.mark.slow

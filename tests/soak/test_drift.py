@@ -38,7 +38,7 @@ class Floor:
             if self._is_closed:
                 return
             reward = self._account.earn(tick.change)
-            yield self._account.observation(tick.features), reward, False, False, {"sequence": tick.sequence}
+            yield self._account.observation(tick.features), reward, False, False, {"change": tick.change}
 
     def apply(self, action: Any) -> None:
         self._account.take(int(action))

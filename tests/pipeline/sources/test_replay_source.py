@@ -1,5 +1,7 @@
 import itertools
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,73 @@ def test_a_late_action_is_late_again(tmp_path: Path) -> None:
     assert 20 in late  # the item that ended a window
     again = replayed(path, Counting(lambda n: 1), **options)
     assert [n for n, action in enumerate(np.concatenate([w.actions for w in again])) if action == 0] == late
+
+
+class Waiting(Acting):
+    """An item a second, but none before the last one was acted on."""
+
+    is_lockstep = True
+
+    def __init__(self, now: list[float], count: int) -> None:
+        super().__init__([item(n) for n in range(count)])
+        self._now, self._has_acted = now, threading.Semaphore(1)
+
+    def stream(self) -> Iterator[Any]:
+        for what in super().stream():
+            self._has_acted.acquire()
+            self._now[0] += 1.0
+            yield what
+
+    def apply(self, action: Any) -> None:
+        self._has_acted.release()
+
+    def close(self) -> None:
+        self._has_acted.release()
+
+
+@pytest.mark.parametrize("is_lockstep", [True, False])
+def test_the_time_of_learning_is_in_no_window_of_a_feed_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lockstep: bool
+) -> None:
+    monkeypatch.setattr(Waiting, "is_lockstep", is_lockstep)
+    now = [0.0]
+    paths = [tmp_path / f"{name}.jsonl.zst" for name in ("live", "again")]
+    pipeline = LivePipeline(
+        Waiting(now, 60), Counting(), LivePipeline.every_n_seconds(10), clock=lambda: now[0], record=paths[0]
+    )
+    windows = []
+    for window in itertools.islice(pipeline.episodes(), 5):
+        windows.append(window)
+        now[0] += 100.0  # it learns
+    pipeline.teardown()
+    assert [window.length for window in windows] == ([10] * 5 if is_lockstep else [10, 1, 1, 1, 1])
+    # A replay has the recorded times, and so has the replay of a recorded replay.
+    for source, record in ((paths[0], paths[1]), (paths[1], None)):
+        again = LivePipeline(ReplaySource(source), Counting(), LivePipeline.every_n_seconds(10), record=record)
+        for ours, theirs in zip(again.episodes(), windows, strict=True):
+            assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_the_seconds_of_a_window_do_not_count_from_before_it_was_interrupted(tmp_path: Path, numbered: bool) -> None:
+    path = tmp_path / "session.jsonl.zst"
+    windows: list[Any] = []
+    state: Any = None
+    for session in range(2):
+        clock = itertools.count(1e6 * session, 1.0)
+        source = Replayable(500, 500) if numbered else Feed([item(n) for n in range(100)])
+        pipeline = LivePipeline(
+            source, Counting(), LivePipeline.every_n_seconds(20), clock=lambda clock=clock: next(clock), record=path
+        )
+        if state is not None:
+            pipeline.restore_stream(state)
+        for window in itertools.islice(pipeline.episodes(), 2):
+            windows.append(window)
+            state = pipeline.stream_state()
+        pipeline.teardown()
+    again = list(LivePipeline(ReplaySource(path), Counting(), LivePipeline.every_n_seconds(20)).episodes())
+    assert [window.length for window in again] == [window.length for window in windows]
+    assert rows(again) == rows(windows)
 
 
 @pytest.mark.parametrize("numbered", [True, False])
