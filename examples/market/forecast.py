@@ -24,6 +24,9 @@ from tensor_optix import (
     WebSocketSource,
 )
 
+NEVER = 10**9
+"""Evaluations without improvement: more than there will be."""
+
 
 class OnlineForecaster(BaseAgent):
     """Forecasts the next change of the price by a linear regression that goes on with every window.
@@ -186,6 +189,7 @@ def forecast(
             checkpoint_dir=checkpoint_dir,
             max_episodes=windows,
             max_interval_episodes=1,  # every window is scored
+            dormant_threshold=NEVER,  # who forecasts a market that changes is never done
             restore_best=False,  # the last weights are those that have learned most
             callbacks=[skills],
             seed=seed,

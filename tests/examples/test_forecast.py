@@ -23,6 +23,12 @@ def test_it_beats_the_last_value(seed: int) -> None:
     assert outcome.report.windows == len(outcome.skills.mse) == 15
 
 
+def test_it_never_stops_learning() -> None:
+    outcome = forecast(windows=70, seed=0, drop=0.0)
+    assert outcome.skills.skill() > 0.08
+    assert outcome.report.watch.get("windows", 0) == 0
+
+
 def test_the_command_prints_the_skill(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--windows", "5", "--window-size", "100", "--change-at", "250"])
     out = capsys.readouterr().out
