@@ -44,6 +44,18 @@ class NumpyAgent(BaseAgent):
         self.weight = float(np.load(path + ".npy"))
 
 
+class Momentum(NumpyAgent):
+    """Bets that a change is followed by its like, or by its opposite: whichever it has learned."""
+
+    def act(self, observation: Any) -> int:
+        return 1 if self.weight * observation[0] > 0 else 2
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        changes = np.asarray(episode_data.observations)[:, 0]
+        self.weight += self.params["learning_rate"] * (float(np.mean(changes[1:] * changes[:-1])) - self.weight)
+        return {}
+
+
 class ScriptedPipeline(BasePipeline):
     """Yields one window per score: a single completed episode with that return; None completes no episode."""
 

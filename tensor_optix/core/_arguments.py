@@ -21,7 +21,7 @@ def check_seed(seed: Any) -> None:
         check_count("seed", seed, 0)
 
 
-def check_size(name: str, value: Any) -> None:
+def check_amount(name: str, value: Any) -> None:
     """Raise `InvalidArgumentError` unless `value` is a finite number of at least 0."""
     if not (is_real(value) and value >= 0.0):
         raise InvalidArgumentError(f"{name} must be a finite number of at least 0, but got {value!r}.")

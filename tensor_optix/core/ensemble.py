@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_count, check_seed, check_size
+from tensor_optix.core._arguments import check_amount, check_count, check_seed
 from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.action_mixing import act_together
 from tensor_optix.core.base_agent import BaseAgent
@@ -65,7 +65,7 @@ class Ensemble:
             raise ContractError(f"A member must be a BaseAgent, but got {type(agent).__name__}.")
         if any(member.agent is agent for member in self._members):
             raise ContractError(f"This {type(agent).__name__} is a member already; build another one.")
-        check_size("weight", weight)
+        check_amount("weight", weight)
         self._members.append(_Member(str(self._n_joined), agent, float(weight), deque(maxlen=self._score_window)))
         self._n_joined += 1
 
@@ -87,7 +87,7 @@ class Ensemble:
     def set_mixture(self, weights: Mapping[str, float]) -> None:
         """Set the weights by name; members that are not named weigh nothing."""
         for name, weight in weights.items():
-            check_size(f"The weight of member {name!r}", weight)
+            check_amount(f"The weight of member {name!r}", weight)
         for member in self._members:
             member.weight = float(weights.get(member.name, 0.0))
 
@@ -156,7 +156,7 @@ class Ensemble:
             ContractError: it is no member.
             InvalidArgumentError: a factor that is negative or no finite number.
         """
-        check_size("factor", factor)
+        check_amount("factor", factor)
         self._members[self.index_of(agent)].weight *= factor
 
     def index_of(self, agent: BaseAgent) -> int:

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_count, check_size
+from tensor_optix.core._arguments import check_amount, check_count
 from tensor_optix.core.regime_detector import MIN_POINTS, recent, train_scores
 from tensor_optix.core.search_space import SearchSpace, is_real
 from tensor_optix.core.trend import slope
@@ -39,7 +39,7 @@ def mutate(params: Mapping[str, Any], space: SearchSpace, scale: float, rng: np.
     Raises:
         InvalidArgumentError: a negative scale.
     """
-    check_size("noise_scale", scale)
+    check_amount("noise_scale", scale)
     mutated = dict(params)
     for name, param in space.items():
         moved = param.to_unit(params[name]) + scale * float(rng.standard_normal())

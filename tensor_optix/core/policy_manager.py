@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_count, check_size
+from tensor_optix.core._arguments import check_amount, check_count
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.companions import Stateful
@@ -67,7 +67,7 @@ class PolicyManager(Ensemble):
         for name, value, least in (("max_spawns", max_spawns, 0), ("max_ensemble_size", max_ensemble_size, 1)):
             if value is not None:
                 check_count(name, value, least)
-        check_size("weight_noise", weight_noise)
+        check_amount("weight_noise", weight_noise)
         super().__init__(score_window, seed=seed)
         self.registry = registry
         self.max_spawns = max_spawns

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_count, check_seed, check_size
+from tensor_optix.core._arguments import check_amount, check_count, check_seed
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.search_space import Bounds, Param, SearchSpace, is_real
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
@@ -64,7 +64,7 @@ class PBTOptimizer(BaseOptimizer):
             if not (is_real(share) and 0.0 < share < 1.0):
                 raise InvalidArgumentError(f"{name} must be in (0, 1), but got {share!r}.")
         for name, scale in (("explore_scale", explore_scale), ("exploit_scale", exploit_scale)):
-            check_size(name, scale)
+            check_amount(name, scale)
         check_count("history_size", history_size, MIN_HISTORY)
         check_seed(seed)
         if isinstance(log_scale_params, str) or not isinstance(log_scale_params, Collection | None):

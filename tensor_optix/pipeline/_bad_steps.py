@@ -50,8 +50,8 @@ class StepCheck:
         self._flattener = flattener
         self._is_array = isinstance(flattener.space, spaces.Box)  # an observation of the user's own kind is not judged
         self._check = ItemCheck(flattener.space if self._is_array else None)
-        space = flattener.space if isinstance(flattener.space, spaces.Box) and not flattener.is_flattened else None
-        self._shape, self._dtype = (None, None) if space is None else (space.shape, space.dtype)
+        is_plain = self._is_array and not flattener.is_flattened
+        self._shape, self._dtype = (flattener.space.shape, flattener.space.dtype) if is_plain else (None, None)
 
     def is_plainly_good(self, returned: Any) -> bool:
         """Return True where a look is enough to see that nothing is wrong; False says nothing."""
@@ -152,7 +152,7 @@ class VectorStepCheck:
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if flags.dtype != bool:
                 bad |= {i: f"its {name} is {shown(flags[i])}, but must be True or False" for i in _no_flags(flags)}
-        if observations.dtype.kind == "f" and not _is_plainly_finite(observations):
+        if not _is_plainly_finite(observations):
             rows = np.all(np.isfinite(observations).reshape(n_envs, -1), axis=1)
             bad |= dict.fromkeys(_where(np.logical_not(rows)), "its observation is not finite")
         for i in bad:

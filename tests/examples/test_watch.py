@@ -1,29 +1,15 @@
 """The watch on the market, with an agent that learns in no time; `make soak` runs the real one."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from examples.market import watch as command
 from examples.market.watch import Watched, main, watch
-from tensor_optix import EpisodeData
-from tests.helpers import NumpyAgent
+from tests.helpers import Momentum
 
 CHANGE = 70
-
-
-class Momentum(NumpyAgent):
-    """Bets that a change is followed by its like, or by its opposite: whichever it has learned."""
-
-    def act(self, observation: Any) -> int:
-        return 1 if self.weight * observation[0] > 0 else 2
-
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
-        changes = np.asarray(episode_data.observations)[:, 0]
-        self.weight += self.params["learning_rate"] * (float(np.mean(changes[1:] * changes[:-1])) - self.weight)
-        return {}
 
 
 def assert_woke_and_promoted(found: Watched, change_at: int) -> None:

@@ -13,10 +13,9 @@ from examples.market.prices import Market
 from examples.market.scoring import SharpeEvaluator, earned
 from tensor_optix.core.drift import PageHinkley
 from tensor_optix.core.run_state import read_history
-from tensor_optix.core.types import EpisodeData
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.live_pipeline import LivePipeline
-from tests.helpers import NumpyAgent
+from tests.helpers import Momentum
 
 Goal = Callable[[str, str, str, bool], None]
 TICKS, CALM, WITHIN = 64, 60, 10
@@ -47,18 +46,6 @@ class Floor:
     def close(self) -> None:
         self._is_closed = True
         self._has_acted.release()
-
-
-class Momentum(NumpyAgent):
-    """Bets that a change is followed by its like, or by its opposite: whichever it has learned."""
-
-    def act(self, observation: Any) -> int:
-        return 1 if self.weight * observation[0] > 0 else 2
-
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
-        changes = np.asarray(episode_data.observations)[:, 0]
-        self.weight += self.params["learning_rate"] * (float(np.mean(changes[1:] * changes[:-1])) - self.weight)
-        return {}
 
 
 def watched(folder: Path, seed: int, windows: int) -> tuple[list[tuple[int, str]], float]:
