@@ -121,9 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     found = watch(**vars(args))
     print(found.report)
-    for windows, what in ((found.asleep, "trained; the best policy acts"), (found.awake, "awake: it learns again")):
-        for window in windows:
-            print(f"window {window:4}: {what}")
+    asleep = [(window, "trained; the best policy acts") for window in found.asleep]
+    for window, what in sorted([*asleep, *((window, "awake: it learns again") for window in found.awake)]):
+        print(f"window {window:4}: {what}")
     print(f"The market changed with window {args.change_at}.")
 
 
