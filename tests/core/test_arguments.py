@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core._arguments import check_count, check_seed, check_size, check_threshold
+from tensor_optix.core._arguments import check_amount, check_count, check_seed, check_threshold
 from tensor_optix.errors import InvalidArgumentError
 
 
@@ -12,13 +12,13 @@ from tensor_optix.errors import InvalidArgumentError
 def test_what_counts_passes(value: Any) -> None:
     check_count("n", value, 0)
     check_seed(value)
-    check_size("n", value)
+    check_amount("n", value)
     check_threshold("n", value, 0.0)
 
 
 @pytest.mark.parametrize("value", [-1, True, None, "3", math.nan, [3]])
 def test_what_does_not_count_is_refused_by_name(value: Any) -> None:
-    for check in (lambda: check_count("n", value, 0), lambda: check_size("n", value)):
+    for check in (lambda: check_count("n", value, 0), lambda: check_amount("n", value)):
         with pytest.raises(InvalidArgumentError, match=r"n must be a .* number of at least 0, but got"):
             check()
     with pytest.raises(InvalidArgumentError, match="n must be a number of at least 0, but got"):
@@ -29,8 +29,8 @@ def test_a_count_is_whole_a_size_finite_and_a_threshold_may_be_beyond_everything
     with pytest.raises(InvalidArgumentError, match="whole"):
         check_count("n", 3.0, 0)
     with pytest.raises(InvalidArgumentError, match="finite"):
-        check_size("n", math.inf)
-    check_size("n", 3.5)
+        check_amount("n", math.inf)
+    check_amount("n", 3.5)
     check_threshold("n", math.inf, 0.0)
     check_threshold("n", -math.inf)
     check_seed(None)
