@@ -61,6 +61,14 @@ class LoopConfig:
                 f"on_converged must be 'auto', 'stop' or 'watch', but got {self.on_converged!r}."
             )
 
+    def watches(self, *, is_live: bool) -> bool:
+        """Return whether the loop goes on watching when the policy is trained.
+
+        Args:
+            is_live: True if its pipeline is.
+        """
+        return is_live if self.on_converged == "auto" else self.on_converged == "watch"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopParts:

@@ -30,9 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix.core._signals import stop_on_signals
-from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
-from tensor_optix.core.guard import MOST_IN_A_ROW
+from tensor_optix.core.decisions import Decisions
 from tensor_optix.core.learning import Learning, Lesson
 from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
@@ -40,17 +39,12 @@ from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore
 from tensor_optix.core.resume_ring import ResumePoint
 from tensor_optix.core.run_ending import end_run, settle
 from tensor_optix.core.run_progress import RunProgress
-from tensor_optix.core.run_state import HistoryRecord
 from tensor_optix.core.scoring import Evaluation, Scorer, no_score
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.trend import Verdict, is_flat_start, judge
-from tensor_optix.core.tuning import SuggestionError, Tuner, TuningRecord
-from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, jsonable
-from tensor_optix.core.watch import Sighting, Watch
+from tensor_optix.core.trend import Verdict
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
 
 logger = logging.getLogger(__name__)
-
-WINDOWS_WITHOUT_EVIDENCE = 20
 
 
 class LoopController:
@@ -78,18 +72,12 @@ class LoopController:
         self._keeping = [callback for callback in callbacks if isinstance(callback, KeepsRunState)]
         self._scorer = Scorer(parts.evaluator, parts.val_pipeline, config, self._progress)
         self._learning = Learning(self._progress.health)
-        self._tuner = Tuner(parts.agent, parts.optimizer)
-        self._watch = Watch(self._scorer, self._progress, self._judge, config.improvement_margin)
-        self._learner_since = 0
-        """First window of the present learner."""
-        self._position: SchedulerState = config.scheduler.initial()
-        self._without_evidence = 0
+        self._decisions = Decisions(parts, config, self._progress, self._callbacks, self._scorer)
         self._is_resumed = False
         self._collecting = 0.0
         """Seconds that collecting the window in hand took."""
         self._kept_best: PolicySnapshot | None = None
         """The best snapshot that the saved state knows."""
-        self._warned_of: set[str] = set()
         self._failure: Exception | None = None
         """What a callback wants the run to end with."""
         self.ended_by: int | None = None
@@ -111,10 +99,7 @@ class LoopController:
         """
         progress = self._progress
         is_resumed, ended = self._is_resumed, self._resumed_end()
-        if self._position.state is LoopState.WATCHDOG and not is_resumed:
-            self._watch.take_place(self._parts)
-        if self._position.state is LoopState.DORMANT and ended is None:  # an earlier call ended as trained
-            self._position = self._config.scheduler.initial()
+        self._decisions.start(self._parts, is_resumed=is_resumed, has_ended=ended is not None)
         progress.start()
         progress.reason = ended
         self._failure = None
@@ -146,12 +131,17 @@ class LoopController:
     @property
     def status(self) -> LoopStatus:
         """Where the run stands."""
-        return self._progress.status(self._parts, self._config, self._position)
+        return self._progress.status(self._parts, self._config, self._decisions.position)
 
     @property
     def agent(self) -> BaseAgent:
         """Who acts and learns at present."""
         return self._parts.agent
+
+    @property
+    def watches(self) -> bool:
+        """Whether it goes on watching when the policy is trained."""
+        return self._config.watches(is_live=self._parts.pipeline.is_live)
 
     @property
     def recent(self) -> Sequence[EvalMetrics]:
@@ -176,19 +166,13 @@ class LoopController:
                 if learner is not None:
                     self._let_learn(learner)
             restore_parts(self._parts, state, point.folder)
-            self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
-            self._tuner.load_state_dict(state["tuner"])
             self._learning.load_state_dict(state["learning"])
-            loop_state, interval, no_improvement = state["position"]
-            self._position = SchedulerState(LoopState(loop_state), interval, no_improvement)
-            self._without_evidence = int(state["without_evidence"])
-            self._learner_since = int(state["learner_since"])
             progress, registry = self._progress, self._parts.registry
             progress.load_state_dict(state["progress"], self._parts.history)
             if progress.best is not None and not registry.path_of(progress.best).exists():
                 progress.best = registry.best
             registry.era = progress.best.era if progress.best else 0
-            self._watch.load_state_dict(state["watch"], self._parts)
+            self._decisions.load_state_dict(state, self._parts)
             self._parts.drift_detector.load_state_dict(state["drift_detector"])
         self._is_resumed = True
 
@@ -211,12 +195,8 @@ class LoopController:
         return {
             "format": FORMAT,
             "progress": self._progress.state_dict(),
-            "position": [self._position.state.value, self._position.interval, self._position.no_improvement],
-            "without_evidence": self._without_evidence,
-            "learner_since": self._learner_since,
+            **self._decisions.state_dict(),
             "learning": self._learning.state_dict(),
-            "tuner": self._tuner.state_dict(),
-            "watch": self._watch.state_dict(),
             "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
             "callbacks": [callback.run_state() for callback in self._keeping],
             **parts_state(self._parts),
@@ -238,10 +218,7 @@ class LoopController:
         Where the acting agent is one that combines others (`HasLearner`), the new one becomes its learner.
         """
         self._let_learn(agent)
-        self._parts.optimizer.on_new_learner()
-        self._tuner = Tuner(self._parts.agent, self._parts.optimizer)
-        self._position = self._config.scheduler.transition(self._position, Event.SPAWNED)
-        self._learner_since = self._progress.next_evaluation = self._progress.window_id + 1
+        self._decisions.on_new_learner(self._parts)
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
@@ -289,7 +266,7 @@ class LoopController:
         lived_with = parts.agent.get_hyperparams().copy()
         begun, was_probing = progress.total_seconds() - self._collecting, parts.optimizer.is_probing
         # Without validation the score belongs to the policy that lived the window, and learning is about to change it.
-        is_on_watch = self._position.state is LoopState.WATCHDOG
+        is_on_watch = self._decisions.is_on_watch
         staged = self._stage() if due and not is_on_watch and not self._scorer.validation.is_there else None
         metrics = None
         try:
@@ -301,7 +278,7 @@ class LoopController:
                 if due and diagnostics is not None:
                     evaluation = self._scorer.evaluate(parts, data, diagnostics, lived_with, staged)
                     metrics = evaluation.metrics
-                    self._decide(evaluation)
+                    self._decisions.decide(parts, evaluation)
         finally:
             if staged is not None:
                 parts.registry.discard(staged)
@@ -317,202 +294,37 @@ class LoopController:
         """Watch over a window: nothing is learned from it, and decided only where there is something to decide."""
         if self._heed(self._learning.check(data, self._progress.window_id), lived_with, None) is None:
             return None
-        sighting = self._watch.look(self._parts, data, due=due)
+        sighting = self._decisions.watch.look(self._parts, data, due=due)
         if sighting is None:
             return None
-        self._decide(Evaluation(sighting.metrics, False, (), lived_with, None), sighting)
+        self._decisions.decide(self._parts, Evaluation(sighting.metrics, False, (), lived_with, None), sighting)
         return sighting.metrics
 
     def _learn(self, data: EpisodeData, lived_with: HyperparamSet) -> dict[str, Any] | None:
         """Let the agent learn from a window, and return its diagnostics; None where that was of no use, see `guard`."""
         window_id, probed = self._progress.window_id, self._parts.optimizer.probed_param
         return self._heed(
-            self._learning.learn(self._parts, self._tuner, data, window_id, lived_with), lived_with, probed
+            self._learning.learn(self._parts, self._decisions.tuner, data, window_id, lived_with), lived_with, probed
         )
 
     def _heed(self, lesson: Lesson, lived_with: HyperparamSet, probed: str | None) -> dict[str, Any] | None:
         """Return the diagnostics of a lesson; None where it has a fault, which is recorded, or ends the run."""
         if lesson.fault is not None:
             metrics = no_score(self._progress.window_id)
-            self._record(lived_with, metrics, Verdict.NO_EVIDENCE, probed_param=probed, fault=lesson.fault)
+            self._decisions.record(lived_with, metrics, Verdict.NO_EVIDENCE, probed_param=probed, fault=lesson.fault)
         if lesson.error is not None:
             raise lesson.error
         return lesson.diagnostics
-
-    def _record(
-        self,
-        lived_with: HyperparamSet,
-        metrics: EvalMetrics,
-        verdict: Verdict,
-        *,
-        probed_param: str | None,
-        **more: Any,
-    ) -> None:
-        """Add a line to the history: what was measured, what came of it, and `more` fields of `HistoryRecord`."""
-        progress, position = self._progress, self._position
-        record = HistoryRecord(
-            window_id=progress.window_id,
-            env_steps=progress.env_steps,
-            verdict=verdict.value,
-            state=position.state.value,
-            interval=position.interval,
-            best_score=progress.best_score,
-            probed_param=probed_param,
-            hyperparams=lived_with,
-            eval_metrics=metrics,
-            **more,
-        )
-        with progress.health.surviving_storage("write the history"):
-            self._parts.history.append(record)
 
     def _stage(self) -> Path | None:
         with self._progress.health.surviving_storage("write the policy"):
             return self._parts.registry.stage(self._parts.agent)
         return None
 
-    def _judge(self, metrics: EvalMetrics) -> Verdict:
-        best, config = self._progress.best, self._config
-        return judge(
-            metrics,
-            self._progress.best_score,
-            self.recent,
-            best_std_err=best.eval_metrics.std_err if best else 0.0,
-            patience=config.scheduler.dormant_threshold,
-            improvement_margin=config.improvement_margin,
-            degradation_threshold=config.degradation_threshold,
-            min_degradation_drop=config.min_degradation_drop,
-            is_probing=self._parts.optimizer.is_probing,
-        )
-
-    def _decide(self, evaluation: Evaluation, sighting: Sighting | None = None) -> None:
-        progress, metrics = self._progress, evaluation.metrics
-        verdict = sighting.verdict if sighting is not None else self._judge(metrics)
-        probed = self._parts.optimizer.probed_param
-        old, event = self._position, Event(verdict.value)
-        is_plain = is_flat_start([*self.recent, metrics], self._config.scheduler.dormant_threshold)
-        if verdict is Verdict.FLAT and is_plain:
-            event = Event.NO_EVIDENCE  # the patience runs from where there is something to learn
-        self._position = self._config.scheduler.transition(old, event)
-        progress.evaluations += 1
-        tuning: tuple[TuningRecord, ...] = ()
-        if verdict is Verdict.NO_EVIDENCE:
-            self._note_no_evidence(metrics)
-            progress.next_evaluation = progress.window_id + 1
-        else:
-            progress.metrics, self._without_evidence = metrics, 0
-            progress.recent.append(metrics)
-            progress.next_evaluation = progress.window_id + self._position.interval
-            for effect in effects(old, self._position, verdict, is_best=evaluation.is_best):
-                self._execute(effect, evaluation)
-            # Where every episode comes to the same, no value can be told from another; and the score has to be that of
-            # who learns now.
-            if not is_plain and self._learner_since <= progress.window_id:
-                tuning = self._tune(metrics, verdict)
-        self._record(
-            evaluation.lived_with,
-            metrics,
-            verdict,
-            probed_param=probed,
-            is_best=evaluation.is_best,
-            tuning=tuning,
-            event=sighting.event if sighting is not None else None,
-        )
-
-    def _execute(self, effect: Effect, evaluation: Evaluation) -> None:
-        parts, progress = self._parts, self._progress
-        match effect:
-            case Effect.CHECKPOINT:
-                with progress.health.surviving_storage("save the best policy"):
-                    staged = evaluation.staged or parts.registry.stage(parts.agent)
-                    progress.best = parts.registry.commit(
-                        staged, evaluation.metrics, progress.window_id, evaluation.lived_with, evaluation.evidence
-                    )
-                    self._callbacks.call("on_improvement", progress.best)
-            case Effect.DEGRADATION:
-                if self._config.rollback_on_degradation:
-                    parts.registry.load_best(parts.agent)
-                self._callbacks.call("on_degradation", progress.window_id, evaluation.metrics)
-            case Effect.PLATEAU:
-                self._callbacks.call("on_plateau", progress.window_id, self._position.state)
-            case Effect.DORMANT:
-                self._fall_asleep()
-
-    def _fall_asleep(self) -> None:
-        self._callbacks.call("on_dormant", self._progress.window_id)
-        if self._position.state is not LoopState.DORMANT:
-            return  # a variant has become the learner
-        if self.watches:
-            self._position = self._config.scheduler.transition(self._position, Event.WATCH)
-            self._progress.next_evaluation = self._progress.window_id + self._position.interval
-            self._watch.begin(self._parts)
-        else:
-            self.stop(StopReason.CONVERGED)
-
-    @property
-    def watches(self) -> bool:
-        """Whether it goes on watching when the policy is trained."""
-        if self._config.on_converged == "auto":
-            return self._parts.pipeline.is_live
-        return self._config.on_converged == "watch"
-
-    def _tune(self, metrics: EvalMetrics, verdict: Verdict) -> tuple[TuningRecord, ...]:
-        optimizer, progress = self._parts.optimizer, self._progress
-        if self._position.state not in (LoopState.ACTIVE, LoopState.COOLING) and not optimizer.is_probing:
-            return ()  # a value on trial is still settled: else every later dip would be taken for the probe's
-        if verdict is Verdict.IMPROVED:
-            optimizer.on_improvement(metrics)
-        elif verdict is Verdict.DEGRADED and progress.best is not None:
-            if progress.best.window_id >= self._learner_since:  # a variant does not go back to its parent's values
-                optimizer.on_degradation(metrics, progress.best.hyperparams.copy())
-        elif self._position.state is LoopState.COOLING:
-            optimizer.on_plateau(metrics)
-        try:
-            step = self._tuner.step(metrics, progress.window_id + 1)
-        except SuggestionError as error:
-            if progress.health.met("suggestion") >= MOST_IN_A_ROW:
-                raise
-            logger.warning("Nothing is tuned in window %d: %s", progress.window_id, error)
-            return ()
-        progress.health.passed("suggestion")
-        if step is None:
-            return ()
-        for record in step.records:
-            progress.count_tuning(f"{record.kind}s")
-            if record.decision:
-                progress.count_tuning(record.decision)
-        if step.new.params != step.old.params:
-            self._callbacks.call("on_hyperparam_update", step.old, step.new)
-        return step.records
-
-    def _note_no_evidence(self, metrics: EvalMetrics) -> None:
-        self._without_evidence += 1
-        if metrics.has_evidence:
-            self._warn_once(
-                "score",
-                "%s gave the score %r in window %d: it decides nothing and never becomes the best. "
-                "Return a finite number, or EvalMetrics(..., has_evidence=False) where there is nothing to judge by.",
-                type(self._parts.evaluator).__name__,
-                metrics.primary_score,
-                self._progress.window_id,
-            )
-        elif self._without_evidence == WINDOWS_WITHOUT_EVIDENCE:
-            self._warn_once(
-                "evidence",
-                "No episode was completed in %d windows in a row, so nothing can be judged. Use a larger window_size, "
-                "give the environment a time limit, pass a val_pipeline that plays whole episodes, or an evaluator "
-                "that scores steps (EpisodeReturnEvaluator(reward_weight=1.0)).",
-                WINDOWS_WITHOUT_EVIDENCE,
-            )
-
-    def _warn_once(self, topic: str, message: str, *args: Any) -> None:
-        if topic not in self._warned_of:
-            self._warned_of.add(topic)
-            logger.warning(message, *args)
-
     def _close(self, failed: bool) -> None:
         if failed:
             self._progress.reason = StopReason.ERROR
-        self._watch.stand_by()
+        self._decisions.watch.stand_by()
         try:
             end_run(
                 self._parts,
