@@ -1,10 +1,9 @@
 """Windows from many environments stepped together, with one forward pass per step."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
@@ -13,16 +12,12 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError, ContractError, EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import BadDataError, ContractError
 from tensor_optix.pipeline._bad_steps import BadSteps, StepCheck, VectorStep, VectorStepCheck
 from tensor_optix.pipeline._environment import (
     ActionScaler,
     check_agent_fits,
-    check_registered,
     check_size,
-    is_atari,
-    make_environment,
-    rebuild,
 )
 from tensor_optix.pipeline._episodes import BAD_RESETS, BAD_STEP, EpisodeTrace, warn_of_new_episodes
 from tensor_optix.pipeline._failures import end_processes, environment_failed, names_of, watch_failures
@@ -30,10 +25,9 @@ from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
-from tensor_optix.pipeline._vector_state import live_all_again, next_seeds, put_back_arrays, saved_arrays, seeded
+from tensor_optix.pipeline._vector_making import EnvFn, autoreset_mode_of, single_of, vector_of
+from tensor_optix.pipeline._vector_state import live_all_again, next_seeds, put_back_arrays, saved_arrays
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
-
-EnvFn = Callable[[], gym.Env]
 
 
 class VectorBatchPipeline(BasePipeline):
@@ -79,8 +73,8 @@ class VectorBatchPipeline(BasePipeline):
         normalize_rewards: bool | RewardNormalizer = False,
     ) -> None:
         check_size("window_size", window_size)
-        self._make_vector = lambda: _vector_of(env_fns, async_envs)[0]
-        self.env, self._make_single = _vector_of(env_fns, async_envs)
+        self._make_vector = lambda: vector_of(env_fns, async_envs)[0]
+        self.env, self._make_single = vector_of(env_fns, async_envs)
         self._is_ready_made = self.env is env_fns
         self._times_closed, self._is_closed = 0, False
         self.agent = agent
@@ -88,7 +82,7 @@ class VectorBatchPipeline(BasePipeline):
         self.n_envs = self.env.num_envs
         self._seed = seed
         self._rescale_actions = rescale_actions
-        self._autoreset = _autoreset_mode_of(self.env)
+        self._autoreset = autoreset_mode_of(self.env)
         watch_failures(self.env)
         # A vector of the user's own may be in the middle of a call.
         self._names = () if self._is_ready_made else names_of(self.env)
@@ -229,7 +223,7 @@ class VectorBatchPipeline(BasePipeline):
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.
         """
         return held_out(
-            lambda: self._make_single or [_single_of(self.env)],
+            lambda: self._make_single or [single_of(self.env)],
             n_episodes,
             self.agent,
             seed=seed,
@@ -378,53 +372,3 @@ class VectorBatchPipeline(BasePipeline):
             self._trace.begin_next(i, len(infos[BAD_RESETS][i]))
             for reason in infos[BAD_RESETS][i]:
                 self._bad.met(reason, i)
-
-
-def _vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
-    """Return the vector environment, and what makes single ones of its kind where that is known."""
-    if isinstance(env_fns, VectorEnv):
-        return env_fns, None
-    if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
-        env_id, num_envs = env_fns
-        check_registered(env_id)
-        check_size("num_envs of (id, num_envs)", num_envs)
-        spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
-        if spec is not None and spec.vector_entry_point is not None and not async_envs:
-            return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]
-        env_fns = [lambda: make_environment(env_id)] * num_envs
-    makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
-    if not makers or not all(callable(make) for make in makers):
-        raise InvalidArgumentError(
-            f"env_fns must be functions that make environments (at least one), (id, num_envs), or a "
-            f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
-        )
-    vectorised = AsyncVectorEnv if async_envs else SyncVectorEnv
-    try:
-        return vectorised([seeded(make) for make in makers], autoreset_mode=AutoresetMode.SAME_STEP), makers
-    except (RuntimeError, AssertionError) as error:
-        if "space" in str(error).lower():
-            raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
-        raise
-    except (EOFError, ConnectionError) as error:
-        raise EnvironmentFailedError(
-            "The process of an environment ended while it was made. Its own error was printed; call each of env_fns "
-            "in this process to see it raise."
-        ) from error
-
-
-def _autoreset_mode_of(env: VectorEnv) -> AutoresetMode:
-    mode = env.metadata.get("autoreset_mode")
-    if not isinstance(mode, AutoresetMode):
-        raise InvalidArgumentError(
-            f"{env} must declare metadata['autoreset_mode'] as a gymnasium.vector.AutoresetMode, but has {mode!r}: "
-            f"without it nobody can tell a step from a reset."
-        )
-    return mode
-
-
-def _single_of(env: VectorEnv) -> EnvFn:
-    """Return what makes a single environment of a ready vector's kind, or raise `ValueError`."""
-    spec = env.spec
-    if spec is None:
-        raise ValueError("the vector environment has no spec")
-    return rebuild(gym.make(spec.id, **{k: v for k, v in spec.kwargs.items() if k != "num_envs"}))
