@@ -10,6 +10,7 @@ from tensor_optix.factory import hyperparam_table
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.md",
+    "docs/loop.md",
     "docs/algorithms.md",
     "docs/evolution.md",
     "docs/crash-safety.md",

@@ -122,13 +122,14 @@ class History:
             self._file = None
 
 
-def read_history(path: Path) -> list[HistoryRecord]:
+def read_history(path: Path | str) -> list[HistoryRecord]:
     """Read a `history.jsonl`; a last line that a crash cut short is left out.
 
     Raises:
         CheckpointCorruptError: a line is no record; the message names the line and the field.
         CheckpointStorageError: the file cannot be read.
     """
+    path = Path(path)
     with storage_errors("read", path):
         data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
