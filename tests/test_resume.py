@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,48 @@ def test_a_state_that_was_tampered_with_is_a_typed_error(path: tuple[Any, ...], 
     resealed(newest, state)
     with pytest.raises(TensorOptixError):
         resumed(tmp_path)
+
+
+def snapshots(path: Path) -> list[dict[str, Any]]:
+    found = [json.loads(file.read_text())["snapshot"] for file in sorted(path.glob("snapshot_*/metadata.json"))]
+    return [{name: value for name, value in snapshot.items() if name != "created_at"} for snapshot in found]
+
+
+def test_a_run_that_is_cut_off_while_its_best_is_settled_comes_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill would leave is copied before and after each score that is replaced."""
+    cut: list[Path] = []
+    rescore = CheckpointRegistry.rescore
+
+    def copied(registry: CheckpointRegistry, *given: Any) -> Any:
+        cut.append(Path(shutil.copytree(registry.directory, tmp_path / f"{len(cut)}-before")))
+        rescored = rescore(registry, *given)
+        cut.append(Path(shutil.copytree(registry.directory, tmp_path / f"{len(cut)}-after")))
+        return rescored
+
+    def run(path: Path, *, resume: bool) -> None:
+        agent, pipeline, callbacks = evolving(path)()
+        RLOptimizer(
+            agent,
+            pipeline,
+            checkpoint_dir=path,
+            max_episodes=60,
+            plateau_threshold=2,
+            dormant_threshold=4,
+            callbacks=callbacks,
+            seed=5,
+            val_episodes=2,
+            resume=resume,
+        ).run()
+
+    monkeypatch.setattr(CheckpointRegistry, "rescore", copied)
+    run(tmp_path / "whole", resume=False)
+    monkeypatch.undo()
+    assert len(cut) > 10
+    for path in cut[1::6]:
+        run(path, resume=True)
+        assert (path / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes(), path
+        assert snapshots(path) == snapshots(tmp_path / "whole"), path
+    run(cut[1], resume=True)  # one that has ended
+    assert snapshots(cut[1]) == snapshots(tmp_path / "whole")
