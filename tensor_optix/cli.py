@@ -137,9 +137,11 @@ def _resume(args: argparse.Namespace) -> int:
     run = RunDescription.read(args.run_dir)
     if args.max_episodes is not None:
         run = dataclasses.replace(run, max_episodes=args.max_episodes)
-        run.write(args.run_dir)
     set_threads(run.framework, run.threads)
     optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress)
+    optimizer.registry.open()  # nothing of a run that another process is in is changed
+    if args.max_episodes is not None:
+        run.write(args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
     return _finish(optimizer, args.run_dir)
 

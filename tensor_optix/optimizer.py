@@ -23,7 +23,7 @@ from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.resume import RunKeeper
-from tensor_optix.core.resume_ring import ResumeRing
+from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.run_state import History
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import jsonable
@@ -181,12 +181,16 @@ class RLOptimizer:
         self.registry.open()
         if not self._has_run:
             self._has_run = True
-            if not (self._resume and self._keeper.resume(self._controller.resume)):
+            if not (self._resume and self._keeper.resume(self._go_on_from)):
                 self.registry.archive()
         report = self._controller.run()
         for callback in self._evolution:
             report = dataclasses.replace(report, evolution=callback.report())
         return report
+
+    def _go_on_from(self, point: ResumePoint) -> None:
+        self._controller.resume(point)
+        self.registry.go_back_to(point.sequence)
 
     def stop(self) -> None:
         """End the run after the window in progress; may be called from a callback or another thread."""

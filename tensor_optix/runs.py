@@ -17,8 +17,8 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
-from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
-from tensor_optix.factory import make_agent
+from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
+from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -27,6 +27,8 @@ from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 RUN_FORMAT = 3
 FILE = "run.json"
 MAX_BYTES = 1 << 20
+MAX_HIDDEN_WEIGHTS = 1 << 26
+"""Weights between the hidden layers that a file may ask for: a quarter of a GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ class RunDescription:
         """
         run = {"format": RUN_FORMAT, "version": tensor_optix.__version__, **asdict(self)}
         try:
-            checked(_RunFile, run, "The run")
+            _check_means(checked(_RunFile, run, "The run"), "The run")
         except CheckpointCorruptError as error:
             raise InvalidArgumentError(str(error)) from error
         with storage_errors("write", run_dir):
@@ -154,6 +156,7 @@ class RunDescription:
         if type(run.get("format")) is not int or run["format"] != RUN_FORMAT:
             raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
         file = checked(_RunFile, run, f"{path} is not as train wrote it")
+        _check_means(file, path)
         module, colon, _ = file.env.partition(":")
         if colon and module not in allow_modules:
             raise InvalidArgumentError(
@@ -192,3 +195,19 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     dormant_threshold: _Size
     evolve: Annotated[int, msgspec.Meta(ge=0, le=2**16)]
     threads: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+
+
+def _check_means(file: _RunFile, where: str) -> None:
+    """Refuse a network too large for any run, and hyper-parameters that the algorithm does not have."""
+    weights = sum(a * b for a, b in itertools.pairwise(file.net_arch or []))
+    if weights > MAX_HIDDEN_WEIGHTS:
+        raise CheckpointCorruptError(
+            f"{where}: net_arch asks for {weights} weights between hidden layers, but a run of the command line "
+            f"has at most {MAX_HIDDEN_WEIGHTS}. Build a larger agent in Python."
+        )
+    known = hyperparam_table(file.algorithm) if file.algorithm in ALGORITHMS else file.hyperparams
+    for name in file.hyperparams:
+        if name not in known:
+            raise CheckpointCorruptError(
+                f"{where}: {file.algorithm} has no hyper-parameter {name!r}.{did_you_mean(name, known)}"
+            )

@@ -265,6 +265,16 @@ def test_what_was_never_a_run_is_not_resumed(tmp_path: Path, capsys: pytest.Capt
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_a_run_that_another_process_is_in_is_left_as_it_is(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    before = (run_dir / "run.json").read_bytes()
+    with (run_dir / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["resume", str(run_dir), "--no-progress", "--max-episodes", "77"]) == 2
+    assert "another process" in capsys.readouterr().err
+    assert (run_dir / "run.json").read_bytes() == before
+
+
 def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

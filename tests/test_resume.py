@@ -1,6 +1,8 @@
 """A run that is stopped and resumed is, bit for bit, the run that was never stopped."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from tensor_optix import (
     VectorBatchPipeline,
     make_agent,
 )
+from tensor_optix.core import _atomic
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
 from tests.helpers import NumpyAgent
 
 
@@ -200,3 +204,101 @@ def test_a_resumed_run_that_lost_its_state_would_differ(tmp_path: Path) -> None:
     assert cut["state"] != whole["state"]
     assert whole["history"].startswith(cut["history"][:200])
     assert np.count_nonzero([line != b"" for line in whole["history"].split(b"\n")]) == 12
+
+
+def resumed(path: Path) -> None:
+    RLOptimizer(*numpy_agent()[:2], checkpoint_dir=path, max_episodes=6, seed=5, val_episodes=2, resume=True).run()
+
+
+def test_a_run_of_which_no_state_is_intact_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
+    lived(tmp_path, numpy_agent, windows=4)
+    for point in tmp_path.glob("resume_[0-9]*"):
+        (point / "state.json").write_text("{}")
+    for _ in range(2):  # the second time they are in quarantine
+        with pytest.raises(CheckpointCorruptError, match="none that is intact"):
+            resumed(tmp_path)
+    assert len(list((tmp_path / "quarantine").iterdir())) == 2
+    assert not list(tmp_path.glob("previous_*"))
+
+
+def resealed(folder: Path, state: dict[str, Any]) -> None:
+    """Put another state in place of the saved one, as somebody who knows how it is sealed."""
+    data = json.dumps(state).encode()
+    (folder / "state.json").write_bytes(data)
+    metadata = json.loads((folder / "metadata.json").read_text())
+    del metadata["sha256"]
+    metadata["files"]["state.json"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    metadata["sha256"] = _atomic.digest_of(metadata)
+    (folder / "metadata.json").write_bytes(_atomic.encode_json(metadata))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("pipeline", "stream", "builder", "length"), "../../etc"),
+        (("pipeline", "stream", "trace", "actions"), []),
+        (("optimizer", "evaluations"), "A"),
+        (("position",), ["active"]),
+        (("position", 0), "bogus"),
+        (("progress", "ended"), "bogus"),
+        (("history",), "x"),
+        (("history",), -1),
+        (("callbacks",), [1]),
+    ],
+)
+def test_a_state_that_was_tampered_with_is_a_typed_error(path: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
+    lived(tmp_path, numpy_agent, windows=4)
+    newest = max(tmp_path.glob("resume_[0-9]*"))
+    state = json.loads((newest / "state.json").read_text())
+    parent = state
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    resealed(newest, state)
+    with pytest.raises(TensorOptixError):
+        resumed(tmp_path)
+
+
+def snapshots(path: Path) -> list[dict[str, Any]]:
+    found = [json.loads(file.read_text())["snapshot"] for file in sorted(path.glob("snapshot_*/metadata.json"))]
+    return [{name: value for name, value in snapshot.items() if name != "created_at"} for snapshot in found]
+
+
+def test_a_run_that_is_cut_off_while_its_best_is_settled_comes_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a kill would leave is copied before and after each score that is replaced."""
+    cut: list[Path] = []
+    rescore = CheckpointRegistry.rescore
+
+    def copied(registry: CheckpointRegistry, *given: Any) -> Any:
+        cut.append(Path(shutil.copytree(registry.directory, tmp_path / f"{len(cut)}-before")))
+        rescored = rescore(registry, *given)
+        cut.append(Path(shutil.copytree(registry.directory, tmp_path / f"{len(cut)}-after")))
+        return rescored
+
+    def run(path: Path, *, resume: bool) -> None:
+        agent, pipeline, callbacks = evolving(path)()
+        RLOptimizer(
+            agent,
+            pipeline,
+            checkpoint_dir=path,
+            max_episodes=60,
+            plateau_threshold=2,
+            dormant_threshold=4,
+            callbacks=callbacks,
+            seed=5,
+            val_episodes=2,
+            resume=resume,
+        ).run()
+
+    monkeypatch.setattr(CheckpointRegistry, "rescore", copied)
+    run(tmp_path / "whole", resume=False)
+    monkeypatch.undo()
+    assert len(cut) > 10
+    for path in cut[1::6]:
+        run(path, resume=True)
+        assert (path / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes(), path
+        assert snapshots(path) == snapshots(tmp_path / "whole"), path
+    run(cut[1], resume=True)  # one that has ended
+    assert snapshots(cut[1]) == snapshots(tmp_path / "whole")

@@ -14,7 +14,7 @@ BINARY = getattr(os, "O_BINARY", 0)
 
 
 def open_plain(path: str | os.PathLike[str], dir_fd: int | None = None, *, flags: int = os.O_RDONLY) -> int:
-    """Open a file for reading, and return its descriptor.
+    """Open a file, for reading or as `flags` say, and return its descriptor; one that is created is this user's alone.
 
     A link is not followed, a pipe not waited for, and a file that has a second name (a hard link, through which others
     could change it) is refused.
@@ -23,14 +23,14 @@ def open_plain(path: str | os.PathLike[str], dir_fd: int | None = None, *, flags
         CheckpointCorruptError: it is no such file.
         OSError: it cannot be opened.
     """
-    descriptor = os.open(path, flags | NO_FOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
+    descriptor = os.open(path, flags | NO_FOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0), 0o600, dir_fd=dir_fd)
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
     raise CheckpointCorruptError(
         f"{str(path)!r} is neither a plain file nor a folder, or has {found.st_nlink} names (hard links); refusing to "
-        f"read it."
+        f"use it."
     )
 
 

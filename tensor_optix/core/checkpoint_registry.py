@@ -205,6 +205,16 @@ class CheckpointRegistry:
             self._folders.write_manifest(self.snapshots())
         return rescored
 
+    def go_back_to(self, point: int) -> None:
+        """Forget the scores that were replaced since the run's state with this number was saved.
+
+        They are found again when the run that was cut off there goes on, and decide then what they decided.
+        """
+        self.open()
+        with _atomic.storage_errors("go back in", self.directory):
+            self._folders.go_back_to(point)
+            self._folders.write_manifest(self.snapshots())
+
     def prune(self) -> None:
         """Delete all but the newest `max_snapshots`, the best and the pinned; `commit` does so too, `rescore` not."""
         self.open()

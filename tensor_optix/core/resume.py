@@ -24,7 +24,7 @@ from tensor_optix.core.companions import Stateful
 from tensor_optix.core.loop_config import LoopParts
 from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import jsonable
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
 
 FORMAT = 2
 SHARE = 0.05
@@ -89,6 +89,11 @@ class RunKeeper:
             CheckpointCorruptError: there are saved states, but none of them is intact.
         """
         point = self.ring.newest()
+        if point is None and self.ring.was_used:
+            raise CheckpointCorruptError(
+                f"{str(self.ring.directory)!r} holds saved states of the run, but none that is intact. Put the folders "
+                f"back from a copy, or begin a new run without resume; its snapshots can still be loaded."
+            )
         if point is None:
             return False
         self.ring.begin(point)
@@ -122,15 +127,20 @@ class RunKeeper:
 
 @contextlib.contextmanager
 def saved_fields(point: ResumePoint) -> Iterator[None]:
-    """Turn what a state lacks, or has of another kind, into a `CheckpointCorruptError`."""
+    """Turn what a state lacks, or has of another kind or size, into a `CheckpointCorruptError`."""
     if point.state.get("format") != FORMAT:
         raise CheckpointCorruptError(
             f"{str(point.folder)!r} has format {point.state.get('format')!r}, this version resumes {FORMAT}."
         )
     try:
         yield
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointCorruptError(f"{str(point.folder)!r} does not have the expected fields: {error!r}.") from error
+    except TensorOptixError:
+        raise
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise CheckpointCorruptError(
+            f"{str(point.folder)!r} does not have the expected fields: {error!r}. The run was begun with another "
+            f"pipeline, optimizer, evaluator or callback, or the state is damaged."
+        ) from error
 
 
 def write_agent(parts: LoopParts, folder: Path) -> None:

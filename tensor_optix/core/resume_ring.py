@@ -119,6 +119,12 @@ class ResumeRing:
                         logger.warning("Resume point %d is not used: %s", sequence, error)
         return None
 
+    @property
+    def was_used(self) -> bool:
+        """Whether a state was ever saved here, be it in quarantine by now."""
+        with _atomic.storage_errors("list", self.directory):
+            return self._folders.next_sequence() > 0
+
     def begin(self, point: ResumePoint) -> None:
         """Note on disk that a start from `point` is tried: after three without `succeeded` it is not used again."""
         with _atomic.storage_errors("note a start in", self.directory), self._locked():

@@ -1,14 +1,16 @@
 """What a run leaves beside its snapshots: the history, one JSON line per evaluated window."""
 
+import contextlib
 import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self
 
 from tensor_optix.core._atomic import storage_errors
+from tensor_optix.core._reading import open_plain
 from tensor_optix.core._schemas import decode_object, rebuilt
 from tensor_optix.core.tuning import TuningRecord
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
@@ -17,6 +19,8 @@ from tensor_optix.errors import CheckpointCorruptError
 IN_MEMORY = 1000
 MAX_LINE_BYTES = 1 << 20
 """Longest line of a history that is read."""
+MAX_TAIL_BYTES = 1 << 24
+"""Bytes of a history that a run which goes on reads again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +67,15 @@ class HistoryRecord:
 
 
 class History:
-    """The evaluated windows of a run: all of them on disk, the newest in memory."""
+    """The evaluated windows of a run: all of them on disk, the newest in memory.
+
+    Its file is opened as every other of a run: a link in its place could let the file of somebody else be cut.
+    """
 
     def __init__(self, path: Path, in_memory: int = IN_MEMORY) -> None:
         self._path = path
-        self._file: TextIO | None = None
+        self._in_memory = in_memory
+        self._file: BinaryIO | None = None
         self._recent: deque[HistoryRecord] = deque(maxlen=in_memory)
 
     def __len__(self) -> int:
@@ -82,9 +90,10 @@ class History:
         self._recent.append(record)
         with storage_errors("write", self._path):
             if self._file is None:
-                _cut_torn_line(self._path)
-                self._file = self._path.open("a", encoding="utf-8")
-            self._file.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")
+                self._file = os.fdopen(open_plain(self._path, flags=os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b")
+                # What is appended must begin a line of its own, also where a crash cut the last one short.
+                self._file.truncate(_whole_lines(self._file))
+            self._file.write((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode())
             self._file.flush()
 
     def position(self) -> int:
@@ -99,21 +108,25 @@ class History:
         """Drop what was appended after `position()` returned this, and take the newest records into memory.
 
         Raises:
-            CheckpointCorruptError: the file is shorter, or what is left of it is no history.
+            CheckpointCorruptError: the file is shorter, is no plain file, or its newest lines are no history.
+            CheckpointStorageError: it cannot be read or cut.
         """
         self.close()
-        with storage_errors("read", self._path):
-            size = self._path.stat().st_size if self._path.exists() else 0
+        self._recent.clear()
+        with storage_errors("read", self._path), contextlib.ExitStack() as stack:
+            size, file = 0, None
+            with contextlib.suppress(FileNotFoundError):
+                file = stack.enter_context(os.fdopen(open_plain(self._path, flags=os.O_RDWR), "r+b"))
+                size = os.fstat(file.fileno()).st_size
             if size < position:
                 raise CheckpointCorruptError(
                     f"{str(self._path)!r} has {size} bytes, but the saved state of the run goes with {position}. "
                     f"Restore the file, or start a new run in another checkpoint_dir."
                 )
-            if size > position:
-                os.truncate(self._path, position)
-        self._recent.clear()
-        if position:
-            self._recent.extend(read_history(self._path)[-(self._recent.maxlen or IN_MEMORY) :])
+            if file is not None:
+                newest = _last_lines(file, position, self._in_memory)
+                self._recent.extend(parse_record(line, f"A line of {str(self._path)!r}") for line in newest)
+                file.truncate(position)
 
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""
@@ -126,12 +139,12 @@ def read_history(path: Path | str) -> list[HistoryRecord]:
     """Read a `history.jsonl`; a last line that a crash cut short is left out.
 
     Raises:
-        CheckpointCorruptError: a line is no record; the message names the line and the field.
-        CheckpointStorageError: the file cannot be read.
+        CheckpointCorruptError: it is no plain file, or a line is no record; the message names the line and the field.
+        CheckpointStorageError: it cannot be read.
     """
     path = Path(path)
-    with storage_errors("read", path):
-        data = path.read_bytes()
+    with storage_errors("read", path), os.fdopen(open_plain(path), "rb") as file:
+        data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
     return [parse_record(line, f"Line {n} of {str(path)!r}") for n, line in enumerate(whole.splitlines(), 1)]
 
@@ -150,9 +163,18 @@ def parse_record(line: bytes, where: str) -> HistoryRecord:
         raise error if str(error).startswith(where) else CheckpointCorruptError(f"{where}: {error}") from error
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Drop a last line that a crash cut short: what is appended must begin a line of its own."""
-    if path.exists():
-        with path.open("r+b") as file:
-            text = file.read()
-            file.truncate(text.rfind(b"\n") + 1)
+def _last_lines(file: BinaryIO, end: int, most: int) -> list[bytes]:
+    """Return the last `most` lines before `end`: a run may have lived millions of windows."""
+    begin = max(end - MAX_TAIL_BYTES, 0)
+    file.seek(begin)
+    lines = file.read(end - begin).splitlines()
+    return lines[max(len(lines) - most, 1 if begin else 0) :]
+
+
+def _whole_lines(file: BinaryIO) -> int:
+    """Return the length of a file up to its last line end."""
+    end = file.seek(0, os.SEEK_END)
+    begin = max(end - MAX_LINE_BYTES, 0)
+    file.seek(begin)
+    found = file.read(end - begin).rfind(b"\n")
+    return begin + found + 1

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensor_optix.core import _atomic, _tree
+from tensor_optix.core import _atomic, _tree, resume_ring
 from tensor_optix.core.durable_folder import FORMAT, LOOKS, DurableFolders, bytes_in, is_damage
 from tensor_optix.core.types import PolicySnapshot, jsonable
 from tensor_optix.errors import CheckpointCorruptError
@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "snapshot_"
 MANIFEST = "manifest.json"
+_BEFORE = "before"
+"""In metadata: what was known of a snapshot when the run's state was last saved, and which one that was."""
 READ_AT_OPEN = 256 << 20
 """Bytes of snapshots that are hashed when a directory is opened; of more, only names and lengths are looked at."""
 
@@ -78,17 +80,40 @@ class SnapshotFolders(DurableFolders):
         return snapshot, True
 
     def replace(self, snapshot: PolicySnapshot) -> None:
-        """Write anew what is known of a snapshot.
+        """Write anew what is known of a snapshot; a run that goes on from its saved state knows what it did then.
 
         Raises:
             CheckpointCorruptError: its metadata are damaged.
             OSError: they cannot be read or written.
         """
         try:
-            files = self.read(snapshot.sequence)["files"]
+            found = self.read(snapshot.sequence)
         except CheckpointCorruptError as error:
             raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
-        self.rewrite(snapshot.sequence, {"snapshot": snapshot.to_dict()}, files)
+        content: dict[str, Any] = {"snapshot": snapshot.to_dict()}
+        point = next(reversed(DurableFolders(self.directory, resume_ring.PREFIX).sequences()), None)
+        if point is not None:
+            before = found.get(_BEFORE, {})
+            is_of_now = isinstance(before, dict) and before.get("point") == point
+            content[_BEFORE] = before if is_of_now else {"point": point, "snapshot": found["snapshot"]}
+        self.rewrite(snapshot.sequence, content, found["files"])
+
+    def go_back_to(self, point: int) -> None:
+        """Undo what `replace` has done since the run's state with this number was saved.
+
+        Raises:
+            CheckpointCorruptError: what a snapshot is said to have been is none.
+            OSError: metadata cannot be written.
+        """
+        for sequence in self.sequences():
+            try:
+                metadata = self.read(sequence)
+            except CheckpointCorruptError:
+                continue  # reported where snapshots are listed
+            before = metadata.get(_BEFORE)
+            if isinstance(before, dict) and type(before.get("point")) is int and before["point"] >= point:
+                earlier = _snapshot_in(metadata | {"snapshot": before.get("snapshot")})
+                self.rewrite(sequence, {"snapshot": earlier.to_dict()}, metadata["files"])
 
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
         """Delete all but the newest `max_snapshots`, the best and the pinned, and write down what is left."""

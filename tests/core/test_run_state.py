@@ -1,5 +1,7 @@
 import json
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from tensor_optix.core.run_state import History, HistoryRecord, read_history
 from tensor_optix.core.tuning import TuningRecord
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
-from tensor_optix.errors import CheckpointStorageError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError, TensorOptixError
 
 
 def record(window_id: int = 0, **fields: Any) -> HistoryRecord:
@@ -154,3 +156,55 @@ def test_a_history_goes_on_after_a_line_that_a_crash_cut_short(tmp_path: Path) -
     second.append(record())
     second.close()
     assert len(read_history(path)) == 2
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_nothing_is_cut_or_written_through_a_link_in_place_of_the_history(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    outside, path = tmp_path / "outside.txt", tmp_path / "history.jsonl"
+    outside.write_text("precious\n")
+    link(outside, path)
+    for use in (
+        lambda: History(path).go_back_to(0),
+        lambda: History(path).append(record()),
+        lambda: read_history(path),
+    ):
+        with pytest.raises(TensorOptixError, match=r"history\.jsonl"):
+            use()
+    assert outside.read_text() == "precious\n"
+
+
+def test_a_history_goes_back_and_remembers_the_newest_records_only(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    for n in range(5):
+        history.append(record(n))
+    position = history.position()
+    history.append(record(5))
+    history.close()
+    again = History(path, in_memory=3)
+    again.go_back_to(position)
+    assert [each.window_id for each in again] == [2, 3, 4]
+    assert path.stat().st_size == position
+    again.append(record(6))
+    again.close()
+    assert [each.window_id for each in read_history(path)] == [0, 1, 2, 3, 4, 6]
+
+
+def test_only_the_end_of_a_long_history_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    for n in range(10):
+        history.append(record(n))
+    history.close()
+    line = path.stat().st_size // 10
+    monkeypatch.setattr("tensor_optix.core.run_state.MAX_TAIL_BYTES", 2 * line + line // 2)
+    again = History(path)
+    again.go_back_to(path.stat().st_size)
+    assert [each.window_id for each in again] == [8, 9]
+
+
+def test_a_history_that_is_shorter_than_the_state_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointCorruptError, match="has 0 bytes, but the saved state of the run goes with 7"):
+        History(tmp_path / "history.jsonl").go_back_to(7)

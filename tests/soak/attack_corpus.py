@@ -17,7 +17,7 @@ import numpy as np
 from tensor_optix.core._atomic import read_json
 from tensor_optix.core._schemas import decode_object
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.run_state import parse_record
+from tensor_optix.core.run_state import History, parse_record
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.runs import RunDescription
 from tests.core.test_run_state import record
@@ -76,6 +76,11 @@ class Bench:
     def config_text(self, text: bytes) -> None:
         (self.run / "run.json").write_bytes(text)
         RunDescription.read(self.run)
+
+    def history(self, plant: Callable[[Path, Path], None]) -> None:
+        """Put a link to a file of the user's in place of the history, and go on with a run that had none yet."""
+        plant(self.run / "history.jsonl", self.canary)
+        History(self.run / "history.jsonl").go_back_to(0)
 
     def planted(self, name: str, plant: Callable[[Path], None]) -> None:
         """Save a snapshot, put something in place of a part of it, and load it."""
@@ -244,6 +249,8 @@ ATTACKS: dict[str, Callable[[Bench], None]] = {
     ),
     "a line of a history that is no record": lambda b: parse_record(b'{"window_id": 1}', "Line 1") and None,
     "a line of a history of 2 MB": lambda b: parse_record(b" " * (2 << 20), "Line 1") and None,
+    "a history that is a link": lambda b: b.history(Path.symlink_to),
+    "a history that has a second name": lambda b: b.history(Path.hardlink_to),
     "a line with a state of a number": lambda b: (
         parse_record(json.dumps(record(1).to_dict() | {"state": 1}).encode(), "Line 1") and None
     ),
@@ -255,6 +262,8 @@ ATTACKS: dict[str, Callable[[Bench], None]] = {
     "a window of 10^12": lambda b: b.config(window_size=10**12),
     "a million environments": lambda b: b.config(n_envs=10**6),
     "a layer of 10^9": lambda b: b.config(net_arch=[10**9]),
+    "layers of 2^16, 64 times": lambda b: b.config(net_arch=[1 << 16] * 64),
+    "a hyper-parameter that there is not": lambda b: b.config(hyperparams={"__class__": 1}),
     "a million layers": lambda b: b.config(net_arch=[1] * 10**6),
     "a seed that is a truth value": lambda b: b.config(seed=True),
     "a key that is misspelt": lambda b: b.config(window_siz=3),
