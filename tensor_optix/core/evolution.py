@@ -122,7 +122,7 @@ class PolicyManagerCallback(LoopCallback):
         population.keep_only([*self.pm.agents, self._learner, self._incumbent])
         return {
             "n_made": population.n_made,
-            "agents": population.names,
+            "agents": population.hyperparams(),
             "learner": population.name_of(self._learner),
             "incumbent": population.name_of(self._incumbent),
             "manager": self.pm.members_state(population.name_of),
