@@ -10,6 +10,7 @@ on DORMANT, or when a variant has spent its share of windows:
     PRUNE:  the weakest member is removed
     STOP:   the run ends
     NO_OP:  the loop goes on as it would have without evolution
+    where the run goes on all the same, as a live one does, the incumbent learns in place of who did not become the best
 """
 
 import logging
@@ -196,8 +197,9 @@ class PolicyManagerCallback(LoopCallback):
             self._note_best()
         self._judge_variant(self._history())
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
-            reason = (self._reason or StopReason.STOPPED).sentence
-            self.printer(evolution_block(self.pm.training_report(), reason) + "\n")
+            reason = StopReason(self._loop.report().reason) if self._loop is not None else self._reason
+            sentence = (reason or StopReason.STOPPED).sentence
+            self.printer(evolution_block(self.pm.training_report(), sentence) + "\n")
         self._reason = None
 
     # --- one turn of evolution ---
@@ -219,6 +221,8 @@ class PolicyManagerCallback(LoopCallback):
                 self._prune()
             case MetaAction.STOP if not (self._is_watched and self.pm.budget_exhausted):
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+        if self._is_watched and self._variant is None:
+            self._recall_incumbent()
 
     @property
     def _is_watched(self) -> bool:
@@ -304,11 +308,21 @@ class PolicyManagerCallback(LoopCallback):
             return
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
-        self._learner, self._variant = variant, self.pm.newest_lineage
+        self._variant = self.pm.newest_lineage
         self._keep_parent()
+        self._let_learn(variant)
+
+    def _let_learn(self, agent: BaseAgent) -> None:
+        self._learner = agent
         self._begun, self._heard = self._window_id + 1, 0
         if self._loop is not None:
-            self._loop.switch_learner(variant)
+            self._loop.switch_learner(agent)
+
+    def _recall_incumbent(self) -> None:
+        """Where the run goes on, let the incumbent learn in place of a variant that did not become the best."""
+        if self._learner is not self._incumbent and not isinstance(self._acting, HasLearner):
+            self.pm.registry.load_best(self._incumbent)
+            self._let_learn(self._incumbent)
 
     def _prune(self) -> None:
         self.pm.prune(keep=(self._incumbent,))

@@ -3,7 +3,7 @@ import gc
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -75,6 +75,7 @@ class Rig:
         max_episodes: int | None = None,
         interval: int = 1,
         max_snapshots: int = 50,
+        on_converged: Literal["stop", "watch"] = "stop",
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -105,6 +106,7 @@ class Rig:
                 ),
                 max_episodes=max_episodes,
                 final_evaluation=True,
+                on_converged=on_converged,
             ),
             [self.callback],
         )
@@ -363,6 +365,29 @@ def test_a_variant_that_keeps_climbing_has_the_share_of_the_first_and_no_more(tm
     rig.loop.run()
     assert len(rig.made[0].learned) == len(rig.first.learned)
     assert rig.outcomes() == ["new best"]
+
+
+def test_where_the_run_goes_on_a_variant_that_has_spent_its_share_is_judged_and_learns_on(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 1000.0], max_spawns=1, max_episodes=30, on_converged="watch")
+    assert rig.loop.run().reason == "max_episodes"
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert (variant["outcome"], variant["windows"]) == ("new best", len(rig.first.learned))
+    assert len(rig.made[0].learned) == 30 - len(rig.first.learned)
+    assert "max_episodes windows are done" in rig.printed[0]
+
+
+@pytest.mark.parametrize(("ceiling", "outcome"), [(1.0, "discarded"), (4.9, "kept")])
+def test_where_the_run_goes_on_the_incumbent_takes_over_from_who_is_not_the_best(
+    tmp_path: Path, ceiling: float, outcome: str
+) -> None:
+    rig = Rig(tmp_path, [5.0, ceiling], max_spawns=1, max_episodes=40, on_converged="watch")
+    report = rig.loop.run()
+    assert (rig.outcomes(), report.reason) == ([outcome], "max_episodes")
+    (variant,) = rig.made
+    assert max(variant.learned) < max(rig.first.learned)
+    assert variant.weight == 5.0 + (len(variant.learned) if outcome == "kept" else 0)
+    assert report.watch["windows"] > 0
+    assert rig.first.weight == 5.0
 
 
 def test_each_members_scores_are_its_own(tmp_path: Path) -> None:
