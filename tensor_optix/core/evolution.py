@@ -207,11 +207,12 @@ class PolicyManagerCallback(LoopCallback):
     def _turn(self, history: Sequence[EvalMetrics]) -> None:
         self._share = self._share or max(self._windows, 1)
         self.pm.set_regime(RegimeDetector().detect(history))
-        self._settle()
-        outcome = self._judge_variant(history)
-        # A variant that was kept is a member with weights of its own: the best's would make a copy of its parent of it.
-        if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
-            logger.info("Rolled back to the best snapshot.")
+        if not self._is_last_turn(history):
+            self._settle()
+            outcome = self._judge_variant(history)
+            # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
+            if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
+                logger.info("Rolled back to the best snapshot.")
         self._score_members()
         self.pm.auto_update_weights()
         match self._decide(history):
@@ -223,6 +224,12 @@ class PolicyManagerCallback(LoopCallback):
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
         if self._is_watched and self._variant is None:
             self._recall_incumbent()
+
+    def _is_last_turn(self, history: Sequence[EvalMetrics]) -> bool:
+        """Whether the run ends with this variant: its last tests come first then, and may crown what it ends as."""
+        if self._loop is None or self._variant is None or self._is_watched or not self.pm.budget_exhausted:
+            return False
+        return self._decide(history) is MetaAction.STOP
 
     @property
     def _is_watched(self) -> bool:

@@ -75,6 +75,7 @@ class Rig:
         max_episodes: int | None = None,
         interval: int = 1,
         max_snapshots: int = 50,
+        evaluator: ScoreEvaluator | None = None,
         on_converged: Literal["stop", "watch"] = "stop",
         **kwargs: Any,
     ) -> None:
@@ -95,7 +96,7 @@ class Rig:
                 agent=self.first,
                 pipeline=self.pipeline,
                 val_pipeline=validation(self.first),
-                evaluator=ScoreEvaluator(),
+                evaluator=evaluator or ScoreEvaluator(),
                 optimizer=optimizer or BackoffOptimizer({}),
                 registry=registry,
                 history=History(folder / "history.jsonl"),
@@ -243,6 +244,30 @@ def test_the_lineage_knows_a_policy_that_the_last_test_has_crowned(tmp_path: Pat
     assert report.best_window == 18
     assert variant["snapshot"] == Path(str(report.best_snapshot)).name.removeprefix("snapshot_")
     assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
+
+
+class Underrating(SeededWorth):
+    """Only the long tests see what a policy is worth beyond its ceiling."""
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        agent: Any = self.agent.agent if isinstance(self.agent, GreedyAgent) else self.agent
+        return window_of(agent.weight)
+
+
+class Unsure(ScoreEvaluator):
+    """Its scores have a large error, so that nobody is out of the running."""
+
+    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+        return dataclasses.replace(super().score(episode_data, train_diagnostics), metrics={"score_std_err": 10.0})
+
+
+def test_what_the_last_variant_ends_as_takes_part_in_the_last_test(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 5.0], max_spawns=1, validation=Underrating, evaluator=Unsure())
+    report = rig.loop.run()
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert (report.reason, report.best_score) == ("budget", rig.made[0].weight)
+    assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
+    assert rig.pm.agents == (rig.first, rig.made[0])
 
 
 def test_what_a_learner_ends_as_is_settled_before_a_variant_takes_its_place(tmp_path: Path) -> None:
