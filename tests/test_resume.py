@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from tensor_optix import (
+    BackoffOptimizer,
     BatchPipeline,
     CheckpointRegistry,
     EnsembleAgent,
+    Param,
+    PBTOptimizer,
     PolicyManager,
     RLOptimizer,
     VectorBatchPipeline,
@@ -22,6 +25,7 @@ from tensor_optix import (
 )
 from tensor_optix.core import _atomic
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EvalMetrics
@@ -44,6 +48,13 @@ class RememberingAgent(NumpyAgent):
     def load_training_state(self, path: str) -> None:
         state = json.loads(Path(path).read_text())
         self.weight, self.params, self.rng.bit_generator.state = state["weight"], state["params"], state["rng"]
+
+
+class SixMethods(NumpyAgent):
+    """Nothing beside the six methods: its training state is its weight; and acting draws nothing."""
+
+    def act(self, observation: Any) -> int:
+        return int(np.sin(self.weight * np.asarray(observation).sum() * 50.0) > 0.0)
 
 
 class StopAfter(LoopCallback):
@@ -71,6 +82,7 @@ def lived(
     build: Callable[[], tuple[BaseAgent, BasePipeline, list[LoopCallback]]],
     stops: tuple[int, ...] = (),
     windows: int = 12,
+    tuner: Callable[[], BaseOptimizer] | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
     """Run with interruptions after the windows `stops`, each time in objects of their own."""
@@ -80,6 +92,7 @@ def lived(
         optimizer = RLOptimizer(
             agent,
             pipeline,
+            optimizer=tuner() if tuner is not None else None,
             checkpoint_dir=path,
             max_episodes=windows,
             callbacks=[*callbacks, stopping],
@@ -171,15 +184,17 @@ def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(case: str, tmp_p
     assert resumed["state"] == whole["state"]
 
 
-def evolving(registry_path: Path, *, ensemble: bool = False) -> Callable[[], Any]:
+def evolving(
+    registry_path: Path, *, kind: type[NumpyAgent] = RememberingAgent, ensemble: bool = False
+) -> Callable[[], Any]:
     def build() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
         numbers = iter(range(1, 100))
-        first: BaseAgent = RememberingAgent()
+        first: BaseAgent = kind()
         manager = PolicyManager(CheckpointRegistry(registry_path), max_spawns=3, max_ensemble_size=2, seed=4)
         if ensemble:
             manager.add_agent(first)
-            manager.add_agent(RememberingAgent(seed=50))
-        callback = manager.as_callback(first, agent_factory=lambda: RememberingAgent(seed=next(numbers)))
+            manager.add_agent(kind(seed=50))
+        callback = manager.as_callback(first, agent_factory=lambda: kind(seed=next(numbers)))
         callback.printer = None
         acting = EnsembleAgent(manager, first, seed=6) if ensemble else first
         return acting, BatchPipeline("CartPole-v1", window_size=50), [callback]
@@ -196,6 +211,28 @@ def test_evolution_goes_on_where_it_was(ensemble: bool, tmp_path: Path) -> None:
     assert whole["reason"] == "budget"
     assert [variant["number"] for variant in whole["evolution"]["lineage"]] == [1, 2, 3]
     assert resumed == whole
+
+
+TUNERS: dict[str, Callable[[], BaseOptimizer]] = {
+    "backoff": lambda: BackoffOptimizer({"learning_rate": Param(1e-3, 1.0, "log")}),
+    "pbt": lambda: PBTOptimizer({"learning_rate": Param(1e-3, 1.0, "log")}, seed=2),
+}
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_an_agent_of_six_methods_keeps_the_hyperparameters_that_were_tuned(
+    tuner: str, ensemble: bool, tmp_path: Path
+) -> None:
+    def run(path: Path, stops: tuple[int, ...] = ()) -> dict[str, Any]:
+        build = evolving(path, kind=SixMethods, ensemble=ensemble)
+        thresholds: dict[str, Any] = {"plateau_threshold": 2, "dormant_threshold": 4, "max_interval_episodes": 2}
+        return lived(path, build, stops, windows=60, tuner=TUNERS[tuner], val_pipeline=None, **thresholds)
+
+    whole = run(tmp_path / "whole")
+    rates = {line["hyperparams"]["params"]["learning_rate"] for line in map(json.loads, whole["history"].splitlines())}
+    assert len(rates) > 3
+    assert run(tmp_path / "resumed", stops=(3, 9, 14, 20)) == whole
 
 
 def test_a_resumed_run_that_lost_its_state_would_differ(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ on DORMANT, or when a variant has spent its share of windows:
     PRUNE:  the weakest member is removed
     STOP:   the run ends
     NO_OP:  the loop goes on as it would have without evolution
+    where the run goes on all the same, as a live one does, the incumbent learns in place of who did not become the best
 """
 
 import logging
@@ -122,7 +123,7 @@ class PolicyManagerCallback(LoopCallback):
         population.keep_only([*self.pm.agents, self._learner, self._incumbent])
         return {
             "n_made": population.n_made,
-            "agents": population.names,
+            "agents": population.hyperparams(),
             "learner": population.name_of(self._learner),
             "incumbent": population.name_of(self._incumbent),
             "manager": self.pm.members_state(population.name_of),
@@ -196,8 +197,9 @@ class PolicyManagerCallback(LoopCallback):
             self._note_best()
         self._judge_variant(self._history())
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
-            reason = (self._reason or StopReason.STOPPED).sentence
-            self.printer(evolution_block(self.pm.training_report(), reason) + "\n")
+            reason = StopReason(self._loop.report().reason) if self._loop is not None else self._reason
+            sentence = (reason or StopReason.STOPPED).sentence
+            self.printer(evolution_block(self.pm.training_report(), sentence) + "\n")
         self._reason = None
 
     # --- one turn of evolution ---
@@ -205,11 +207,12 @@ class PolicyManagerCallback(LoopCallback):
     def _turn(self, history: Sequence[EvalMetrics]) -> None:
         self._share = self._share or max(self._windows, 1)
         self.pm.set_regime(RegimeDetector().detect(history))
-        self._settle()
-        outcome = self._judge_variant(history)
-        # A variant that was kept is a member with weights of its own: the best's would make a copy of its parent of it.
-        if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
-            logger.info("Rolled back to the best snapshot.")
+        if not self._is_last_turn(history):
+            self._settle()
+            outcome = self._judge_variant(history)
+            # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
+            if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
+                logger.info("Rolled back to the best snapshot.")
         self._score_members()
         self.pm.auto_update_weights()
         match self._decide(history):
@@ -219,6 +222,14 @@ class PolicyManagerCallback(LoopCallback):
                 self._prune()
             case MetaAction.STOP if not (self._is_watched and self.pm.budget_exhausted):
                 self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+        if self._is_watched and self._variant is None:
+            self._recall_incumbent()
+
+    def _is_last_turn(self, history: Sequence[EvalMetrics]) -> bool:
+        """Whether the run ends with this variant: its last tests come first then, and may crown what it ends as."""
+        if self._loop is None or self._variant is None or self._is_watched or not self.pm.budget_exhausted:
+            return False
+        return self._decide(history) is MetaAction.STOP
 
     @property
     def _is_watched(self) -> bool:
@@ -304,11 +315,21 @@ class PolicyManagerCallback(LoopCallback):
             return
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
-        self._learner, self._variant = variant, self.pm.newest_lineage
+        self._variant = self.pm.newest_lineage
         self._keep_parent()
+        self._let_learn(variant)
+
+    def _let_learn(self, agent: BaseAgent) -> None:
+        self._learner = agent
         self._begun, self._heard = self._window_id + 1, 0
         if self._loop is not None:
-            self._loop.switch_learner(variant)
+            self._loop.switch_learner(agent)
+
+    def _recall_incumbent(self) -> None:
+        """Where the run goes on, let the incumbent learn in place of a variant that did not become the best."""
+        if self._learner is not self._incumbent and not isinstance(self._acting, HasLearner):
+            self.pm.registry.load_best(self._incumbent)
+            self._let_learn(self._incumbent)
 
     def _prune(self) -> None:
         self.pm.prune(keep=(self._incumbent,))

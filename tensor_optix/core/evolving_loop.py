@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.trend import DEGRADATION_ERRORS, degradation_drop
 from tensor_optix.core.types import EvalMetrics
 
@@ -29,6 +29,10 @@ class EvolvingLoop(Protocol):
     @property
     def watches(self) -> bool:
         """Whether it goes on watching when the policy is trained, and may have to learn again."""
+        ...
+
+    def report(self) -> TrainingReport:
+        """Return what the run came to so far."""
         ...
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:

@@ -1,9 +1,11 @@
 """The agents of an evolving run by name, so that a resumed run finds each of them again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.resume import hyperparams_state, restore_hyperparams
 from tensor_optix.errors import CheckpointMismatchError
 
 FIRST = "first"
@@ -56,10 +58,9 @@ class Population:
             )
         return self._agents[name]
 
-    @property
-    def names(self) -> list[str]:
-        """All of them."""
-        return list(self._agents)
+    def hyperparams(self) -> dict[str, dict[str, Any]]:
+        """Return those of each agent by its name, as plain JSON values."""
+        return {name: hyperparams_state(agent) for name, agent in self._agents.items()}
 
     def save(self, folder: Path, but: BaseAgent) -> None:
         """Write the training state of each agent but one to a file in `folder`."""
@@ -82,8 +83,9 @@ class Population:
                     raise
         self.keep_only([self[name] for name in names])
 
-    def load(self, folder: Path, names: Iterable[str], but: BaseAgent) -> None:
-        """Read what `save` wrote."""
-        for name in names:
+    def load(self, folder: Path, hyperparams: Mapping[str, Mapping[str, Any]], but: BaseAgent) -> None:
+        """Read what `save` wrote, and go on with what `hyperparams` returned."""
+        for name, saved in hyperparams.items():
             if self[name] is not but:
                 self[name].load_training_state(str(folder / name))
+                restore_hyperparams(self[name], saved)

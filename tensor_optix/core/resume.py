@@ -23,10 +23,10 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.companions import Stateful
 from tensor_optix.core.loop_config import LoopParts
 from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
-from tensor_optix.core.types import jsonable
+from tensor_optix.core.types import HyperparamSet, jsonable
 from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
 
-FORMAT = 2
+FORMAT = 3
 SHARE = 0.05
 """Of the run's time, that saving may take."""
 LONGEST = 60.0
@@ -151,6 +151,7 @@ def write_agent(parts: LoopParts, folder: Path) -> None:
 def parts_state(parts: LoopParts) -> dict[str, Any]:
     """Return the state of everything else that the loop brings together, as plain JSON values."""
     return {
+        "hyperparams": hyperparams_state(parts.agent),
         "optimizer": jsonable(parts.optimizer.state_dict()),
         "evaluator": jsonable(parts.evaluator.state_dict()) if isinstance(parts.evaluator, Stateful) else None,
         "pipeline": _pipeline_state(parts.pipeline),
@@ -168,6 +169,7 @@ def restore_parts(parts: LoopParts, state: Mapping[str, Any], folder: Path) -> N
         CheckpointCorruptError: the state lacks something.
     """
     parts.agent.load_training_state(str(folder / _AGENT))
+    restore_hyperparams(parts.agent, state["hyperparams"])
     parts.optimizer.load_state_dict(state["optimizer"])
     if isinstance(parts.evaluator, Stateful) and state["evaluator"] is not None:
         parts.evaluator.load_state_dict(state["evaluator"])
@@ -176,6 +178,19 @@ def restore_parts(parts: LoopParts, state: Mapping[str, Any], folder: Path) -> N
         _restore_pipeline(parts.val_pipeline, state["val_pipeline"])
     parts.history.go_back_to(int(state["history"]))
     _restore_global_generators(state["generators"])
+
+
+def hyperparams_state(agent: BaseAgent) -> dict[str, Any]:
+    """Return an agent's hyper-parameters as plain JSON values."""
+    return jsonable(agent.get_hyperparams().params)
+
+
+def restore_hyperparams(agent: BaseAgent, saved: Mapping[str, Any]) -> None:
+    """Put back the hyper-parameters that the agent's training state does not hold: by default it is the weights."""
+    hyperparams = agent.get_hyperparams().copy()
+    moved = {name: value for name, value in saved.items() if jsonable(hyperparams.params.get(name)) != value}
+    if moved:
+        agent.set_hyperparams(HyperparamSet({**hyperparams.params, **moved}, hyperparams.episode_id))
 
 
 def _pipeline_state(pipeline: BasePipeline) -> dict[str, Any]:

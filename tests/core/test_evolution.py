@@ -3,7 +3,7 @@ import gc
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -75,6 +75,8 @@ class Rig:
         max_episodes: int | None = None,
         interval: int = 1,
         max_snapshots: int = 50,
+        evaluator: ScoreEvaluator | None = None,
+        on_converged: Literal["stop", "watch"] = "stop",
         **kwargs: Any,
     ) -> None:
         self.first = Climber(ceilings[0])
@@ -94,7 +96,7 @@ class Rig:
                 agent=self.first,
                 pipeline=self.pipeline,
                 val_pipeline=validation(self.first),
-                evaluator=ScoreEvaluator(),
+                evaluator=evaluator or ScoreEvaluator(),
                 optimizer=optimizer or BackoffOptimizer({}),
                 registry=registry,
                 history=History(folder / "history.jsonl"),
@@ -105,6 +107,7 @@ class Rig:
                 ),
                 max_episodes=max_episodes,
                 final_evaluation=True,
+                on_converged=on_converged,
             ),
             [self.callback],
         )
@@ -243,6 +246,30 @@ def test_the_lineage_knows_a_policy_that_the_last_test_has_crowned(tmp_path: Pat
     assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
 
 
+class Underrating(SeededWorth):
+    """Only the long tests see what a policy is worth beyond its ceiling."""
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        agent: Any = self.agent.agent if isinstance(self.agent, GreedyAgent) else self.agent
+        return window_of(agent.weight)
+
+
+class Unsure(ScoreEvaluator):
+    """Its scores have a large error, so that nobody is out of the running."""
+
+    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+        return dataclasses.replace(super().score(episode_data, train_diagnostics), metrics={"score_std_err": 10.0})
+
+
+def test_what_the_last_variant_ends_as_takes_part_in_the_last_test(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 5.0], max_spawns=1, validation=Underrating, evaluator=Unsure())
+    report = rig.loop.run()
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert (report.reason, report.best_score) == ("budget", rig.made[0].weight)
+    assert (variant["outcome"], variant["score"]) == ("new best", report.best_score)
+    assert rig.pm.agents == (rig.first, rig.made[0])
+
+
 def test_what_a_learner_ends_as_is_settled_before_a_variant_takes_its_place(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [5.0, 8.0], max_spawns=1, validation=SeededWorth)
     rig.loop.run()
@@ -363,6 +390,29 @@ def test_a_variant_that_keeps_climbing_has_the_share_of_the_first_and_no_more(tm
     rig.loop.run()
     assert len(rig.made[0].learned) == len(rig.first.learned)
     assert rig.outcomes() == ["new best"]
+
+
+def test_where_the_run_goes_on_a_variant_that_has_spent_its_share_is_judged_and_learns_on(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [5.0, 1000.0], max_spawns=1, max_episodes=30, on_converged="watch")
+    assert rig.loop.run().reason == "max_episodes"
+    (variant,) = rig.pm.training_report()["lineage"]
+    assert (variant["outcome"], variant["windows"]) == ("new best", len(rig.first.learned))
+    assert len(rig.made[0].learned) == 30 - len(rig.first.learned)
+    assert "max_episodes windows are done" in rig.printed[0]
+
+
+@pytest.mark.parametrize(("ceiling", "outcome"), [(1.0, "discarded"), (4.9, "kept")])
+def test_where_the_run_goes_on_the_incumbent_takes_over_from_who_is_not_the_best(
+    tmp_path: Path, ceiling: float, outcome: str
+) -> None:
+    rig = Rig(tmp_path, [5.0, ceiling], max_spawns=1, max_episodes=40, on_converged="watch")
+    report = rig.loop.run()
+    assert (rig.outcomes(), report.reason) == ([outcome], "max_episodes")
+    (variant,) = rig.made
+    assert max(variant.learned) < max(rig.first.learned)
+    assert variant.weight == 5.0 + (len(variant.learned) if outcome == "kept" else 0)
+    assert report.watch["windows"] > 0
+    assert rig.first.weight == 5.0
 
 
 def test_each_members_scores_are_its_own(tmp_path: Path) -> None:
