@@ -46,7 +46,9 @@ class Intake:
         self.last_arrival = clock()
         self.is_numbered: bool | None = None
         """Whether the feed numbers its items; None before the first one."""
-        self._size, self._overflow, self._max_item_bytes, self._clock = size, overflow, max_item_bytes, clock
+        # A step is made of two neighbours: where items are dropped, some must find room beside each other.
+        self._size = max(size, 2) if overflow in ("drop_oldest", "drop_newest") else size
+        self._overflow, self._max_item_bytes, self._clock = overflow, max_item_bytes, clock
         self._lock = (
             threading.RLock()
         )  # a forgotten pipeline may be collected, and closed, while its own thread holds it
@@ -54,7 +56,7 @@ class Intake:
         self._left_out: deque[int] = deque(maxlen=MEMORY)
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._received = self._dropped = 0
-        self._is_broken_at_head = self._is_broken_at_tail = False
+        self._is_broken_at_tail = self._drops_newest = False
         self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
 
@@ -178,8 +180,9 @@ class Intake:
         if entry is BREAK:
             self._is_broken_at_tail = True
             return
-        if self._buffered >= self._size and self._overflow != "block" and not self._makes_room(entry):
-            return
+        if (self._buffered >= self._size or self._drops_newest) and self._overflow != "block":
+            if not self._makes_room(entry):
+                return
         if self._is_broken_at_tail:
             self._is_broken_at_tail = False
             self._entries.append(BREAK)
@@ -187,24 +190,34 @@ class Intake:
         self._buffered += 1
 
     def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
+        """Drop what `overflow` says until half the buffer is free; return whether `entry` finds room.
+
+        One by one, every item that stays would stand between two gaps, and of a feed that is faster for good nothing
+        would ever be learned.
+        """
         if self._overflow == "fail":
             raise FeedOverflowError(
                 f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
                 f"per window, or choose overflow='block', 'drop_oldest' or 'drop_newest'."
             )
-        self._dropped += 1
         if self._overflow == "drop_newest":
-            self._is_broken_at_tail = True
-            self._leave_out(entry)
-            return False
-        while isinstance(oldest := self._entries.popleft(), Break):
-            pass
-        self._leave_out(oldest)
-        self._buffered -= 1
-        self._is_broken_at_head = True
+            self._drops_newest = self._buffered > min(self._size // 2, self._size - 2)
+            if self._drops_newest:
+                self._is_broken_at_tail = True
+                self._leave_out(entry)
+            return not self._drops_newest
+        entries = self._entries
+        following = entries.popleft()  # what was acted on last is a step only together with it
+        keep = self._buffered - self._size // 2
+        while self._buffered > keep:
+            if (oldest := entries.popleft()) is not BREAK:
+                self._buffered -= 1
+                self._leave_out(oldest)
+        entries.extendleft((BREAK, following))
         return True
 
     def _leave_out(self, entry: Entry | Malformed | Break) -> None:
+        self._dropped += 1
         if self.is_numbered and isinstance(entry, Entry):
             self._left_out.append(entry.item[4]["sequence"])
 
@@ -220,9 +233,6 @@ class Intake:
         with self._lock:
             if not self._entries and not self.is_ended:
                 self._wait(seconds)
-            if self._is_broken_at_head:
-                self._is_broken_at_head = False
-                return BREAK
             if self._entries:
                 entry = self._entries.popleft()
                 if entry is not BREAK:

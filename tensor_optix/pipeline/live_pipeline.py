@@ -45,7 +45,8 @@ class LivePipeline(BasePipeline):
             `every_n_steps`, `every_n_seconds`, `on_done_signal`; None = `every_n_steps(200)`.
         buffer_size: items that may wait while the agent learns.
         reconnect_on_disconnect: open the stream again when it ends or fails by an error of `transient`.
-        overflow: what a full buffer does: "block" the source, "drop_oldest", "drop_newest", or "fail".
+        overflow: what a full buffer does: "block" the source, "drop_oldest" or "drop_newest" (half a buffer at once), or
+            "fail".
         reward_timing: "next", or "same" where logs have each reward beside its own action.
         safe_action: what is sent when the agent's action is not finite, not in the source's `action_space`, or late.
         action_deadline: seconds from an item's arrival after which the agent's action is late; None = never.

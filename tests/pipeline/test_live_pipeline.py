@@ -176,6 +176,17 @@ def test_a_boundary_that_never_fires_is_named(monkeypatch: pytest.MonkeyPatch) -
     pipeline.teardown()
 
 
+@pytest.mark.parametrize(
+    "boundary", [LivePipeline.every_n_steps(7), LivePipeline.every_n_seconds(7.0)], ids=["steps", "seconds"]
+)
+def test_a_boundary_that_fires_by_itself_may_take_its_time(boundary: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_boundaries, "MAX_STEPS", 5)
+    clock = itertools.count()
+    pipeline = LivePipeline(Feed([item(n) for n in range(30)]), Counting(), boundary, clock=lambda: next(clock) / 2)
+    assert next(pipeline.episodes()).length >= 7
+    pipeline.teardown()
+
+
 # --- what the feed may not be ---
 
 
@@ -608,6 +619,27 @@ def test_a_full_buffer_drops_and_counts(overflow: str, numbered: bool) -> None:
     assert all(following == seen + 1 == reward for seen, following, reward in rows(windows))
     newest = max(following for _, following, _ in rows(windows))
     assert (newest == 999) == (overflow == "drop_oldest")
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 100])
+def test_from_a_feed_that_is_always_faster_something_is_learned(overflow: str, numbered: bool, size: int) -> None:
+    source = Burst(10**9, numbered)
+
+    class Slow(Counting):
+        def act(self, observation: Any) -> Any:
+            time.sleep(0.002)  # hundreds of items, and more than the smaller buffers hold
+            return super().act(observation)
+
+    pipeline = live(source, n=10, agent=Slow(), buffer_size=size, overflow=overflow)
+    windows = list(itertools.islice(pipeline.episodes(), 3))
+    pipeline.teardown()
+    assert [window.length for window in windows] == [10, 10, 10]
+    assert all(balanced(window.metadata) for window in windows)
+    assert windows[-1].metadata["dropped"] > 0
+    # Of a float32 the numbers are exact as far as this machine gets.
+    assert all(following == seen + 1 == reward for seen, following, reward in rows(windows))
 
 
 def test_a_full_buffer_fails_if_told() -> None:
