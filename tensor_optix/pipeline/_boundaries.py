@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from tensor_optix.core.search_space import is_real
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.pipeline._environment import check_size
 
@@ -34,7 +35,7 @@ class EveryNSeconds:
     """
 
     def __init__(self, n: float) -> None:
-        if not 0 < n < float("inf"):
+        if not (is_real(n) and n > 0):
             raise InvalidArgumentError(f"n must be a positive number of seconds, but got {n!r}.")
         self._n = n
 

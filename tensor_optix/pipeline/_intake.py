@@ -157,8 +157,15 @@ class Intake:
             self._append(entry)
             return
         ledger, epoch = self.ledger, info.get("epoch") if isinstance(info, Mapping) else None
+        if isinstance(sequence, np.integer):
+            sequence = int(sequence)
         if type(sequence) is not int or not 0 <= sequence < _MAX_SEQUENCE or not isinstance(epoch, int | str | None):
-            self._append(Malformed(f"its sequence {shown(sequence)} or epoch {shown(epoch)} is no number", sequence))
+            self._append(
+                Malformed(
+                    f"its sequence {shown(sequence)} or epoch {shown(epoch)} is no whole number",
+                    sequence,
+                )
+            )
             return
         if sequence == ledger.expected and epoch == ledger.epoch and not ledger.held:
             ledger.expected = sequence + 1
@@ -219,7 +226,7 @@ class Intake:
     def _leave_out(self, entry: Entry | Malformed | Break) -> None:
         self._dropped += 1
         if self.is_numbered and isinstance(entry, Entry):
-            self._left_out.append(entry.item[4]["sequence"])
+            self._left_out.append(int(entry.item[4]["sequence"]))
 
     # --- the learning thread ---
 

@@ -1,6 +1,7 @@
 import contextlib
 import gc
 import itertools
+import json
 import logging
 import random
 import threading
@@ -28,6 +29,7 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline import _boundaries, _reader
 from tensor_optix.pipeline._items import BREAK, HEARTBEAT, Malformed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.replay_source import ReplaySource
 from tests.helpers import NumpyAgent
 from tests.pipeline.feeds import Acting, Counting, Feed, balanced, item, live, rows
 
@@ -199,9 +201,16 @@ def test_a_boundary_that_fires_by_itself_may_take_its_time(boundary: Any, monkey
         {"backoff": (0.0, 1.0)},
         {"backoff": (2.0, 1.0)},
         {"reorder": (-1, 0.1)},
+        {"backoff": 1.0},
+        {"backoff": (0.1, float("inf"))},
+        {"reorder": 64},
+        {"reorder": (1.5, 0.1)},
         {"silence_timeout": 0.0},
+        {"silence_timeout": "5"},
+        {"transient": ("OSError",)},
         {"reward_timing": "previous"},
         {"action_deadline": 1.0},  # with nothing safe to send
+        {"action_deadline": "1", "safe_action": 0},
     ],
 )
 def test_bad_options(options: Any) -> None:
@@ -212,12 +221,30 @@ def test_bad_options(options: Any) -> None:
 def test_a_source_without_stream() -> None:
     with pytest.raises(ContractError, match=r"stream\(\)"):
         LivePipeline([1, 2])
+    with pytest.raises(ContractError, match=r"pass Acting\(...\)"):
+        LivePipeline(Acting)
+
+
+def test_a_source_that_is_asynchronous_or_yields_nothing() -> None:
+    class Asynchronous:
+        async def stream(self) -> Any:
+            yield item(0)
+
+    class Nothing:
+        def stream(self) -> None: ...
+
+    with pytest.raises(ContractError, match="must be a plain generator"):
+        LivePipeline(Asynchronous())
+    with pytest.raises(FeedFatalError, match="must yield items, but it returned None"):
+        list(live(Nothing()).episodes())
 
 
 @pytest.mark.parametrize("make", [LivePipeline.every_n_steps, LivePipeline.every_n_seconds])
 def test_bad_boundaries(make: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="n must be"):
         make(0)
+    with pytest.raises(InvalidArgumentError, match="n must be"):
+        make("300")
     with pytest.raises(ContractError, match="episode_boundary_fn"):
         LivePipeline(Feed([]), episode_boundary_fn=3)  # type: ignore[arg-type]
 
@@ -405,6 +432,45 @@ def test_the_safe_action_is_sent_when_the_agent_raises_or_sees_nothing() -> None
     with pytest.raises(IndexError):
         list(live(source, agent=agent, safe_action=0).episodes())
     assert source.applied == [1, 1, 0, 0]
+
+
+class Broken(Acting):
+    """Raises when it is to send an action of these numbers."""
+
+    def __init__(self, *connections: Any, error: Exception, numbers: tuple[int, ...], **options: Any) -> None:
+        super().__init__(*connections, **options)
+        self.error, self.numbers = error, numbers
+
+    def apply(self, action: Any) -> None:
+        super().apply(action)
+        if len(self.applied) - 1 in self.numbers:
+            raise self.error
+
+
+def test_where_an_action_could_not_be_sent_nothing_is_learned_and_the_run_goes_on(tmp_path: Path) -> None:
+    record = str(tmp_path / "session.jsonl.zst")
+    source = Broken([item(n) for n in range(14)], error=ConnectionResetError(), numbers=(2, 5))
+    windows = list(live(source, record=record).episodes())
+    assert rows(windows) == [(n, n + 1, n + 1) for n in (0, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12)]
+    assert windows[0].metadata["breaks"] == (2,)
+    assert windows[-1].metadata["unsent_actions"] == 2
+    assert all(balanced(window.metadata) for window in windows)
+    again = list(live(ReplaySource(record)).episodes())
+    assert rows(again) == rows(windows)
+    assert [window.metadata["breaks"] for window in again] == [window.metadata["breaks"] for window in windows]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), ValueError("refused")])
+def test_an_apply_that_will_fail_again_is_an_error(error: Exception) -> None:
+    class Waiting(Broken):
+        is_lockstep = True
+
+    waits = Waiting if isinstance(error, OSError) else Broken
+    for kind, options in ((waits, {}), (Broken, {"reconnect_on_disconnect": False})):
+        source = kind([item(n) for n in range(9)], error=error, numbers=(2,))
+        with pytest.raises(FeedFatalError, match=r"apply\(2\) raised") as caught:
+            list(live(source, **options).episodes())
+        assert caught.value.__cause__ is error
 
 
 # --- disconnects ---
@@ -665,6 +731,13 @@ def test_a_gap_is_counted_and_nothing_is_learned_across_it() -> None:
     assert windows[0].metadata["received"] == 18
     assert windows[0].metadata["breaks"] == (4,)
     assert rows(windows) == [(n, n + 1, n + 1) for n in range(19) if n not in (4, 5, 6)]
+
+
+def test_numbers_may_be_numpy_s() -> None:
+    pipeline = live(Feed([item(n, sequence=np.int64(n)) for n in (0, 1, 2, 4, 5, 6, 6)]), n=4)
+    windows = list(pipeline.episodes())
+    assert (windows[-1].metadata["gaps"], windows[-1].metadata["duplicates"]) == (1, 1)
+    assert json.loads(json.dumps(pipeline.stream_state()))["after"] == 5  # the last one is held
 
 
 class Replayable:
