@@ -1,5 +1,6 @@
 """The bounded buffer between the thread that reads a feed and the one that learns from it."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,8 @@ from tensor_optix.pipeline._items import (
     size_of,
 )
 from tensor_optix.pipeline._ledger import MEMORY, SequenceLedger
+
+logger = logging.getLogger(__name__)
 
 OVERFLOWS = ("block", "drop_oldest", "drop_newest", "fail")
 _MAX_SEQUENCE = 1 << 62
@@ -59,6 +62,8 @@ class Intake:
         self._is_broken_at_tail = self._drops_newest = False
         self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
+        self._at_opening = (0, 0)
+        self._repeats = 0
 
     # --- the reading thread ---
 
@@ -97,8 +102,21 @@ class Intake:
         """Say that a stream broke off: where items have no numbers, nobody knows what is missing."""
         with self._lock:
             self._extend(self.ledger.interrupted())
+            self._look_for_new_ones()
             if not self.is_numbered:
                 self._append(BREAK)
+
+    def _look_for_new_ones(self) -> None:
+        """Say so where a stream brought nothing but items that had come before."""
+        before, self._at_opening = self._at_opening, (self._received, self.ledger.duplicates)
+        if self._received == before[0] and self.ledger.duplicates > before[1]:
+            self._repeats += 1
+            if self._repeats & (self._repeats - 1) == 0:
+                logger.warning(
+                    "A connection brought only items that had come before (%d until now). A source that counts anew on "
+                    "each connection has to say so, by another info['epoch'] each time.",
+                    self._repeats,
+                )
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing will come any more, and why; what is here can still be taken."""

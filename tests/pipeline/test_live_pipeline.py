@@ -637,6 +637,26 @@ def test_a_silent_source_that_cannot_be_closed_is_an_error() -> None:
     pipeline.teardown()
 
 
+def test_a_feed_of_which_nothing_can_be_learned_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert list(live(Feed([what for n in range(200) for what in (item(n), ("bad",))])).episodes()) == []
+    assert [record.args for record in caplog.records if "stood alone" in record.msg] == [(64,), (128,)]
+
+
+def test_numbers_that_begin_anew_have_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    def connection(**more: Any) -> list[Any]:
+        return [*(item(n, numbered=True, **more) for n in range(4)), ConnectionError()]
+
+    pipeline = live(Feed(connection(), connection(), [item(n, numbered=True) for n in range(9)]))
+    assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in range(4)]
+    pipeline.teardown()
+    assert sum("info['epoch']" in record.msg for record in caplog.records) == 1
+    caplog.clear()
+    pipeline = live(Feed(connection(epoch=1), connection(epoch=2), connection(epoch=3)))
+    assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in (0, 1, 2, 0)]
+    pipeline.teardown()
+    assert not any("info['epoch']" in record.msg for record in caplog.records)
+
+
 # --- more than can be learned ---
 
 
@@ -837,6 +857,19 @@ def test_teardown_and_on_again_misses_nothing_that_can_be_had() -> None:
         seen += rows(itertools.islice(pipeline.episodes(), 2))
         pipeline.teardown()
     assert seen == [(n, n + 1, n + 1) for n in range(60)]
+
+
+def test_actions_are_counted_on_across_a_restart() -> None:
+    def pipeline() -> LivePipeline:
+        source = Acting([item(n, numbered=True) for n in range(9)], action_space=spaces.Discrete(2))
+        return live(source, agent=Counting(lambda n: 2 if n == 0 else 1), safe_action=0)
+
+    first, second = pipeline(), pipeline()
+    assert next(first.episodes()).metadata["safe_actions"] == 1
+    second.restore_stream(first.stream_state())
+    assert next(second.episodes()).metadata["safe_actions"] == 2
+    first.teardown()
+    second.teardown()
 
 
 @pytest.mark.parametrize("changed", [{"after": "x"}, {"after": -5}, {"counts": {"received": -1}}, {"more": 1}, None])
