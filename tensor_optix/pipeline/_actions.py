@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.errors import BadDataError, InvalidArgumentError
+from tensor_optix.core.search_space import is_real
+from tensor_optix.errors import BadDataError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._environment import ActionScaler
+from tensor_optix.pipeline._reader import TakesActions, is_transient
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class ActionGuard:
 
     def checked_deadline(self, deadline: float | None) -> float | None:
         """Return the deadline of actions in seconds, if it is one and there is something to send when it has passed."""
-        if deadline is not None and (not deadline > 0 or not self.has_safe_action):
+        if deadline is not None and not (is_real(deadline) and deadline > 0 and self.has_safe_action):
             raise InvalidArgumentError(
                 f"action_deadline must be a positive number of seconds, and needs a safe_action to send when it has "
                 f"passed, but got {deadline!r}."
@@ -91,6 +93,50 @@ class ActionGuard:
             return bool(self._lets_in(action))
         except (TypeError, ValueError, OverflowError):
             return False
+
+
+class ActionChannel:
+    """Hands actions to a source, where it takes any.
+
+    Args:
+        source: what is read, and acts.
+        transient: kinds of errors that mean that the connection is gone: the reading side finds out.
+    """
+
+    def __init__(self, source: Any, transient: tuple[type[BaseException], ...]) -> None:
+        self.unsent = 0
+        """How often an action could not be sent."""
+        self._source = source
+        self._apply = source.apply if isinstance(source, TakesActions) else None
+        self._transient = () if getattr(source, "is_lockstep", False) else transient  # that one would wait for ever
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the source takes actions."""
+        return self._apply is not None
+
+    def __call__(self, action: Any) -> bool:
+        """Send an action; return whether nothing was in its way.
+
+        Raises:
+            FeedFatalError: `apply` raised what another try does not mend.
+        """
+        if self._apply is None:
+            return True
+        try:
+            self._apply(action)
+        except Exception as error:
+            if not is_transient(error, self._transient):
+                raise FeedFatalError(
+                    f"{type(self._source).__name__}.apply({action!r}) raised {type(error).__name__}: {error}. Let it "
+                    f"return where an action is refused. Errors of the kinds in transient= pass, but where the source "
+                    f"waits for each action, or reconnect_on_disconnect is off."
+                ) from error
+            self.unsent += 1
+            if self.unsent & (self.unsent - 1) == 0:
+                logger.warning("An action could not be sent (%d until now): %s.", self.unsent, type(error).__name__)
+            return False
+        return True
 
 
 def is_finite(action: Any) -> bool:

@@ -1,8 +1,10 @@
 """Where the windows of a feed end."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from tensor_optix.core.search_space import is_real
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.pipeline._environment import check_size
 
@@ -10,7 +12,7 @@ BoundaryFn = Callable[[int, float, Any], bool]
 """(steps in the window, seconds since it began, the last observation) -> whether it ends here"""
 
 MAX_STEPS = 100_000
-"""A window that is still not over after so many steps has a boundary that never fires."""
+"""A window that is still not over after so many steps has a boundary that never fires, unless it fires by itself."""
 
 
 class EveryNSteps:
@@ -33,7 +35,7 @@ class EveryNSeconds:
     """
 
     def __init__(self, n: float) -> None:
-        if not 0 < n < float("inf"):
+        if not (is_real(n) and n > 0):
             raise InvalidArgumentError(f"n must be a positive number of seconds, but got {n!r}.")
         self._n = n
 
@@ -64,6 +66,7 @@ class Boundary:
                 f"{ends!r}. See LivePipeline.every_n_steps, every_n_seconds and on_done_signal."
             )
         self._ends = ends
+        self._most = math.inf if isinstance(ends, EveryNSteps | EveryNSeconds) else MAX_STEPS
 
     def __call__(self, step_count: int, elapsed_seconds: float, observation: Any, is_over: bool) -> bool:
         """Return whether the window ends after its last step.
@@ -80,7 +83,7 @@ class Boundary:
                 f"episode_boundary_fn raised {type(error).__name__}: {error}. It must return a bool for "
                 f"(step_count={step_count}, elapsed_seconds={elapsed_seconds:.3f}, observation)."
             ) from error
-        if not ends and step_count >= MAX_STEPS:
+        if not ends and step_count >= self._most:
             raise ContractError(
                 f"episode_boundary_fn has not ended a window in {step_count} steps. Use one that fires, for example "
                 f"LivePipeline.every_n_steps(200)."

@@ -1,6 +1,5 @@
 """A feed as its pipeline sees it: checked items in order, breaks between them, and the count of everything."""
 
-import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from tensor_optix.core.search_space import is_real, is_whole
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._environment import check_size
 from tensor_optix.pipeline._infos import mask_in
@@ -17,7 +17,18 @@ from tensor_optix.pipeline._items import BREAK, Break, Entry, ItemCheck, Malform
 from tensor_optix.pipeline._ledger import SequenceLedger
 from tensor_optix.pipeline._reader import FeedReader, is_replayable
 
-COUNTED = ("received", "learned", "dropped", "quarantined", "reconnects", "gaps", "late", "duplicates")
+COUNTED = (
+    "received",
+    "learned",
+    "dropped",
+    "quarantined",
+    "reconnects",
+    "gaps",
+    "late",
+    "duplicates",
+    "safe_actions",
+    "unsent_actions",
+)
 _LOOK_SECONDS = 0.25
 """So often one who waits looks whether there is still somebody who reads."""
 
@@ -58,14 +69,24 @@ class FeedOptions:
         check_size("max_item_bytes", self.max_item_bytes)
         if self.overflow not in OVERFLOWS:
             raise InvalidArgumentError(f"overflow must be one of {OVERFLOWS}, but got {self.overflow!r}.")
-        low, high = self.backoff
-        if not 0 < low <= high < math.inf:
+        low, high = _pair("backoff", self.backoff)
+        if not 0 < low <= high:
             raise InvalidArgumentError(f"backoff must be (low, high) with 0 < low <= high, but got {self.backoff!r}.")
-        items, seconds = self.reorder
-        if not isinstance(items, int) or items < 0 or not 0 <= seconds < math.inf:
+        items, seconds = _pair("reorder", self.reorder)
+        if not is_whole(items) or items < 0 or not seconds >= 0:
             raise InvalidArgumentError(f"reorder must be (items, seconds), none negative, but got {self.reorder!r}.")
-        if self.silence_timeout is not None and not self.silence_timeout > 0:
+        if self.silence_timeout is not None and not (is_real(self.silence_timeout) and self.silence_timeout > 0):
             raise InvalidArgumentError(f"silence_timeout must be positive seconds, but got {self.silence_timeout!r}.")
+        try:
+            issubclass(Exception, self.transient)
+        except TypeError:
+            raise InvalidArgumentError(f"transient must be kinds of exceptions, but got {self.transient!r}.") from None
+
+
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(is_real, value))):
+        raise InvalidArgumentError(f"{name} must be two finite numbers, but got {value!r}.")
+    return value[0], value[1]
 
 
 class _ResumeState(msgspec.Struct, forbid_unknown_fields=True):
@@ -200,16 +221,16 @@ class Feed:
         if silence > self._silence_timeout:
             self._reader.restart_stream()
 
-    def counts(self, learned: int, isolated: int, *, held: bool) -> dict[str, int]:
+    def counts(self, learned: int, isolated: int, actions: Mapping[str, int], *, held: bool) -> dict[str, int]:
         """Return what became of all items, those before the resume point included.
 
         Args:
             learned: items whose observation or reward is in a window, or will be.
             isolated: items that were acted on, but are in no window: the stream broke before and after them.
+            actions: how many were "safe_actions", and "unsent_actions".
             held: an item was taken, and is not yet acted on.
         """
-        now = self._intake.counts()
-        now["learned"] = learned
+        now = {**self._intake.counts(), **actions, "learned": learned}
         now["dropped"] += isolated
         now["quarantined"] += self.quarantine.count
         now["reconnects"] = self._reader.reconnects
@@ -230,7 +251,7 @@ class Feed:
         kept = {name: counts[name] for name in COUNTED}
         after = epoch = None
         if last is not None and self._intake.is_numbered:
-            sequence, epoch = last.info["sequence"], last.info.get("epoch")
+            sequence, epoch = int(last.info["sequence"]), last.info.get("epoch")
             after = sequence - is_held
             # Whoever goes on from here meets these again, as items or as a gap.
             kept["gaps"] -= self._intake.ledger.missing_after(sequence)

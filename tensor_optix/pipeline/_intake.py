@@ -1,5 +1,6 @@
 """The bounded buffer between the thread that reads a feed and the one that learns from it."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,8 @@ from tensor_optix.pipeline._items import (
     size_of,
 )
 from tensor_optix.pipeline._ledger import MEMORY, SequenceLedger
+
+logger = logging.getLogger(__name__)
 
 OVERFLOWS = ("block", "drop_oldest", "drop_newest", "fail")
 _MAX_SEQUENCE = 1 << 62
@@ -46,7 +49,9 @@ class Intake:
         self.last_arrival = clock()
         self.is_numbered: bool | None = None
         """Whether the feed numbers its items; None before the first one."""
-        self._size, self._overflow, self._max_item_bytes, self._clock = size, overflow, max_item_bytes, clock
+        # A step is made of two neighbours: where items are dropped, some must find room beside each other.
+        self._size = max(size, 2) if overflow in ("drop_oldest", "drop_newest") else size
+        self._overflow, self._max_item_bytes, self._clock = overflow, max_item_bytes, clock
         self._lock = (
             threading.RLock()
         )  # a forgotten pipeline may be collected, and closed, while its own thread holds it
@@ -54,9 +59,11 @@ class Intake:
         self._left_out: deque[int] = deque(maxlen=MEMORY)
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._received = self._dropped = 0
-        self._is_broken_at_head = self._is_broken_at_tail = False
+        self._is_broken_at_tail = self._drops_newest = False
         self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
+        self._at_opening = (0, 0)
+        self._repeats = 0
 
     # --- the reading thread ---
 
@@ -95,8 +102,21 @@ class Intake:
         """Say that a stream broke off: where items have no numbers, nobody knows what is missing."""
         with self._lock:
             self._extend(self.ledger.interrupted())
+            self._look_for_new_ones()
             if not self.is_numbered:
                 self._append(BREAK)
+
+    def _look_for_new_ones(self) -> None:
+        """Say so where a stream brought nothing but items that had come before."""
+        before, self._at_opening = self._at_opening, (self._received, self.ledger.duplicates)
+        if self._received == before[0] and self.ledger.duplicates > before[1]:
+            self._repeats += 1
+            if self._repeats & (self._repeats - 1) == 0:
+                logger.warning(
+                    "A connection brought only items that had come before (%d until now). A source that counts anew on "
+                    "each connection has to say so, by another info['epoch'] each time.",
+                    self._repeats,
+                )
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing will come any more, and why; what is here can still be taken."""
@@ -155,8 +175,15 @@ class Intake:
             self._append(entry)
             return
         ledger, epoch = self.ledger, info.get("epoch") if isinstance(info, Mapping) else None
+        if isinstance(sequence, np.integer):
+            sequence = int(sequence)
         if type(sequence) is not int or not 0 <= sequence < _MAX_SEQUENCE or not isinstance(epoch, int | str | None):
-            self._append(Malformed(f"its sequence {shown(sequence)} or epoch {shown(epoch)} is no number", sequence))
+            self._append(
+                Malformed(
+                    f"its sequence {shown(sequence)} or epoch {shown(epoch)} is no whole number",
+                    sequence,
+                )
+            )
             return
         if sequence == ledger.expected and epoch == ledger.epoch and not ledger.held:
             ledger.expected = sequence + 1
@@ -178,8 +205,9 @@ class Intake:
         if entry is BREAK:
             self._is_broken_at_tail = True
             return
-        if self._buffered >= self._size and self._overflow != "block" and not self._makes_room(entry):
-            return
+        if (self._buffered >= self._size or self._drops_newest) and self._overflow != "block":
+            if not self._makes_room(entry):
+                return
         if self._is_broken_at_tail:
             self._is_broken_at_tail = False
             self._entries.append(BREAK)
@@ -187,26 +215,36 @@ class Intake:
         self._buffered += 1
 
     def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
+        """Drop what `overflow` says until half the buffer is free; return whether `entry` finds room.
+
+        One by one, every item that stays would stand between two gaps, and of a feed that is faster for good nothing
+        would ever be learned.
+        """
         if self._overflow == "fail":
             raise FeedOverflowError(
                 f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
                 f"per window, or choose overflow='block', 'drop_oldest' or 'drop_newest'."
             )
-        self._dropped += 1
         if self._overflow == "drop_newest":
-            self._is_broken_at_tail = True
-            self._leave_out(entry)
-            return False
-        while isinstance(oldest := self._entries.popleft(), Break):
-            pass
-        self._leave_out(oldest)
-        self._buffered -= 1
-        self._is_broken_at_head = True
+            self._drops_newest = self._buffered > min(self._size // 2, self._size - 2)
+            if self._drops_newest:
+                self._is_broken_at_tail = True
+                self._leave_out(entry)
+            return not self._drops_newest
+        entries = self._entries
+        following = entries.popleft()  # what was acted on last is a step only together with it
+        keep = self._buffered - self._size // 2
+        while self._buffered > keep:
+            if (oldest := entries.popleft()) is not BREAK:
+                self._buffered -= 1
+                self._leave_out(oldest)
+        entries.extendleft((BREAK, following))
         return True
 
     def _leave_out(self, entry: Entry | Malformed | Break) -> None:
+        self._dropped += 1
         if self.is_numbered and isinstance(entry, Entry):
-            self._left_out.append(entry.item[4]["sequence"])
+            self._left_out.append(int(entry.item[4]["sequence"]))
 
     # --- the learning thread ---
 
@@ -220,9 +258,6 @@ class Intake:
         with self._lock:
             if not self._entries and not self.is_ended:
                 self._wait(seconds)
-            if self._is_broken_at_head:
-                self._is_broken_at_head = False
-                return BREAK
             if self._entries:
                 entry = self._entries.popleft()
                 if entry is not BREAK:

@@ -62,11 +62,19 @@ class Closable(Protocol):
 
 
 def check_source(source: Any) -> None:
-    """Raise `ContractError` unless `source` has a `stream` that can be called."""
-    if not callable(getattr(source, "stream", None)):
+    """Raise `ContractError` unless `source` has a `stream` that can be called and read without an event loop."""
+    stream = getattr(source, "stream", None)
+    if isinstance(source, type):
+        raise ContractError(f"data_source must be an object, but got the class itself: pass {source.__name__}(...).")
+    if not callable(stream):
         raise ContractError(
             f"data_source must have a method stream() that yields (observation, reward, terminated, truncated, info), "
             f"but {type(source).__name__} has none."
+        )
+    if inspect.isasyncgenfunction(stream) or inspect.iscoroutinefunction(stream):
+        raise ContractError(
+            f"{type(source).__name__}.stream must be a plain generator, but it is asynchronous. It is read in a thread "
+            f"of its own, so it may wait: use a client that blocks (websockets.sync.client, say)."
         )
 
 
@@ -247,7 +255,11 @@ class FeedReader:
 
     def _open(self) -> Iterable[Any]:
         self.listening_since = self._clock()
-        return self._source.stream(after=self._intake.resumes_after) if self._is_replayable else self._source.stream()
+        source = self._source
+        stream = source.stream(after=self._intake.resumes_after) if self._is_replayable else source.stream()
+        if not isinstance(stream, Iterable):
+            raise FeedFatalError(f"{type(source).__name__}.stream() must yield items, but it returned {stream!r}.")
+        return stream
 
     def _has_begun(self) -> None:
         self.reconnects += self._was_connected

@@ -1,5 +1,6 @@
 """Items in, windows out: the rollout of a feed, which may break off anywhere."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from tensor_optix.core.types import EpisodeData, EpisodeSummary
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._rollout import RolloutBuilder
 
+logger = logging.getLogger(__name__)
+
+_MANY_ALONE = 64
 REWARD_TIMINGS = ("next", "same")
 
 
@@ -50,6 +54,7 @@ class StreamBuilder(RolloutBuilder):
         self._has_step_before = False
         self._is_whole = True
         self._breaks: list[int] = []
+        self._alone = 0
 
     def act(self, acted: Acted) -> None:
         """Begin a step."""
@@ -97,6 +102,14 @@ class StreamBuilder(RolloutBuilder):
         """Leave out the step in progress; return whether its item is in no step at all."""
         is_lost = self._acted is not None and not self._has_step_before
         self._acted, self._has_step_before = None, False
+        if is_lost:
+            self._alone += 1
+            if self._alone >= _MANY_ALONE and self._alone & (self._alone - 1) == 0:
+                logger.warning(
+                    "The last %d items of the feed that fitted stood alone, with something missing or malformed "
+                    "before and after each: nothing can be learned from them, since a step is made of two neighbours.",
+                    self._alone,
+                )
         return is_lost
 
     def window(self, window_id: int, following: np.ndarray, mask: Any, metadata: dict[str, Any]) -> EpisodeData:
@@ -112,7 +125,7 @@ class StreamBuilder(RolloutBuilder):
     ) -> None:
         is_over = terminated or truncated
         self.add(acted.observation, acted.action, reward, terminated, truncated, info, following, acted.mask, mask)
-        self._has_step_before = not is_over
+        self._has_step_before, self._alone = not is_over, 0
         if is_over:
             self._is_episodic = True
             if not self._is_whole:

@@ -1,5 +1,6 @@
 """Windows from a feed that does not wait, breaks off, and goes on."""
 
+import contextlib
 import os
 import random
 import time
@@ -12,14 +13,14 @@ from tensor_optix.core._optional import require
 from tensor_optix.core.base_agent import BaseAgent, Seedable
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline._actions import ActionGuard
+from tensor_optix.errors import BadDataError, FeedFatalError
+from tensor_optix.pipeline._actions import ActionChannel, ActionGuard
 from tensor_optix.pipeline._boundaries import Boundary, BoundaryFn, EveryNSeconds, EveryNSteps, OnDoneSignal
 from tensor_optix.pipeline._environment import check_agent_fits
 from tensor_optix.pipeline._feed import Checked, Feed, FeedOptions, ResumePoint
 from tensor_optix.pipeline._infos import MaskedActing
-from tensor_optix.pipeline._items import Break, Malformed
-from tensor_optix.pipeline._reader import TRANSIENT, DataSource, TakesActions, check_source
+from tensor_optix.pipeline._items import BREAK, Break, Malformed
+from tensor_optix.pipeline._reader import TRANSIENT, DataSource, check_source
 from tensor_optix.pipeline._recording import SessionRecorder
 from tensor_optix.pipeline._stream import Acted, StreamBuilder
 
@@ -35,8 +36,8 @@ class LivePipeline(BasePipeline):
 
     Every window's `metadata` counts, since the beginning: `received` (each item once) = `learned` + `dropped` +
     `quarantined` + `buffered`; `reconnects`; `gaps` (numbers that never came); `late` (came after their gap was
-    declared; among the dropped); `duplicates` (in no other count); `safe_actions`. Its `breaks` are the rows before
-    which items are missing: nothing is learned across them.
+    declared; among the dropped); `duplicates` (in no other count); `safe_actions`; `unsent_actions`. Its `breaks` are
+    the rows before which items are missing: nothing is learned across them.
 
     Args:
         data_source: what to read.
@@ -45,7 +46,7 @@ class LivePipeline(BasePipeline):
             `every_n_steps`, `every_n_seconds`, `on_done_signal`; None = `every_n_steps(200)`.
         buffer_size: items that may wait while the agent learns.
         reconnect_on_disconnect: open the stream again when it ends or fails by an error of `transient`.
-        overflow: what a full buffer does: "block" the source, "drop_oldest", "drop_newest", or "fail".
+        overflow: what a full buffer does: "block" the source, "drop_oldest" or "drop_newest" (half of it), or "fail".
         reward_timing: "next", or "same" where logs have each reward beside its own action.
         safe_action: what is sent when the agent's action is not finite, not in the source's `action_space`, or late.
         action_deadline: seconds from an item's arrival after which the agent's action is late; None = never.
@@ -53,7 +54,7 @@ class LivePipeline(BasePipeline):
         max_item_bytes: of one observation.
         reorder: (items, seconds) that an item waits for those numbered before it.
         backoff: (low, high) seconds between tries; exponential with full jitter.
-        transient: kinds of errors after which the stream is opened again.
+        transient: kinds of errors after which the stream is opened again; an `apply` that raises one sent nothing.
         record: file ("*.jsonl.zst") to which the session is appended, for `ReplaySource`.
         seed: of the source, where it can be seeded.
         clock: seconds, monotonic.
@@ -99,7 +100,7 @@ class LivePipeline(BasePipeline):
         self._boundary = Boundary(EveryNSteps(200) if episode_boundary_fn is None else episode_boundary_fn)
         self._guard = ActionGuard(getattr(data_source, "action_space", None), safe_action)
         self._deadline = self._guard.checked_deadline(action_deadline)
-        self._apply = data_source.apply if isinstance(data_source, TakesActions) else None
+        self._send = ActionChannel(data_source, transient if reconnect_on_disconnect else ())
         self._is_lockstep = bool(getattr(data_source, "is_lockstep", False))
         self._is_same = reward_timing == "same"
         self._make_builder = partial(StreamBuilder, reward_timing, getattr(data_source, "is_episodic", None))
@@ -149,7 +150,7 @@ class LivePipeline(BasePipeline):
         """Yield windows for as long as the feed lasts.
 
         Raises:
-            FeedFatalError: the feed ended by an error that another try does not mend.
+            FeedFatalError: the feed ended, or `apply` failed, by an error that another try does not mend.
             ContractError: `episode_boundary_fn` raised, or never ends a window.
             BadDataError: the agent's action must not be sent, and there is no `safe_action`.
         """
@@ -188,7 +189,7 @@ class LivePipeline(BasePipeline):
     def _opened(self) -> Feed:
         if self._feed is None:
             feed = self._feed = self._make_feed(self._point)
-            self._learned = self._isolated = 0
+            self._learned = self._isolated = self._guard.safe_actions = self._send.unsent = 0
             recorder = self._recorder = None if self._record is None else SessionRecorder(self._record)
             self._close = weakref.finalize(self, _close, feed, recorder)
             feed.start()
@@ -255,7 +256,8 @@ class LivePipeline(BasePipeline):
         try:
             action = agent.act(seen) if mask is None else self._act_masked(agent, [seen], mask[None])[0]
         except Exception:
-            self._send_safe_action("the agent raised")
+            with contextlib.suppress(FeedFatalError):  # the agent's own error says more
+                self._send_safe_action("the agent raised")
             raise
         is_late = item.is_late
         if is_late is None:
@@ -263,13 +265,14 @@ class LivePipeline(BasePipeline):
         if is_late and self._recorder is not None:
             self._recorder.late()
         action, sent = self._guard(action, is_late)
-        if self._apply is not None:
-            self._apply(sent)
+        is_sent = self._send(sent)
         if self._window_began is None:
             self._window_began = item.arrival
         self._learned += 1
         acted = Acted(item.observation, action, item.reward, item.info, item.mask)
         self._builder.act(acted)
+        if not is_sent and not self._is_same:
+            self._cut(BREAK)  # what comes now does not come of this action
         return acted
 
     def _cut(self, why: Break | Malformed) -> None:
@@ -291,19 +294,19 @@ class LivePipeline(BasePipeline):
         self._isolated += is_lost
 
     def _send_safe_action(self, reason: str) -> bool:
-        if self._apply is None or not self._guard.has_safe_action:
+        if not self._send.is_there or not self._guard.has_safe_action:
             return False
-        self._apply(self._guard.safe(reason)[1])
-        return True
+        return self._send(self._guard.safe(reason)[1])
 
     def _window(self, feed: Feed, following: Any, mask: Any) -> EpisodeData:
         number, stash = self._point.next_window_id, self._stash
-        counts = feed.counts(self._learned, self._isolated, held=stash is not None)
+        safe = {"safe_actions": self._guard.safe_actions, "unsent_actions": self._send.unsent}
+        counts = feed.counts(self._learned, self._isolated, safe, held=stash is not None)
         self._point = feed.resume_point(counts, number + 1, self._last, is_held=stash is not None)
         self._window_began = None
         if self._recorder is not None:
             self._recorder.window(number)
-        return self._builder.window(number, following, mask, {**counts, "safe_actions": self._guard.safe_actions})
+        return self._builder.window(number, following, mask, counts)
 
 
 def _close(feed: Feed, recorder: SessionRecorder | None) -> None:  # no method, which would keep the pipeline alive

@@ -1,6 +1,7 @@
 import contextlib
 import gc
 import itertools
+import json
 import logging
 import random
 import threading
@@ -28,6 +29,7 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline import _boundaries, _reader
 from tensor_optix.pipeline._items import BREAK, HEARTBEAT, Malformed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.replay_source import ReplaySource
 from tests.helpers import NumpyAgent
 from tests.pipeline.feeds import Acting, Counting, Feed, balanced, item, live, rows
 
@@ -176,6 +178,17 @@ def test_a_boundary_that_never_fires_is_named(monkeypatch: pytest.MonkeyPatch) -
     pipeline.teardown()
 
 
+@pytest.mark.parametrize(
+    "boundary", [LivePipeline.every_n_steps(7), LivePipeline.every_n_seconds(7.0)], ids=["steps", "seconds"]
+)
+def test_a_boundary_that_fires_by_itself_may_take_its_time(boundary: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_boundaries, "MAX_STEPS", 5)
+    clock = itertools.count()
+    pipeline = LivePipeline(Feed([item(n) for n in range(30)]), Counting(), boundary, clock=lambda: next(clock) / 2)
+    assert next(pipeline.episodes()).length >= 7
+    pipeline.teardown()
+
+
 # --- what the feed may not be ---
 
 
@@ -188,9 +201,16 @@ def test_a_boundary_that_never_fires_is_named(monkeypatch: pytest.MonkeyPatch) -
         {"backoff": (0.0, 1.0)},
         {"backoff": (2.0, 1.0)},
         {"reorder": (-1, 0.1)},
+        {"backoff": 1.0},
+        {"backoff": (0.1, float("inf"))},
+        {"reorder": 64},
+        {"reorder": (1.5, 0.1)},
         {"silence_timeout": 0.0},
+        {"silence_timeout": "5"},
+        {"transient": ("OSError",)},
         {"reward_timing": "previous"},
         {"action_deadline": 1.0},  # with nothing safe to send
+        {"action_deadline": "1", "safe_action": 0},
     ],
 )
 def test_bad_options(options: Any) -> None:
@@ -201,12 +221,30 @@ def test_bad_options(options: Any) -> None:
 def test_a_source_without_stream() -> None:
     with pytest.raises(ContractError, match=r"stream\(\)"):
         LivePipeline([1, 2])
+    with pytest.raises(ContractError, match=r"pass Acting\(...\)"):
+        LivePipeline(Acting)
+
+
+def test_a_source_that_is_asynchronous_or_yields_nothing() -> None:
+    class Asynchronous:
+        async def stream(self) -> Any:
+            yield item(0)
+
+    class Nothing:
+        def stream(self) -> None: ...
+
+    with pytest.raises(ContractError, match="must be a plain generator"):
+        LivePipeline(Asynchronous())
+    with pytest.raises(FeedFatalError, match="must yield items, but it returned None"):
+        list(live(Nothing()).episodes())
 
 
 @pytest.mark.parametrize("make", [LivePipeline.every_n_steps, LivePipeline.every_n_seconds])
 def test_bad_boundaries(make: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="n must be"):
         make(0)
+    with pytest.raises(InvalidArgumentError, match="n must be"):
+        make("300")
     with pytest.raises(ContractError, match="episode_boundary_fn"):
         LivePipeline(Feed([]), episode_boundary_fn=3)  # type: ignore[arg-type]
 
@@ -396,6 +434,45 @@ def test_the_safe_action_is_sent_when_the_agent_raises_or_sees_nothing() -> None
     assert source.applied == [1, 1, 0, 0]
 
 
+class Broken(Acting):
+    """Raises when it is to send an action of these numbers."""
+
+    def __init__(self, *connections: Any, error: Exception, numbers: tuple[int, ...], **options: Any) -> None:
+        super().__init__(*connections, **options)
+        self.error, self.numbers = error, numbers
+
+    def apply(self, action: Any) -> None:
+        super().apply(action)
+        if len(self.applied) - 1 in self.numbers:
+            raise self.error
+
+
+def test_where_an_action_could_not_be_sent_nothing_is_learned_and_the_run_goes_on(tmp_path: Path) -> None:
+    record = str(tmp_path / "session.jsonl.zst")
+    source = Broken([item(n) for n in range(14)], error=ConnectionResetError(), numbers=(2, 5))
+    windows = list(live(source, record=record).episodes())
+    assert rows(windows) == [(n, n + 1, n + 1) for n in (0, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12)]
+    assert windows[0].metadata["breaks"] == (2,)
+    assert windows[-1].metadata["unsent_actions"] == 2
+    assert all(balanced(window.metadata) for window in windows)
+    again = list(live(ReplaySource(record)).episodes())
+    assert rows(again) == rows(windows)
+    assert [window.metadata["breaks"] for window in again] == [window.metadata["breaks"] for window in windows]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), ValueError("refused")])
+def test_an_apply_that_will_fail_again_is_an_error(error: Exception) -> None:
+    class Waiting(Broken):
+        is_lockstep = True
+
+    waits = Waiting if isinstance(error, OSError) else Broken
+    for kind, options in ((waits, {}), (Broken, {"reconnect_on_disconnect": False})):
+        source = kind([item(n) for n in range(9)], error=error, numbers=(2,))
+        with pytest.raises(FeedFatalError, match=r"apply\(2\) raised") as caught:
+            list(live(source, **options).episodes())
+        assert caught.value.__cause__ is error
+
+
 # --- disconnects ---
 
 
@@ -560,6 +637,26 @@ def test_a_silent_source_that_cannot_be_closed_is_an_error() -> None:
     pipeline.teardown()
 
 
+def test_a_feed_of_which_nothing_can_be_learned_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert list(live(Feed([what for n in range(200) for what in (item(n), ("bad",))])).episodes()) == []
+    assert [record.args for record in caplog.records if "stood alone" in record.msg] == [(64,), (128,)]
+
+
+def test_numbers_that_begin_anew_have_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    def connection(**more: Any) -> list[Any]:
+        return [*(item(n, numbered=True, **more) for n in range(4)), ConnectionError()]
+
+    pipeline = live(Feed(connection(), connection(), [item(n, numbered=True) for n in range(9)]))
+    assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in range(4)]
+    pipeline.teardown()
+    assert sum("info['epoch']" in record.msg for record in caplog.records) == 1
+    caplog.clear()
+    pipeline = live(Feed(connection(epoch=1), connection(epoch=2), connection(epoch=3)))
+    assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in (0, 1, 2, 0)]
+    pipeline.teardown()
+    assert not any("info['epoch']" in record.msg for record in caplog.records)
+
+
 # --- more than can be learned ---
 
 
@@ -610,6 +707,27 @@ def test_a_full_buffer_drops_and_counts(overflow: str, numbered: bool) -> None:
     assert (newest == 999) == (overflow == "drop_oldest")
 
 
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 100])
+def test_from_a_feed_that_is_always_faster_something_is_learned(overflow: str, numbered: bool, size: int) -> None:
+    source = Burst(10**9, numbered)
+
+    class Slow(Counting):
+        def act(self, observation: Any) -> Any:
+            time.sleep(0.002)  # hundreds of items, and more than the smaller buffers hold
+            return super().act(observation)
+
+    pipeline = live(source, n=10, agent=Slow(), buffer_size=size, overflow=overflow)
+    windows = list(itertools.islice(pipeline.episodes(), 3))
+    pipeline.teardown()
+    assert [window.length for window in windows] == [10, 10, 10]
+    assert all(balanced(window.metadata) for window in windows)
+    assert windows[-1].metadata["dropped"] > 0
+    # Of a float32 the numbers are exact as far as this machine gets.
+    assert all(following == seen + 1 == reward for seen, following, reward in rows(windows))
+
+
 def test_a_full_buffer_fails_if_told() -> None:
     source = Burst(1000)
 
@@ -633,6 +751,13 @@ def test_a_gap_is_counted_and_nothing_is_learned_across_it() -> None:
     assert windows[0].metadata["received"] == 18
     assert windows[0].metadata["breaks"] == (4,)
     assert rows(windows) == [(n, n + 1, n + 1) for n in range(19) if n not in (4, 5, 6)]
+
+
+def test_numbers_may_be_numpy_s() -> None:
+    pipeline = live(Feed([item(n, sequence=np.int64(n)) for n in (0, 1, 2, 4, 5, 6, 6)]), n=4)
+    windows = list(pipeline.episodes())
+    assert (windows[-1].metadata["gaps"], windows[-1].metadata["duplicates"]) == (1, 1)
+    assert json.loads(json.dumps(pipeline.stream_state()))["after"] == 5  # the last one is held
 
 
 class Replayable:
@@ -732,6 +857,19 @@ def test_teardown_and_on_again_misses_nothing_that_can_be_had() -> None:
         seen += rows(itertools.islice(pipeline.episodes(), 2))
         pipeline.teardown()
     assert seen == [(n, n + 1, n + 1) for n in range(60)]
+
+
+def test_actions_are_counted_on_across_a_restart() -> None:
+    def pipeline() -> LivePipeline:
+        source = Acting([item(n, numbered=True) for n in range(9)], action_space=spaces.Discrete(2))
+        return live(source, agent=Counting(lambda n: 2 if n == 0 else 1), safe_action=0)
+
+    first, second = pipeline(), pipeline()
+    assert next(first.episodes()).metadata["safe_actions"] == 1
+    second.restore_stream(first.stream_state())
+    assert next(second.episodes()).metadata["safe_actions"] == 2
+    first.teardown()
+    second.teardown()
 
 
 @pytest.mark.parametrize("changed", [{"after": "x"}, {"after": -5}, {"counts": {"received": -1}}, {"more": 1}, None])

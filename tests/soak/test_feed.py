@@ -23,6 +23,7 @@ from tests.soak.test_memory import resident_kib
 
 pytestmark = pytest.mark.xdist_group("timing")
 
+UNACTED = {"safe_actions": 0, "unsent_actions": 0}
 Goal = Callable[[str, str, str, bool], None]
 
 
@@ -241,7 +242,7 @@ def test_a_burst_is_bounded_and_counted(goal: Goal, overflow: str, count: int) -
         unbalanced += not balanced(window.metadata)
     # Items between two gaps, on which nothing followed, may come after the last window: they are in no window's counts.
     assert pipeline._feed is not None
-    last = pipeline._feed.counts(pipeline._learned, pipeline._isolated, held=False)
+    last = pipeline._feed.counts(pipeline._learned, pipeline._isolated, UNACTED, held=False)
     missing = count - last["learned"] - last["dropped"]
     cap = size * (64 * 4 + 500) / 1024  # an item's numbers, and its Python objects
     assert (last["dropped"] > 0) == (overflow != "block")
