@@ -147,11 +147,11 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
-    """Run until the end, and leave and print the report."""
+    """Run until the end, and print and leave the report; it is printed also where the disk does not take it."""
     report = optimizer.run()
+    print(report, flush=True)
     with storage_errors("write", run_dir):
         replace_file(run_dir / "report.json", encode_json(report.to_dict()))
-    print(report)
     print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
     if report.reason != StopReason.INTERRUPTED.value:
         return 0

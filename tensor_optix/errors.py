@@ -123,6 +123,12 @@ class CheckpointMismatchError(CheckpointError):
     code = "checkpoint-mismatch"
 
 
+class CheckpointUnsignedError(CheckpointError):
+    """Something in the checkpoint directory was not signed with the user's key."""
+
+    code = "checkpoint-unsigned"
+
+
 class CheckpointStorageError(CheckpointError, OSError):
     """The checkpoint directory cannot be written or read."""
 

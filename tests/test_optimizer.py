@@ -436,3 +436,16 @@ def test_three_ppo_agents_train_as_an_ensemble(tmp_path: Path) -> None:
     assert report.windows == 2
     changed = [any((weights_of(a)[n] != old[n]).any() for n in old) for a, old in zip(agents, before, strict=True)]
     assert changed[0]
+
+
+def test_a_disk_that_takes_nothing_until_the_end_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise CheckpointStorageError("No space left on device.")
+
+    monkeypatch.setattr(CheckpointRegistry, "stage", full)
+    agent = NumpyAgent()
+    pipeline = BatchPipeline("CartPole-v1", window_size=50)
+    report = RLOptimizer(agent, pipeline, checkpoint_dir=tmp_path, max_episodes=3, val_pipeline=None).run()
+    assert report.windows == 3
+    assert report.best_snapshot is None  # nothing is said to be saved that is not
+    assert report.health["storage"] > 1

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tensor_optix.core import _atomic, _tree, resume_ring
+from tensor_optix.core._signing import signing_key
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.companions import Stateful, restored_companions, write_companions
 from tensor_optix.core.durable_folder import LOOKS, QUARANTINE
@@ -96,9 +97,11 @@ class CheckpointRegistry:
 
         Raises:
             CheckpointLockedError: another process writes to it.
-            CheckpointUnsafeError: others may write to it.
+            CheckpointUnsafeError: others may write to it, or read the key.
+            CheckpointUnsignedError: there is a key, and something here was not signed with it.
             CheckpointStorageError: it cannot be created or written.
         """
+        signing_key()  # what is wrong with it is said before anything is learned
         with _atomic.storage_errors("create", self.directory):
             _atomic.make_directory(self.directory)
             if self._lock is None:

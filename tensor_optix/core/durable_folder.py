@@ -1,7 +1,8 @@
 """Folders of files that are wholly there or not at all, and that verify themselves.
 
     <directory>/<prefix><sequence>/         the files, and metadata.json: format, sequence number, length and SHA-256 of
-                                            each file, what the owner adds, and the hash of all this
+                                            each file, what the owner adds, the signature of all this where
+                                            there is a key, and the hash of it all
     <directory>/.tmp-<prefix>...            being written
     <directory>/.trash-<prefix>...          being deleted
     <directory>/quarantine/<n>-<name>       found damaged; the newest of them are kept for a look
@@ -28,6 +29,7 @@ from typing import Any
 
 from tensor_optix.core import _atomic, _tree
 from tensor_optix.core._schemas import decode_object
+from tensor_optix.core._signing import SIGNATURE, check_signature, signed
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
 
 logger = logging.getLogger(__name__)
@@ -132,6 +134,7 @@ class DurableFolders:
 
         Raises:
             CheckpointCorruptError: absent or damaged.
+            CheckpointUnsignedError: the user has a key, and it was not signed with that.
         """
         folder = self.folder(sequence)
         try:
@@ -148,6 +151,8 @@ class DurableFolders:
             raise kind(f"its format is {written!r}, this version reads {FORMAT}.")
         _check_unchanged(data, metadata)
         del metadata["sha256"]
+        signature = metadata.pop(SIGNATURE, None)
+        check_signature(signature, _atomic.encode_json(metadata), repr(str(folder)))
         if metadata.get("sequence") != sequence:
             raise CheckpointCorruptError(f"its metadata.json belongs to number {metadata.get('sequence')!r}.")
         if not _are_checksums(metadata.get("files")):
@@ -277,6 +282,7 @@ def _names_in(directory: Path) -> list[str]:
 
 def _sealed(sequence: int, content: Mapping[str, Any], files: Mapping[str, Any]) -> bytes:
     metadata = {**content, "format": FORMAT, "sequence": sequence, "files": files}
+    metadata = signed(metadata, _atomic.encode_json(metadata))
     return _atomic.encode_json(metadata | {"sha256": _atomic.digest_of(metadata)})
 
 

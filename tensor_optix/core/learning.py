@@ -15,7 +15,7 @@ from tensor_optix.core.loop_config import LoopParts
 from tensor_optix.core.search_space import is_real
 from tensor_optix.core.tuning import Tuner
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import BadDataError, NonFiniteError
+from tensor_optix.errors import BadDataError, ContractError, NonFiniteError
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,7 @@ class LearningGuard:
         """Let the agent learn from a window; return its diagnostics, and what is not finite, if anything is.
 
         Raises:
+            ContractError: `learn` returned no diagnostics.
             Exception: what `learn` raised twice.
         """
         kept = self._agent.keep() if isinstance(self._agent, Restorable) else None
@@ -155,6 +156,11 @@ class LearningGuard:
             except Exception:
                 self._give_back(kept)
                 raise
+        if not isinstance(diagnostics, Mapping):
+            raise ContractError(
+                f"{type(self._agent).__name__}.learn must return diagnostics by name, but returned "
+                f"{str(diagnostics)[:100]!r}. Return {{}} where there are none."
+            )
         fault = non_finite_loss(diagnostics)
         if fault is None and isinstance(self._agent, ReportsNonFinite):
             name = self._agent.first_non_finite()

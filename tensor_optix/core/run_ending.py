@@ -13,6 +13,7 @@ from tensor_optix.core.run_progress import RunProgress
 from tensor_optix.core.scoring import no_score
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.core.validation import Validation
+from tensor_optix.errors import CheckpointStorageError
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ def end_run(
     has_failed: bool,
 ) -> None:
     """Take every step of the ending, whatever the others come to; never hide the error that ended the run.
+
+    A disk that takes nothing is no error here either: that is counted, and the report names no more than is saved.
 
     Args:
         parts: what the loop was made of when it ended.
@@ -45,6 +48,9 @@ def end_run(
             step()
         except KeyboardInterrupt:
             logger.warning("Interrupted: did not %s.", what)
+        except CheckpointStorageError as error:
+            progress.health.count("storage")
+            logger.warning("Could not %s: %s", what, error)
         except Exception as error:
             logger.exception("Could not %s.", what)
             first_error = first_error or error

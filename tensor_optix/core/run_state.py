@@ -6,8 +6,9 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from tensor_optix.core._atomic import storage_errors
 from tensor_optix.core._reading import open_plain
@@ -75,7 +76,7 @@ class History:
     def __init__(self, path: Path, in_memory: int = IN_MEMORY) -> None:
         self._path = path
         self._in_memory = in_memory
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._recent: deque[HistoryRecord] = deque(maxlen=in_memory)
 
     def __len__(self) -> int:
@@ -90,17 +91,26 @@ class History:
         self._recent.append(record)
         with storage_errors("write", self._path):
             if self._file is None:
-                self._file = os.fdopen(open_plain(self._path, flags=os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b")
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+                self._file = FileIO(open_plain(self._path, flags=flags), "r+")
                 # What is appended must begin a line of its own, also where a crash cut the last one short.
                 self._file.truncate(_whole_lines(self._file))
-            self._file.write((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode())
-            self._file.flush()
+            end, left = (
+                self._file.seek(0, os.SEEK_END),
+                memoryview((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode()),
+            )
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(end)
+                raise
 
     def position(self) -> int:
         """Return the length of the file in bytes, all of which has reached the disk."""
         if self._file is not None:
             with storage_errors("write", self._path):
-                self._file.flush()
                 os.fsync(self._file.fileno())
         return self._path.stat().st_size if self._path.exists() else 0
 
@@ -116,7 +126,7 @@ class History:
         with storage_errors("read", self._path), contextlib.ExitStack() as stack:
             size, file = 0, None
             with contextlib.suppress(FileNotFoundError):
-                file = stack.enter_context(os.fdopen(open_plain(self._path, flags=os.O_RDWR), "r+b"))
+                file = stack.enter_context(FileIO(open_plain(self._path, flags=os.O_RDWR), "r+"))
                 size = os.fstat(file.fileno()).st_size
             if size < position:
                 raise CheckpointCorruptError(
@@ -163,7 +173,7 @@ def parse_record(line: bytes, where: str) -> HistoryRecord:
         raise error if str(error).startswith(where) else CheckpointCorruptError(f"{where}: {error}") from error
 
 
-def _last_lines(file: BinaryIO, end: int, most: int) -> list[bytes]:
+def _last_lines(file: FileIO, end: int, most: int) -> list[bytes]:
     """Return the last `most` lines before `end`: a run may have lived millions of windows."""
     begin = max(end - MAX_TAIL_BYTES, 0)
     file.seek(begin)
@@ -171,7 +181,7 @@ def _last_lines(file: BinaryIO, end: int, most: int) -> list[bytes]:
     return lines[max(len(lines) - most, 1 if begin else 0) :]
 
 
-def _whole_lines(file: BinaryIO) -> int:
+def _whole_lines(file: FileIO) -> int:
     """Return the length of a file up to its last line end."""
     end = file.seek(0, os.SEEK_END)
     begin = max(end - MAX_LINE_BYTES, 0)

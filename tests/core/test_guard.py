@@ -14,7 +14,7 @@ from tensor_optix.core.loop_callback import CallbackList, LoopCallback
 from tensor_optix.core.resume import RunKeeper
 from tensor_optix.core.resume_ring import ResumeRing
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
-from tensor_optix.errors import BadDataError, CheckpointStorageError, NonFiniteError
+from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError, NonFiniteError
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
@@ -114,6 +114,15 @@ class TestStrikes:
         ).run()
         assert report.health == {"learn": 1}
         assert agent.weight == pytest.approx(0.3)
+
+    @pytest.mark.parametrize("returned", [None, [1], 0.5, "loss"])
+    def test_a_learn_that_returns_no_diagnostics_is_told_so(self, returned: Any, tmp_path: Path) -> None:
+        class Silent(NumpyAgent):
+            def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+                return returned
+
+        with pytest.raises(ContractError, match=r"Silent\.learn must return diagnostics by name"):
+            RLOptimizer(Silent(), ScriptedPipeline([1.0]), None, ScoreEvaluator(), checkpoint_dir=tmp_path).run()
 
 
 BAD_SCORES: tuple[Any, ...] = (

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,25 @@ def test_only_the_end_of_a_long_history_is_read_again(tmp_path: Path, monkeypatc
 def test_a_history_that_is_shorter_than_the_state_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointCorruptError, match="has 0 bytes, but the saved state of the run goes with 7"):
         History(tmp_path / "history.jsonl").go_back_to(7)
+
+
+def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    history.append(record(0))
+    size = history.position()
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+        for _ in range(2):
+            with pytest.raises(CheckpointStorageError, match=r"Could not write .*history\.jsonl"):
+                history.append(record(1))
+            assert history.position() == size
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    history.append(record(2))
+    history.close()
+    assert [each.window_id for each in read_history(path)] == [0, 2]
