@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from tensor_optix.cli import main
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.run_state import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
 
@@ -79,6 +83,24 @@ def test_verify_reproduces_the_reported_number_exactly(run_dir: Path, capsys: py
     }
 
 
+def test_verify_counts_episodes_that_cannot_be_played_again(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plays = ValidationPipeline.play
+    fails = iter([True])
+
+    def play(self: ValidationPipeline, seeds: Sequence[int]) -> EpisodeData:
+        if next(fails, False):
+            raise BadDataError("not finite")
+        return plays(self, seeds)
+
+    monkeypatch.setattr(ValidationPipeline, "play", play)
+    assert main(["evaluate", str(run_dir), "--verify", "--json"]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert (result["verified"], result["episodes"]) == (False, 38)
+    assert result["differing"] > 0
+
+
 def test_verify_tells_a_claim_that_does_not_hold(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     registry = CheckpointRegistry(run_dir)
     best = registry.best
@@ -137,7 +159,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--plateau-threshold", "30"], "dormant_threshold must be above"),
         (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
         (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
-        (["train", "CartPole-v1", "--evolve", "-1"], "max_spawns must be a whole number of at least 0"),
+        (["train", "CartPole-v1", "--evolve", "-1"], "--evolve must be a whole number of at least 0, but got -1"),
         (["evaluate", "nowhere"], "run.json"),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
     ],

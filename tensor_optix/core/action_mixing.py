@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core.base_agent import ActionProbabilities, ActsMasked, BaseAgent
-from tensor_optix.errors import SpaceError
+from tensor_optix.errors import NonFiniteError, SpaceError
 
 
 def act_together(
@@ -25,7 +25,8 @@ def act_together(
     equals the smallest wins. Other actions are averaged, Σ wᵢ·aᵢ/Σ wᵢ.
 
     Raises:
-        SpaceError: the agents' actions are not of one kind and shape.
+        SpaceError: the agents' actions are not of one kind and shape, or no numbers.
+        NonFiniteError: an agent's probabilities are none.
     """
     mixture = mixed_probabilities(agents, weights, observations, action_masks)
     if mixture is not None:
@@ -34,7 +35,13 @@ def act_together(
         # All but the last bound: rounding may leave the whole sum a little below 1.
         return (rng.random((len(mixture), 1)) >= np.cumsum(mixture, axis=-1)[:, :-1]).sum(axis=-1)
     acts = [np.asarray(_act(agent, observations, action_masks, deterministic)) for agent in agents]
-    whole = [np.issubdtype(act.dtype, np.integer) or act.dtype == bool for act in acts]
+    for agent, act in zip(agents, acts, strict=True):
+        if act.dtype.kind not in "biuf":
+            raise SpaceError(
+                f"The agents of an ensemble must answer with numbers, but {type(agent).__name__} answered {act[0]!r}. "
+                f"Number its choices."
+            )
+    whole = [act.dtype.kind != "f" for act in acts]
     if len({act.shape for act in acts}) > 1 or len(set(whole)) > 1:
         raise SpaceError(
             f"The agents of an ensemble must share one action space, but they answered with "
@@ -53,6 +60,7 @@ def mixed_probabilities(
 
     Raises:
         SpaceError: they do not choose among the same number of actions.
+        NonFiniteError: an agent's probabilities are none.
     """
     asked = (observations,) if action_masks is None else (observations, action_masks)
     each = [agent.action_probs(*asked) if isinstance(agent, ActionProbabilities) else None for agent in agents]
@@ -64,6 +72,12 @@ def mixed_probabilities(
             f"The agents of an ensemble must share one action space, but they choose among "
             f"{_kinds(agents, [f'{probs.shape[-1]} actions' for probs in told])}. Leave out those that do not fit."
         )
+    for agent, probs in zip(agents, told, strict=True):
+        if not np.isfinite(probs).all():
+            raise NonFiniteError(
+                f"{type(agent).__name__} gave action probabilities that are not finite: its weights or its "
+                f"observations are not. Give it a good snapshot, or leave it out."
+            )
     mixture = np.tensordot(_shares(weights), np.stack(told), axes=1)
     return mixture / mixture.sum(axis=-1, keepdims=True)
 

@@ -127,8 +127,10 @@ class Ensemble:
             scores: score by index of the member.
 
         Raises:
-            InvalidArgumentError: an index that no member has, or a score that is no finite number.
+            InvalidArgumentError: no mapping, an index that no member has, or a score that is no finite number.
         """
+        if not isinstance(scores, Mapping):
+            raise InvalidArgumentError(f"scores must be a mapping from index to score, but got {scores!r}.")
         for index, score in scores.items():
             self._member(index)
             if not is_real(score):

@@ -195,7 +195,8 @@ class PolicyManagerCallback(LoopCallback):
         """Judge a variant that was still learning, and print the report, once."""
         if self._loop is not None:
             self._note_best()
-        self._judge_variant(self._history())
+        # Where several act together, the best policy is restored by now: nobody who has a part in it may leave.
+        self._judge_variant(self._history(), makes_room=not isinstance(self._acting, HasLearner))
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
             reason = StopReason(self._loop.report().reason) if self._loop is not None else self._reason
             sentence = (reason or StopReason.STOPPED).sentence
@@ -226,8 +227,13 @@ class PolicyManagerCallback(LoopCallback):
             self._recall_incumbent()
 
     def _is_last_turn(self, history: Sequence[EvalMetrics]) -> bool:
-        """Whether the run ends with this variant: its last tests come first then, and may crown what it ends as."""
-        if self._loop is None or self._variant is None or self._is_watched or not self.pm.budget_exhausted:
+        """Whether the run ends with this variant: its last tests come first then, and may crown what it ends as.
+
+        Where several act together they are tested as they will be handed back: without who does not stay.
+        """
+        if self._loop is None or self._variant is None or isinstance(self._acting, HasLearner):
+            return False
+        if self._is_watched or not self.pm.budget_exhausted:
             return False
         return self._decide(history) is MetaAction.STOP
 
@@ -335,7 +341,7 @@ class PolicyManagerCallback(LoopCallback):
         self.pm.prune(keep=(self._incumbent,))
         self._elect()
 
-    def _judge_variant(self, history: Sequence[EvalMetrics]) -> str | None:
+    def _judge_variant(self, history: Sequence[EvalMetrics], *, makes_room: bool = True) -> str | None:
         """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
         self.pm.retest_lineage()
         lineage, self._variant = self._variant, None
@@ -351,10 +357,15 @@ class PolicyManagerCallback(LoopCallback):
             lineage.outcome = "kept" if holds(history[-1], lineage.parent_score) else "discarded"
         if lineage.outcome in ("discarded", "not judged"):  # who was never evaluated has not held either
             self.pm.discard(self._learner)
-        elif self.pm.max_ensemble_size is not None and self.pm.ensemble_size > self.pm.max_ensemble_size:
-            self.pm.prune(self.pm.ensemble_size - self.pm.max_ensemble_size, keep=(self._incumbent,))
+        elif makes_room:
+            self._make_room()
         self._elect()
         return lineage.outcome
+
+    def _make_room(self) -> None:
+        limit = self.pm.max_ensemble_size
+        if limit is not None and self.pm.ensemble_size > limit:
+            self.pm.prune(self.pm.ensemble_size - limit, keep=(self._incumbent,))
 
     def _keep_parent(self) -> None:
         """Keep from being pruned the snapshot that the variant began as, for as long as it learns; and no other."""

@@ -19,11 +19,13 @@ from tensor_optix.core.meta_controller import MetaController
 from tensor_optix.core.mutation import PerturbsWeights, adaptive_noise_scale, mutate
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.trend import is_improvement
+from tensor_optix.core.tuning import read_back
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
 from tensor_optix.errors import (
     CheckpointMismatchError,
     ContractError,
     EvolutionError,
+    InvalidArgumentError,
     TensorOptixError,
 )
 
@@ -115,7 +117,9 @@ class PolicyManager(Ensemble):
     # --- evolution ---
 
     def set_regime(self, label: str) -> None:
-        """Note the regime that the scores are in, for the report."""
+        """Note the regime that the scores are in, for the report; raises `InvalidArgumentError` unless it is text."""
+        if not isinstance(label, str):
+            raise InvalidArgumentError(f"The label of a regime must be text, but got {label!r}.")
         self._regime = label
 
     def adaptive_noise_scale(
@@ -155,6 +159,7 @@ class PolicyManager(Ensemble):
         Raises:
             EvolutionError: the budget is spent, or there is no snapshot yet.
             CheckpointMismatchError: the shell cannot take the snapshot's weights.
+            HyperparamError: a moved value did not arrive.
             ContractError: it is no agent, is a member or became a variant already, or cannot take weight noise; or
                 `mutation_fn` is no function.
         """
@@ -166,7 +171,9 @@ class PolicyManager(Ensemble):
         inherited = {name: value for name, value in parent.hyperparams.params.items() if name in own}
         bounds = agent_shell.default_param_bounds if self._space is None else self._space
         space = SearchSpace({name: bound for name, bound in bounds.items() if name in inherited})
-        agent_shell.set_hyperparams(HyperparamSet(mutate({**own, **inherited}, space, noise_scale, self._rng)))
+        mutated = mutate({**own, **inherited}, space, noise_scale, self._rng)
+        agent_shell.set_hyperparams(HyperparamSet(mutated))
+        read_back(agent_shell, {name: mutated[name] for name in space})
         if isinstance(agent_shell, PerturbsWeights) and self._weight_noise > 0.0:
             agent_shell.perturb_weights(self._weight_noise * noise_scale, self._rng)
         if mutation_fn is not None:

@@ -9,6 +9,7 @@ import numpy as np
 from tensor_optix.core._arguments import check_count, check_threshold
 from tensor_optix.core.trend import slope
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import ContractError
 
 Regime: TypeAlias = Literal["trending", "ranging", "volatile"]
 
@@ -67,7 +68,14 @@ def recent_scores(history: Sequence[EvalMetrics], window: int) -> np.ndarray:
 
 
 def recent(history: Sequence[EvalMetrics], window: int) -> list[EvalMetrics]:
-    """Return the newest `window` usable evaluations, in the order of time."""
+    """Return the newest `window` usable evaluations, in the order of time.
+
+    Raises:
+        ContractError: something else than evaluations.
+    """
+    for metrics in history:
+        if not isinstance(metrics, EvalMetrics):
+            raise ContractError(f"history must hold EvalMetrics, but got {metrics!r}. Wrap scores: EvalMetrics(score).")
     return [metrics for metrics in history if metrics.is_usable][-window:]
 
 

@@ -108,7 +108,7 @@ class Tuner:
                 self._agent.set_hyperparams(new.copy())
             except HyperparamError as error:
                 raise SuggestionError(f"{type(self._optimizer).__name__}: {error}") from error
-        effective = _read_back(self._agent, {name: new.params[name] for name in changed})
+        effective = read_back(self._agent, {name: new.params[name] for name in changed})
         probed = self._optimizer.probed_param if self._optimizer.is_probing else None
         if probed in changed:
             self._trial = (str(probed), old.params[probed], metrics)
@@ -189,7 +189,7 @@ def _effective(agent: BaseAgent) -> Mapping[str, Any]:
     return {**read, **agent.effective_hyperparams()} if isinstance(agent, ReportsEffectiveHyperparams) else read
 
 
-def _read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]:
+def read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values in force, or raise `HyperparamError` if one of them is not what was asked for."""
     if not requested:
         return {}

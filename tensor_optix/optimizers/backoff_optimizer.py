@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.search_space import Bounds, SearchSpace
+from tensor_optix.core.search_space import Bounds, SearchSpace, is_real
 from tensor_optix.core.trend import NOISE_SCORES, noise_of, slope
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import InvalidArgumentError
@@ -64,7 +65,7 @@ class BackoffOptimizer(BaseOptimizer):
         seed: which hyper-parameter has the first turn; None starts with the first.
 
     Raises:
-        InvalidArgumentError: scales out of order or not positive.
+        InvalidArgumentError: scales out of order, not positive or not finite, or a negative seed.
     """
 
     def __init__(
@@ -76,6 +77,15 @@ class BackoffOptimizer(BaseOptimizer):
         max_scale: float = 0.5,
         seed: int | None = None,
     ) -> None:
+        for name, value in (
+            ("perturbation_scale", perturbation_scale),
+            ("min_delta", min_delta),
+            ("min_scale", min_scale),
+            ("max_scale", max_scale),
+        ):
+            if not is_real(value):
+                raise InvalidArgumentError(f"{name} must be a finite number, but got {value!r}.")
+        check_seed(seed)
         if not 0.0 < min_scale <= perturbation_scale <= max_scale:
             raise InvalidArgumentError(
                 f"`0 < min_scale <= perturbation_scale <= max_scale` must hold, but got min_scale={min_scale!r}, "

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.action_mixing import act_together, mixed_probabilities
-from tensor_optix.errors import SpaceError
+from tensor_optix.errors import NonFiniteError, SpaceError
 from tests.helpers import ConstantAgent, TabularAgent
 
 OBSERVATIONS = np.zeros((20000, 1), np.float32)
@@ -63,6 +63,18 @@ def test_numbers_are_averaged_by_weight() -> None:
     actions = act_together(agents, [3.0, 1.0], OBSERVATIONS[:2], RNG)
     np.testing.assert_allclose(actions, [[0.75, -0.5]] * 2)
     assert actions.dtype == np.float32
+
+
+@pytest.mark.parametrize("action", ["buy", None, {"side": 1}])
+def test_actions_that_are_no_numbers_are_refused(action: object) -> None:
+    with pytest.raises(SpaceError, match="must answer with numbers, but ConstantAgent answered"):
+        act_together([ConstantAgent(action), ConstantAgent(action)], [1.0, 1.0], OBSERVATIONS[:2], RNG)
+
+
+def test_probabilities_that_are_not_finite_are_refused_and_do_not_choose_the_first_action() -> None:
+    agents = [TabularAgent([0.5, 0.5]), TabularAgent([float("nan"), 0.5])]
+    with pytest.raises(NonFiniteError, match="TabularAgent gave action probabilities that are not finite"):
+        act_together(agents, [1.0, 1.0], OBSERVATIONS[:2], RNG)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def test_bad_input_is_refused_at_the_call() -> None:
         pm.record_agent_score(-1, 1.0)
     with pytest.raises(InvalidArgumentError, match="score of member 0 must be a finite number"):
         pm.update_weights({0: math.inf})
+    with pytest.raises(InvalidArgumentError, match="scores must be a mapping from index to score, but got"):
+        pm.update_weights([1.0, 2.0])  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="bottom_k must be a whole number of at least 1"):
         pm.prune(0)
     with pytest.raises(InvalidArgumentError, match="bottom_k must be a whole number"):

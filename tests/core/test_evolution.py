@@ -322,6 +322,20 @@ def test_where_several_act_a_discarded_learner_makes_way_for_the_incumbent(tmp_p
     assert led.learner is rig.callback._learner is rig.first
 
 
+@pytest.mark.parametrize(("several", "stay"), [(True, 2), (False, 1)])
+def test_where_several_act_nobody_leaves_once_the_best_is_restored(tmp_path: Path, several: bool, stay: int) -> None:
+    rig = Rig(tmp_path, [5.0], max_ensemble_size=1)
+    variant, led = Climber(8.0), Led(rig.pm, rig.first)
+    if several:
+        rig.loop._parts = dataclasses.replace(rig.loop._parts, agent=led)
+    for agent in (rig.first, variant):
+        rig.pm.add_agent(agent)
+    rig.callback._variant = Lineage(1, "000000", 5.0, 0.1, {}, snapshot="000001")
+    rig.callback._learner = variant
+    rig.callback.on_loop_stop()
+    assert rig.pm.agents == (rig.first, variant)[-stay:]
+
+
 def led_rig(folder: Path, validation: type[Worth]) -> tuple[Rig, Led]:
     """Two members, worth 6 and 3, that are worth 4 together."""
     rig = Rig(folder, [6.0], factory=None, validation=validation)

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.meta_controller import MetaController
 from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.regime_detector import RegimeDetector
 from tensor_optix.core.search_space import Param, SearchSpace
 from tensor_optix.core.training_report import evolution_block
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
-from tensor_optix.errors import CheckpointMismatchError, ContractError, EvolutionError, InvalidArgumentError
+from tensor_optix.errors import (
+    CheckpointMismatchError,
+    ContractError,
+    EvolutionError,
+    HyperparamError,
+    InvalidArgumentError,
+)
 from tests.helpers import NumpyAgent
 
 
@@ -136,6 +144,29 @@ def test_nothing_to_spawn_from_is_a_typed_error(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         PolicyManager(CheckpointRegistry(tmp_path), **arguments)
+
+
+class Deaf(TunableAgent):
+    """Keeps the learning rate that it was built with."""
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        self.params = {**hp.params, "learning_rate": self.params["learning_rate"]}
+
+
+def test_a_variant_whose_moved_values_do_not_arrive_is_none(tmp_path: Path) -> None:
+    pm = manager(tmp_path)
+    with pytest.raises(HyperparamError, match=r"'learning_rate' was set to .*, but Deaf works with 0\.1"):
+        pm.spawn_variant(Deaf(), noise_scale=0.1)
+    assert pm.training_report()["lineage"] == []
+
+
+def test_a_regime_is_text_and_a_history_holds_evaluations(tmp_path: Path) -> None:
+    pm, scores = manager(tmp_path), [1.0, 2.0, 3.0]
+    with pytest.raises(InvalidArgumentError, match="label of a regime must be text, but got 5"):
+        pm.set_regime(5)  # type: ignore[arg-type]
+    for ask in (pm.adaptive_noise_scale, RegimeDetector().detect, lambda h: MetaController().decide(h, {})):
+        with pytest.raises(ContractError, match=r"history must hold EvalMetrics, but got 1.0.*EvalMetrics\(score\)"):
+            ask(scores)  # type: ignore[arg-type]
 
 
 def test_objects_of_another_kind_are_refused(tmp_path: Path) -> None:
