@@ -78,7 +78,7 @@ class CallbackList:
                 raise
             except BaseException:
                 self._health.count("callback")
-                logger.exception("Callback %s.%s failed; the run goes on.", type(callback).__name__, hook)
+                logger.exception("Callback %s.%s failed.", type(callback).__name__, hook)
             self._seconds[i] += self._clock() - begun
         if hook == "on_episode_end":
             self._end_window()

@@ -73,7 +73,7 @@ class Tuner:
     def forget_trial(self) -> None:
         """Drop the trial in progress, here and in the optimizer: its value is no longer in force."""
         self._trial = None
-        self._optimizer.on_new_learner()
+        self._optimizer.on_strike()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the trial in progress as plain JSON values."""

@@ -97,6 +97,9 @@ class PBTOptimizer(BaseOptimizer):
         """Forget the population: its scores are another agent's."""
         self._population.clear()
 
+    def on_strike(self) -> None:
+        """Nothing to forget: values that spoil the agent have no score, and never come into the population."""
+
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
         space = self._space or SearchSpace({})

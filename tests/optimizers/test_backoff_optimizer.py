@@ -497,3 +497,14 @@ def test_a_trial_that_drives_its_signal_out_is_not_kept() -> None:
         probed = noisy(optimizer, {"x": 1e-3}, 5.0, 0.1, kl=0.02)
         noisy(optimizer, probed, 9.0, 0.1, kl=kl)
         assert optimizer.decision == decision
+
+
+def test_a_window_that_spoilt_the_agent_ends_the_trial() -> None:
+    optimizer = BackoffOptimizer({"learning_rate": (1e-4, 1e-1)})
+    hyperparams = HyperparamSet({"learning_rate": 1e-2})
+    for score in (1.0, 2.0, 3.0):
+        if not optimizer.is_probing:
+            hyperparams = optimizer.suggest(hyperparams, EvalMetrics(score))
+    assert optimizer.is_probing
+    optimizer.on_strike()
+    assert not optimizer.is_probing
