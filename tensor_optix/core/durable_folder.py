@@ -42,6 +42,10 @@ LOOKS = 10
 """How often a reader looks again when folders were deleted under its eyes."""
 _MAX_SEQUENCE = 10**11
 _STAGED = itertools.count()
+_OF_A_RUN = re.compile(
+    r"\.(tmp|trash)-[a-z]+_[0-9]+(-[0-9]+)?|\.tmp-(manifest|metadata|report|resume_attempts|run)\.json"
+)
+"""What a run calls that which it writes or deletes; any other name is somebody else's."""
 # What says nothing about the folder: too many open files, no right to read, no memory.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 
@@ -249,7 +253,8 @@ class DurableFolders:
         return int(digits) if is_one else None
 
     def _litter(self, kind: str, prefix: str) -> list[Path]:
-        return [self.directory / name for name in _names_in(self.directory) if name.startswith(f"{kind}{prefix}")]
+        ours = filter(_OF_A_RUN.fullmatch, _names_in(self.directory))
+        return [self.directory / name for name in ours if name.startswith(f"{kind}{prefix}")]
 
     def _quarantined(self) -> list[Path]:
         folder = self.directory / QUARANTINE

@@ -550,15 +550,17 @@ def test_leftovers_of_an_interrupted_write_are_cleared_when_the_directory_is_ope
 ) -> None:
     save(registry, 1.0)
     registry.close()
-    for name in (".tmp-1-000007", ".trash-000003"):
+    for name in (".tmp-snapshot_77-7", ".trash-snapshot_000003"):
         (directory / name / "weights").mkdir(parents=True)
         (directory / name / "weights" / "agent.npy").write_bytes(b"half")
     (directory / ".tmp-manifest.json").write_bytes(b'{"best":')
-    (directory / "keep.txt").write_text("the user's own")
+    own = ("keep.txt", ".tmp-notes", ".trash-old", ".tmp-thesis.json")
+    for name in own:
+        (directory / name).write_text("the user's own")
     again = CheckpointRegistry(directory)
     again.open()
-    assert litter(directory) == []
-    assert (directory / "keep.txt").exists()
+    assert sorted(litter(directory)) == sorted(name for name in own if name.startswith("."))
+    assert all((directory / name).exists() for name in own)
     assert scores(again) == [1.0]
     again.close()
 
@@ -570,7 +572,7 @@ def test_a_leftover_that_is_a_link_is_removed_and_what_it_points_to_is_not(
     precious.mkdir()
     (precious / "data").write_text("x")
     directory.mkdir(parents=True)
-    (directory / ".tmp-link").symlink_to(precious)
+    (directory / ".tmp-snapshot_1-1").symlink_to(precious)
     registry.open()
     assert litter(directory) == []
     assert (precious / "data").exists()
