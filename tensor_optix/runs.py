@@ -194,7 +194,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     plateau_threshold: _Size
     dormant_threshold: _Size
     evolve: Annotated[int, msgspec.Meta(ge=0, le=2**16)]
-    threads: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=256)]
 
 
 def _check_means(file: _RunFile, where: str) -> None:
