@@ -23,6 +23,9 @@ class BasePipeline(ABC):
     def episodes(self) -> Iterator[EpisodeData]:
         """Yield windows. A later call goes on where an earlier iterator was left."""
 
+    def interrupt(self) -> None:  # noqa: B027 - an optional hook
+        """End `episodes`, instead of a wait for a window that may take for ever; called by a signal or a thread."""
+
     def teardown(self) -> None:  # noqa: B027 - an optional hook
         """Close everything; may be called more than once."""
 

@@ -3,7 +3,8 @@
     DORMANT:    the best policy acts. It is the champion, unless there is one: then it is on trial as challenger
     trial:      both are scored on the same windows, by `ScoresActions` evaluators; with any other one they take turns
                 and neighbours are pairs. Promoted or demoted (`challenger`), the winner stays on watch as champion
-    each window on watch:   its score -> drift detector, at no cost; validation, where there is any, only when it is due
+    each window that the champion lives:   its score -> drift detector, at no cost; validation, where there is any, only
+                when it is due. A trial ends undecided where it has drifted: its pairs are of a world that is gone
     drift, or degradation of the validated score:
                 an era begins: earlier scores are those of a world that is gone, and bar nobody. The champion's is
                 measured anew, on the newest windows; it is kept from pruning, and learning begins from its weights
@@ -93,13 +94,13 @@ class Watch:
             due: True if it is to be evaluated whatever the detector says.
         """
         self._progress.count_watch("windows")
-        if self._challenger is not None:
-            return self._compare(parts, data, self._challenger)
         live = self._scorer.live(data)
-        if live.is_usable:
+        if live.is_usable and not self._challenger_acts(parts):
             self._newest.append(live.primary_score)
             if parts.drift_detector.update(live.primary_score):
                 return self._wake(parts, self._new_score(live), "drift")
+        if self._challenger is not None:
+            return self._compare(parts, data, live, self._challenger)
         if not due:
             return None
         metrics = self._scorer.validated(live)
@@ -148,8 +149,9 @@ class Watch:
         progress = self._progress
         progress.count_watch("wakes")
         progress.count_watch("drifts" if event == "drift" else "degradations")
-        if progress.best is not None:
-            self._crown(parts, self._in_new_era(parts, progress.best, metrics))
+        self._challenger = self._half = None
+        if self._champion is not None:
+            self._crown(parts, self._in_new_era(parts, self._champion, metrics))
         progress.recent.clear()
         progress.era_began = progress.window_id
         parts.optimizer.on_new_learner()  # its scores are of a world that is gone
@@ -199,13 +201,15 @@ class Watch:
 
     # --- a trial ---
 
-    def _compare(self, parts: LoopParts, data: EpisodeData, challenger: PolicySnapshot) -> Sighting | None:
+    def _compare(
+        self, parts: LoopParts, data: EpisodeData, live: EvalMetrics, challenger: PolicySnapshot
+    ) -> Sighting | None:
         if isinstance(parts.evaluator, ScoresActions):
             metrics = self._shadow(parts, data, challenger)
         else:
-            metrics = self._take_turns(parts, data)
+            metrics = self._take_turns(parts, live)
         outcome = Outcome.DEMOTED if metrics is None else self._trial.outcome(self._margin)
-        return None if outcome is None else self._settle(parts, outcome, metrics or self._scorer.live(data))
+        return None if outcome is None else self._settle(parts, outcome, metrics or live)
 
     def _shadow(self, parts: LoopParts, data: EpisodeData, challenger: PolicySnapshot) -> EvalMetrics | None:
         """Score both on a window that the champion lived; None where the challenger cannot be read."""
@@ -223,9 +227,8 @@ class Watch:
             self._trial = self._trial.with_pair(champion.primary_score, found.primary_score)
         return champion
 
-    def _take_turns(self, parts: LoopParts, data: EpisodeData) -> EvalMetrics | None:
+    def _take_turns(self, parts: LoopParts, metrics: EvalMetrics) -> EvalMetrics | None:
         """Score who lived the window, and let the other one act next, where it is its turn; None where it cannot."""
-        metrics = self._scorer.live(data)
         if not metrics.is_usable:
             return metrics
         acted = self._challenger_acts(parts)
@@ -265,7 +268,8 @@ class Watch:
         # An era of its own puts it before the one that lost, and whatever else was learned.
         self._crown(parts, self._in_new_era(parts, winner, score))
         self._restore(parts)
-        self._forget(parts)
+        if is_promoted:
+            self._forget(parts)
         verdict = Verdict.FLAT if metrics.is_usable else Verdict.NO_EVIDENCE
         return Sighting(metrics, verdict, f"{outcome.value}: {trial.summary(self._margin)}")
 

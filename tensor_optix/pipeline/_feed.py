@@ -154,6 +154,7 @@ class Feed:
         ledger = SequenceLedger(options.reorder, can_refetch=options.reconnect and is_replayable(source))
         if point.after is not None:
             ledger.go_on_after(point.after, point.epoch)
+        self.is_interrupted = False
         self.quarantine = Quarantine()
         self._source, self._clock, self._silence_timeout = source, clock, options.silence_timeout
         self._point = point
@@ -174,18 +175,23 @@ class Feed:
         """Begin to read."""
         self._reader.start()
 
+    def interrupt(self) -> None:
+        """Let `take` return None from now on."""
+        self.is_interrupted = True
+
     def close(self) -> None:
         """Stop reading, within a second."""
         self._reader.close()
 
     def take(self) -> Checked | Malformed | Break | None:
-        """Wait for the next item, and return it; a break or a malformed item where the stream is cut; None at its end.
+        """Wait for the next item, and return it; a break or a malformed item where the stream is cut; None at its end,
+        or when it is interrupted.
 
         Raises:
             FeedFatalError: it has ended by an error, or nothing in it fits.
             FeedError: it is silent, and cannot be opened again.
         """
-        while True:
+        while not self.is_interrupted:
             try:
                 entry = self._intake.take(_LOOK_SECONDS)
             except FeedEnded:
@@ -201,6 +207,7 @@ class Feed:
                 self._look()
             else:
                 return self._refused(*entry) if isinstance(entry, Malformed) else BREAK
+        return None
 
     def _refused(self, reason: str, what: Any) -> Malformed:
         self.quarantine.add(reason, what)

@@ -158,6 +158,14 @@ class LivePipeline(BasePipeline):
         while (window := self._collect(agent, self._opened())) is not None:
             yield window
 
+    def interrupt(self) -> None:
+        """Wait no longer for the window in progress; it is in no stream state, so its items can be asked for again.
+
+        A source that waits for each action is not waited for: its window is finished.
+        """
+        if self._feed is not None and not self._is_lockstep:
+            self._feed.interrupt()
+
     def teardown(self) -> None:
         """Stop reading, within a second; what was read and not learned is forgotten."""
         if self._feed is not None:
@@ -212,6 +220,8 @@ class LivePipeline(BasePipeline):
                 recorder.item(*item[:6])
             if self._step(agent, item):
                 return self._window(feed, item.observation, item.mask)
+        if feed.is_interrupted:
+            return None
         self._forget(self._builder.abandon())
         last = self._last
         return self._window(feed, last.observation, last.mask) if len(self._builder) and last is not None else None

@@ -273,9 +273,51 @@ def test_a_challenger_that_cannot_be_read_is_demoted(tmp_path: Path) -> None:
     challenger = max((tmp_path / "again").glob("snapshot_*"))
     (challenger / "weights" / "agent.npy").write_bytes(b"damaged")
     again.hooks.stop_after = None
+    detector = again.optimizer._controller._parts.drift_detector
+    assert isinstance(detector, PageHinkley)
+    calm, to_come = len(detector.state_dict()["calm"]), 130 - again.world.position
+    assert calm >= 5
     report = again.optimizer.run()
     assert report.watch["demotions"] == 1
+    assert len(detector.state_dict()["calm"]) > to_come  # the champion is who it was: its calm is not forgotten
     assert "promotions" not in report.watch
+
+
+class Alarms:
+    """Is told scores, and gives an alarm at known ones of them."""
+
+    def __init__(self, *alarms: int) -> None:
+        self.alarms, self.told, self.resets = alarms, 0, 0
+
+    def update(self, score: float) -> bool:
+        self.told += 1
+        return self.told in self.alarms
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"told": self.told}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.told = state["told"]
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_a_drift_ends_a_trial_undecided_and_the_champion_learns_again(
+    tmp_path: Path, evaluator: type[BaseEvaluator]
+) -> None:
+    detector = Alarms(60, 64)  # on watch, and with the fourth window that the champion lives in the trial
+    rig = Rig(tmp_path, windows=200, evaluator=evaluator, drift_detector=detector)
+    (first, woken), (second, again), (_, settled) = rig.events()
+    assert (woken, again, settled[:8]) == ("drift", "drift", "promoted")
+    asleep = rig.hooks.dormant[1]
+    assert second - asleep == (4 if evaluator is Counterfactual else 8)  # c h h c c h h c
+    assert rig.world.acted[second + 1] == rig.world.acted[first] == rig.world.acted[asleep + 1]
+    assert second + 1 in rig.agent.learned
+    counts = {name: rig.report.watch[name] for name in rig.report.watch if name != "windows"}
+    assert counts == {"wakes": 2, "drifts": 2, "trials": 2, "promotions": 1}
+    assert rig.agent.weight == pytest.approx(4.0, abs=0.3)
 
 
 def test_a_drift_is_heard_even_where_validation_fails_just_then(tmp_path: Path) -> None:

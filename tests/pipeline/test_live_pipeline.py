@@ -29,6 +29,7 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline import _boundaries, _reader
 from tensor_optix.pipeline._items import BREAK, HEARTBEAT, Malformed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
 from tests.helpers import NumpyAgent
 from tests.pipeline.feeds import Acting, Counting, Feed, balanced, item, live, rows
@@ -891,6 +892,37 @@ class Blocking:
     def stream(self) -> Iterator[Any]:
         yield item(0)
         self.wake.wait()
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_who_is_interrupted_waits_for_no_window_and_can_have_its_items_again(numbered: bool) -> None:
+    class Silent(Replayable):
+        closed = threading.Event()
+
+        def stream(self, after: int | None = None) -> Iterator[Any]:
+            yield from super().stream(after) if numbered else (item(n) for n in range(10))
+            self.closed.wait()
+
+        def close(self) -> None:
+            self.closed.set()
+
+    source = Silent(10, breaks_after=100)
+    pipeline = live(source)
+    windows = pipeline.episodes()
+    assert [next(windows).length, next(windows).length] == [4, 4]
+    threading.Timer(0.05, pipeline.interrupt).start()
+    assert list(windows) == []  # the last two items make no window
+    assert pipeline.stream_state()["after"] == (7 if numbered else None)
+    pipeline.teardown()
+
+
+def test_a_feed_that_waits_for_actions_finishes_its_window() -> None:
+    pipeline = LivePipeline(EnvironmentSource("CartPole-v1"), Counting(lambda n: n % 2), LivePipeline.every_n_steps(4))
+    windows = pipeline.episodes()
+    next(windows)
+    pipeline.interrupt()
+    assert next(windows).length == 4
+    pipeline.teardown()
 
 
 @pytest.mark.parametrize("closable", [True, False])

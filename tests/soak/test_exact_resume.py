@@ -18,6 +18,7 @@ from tensor_optix.core.resume_ring import ResumeRing
 from tests.soak.faults._ledger import litter_in
 from tests.soak.faults._power import scratch
 from tests.soak.faults._resuming import MEMBERS, SPAWNS, Runs
+from tests.soak.faults._watched import STEPS
 
 Goal = Callable[[str, str, str, bool], None]
 LONGEST_EXIT = 10.0
@@ -118,6 +119,45 @@ def test_kills_leave_no_trace(kind: str, tmp_path: Path, goal: Goal, is_full: bo
     goal("G6", f"{kind}: as without, after {kills} kill -9", "equal" if found == whole else "another", found == whole)
     assert found == whole
     assert other != whole  # what is compared does tell runs apart
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("kind", "is_full"), [("turns", False), *(pytest.param(kind, True, marks=SLOW) for kind in ("turns", "shadow"))]
+)
+def test_kills_on_watch_and_in_a_trial_leave_no_trace(kind: str, tmp_path: Path, goal: Goal, is_full: bool) -> None:
+    windows, most = 130, 40 if is_full else 10
+    rng = np.random.default_rng(11)
+    with Runs(kind) as runs:
+        told = list(runs.start(tmp_path / "whole", windows))
+        whole = told[-2]
+        assert whole["items"]["received"] == whole["items"]["learned"] == windows * STEPS
+        watch = {message["window"]: message["watch"] for message in told if "window" in message}
+        assert watch[windows - 1]["promotions"] == 1, "there was no trial to be killed in"
+        asleep = [w for w in watch if watch[w].get("windows", 0) > watch.get(w - 1, {}).get("windows", 0)]
+        trial = [w for w in asleep if watch[w].get("trials", 0) > watch[w].get("promotions", 0)]
+        calm = [w for w in asleep if w not in trial]
+        woken = next(w for w in watch if watch[w].get("drifts"))
+        settled = next(w for w in watch if watch[w].get("promotions"))
+        chosen = {trial[0] - 1, *trial, settled, woken - 1, woken, woken + 1, *map(int, rng.choice(calm, most))}
+        left, killed, found = set(chosen if is_full else sorted(chosen)[:: len(chosen) // most]), [], None
+        while found is None:
+            pid = 0
+            for message in runs.start(tmp_path / "cut", windows):
+                pid = message.get("pid", pid)
+                found = message if "end" in message else found
+                if message.get("window") in left:
+                    left.remove(message["window"])
+                    killed.append(message["window"])
+                    time.sleep(float(rng.uniform(0.0, 0.01)))
+                    kill(pid, rng)
+    in_trial, on_watch = len(set(killed) & set(trial)), len(set(killed) & set(calm))
+    assert in_trial >= 2
+    assert on_watch >= 2
+    same = found == whole
+    promised = f"{kind}: as without, after kill -9 on watch and in a trial"
+    measured = f"{'equal' if same else 'another'}, {on_watch} kills on watch, {in_trial} in the trial"
+    goal("G6", promised, measured, same)
 
 
 def left_behind(directory: Path) -> list[str]:

@@ -1,8 +1,8 @@
 """Runs that are cut off and resumed: a zygote that forks a run per line of its input, and its tester's end.
 
 input:   {"dir": ..., "windows": ..., "resume": ...}
-output:  {"pid": ...}, then {"window": k, "members": m, "spawns": s} as each is completed, then {"end": hash} or
-         {"stopped": signal}
+output:  {"pid": ...}, then {"window": k, "members": m, "spawns": s, "watch": {...}} as each is completed, then
+         {"end": hash, "items": counts of a live feed} or {"stopped": signal}
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 SLOW_WINDOW = 0.3
+WATCHED = ("turns", "shadow")
 SPAWNS, MEMBERS = 300, 3
 """Budget of an evolving run."""
 
@@ -31,7 +33,7 @@ class Runs:
 
     Args:
         kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.3 s; "evolving": the
-            first, with evolution.
+            first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`.
     """
 
     def __init__(self, kind: str) -> None:
@@ -112,20 +114,28 @@ def _evolution(agent: Any, directory: Path) -> tuple[Any, list[Any]]:
 def _live(kind: str, directory: Path, windows: int) -> None:
     from tensor_optix import RLOptimizer
     from tensor_optix.core.loop_callback import LoopCallback
+    from tests.soak.faults._watched import build as build_watched
 
-    agent, pipeline = _build(kind)
+    is_watched = kind in WATCHED
+    agent, pipeline, watched = build_watched(kind) if is_watched else (*_build(kind), {})
     manager, evolution = _evolution(agent, directory) if kind == "evolving" else (None, [])
 
     class Teller(LoopCallback):
         def on_episode_end(self, window_id: int, eval_metrics: Any) -> None:
             status = {} if manager is None else manager.status()
-            _tell(window=window_id, members=status.get("ensemble_size", 0), spawns=status.get("spawns_used", 0))
+            _tell(
+                window=window_id,
+                members=status.get("ensemble_size", 0),
+                spawns=status.get("spawns_used", 0),
+                watch=dict(optimizer.status.watch),
+            )
             if kind == "slow":
                 time.sleep(SLOW_WINDOW)
 
     options: dict[str, Any] = {"val_episodes": 1, "max_interval_episodes": 2, "dormant_threshold": windows}
     if manager is not None:
         options = {"val_pipeline": None, "plateau_threshold": 1, "dormant_threshold": 2, "max_interval_episodes": 1}
+    options = watched or options
     optimizer = RLOptimizer(
         agent,
         pipeline,
@@ -137,15 +147,20 @@ def _live(kind: str, directory: Path, windows: int) -> None:
         resume=True,
         **options,
     )
+    if is_watched:
+        optimizer._controller._parts.keeper._share = math.inf  # each window is saved, or most kills would find the same
     optimizer.run()
     if optimizer.ended_by is not None:
         _tell(stopped=optimizer.ended_by)
         sys.exit(128 + optimizer.ended_by)
-    _tell(end=fingerprint(agent, directory))
+    items = pipeline.stream_state()["counts"] if is_watched else {}
+    kept = {name: items[name] for name in items if name not in ("reconnects", "duplicates")}
+    _tell(end=fingerprint(agent, directory), items=kept)
 
 
 def _serve(kind: str) -> None:
-    import tests.test_resume  # noqa: F401 - imported once, before any fork
+    import tests.soak.faults._watched  # imported once, before any fork
+    import tests.test_resume  # noqa: F401
 
     if kind in ("torch", "tf"):
         __import__({"torch": "torch", "tf": "tensorflow"}[kind])
