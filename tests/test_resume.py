@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tensor_optix import (
     BatchPipeline,
     CheckpointRegistry,
     EnsembleAgent,
+    EpisodeReturnEvaluator,
+    LivePipeline,
     Param,
     PBTOptimizer,
     PolicyManager,
@@ -339,3 +342,38 @@ def test_a_run_that_is_cut_off_while_its_best_is_settled_comes_to_the_same(
         assert snapshots(path) == snapshots(tmp_path / "whole"), path
     run(cut[1], resume=True)  # one that has ended
     assert snapshots(cut[1]) == snapshots(tmp_path / "whole")
+
+
+class SilentFeed:
+    """A numbered feed that falls silent after some items, until it is closed."""
+
+    def __init__(self, items: int) -> None:
+        self.items, self.closed = items, threading.Event()
+
+    def stream(self, after: int | None = None) -> Iterator[Any]:
+        for n in range(0 if after is None else after + 1, self.items):
+            yield np.array([float(n)]), 1.0, False, False, {"sequence": n}
+        self.closed.wait()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_live_run_that_is_stopped_waits_for_no_window_and_resumes_with_the_items_of_it(tmp_path: Path) -> None:
+    def optimizer(agent: NumpyAgent, items: int, **more: Any) -> RLOptimizer:
+        pipeline = LivePipeline(SilentFeed(items), agent, LivePipeline.every_n_steps(8))
+        evaluator = EpisodeReturnEvaluator(reward_weight=1.0)
+        return RLOptimizer(agent, pipeline, evaluator=evaluator, checkpoint_dir=str(tmp_path), **more)
+
+    class Counting(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            if window_id == 2:
+                threading.Timer(0.1, stopped.stop).start()
+
+    agent = NumpyAgent()
+    stopped = optimizer(agent, 30, callbacks=[Counting()])
+    report = stopped.run()  # the fourth window never ends
+    assert (report.reason, report.windows) == ("stopped", 3)
+    resumed = NumpyAgent()
+    optimizer(resumed, 100, resume=True, max_episodes=5).run()
+    assert resumed.learned == [3, 4]

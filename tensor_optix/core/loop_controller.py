@@ -84,8 +84,9 @@ class LoopController:
         """The signal that ended the run, if one did."""
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
-        """End the run after the window in progress, with everything saved."""
+        """End the run after the window in progress, which a live pipeline leaves, with everything saved."""
         self._progress.stop(reason)
+        self._parts.pipeline.interrupt()
 
     def fail(self, error: Exception) -> None:
         """End the run with an error after the window in progress, with everything saved."""
@@ -116,6 +117,9 @@ class LoopController:
                     self._keep_state()
                     if progress.reason is not None:
                         break
+                else:  # a live pipeline that was told to stop waits for no further window
+                    if progress.stop_asked and progress.window_id >= 0:
+                        self._keep_state()
                 progress.reason = progress.reason or StopReason.EXHAUSTED
                 failed = False
             except KeyboardInterrupt:
