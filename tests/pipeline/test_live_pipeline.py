@@ -934,7 +934,7 @@ def test_teardown_ends_a_source_that_blocks(closable: bool) -> None:
     time.sleep(0.05)
     begun = time.monotonic()
     pipeline.teardown()
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < (1.0 if closable else 1.5)  # a source that cannot be closed is given 0.8 s
     assert bool(feed_threads()) != closable
     source.wake.set()
     waiting.join(2)
