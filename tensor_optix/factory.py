@@ -16,8 +16,9 @@ from tensor_optix.algorithms._distributions import distribution_for
 from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.search_space import HyperparamTable
+from tensor_optix.core.search_space import HyperparamTable, is_whole
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
 from tensor_optix.pipeline._environment import make_environment
@@ -60,10 +61,11 @@ def make_agent(
         net_arch: sizes of the hidden layers.
 
     Raises:
-        InvalidArgumentError: an unknown algorithm or framework, or a layer size below 1.
+        InvalidArgumentError: an unknown algorithm or framework, a layer size below 1, or a negative seed.
         SpaceError: spaces that the algorithm cannot serve.
         MissingDependencyError: the framework is not installed.
     """
+    check_seed(seed)
     made = make_environment(env)
     spaces_and_id = made.observation_space, made.action_space, made.spec.id if made.spec else ""
     if made is not env:
@@ -77,10 +79,10 @@ def make_agent(
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
     params = HyperparamSet({**preset.hyperparams, **given})
     box = agent_observation_space(observation_space)
-    hidden = tuple(preset.net_arch if net_arch is None else net_arch)
+    hidden = tuple(int(size) for size in (preset.net_arch if net_arch is None else net_arch))
     if _is_image(box) and net_arch is None:
         hidden = ()  # the convolutions bring a dense layer of their own
-    builder = builder_for(framework, seed)
+    builder = builder_for(framework, None if seed is None else int(seed))
     if algorithm == "ppo":
         return _ppo(builder, box, action_space, hidden, params)
     if algorithm == "dqn":
@@ -146,8 +148,7 @@ def _is_image(box: spaces.Box) -> bool:
 
 
 def _are_sizes(net_arch: Any) -> bool:
-    is_list = isinstance(net_arch, Sequence) and not isinstance(net_arch, str)
-    return is_list and all(isinstance(size, int) and size >= 1 for size in net_arch)
+    return isinstance(net_arch, Sequence) and all(is_whole(size) and size >= 1 for size in net_arch)
 
 
 def resolve_algorithm(algorithm: str, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> str:

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 
 from tensor_optix.callbacks.progress import Progress
+from tensor_optix.core._arguments import check_count, check_seed
+from tensor_optix.core._atomic import sole_run
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable, can_be_greedy
 from tensor_optix.core.base_evaluator import BaseEvaluator
@@ -19,7 +21,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.drift import DriftDetector, PageHinkley
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.evolution import PolicyManagerCallback
-from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.loop_callback import LoopCallback, checked_callbacks
 from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.resume import RunKeeper
@@ -56,8 +58,9 @@ class RLOptimizer:
         plateau_threshold: evaluations without improvement until COOLING.
         dormant_threshold: evaluations without improvement until DORMANT: trained.
         degradation_threshold: share of the best score that must be held.
+        callbacks: who observes, objects with any of the hooks of `LoopCallback`; that of a `PolicyManager` is connected
+            to the loop by itself.
         min_degradation_drop: smallest drop that counts as degradation, in units of the score.
-        callbacks: who observes; that of a `PolicyManager` is connected to the loop by itself.
         val_episodes: whole episodes per evaluation of the automatic validation.
         on_converged: `"stop"`, `"watch"`, or `"auto"`: watch a live pipeline, stop any other.
         restore_best: give the agent the best weights when `run` ends.
@@ -93,9 +96,9 @@ class RLOptimizer:
         plateau_threshold: int = 5,
         dormant_threshold: int = 20,
         degradation_threshold: float = 0.95,
-        min_degradation_drop: float = 0.0,
         callbacks: Sequence[LoopCallback] = (),
         *,
+        min_degradation_drop: float = 0.0,
         val_episodes: int = 5,
         on_converged: Literal["auto", "stop", "watch"] = "auto",
         restore_best: bool = True,
@@ -105,8 +108,9 @@ class RLOptimizer:
         drift_detector: DriftDetector | None = None,
     ) -> None:
         _check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
-        if val_episodes < 1:
-            raise InvalidArgumentError(f"val_episodes must be at least 1, but got {val_episodes!r}.")
+        callbacks = checked_callbacks(callbacks)
+        check_count("val_episodes", val_episodes, 1)
+        check_seed(seed)
         config = LoopConfig(
             scheduler=BackoffScheduler(
                 base_interval=base_interval,
@@ -132,7 +136,7 @@ class RLOptimizer:
         _refuse_other_agent("pipeline", pipeline, agent)
         pipeline.agent = agent
         pipeline.setup()
-        self._val_pipeline = _resolve_validation(val_pipeline, pipeline, agent, val_episodes, seeds[2])
+        self._val_pipeline = _resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
         optimizer = optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3])
         evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
         _check_contracts(evaluator=(evaluator, BaseEvaluator), optimizer=(optimizer, BaseOptimizer))
@@ -157,7 +161,7 @@ class RLOptimizer:
             keeper=self._keeper,
         )
         self._resume = resume
-        watchers = [*callbacks, Progress(lambda: self.status)] if progress else list(callbacks)
+        watchers = [*callbacks, Progress(lambda: self.status)] if progress else callbacks
         self._controller = LoopController(parts, config, watchers)
         self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
         for callback in self._evolution:
@@ -169,31 +173,36 @@ class RLOptimizer:
     def run(self) -> TrainingReport:
         """Train until DORMANT, `max_episodes`, `stop()`, Ctrl-C or SIGTERM, and return the report.
 
-        When it returns, the agent holds the best weights (`restore_best`). A second call goes on with the same run.
+        When it returns, the agent holds the best weights (`restore_best`). A second call goes on with the same run, as
+        far as `max_episodes` allows.
 
         Raises:
-            CheckpointLockedError: another process uses `checkpoint_dir`.
+            CheckpointLockedError: another process, or another run of this one, uses `checkpoint_dir`.
             CheckpointStorageError: `checkpoint_dir` cannot be written.
             CheckpointMismatchError: the run to be resumed was begun with another agent or pipeline.
             CheckpointCorruptError: no saved state of the run to be resumed is intact.
             Exception: what the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
-        self.registry.open()
-        if not self._has_run:
-            self._has_run = True
-            if not (self._resume and self._keeper.resume(self._go_on_from)):
-                self.registry.archive()
-        report = self._controller.run()
-        for callback in self._evolution:
-            report = dataclasses.replace(report, evolution=callback.report())
-        return report
+        with sole_run(self.registry.directory):
+            self.registry.open()
+            if not self._has_run:
+                self._has_run = True
+                if not (self._resume and self._keeper.resume(self._go_on_from)):
+                    self.registry.archive()
+            report = self._controller.run()
+            for callback in self._evolution:
+                report = dataclasses.replace(report, evolution=callback.report())
+            return report
 
     def _go_on_from(self, point: ResumePoint) -> None:
         self._controller.resume(point)
         self.registry.go_back_to(point.sequence)
 
     def stop(self) -> None:
-        """End the run after the window in progress; may be called from a callback or another thread."""
+        """End the run after the window in progress; may be called from a callback or another thread.
+
+        Where no run is in progress, the next one ends before its first window.
+        """
         self._controller.stop()
 
     @property
@@ -223,11 +232,21 @@ def _resolve_validation(
     _check_contracts(val_pipeline=(val_pipeline, BasePipeline))
     if val_pipeline is pipeline:
         raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
+    if _environment_of(val_pipeline) is not None and _environment_of(val_pipeline) is _environment_of(pipeline):
+        raise ContractError(
+            "pipeline and val_pipeline step the same environment, so that validation would break off the episodes of "
+            "training. Make one for each."
+        )
     _refuse_other_agent("val_pipeline", val_pipeline, agent)
     # Held-out data is acted on greedily, which also leaves the exploration of training as it is.
     val_pipeline.agent = GreedyAgent(agent) if can_be_greedy(agent) else agent
     val_pipeline.setup()
     return val_pipeline
+
+
+def _environment_of(pipeline: BasePipeline) -> object:
+    env = getattr(pipeline, "env", None)
+    return getattr(env, "unwrapped", env)
 
 
 def _refuse_other_agent(name: str, pipeline: BasePipeline, agent: BaseAgent) -> None:
@@ -241,8 +260,13 @@ def _refuse_other_agent(name: str, pipeline: BasePipeline, agent: BaseAgent) -> 
 
 def _check_contracts(**parts: tuple[object, type]) -> None:
     for name, (part, contract) in parts.items():
-        if not isinstance(part, contract):
-            raise ContractError(f"{name} must be a {contract.__name__}, but got {type(part).__name__}. Subclass it.")
+        if isinstance(part, contract):
+            continue
+        rule = f"{name} must be a {contract.__name__}, but got"
+        if isinstance(part, type):
+            raise ContractError(f"{rule} the class {part.__name__} itself. Make one of it: {part.__name__}(...).")
+        remedy = "Write BatchPipeline(env, agent)." if contract is BasePipeline else "Subclass it."
+        raise ContractError(f"{rule} {type(part).__name__}. {remedy}")
 
 
 def _child_seeds(seed: int | None, n: int) -> list[int] | list[None]:

@@ -12,7 +12,13 @@ from torch import nn
 from tensor_optix import TorchPPOAgent, TorchSACAgent
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.core.types import HyperparamSet
-from tensor_optix.errors import EnvironmentNotFoundError, HyperparamError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import (
+    ContractError,
+    EnvironmentNotFoundError,
+    HyperparamError,
+    InvalidArgumentError,
+    SpaceError,
+)
 from tensor_optix.factory import hyperparam_table, make_agent, set_threads
 from tensor_optix.pipeline._observations import agent_observation_space
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -299,6 +305,18 @@ def test_a_layer_needs_at_least_one_unit(net_arch: tuple[int, ...]) -> None:
 def test_layers_that_are_no_sequence_of_whole_numbers_are_refused_with_an_example(net_arch: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"e\.g\. \(64, 64\), but got"):
         torch_agent("CartPole-v1", net_arch=net_arch)
+
+
+def test_an_agent_takes_no_plain_dictionary_and_says_how_to_wrap_it() -> None:
+    agent = torch_agent("CartPole-v1")
+    with pytest.raises(ContractError, match=r"but got \{'learning_rate': 0\.1\}\. Wrap them: HyperparamSet"):
+        agent.set_hyperparams({"learning_rate": 0.1})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "1"])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="seed must be a whole number of at least 0"):
+        torch_agent("CartPole-v1", seed=seed)
 
 
 def test_threads_are_bounded_to_at_least_one() -> None:

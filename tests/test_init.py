@@ -55,17 +55,33 @@ def test_without_frameworks_the_core_and_the_facade_work_and_agents_say_what_to_
         with tempfile.TemporaryDirectory() as folder:
             report = tensor_optix.RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0, 2.0]), checkpoint_dir=folder).run()
         print(report.best_score)
-        try:
-            tensor_optix.TorchPPOAgent
-        except tensor_optix.TensorOptixError as error:
-            print(type(error).__name__, error)
+        for line in (
+            "tensor_optix.TorchPPOAgent",
+            "from tensor_optix.algorithms.torch_ppo import TorchPPOAgent",
+            "from tensor_optix.algorithms.torch_dqn import TorchDQNAgent",
+            "from tensor_optix.algorithms.torch_sac import TorchSACAgent",
+            "from tensor_optix.adapters.pytorch.torch_agent import TorchAgent",
+            "tensor_optix.TFPPOAgent",
+            "from tensor_optix.algorithms.tf_ppo import TFPPOAgent",
+            "from tensor_optix.adapters.tensorflow.tf_agent import TFAgent",
+        ):
+            try:
+                exec(line)
+            except tensor_optix.TensorOptixError as error:
+                print(type(error).__name__, error)
+        from tensor_optix.adapters.pytorch.torch_evaluator import TorchEvaluator
+        from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
         """
     )
-    assert out.splitlines() == [
-        "2.0",
-        "MissingDependencyError TorchPPOAgent needs torch, which is not installed. "
-        "Install it with: pip install 'tensor-optix[torch]'",
-    ]
+    torch = (
+        "MissingDependencyError The PyTorch agents need torch, which is not installed. "
+        "Install it with: pip install 'tensor-optix[torch]'"
+    )
+    tensorflow = (
+        "MissingDependencyError The TensorFlow agents need tensorflow, which is not installed. "
+        "Install it with: pip install 'tensorflow>=2.18'"
+    )
+    assert out.splitlines() == ["2.0", *[torch] * 5, *[tensorflow] * 3]
 
 
 def test_missing_dependencies_are_import_errors_too() -> None:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -160,17 +161,47 @@ def test_where_the_environment_cannot_be_rebuilt_training_is_scored_and_that_is_
     assert sum("No automatic validation" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    agent = make_agent("CartPole-v1", seed=np.int64(3), net_arch=(np.int64(8), np.int64(8)))
+    report = RLOptimizer(
+        agent,
+        BatchPipeline("CartPole-v1", window_size=np.int64(64), seed=np.int32(3)),
+        checkpoint_dir=tmp_path,
+        max_snapshots=np.int64(3),
+        improvement_margin=np.float32(0.0),
+        max_episodes=np.int64(3),
+        base_interval=np.int64(1),
+        backoff_factor=np.float32(2.0),
+        max_interval_episodes=np.int64(4),
+        plateau_threshold=np.int64(1),
+        dormant_threshold=np.int64(4),
+        degradation_threshold=np.float64(0.9),
+        val_episodes=np.int64(2),
+        seed=np.int64(1),
+    ).run()
+    assert (report.windows, report.env_steps) == (3, 192)
+    assert report.health == {}  # the state of the run could be saved
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("kwargs", "error", "message"),
         [
             ({"plateau_threshold": 9, "dormant_threshold": 9}, InvalidArgumentError, "dormant_threshold must be above"),
-            ({"plateau_threshold": 0}, InvalidArgumentError, "plateau_threshold must be at least 1"),
+            ({"plateau_threshold": 0}, InvalidArgumentError, "plateau_threshold must be a whole number of"),
             ({"base_interval": 5, "max_interval_episodes": 2}, InvalidArgumentError, "max_interval_episodes must be"),
-            ({"backoff_factor": 0.5}, InvalidArgumentError, "backoff_factor must be at least 1"),
-            ({"max_episodes": 0}, InvalidArgumentError, "max_episodes must be at least 1"),
-            ({"max_snapshots": 0}, InvalidArgumentError, "max_snapshots must be at least 1"),
-            ({"val_episodes": 0}, InvalidArgumentError, "val_episodes must be at least 1"),
+            ({"backoff_factor": 0.5}, InvalidArgumentError, "backoff_factor must be a number of at least 1"),
+            ({"max_episodes": 0}, InvalidArgumentError, "max_episodes must be a whole number of at least 1"),
+            ({"max_snapshots": 0}, InvalidArgumentError, "max_snapshots must be a whole number of at least 1"),
+            ({"val_episodes": 0}, InvalidArgumentError, "val_episodes must be a whole number of at least 1"),
+            ({"val_episodes": 2.5}, InvalidArgumentError, "val_episodes must be a whole number of at least 1"),
+            ({"seed": -1}, InvalidArgumentError, "seed must be a whole number of at least 0, but got -1"),
+            ({"checkpoint_dir": None}, InvalidArgumentError, "checkpoint_dir must be the path of a directory"),
+            ({"callbacks": None}, ContractError, "callbacks must be a list of callbacks, but got None"),
+            ({"callbacks": LoopCallback()}, ContractError, "callbacks must be a list"),
+            ({"callbacks": [LoopCallback]}, ContractError, r"the class LoopCallback\. Write LoopCallback\(\)"),
+            ({"callbacks": [print]}, ContractError, "at least one hook of"),
+            ({"evaluator": EpisodeReturnEvaluator}, ContractError, "the class EpisodeReturnEvaluator itself"),
             ({"val_pipeline": "automatic"}, InvalidArgumentError, "'auto' or None"),
             ({"val_pipeline": 3}, ContractError, "val_pipeline must be a BasePipeline, but got int"),
             ({"evaluator": object()}, ContractError, "evaluator must be a BaseEvaluator, but got object"),
@@ -183,19 +214,25 @@ class TestBadInput:
     ) -> None:
         agent = NumpyAgent()
         with pytest.raises(error, match=message):
-            RLOptimizer(agent, ScriptedPipeline([1.0]), checkpoint_dir=tmp_path, **kwargs)
+            RLOptimizer(agent, ScriptedPipeline([1.0]), **{"checkpoint_dir": tmp_path, **kwargs})
         assert agent.learned == []
 
     def test_an_agent_or_pipeline_of_another_kind(self, tmp_path: Path) -> None:
         with pytest.raises(ContractError, match="agent must be a BaseAgent, but got str"):
             RLOptimizer("agent", ScriptedPipeline([1.0]))  # type: ignore[arg-type]
-        with pytest.raises(ContractError, match="pipeline must be a BasePipeline, but got list"):
-            RLOptimizer(NumpyAgent(), [])  # type: ignore[arg-type]
+        with pytest.raises(ContractError, match=r"pipeline must be a BasePipeline, but got str\. Write BatchPipeline"):
+            RLOptimizer(NumpyAgent(), "CartPole-v1")  # type: ignore[arg-type]
 
     def test_the_training_pipeline_as_validation(self, tmp_path: Path) -> None:
         pipeline = ScriptedPipeline([1.0])
         with pytest.raises(ContractError, match="must be another pipeline"):
             RLOptimizer(NumpyAgent(), pipeline, val_pipeline=pipeline)
+
+    @pytest.mark.parametrize("wrap", [lambda env: env, gym.wrappers.RecordEpisodeStatistics])
+    def test_one_environment_for_training_and_validation(self, wrap: Callable[[gym.Env], gym.Env]) -> None:
+        env = gym.make("CartPole-v1")
+        with pytest.raises(ContractError, match="step the same environment"):
+            RLOptimizer(NumpyAgent(), BatchPipeline(env), val_pipeline=BatchPipeline(wrap(env), n_episodes=1))
 
     def test_a_model_that_does_not_fit_names_both_shapes(self) -> None:
         agent = make_agent("Acrobot-v1", seed=0)
@@ -449,3 +486,64 @@ def test_a_disk_that_takes_nothing_until_the_end_ends_no_run(tmp_path: Path, mon
     assert report.windows == 3
     assert report.best_snapshot is None  # nothing is said to be saved that is not
     assert report.health["storage"] > 1
+
+
+class TestSeveralRuns:
+    def test_two_of_one_process_in_one_directory(self, tmp_path: Path) -> None:
+        refused: list[CheckpointLockedError] = []
+
+        class RunsAnother(LoopCallback):
+            def on_episode_end(self, window_id: int, eval_metrics: object) -> None:
+                other = RLOptimizer(NumpyAgent(), ScriptedPipeline([9.0]), None, checkpoint_dir=tmp_path)
+                with pytest.raises(CheckpointLockedError, match="another run of this process") as caught:
+                    other.run()
+                refused.append(caught.value)
+
+        pipeline = ScriptedPipeline([1.0])
+        report = RLOptimizer(
+            NumpyAgent(),
+            pipeline,
+            None,
+            ScoreEvaluator(),
+            checkpoint_dir=tmp_path / "x" / "..",
+            callbacks=[RunsAnother()],
+        ).run()
+        assert (len(refused), report.best_score) == (1, 1.0)
+
+    def test_one_after_the_other_in_one_directory(self, tmp_path: Path) -> None:
+        for score in (2.0, 1.0):
+            optimizer = RLOptimizer(
+                NumpyAgent(), ScriptedPipeline([score]), None, ScoreEvaluator(), checkpoint_dir=tmp_path
+            )
+            assert optimizer.run().best_score == score
+
+    def test_another_call_does_not_exceed_max_episodes(self, tmp_path: Path) -> None:
+        optimizer = RLOptimizer(
+            NumpyAgent(), ScriptedPipeline([1.0] * 9), None, ScoreEvaluator(), checkpoint_dir=tmp_path, max_episodes=2
+        )
+        assert [optimizer.run().windows for _ in range(2)] == [2, 2]
+        assert optimizer.run().reason == "max_episodes"
+
+    def test_a_stop_before_the_run_has_begun_in_its_thread_is_not_lost(self, tmp_path: Path) -> None:
+        optimizer = RLOptimizer(
+            NumpyAgent(), ScriptedPipeline([1.0, 2.0]), None, ScoreEvaluator(), checkpoint_dir=tmp_path
+        )
+        optimizer.stop()
+        first, second = optimizer.run(), optimizer.run()
+        assert (first.reason, first.windows) == ("stopped", 0)
+        assert (second.reason, second.windows) == ("exhausted", 2)
+
+    def test_a_stop_ends_one_run(self, tmp_path: Path) -> None:
+        class StopsAtOnce(LoopCallback):
+            def on_improvement(self, snapshot: object) -> None:
+                optimizer.stop()
+
+        optimizer = RLOptimizer(
+            NumpyAgent(),
+            ScriptedPipeline([1.0, 2.0, 2.0]),
+            None,
+            ScoreEvaluator(),
+            checkpoint_dir=tmp_path,
+            callbacks=[StopsAtOnce()],
+        )
+        assert [optimizer.run().windows for _ in range(2)] == [1, 2]

@@ -148,6 +148,9 @@ def test_signatures_and_defaults() -> None:
     }
     for name, default in defaults.items():
         assert parameters[name].default == default, name
+    assert parameters["callbacks"].default == ()
+    printed = ["agent", "pipeline", "val_pipeline", *itertools.islice(defaults, 13), "callbacks"]
+    assert list(parameters)[: len(printed)] == printed
 
 
 def test_the_registry_beside_the_loop_on_the_default_directory() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 from tensor_optix.adapters._store import AgentStore, Extra
 from tensor_optix.adapters._tensorfile import TensorSpec
 from tensor_optix.adapters.backend import Backend
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import HyperparamTable, Param
 from tensor_optix.core.types import HyperparamSet
-from tensor_optix.errors import CheckpointMismatchError
+from tensor_optix.errors import CheckpointMismatchError, ContractError
 
 
 class BuiltInAgent(BaseAgent):
@@ -57,7 +58,12 @@ class BuiltInAgent(BaseAgent):
 
         Raises:
             HyperparamError: a value out of its range, or an unknown key that looks misspelt; nothing is changed then.
+            ContractError: `hp` is no `HyperparamSet`.
         """
+        if not isinstance(hp, HyperparamSet):
+            raise ContractError(
+                f"Hyper-parameters must be a HyperparamSet, but got {hp!r}. Wrap them: HyperparamSet(params={{...}})."
+            )
         params = self._resolved(hp.params)
         for optimizer in self._optimizers.values():
             self._backend.set_learning_rate(optimizer, params["learning_rate"])
@@ -113,6 +119,7 @@ class BuiltInAgent(BaseAgent):
 
     def seed(self, seed: int | None) -> None:
         """Restart the random generators."""
+        check_seed(seed)
         children = np.random.SeedSequence(seed).spawn(len(self._generator_names))
         self._generators = {
             name: np.random.default_rng(child) for name, child in zip(self._generator_names, children, strict=True)

@@ -97,7 +97,7 @@ def save_tensors(path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str
             f"{len(arrays)} arrays need a header of {header} bytes, but at most {MAX_TENSORS} and {MAX_HEADER_BYTES} "
             f"can be loaded again. Join small arrays into larger ones."
         )
-    file = Path(path + SUFFIX)
+    file = Path(os.fspath(path) + SUFFIX)
     # What has the name is replaced, never written through: it may be a link to another file.
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -117,7 +117,7 @@ def load_tensors(path: str, choose: Choice | None = None) -> tuple[dict[str, np.
         CheckpointError: the arrays are larger than the free memory.
         NonFiniteError: an array holds a NaN or an infinity.
     """
-    file = path + SUFFIX
+    file = os.fspath(path) + SUFFIX
     with opened(file) as (stream, size):
         try:
             layout, meta, start = _read_header(stream, size, file)

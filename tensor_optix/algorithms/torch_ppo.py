@@ -1,7 +1,6 @@
 """PPO for PyTorch."""
 
-import torch
-
+from tensor_optix.adapters.pytorch._torch import torch
 from tensor_optix.adapters.pytorch.backend import TorchBackend
 from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.algorithms._ppo import PPOAgent

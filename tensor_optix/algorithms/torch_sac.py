@@ -1,7 +1,6 @@
 """SAC for PyTorch."""
 
-import torch
-
+from tensor_optix.adapters.pytorch._torch import torch
 from tensor_optix.adapters.pytorch.backend import TorchBackend
 from tensor_optix.algorithms._sac import SACAgent
 from tensor_optix.core.types import HyperparamSet

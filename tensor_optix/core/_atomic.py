@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,31 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
 def digest_of(data: Mapping[str, Any]) -> str:
     """Return the SHA-256 of `data` as `encode_json` writes it."""
     return hashlib.sha256(encode_json(data)).hexdigest()
+
+
+_RUNS: set[tuple[int, Path]] = set()
+_RUNS_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def sole_run(directory: Path) -> Iterator[None]:
+    """Let nobody else of this process run in a directory meanwhile: within a process the `DirectoryLock` is shared.
+
+    Raises:
+        CheckpointLockedError: somebody does.
+    """
+    run = (os.getpid(), directory.resolve())  # a fork of this process has runs of its own
+    with _RUNS_LOCK:
+        if run in _RUNS:
+            raise CheckpointLockedError(
+                f"{str(directory)!r} is in use by another run of this process. Wait for it to end, or choose another "
+                f"checkpoint_dir."
+            )
+        _RUNS.add(run)
+    try:
+        yield
+    finally:
+        _RUNS.discard(run)
 
 
 class DirectoryLock:

@@ -25,6 +25,7 @@ import enum
 import math
 from dataclasses import dataclass, replace
 
+from tensor_optix.core._arguments import check_count, check_threshold
 from tensor_optix.core.trend import Verdict
 from tensor_optix.core.types import LoopState
 from tensor_optix.errors import InvalidArgumentError
@@ -73,13 +74,9 @@ class BackoffScheduler:
 
     def __post_init__(self) -> None:
         for name in ("base_interval", "max_interval", "plateau_threshold", "dormant_threshold"):
-            value = getattr(self, name)
-            if value < 1:
-                raise InvalidArgumentError(f"{name} must be at least 1, but got {value!r}.")
-            if not isinstance(value, int):
-                raise InvalidArgumentError(f"{name} must be an integer, but got {value!r}.")
-        if not self.backoff_factor >= 1.0:
-            raise InvalidArgumentError(f"backoff_factor must be at least 1, but got {self.backoff_factor!r}.")
+            check_count(name, getattr(self, name), 1)
+            object.__setattr__(self, name, int(getattr(self, name)))  # numpy's integers are no JSON
+        check_threshold("backoff_factor", self.backoff_factor, 1.0)
         if math.isinf(self.backoff_factor):
             raise InvalidArgumentError(f"backoff_factor must be finite, but got {self.backoff_factor!r}.")
         if self.max_interval < self.base_interval:

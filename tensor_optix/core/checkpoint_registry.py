@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tensor_optix.core import _atomic, _tree, resume_ring
+from tensor_optix.core._arguments import check_count
 from tensor_optix.core._signing import signing_key
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.companions import Stateful, restored_companions, write_companions
@@ -57,7 +58,7 @@ class CheckpointRegistry:
         allow_shared_directory: write to a directory, too, that other users own or may write to.
 
     Raises:
-        InvalidArgumentError: `max_snapshots` below 1.
+        InvalidArgumentError: `max_snapshots` below 1, or a `checkpoint_dir` that is no path.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class CheckpointRegistry:
         now: Callable[[], datetime] = _utc_now,
         allow_shared_directory: bool = False,
     ) -> None:
-        if max_snapshots < 1:
-            raise InvalidArgumentError(f"max_snapshots must be at least 1, but got {max_snapshots!r}.")
+        check_count("max_snapshots", max_snapshots, 1)
+        if not isinstance(checkpoint_dir, str | os.PathLike):
+            raise InvalidArgumentError(f"checkpoint_dir must be the path of a directory, but got {checkpoint_dir!r}.")
         self.directory = Path(checkpoint_dir)
         self.max_snapshots = max_snapshots
         self._now = now

@@ -68,6 +68,10 @@ class PolicyManagerCallback(LoopCallback):
             raise ContractError(f"agent must be a BaseAgent, but got {type(agent).__name__}.")
         if agent_factory is not None and not callable(agent_factory):
             raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
+        if isinstance(meta_controller, type):
+            raise ContractError(
+                f"meta_controller must be an object, but got a class. Write {meta_controller.__name__}()."
+            )
         if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
             raise ContractError(
                 f"meta_controller must have decide(history, pm_status), but got {type(meta_controller).__name__}."

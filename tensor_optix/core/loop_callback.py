@@ -3,11 +3,12 @@
 import copy
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tensor_optix.core.guard import Health
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.errors import ContractError
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,28 @@ class LoopCallback:
 
     def on_hyperparam_update(self, old: HyperparamSet, new: HyperparamSet) -> None:
         """Called when new hyper-parameters are in force."""
+
+
+HOOKS = tuple(name for name in vars(LoopCallback) if name.startswith("on_"))
+
+
+def checked_callbacks(callbacks: Iterable[object]) -> list[Any]:
+    """Return callbacks as a list.
+
+    Raises:
+        ContractError: no list, or something in it that no hook can be called of.
+    """
+    if not isinstance(callbacks, Iterable):
+        raise ContractError(f"callbacks must be a list of callbacks, but got {callbacks!r}. Write callbacks=[...].")
+    checked = list(callbacks)
+    for callback in checked:
+        if isinstance(callback, type):
+            raise ContractError(
+                f"callbacks must hold objects, but got the class {callback.__name__}. Write {callback.__name__}()."
+            )
+        if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+            raise ContractError(f"callbacks must have at least one hook of {HOOKS}, but got {callback!r}.")
+    return checked
 
 
 SLOW_SHARE = 0.5

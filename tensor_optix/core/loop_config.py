@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tensor_optix.core._arguments import check_amount, check_count
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
@@ -12,6 +13,7 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.drift import DriftDetector, PageHinkley
 from tensor_optix.core.run_state import History
+from tensor_optix.core.search_space import is_real
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
 
@@ -47,15 +49,14 @@ class LoopConfig:
     """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
 
     def __post_init__(self) -> None:
-        if self.max_episodes is not None and self.max_episodes < 1:
-            raise InvalidArgumentError(f"max_episodes must be at least 1 or None, but got {self.max_episodes!r}.")
-        if not 0.0 < self.degradation_threshold <= 1.0:
+        if self.max_episodes is not None:
+            check_count("max_episodes", self.max_episodes, 1)
+        if not (is_real(self.degradation_threshold) and 0.0 < self.degradation_threshold <= 1.0):
             raise InvalidArgumentError(
                 f"degradation_threshold must be in (0, 1], but got {self.degradation_threshold!r}."
             )
         for name in ("improvement_margin", "min_degradation_drop"):
-            if not getattr(self, name) >= 0.0:
-                raise InvalidArgumentError(f"{name} must not be negative, but got {getattr(self, name)!r}.")
+            check_amount(name, getattr(self, name))
         if self.on_converged not in ("auto", "stop", "watch"):
             raise InvalidArgumentError(
                 f"on_converged must be 'auto', 'stop' or 'watch', but got {self.on_converged!r}."

@@ -99,10 +99,10 @@ class LoopController:
             Exception: whatever the agent, a pipeline, the evaluator or the optimizer raised, after everything is saved.
         """
         progress = self._progress
-        is_resumed, ended = self._is_resumed, self._resumed_end()
+        is_resumed, ended = self._is_resumed, self._end_reached()
         self._decisions.start(self._parts, is_resumed=is_resumed, has_ended=ended is not None)
         progress.start()
-        progress.reason = ended
+        progress.reason = ended or progress.reason
         self._failure = None
         if self._parts.keeper is not None:
             self._parts.keeper.start()
@@ -206,15 +206,13 @@ class LoopController:
             **parts_state(self._parts),
         }
 
-    def _resumed_end(self) -> StopReason | None:
-        """Return why a resumed run has nothing left to do, None where it has, or where none was resumed."""
-        if not self._is_resumed:
-            return None
+    def _end_reached(self) -> StopReason | None:
+        """Return why nothing is left to do (the windows are spent, a resumed run had ended); None where there is."""
+        ended, most = self._progress.ended if self._is_resumed else None, self._config.max_episodes
         self._is_resumed = False
-        ended, most = self._progress.ended, self._config.max_episodes
-        if ended is StopReason.MAX_EPISODES and (most is None or self._progress.window_id + 1 < most):
-            return None
-        return ended
+        if ended is not None and ended is not StopReason.MAX_EPISODES:
+            return ended
+        return StopReason.MAX_EPISODES if most is not None and self._progress.window_id + 1 >= most else None
 
     def switch_learner(self, agent: BaseAgent) -> None:
         """Let another agent act and learn from the next window on, with a patience of its own.
@@ -344,3 +342,4 @@ class LoopController:
             self._progress.halt()
             self._callbacks.call("on_loop_stop")
             self._parts.registry.close()
+            self._progress.is_over = True

@@ -27,9 +27,9 @@ class RunningMeanStd:
         shape: of one sample.
     """
 
-    def __init__(self, shape: tuple[int, ...] = ()) -> None:
-        self.shape = tuple(shape)
-        self.mean = np.zeros(self.shape)
+    def __init__(self, shape: int | tuple[int, ...] = ()) -> None:
+        self.mean = np.zeros(shape)
+        self.shape = self.mean.shape
         self.var = np.ones(self.shape)
         self.count = 0
 
@@ -95,7 +95,7 @@ class ObsNormalizer:
         clip: bound on what comes out.
     """
 
-    def __init__(self, obs_shape: tuple[int, ...], clip: float = 10.0) -> None:
+    def __init__(self, obs_shape: int | tuple[int, ...], clip: float = 10.0) -> None:
         self.clip = _checked_clip(clip)
         self.stats = RunningMeanStd(obs_shape)
 

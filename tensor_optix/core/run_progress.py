@@ -29,6 +29,8 @@ class RunProgress:
     ended: StopReason | None = None
     """Why there is nothing left to do, also where the user has asked for an end first; None while there is."""
     stop_asked: bool = False
+    is_over: bool = False
+    """True once a run has ended, whose reason then tells nothing of the next one."""
     best: PolicySnapshot | None = None
     metrics: EvalMetrics | None = None
     """The last usable evaluation."""
@@ -59,7 +61,8 @@ class RunProgress:
         return self.best.eval_metrics.primary_score if self.best is not None else None
 
     def stop(self, reason: StopReason) -> None:
-        """Ask for an end after the window in progress; the first reason counts."""
+        """Ask for an end after the window in progress, or before the next run's first one; the first reason counts."""
+        self._forget()
         self.reason = self.reason or reason
         if reason.is_final:
             self.ended = self.ended or reason
@@ -67,8 +70,13 @@ class RunProgress:
 
     def start(self) -> None:
         """Let the clock run; what ended an earlier run is forgotten."""
-        self.reason, self.ended, self.stop_asked = None, None, False
+        self._forget()
+        self.ended = None
         self._started = self.clock()
+
+    def _forget(self) -> None:
+        if self.is_over:
+            self.reason, self.ended, self.stop_asked, self.is_over = None, None, False, False
 
     def halt(self) -> None:
         """Stop the clock."""

@@ -20,7 +20,7 @@ class EveryNSteps:
 
     def __init__(self, n: int) -> None:
         check_size("n", n)
-        self._n = n
+        self._n = int(n)
 
     def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
         """Return whether the window ends here."""

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
+from tensor_optix.core.search_space import is_whole
 from tensor_optix.errors import (
     BadDataError,
     ContractError,
@@ -110,7 +111,7 @@ def check_agent_fits(
 
 def check_size(name: str, value: Any) -> None:
     """Raise `InvalidArgumentError` unless `value` is a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not (is_whole(value) and value >= 1):
         raise InvalidArgumentError(f"{name} must be an integer of at least 1, but got {value!r}.")
 
 

@@ -32,6 +32,7 @@ def vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | 
         env_id, num_envs = env_fns
         check_registered(env_id)
         check_size("num_envs of (id, num_envs)", num_envs)
+        num_envs = int(num_envs)
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None and not async_envs:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]

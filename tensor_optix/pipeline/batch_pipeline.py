@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
@@ -57,7 +58,7 @@ class BatchPipeline(BasePipeline):
         normalize_rewards: divide rewards by the deviation of the running return; `completed` keeps the raw returns.
 
     Raises:
-        InvalidArgumentError: `window_size` or `n_episodes` below 1.
+        InvalidArgumentError: `window_size` or `n_episodes` below 1, or a negative seed.
         EnvironmentNotFoundError: an unknown id.
         SpaceError: observations that can be neither passed nor flattened.
         BadDataError: `episodes()` raises it after three bad steps in a row without a good one between.
@@ -78,12 +79,13 @@ class BatchPipeline(BasePipeline):
     ) -> None:
         for name, value in (("window_size", window_size), ("n_episodes", 1 if n_episodes is None else n_episodes)):
             check_size(name, value)
+        check_seed(seed)
         self.env = make_environment(env)
         self.agent = agent
-        self.window_size = window_size
-        self.n_episodes = n_episodes
+        self.window_size = int(window_size)
+        self.n_episodes = None if n_episodes is None else int(n_episodes)
         self._deterministic = deterministic
-        self._seed = seed
+        self._seed = None if seed is None else int(seed)
         self._rescale_actions = rescale_actions
         self._to_env = ActionScaler(self.env.action_space, rescale_actions)
         self._flattener = ObservationFlattener(self.env.observation_space)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from tensor_optix.core._arguments import check_seed
 from tensor_optix.core._arrays import decoded, encoded
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -73,14 +74,15 @@ class VectorBatchPipeline(BasePipeline):
         normalize_rewards: bool | RewardNormalizer = False,
     ) -> None:
         check_size("window_size", window_size)
+        check_seed(seed)
         self._make_vector = lambda: vector_of(env_fns, async_envs)[0]
         self.env, self._make_single = vector_of(env_fns, async_envs)
         self._is_ready_made = self.env is env_fns
         self._times_closed, self._is_closed = 0, False
         self.agent = agent
-        self.window_size = window_size
+        self.window_size = int(window_size)
         self.n_envs = self.env.num_envs
-        self._seed = seed
+        self._seed = None if seed is None else int(seed)
         self._rescale_actions = rescale_actions
         self._autoreset = autoreset_mode_of(self.env)
         watch_failures(self.env)

@@ -46,6 +46,16 @@ def test_a_training_state_that_does_not_fit_changes_nothing(tmp_path: Path, fram
         np.testing.assert_array_equal(array, after[name], err_msg=name)
 
 
+def test_weights_go_to_a_path_object_and_come_from_one(tmp_path: Path) -> None:
+    agent, other = trained("torch"), make_agent("CartPole-v1", framework="torch", seed=1)
+    agent.save_weights(tmp_path / "weights")  # type: ignore[arg-type]
+    other.load_weights(tmp_path / "weights")  # type: ignore[arg-type]
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    np.testing.assert_array_equal(
+        agent.act_batch(observations, deterministic=True), other.act_batch(observations, deterministic=True)
+    )
+
+
 def test_a_training_state_does_not_move_between_frameworks_but_its_weights_do(tmp_path: Path) -> None:
     source, target = trained("tf"), make_agent("CartPole-v1", framework="torch", seed=1)
     source.save_training_state(str(tmp_path / "state"))

@@ -264,7 +264,7 @@ def test_the_best_ever_outlives_any_number_of_worse_ones(directory: Path) -> Non
 
 
 def test_at_least_one_snapshot_must_be_kept(directory: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="max_snapshots must be at least 1, but got 0"):
+    with pytest.raises(InvalidArgumentError, match="max_snapshots must be a whole number of at least 1, but got 0"):
         CheckpointRegistry(directory, max_snapshots=0)
 
 

@@ -579,7 +579,11 @@ def test_a_controller_that_returns_something_else_is_a_typed_error(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((None, object()), "must have decide"), ((3, None), "agent_factory must be a function")],
+    [
+        ((None, object()), "must have decide"),
+        ((None, MetaController), r"Write MetaController\(\)"),
+        ((3, None), "agent_factory must be a function"),
+    ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: tuple, message: str) -> None:
     pm = PolicyManager(CheckpointRegistry(tmp_path))

@@ -604,11 +604,13 @@ def test_the_history_is_one_json_line_per_evaluated_window(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"max_episodes": 0}, "max_episodes must be at least 1"),
+        ({"max_episodes": 0}, "max_episodes must be a whole number of at least 1"),
+        ({"max_episodes": 2.5}, "max_episodes must be a whole number of at least 1"),
+        ({"degradation_threshold": "1"}, r"degradation_threshold must be in \(0, 1\]"),
         ({"degradation_threshold": 0.0}, r"degradation_threshold must be in \(0, 1\]"),
         ({"degradation_threshold": 1.5}, r"degradation_threshold must be in \(0, 1\]"),
-        ({"improvement_margin": -1.0}, "improvement_margin must not be negative"),
-        ({"improvement_margin": math.nan}, "improvement_margin must not be negative"),
+        ({"improvement_margin": -1.0}, "improvement_margin must be a finite number of at least 0"),
+        ({"improvement_margin": math.nan}, "improvement_margin must be a finite number of at least 0"),
         ({"on_converged": "sleep"}, "'auto', 'stop' or 'watch'"),
     ],
 )

@@ -86,6 +86,7 @@ class TestObsNormalizer:
 
     def test_nothing_seen_leaves_observations_as_they_are_but_for_the_clip(self) -> None:
         np.testing.assert_allclose(ObsNormalizer((3,)).normalize([0.5, -20.0, 20.0]), [0.5, -10, 10])
+        assert ObsNormalizer(3).stats.shape == (3,)  # as numpy reads shapes
 
     def test_one_observation_is_a_batch_of_one(self) -> None:
         one, batch = ObsNormalizer((2,)), ObsNormalizer((2,))

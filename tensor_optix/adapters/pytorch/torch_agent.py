@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-import torch
-
 from tensor_optix.adapters._policy_gradient import PolicyGradientAgent
+from tensor_optix.adapters.pytorch._torch import torch
 from tensor_optix.adapters.pytorch.backend import TorchBackend
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 

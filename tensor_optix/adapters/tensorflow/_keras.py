@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tensor_optix.errors import ContractError
+from tensor_optix.errors import ContractError, MissingDependencyError
 
 
 @contextlib.contextmanager
@@ -31,11 +31,18 @@ def _quiet() -> Iterator[None]:
             os.close(terminal)
 
 
-with _quiet():
-    import keras
-    import tensorflow as tf
+try:
+    with _quiet():
+        import keras
+        import tensorflow as tf
 
-    tf.config.list_physical_devices()  # looks for accelerators, which is not quiet either
+        tf.config.list_physical_devices()  # looks for accelerators, which is not quiet either
+except ModuleNotFoundError as error:
+    if error.name not in ("keras", "tensorflow"):
+        raise
+    raise MissingDependencyError(
+        "The TensorFlow agents need tensorflow, which is not installed. Install it with: pip install 'tensorflow>=2.18'"
+    ) from error
 
 if keras.backend.backend() != "tensorflow":
     raise ContractError(

@@ -1,0 +1,14 @@
+"""PyTorch where users import what needs it: its absence is an error that says how to install it."""
+
+from tensor_optix.errors import MissingDependencyError
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise MissingDependencyError(
+        "The PyTorch agents need torch, which is not installed. Install it with: pip install 'tensor-optix[torch]'"
+    ) from error
+
+__all__ = ["torch"]
