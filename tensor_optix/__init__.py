@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tensor_optix.core.replay_buffer import ReplayBuffer
     from tensor_optix.core.search_space import Param, SearchSpace, Signal
     from tensor_optix.core.training_report import StopReason, TrainingReport
+    from tensor_optix.core.trajectory_buffer import compute_gae, make_minibatches
     from tensor_optix.core.types import (
         EpisodeData,
         EpisodeSummary,
@@ -71,6 +72,7 @@ _HOMES = {
     "BasePipeline": "core.base_pipeline",
     "BatchPipeline": "pipeline.batch_pipeline",
     "CheckpointRegistry": "core.checkpoint_registry",
+    "compute_gae": "core.trajectory_buffer",
     "DriftDetector": "core.drift",
     "EnsembleAgent": "core.ensemble_agent",
     "EnvironmentSource": "pipeline.sources.environment_source",
@@ -87,6 +89,7 @@ _HOMES = {
     "LoopState": "core.types",
     "LoopStatus": "core.loop_config",
     "make_agent": "factory",
+    "make_minibatches": "core.trajectory_buffer",
     "MetaAction": "core.meta_controller",
     "MetaController": "core.meta_controller",
     "MultiCategorical": "algorithms._distributions",
@@ -190,7 +193,9 @@ __all__ = [
     "VectorBatchPipeline",
     "WebSocketSource",
     "__version__",
+    "compute_gae",
     "make_agent",
+    "make_minibatches",
 ]
 
 
