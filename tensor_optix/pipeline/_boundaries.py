@@ -60,10 +60,12 @@ class Boundary:
     """
 
     def __init__(self, ends: BoundaryFn) -> None:
-        if not callable(ends):
+        if ends is OnDoneSignal:  # it has no arguments, so that nobody misses the parentheses
+            ends = OnDoneSignal()
+        if not callable(ends) or isinstance(ends, type):
             raise ContractError(
                 f"episode_boundary_fn must be a function (step_count, elapsed_seconds, observation) -> bool, but got "
-                f"{ends!r}. See LivePipeline.every_n_steps, every_n_seconds and on_done_signal."
+                f"{ends!r}. See LivePipeline.every_n_steps(200), every_n_seconds(60) and on_done_signal()."
             )
         self._ends = ends
         self._most = math.inf if isinstance(ends, EveryNSteps | EveryNSeconds) else MAX_STEPS

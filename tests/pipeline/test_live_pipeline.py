@@ -145,9 +145,10 @@ def test_windows_end_by_time_of_arrival() -> None:
     pipeline.teardown()
 
 
-def test_windows_end_with_the_episode() -> None:
+@pytest.mark.parametrize("boundary", [LivePipeline.on_done_signal(), LivePipeline.on_done_signal])
+def test_windows_end_with_the_episode(boundary: Any) -> None:
     items = [item(n, terminated=n in (3, 5)) for n in range(7)]
-    windows = list(LivePipeline(Feed(items), Counting(), LivePipeline.on_done_signal()).episodes())
+    windows = list(LivePipeline(Feed(items), Counting(), boundary).episodes())
     assert [w.length for w in windows] == [3, 1]
     assert all(w.terminated[-1] for w in windows)
 
@@ -248,6 +249,8 @@ def test_bad_boundaries(make: Any) -> None:
         make("300")
     with pytest.raises(ContractError, match="episode_boundary_fn"):
         LivePipeline(Feed([]), episode_boundary_fn=3)  # type: ignore[arg-type]
+    with pytest.raises(ContractError, match=r"every_n_steps\(200\)"):
+        LivePipeline(Feed([]), episode_boundary_fn=make)
 
 
 def test_a_missing_package_is_missed_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
