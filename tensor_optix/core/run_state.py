@@ -95,10 +95,8 @@ class History:
                 self._file = FileIO(open_plain(self._path, flags=flags), "r+")
                 # What is appended must begin a line of its own, also where a crash cut the last one short.
                 self._file.truncate(_whole_lines(self._file))
-            end, left = (
-                self._file.seek(0, os.SEEK_END),
-                memoryview((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode()),
-            )
+            left = memoryview((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode())
+            end = self._file.seek(0, os.SEEK_END)
             try:
                 while left:
                     left = left[self._file.write(left) :]
