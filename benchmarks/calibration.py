@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks._results import Row, table
 from benchmarks._suite import Measurement, Options
-from tensor_optix.core.trend import MEMORY, has_risen, noise_of
+from tensor_optix.core.decisions.trend import MEMORY, has_risen, noise_of
 
 TITLE = "Calibration of convergence"
 PATIENCE = 20

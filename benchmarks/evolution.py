@@ -13,7 +13,7 @@ from benchmarks._runs import build, training, true_returns
 from benchmarks._suite import Measurement, Options
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.episode_evaluator import standard_error
+from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 

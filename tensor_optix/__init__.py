@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tensor_optix.adapters.tensorflow.tf_agent import TFAgent
     from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
     from tensor_optix.algorithms._distributions import MultiCategorical
+    from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
     from tensor_optix.algorithms.tf_dqn import TFDQNAgent
     from tensor_optix.algorithms.tf_ppo import TFPPOAgent
     from tensor_optix.algorithms.tf_sac import TFSACAgent
@@ -29,17 +30,16 @@ if TYPE_CHECKING:
     from tensor_optix.core.base_optimizer import BaseOptimizer
     from tensor_optix.core.base_pipeline import BasePipeline
     from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-    from tensor_optix.core.drift import DriftDetector, PageHinkley
+    from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
     from tensor_optix.core.ensemble_agent import EnsembleAgent
     from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+    from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
     from tensor_optix.core.loop_callback import LoopCallback
-    from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
     from tensor_optix.core.loop_controller import LoopController
     from tensor_optix.core.meta_controller import MetaAction, MetaController
     from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer, RunningMeanStd
     from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
     from tensor_optix.core.regime_detector import RegimeDetector
-    from tensor_optix.core.replay_buffer import ReplayBuffer
     from tensor_optix.core.search_space import Param, SearchSpace, Signal
     from tensor_optix.core.training_report import StopReason, TrainingReport
     from tensor_optix.core.trajectory_buffer import compute_gae, make_minibatches
@@ -73,7 +73,7 @@ _HOMES = {
     "BatchPipeline": "pipeline.batch_pipeline",
     "CheckpointRegistry": "core.checkpoint_registry",
     "compute_gae": "core.trajectory_buffer",
-    "DriftDetector": "core.drift",
+    "DriftDetector": "core.decisions.drift",
     "EnsembleAgent": "core.ensemble_agent",
     "EnvironmentSource": "pipeline.sources.environment_source",
     "EpisodeData": "core.types",
@@ -83,25 +83,25 @@ _HOMES = {
     "HyperparamSet": "core.types",
     "LivePipeline": "pipeline.live_pipeline",
     "LoopCallback": "core.loop_callback",
-    "LoopConfig": "core.loop_config",
+    "LoopConfig": "core.loop.parts",
     "LoopController": "core.loop_controller",
-    "LoopParts": "core.loop_config",
+    "LoopParts": "core.loop.parts",
     "LoopState": "core.types",
-    "LoopStatus": "core.loop_config",
+    "LoopStatus": "core.loop.parts",
     "make_agent": "factory",
     "make_minibatches": "core.trajectory_buffer",
     "MetaAction": "core.meta_controller",
     "MetaController": "core.meta_controller",
     "MultiCategorical": "algorithms._distributions",
     "ObsNormalizer": "core.normalizers",
-    "PageHinkley": "core.drift",
+    "PageHinkley": "core.decisions.drift",
     "Param": "core.search_space",
     "PBTOptimizer": "optimizers.pbt_optimizer",
     "PolicyManager": "core.policy_manager",
     "PolicyManagerCallback": "core.policy_manager",
     "PolicySnapshot": "core.types",
     "RegimeDetector": "core.regime_detector",
-    "ReplayBuffer": "core.replay_buffer",
+    "ReplayBuffer": "algorithms.replay.replay_buffer",
     "ReplaySource": "pipeline.sources.replay_source",
     "RiverDetector": "adapters.river_drift",
     "RewardNormalizer": "core.normalizers",

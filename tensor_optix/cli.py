@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 
 import tensor_optix
-from tensor_optix.core._arguments import check_count
-from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
-from tensor_optix.core._redact import redacted, without_credentials
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator, standard_error
-from tensor_optix.core.selection import play
+from tensor_optix.core.decisions.trend import standard_error
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.loop.selection import play
+from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
@@ -36,11 +35,13 @@ from tensor_optix.factory import (
     set_threads,
 )
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.pipeline._environment import check_size, make_environment
-from tensor_optix.pipeline._throughput import choose_vectorisation
+from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.presets import preset_for
 from tensor_optix.runs import RunDescription
+from tensor_optix.support.arguments import check_count
+from tensor_optix.support.redact import redacted, without_credentials
+from tensor_optix.throughput import choose_vectorisation
 
 _EVALUATED_TOGETHER = 25
 _EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130, 143

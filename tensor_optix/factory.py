@@ -16,14 +16,14 @@ from tensor_optix.algorithms._distributions import distribution_for
 from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
-from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.search_space import HyperparamTable, is_whole
+from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
-from tensor_optix.pipeline._environment import make_environment
-from tensor_optix.pipeline._observations import agent_observation_space
+from tensor_optix.pipeline.environment.environment import make_environment
+from tensor_optix.pipeline.environment.observations import agent_observation_space
 from tensor_optix.presets import preset_for
+from tensor_optix.support.arguments import check_seed, is_whole
 
 logger = logging.getLogger(__name__)
 

@@ -10,27 +10,27 @@ from typing import Literal
 import numpy as np
 
 from tensor_optix.callbacks.progress import Progress
-from tensor_optix.core._arguments import check_count, check_seed
-from tensor_optix.core._atomic import sole_run
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable, can_be_greedy
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.drift import DriftDetector, PageHinkley
+from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
-from tensor_optix.core.evolution import PolicyManagerCallback
+from tensor_optix.core.evolution.callback import PolicyManagerCallback
+from tensor_optix.core.loop.history import History
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_callback import LoopCallback, checked_callbacks
-from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_controller import LoopController
-from tensor_optix.core.resume import RunKeeper
-from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
-from tensor_optix.core.run_state import History
+from tensor_optix.core.storage.atomic import sole_run
+from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
+from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import jsonable
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+from tensor_optix.support.arguments import check_count, check_seed
 
 
 class RLOptimizer:

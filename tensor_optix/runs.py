@@ -10,19 +10,19 @@ import msgspec
 import numpy as np
 
 import tensor_optix
-from tensor_optix.core._atomic import encode_json, replace_file, storage_errors
-from tensor_optix.core._reading import read_plain
-from tensor_optix.core._schemas import checked, decode_object
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+from tensor_optix.support.schemas import checked, decode_object
 
 RUN_FORMAT = 3
 FILE = "run.json"

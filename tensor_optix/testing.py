@@ -16,10 +16,10 @@ import gymnasium as gym
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.search_space import is_real
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.support.arguments import is_real
 
 _STEPS = 64
 

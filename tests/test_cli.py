@@ -13,7 +13,7 @@ import pytest
 import tensor_optix
 from tensor_optix.cli import main
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.run_state import History, HistoryRecord
+from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError

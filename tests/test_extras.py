@@ -12,7 +12,7 @@ with warnings.catch_warnings():  # SWIG's types warn while they are made, which 
     import Box2D  # noqa: F401
 
 from tensor_optix import BatchPipeline, RLOptimizer, VectorBatchPipeline, make_agent
-from tensor_optix.pipeline._environment import make_environment, rebuild
+from tensor_optix.pipeline.environment.environment import make_environment, rebuild
 
 SMALL = {"batch_size": 16, "learning_starts": 16, "replay_capacity": 2000, "updates_per_step": 0.25}
 

@@ -20,8 +20,8 @@ from tensor_optix.errors import (
     SpaceError,
 )
 from tensor_optix.factory import hyperparam_table, make_agent, set_threads
-from tensor_optix.pipeline._observations import agent_observation_space
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.environment.observations import agent_observation_space
 from tensor_optix.presets import preset_for
 
 torch.set_num_threads(1)

@@ -89,7 +89,15 @@ def test_missing_dependencies_are_import_errors_too() -> None:
     assert issubclass(MissingDependencyError, TensorOptixError)
 
 
-CORE = [f"tests/core/test_{name}.py" for name in ("loop_controller", "evolution", "checkpoint_registry", "resume_ring")]
+CORE = [
+    f"tests/core/{name}.py"
+    for name in (
+        "test_loop_controller",
+        "evolution/test_callback",
+        "test_checkpoint_registry",
+        "storage/test_resume_ring",
+    )
+]
 
 
 def test_the_core_works_without_frameworks() -> None:

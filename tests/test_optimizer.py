@@ -21,8 +21,8 @@ from tensor_optix import (
 )
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.ensemble_agent import EnsembleAgent
+from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.policy_manager import PolicyManager
-from tensor_optix.core.run_state import read_history
 from tensor_optix.errors import (
     BadDataError,
     CheckpointLockedError,

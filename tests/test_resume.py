@@ -26,11 +26,11 @@ from tensor_optix import (
     VectorBatchPipeline,
     make_agent,
 )
-from tensor_optix.core import _atomic
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.storage import atomic
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
 from tests.helpers import NumpyAgent
@@ -268,8 +268,8 @@ def resealed(folder: Path, state: dict[str, Any]) -> None:
     metadata = json.loads((folder / "metadata.json").read_text())
     del metadata["sha256"]
     metadata["files"]["state.json"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    metadata["sha256"] = _atomic.digest_of(metadata)
-    (folder / "metadata.json").write_bytes(_atomic.encode_json(metadata))
+    metadata["sha256"] = atomic.digest_of(metadata)
+    (folder / "metadata.json").write_bytes(atomic.encode_json(metadata))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 
 from tensor_optix import LoopCallback, RLOptimizer
 from tensor_optix.cli import main
-from tensor_optix.core._redact import redacted, without_credentials
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.runs import RunDescription
+from tensor_optix.support.redact import redacted, without_credentials
 from tests.conftest import Goal
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 from tests.soak.targets import RUN

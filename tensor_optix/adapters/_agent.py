@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters._store import AgentStore, Extra
-from tensor_optix.adapters._tensorfile import TensorSpec
 from tensor_optix.adapters.backend import Backend
-from tensor_optix.core._arguments import check_seed
+from tensor_optix.adapters.saving.store import AgentStore, Extra
+from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import HyperparamTable, Param
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointMismatchError, ContractError
+from tensor_optix.support.arguments import check_seed
 
 
 class BuiltInAgent(BaseAgent):

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from tensor_optix.core._optional import require
 from tensor_optix.errors import InvalidArgumentError, did_you_mean
+from tensor_optix.support.optional import require
 
 _MOST = 1000
 """Scores that are remembered, to go on from."""

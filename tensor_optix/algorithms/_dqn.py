@@ -13,10 +13,10 @@ import numpy as np
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
-from tensor_optix.adapters._store import Extra, part_of
-from tensor_optix.adapters._tensorfile import TensorSpec
-from tensor_optix.adapters._weights import check_specs
 from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.adapters.saving.store import Extra, part_of
+from tensor_optix.adapters.saving.tensorfile import TensorSpec
+from tensor_optix.adapters.saving.weights import check_specs
 from tensor_optix.algorithms._distributions import masked
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
 from tensor_optix.algorithms._replay_learner import (

@@ -9,13 +9,13 @@ import numpy as np
 
 from tensor_optix.adapters._checks import refuse_non_finite_window
 from tensor_optix.adapters.backend import Updater
-from tensor_optix.core._memory import free_memory, transition_bytes
-from tensor_optix.core._replay_layout import Sized, check_layout, check_progress
+from tensor_optix.algorithms.replay.layout import Sized, check_layout, check_progress
+from tensor_optix.algorithms.replay.replay_buffer import MOST_FRAMES, ReplayBuffer
 from tensor_optix.core.normalizers import RAW
-from tensor_optix.core.replay_buffer import MOST_FRAMES, ReplayBuffer
 from tensor_optix.core.search_space import Hyperparam
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, HyperparamError, InvalidArgumentError
+from tensor_optix.support.memory import free_memory, transition_bytes
 
 logger = logging.getLogger(__name__)
 

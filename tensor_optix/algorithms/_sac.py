@@ -11,10 +11,10 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output
-from tensor_optix.adapters._store import Extra, part_of
-from tensor_optix.adapters._tensorfile import TensorSpec
-from tensor_optix.adapters._weights import check_specs
 from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.adapters.saving.store import Extra, part_of
+from tensor_optix.adapters.saving.tensorfile import TensorSpec
+from tensor_optix.adapters.saving.weights import check_specs
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
 from tensor_optix.algorithms._replay_learner import (
@@ -24,7 +24,7 @@ from tensor_optix.algorithms._replay_learner import (
     check_window,
     run_steps,
 )
-from tensor_optix.core.noise import noise_named
+from tensor_optix.algorithms.noise import noise_named
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError, ModelShapeError, SpaceError

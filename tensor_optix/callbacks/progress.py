@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tensor_optix.core.loop.parts import LoopStatus
 from tensor_optix.core.loop_callback import LoopCallback
-from tensor_optix.core.loop_config import LoopStatus
 from tensor_optix.core.training_report import watch_text
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 

@@ -25,10 +25,10 @@ import enum
 import math
 from dataclasses import dataclass, replace
 
-from tensor_optix.core._arguments import check_count, check_threshold
-from tensor_optix.core.trend import Verdict
+from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.types import LoopState
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.arguments import check_count, check_threshold
 
 
 class Event(enum.Enum):

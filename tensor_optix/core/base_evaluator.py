@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from tensor_optix.core.trend import is_improvement
+from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 
 

@@ -21,13 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tensor_optix.core import _atomic, _tree, resume_ring
-from tensor_optix.core._arguments import check_count
-from tensor_optix.core._signing import signing_key
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.companions import Stateful, restored_companions, write_companions
-from tensor_optix.core.durable_folder import LOOKS, QUARANTINE
-from tensor_optix.core.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders, ranked
+from tensor_optix.core.storage import atomic, resume_ring, tree
+from tensor_optix.core.storage.durable_folder import LOOKS, QUARANTINE
+from tensor_optix.core.storage.policy_state import Stateful, restored_companions, write_companions
+from tensor_optix.core.storage.signing import signing_key
+from tensor_optix.core.storage.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders, ranked
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import (
     CheckpointCorruptError,
@@ -36,6 +35,7 @@ from tensor_optix.errors import (
     ContractError,
     InvalidArgumentError,
 )
+from tensor_optix.support.arguments import check_count
 
 logger = logging.getLogger(__name__)
 _ALLOW_SHARED = "TENSOR_OPTIX_ALLOW_SHARED_DIRECTORY"
@@ -76,7 +76,7 @@ class CheckpointRegistry:
         self.max_snapshots = max_snapshots
         self._now = now
         self._may_be_shared = allow_shared_directory or os.environ.get(_ALLOW_SHARED) == "1"
-        self._lock: _atomic.DirectoryLock | None = None
+        self._lock: atomic.DirectoryLock | None = None
         self._folders = SnapshotFolders(self.directory)
         self._pinned: set[str] = set()
         _REGISTRIES.add(self)
@@ -104,16 +104,16 @@ class CheckpointRegistry:
             CheckpointStorageError: it cannot be created or written.
         """
         signing_key()  # what is wrong with it is said before anything is learned
-        with _atomic.storage_errors("create", self.directory):
-            _atomic.make_directory(self.directory)
+        with atomic.storage_errors("create", self.directory):
+            atomic.make_directory(self.directory)
             if self._lock is None:
-                self._lock = _atomic.DirectoryLock(self.directory)
+                self._lock = atomic.DirectoryLock(self.directory)
             if not self._lock.is_held and not self._may_be_shared:
-                _atomic.check_private(self.directory)
+                atomic.check_private(self.directory)
         if self._lock.acquire():
             try:
                 # Nobody in this process has been writing here: what is unfinished was left by one that died.
-                with _atomic.storage_errors("clean", self.directory):
+                with atomic.storage_errors("clean", self.directory):
                     self._folders.clean(everything=True)
                     self._folders.quarantine_damaged()
             except BaseException:
@@ -140,7 +140,7 @@ class CheckpointRegistry:
     def stage(self, agent: BaseAgent) -> Path:
         """Write the policy (weights, companions) to a temporary folder, to be committed once its score is known."""
         self.open()
-        with _atomic.storage_errors("write to", self.directory):
+        with atomic.storage_errors("write to", self.directory):
             staged = self._folders.stage()
             try:
                 (staged / "weights").mkdir()
@@ -149,13 +149,13 @@ class CheckpointRegistry:
                     raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
                 write_companions(staged, self.companions)
             except BaseException:
-                _tree.try_remove(staged)
+                tree.try_remove(staged)
                 raise
         return staged
 
     def discard(self, staged: Path) -> None:
         """Drop a staged folder; if the storage does not let it, the next opening does."""
-        _tree.try_remove(staged)
+        tree.try_remove(staged)
 
     def commit(
         self,
@@ -175,7 +175,7 @@ class CheckpointRegistry:
             CheckpointStorageError: it could not be saved; earlier snapshots are untouched, and nothing is left of it.
         """
         try:
-            with _atomic.storage_errors("save a snapshot in", self.directory):
+            with atomic.storage_errors("save a snapshot in", self.directory):
                 self.open()
                 draft = PolicySnapshot(
                     snapshot_id="",
@@ -189,7 +189,7 @@ class CheckpointRegistry:
                 )
                 snapshot, is_new = self._folders.keep(staged, draft)
         except BaseException:
-            _tree.try_remove(staged)
+            tree.try_remove(staged)
             raise
         try:
             if is_new:
@@ -205,7 +205,7 @@ class CheckpointRegistry:
         """Replace a snapshot's score and the episodes behind it by more trustworthy ones, and return it with them."""
         self.open()
         rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence))
-        with _atomic.storage_errors("rescore a snapshot in", self.directory):
+        with atomic.storage_errors("rescore a snapshot in", self.directory):
             self._folders.replace(rescored)
             self._folders.write_manifest(self.snapshots())
         return rescored
@@ -216,14 +216,14 @@ class CheckpointRegistry:
         They are found again when the run that was cut off there goes on, and decide then what they decided.
         """
         self.open()
-        with _atomic.storage_errors("go back in", self.directory):
+        with atomic.storage_errors("go back in", self.directory):
             self._folders.go_back_to(point)
             self._folders.write_manifest(self.snapshots())
 
     def prune(self) -> None:
         """Delete all but the newest `max_snapshots`, the best and the pinned; `commit` does so too, `rescore` not."""
         self.open()
-        with _atomic.storage_errors("prune", self.directory):
+        with atomic.storage_errors("prune", self.directory):
             self._folders.list_and_prune(self.max_snapshots, self._pins())
 
     def pin(self, snapshot_id: str) -> None:
@@ -241,7 +241,7 @@ class CheckpointRegistry:
 
     def snapshots(self) -> list[PolicySnapshot]:
         """Return all readable snapshots in the order of saving; a damaged one is reported and left out."""
-        with _atomic.storage_errors("list", self.directory):
+        with atomic.storage_errors("list", self.directory):
             return self._folders.all()
 
     @property
@@ -267,7 +267,7 @@ class CheckpointRegistry:
         """
         folder = self.path_of(snapshot)
         self._folders.verify(_sequence(snapshot.snapshot_id))
-        with _atomic.storage_errors("read", folder), restored_companions(folder, self.companions):
+        with atomic.storage_errors("read", folder), restored_companions(folder, self.companions):
             agent.load_weights(str(folder / "weights" / "agent"))
 
     @contextlib.contextmanager
@@ -278,7 +278,7 @@ class CheckpointRegistry:
             self.load(snapshot, agent)
             yield
         finally:
-            with _atomic.storage_errors("read", staged), restored_companions(staged, self.companions):
+            with atomic.storage_errors("read", staged), restored_companions(staged, self.companions):
                 agent.load_weights(str(staged / "weights" / "agent"))
             self.discard(staged)
 
@@ -301,7 +301,7 @@ class CheckpointRegistry:
                 try:
                     self.load(snapshot, agent)
                 except (CheckpointCorruptError, CheckpointStorageError) as error:
-                    if _tree.is_gone(self.path_of(snapshot)):
+                    if tree.is_gone(self.path_of(snapshot)):
                         break  # pruned by another process, in favour of one that may be better than all listed
                     passed_over.add(snapshot.sequence)
                     logger.warning("Snapshot %06d cannot be loaded, trying the next best: %s", snapshot.sequence, error)
@@ -320,11 +320,11 @@ class CheckpointRegistry:
         Returns the folder it was moved to, None where there was nothing to move.
         """
         self.open()
-        with _atomic.storage_errors("archive an earlier run in", self.directory):
+        with atomic.storage_errors("archive an earlier run in", self.directory):
             own = {MANIFEST, "history.jsonl", "report.json", QUARANTINE, resume_ring.ATTEMPTS, *also}
             names = sorted(os.listdir(self.directory))
             old = [n for n in names if n in own or n.startswith(PREFIX) or resume_ring.is_point(n)]
-            return _tree.move_to_new(self.directory, old, "previous_") if old else None
+            return tree.move_to_new(self.directory, old, "previous_") if old else None
 
     def _pins(self) -> set[str]:
         pinning, here = [r for r in _REGISTRIES if r._pinned], os.path.realpath(self.directory)

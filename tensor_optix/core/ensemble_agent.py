@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core import _atomic
-from tensor_optix.core._arguments import check_seed
-from tensor_optix.core._arrays import generator_state, restore_generator
-from tensor_optix.core.action_mixing import act_together, mixed_probabilities
 from tensor_optix.core.base_agent import (
     ActionLogProbabilities,
     BaseAgent,
@@ -18,9 +14,13 @@ from tensor_optix.core.base_agent import (
     LearnsOffPolicy,
     Seedable,
 )
+from tensor_optix.core.evolution.action_mixing import act_together, mixed_probabilities
 from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.storage import atomic
 from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, ContractError
+from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.arrays import generator_state, restore_generator
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class EnsembleAgent(BaseAgent):
         files = self._files(path)
         for name, agent in self._pm.members_by_name.items():
             agent.save_weights(files[name])
-        _atomic.write_file(Path(path + _MEMBERS), _atomic.encode_json(self._mixture()), sync=False)
+        atomic.write_file(Path(path + _MEMBERS), atomic.encode_json(self._mixture()), sync=False)
 
     def load_weights(self, path: str) -> None:
         """Read what `save_weights(path)` wrote: each member its own, and the mixture weights.
@@ -210,7 +210,7 @@ class EnsembleAgent(BaseAgent):
         for name, agent in self._pm.members_by_name.items():
             agent.save_training_state(files[name])
         state = {**self._mixture(), "generator": generator_state(self._rng)}
-        _atomic.write_file(Path(path + _MEMBERS), _atomic.encode_json(state))
+        atomic.write_file(Path(path + _MEMBERS), atomic.encode_json(state))
 
     def load_training_state(self, path: str) -> None:
         """Read what `save_training_state(path)` wrote.
@@ -251,7 +251,7 @@ def _file(path: str, name: str, primary: str) -> str:
 
 
 def _saved_mixture(path: Path) -> dict[str, Any]:
-    saved = _atomic.read_json(path)
+    saved = atomic.read_json(path)
     if not (isinstance(saved.get("primary"), str) and isinstance(saved.get("weights"), dict)):
         raise CheckpointCorruptError(f"{str(path)!r} does not name the members of an ensemble and their weights.")
     return saved

@@ -1,12 +1,13 @@
 """The default score: the mean return of the episodes that ended in the window."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.types import EpisodeData, EvalMetrics, numeric_items
 from tensor_optix.errors import InvalidArgumentError
 
@@ -80,12 +81,6 @@ class EpisodeReturnEvaluator(BaseEvaluator):
         reward_weight, stability_weight, length_weight = self._weights or (0.0, 0.0, 0.0)
         share = rewards.size / self._max_episode_length if self._max_episode_length else 0.0
         return float(reward_weight * rewards.mean() - stability_weight * rewards.std() + length_weight * share)
-
-
-def standard_error(values: Sequence[float] | np.ndarray) -> float:
-    """Return `std(x)/√n` with the unbiased variance; NaN for fewer than two values."""
-    values = np.asarray(values, np.float64)
-    return float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
 
 
 def _normalised_weights(*weights: float | None) -> tuple[float, float, float] | None:

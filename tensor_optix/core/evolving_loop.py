@@ -1,16 +1,11 @@
 """What evolution needs of the loop, and how it judges a variant."""
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.trend import DEGRADATION_ERRORS, degradation_drop
 from tensor_optix.core.types import EvalMetrics
-
-HELD_SHARE = 0.95
-"""A variant that holds this share of its parent's score, or what its noise allows, is kept."""
 
 
 class EvolvingLoop(Protocol):
@@ -54,10 +49,3 @@ class EvolvingLoop(Protocol):
     def switch_learner(self, agent: BaseAgent) -> None:
         """Let another agent act and learn from the next window on."""
         ...
-
-
-def holds(metrics: EvalMetrics, parent_score: float) -> bool:
-    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
-    error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
-    drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
-    return metrics.is_usable and metrics.primary_score >= parent_score - drop

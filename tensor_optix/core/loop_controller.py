@@ -29,20 +29,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tensor_optix.core._signals import stop_on_signals
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, HasLearner
-from tensor_optix.core.decisions import Decisions
-from tensor_optix.core.learning import Learning, Lesson
-from tensor_optix.core.loop_callback import CallbackList, LoopCallback
-from tensor_optix.core.loop_config import LoopConfig, LoopParts, LoopStatus
-from tensor_optix.core.resume import FORMAT, KeepsRunState, parts_state, restore_parts, saved_fields, write_agent
-from tensor_optix.core.resume_ring import ResumePoint
-from tensor_optix.core.run_ending import end_run, settle
-from tensor_optix.core.run_progress import RunProgress
-from tensor_optix.core.scoring import Evaluation, Scorer, no_score
+from tensor_optix.core.decisions.trend import Verdict
+from tensor_optix.core.loop.callbacks import CallbackList
+from tensor_optix.core.loop.decider import Decisions
+from tensor_optix.core.loop.learning import Learning, Lesson
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
+from tensor_optix.core.loop.run_ending import end_run, settle
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import (
+    FORMAT,
+    KeepsRunState,
+    parts_state,
+    restore_parts,
+    saved_fields,
+    write_agent,
+)
+from tensor_optix.core.loop.scoring import Evaluation, Scorer, no_score
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.storage.resume_ring import ResumePoint
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.trend import Verdict
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PolicySnapshot, jsonable
+from tensor_optix.support.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_count, check_threshold
-from tensor_optix.core.regime_detector import MIN_POINTS, recent, train_scores
-from tensor_optix.core.trend import slope
+from tensor_optix.core.decisions.trend import MIN_POINTS, recent, slope, train_scores
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.support.arguments import check_count, check_threshold
 
 _EPSILON = 1e-8
 

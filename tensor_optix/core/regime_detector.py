@@ -1,20 +1,16 @@
 """Which kind of weather the scores are in: climbing, idling or swinging. A pure function of their history."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_count, check_threshold
-from tensor_optix.core.trend import slope
+from tensor_optix.core.decisions.trend import MIN_POINTS, recent_scores, slope
 from tensor_optix.core.types import EvalMetrics
-from tensor_optix.errors import ContractError
+from tensor_optix.support.arguments import check_count, check_threshold
 
 Regime: TypeAlias = Literal["trending", "ranging", "volatile"]
 
-MIN_POINTS = 3
-"""Fewer scores have no residuals worth the name."""
 _EPSILON = 1e-8
 
 
@@ -60,28 +56,3 @@ class RegimeDetector:
         if float(np.std(scores - rise * times)) / scale > self._volatility_threshold:
             return "volatile"
         return "trending" if abs(rise) / scale > self._trend_threshold else "ranging"
-
-
-def recent_scores(history: Sequence[EvalMetrics], window: int) -> np.ndarray:
-    """Return the scores of the newest `window` usable evaluations, in the order of time."""
-    return np.array([metrics.primary_score for metrics in recent(history, window)], np.float64)
-
-
-def recent(history: Sequence[EvalMetrics], window: int) -> list[EvalMetrics]:
-    """Return the newest `window` usable evaluations, in the order of time.
-
-    Raises:
-        ContractError: something else than evaluations.
-    """
-    for metrics in history:
-        if not isinstance(metrics, EvalMetrics):
-            raise ContractError(f"history must hold EvalMetrics, but got {metrics!r}. Wrap scores: EvalMetrics(score).")
-    return [metrics for metrics in history if metrics.is_usable][-window:]
-
-
-def train_scores(history: Sequence[EvalMetrics]) -> np.ndarray:
-    """Return the training score of each evaluation: the score itself where nothing was held out."""
-    gaps = [metrics.generalization_gap for metrics in history]
-    return np.array(
-        [m.primary_score + (gap if math.isfinite(gap) else 0.0) for m, gap in zip(history, gaps, strict=True)]
-    )

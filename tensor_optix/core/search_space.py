@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-import numpy as np
-
 from tensor_optix.errors import HyperparamError, InvalidArgumentError, did_you_mean
+from tensor_optix.support.arguments import is_real
 
 
 @dataclass(frozen=True)
@@ -250,21 +249,6 @@ class HyperparamTable(Mapping[str, Hyperparam]):
             tuned = f"[{row.tune.low:g}, {row.tune.high:g}] {row.tune.scale}" if row.tune else "-"
             lines.append(f"| `{name}` | `{row.default:g}` | {accepted} | {tuned} | {row.doc} |")
         return "\n".join(lines)
-
-
-def is_real(value: Any) -> bool:
-    """True for a finite int or float, of Python or numpy; a bool is not a number."""
-    if isinstance(value, bool | np.bool_):
-        return False
-    try:
-        return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
-    except OverflowError:  # an int that no float can hold
-        return False
-
-
-def is_whole(value: Any) -> bool:
-    """True for an int of Python or numpy; a bool is not a number."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _pair_to_param(name: str, bound: Any) -> Param:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
-from tensor_optix.core._schemas import rebuilt
 from tensor_optix.core.types import jsonable
+from tensor_optix.support.schemas import rebuilt
 
 _WIDTH, _LABEL_WIDTH = 54, 16
 _WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")

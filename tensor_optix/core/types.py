@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from tensor_optix.core._schemas import SAVED_AS, Loose, rebuilt
 from tensor_optix.errors import BadDataError
+from tensor_optix.support.schemas import SAVED_AS, Loose, rebuilt
 
 
 class LoopState(enum.Enum):

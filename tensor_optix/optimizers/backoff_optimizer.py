@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.search_space import Bounds, SearchSpace, is_real
-from tensor_optix.core.trend import NOISE_SCORES, noise_of, slope
+from tensor_optix.core.decisions.trend import NOISE_SCORES, noise_of, slope
+from tensor_optix.core.search_space import Bounds, SearchSpace
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.arguments import check_seed, is_real
 
 _TREND_SCORES = 5
 _SHRINK, _GROW = 0.9, 1.3

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.core._arrays import decoded, encoded
 from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
+from tensor_optix.support.arrays import decoded, encoded
 
 
 class Normalization:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._arrays import decoded, encoded
 from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable
+from tensor_optix.support.arrays import decoded, encoded
 
 _Place = tuple[int, int]
 """(step, environment)"""

@@ -7,21 +7,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from tensor_optix.core._arguments import check_seed
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline._bad_steps import BadSteps, StepCheck
-from tensor_optix.pipeline._environment import (
+from tensor_optix.pipeline._normalization import Normalization
+from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck
+from tensor_optix.pipeline.environment.environment import (
     ActionScaler,
     check_agent_fits,
     check_size,
     make_environment,
     rebuild,
 )
-from tensor_optix.pipeline._episodes import (
+from tensor_optix.pipeline.environment.episodes import (
     EpisodeTrace,
     encoded_or_none,
     episode_seed,
@@ -29,11 +30,10 @@ from tensor_optix.pipeline._episodes import (
     live_again,
     warn_of_new_episodes,
 )
-from tensor_optix.pipeline._infos import MaskedActing
-from tensor_optix.pipeline._normalization import Normalization
-from tensor_optix.pipeline._observations import ObservationFlattener
-from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.environment.infos import MaskedActing
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
+from tensor_optix.support.arguments import check_seed
 
 
 class BatchPipeline(BasePipeline):

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from tensor_optix.core._optional import require
 from tensor_optix.core.base_agent import BaseAgent, Seedable
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, FeedFatalError
-from tensor_optix.pipeline._actions import ActionChannel, ActionGuard
-from tensor_optix.pipeline._boundaries import Boundary, BoundaryFn, EveryNSeconds, EveryNSteps, OnDoneSignal
-from tensor_optix.pipeline._environment import check_agent_fits
-from tensor_optix.pipeline._feed import Checked, Feed, FeedOptions, ResumePoint
-from tensor_optix.pipeline._infos import MaskedActing
 from tensor_optix.pipeline._items import BREAK, Break, Malformed
-from tensor_optix.pipeline._reader import TRANSIENT, DataSource, check_source
-from tensor_optix.pipeline._recording import SessionRecorder
-from tensor_optix.pipeline._stream import Acted, StreamBuilder
+from tensor_optix.pipeline.environment.environment import check_agent_fits
+from tensor_optix.pipeline.environment.infos import MaskedActing
+from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard
+from tensor_optix.pipeline.feed.boundaries import Boundary, BoundaryFn, EveryNSeconds, EveryNSteps, OnDoneSignal
+from tensor_optix.pipeline.feed.feed import Checked, Feed, FeedOptions, ResumePoint
+from tensor_optix.pipeline.feed.reader import TRANSIENT, DataSource, check_source
+from tensor_optix.pipeline.feed.recording import SessionRecorder
+from tensor_optix.pipeline.feed.stream import Acted, StreamBuilder
+from tensor_optix.support.optional import require
 
 
 class LivePipeline(BasePipeline):

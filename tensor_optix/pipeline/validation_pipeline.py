@@ -7,18 +7,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from tensor_optix.core._arrays import generator_state, restore_generator
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, InvalidArgumentError
-from tensor_optix.pipeline._bad_steps import Step, StepCheck
-from tensor_optix.pipeline._environment import ActionScaler, check_agent_fits
-from tensor_optix.pipeline._infos import MaskedActing, filled_masks
 from tensor_optix.pipeline._normalization import Normalization
-from tensor_optix.pipeline._observations import ObservationFlattener
 from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
+from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits
+from tensor_optix.pipeline.environment.infos import MaskedActing, filled_masks
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.support.arrays import generator_state, restore_generator
 
 logger = logging.getLogger(__name__)
 

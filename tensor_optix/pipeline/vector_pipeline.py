@@ -7,28 +7,28 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tensor_optix.core._arguments import check_seed
-from tensor_optix.core._arrays import decoded, encoded
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, ContractError
-from tensor_optix.pipeline._bad_steps import BadSteps, StepCheck, VectorStep, VectorStepCheck
-from tensor_optix.pipeline._environment import (
+from tensor_optix.pipeline._normalization import Normalization
+from tensor_optix.pipeline._rollout import VectorRolloutBuilder
+from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStep, VectorStepCheck
+from tensor_optix.pipeline.environment.environment import (
     ActionScaler,
     check_agent_fits,
     check_size,
 )
-from tensor_optix.pipeline._episodes import BAD_RESETS, BAD_STEP, EpisodeTrace, warn_of_new_episodes
-from tensor_optix.pipeline._failures import end_processes, environment_failed, names_of, watch_failures
-from tensor_optix.pipeline._infos import MaskedActing, infos_by_environment
-from tensor_optix.pipeline._normalization import Normalization
-from tensor_optix.pipeline._observations import ObservationFlattener
-from tensor_optix.pipeline._rollout import VectorRolloutBuilder
-from tensor_optix.pipeline._vector_making import EnvFn, autoreset_mode_of, single_of, vector_of
-from tensor_optix.pipeline._vector_state import live_all_again, next_seeds, put_back_arrays, saved_arrays
+from tensor_optix.pipeline.environment.episodes import BAD_RESETS, BAD_STEP, EpisodeTrace, warn_of_new_episodes
+from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, names_of, watch_failures
+from tensor_optix.pipeline.environment.infos import MaskedActing, infos_by_environment
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.vector_making import EnvFn, autoreset_mode_of, single_of, vector_of
+from tensor_optix.pipeline.environment.vector_state import live_all_again, next_seeds, put_back_arrays, saved_arrays
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
+from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.arrays import decoded, encoded
 
 
 class VectorBatchPipeline(BasePipeline):

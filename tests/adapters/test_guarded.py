@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tensor_optix import CheckpointRegistry, make_agent
-from tensor_optix.core.guard import Health
-from tensor_optix.core.learning import LearningGuard
+from tensor_optix.core.loop.guard import Health
+from tensor_optix.core.loop.learning import LearningGuard
 from tensor_optix.core.types import EpisodeData
-from tests.core.test_guard import windows
+from tests.core.loop.test_guard import windows
 
 
 def spoil(agent: Any, framework: str, name: str) -> None:

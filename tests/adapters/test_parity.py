@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tensor_optix import BatchPipeline, EpisodeData, HyperparamSet, TFPPOAgent, TorchPPOAgent
-from tensor_optix.adapters._weights import translated
+from tensor_optix.adapters.saving.weights import translated
 from tensor_optix.adapters.tensorflow._adam import PaperAdam
 from tensor_optix.algorithms._distributions import MultiCategorical
 

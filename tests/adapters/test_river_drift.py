@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.adapters.river_drift import RiverDetector
-from tensor_optix.core.drift import DriftDetector
+from tensor_optix.core.decisions.drift import DriftDetector
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError
 
 HAS_RIVER = importlib.util.find_spec("river") is not None

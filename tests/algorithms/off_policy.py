@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tensor_optix import HyperparamSet, TFDQNAgent, TFSACAgent, TorchDQNAgent, TorchSACAgent
-from tensor_optix.adapters._weights import translated
+from tensor_optix.adapters.saving.weights import translated
 from tensor_optix.adapters.tensorflow._adam import PaperAdam
 from tensor_optix.core.types import EpisodeData
 

@@ -13,7 +13,7 @@ from tensor_optix.core.base_agent import (
     ReportsEffectiveHyperparams,
 )
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.mutation import PerturbsWeights
+from tensor_optix.core.decisions.mutation import PerturbsWeights
 from tensor_optix.errors import BadDataError
 
 AGENTS = [("CartPole-v1", "ppo"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "sac")]

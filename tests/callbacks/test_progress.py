@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tensor_optix.callbacks.progress import Progress, describe, with_error
-from tensor_optix.core.loop_config import LoopStatus
+from tensor_optix.core.loop.parts import LoopStatus
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 
 STATUS = LoopStatus(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tensor_optix.core import backoff_scheduler
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event, SchedulerState, effects
-from tensor_optix.core.trend import Verdict
+from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.types import LoopState
 from tensor_optix.errors import InvalidArgumentError
 

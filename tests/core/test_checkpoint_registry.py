@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core import _atomic, _tree
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
+from tensor_optix.core.storage import atomic, tree
+from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import (
     BadDataError,
@@ -106,7 +106,7 @@ def test_the_metadata_say_what_was_saved_and_the_checksum_of_each_file(
     metadata = json.loads((directory / "snapshot_000000" / "metadata.json").read_bytes())
     assert PolicySnapshot.from_dict(metadata["snapshot"]) == snapshot
     weights = directory / "snapshot_000000" / "weights"
-    assert metadata["files"] == {f"weights/{name}": sums for name, sums in _tree.checksums(weights).items()}
+    assert metadata["files"] == {f"weights/{name}": sums for name, sums in tree.checksums(weights).items()}
 
 
 def test_a_snapshot_says_what_it_scored_and_what_it_was_trained_with(registry: CheckpointRegistry) -> None:
@@ -353,8 +353,8 @@ def resign(snapshot: Path, change: Callable[[dict[str, Any]], None]) -> None:
     metadata = json.loads((snapshot / "metadata.json").read_bytes())
     del metadata["sha256"]
     change(metadata)
-    metadata["sha256"] = _atomic.digest_of(metadata)
-    (snapshot / "metadata.json").write_bytes(_atomic.encode_json(metadata))
+    metadata["sha256"] = atomic.digest_of(metadata)
+    (snapshot / "metadata.json").write_bytes(atomic.encode_json(metadata))
 
 
 def come_from_the_future(snapshot: Path) -> None:
@@ -915,7 +915,7 @@ def test_a_new_directory_is_for_its_user_alone(registry: CheckpointRegistry, dir
 OTHER_PROCESS = """
 import sys
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
+from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointLockedError
 from tests.helpers import NumpyAgent
@@ -1008,7 +1008,7 @@ class PrunesUnderItsEyes:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(_tree, "is_folder"), (_atomic, "read_plain"), (_tree, "checksums"), (np, "load")],
+    [(tree, "is_folder"), (atomic, "read_plain"), (tree, "checksums"), (np, "load")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_reader_is_not_misled_by_what_is_pruned_while_it_reads(
@@ -1057,11 +1057,11 @@ STEPS: list[tuple[Any, str]] = [
     (os, "rename"),
     (os, "replace"),
     (os, "fsync"),
-    (_tree, "remove"),
-    (_tree, "sync"),
-    (_tree, "checksums"),
-    (_atomic, "write_file"),
-    (_atomic, "fsync_directory"),
+    (tree, "remove"),
+    (tree, "sync"),
+    (tree, "checksums"),
+    (atomic, "write_file"),
+    (atomic, "fsync_directory"),
 ]
 
 
@@ -1191,7 +1191,7 @@ def test_a_full_disk_while_saving_is_a_storage_error_and_loses_no_earlier_snapsh
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_atomic, "write_file", full)
+        patch.setattr(atomic, "write_file", full)
         with pytest.raises(CheckpointStorageError, match="No space left on device"):
             save(registry, 2.0)
     assert best_weight(registry) == 1.0

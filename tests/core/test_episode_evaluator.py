@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator, standard_error
+from tensor_optix.core.decisions.trend import standard_error
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.types import EpisodeData, EpisodeSummary, EvalMetrics
 from tensor_optix.errors import InvalidArgumentError
 from tests.helpers import window_of

@@ -16,10 +16,10 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.loop.history import History, read_history
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop_callback import LoopCallback
-from tensor_optix.core.loop_config import LoopConfig, LoopParts
 from tensor_optix.core.loop_controller import LoopController
-from tensor_optix.core.run_state import History, read_history
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 from tensor_optix.errors import HyperparamError, InvalidArgumentError, NonFiniteError, TensorOptixError
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, SearchSpace, Signal, is_real
+from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, SearchSpace, Signal
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
+from tensor_optix.support.arguments import is_real
 
 # --- Param ---
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.durable_folder import DurableFolders
-from tensor_optix.core.resume_ring import ResumePoint, ResumeRing
+from tensor_optix.core.storage.durable_folder import DurableFolders
+from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError, TensorOptixError
 from tests.conftest import Goal

@@ -19,8 +19,8 @@ from tensor_optix.errors import (
     ModelShapeError,
 )
 from tensor_optix.factory import make_agent
-from tensor_optix.pipeline._episodes import episode_seed
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.environment.episodes import episode_seed
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.helpers import NumpyAgent
 

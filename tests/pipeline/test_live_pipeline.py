@@ -26,8 +26,8 @@ from tensor_optix.errors import (
     InvalidArgumentError,
     MissingDependencyError,
 )
-from tensor_optix.pipeline import _boundaries, _reader
 from tensor_optix.pipeline._items import BREAK, HEARTBEAT, Malformed
+from tensor_optix.pipeline.feed import boundaries, reader
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
@@ -173,7 +173,7 @@ def test_a_boundary_that_raises_is_named() -> None:
 
 
 def test_a_boundary_that_never_fires_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_boundaries, "MAX_STEPS", 5)
+    monkeypatch.setattr(boundaries, "MAX_STEPS", 5)
     pipeline = LivePipeline(Feed([item(n) for n in range(9)]), Counting(), lambda *_: False)
     with pytest.raises(ContractError, match="has not ended a window in 5 steps"):
         list(pipeline.episodes())
@@ -184,7 +184,7 @@ def test_a_boundary_that_never_fires_is_named(monkeypatch: pytest.MonkeyPatch) -
     "boundary", [LivePipeline.every_n_steps(7), LivePipeline.every_n_seconds(7.0)], ids=["steps", "seconds"]
 )
 def test_a_boundary_that_fires_by_itself_may_take_its_time(boundary: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_boundaries, "MAX_STEPS", 5)
+    monkeypatch.setattr(boundaries, "MAX_STEPS", 5)
     clock = itertools.count()
     pipeline = LivePipeline(Feed([item(n) for n in range(30)]), Counting(), boundary, clock=lambda: next(clock) / 2)
     assert next(pipeline.episodes()).length >= 7
@@ -524,7 +524,7 @@ def test_whatever_else_ends_the_thread_is_heard_of(error: BaseException) -> None
 
 
 def test_a_thread_that_dies_without_a_word_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_reader.FeedReader, "_run", lambda self: None)
+    monkeypatch.setattr(reader.FeedReader, "_run", lambda self: None)
     with pytest.raises(FeedFatalError, match="without a word"):
         next(live(Feed([])).episodes())
 

@@ -325,7 +325,7 @@ class TestFailures:
         assert_nothing_left(pipeline)
 
     def test_an_error_that_cannot_be_sent_does_not_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tensor_optix.pipeline._failures._REPORT_SECONDS", 0.2)
+        monkeypatch.setattr("tensor_optix.pipeline.environment.failures._REPORT_SECONDS", 0.2)
         pipeline = failing("step", raise_unpicklable, AutoresetMode.SAME_STEP, AsyncVectorEnv)
         with pytest.raises(EnvironmentFailedError, match="Environment 1 of 3"):
             next(pipeline.episodes())

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._atomic import read_json
-from tensor_optix.core._schemas import decode_object
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.run_state import History, parse_record
+from tensor_optix.core.loop.history import History, parse_record
+from tensor_optix.core.storage.atomic import read_json
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.runs import RunDescription
-from tests.core.test_run_state import record
+from tensor_optix.support.schemas import decode_object
+from tests.core.loop.test_history import record
 from tests.soak.targets import METADATA, RUN, SmallAgent, joined, saved, split
 
 

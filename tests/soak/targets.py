@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
-from tensor_optix.adapters._weights import check_weights
+from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 

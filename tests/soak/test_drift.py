@@ -11,8 +11,8 @@ import pytest
 from examples.market.feed import ACTION_SPACE, OBSERVATION_SPACE, Account
 from examples.market.prices import Market
 from examples.market.scoring import SharpeEvaluator, earned
-from tensor_optix.core.drift import PageHinkley
-from tensor_optix.core.run_state import read_history
+from tensor_optix.core.decisions.drift import PageHinkley
+from tensor_optix.core.loop.history import read_history
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tests.helpers import Momentum

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensor_optix.core import _atomic, _tree
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.storage import atomic, tree
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError
 from tests.conftest import Goal
@@ -98,7 +98,7 @@ def planted_file_written_over(directory: Path) -> list[str]:
     directory.mkdir()
     (directory / "file").write_bytes(b"theirs")
     with contextlib.suppress(FileExistsError):
-        _atomic.write_file(directory / "file", b"ours")
+        atomic.write_file(directory / "file", b"ours")
         return ["written over"]
     return []
 
@@ -108,7 +108,7 @@ def planted_link_followed(directory: Path) -> list[str]:
     (directory / "elsewhere").write_bytes(b"x")
     (directory / "snapshot" / "link").symlink_to(directory / "elsewhere")
     with contextlib.suppress(CheckpointCorruptError):
-        return list(_tree.checksums(directory / "snapshot"))
+        return list(tree.checksums(directory / "snapshot"))
     return []
 
 

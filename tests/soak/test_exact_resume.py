@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tensor_optix import BatchPipeline, RLOptimizer, make_agent
-from tensor_optix.core.resume_ring import ResumeRing
+from tensor_optix.core.storage.resume_ring import ResumeRing
 from tests.soak.faults._ledger import litter_in
 from tests.soak.faults._power import scratch
 from tests.soak.faults._resuming import MEMBERS, SPAWNS, Runs

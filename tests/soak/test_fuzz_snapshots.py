@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tensor_optix.core._schemas import decode_object
-from tensor_optix.core.run_state import parse_record
+from tensor_optix.core.loop.history import parse_record
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import PolicySnapshot
+from tensor_optix.support.schemas import decode_object
 from tests.conftest import Goal
-from tests.core.test_run_state import COMMIT, record
+from tests.core.loop.test_history import COMMIT, record
 from tests.core.test_training_report import EVOLVED, report
 from tests.soak import mutations
 from tests.soak.oracle import Fuzzed, watching

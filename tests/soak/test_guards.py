@@ -13,15 +13,15 @@ from gymnasium import spaces
 
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer, VectorBatchPipeline, make_agent
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.guard import Health
-from tensor_optix.core.learning import LearningGuard
+from tensor_optix.core.loop.guard import Health
+from tensor_optix.core.loop.learning import LearningGuard
+from tensor_optix.core.loop.tuning import SuggestionError, Tuner
 from tensor_optix.core.loop_callback import LoopCallback
-from tensor_optix.core.search_space import is_real
-from tensor_optix.core.tuning import SuggestionError, Tuner
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
+from tensor_optix.support.arguments import is_real
 from tests.adapters.test_guarded import spoil
-from tests.core.test_guard import BAD_SCORES
+from tests.core.loop.test_guard import BAD_SCORES
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 Goal = Callable[[str, str, str, bool], None]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from tensor_optix.adapters._weights import check_weights
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
+from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.errors import CheckpointMismatchError, ContractError
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters._weights import check_weights
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
+from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor

@@ -6,10 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 
-from tensor_optix.pipeline._environment import checked_reward, make_environment
-from tensor_optix.pipeline._episodes import episode_seed
 from tensor_optix.pipeline._items import Item
-from tensor_optix.pipeline._observations import ObservationFlattener
+from tensor_optix.pipeline.environment.environment import checked_reward, make_environment
+from tensor_optix.pipeline.environment.episodes import episode_seed
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
 
 
 class EnvironmentSource:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from tensor_optix.pipeline._items import Break, Recorded
-from tensor_optix.pipeline._recording import read_session
+from tensor_optix.pipeline.feed.recording import read_session
 
 
 class ReplaySource:

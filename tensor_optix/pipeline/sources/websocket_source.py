@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core._optional import require
 from tensor_optix.errors import FeedError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._items import HEARTBEAT, Heartbeat, Item, Malformed
 from tensor_optix.pipeline.sources._frames import Frame, FrameCodec
+from tensor_optix.support.optional import require
 
 _MIN_SILENCE = 5.0
 _CLOSE_SECONDS = 0.3

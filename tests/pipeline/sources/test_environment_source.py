@@ -11,12 +11,12 @@ from gymnasium import spaces
 
 from tensor_optix import BatchPipeline, HyperparamSet, RLOptimizer, TFPPOAgent, make_agent
 from tensor_optix.errors import BadDataError, ContractError, EnvironmentNotFoundError, FeedFatalError
-from tensor_optix.pipeline._episodes import episode_seed
+from tensor_optix.pipeline.environment.episodes import episode_seed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tests.helpers import NumpyAgent
-from tests.pipeline.test_infos import Mined, Sapper
-from tests.pipeline.test_observations import Structured
+from tests.pipeline.environment.test_infos import Mined, Sapper
+from tests.pipeline.environment.test_observations import Structured
 
 FIELDS = (
     "observations",

@@ -10,14 +10,14 @@ import pytest
 import zstandard
 
 from tensor_optix.errors import BadDataError, FeedFatalError, MissingDependencyError
-from tensor_optix.pipeline import _recording
+from tensor_optix.pipeline.feed import recording
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
 from tests.helpers import NumpyAgent
+from tests.pipeline.environment.test_infos import Mined, Sapper
 from tests.pipeline.feeds import Acting, Counting, Feed, item, live, rows
 from tests.pipeline.sources.test_environment_source import assert_same
-from tests.pipeline.test_infos import Mined, Sapper
 from tests.pipeline.test_live_pipeline import BAD, Replayable
 
 
@@ -242,7 +242,7 @@ def test_a_file_that_is_missing_or_no_zstandard(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_recording, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(recording, "MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "bomb"
     path.write_bytes(zstandard.ZstdCompressor().compress(b" " * (8 << 20)))
     with pytest.raises(FeedFatalError, match="more than 1048576 bytes"):

@@ -12,7 +12,7 @@ from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 
 try:
-    from tensor_optix.core.resume_ring import ResumeRing  # pyright: ignore[reportMissingImports]
+    from tensor_optix.core.storage.resume_ring import ResumeRing  # pyright: ignore[reportMissingImports]
 except ImportError:
     ResumeRing = None
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tensor_optix.core import _atomic, _tree
-from tensor_optix.core.durable_folder import DurableFolders
+from tensor_optix.core.storage import atomic, tree
+from tensor_optix.core.storage.durable_folder import DurableFolders
 from tests.soak.faults._ledger import RUN
 
 Patch = contextlib.AbstractContextManager[Any]
@@ -78,7 +78,7 @@ def _copied(source: Path, target: Path) -> None:
         Path(to).write_bytes(Path(file).read_bytes())
 
     shutil.copytree(source, target, copy_function=copy)
-    _tree.sync(target)
+    tree.sync(target)
     shutil.rmtree(source)
 
 
@@ -139,14 +139,14 @@ def _replaced_in_place(name: str) -> Callable[[], Patch]:
 @contextlib.contextmanager
 def _metadata_first() -> Iterator[None]:
     """Sync the files and what is known of them only after the folder has its name."""
-    seal, sync = DurableFolders.seal, _tree.sync
+    seal, sync = DurableFolders.seal, tree.sync
 
     def sealed(self: DurableFolders, staged: Path, sequence: int, content: Any, files: Any = None) -> Path:
         target = seal(self, staged, sequence, content, files)
         sync(target)
         return target
 
-    with mock.patch.object(DurableFolders, "seal", sealed), mock.patch.object(_tree, "sync"):
+    with mock.patch.object(DurableFolders, "seal", sealed), mock.patch.object(tree, "sync"):
         yield
 
 
@@ -155,8 +155,8 @@ def _deleted_in_place() -> Patch:
 
     def remove(self: DurableFolders, sequences: Any, *, sync: bool = True) -> None:
         for sequence in sequences:
-            _tree.remove(self.folder(sequence))
-        _atomic.fsync_directory(self.directory)
+            tree.remove(self.folder(sequence))
+        atomic.fsync_directory(self.directory)
 
     return mock.patch.object(DurableFolders, "remove", remove)
 
@@ -255,7 +255,7 @@ MUTANTS: dict[str, Mutant] = {
         lambda: mock.patch.object(DurableFolders, "verify", _unverified), found_by="flipped bits"
     ),
     "the metadata's own hash is not verified": Mutant(
-        lambda: mock.patch.object(_atomic, "digest_of", return_value="0" * 64), found_by="flipped bits"
+        lambda: mock.patch.object(atomic, "digest_of", return_value="0" * 64), found_by="flipped bits"
     ),
     "an existing file is written over": Mutant(_without_flag(os.O_EXCL), found_by="planted files"),
     "links are followed": Mutant(_without_flag(getattr(os, "O_NOFOLLOW", 0)), found_by="planted links"),
@@ -266,6 +266,6 @@ MUTANTS: dict[str, Mutant] = {
         lambda: mock.patch.object(DurableFolders, "remove", return_value=None), found_by="disk use"
     ),
     "the lock is not taken": Mutant(
-        lambda: mock.patch.object(_atomic.DirectoryLock, "acquire", return_value=True), found_by="second writer"
+        lambda: mock.patch.object(atomic.DirectoryLock, "acquire", return_value=True), found_by="second writer"
     ),
 }

@@ -1,0 +1,200 @@
+"""Saving and loading what built-in agents are made of: models, optimizers, generator, hyper-parameters.
+
+Loading is staged. What the header of a file says is compared with the agent before an array is read, everything is
+read and checked before anything is put in place, and what fails even then is put back as it was.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+
+from tensor_optix.adapters.backend import Backend
+from tensor_optix.adapters.saving.saved_settings import check_moments, check_settings, restored_generators
+from tensor_optix.adapters.saving.tensorfile import TensorSpec, load_tensors, save_tensors
+from tensor_optix.adapters.saving.weights import check_specs, stand_ins, translated
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
+from tensor_optix.support.schemas import checked
+
+T = TypeVar("T")
+
+Extra: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
+"""What one algorithm saves besides: arrays by name, and plain JSON values."""
+
+_OPTIMIZER = "optimizer."
+_EXTRA = "extra."
+
+
+class _TrainingMeta(msgspec.Struct, forbid_unknown_fields=True):
+    framework: str
+    order: list[str]
+    optimizers: dict[str, dict[str, Any]]
+    generators: dict[str, dict[str, Any]]
+    hyperparams: dict[str, Any]
+    extra: dict[str, Any]
+
+
+class _WeightsMeta(msgspec.Struct):  # a training state has more, and weights are taken from it, too
+    framework: str
+    order: list[str]
+
+
+class AgentStore:
+    """The weights of an agent, and the rest of what its learning needs, as one safetensors file each.
+
+    Args:
+        backend: the framework.
+        models: the agent's models by name.
+        optimizers: its optimizers by name.
+    """
+
+    def __init__(self, backend: Backend, models: Mapping[str, Any], optimizers: Mapping[str, Any]) -> None:
+        self._backend = backend
+        self._models = dict(models)
+        self._optimizers = dict(optimizers)
+
+    def save_weights(self, path: str) -> None:
+        """Write the models' weights to `<path>.safetensors`.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite; nothing is written.
+        """
+        weights = self._backend.weights(self._models)
+        save_tensors(path, weights, {"framework": self._backend.name, "order": list(weights)})
+
+    def load_weights(self, path: str) -> None:
+        """Put the saved weights in place, all or none; those of a dense model may come from the other framework.
+
+        Raises:
+            CheckpointCorruptError: the file is missing or damaged.
+            CheckpointMismatchError: a tensor is missing, unknown or misshapen.
+        """
+        own = self._backend.weights(self._models)
+        tensors, plain = load_tensors(path, lambda specs, meta: self._weights_to_read(specs, meta, own))
+        meta = checked(_WeightsMeta, plain, repr(path))
+        if meta.framework != self._backend.name:
+            tensors = translated(tensors, meta.order, own)
+        self._backend.set_weights(self._models, tensors)
+
+    def _weights_to_read(
+        self, specs: Mapping[str, TensorSpec], plain: Mapping[str, Any], own: Mapping[str, np.ndarray]
+    ) -> list[str]:
+        """Return the names of the weights in a file, once they are known to fit."""
+        meta, weights = checked(_WeightsMeta, plain, "Saved weights"), stand_ins(_weights_among(specs))
+        if sorted(meta.order) != sorted(weights):
+            raise CheckpointCorruptError("Saved weights: the order of the tensors does not name each of them once.")
+        if meta.framework != self._backend.name:
+            weights = translated(weights, meta.order, own)
+        check_specs(own, weights)
+        return meta.order
+
+    def save_training_state(
+        self,
+        path: str,
+        generators: Mapping[str, np.random.Generator],
+        hyperparams: HyperparamSet,
+        extra: Extra | None = None,
+    ) -> None:
+        """Write weights, optimizer moments, generators, hyper-parameters and `extra` to `<path>.safetensors`."""
+        extra_arrays, extra_values = extra or ({}, {})
+        tensors = self._backend.weights(self._models)
+        tensors |= {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
+        settings = {}
+        for name, optimizer in self._optimizers.items():
+            moments, settings[name] = self._backend.optimizer_state(optimizer)
+            tensors |= {f"{_OPTIMIZER}{name}.{key}": array for key, array in moments.items()}
+        meta = {
+            "framework": self._backend.name,
+            "order": list(self._backend.weights(self._models)),
+            "optimizers": settings,
+            "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
+            "hyperparams": hyperparams.to_dict(),
+            "extra": dict(extra_values),
+        }
+        save_tensors(path, tensors, meta)
+
+    def load_training_state(
+        self,
+        path: str,
+        generators: Mapping[str, np.random.Generator],
+        check: Callable[[Mapping[str, TensorSpec], Mapping[str, Any], HyperparamSet], None],
+        take: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], None],
+    ) -> HyperparamSet:
+        """Put everything back but the hyper-parameters, which are returned for the agent to put in force.
+
+        Args:
+            path: as it was saved to.
+            generators: whose states are put back.
+            check: sees what `extra` is said to be and the hyper-parameters before any array is read; raises what does
+                not fit the agent.
+            take: takes what was saved as `extra`, all or nothing; if it raises, nothing else is changed.
+
+        Raises:
+            CheckpointCorruptError: the file is missing or damaged.
+            CheckpointMismatchError: it holds no training state, or one of another agent; nothing is changed then.
+        """
+        own = self._backend.weights(self._models)
+        before = {name: self._backend.optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
+
+        def choose(specs: Mapping[str, TensorSpec], plain: Mapping[str, Any]) -> list[str]:
+            meta = self._training_meta(path, plain)
+            check_specs(own, _weights_among(specs))
+            for name, (moments, settings) in before.items():
+                check_moments(name, part_of(specs, f"{_OPTIMIZER}{name}"), moments, own.values())
+                check_settings(name, meta.optimizers[name], settings)
+            check(part_of(specs, _EXTRA.removesuffix(".")), meta.extra, HyperparamSet.from_dict(meta.hyperparams))
+            self._refuse_unknown(specs)
+            return list(specs)
+
+        tensors, plain = load_tensors(path, choose)
+        meta = self._training_meta(path, plain)
+        restored = restored_generators(generators, meta.generators)
+        try:
+            self._backend.set_weights(self._models, _weights_among(tensors))
+            for name, optimizer in self._optimizers.items():
+                moments = part_of(tensors, f"{_OPTIMIZER}{name}")
+                self._backend.set_optimizer_state(optimizer, moments, meta.optimizers[name])
+            take(part_of(tensors, _EXTRA.removesuffix(".")), meta.extra)
+        except Exception as error:
+            self._backend.set_weights(self._models, own)
+            for name, (moments, settings) in before.items():
+                self._backend.set_optimizer_state(self._optimizers[name], moments, settings)
+            if isinstance(error, TensorOptixError):
+                raise
+            raise CheckpointMismatchError(f"{path!r} is no training state of this agent: {error!r}.") from error
+        for name, generator in generators.items():
+            generator.bit_generator.state = restored[name]
+        return HyperparamSet.from_dict(meta.hyperparams)
+
+    def _training_meta(self, path: str, plain: Mapping[str, Any]) -> _TrainingMeta:
+        if "generators" not in plain:
+            raise CheckpointMismatchError(f"{path!r} holds weights only, no training state. Use load_weights.")
+        meta = checked(_TrainingMeta, plain, repr(path))
+        if meta.framework != self._backend.name:
+            raise CheckpointMismatchError(
+                f"This training state was saved by {meta.framework}; optimizer moments do not move to "
+                f"{self._backend.name}. Load the weights of a snapshot instead."
+            )
+        if meta.optimizers.keys() != self._optimizers.keys():
+            raise CheckpointMismatchError(
+                f"{path!r} has the optimizers {sorted(meta.optimizers)}, the agent has {sorted(self._optimizers)}."
+            )
+        return meta
+
+    def _refuse_unknown(self, specs: Mapping[str, TensorSpec]) -> None:
+        known = (_EXTRA, *(f"{_OPTIMIZER}{name}." for name in self._optimizers))
+        for name in specs.keys() - _weights_among(specs).keys():
+            if not name.startswith(known):
+                raise CheckpointMismatchError(f"The training state has tensor {name!r}, which the agent lacks.")
+
+
+def part_of(arrays: Mapping[str, T], name: str) -> dict[str, T]:
+    """Return the arrays whose names begin with `<name>.`, without that."""
+    prefix = f"{name}."
+    return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
+
+
+def _weights_among(tensors: Mapping[str, T]) -> dict[str, T]:
+    return {name: array for name, array in tensors.items() if not name.startswith((_OPTIMIZER, _EXTRA))}

@@ -1,0 +1,1 @@
+"""The replay memory of off-policy algorithms. Only `algorithms` use it; frameworks never come in."""

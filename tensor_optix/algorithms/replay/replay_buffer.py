@@ -1,0 +1,331 @@
+"""Replay memory: a numpy ring that keeps each observation once, in the dtype it is given.
+
+A transition's next observation is the observation of the step after it, so it is not stored. What has no such step, the
+true last observation of an episode, is kept beside the ring. Where observations are stacks of the K newest frames, the
+ring holds single frames, and the stacks that frames cannot give back (the first of an episode, which are padded) are
+kept beside it, too. What comes out is always exactly what went in.
+
+Shapes: N environments, C steps of each, so that N·C >= capacity.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.algorithms.replay.layout import check_ids, check_layout
+from tensor_optix.algorithms.replay.side_store import SideStore
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
+
+MOST_FRAMES = 16
+"""Deepest stack of frames that is looked for."""
+_NONE = -1
+
+
+class ReplayBuffer:
+    """The newest transitions of N environments, sampled uniformly with replacement.
+
+    Args:
+        capacity: transitions to keep; the oldest give way.
+
+    Raises:
+        InvalidArgumentError: `capacity` below 1.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise InvalidArgumentError(f"capacity must be at least 1, but got {capacity!r}.")
+        self.capacity = capacity
+        self._n_envs = 0
+        self._columns = 0
+        self._written = 0
+        """Steps of each environment ever written; the newest one is in column (written − 1) mod C."""
+        self._stack = 1
+        self._rings: dict[str, np.ndarray] = {}
+        self._finals = SideStore()
+        self._starts = SideStore()
+        self._following: np.ndarray | None = None
+        """(N, ...) what followed the newest step of each environment."""
+
+    def __len__(self) -> int:
+        """Number of transitions that can be sampled."""
+        return self._n_envs * self._sampled_columns
+
+    @property
+    def most(self) -> int:
+        """Number of transitions that can be sampled once it is full; `capacity` before anything was added."""
+        return self._n_envs * max(self._columns - self._stack + 1, 0) if self._rings else self.capacity
+
+    @property
+    def sampled_bytes(self) -> int:
+        """Bytes of one sampled transition."""
+        if self._following is None:
+            return 0
+        rings = (r for name, r in self._rings.items() if name not in ("observations", "final", "start"))
+        return 2 * self._following[0].nbytes + sum(ring[0, 0].nbytes for ring in rings)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are reserved, filled or not."""
+        return sum(ring.nbytes for ring in self._rings.values()) + self._finals.nbytes + self._starts.nbytes
+
+    # --- writing ---
+
+    def add(self, window: EpisodeData) -> None:
+        """Add the transitions of a window, environment by environment.
+
+        Raises:
+            BadDataError: no next observations, or another number of environments, shape or dtype than before.
+        """
+        if window.next_observations is None:
+            raise BadDataError(
+                f"Window {window.episode_id} has no next_observations, without which no transition is whole. Use a "
+                f"pipeline that knows what followed each step."
+            )
+        rows = self._rows_of(window)
+        following = self._shaped(window, window.next_observations)
+        if not self._rings:
+            self._allocate(rows)
+        self._check(rows, following, window)
+        self._fill_masks(rows)
+        ends = self._shaped(window, window.dones)
+        steps = ends.shape[1]
+        for start in range(0, steps, self._columns):  # a window longer than the ring goes in by pieces
+            piece = slice(start, start + self._columns)
+            self._write({n: a[:, piece] for n, a in rows.items()}, following[:, piece], ends[:, piece])
+
+    def _rows_of(self, window: EpisodeData) -> dict[str, np.ndarray]:
+        rows = {
+            "observations": window.observations,
+            "actions": window.actions,
+            "rewards": np.asarray(window.rewards, np.float32),
+            "terminated": np.asarray(window.terminated, bool),
+        }
+        if window.next_action_masks is not None:
+            rows["next_action_masks"] = np.asarray(window.next_action_masks, bool)
+        return {name: self._shaped(window, values) for name, values in rows.items()}
+
+    @staticmethod
+    def _shaped(window: EpisodeData, values: Any) -> np.ndarray:
+        """Return rows (T, ...) as (N, T/N, ...)."""
+        values = np.asarray(values)
+        return values.reshape(window.n_envs, -1, *values.shape[1:])
+
+    def _allocate(self, rows: Mapping[str, np.ndarray]) -> None:
+        observations = rows["observations"]
+        self._n_envs = observations.shape[0]
+        self._columns = -(-self.capacity // self._n_envs)
+        depth = _stack_depth(observations)
+        self._stack = depth if depth <= self._columns else 1
+        shape = (self._n_envs, self._columns)
+        for name, values in rows.items():
+            inner = values.shape[2:] if name != "observations" or self._stack == 1 else values.shape[3:]
+            self._rings[name] = np.zeros((*shape, *inner), values.dtype)
+        self._rings["final"] = np.full(shape, _NONE, np.int32)
+        if self._stack > 1:
+            self._rings["start"] = np.full(shape, _NONE, np.int32)
+
+    def _check(self, rows: Mapping[str, np.ndarray], following: np.ndarray, window: EpisodeData) -> None:
+        if window.n_envs != self._n_envs:
+            raise BadDataError(
+                f"The replay memory holds steps of {self._n_envs} environments, but window {window.episode_id} is of "
+                f"{window.n_envs}. Train an agent from one pipeline, or make a new one."
+            )
+        for name, values in {**rows, "next_observations": following}.items():
+            ring = self._rings.get("observations" if name == "next_observations" else name)
+            if ring is None:  # the first masks
+                continue
+            is_stack = self._stack > 1 and name in ("observations", "next_observations")
+            expected = (self._stack, *ring.shape[2:]) if is_stack else ring.shape[2:]
+            if values.shape[2:] != expected or values.dtype != ring.dtype:
+                raise BadDataError(
+                    f"The {name} of window {window.episode_id} have shape {values.shape[2:]} and dtype {values.dtype} "
+                    f"per step, but the replay memory holds {expected} of {ring.dtype}."
+                )
+
+    def _fill_masks(self, rows: dict[str, np.ndarray]) -> None:
+        """Where a window has no masks, or earlier ones had none, everything is allowed."""
+        name = "next_action_masks"
+        if name in rows and name not in self._rings:
+            self._rings[name] = np.ones((self._n_envs, self._columns, *rows[name].shape[2:]), bool)
+        elif name in self._rings and name not in rows:
+            rows[name] = np.ones((*rows["rewards"].shape, *self._rings[name].shape[2:]), bool)
+
+    def _write(self, rows: Mapping[str, np.ndarray], following: np.ndarray, ends: np.ndarray) -> None:
+        observations, steps = rows["observations"], ends.shape[1]
+        self._settle_newest(observations[:, 0])
+        columns = (self._written + np.arange(steps)) % self._columns
+        self._evict(columns)
+        for name, values in rows.items():
+            if name != "observations" or self._stack == 1:
+                self._rings[name][:, columns] = values
+        if self._stack > 1:
+            irregular = self._irregular(observations)
+            self._rings["observations"][:, columns] = observations[:, :, -1]
+            self._keep_beside("start", self._starts, columns, irregular, observations)
+        self._keep_beside("final", self._finals, columns, ends, following)
+        self._following = following[:, -1].copy()
+        self._written += steps
+
+    def _settle_newest(self, first: np.ndarray) -> None:
+        """Keep what followed the newest steps, where it is not the observation that comes next."""
+        if self._following is None:
+            return
+        newest = (self._written - 1) % self._columns
+        same = (self._following == first).reshape(self._n_envs, -1).all(1)
+        broken = ~same & (self._rings["final"][:, newest] == _NONE)
+        self._keep_beside("final", self._finals, np.array([newest]), broken[:, None], self._following[:, None])
+
+    def _keep_beside(
+        self, name: str, store: "SideStore", columns: np.ndarray, where: np.ndarray, values: np.ndarray
+    ) -> None:
+        # In the order of columns, which is the order in which they will be evicted.
+        steps, envs = np.nonzero(where.T)
+        self._rings[name][envs, columns[steps]] = store.append(values[envs, steps])
+
+    def _evict(self, columns: np.ndarray) -> None:
+        for name, store in (("final", self._finals), ("start", self._starts)):
+            if name in self._rings:
+                old = self._rings[name][:, columns]
+                store.drop(int((old != _NONE).sum()))
+                self._rings[name][:, columns] = _NONE
+
+    def _irregular(self, observations: np.ndarray) -> np.ndarray:
+        """(N, n) bool: the stacks that the frames in the ring would not give back."""
+        depth, steps = self._stack, observations.shape[1]
+        before = self._rings["observations"][:, (self._written - np.arange(depth - 1, 0, -1)) % self._columns]
+        frames = np.concatenate([before, observations[:, :, -1]], axis=1)
+        irregular = np.zeros(observations.shape[:2], bool)
+        for i in range(depth - 1):
+            same = observations[:, :, i] == frames[:, i : i + steps]
+            irregular |= ~same.reshape(*observations.shape[:2], -1).all(-1)
+        irregular[:, : max(depth - 1 - self._written, 0)] = True  # no frames were written before those
+        return irregular
+
+    # --- sampling ---
+
+    @property
+    def _filled_columns(self) -> int:
+        return min(self._written, self._columns)
+
+    @property
+    def _sampled_columns(self) -> int:
+        is_full = self._written > self._columns
+        # The oldest stacks of a full ring have lost frames to the newest steps.
+        return max(self._filled_columns - (self._stack - 1 if is_full else 0), 0)
+
+    def sample(self, n_batches: int, batch_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return K = `n_batches` minibatches of B = `batch_size` transitions drawn uniformly with replacement.
+
+        Args:
+            n_batches: K.
+            batch_size: B.
+            rng: where the choice comes from.
+
+        Returns:
+            `observations`, `actions`, `rewards`, `terminated`, `next_observations`, and `next_action_masks` where
+            windows had them; each (K, B, ...) in the dtype that was added.
+
+        Raises:
+            InvalidArgumentError: the memory is empty.
+        """
+        if not len(self):
+            raise InvalidArgumentError("The replay memory is empty; nothing can be sampled.")
+        drawn = rng.integers(len(self), size=n_batches * batch_size)
+        envs, offsets = np.divmod(drawn, self._sampled_columns)
+        columns = (self._written - 1 - offsets) % self._columns
+        batch = {
+            "observations": self._observations(envs, columns),
+            "next_observations": self._next_observations(envs, columns),
+            **{
+                name: ring[envs, columns]
+                for name, ring in self._rings.items()
+                if name not in ("observations", "final", "start")
+            },
+        }
+        return {name: values.reshape(n_batches, batch_size, *values.shape[1:]) for name, values in batch.items()}
+
+    def _observations(self, envs: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        if self._stack == 1:
+            return self._rings["observations"][envs, columns]
+        depths = np.arange(self._stack - 1, -1, -1)
+        stacks = self._rings["observations"][envs[:, None], (columns[:, None] - depths) % self._columns]
+        ids = self._rings["start"][envs, columns]
+        kept = np.flatnonzero(ids != _NONE)
+        if kept.size:
+            stacks[kept] = self._starts.get(ids[kept])
+        return stacks
+
+    def _next_observations(self, envs: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        following = self._observations(envs, (columns + 1) % self._columns)
+        ids = self._rings["final"][envs, columns]
+        newest = np.flatnonzero((columns == (self._written - 1) % self._columns) & (ids == _NONE))
+        if newest.size and self._following is not None:
+            following[newest] = self._following[envs[newest]]
+        kept = np.flatnonzero(ids != _NONE)
+        if kept.size:
+            following[kept] = self._finals.get(ids[kept])
+        return following
+
+    # --- saving ---
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what `restore` goes on from: arrays by name, and plain JSON values."""
+        if not self._rings:
+            return {}, {"capacity": self.capacity}
+        filled = self._filled_columns
+        arrays = {f"ring.{name}": ring[:, :filled].copy() for name, ring in self._rings.items()}
+        arrays["following"] = np.array(self._following)
+        for name, store in (("finals", self._finals), ("starts", self._starts)):
+            if store.first_id != store.next_id:
+                arrays[name] = store.get(np.arange(store.first_id, store.next_id) % SideStore.IDS)
+        return arrays, {
+            "capacity": self.capacity,
+            "written": self._written,
+            "stack": self._stack,
+            "finals": [self._finals.first_id, self._finals.next_id],
+            "starts": [self._starts.first_id, self._starts.next_id],
+        }
+
+    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        """Replace everything by what `state` returned.
+
+        Raises:
+            CheckpointMismatchError: it is of another capacity, or not whole; nothing is changed then.
+        """
+        check_layout(arrays, meta, self.capacity)
+        fresh = ReplayBuffer(self.capacity)
+        if arrays:
+            check_ids(arrays, meta)
+            try:
+                fresh._fill(arrays, meta)
+            except (KeyError, ValueError, TypeError, IndexError) as error:
+                raise CheckpointMismatchError(f"The saved replay memory is not whole: {error!r}.") from error
+        self.__dict__.update(fresh.__dict__)
+
+    def _fill(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        rings = {name.removeprefix("ring."): a for name, a in arrays.items() if name.startswith("ring.")}
+        self._written, self._stack = int(meta["written"]), int(meta["stack"])
+        self._n_envs = rings["observations"].shape[0]
+        self._columns = -(-self.capacity // self._n_envs)
+        for name, values in rings.items():
+            shape = (self._n_envs, self._columns, *values.shape[2:])
+            self._rings[name] = np.full(shape, _NONE if name in ("final", "start") else 0, values.dtype)
+            self._rings[name][:, : self._filled_columns] = values
+        self._following = np.array(arrays["following"])
+        for name, store in (("finals", self._finals), ("starts", self._starts)):
+            store.restart(*meta[name])
+            if name in arrays:
+                store.append(arrays[name], count_from=int(meta[name][0]))
+
+
+def _stack_depth(observations: np.ndarray) -> int:
+    """Return K where observations (N, n, K, ...) are stacks of the K newest frames, else 1."""
+    if observations.ndim < 4 or observations.shape[1] < 2:
+        return 1
+    depth = observations.shape[2]
+    if not 2 <= depth <= MOST_FRAMES:
+        return 1
+    shifted = (observations[:, 1:, :-1] == observations[:, :-1, 1:]).reshape(*observations[:, 1:].shape[:2], -1).all(-1)
+    return depth if shifted.mean() > 0.5 else 1

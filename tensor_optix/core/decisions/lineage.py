@@ -1,0 +1,78 @@
+"""The account of evolution: where each variant came from, what became of it, and how many there were. Plain values."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, degradation_drop
+from tensor_optix.core.types import EvalMetrics, jsonable
+
+
+@dataclass
+class Lineage:
+    """Where a variant came from, and what became of it."""
+
+    number: int
+    """Of the variants of this manager, from 1."""
+    parent: str
+    """Snapshot that it was cloned from."""
+    parent_score: float
+    """The parent's, as far as it was tested by now."""
+    noise_scale: float
+    changes: dict[str, tuple[Any, Any]]
+    """Hyper-parameters that differ from the parent's: (parent's, its own)."""
+    outcome: str = "not judged"
+    score: float = math.nan
+    """That of its best snapshot, as far as it was tested by now; without one, its last validated score."""
+    snapshot: str | None = None
+    """The newest of its snapshots that became the best, None if none did."""
+    windows: int = 0
+    """Windows it has learned from."""
+
+    def retest(self, scores: Mapping[str, float]) -> None:
+        """Take the scores that snapshots (by id) have by now; who is not among them was pruned and keeps its own."""
+        self.parent_score = scores.get(self.parent, self.parent_score)
+        if self.snapshot is not None:
+            self.score = scores.get(self.snapshot, self.score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not finite becomes None."""
+        return {name: jsonable(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        values: dict[str, Any] = {k: math.nan if v is None and k.endswith("score") else v for k, v in data.items()}
+        values["changes"] = {name: (old, new) for name, (old, new) in data["changes"].items()}
+        return cls(**values)
+
+
+@dataclass
+class EvolutionCounts:
+    """How often members came and went."""
+
+    spawns: int = 0
+    failed: int = 0
+    pruned: int = 0
+    lineages: list[Lineage] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**vars(self), "lineages": [lineage.to_dict() for lineage in self.lineages]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        return cls(**{**data, "lineages": [Lineage.from_dict(lineage) for lineage in data["lineages"]]})
+
+
+HELD_SHARE = 0.95
+"""A variant that holds this share of its parent's score, or what its noise allows, is kept."""
+
+
+def holds(metrics: EvalMetrics, parent_score: float) -> bool:
+    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
+    error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
+    drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
+    return metrics.is_usable and metrics.primary_score >= parent_score - drop

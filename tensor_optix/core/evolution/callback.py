@@ -1,0 +1,395 @@
+"""Evolution while the loop runs: what happens when the learner has learned what it can.
+
+on DORMANT, or when a variant has spent its share of windows:
+    which policy is best is settled as at the end of a run: what a learner ends as must not be lost to the next
+    the variant that was learning is judged: "new best", "kept" or "discarded"
+    the learner is rolled back to the best weights, unless it was just kept: those are its own
+    weights are rebalanced by the members' own scores: of the windows that each led, or, where they act together (an
+    `EnsembleAgent`), of held-out episodes that each plays alone
+    SPAWN:  a mutated clone of the best becomes the learner, with an optimizer state of its own
+    PRUNE:  the weakest member is removed
+    STOP:   the run ends
+    NO_OP:  the loop goes on as it would have without evolution
+    where the run goes on all the same, as a live one does, the incumbent learns in place of who did not become the best
+"""
+
+import logging
+import math
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent, HasLearner
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.lineage import Lineage, holds
+from tensor_optix.core.decisions.trend import MEMORY
+from tensor_optix.core.evolution.pool import PolicyPool
+from tensor_optix.core.evolution.population import Population
+from tensor_optix.core.evolving_loop import EvolvingLoop
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.meta_controller import MetaAction, MetaController
+from tensor_optix.core.regime_detector import RegimeDetector
+from tensor_optix.core.search_space import SearchSpace
+from tensor_optix.core.storage.policy_state import Stateful
+from tensor_optix.core.training_report import StopReason, evolution_block
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+from tensor_optix.errors import CheckpointCorruptError, ContractError
+
+logger = logging.getLogger(__name__)
+
+
+class PolicyManagerCallback(LoopCallback):
+    """Lets the loop evolve its agent. `RLOptimizer` connects it to its loop; `set_stop_fn` connects the end alone.
+
+    Args:
+        pm: members, budget and snapshots.
+        agent: who learns first.
+        agent_factory: builds a fresh agent at every call; without it nothing is spawned.
+        meta_controller: what decides; None = spawn while the budget lasts, then stop, or watch on.
+
+    Raises:
+        ContractError: `agent` is none, `meta_controller` has no `decide`, or `agent_factory` cannot be called.
+    """
+
+    does_loops_work = True
+
+    def __init__(
+        self,
+        pm: PolicyPool,
+        agent: BaseAgent,
+        agent_factory: Callable[[], BaseAgent] | None = None,
+        meta_controller: MetaController | None = None,
+    ) -> None:
+        if not isinstance(agent, BaseAgent):
+            raise ContractError(f"agent must be a BaseAgent, but got {type(agent).__name__}.")
+        if agent_factory is not None and not callable(agent_factory):
+            raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
+        if isinstance(meta_controller, type):
+            raise ContractError(
+                f"meta_controller must be an object, but got a class. Write {meta_controller.__name__}()."
+            )
+        if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
+            raise ContractError(
+                f"meta_controller must have decide(history, pm_status), but got {type(meta_controller).__name__}."
+            )
+        self.pm = pm
+        self.printer: Callable[[str], object] | None = sys.stdout.write
+        """Where the report goes at the end of a run that evolved; None = nowhere."""
+        self._learner = self._incumbent = agent
+        self._population = Population(agent, agent_factory)
+        self._can_spawn = agent_factory is not None
+        self._controller = meta_controller
+        self._stop_fn: Callable[[], object] | None = None
+        self._loop: EvolvingLoop | None = None
+        self._seen: deque[EvalMetrics] = deque(maxlen=MEMORY)
+        self._variant: Lineage | None = None
+        """The variant that is learning; None while it is the first agent."""
+        self._pins: CheckpointRegistry | None = None
+        """Pins its parent: a registry of its own, so that pins of the user's stay what they are."""
+        self._window_id = -1
+        self._begun = 0
+        """First window of the present learner."""
+        self._heard = 0
+        """Usable evaluations of the present learner whose window is over."""
+        self._share: int | None = None
+        """Windows that a variant may have: as many as the first agent took."""
+        self._reason: StopReason | None = None
+
+    def set_stop_fn(self, stop: Callable[[], object]) -> None:
+        """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`; raises `ContractError` if it cannot be called."""
+        if not callable(stop):
+            raise ContractError(f"set_stop_fn needs a function, e.g. opt.stop, but got {type(stop).__name__}.")
+        self._stop_fn = stop
+
+    def connect(
+        self,
+        loop: EvolvingLoop,
+        *,
+        companions: Mapping[str, Stateful] | None = None,
+        space: SearchSpace | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Give it the loop to stop and to hand new learners to, and the rest to `PolicyManager.join_run`."""
+        self._loop = loop
+        self.pm.join_run(companions or {}, space, seed)
+
+    def report(self) -> dict[str, Any]:
+        """Return `pm.training_report()`."""
+        return self.pm.training_report()
+
+    def run_state(self) -> dict[str, Any]:
+        """Return members, lineage and counts as plain JSON values, the agents by name."""
+        population = self._population
+        population.keep_only([*self.pm.agents, self._learner, self._incumbent])
+        return {
+            "n_made": population.n_made,
+            "agents": population.hyperparams(),
+            "learner": population.name_of(self._learner),
+            "incumbent": population.name_of(self._incumbent),
+            "manager": self.pm.members_state(population.name_of),
+            "is_variant_learning": self._variant is not None,
+            "window_id": self._window_id,
+            "begun": self._begun,
+            "heard": self._heard,
+            "share": self._share,
+            "reason": self._reason.value if self._reason else None,
+        }
+
+    def write_agents(self, folder: Path) -> None:
+        """Write the agents that do not act at present to files in `folder`."""
+        self._population.save(folder, but=self._acting)
+
+    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
+        """Go on from `run_state` and `write_agents`, and return who learns."""
+        population = self._population
+        population.admit(self.pm.agents)
+        population.remake(int(state["n_made"]), state["agents"])
+        population.load(folder, state["agents"], but=population[state["learner"]])
+        self._learner, self._incumbent = population[state["learner"]], population[state["incumbent"]]
+        self.pm.restore_members(state["manager"], population.__getitem__)
+        self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
+        self._keep_parent()
+        self._share = state["share"]
+        self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
+        self._heard = int(state["heard"])
+        self._reason = StopReason(state["reason"]) if state["reason"] else None
+        return self._learner
+
+    @property
+    def _acting(self) -> BaseAgent:
+        return self._loop.agent if self._loop is not None else self._learner
+
+    # --- hooks ---
+
+    def on_loop_start(self) -> None:
+        """Note who the members are."""
+        self._population.admit(self.pm.agents)
+
+    def on_improvement(self, snapshot: PolicySnapshot) -> None:
+        """Note that the learner has become the best."""
+        if self._variant is not None:
+            self._variant.snapshot = snapshot.snapshot_id
+            self._variant.score = snapshot.eval_metrics.primary_score
+
+    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        """Note the learner's score; a variant that has spent its share is judged."""
+        self._window_id = window_id
+        if eval_metrics is not None and eval_metrics.is_usable:
+            self._seen.append(eval_metrics)
+            if window_id >= self._begun:
+                self._heard += 1
+                if self._is_member(self._learner) and not isinstance(self._acting, HasLearner):
+                    self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
+        if self._variant is not None and self._windows >= (self._share or math.inf):
+            self._turn(self._history())
+            if self._variant is None and not self._is_watched:
+                self._stop(StopReason.CONVERGED)  # nobody has taken its place
+
+    def on_dormant(self, window_id: int) -> None:
+        """Judge, rebalance, roll back, decide, and do what was decided."""
+        self._window_id = window_id
+        # The loop knows the evaluation that has brought this about already; `on_episode_end` tells it later.
+        self._turn(self._history(also=int(self._loop is not None)))
+
+    def on_loop_stop(self) -> None:
+        """Judge a variant that was still learning, and print the report, once."""
+        if self._loop is not None:
+            self._note_best()
+        # Where several act together, the best policy is restored by now: nobody who has a part in it may leave.
+        self._judge_variant(self._history(), makes_room=not isinstance(self._acting, HasLearner))
+        if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
+            reason = StopReason(self._loop.report().reason) if self._loop is not None else self._reason
+            sentence = (reason or StopReason.STOPPED).sentence
+            self.printer(evolution_block(self.pm.training_report(), sentence) + "\n")
+        self._reason = None
+
+    # --- one turn of evolution ---
+
+    def _turn(self, history: Sequence[EvalMetrics]) -> None:
+        self._share = self._share or max(self._windows, 1)
+        self.pm.set_regime(RegimeDetector().detect(history))
+        if not self._is_last_turn(history):
+            self._settle()
+            outcome = self._judge_variant(history)
+            # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
+            if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
+                logger.info("Rolled back to the best snapshot.")
+        self._score_members()
+        self.pm.auto_update_weights()
+        match self._decide(history):
+            case MetaAction.SPAWN:
+                self._spawn(history)
+            case MetaAction.PRUNE:
+                self._prune()
+            case MetaAction.STOP if not (self._is_watched and self.pm.budget_exhausted):
+                self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+        if self._is_watched and self._variant is None:
+            self._recall_incumbent()
+
+    def _is_last_turn(self, history: Sequence[EvalMetrics]) -> bool:
+        """Whether the run ends with this variant: its last tests come first then, and may crown what it ends as.
+
+        Where several act together they are tested as they will be handed back: without who does not stay.
+        """
+        if self._loop is None or self._variant is None or isinstance(self._acting, HasLearner):
+            return False
+        if self._is_watched or not self.pm.budget_exhausted:
+            return False
+        return self._decide(history) is MetaAction.STOP
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether the run goes on without evolution: a spent budget is no reason to end it."""
+        return self._loop is not None and self._loop.watches
+
+    def _settle(self) -> None:
+        if self._loop is None or self.pm.budget_exhausted:
+            return  # the end of the run settles it
+        try:
+            self._loop.settle()
+        except Exception:
+            logger.exception("The best policies could not be tested; they keep the scores that they have.")
+        self._note_best()
+
+    def _note_best(self) -> None:
+        """Note that the best is by now one of the present learner, which a test may have crowned."""
+        best = self.pm.registry.best
+        if best is not None and best.window_id >= self._begun:
+            self.on_improvement(best)
+
+    def _score_members(self) -> None:
+        """Where several act together, let each member play alone: what they score together is nobody's own."""
+        if self._loop is None or not isinstance(self._loop.agent, HasLearner):
+            return
+        try:
+            scores = self._loop.scores_alone(self.pm.agents)
+        except Exception:
+            logger.exception("The members could not be scored; they weigh what they weighed.")
+            return
+        for index, metrics in enumerate(scores):
+            if metrics.is_usable:
+                self.pm.record_agent_score(index, metrics.primary_score)
+
+    @property
+    def _windows(self) -> int:
+        """Windows that the present learner has had."""
+        return self._window_id + 1 - self._begun
+
+    def _history(self, also: int = 0) -> tuple[EvalMetrics, ...]:
+        """Return the evaluations of the present learner, with `also` more than were heard of."""
+        known = tuple(self._seen if self._loop is None else self._loop.recent)
+        return known[max(len(known) - self._heard - also, 0) :]
+
+    def _is_member(self, agent: BaseAgent) -> bool:
+        return any(member is agent for member in self.pm.agents)
+
+    def _decide(self, history: Sequence[EvalMetrics]) -> MetaAction:
+        if self._controller is None:
+            if self.pm.budget_exhausted:
+                return MetaAction.STOP
+            return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
+        action = self._controller.decide(history, self.pm.status())
+        if not isinstance(action, MetaAction):
+            raise self._fatal(
+                ContractError(
+                    f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
+                )
+            )
+        return action
+
+    def _fatal(self, error: ContractError) -> ContractError:
+        """Let the run end with an error, and return it: a callback's own errors are logged and go no further."""
+        if self._loop is not None:
+            self._loop.fail(error)
+        return error
+
+    def _spawn(self, history: Sequence[EvalMetrics]) -> None:
+        if not self._can_spawn or self.pm.budget_exhausted:
+            return
+        if not self.pm.agents:
+            self.pm.add_agent(self._incumbent)
+            for metrics in history:
+                self.pm.record_agent_score(0, metrics.primary_score)
+        try:
+            variant = self.pm.spawn_variant(self._population.make(), self.pm.adaptive_noise_scale(history))
+        except ContractError as error:  # a mistake in the program, which no other spawn will mend
+            self.pm.count_failed_spawn()
+            raise self._fatal(error) from None
+        except Exception:
+            self.pm.count_failed_spawn()
+            logger.exception("A spawn failed; the learner goes on as it is.")
+            return
+        weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
+        self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
+        self._variant = self.pm.newest_lineage
+        self._keep_parent()
+        self._let_learn(variant)
+
+    def _let_learn(self, agent: BaseAgent) -> None:
+        self._learner = agent
+        self._begun, self._heard = self._window_id + 1, 0
+        if self._loop is not None:
+            self._loop.switch_learner(agent)
+
+    def _recall_incumbent(self) -> None:
+        """Where the run goes on, let the incumbent learn in place of a variant that did not become the best."""
+        if self._learner is not self._incumbent and not isinstance(self._acting, HasLearner):
+            self.pm.registry.load_best(self._incumbent)
+            self._let_learn(self._incumbent)
+
+    def _prune(self) -> None:
+        self.pm.prune(keep=(self._incumbent,))
+        self._elect()
+
+    def _judge_variant(self, history: Sequence[EvalMetrics], *, makes_room: bool = True) -> str | None:
+        """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
+        self.pm.retest_lineage()
+        lineage, self._variant = self._variant, None
+        self._keep_parent()
+        if lineage is None:
+            return None
+        lineage.windows = self._windows
+        if lineage.snapshot is not None:
+            lineage.outcome = "new best"
+            self._incumbent = self._learner
+        elif history:
+            lineage.score = history[-1].primary_score
+            lineage.outcome = "kept" if holds(history[-1], lineage.parent_score) else "discarded"
+        if lineage.outcome in ("discarded", "not judged"):  # who was never evaluated has not held either
+            self.pm.discard(self._learner)
+        elif makes_room:
+            self._make_room()
+        self._elect()
+        return lineage.outcome
+
+    def _make_room(self) -> None:
+        limit = self.pm.max_ensemble_size
+        if limit is not None and self.pm.ensemble_size > limit:
+            self.pm.prune(self.pm.ensemble_size - limit, keep=(self._incumbent,))
+
+    def _keep_parent(self) -> None:
+        """Keep from being pruned the snapshot that the variant began as, for as long as it learns; and no other."""
+        self._pins = CheckpointRegistry(self.pm.registry.directory)
+        if self._variant is not None:
+            try:
+                self._pins.pin(self._variant.parent)
+            except CheckpointCorruptError as error:
+                logger.warning("The snapshot that the learning variant began as cannot be kept: %s", error)
+
+    def _elect(self) -> None:
+        """Where several act together, let the incumbent be the learner in place of one that is no member any more."""
+        acting = self._acting
+        if isinstance(acting, HasLearner) and not self._is_member(self._learner) and self._is_member(self._incumbent):
+            self._learner = self._incumbent
+            acting.set_learner(self._learner)
+
+    def _stop(self, reason: StopReason) -> None:
+        self._reason = self._reason or reason
+        if self._loop is not None:
+            self._loop.stop(self._reason)
+        if self._stop_fn is not None:
+            self._stop_fn()
+        if self._loop is None and self._stop_fn is None:
+            logger.warning("Evolution is over, but nothing was given to end the run with: cb.set_stop_fn(opt.stop).")

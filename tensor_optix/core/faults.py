@@ -1,0 +1,25 @@
+"""Faults that a pipeline reports and the loop counts."""
+
+from collections.abc import Mapping
+
+from tensor_optix.errors import BadDataError
+
+MOST_IN_A_ROW = 3
+"""The third fault of a kind without a good window between ends the run; of bad steps, without a good step between."""
+
+
+BAD_STEPS = "bad_steps"
+"""In a window's metadata: how often each kind of bad step was met in it, by name."""
+
+
+class BadStepsError(BadDataError):
+    """An environment gives nothing but bad steps.
+
+    Args:
+        message: what happened.
+        found: those since the last window, as in its metadata.
+    """
+
+    def __init__(self, message: str, found: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.found = found

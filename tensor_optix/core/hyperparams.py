@@ -1,0 +1,51 @@
+"""Reading an agent's hyper-parameters: the values in force, and those that a saved run puts back."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tensor_optix.core.base_agent import BaseAgent, ReportsEffectiveHyperparams
+from tensor_optix.core.types import HyperparamSet, jsonable
+from tensor_optix.errors import HyperparamError
+from tensor_optix.support.arguments import is_real
+
+_ROUNDING = 1e-6
+"""Relative difference that single precision may make."""
+
+
+def effective_params(agent: BaseAgent) -> Mapping[str, Any]:
+    """Return the values in force, read from the optimizer where the agent can tell them."""
+    read = agent.get_hyperparams().params
+    return {**read, **agent.effective_hyperparams()} if isinstance(agent, ReportsEffectiveHyperparams) else read
+
+
+def read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values in force, or raise `HyperparamError` if one of them is not what was asked for."""
+    if not requested:
+        return {}
+    effective = effective_params(agent)
+    for name, value in requested.items():
+        arrived = effective.get(name)
+        if arrived != value and not _is_rounded(value, arrived):
+            raise HyperparamError(
+                f"{name!r} was set to {value!r}, but {type(agent).__name__} works with {arrived!r}. Its "
+                f"set_hyperparams must put the value in force, or param_bounds must leave it out."
+            )
+    return {name: effective[name] for name in requested}
+
+
+def _is_rounded(value: Any, arrived: Any) -> bool:
+    return is_real(value) and is_real(arrived) and math.isclose(arrived, value, rel_tol=_ROUNDING, abs_tol=0.0)
+
+
+def hyperparams_state(agent: BaseAgent) -> dict[str, Any]:
+    """Return an agent's hyper-parameters as plain JSON values."""
+    return jsonable(agent.get_hyperparams().params)
+
+
+def restore_hyperparams(agent: BaseAgent, saved: Mapping[str, Any]) -> None:
+    """Put back the hyper-parameters that the agent's training state does not hold: by default it is the weights."""
+    hyperparams = agent.get_hyperparams().copy()
+    moved = {name: value for name, value in saved.items() if jsonable(hyperparams.params.get(name)) != value}
+    if moved:
+        agent.set_hyperparams(HyperparamSet({**hyperparams.params, **moved}, hyperparams.episode_id))

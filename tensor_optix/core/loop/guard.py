@@ -1,0 +1,110 @@
+"""What keeps a run going when something goes wrong in it: faults are caught where they enter, named, and counted.
+
+- A step with a NaN, another shape, a reward that is no number: its environment is reset, see `pipeline`. A window says
+  in its metadata which there were.
+- A window with values that are not finite, or rows missing, is not learned from and not scored.
+- Where `learn` raises, the agent is given back what it was and learns from the window once more. Twice ends the run.
+- A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last
+  tuning step is undone, and the learning rate is halved.
+- Where the evaluator raises or returns no metrics, there is no score, and nothing is decided.
+- What the optimizer suggests and the agent cannot have is not tried.
+- A policy that the storage does not take is not the best; training goes on.
+
+The third of a kind without a good window between ends the run, except of the last, which never does.
+A run that ends so has its state saved: `tensor-optix resume` goes on from the last good window.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.errors import CheckpointStorageError, ContractError
+
+logger = logging.getLogger(__name__)
+
+
+class Health:
+    """How often each kind of fault was met, and how often in a row."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._in_a_row: dict[str, int] = {}
+
+    def count(self, kind: str, times: int = 1) -> None:
+        """Count faults that nothing is made of here."""
+        self.counts[kind] = self.counts.get(kind, 0) + times
+
+    def met(self, kind: str) -> int:
+        """Count a fault, and return how many there have been in a row by now."""
+        self.count(kind)
+        self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
+        return self._in_a_row[kind]
+
+    def passed(self, kind: str) -> None:
+        """Note that what could have gone wrong has not."""
+        self._in_a_row.pop(kind, None)
+
+    @contextmanager
+    def surviving_storage(self, what: str, kind: str = "storage") -> Iterator[None]:
+        """Let the block fail for the storage's sake: counted as `kind`, and reported once per streak."""
+        try:
+            yield
+        except CheckpointStorageError as error:
+            if self.met(kind) == 1:
+                logger.warning(
+                    "Could not %s; training goes on, and what is not saved counts for nothing: %s", what, error
+                )
+        else:
+            self.passed(kind)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts as plain JSON values."""
+        return {"counts": dict(self.counts), "in_a_row": dict(self._in_a_row)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.counts, self._in_a_row = dict(state["counts"]), dict(state["in_a_row"])
+
+
+class EvaluatorFailedError(Exception):
+    """The evaluator raised, or returned what is no score; the cause says what."""
+
+
+class GuardedEvaluator(BaseEvaluator):
+    """Another evaluator, whose failures are told apart from everybody else's."""
+
+    def __init__(self, evaluator: BaseEvaluator) -> None:
+        self._evaluator = evaluator
+
+    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+        """Score a window."""
+        return self._checked("score", episode_data, train_diagnostics)
+
+    def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
+        """Put two scores together."""
+        return self._checked("combine", train_metrics, val_metrics)
+
+    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+        """Score a window with other actions, where the evaluator is one of `ScoresActions`."""
+        return self._checked("score_actions", episode_data, actions)
+
+    def _checked(self, method: str, *arguments: Any) -> EvalMetrics:
+        try:
+            found = getattr(self._evaluator, method)(*arguments)
+            if not isinstance(found, EvalMetrics) or not _is_number(found.primary_score):
+                raise ContractError(
+                    f"{type(self._evaluator).__name__}.{method} must return EvalMetrics with a number for "
+                    f"primary_score, but returned {str(found)[:200]!r}."
+                )
+        except Exception as error:
+            raise EvaluatorFailedError(f"{type(self._evaluator).__name__}.{method} failed") from error
+        return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -1,0 +1,188 @@
+"""What a run leaves beside its snapshots: the history, one JSON line per evaluated window."""
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any, Self
+
+from tensor_optix.core.loop.tuning import TuningRecord
+from tensor_optix.core.storage.atomic import storage_errors
+from tensor_optix.core.storage.reading import open_plain
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.schemas import decode_object, rebuilt
+
+IN_MEMORY = 1000
+MAX_LINE_BYTES = 1 << 20
+"""Longest line of a history that is read."""
+MAX_TAIL_BYTES = 1 << 24
+"""Bytes of a history that a run which goes on reads again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryRecord:
+    """One evaluated window: what was measured, and what was decided on it. It holds no wall-clock time."""
+
+    window_id: int
+    env_steps: int
+    """Training steps lived so far."""
+    verdict: str
+    state: str
+    """State of the loop after the decision."""
+    interval: int
+    """Windows until the next evaluation."""
+    best_score: float | None
+    """Score of the best snapshot after the decision."""
+    probed_param: str | None
+    """Hyper-parameter that was on trial in this window."""
+    hyperparams: HyperparamSet
+    """The values that the window was lived with."""
+    eval_metrics: EvalMetrics
+    is_best: bool = False
+    """True if the policy was saved as the new best."""
+    tuning: tuple[TuningRecord, ...] = ()
+    """What tuning did on this evaluation."""
+    fault: str | None = None
+    """What was wrong with the window, where nothing could be made of it."""
+    event: str | None = None
+    """What happened on watch: `drift`, `degradation`, or how a trial ended."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        nested = {
+            "hyperparams": self.hyperparams.to_dict(),
+            "eval_metrics": self.eval_metrics.to_dict(),
+            "tuning": [record.to_dict() for record in self.tuning],
+        }
+        return {name: nested[name] if name in nested else jsonable(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
+
+
+class History:
+    """The evaluated windows of a run: all of them on disk, the newest in memory.
+
+    Its file is opened as every other of a run: a link in its place could let the file of somebody else be cut.
+    """
+
+    def __init__(self, path: Path, in_memory: int = IN_MEMORY) -> None:
+        self._path = path
+        self._in_memory = in_memory
+        self._file: FileIO | None = None
+        self._recent: deque[HistoryRecord] = deque(maxlen=in_memory)
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def __iter__(self) -> Iterator[HistoryRecord]:
+        """Iterate over the records in memory, oldest first."""
+        return iter(self._recent)
+
+    def append(self, record: HistoryRecord) -> None:
+        """Keep a record and write its line."""
+        self._recent.append(record)
+        with storage_errors("write", self._path):
+            if self._file is None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+                self._file = FileIO(open_plain(self._path, flags=flags), "r+")
+                # What is appended must begin a line of its own, also where a crash cut the last one short.
+                self._file.truncate(_whole_lines(self._file))
+            left = memoryview((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode())
+            end = self._file.seek(0, os.SEEK_END)
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(end)
+                raise
+
+    def position(self) -> int:
+        """Return the length of the file in bytes, all of which has reached the disk."""
+        if self._file is not None:
+            with storage_errors("write", self._path):
+                os.fsync(self._file.fileno())
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def go_back_to(self, position: int) -> None:
+        """Drop what was appended after `position()` returned this, and take the newest records into memory.
+
+        Raises:
+            CheckpointCorruptError: the file is shorter, is no plain file, or its newest lines are no history.
+            CheckpointStorageError: it cannot be read or cut.
+        """
+        self.close()
+        self._recent.clear()
+        with storage_errors("read", self._path), contextlib.ExitStack() as stack:
+            size, file = 0, None
+            with contextlib.suppress(FileNotFoundError):
+                file = stack.enter_context(FileIO(open_plain(self._path, flags=os.O_RDWR), "r+"))
+                size = os.fstat(file.fileno()).st_size
+            if size < position:
+                raise CheckpointCorruptError(
+                    f"{str(self._path)!r} has {size} bytes, but the saved state of the run goes with {position}. "
+                    f"Restore the file, or start a new run in another checkpoint_dir."
+                )
+            if file is not None:
+                newest = _last_lines(file, position, self._in_memory)
+                self._recent.extend(parse_record(line, f"A line of {str(self._path)!r}") for line in newest)
+                file.truncate(position)
+
+    def close(self) -> None:
+        """Close the file; a later `append` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_history(path: Path | str) -> list[HistoryRecord]:
+    """Read a `history.jsonl`; a last line that a crash cut short is left out.
+
+    Raises:
+        CheckpointCorruptError: it is no plain file, or a line is no record; the message names the line and the field.
+        CheckpointStorageError: it cannot be read.
+    """
+    path = Path(path)
+    with storage_errors("read", path), os.fdopen(open_plain(path), "rb") as file:
+        data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    return [parse_record(line, f"Line {n} of {str(path)!r}") for n, line in enumerate(whole.splitlines(), 1)]
+
+
+def parse_record(line: bytes, where: str) -> HistoryRecord:
+    """Return the record that a line of a history holds.
+
+    Raises:
+        CheckpointCorruptError: it holds none; the message begins with `where` and names the field.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise CheckpointCorruptError(f"{where} is longer than {MAX_LINE_BYTES} bytes.")
+    try:
+        return HistoryRecord.from_dict(decode_object(line, where))
+    except CheckpointCorruptError as error:
+        raise error if str(error).startswith(where) else CheckpointCorruptError(f"{where}: {error}") from error
+
+
+def _last_lines(file: FileIO, end: int, most: int) -> list[bytes]:
+    """Return the last `most` lines before `end`: a run may have lived millions of windows."""
+    begin = max(end - MAX_TAIL_BYTES, 0)
+    file.seek(begin)
+    lines = file.read(end - begin).splitlines()
+    return lines[max(len(lines) - most, 1 if begin else 0) :]
+
+
+def _whole_lines(file: FileIO) -> int:
+    """Return the length of a file up to its last line end."""
+    end = file.seek(0, os.SEEK_END)
+    begin = max(end - MAX_LINE_BYTES, 0)
+    file.seek(begin)
+    found = file.read(end - begin).rfind(b"\n")
+    return begin + found + 1

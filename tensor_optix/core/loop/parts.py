@@ -1,0 +1,119 @@
+"""What the loop is made of, how it is set, and what it shows: plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.core.loop.history import History
+from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.arguments import check_amount, check_count, is_real
+
+if TYPE_CHECKING:
+    from tensor_optix.core.storage.run_keeper import RunKeeper
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The knobs of the loop.
+
+    Raises:
+        InvalidArgumentError: a knob out of its range.
+    """
+
+    scheduler: BackoffScheduler = field(default_factory=BackoffScheduler)
+    """When to evaluate, and when to call it trained."""
+    max_episodes: int | None = None
+    """Windows at most; None = until DORMANT."""
+    improvement_margin: float = 0.0
+    """By how much the best must be beaten, in units of the score."""
+    degradation_threshold: float = 0.95
+    """Share of the best score that must be held."""
+    min_degradation_drop: float = 0.0
+    """Smallest drop that counts as degradation, in units of the score."""
+    rollback_on_degradation: bool = False
+    """Restore the best weights when the score has degraded."""
+    on_converged: Literal["auto", "stop", "watch"] = "auto"
+    """What to do when DORMANT; "auto" watches a live pipeline and stops any other."""
+    restore_best: bool = True
+    """Give the agent the best weights when the run ends, whatever ended it."""
+    final_evaluation: bool = False
+    """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
+
+    def __post_init__(self) -> None:
+        if self.max_episodes is not None:
+            check_count("max_episodes", self.max_episodes, 1)
+        if not (is_real(self.degradation_threshold) and 0.0 < self.degradation_threshold <= 1.0):
+            raise InvalidArgumentError(
+                f"degradation_threshold must be in (0, 1], but got {self.degradation_threshold!r}."
+            )
+        for name in ("improvement_margin", "min_degradation_drop"):
+            check_amount(name, getattr(self, name))
+        if self.on_converged not in ("auto", "stop", "watch"):
+            raise InvalidArgumentError(
+                f"on_converged must be 'auto', 'stop' or 'watch', but got {self.on_converged!r}."
+            )
+
+    def watches(self, *, is_live: bool) -> bool:
+        """Return whether the loop goes on watching when the policy is trained.
+
+        Args:
+            is_live: True if its pipeline is.
+        """
+        return is_live if self.on_converged == "auto" else self.on_converged == "watch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopParts:
+    """The objects that the loop brings together."""
+
+    agent: BaseAgent
+    pipeline: BasePipeline
+    val_pipeline: BasePipeline | None
+    evaluator: BaseEvaluator
+    optimizer: BaseOptimizer
+    registry: CheckpointRegistry
+    history: History
+    drift_detector: DriftDetector = field(default_factory=PageHinkley)
+    """What tells, while a trained policy is watched, that its scores have fallen."""
+    keeper: "RunKeeper | None" = None
+    """Saves what a resumed run needs; None = nothing is saved for that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopStatus:
+    """Where a run stands, for whoever shows it."""
+
+    state: LoopState
+    window_id: int
+    env_steps: int
+    seconds: float
+    """Wall time since the start."""
+    metrics: EvalMetrics | None
+    """The last usable evaluation."""
+    best: PolicySnapshot | None
+    probed_param: str | None
+    probed_value: float | None
+    windows_to_evaluation: int
+    no_improvement: int
+    dormant_threshold: int
+    watch: Mapping[str, int] = field(default_factory=dict)
+    """What happened while a trained policy was watched."""
+
+    @property
+    def steps_per_second(self) -> float:
+        """Training steps per second of wall time."""
+        return self.env_steps / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_to_evaluation(self) -> float:
+        """Estimated from the mean time of a window so far."""
+        windows = self.window_id + 1
+        return self.windows_to_evaluation * self.seconds / windows if windows else 0.0

@@ -1,0 +1,174 @@
+"""A best that is the best: a candidate and the incumbent are played again, on the same fresh episodes.
+
+The highest of many noisy scores is too high, so no policy is crowned for the few episodes that brought it forward, and
+none keeps its crown for the ones that once were kind to it:
+
+    1. the candidate plays fresh episodes, which no decision has seen
+    2. the incumbent plays the same ones; they are added to those that its score rests on
+    3. the candidate is crowned if it was ahead on them and its score there beats all that the incumbent has shown
+
+A first candidate skips 2. The learner has its own weights back afterwards. The cost is bounded: where the tests have
+taken more than their share of the steps, a candidate plays one window of fresh episodes alone.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_pipeline import PlaysSeeds
+from tensor_optix.core.decisions.trend import is_improvement, standard_error
+from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
+from tensor_optix.errors import BadDataError
+
+TEST_WINDOWS = 2
+"""Validation windows of fresh episodes per test."""
+MOST_EVIDENCE = 20
+"""Windows that the score of the best rests on at most; the oldest make way."""
+TEST_SHARE = 0.5
+"""Tests may take this many steps per step of training."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a policy did on episodes fixed by seeds."""
+
+    windows: tuple[EpisodeData, ...]
+    evidence: tuple[PlayedWindow, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps that it took."""
+        return sum(window.length for window in self.windows)
+
+    def score(self, evaluator: BaseEvaluator) -> EvalMetrics:
+        """Return the score over all the episodes."""
+        return evaluator.score(EpisodeData.concatenate(self.windows), {})
+
+    def __add__(self, other: "Tested") -> "Tested":
+        return Tested(self.windows + other.windows, self.evidence + other.evidence)
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """How a candidate fared."""
+
+    wins: bool
+    tested: Tested
+    metrics: EvalMetrics
+    """Its score over all that it was tested on."""
+    incumbent: "Retest | None" = None
+    """What the incumbent has shown by now, if it played, too."""
+
+
+@dataclass(frozen=True)
+class Retest:
+    """A score with more episodes behind it."""
+
+    metrics: EvalMetrics
+    evidence: tuple[PlayedWindow, ...]
+    steps: int
+    """Steps that the new episodes took."""
+
+
+def play(
+    pipeline: PlaysSeeds,
+    evaluator: BaseEvaluator,
+    seeds: Iterable[Sequence[int]],
+    *,
+    max_steps: float = math.inf,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Tested:
+    """Play a window per list of seeds with the pipeline's agent, as far as it gets; what cannot be played is left out.
+
+    Args:
+        pipeline: where they are played.
+        evaluator: what scores them.
+        seeds: one list per window.
+        max_steps: no further window is begun beyond so many steps.
+        is_stopped: True as soon as the user wants an end.
+
+    Raises:
+        BadDataError: none can be played.
+    """
+    tested, failed = Tested((), ()), None
+    for window_seeds in seeds:
+        if is_stopped() or tested.steps > max_steps:
+            break
+        try:
+            window = pipeline.play(window_seeds)
+        except BadDataError as error:
+            failed = error
+            continue
+        record = PlayedWindow(
+            seeds=tuple(window_seeds),
+            returns=tuple(episode.total_return for episode in window.completed_episodes()),
+            score=evaluator.score(window, {}).primary_score,
+        )
+        tested += Tested((window,), (record,))
+    if failed is not None and not tested.windows:
+        raise failed
+    return tested
+
+
+def challenge(
+    pipeline: PlaysSeeds,
+    evaluator: BaseEvaluator,
+    incumbent: PolicySnapshot | None,
+    *,
+    as_incumbent: Callable[[], AbstractContextManager[object]] | None = None,
+    margin: float = 0.0,
+    is_cheap: bool = False,
+) -> Challenge:
+    """Test the policy that the pipeline's agent holds against the incumbent.
+
+    Args:
+        pipeline: where the episodes are played.
+        evaluator: what scores them.
+        incumbent: the best so far, with the episodes behind its score; None before there is one.
+        as_incumbent: gives the pipeline's agent the incumbent's policy for a block, and its own back after it; None
+            where it cannot be played.
+        margin: by how much it must be beaten, in units of the score.
+        is_cheap: True to play one window of fresh episodes and nothing else.
+    """
+    seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)]
+    tested = play(pipeline, evaluator, seeds)
+    metrics = tested.score(evaluator)
+    if incumbent is None:
+        return Challenge(is_improvement(metrics.primary_score, None, margin), tested, metrics)
+    if is_cheap or as_incumbent is None:
+        wins = is_improvement(metrics.primary_score, incumbent.eval_metrics.primary_score, margin)
+        return Challenge(wins, tested, metrics)
+    with as_incumbent():
+        theirs = play(pipeline, evaluator, seeds)
+    retest = with_evidence(incumbent, theirs, evaluator)
+    is_ahead = is_improvement(metrics.primary_score, theirs.score(evaluator).primary_score, margin)
+    wins = is_ahead and is_improvement(metrics.primary_score, retest.metrics.primary_score, margin)
+    return Challenge(wins, tested, metrics, retest)
+
+
+def with_evidence(
+    snapshot: PolicySnapshot, tested: Tested, evaluator: BaseEvaluator, most: int = MOST_EVIDENCE
+) -> Retest:
+    """Return the score of a snapshot with new episodes added to those that it rests on.
+
+    Where a window scores the mean of its returns, the score is the mean over all of them. Any other score cannot be
+    put together from its parts, and is that of the new episodes alone.
+    """
+    found = tested.score(evaluator)
+    evidence = (*snapshot.evidence, *tested.evidence)[-most:]
+    if not all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence):
+        evidence = tested.evidence
+    else:
+        returns = np.array([value for window in evidence for value in window.returns])
+        metrics = {**found.metrics, "mean_return": float(returns.mean()), "episodes": float(len(returns))}
+        metrics["score_std_err"] = standard_error(returns)
+        found = replace(found, primary_score=float(returns.mean()), metrics=metrics)
+    metrics = {**snapshot.eval_metrics.metrics, "val_score": found.primary_score, "score_std_err": found.std_err}
+    if "train_score" in metrics:
+        metrics["generalization_gap"] = metrics["train_score"] - found.primary_score
+    rescored = replace(snapshot.eval_metrics, primary_score=found.primary_score, metrics=metrics)
+    return Retest(rescored, evidence, tested.steps)

@@ -1,0 +1,182 @@
+"""Putting an optimizer's suggestions in force, with a record of each: what was asked, what arrived, what it came to."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.hyperparams import effective_params, read_back
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.errors import HyperparamError, did_you_mean
+from tensor_optix.support.arguments import is_real
+from tensor_optix.support.schemas import rebuilt
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningRecord:
+    """One hyper-parameter that a suggestion put on trial, settled, or moved."""
+
+    name: str
+    kind: str
+    """`"probe"`: put on trial; `"commit"`: a trial is settled; `"change"`: moved without a trial."""
+    before: Any
+    """Value before; of a commit, the one before the trial."""
+    requested: Any
+    effective: Any
+    """What the agent reads back, from its optimizer where it can tell."""
+    score_before: float
+    """Score that the change was made on; of a commit, the one that the trial was begun on."""
+    score_before_std_err: float
+    score_after: float
+    """Score of the trial; NaN where it is not known yet."""
+    score_after_std_err: float
+    decision: str
+    """What the optimizer made of it, in its own words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not finite becomes None."""
+        return {name: jsonable(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
+        return rebuilt(cls, data)
+
+
+@dataclass(frozen=True)
+class TuningStep:
+    """What one evaluation's suggestion changed."""
+
+    old: HyperparamSet
+    new: HyperparamSet
+    records: tuple[TuningRecord, ...]
+
+
+class Tuner:
+    """Asks an optimizer once per evaluation, checks what it says, and sees that it arrives.
+
+    Args:
+        agent: whose hyper-parameters they are.
+        optimizer: what suggests them.
+    """
+
+    def __init__(self, agent: BaseAgent, optimizer: BaseOptimizer) -> None:
+        self._agent = agent
+        self._optimizer = optimizer
+        self._trial: tuple[str, Any, EvalMetrics] | None = None
+        """Name on trial, its value before, and the evaluation that the trial was begun on."""
+
+    def forget_trial(self) -> None:
+        """Drop the trial in progress, here and in the optimizer: its value is no longer in force."""
+        self._trial = None
+        self._optimizer.on_strike()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trial in progress as plain JSON values."""
+        if self._trial is None:
+            return {"trial": None}
+        name, before, metrics = self._trial
+        return {"trial": {"name": name, "before": jsonable(before), "metrics": metrics.to_dict()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        trial = state["trial"]
+        self._trial = trial and (trial["name"], trial["before"], EvalMetrics.from_dict(trial["metrics"]))
+
+    def step(self, metrics: EvalMetrics, next_window: int) -> TuningStep | None:
+        """Put the next suggestion in force; None where there was nothing to change or to settle.
+
+        Args:
+            metrics: the evaluation.
+            next_window: first window that is lived with the new values.
+
+        Raises:
+            SuggestionError: one that the agent cannot have, or none at all; nothing is changed.
+            HyperparamError: a value that did not arrive.
+        """
+        old = self._agent.get_hyperparams().copy()
+        trial, self._trial = self._trial, None
+        suggested = self._suggested(old, metrics)
+        new = HyperparamSet({**old.params, **suggested}, next_window)
+        changed = [name for name in suggested if new.params[name] != old.params[name]]
+        if changed:
+            try:
+                self._agent.set_hyperparams(new.copy())
+            except HyperparamError as error:
+                raise SuggestionError(f"{type(self._optimizer).__name__}: {error}") from error
+        effective = read_back(self._agent, {name: new.params[name] for name in changed})
+        probed = self._optimizer.probed_param if self._optimizer.is_probing else None
+        if probed in changed:
+            self._trial = (str(probed), old.params[probed], metrics)
+        elif trial is not None and trial[0] == probed:  # it takes more than one evaluation
+            self._trial = trial
+        records = tuple(self._records(trial, old, new, changed, effective, metrics))
+        return TuningStep(old, new, records) if records else None
+
+    def _suggested(self, old: HyperparamSet, metrics: EvalMetrics) -> Mapping[str, Any]:
+        name = type(self._optimizer).__name__
+        try:
+            suggestion = self._optimizer.suggest(old.copy(), metrics)
+        except Exception as error:
+            raise SuggestionError(f"{name}.suggest raised {error!r}.") from error
+        if not isinstance(suggestion, HyperparamSet):
+            raise SuggestionError(f"{name}.suggest must return a HyperparamSet, but returned {suggestion!r}.")
+        check_suggestion(suggestion.params, old.params)
+        return suggestion.params
+
+    def _records(
+        self,
+        trial: tuple[str, Any, EvalMetrics] | None,
+        old: HyperparamSet,
+        new: HyperparamSet,
+        changed: list[str],
+        effective: Mapping[str, Any],
+        metrics: EvalMetrics,
+    ) -> Iterator[TuningRecord]:
+        probed = self._trial[0] if self._trial is not None else None
+        if trial is not None and trial[0] != probed:
+            name, before, begun = trial
+            read = effective if name in changed else effective_params(self._agent)
+            yield TuningRecord(
+                name=name,
+                kind="commit",
+                before=before,
+                requested=new.params[name],
+                effective=read.get(name, new.params[name]),
+                score_before=begun.primary_score,
+                score_before_std_err=begun.std_err,
+                score_after=metrics.primary_score,
+                score_after_std_err=metrics.std_err,
+                decision=self._optimizer.decision,
+            )
+            changed = [other for other in changed if other != name]
+        for name in changed:
+            yield TuningRecord(
+                name=name,
+                kind="probe" if name == probed else "change",
+                before=old.params[name],
+                requested=new.params[name],
+                effective=effective[name],
+                score_before=metrics.primary_score,
+                score_before_std_err=metrics.std_err,
+                score_after=math.nan,
+                score_after_std_err=math.nan,
+                decision=self._optimizer.decision,
+            )
+
+
+class SuggestionError(HyperparamError):
+    """A suggestion that the agent cannot have; nothing is changed by it."""
+
+
+def check_suggestion(new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    """Raise `SuggestionError` for a name that the agent lacks, or for a number that became none."""
+    for name, value in new.items():
+        if name not in old:
+            raise SuggestionError(
+                f"The optimizer suggested {name!r}={value!r}, which the agent does not have.{did_you_mean(name, old)}"
+            )
+        if value != old[name] and is_real(old[name]) and not is_real(value):
+            raise SuggestionError(f"The optimizer suggested {name!r}={value!r}, which is not a finite number.")

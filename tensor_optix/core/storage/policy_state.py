@@ -1,0 +1,72 @@
+"""What belongs to a policy besides its weights, e.g. the statistics that its observations are normalised with."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from tensor_optix.core.storage import atomic
+from tensor_optix.core.types import jsonable
+from tensor_optix.errors import CheckpointMismatchError
+
+logger = logging.getLogger(__name__)
+
+FILE = "companions.json"
+_MAX_BYTES = 64 << 20  # statistics of images have a number per pixel
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part of a run whose state is saved and restored together with the policy."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain JSON values; empty where there is none."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take a state that `state_dict` returned, or raise `CheckpointMismatchError`."""
+        ...
+
+
+def write_companions(folder: Path, parts: Mapping[str, Stateful]) -> None:
+    """Write the states of `parts` into a staged snapshot, whose commit syncs it; those without one are left out."""
+    states = _states(parts)
+    if states:
+        atomic.write_file(folder / FILE, atomic.encode_json(jsonable(states)), sync=False)
+
+
+@contextlib.contextmanager
+def restored_companions(folder: Path, parts: Mapping[str, Stateful]) -> Iterator[None]:
+    """Give `parts` the states in a snapshot's folder for good, unless what is done within fails.
+
+    Raises:
+        CheckpointMismatchError: a part has a state and the snapshot has none for it, or one that does not fit.
+    """
+    before = _states(parts)
+    path = folder / FILE
+    saved = atomic.read_json(path, _MAX_BYTES) if path.exists() else {}
+    if missing := sorted(before.keys() - saved.keys()):
+        raise CheckpointMismatchError(
+            f"Snapshot {folder.name} holds no state of {', '.join(missing)}: it was trained without, e.g. without "
+            f"normalised observations. Load it in a run that is set up as its own was."
+        )
+    if ignored := sorted(saved.keys() - parts.keys()):
+        logger.warning(
+            "Snapshot %s also holds the state of %s, which nothing here takes: the policy was trained with it, e.g. "
+            "with normalised observations. Attach what it belongs to (CheckpointRegistry.attach).",
+            folder.name,
+            ", ".join(ignored),
+        )
+    try:
+        for name in saved.keys() & parts.keys():
+            parts[name].load_state_dict(saved[name])
+        yield
+    except BaseException:
+        for name, state in before.items():
+            parts[name].load_state_dict(state)
+        raise
+
+
+def _states(parts: Mapping[str, Stateful]) -> dict[str, Any]:
+    return {name: state for name, part in parts.items() if (state := part.state_dict())}

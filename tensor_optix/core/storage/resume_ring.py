@@ -1,0 +1,203 @@
+"""Where a run can go on from after it was cut off: the newest few complete states, apart from the best policies.
+
+checkpoint_dir/
+    resume_<sequence>/{metadata.json, state.json, whatever the caller wrote}
+    resume_attempts.json        how often the newest one was started from without success
+"""
+
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.storage import atomic, tree
+from tensor_optix.core.storage.durable_folder import FORMAT, DurableFolders, is_damage
+from tensor_optix.errors import (
+    BadDataError,
+    CheckpointCorruptError,
+    CheckpointLockedError,
+    CheckpointStorageError,
+    InvalidArgumentError,
+)
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "resume_"
+ATTEMPTS = "resume_attempts.json"
+STATE = "state.json"
+MAX_STATE_BYTES = 64 << 20
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """A verified state of a run."""
+
+    sequence: int
+    """Order of saving in its directory, from 0."""
+    folder: Path
+    state: dict[str, Any]
+
+
+class ResumeRing:
+    """The newest `size` states of a run. What `save` has returned is safe.
+
+    The directory's lock is taken for the length of each call; one that this process holds already is shared.
+
+    Args:
+        directory: the run's; created at the first save.
+        size: how many states to keep: with two, one is whole whatever happens to the other.
+
+    Raises:
+        InvalidArgumentError: `size` below 1.
+    """
+
+    def __init__(self, directory: Path, size: int = 2) -> None:
+        if size < 1:
+            raise InvalidArgumentError(f"size must be at least 1, but got {size!r}.")
+        self.directory = Path(directory)
+        self.size = size
+        self._folders = DurableFolders(self.directory, PREFIX)
+
+    def save(self, write: Callable[[Path], None], state: Mapping[str, Any]) -> int:
+        """Save a state, and return its sequence number when it is on disk; then delete the oldest beyond `size`.
+
+        Args:
+            write: puts files (an agent's training state) into the folder that it is given.
+            state: plain JSON values.
+
+        Raises:
+            BadDataError: `state` holds something that JSON has no word for.
+            CheckpointLockedError: another process writes to the directory.
+            CheckpointStorageError: it could not be saved; the earlier states are untouched, and nothing is left of it.
+        """
+        encoded = _encoded(state)
+        with atomic.storage_errors("save a resume point in", self.directory):
+            atomic.make_directory(self.directory)
+            with self._locked():
+                staged = self._folders.stage()
+                try:
+                    write(staged)
+                    atomic.write_file(staged / STATE, encoded, sync=False)
+                except BaseException:
+                    tree.try_remove(staged)
+                    raise
+                sequence = self._folders.next_sequence()
+                self._folders.seal(staged, sequence, {})
+                self._drop_surplus()
+        return sequence
+
+    def newest(self) -> ResumePoint | None:
+        """Return the newest state that is whole, None where there is none.
+
+        A damaged one is put in quarantine, as is one that was started from three times without success. Without the
+        right to write (another process has the lock) they are only passed over.
+
+        Raises:
+            CheckpointStorageError: the directory cannot be read.
+        """
+        with atomic.storage_errors("read a resume point in", self.directory), contextlib.ExitStack() as stack:
+            if not self.directory.is_dir():
+                return None
+            try:
+                stack.enter_context(self._locked())
+                may_write = True
+            except (CheckpointLockedError, CheckpointStorageError) as error:
+                logger.info("Reading resume points without the lock: %s", error)
+                may_write = False
+            for sequence in reversed(self._folders.sequences()):
+                try:
+                    return self._point(sequence)
+                except CheckpointCorruptError as error:
+                    if may_write and is_damage(error):
+                        self._folders.quarantine(sequence, error)
+                    else:
+                        logger.warning("Resume point %d is not used: %s", sequence, error)
+        return None
+
+    @property
+    def was_used(self) -> bool:
+        """Whether a state was ever saved here, be it in quarantine by now."""
+        with atomic.storage_errors("list", self.directory):
+            return self._folders.next_sequence() > 0
+
+    def begin(self, point: ResumePoint) -> None:
+        """Note on disk that a start from `point` is tried: after three without `succeeded` it is not used again."""
+        with atomic.storage_errors("note a start in", self.directory), self._locked():
+            attempts = {"format": FORMAT, "sequence": point.sequence, "count": self._attempts(point.sequence) + 1}
+            atomic.replace_file(self.directory / ATTEMPTS, atomic.encode_json(attempts))
+
+    def succeeded(self) -> None:
+        """Forget the starts that were noted: the run has gone on from its point."""
+        if self.directory.is_dir():
+            with atomic.storage_errors("note a start in", self.directory), self._locked():
+                atomic.remove_file(self.directory / ATTEMPTS)
+
+    def discard_all(self) -> None:
+        """Delete all states, e.g. when the run has come to its end."""
+        if not self.directory.is_dir():
+            return
+        with atomic.storage_errors("delete the resume points in", self.directory), self._locked():
+            self._folders.remove(self._folders.sequences())
+            atomic.remove_file(self.directory / ATTEMPTS)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = atomic.DirectoryLock(self.directory)
+        if lock.acquire():
+            # Nobody in this process has been writing here: what is unfinished was left by one that died.
+            self._folders.clean()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _point(self, sequence: int) -> ResumePoint:
+        if (count := self._attempts(sequence)) >= MAX_ATTEMPTS:
+            raise CheckpointCorruptError(f"a run was started from it {count} times and never went on.")
+        files = self._folders.verify(sequence)["files"]
+        if STATE not in files:
+            raise CheckpointCorruptError(f"it holds no {STATE}.")
+        folder = self._folders.folder(sequence)
+        return ResumePoint(sequence, folder, atomic.read_json(folder / STATE, MAX_STATE_BYTES))
+
+    def _attempts(self, sequence: int) -> int:
+        path = self.directory / ATTEMPTS
+        if not path.exists():
+            return 0
+        try:
+            noted = atomic.read_json(path)
+            return int(noted["count"]) if noted["sequence"] == sequence else 0
+        except (CheckpointCorruptError, KeyError, TypeError, ValueError) as error:
+            logger.warning("%r is damaged and counts for nothing: %s", str(path), error)
+            return 0
+
+    def _drop_surplus(self) -> None:
+        surplus = self._folders.sequences()[: -self.size]
+        try:
+            self._folders.remove(surplus, sync=False)
+        except OSError as error:
+            # The new state is on disk, and that is what was asked for; the next save tries again.
+            logger.warning("Old resume points in %r could not be deleted: %s", str(self.directory), error)
+
+
+def is_point(name: str) -> bool:
+    """Return whether a folder with this name is a resume point."""
+    return re.fullmatch(PREFIX + "[0-9]{6,12}", name) is not None
+
+
+def _encoded(state: Mapping[str, Any]) -> bytes:
+    try:
+        encoded = json.dumps(dict(state), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadDataError(f"The state of a run must be plain JSON values, but {error}.") from error
+    if len(encoded) > MAX_STATE_BYTES:
+        raise BadDataError(
+            f"The state of a run takes {len(encoded)} bytes of JSON, more than the {MAX_STATE_BYTES} that are read; "
+            f"write what is large to a file of its own."
+        )
+    return encoded

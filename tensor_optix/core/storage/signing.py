@@ -1,0 +1,74 @@
+"""Signatures, where the user has a key: only what was written with it is read.
+
+A checksum shows damage; whoever can change a file can change its checksum, too, but not sign it without the key.
+"""
+
+import hashlib
+import hmac
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.storage.reading import read_plain
+from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError, CheckpointUnsignedError
+
+KEY_FILE = "TENSOR_OPTIX_KEY_FILE"
+SIGNATURE = "signature"
+FEWEST_BYTES, MOST_BYTES = 16, 4096
+
+
+def signing_key() -> bytes | None:
+    """Return the key in the file that `TENSOR_OPTIX_KEY_FILE` names, None where that is not set.
+
+    Raises:
+        CheckpointUnsafeError: it cannot be read, others may read it, or it is too short to be a key.
+    """
+    name = os.environ.get(KEY_FILE)
+    if not name:
+        return None
+    try:
+        key = read_plain(Path(name), MOST_BYTES)
+        found = os.stat(name, follow_symlinks=False)
+    except (CheckpointCorruptError, OSError) as error:
+        raise CheckpointUnsafeError(f"{KEY_FILE} names no key: {error}") from error
+    if os.name == "posix" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
+        raise CheckpointUnsafeError(
+            f"{KEY_FILE} names {name!r}, which must be this user's alone, but belongs to user {found.st_uid} and has "
+            f"mode {stat.S_IMODE(found.st_mode):04o}. chmod 600 mends that; a key that others have read is none."
+        )
+    if len(key) < FEWEST_BYTES:
+        raise CheckpointUnsafeError(
+            f"{KEY_FILE} names {name!r}, which has {len(key)} bytes; a key has at least {FEWEST_BYTES}, by chance: "
+            f"head -c 32 /dev/urandom > {name}"
+        )
+    return key
+
+
+def signed(metadata: Mapping[str, Any], encoded: bytes) -> dict[str, Any]:
+    """Return `metadata`, of which `encoded` are the bytes, with a signature where there is a key."""
+    key = signing_key()
+    return dict(metadata) if key is None else {**metadata, SIGNATURE: _signature(key, encoded)}
+
+
+def check_signature(signature: Any, encoded: bytes, where: str) -> None:
+    """Refuse what was not signed with the key, where there is one.
+
+    Raises:
+        CheckpointUnsignedError: `signature` is absent, or not that of `encoded`.
+    """
+    key = signing_key()
+    if key is None:
+        return
+    is_ours = isinstance(signature, str) and hmac.compare_digest(signature.encode(), _signature(key, encoded).encode())
+    if not is_ours:
+        what = "is not signed" if signature is None else "was changed since, or signed with another key"
+        raise CheckpointUnsignedError(
+            f"{where} {what}; {KEY_FILE} lets nothing be read that was not signed with its key. Use the key that the "
+            f"run was begun with, or another checkpoint_dir; without {KEY_FILE} it is read as it is."
+        )
+
+
+def _signature(key: bytes, encoded: bytes) -> str:
+    return hmac.new(key, encoded, hashlib.sha256).hexdigest()

@@ -1,0 +1,197 @@
+"""The snapshots in a directory as they lie on disk: read, written, ranked, listed in the manifest, pruned."""
+
+import dataclasses
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.storage import atomic, resume_ring, tree
+from tensor_optix.core.storage.durable_folder import FORMAT, LOOKS, DurableFolders, bytes_in, is_damage
+from tensor_optix.core.types import PolicySnapshot, jsonable
+from tensor_optix.errors import CheckpointCorruptError
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "snapshot_"
+MANIFEST = "manifest.json"
+_BEFORE = "before"
+"""In metadata: what was known of a snapshot when the run's state was last saved, and which one that was."""
+READ_AT_OPEN = 256 << 20
+"""Bytes of snapshots that are hashed when a directory is opened; of more, only names and lengths are looked at."""
+
+
+class SnapshotFolders(DurableFolders):
+    """The folders of all snapshots in a directory, whose number is the snapshot's sequence number."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, PREFIX)
+        self._reported: set[int] = set()
+
+    def read(self, sequence: int) -> dict[str, Any]:
+        """Return the metadata of a snapshot, verified; they describe one."""
+        metadata = super().read(sequence)
+        _snapshot_in(metadata)
+        return metadata
+
+    def snapshot(self, sequence: int) -> PolicySnapshot:
+        """Read the snapshot with this number; its weights are not looked at.
+
+        Raises:
+            CheckpointCorruptError: absent or damaged.
+        """
+        return _snapshot_in(self.read(sequence))
+
+    def all(self) -> list[PolicySnapshot]:
+        """Return all that can be read in the order of saving; a damaged one is reported once and left out."""
+        found: list[PolicySnapshot] = []
+        for _ in range(LOOKS):
+            found, has_vanished = [], False
+            for sequence in self.sequences():
+                try:
+                    found.append(self.snapshot(sequence))
+                except CheckpointCorruptError as error:
+                    # A writer may prune while another process reads; what is gone was not damaged.
+                    if tree.is_gone(self.folder(sequence)):
+                        has_vanished = True
+                    elif sequence not in self._reported:
+                        self._reported.add(sequence)
+                        logger.warning("Snapshot %06d is damaged and is not used: %s", sequence, error)
+            if not has_vanished:
+                break
+        return found
+
+    def keep(self, staged: Path, draft: PolicySnapshot) -> tuple[PolicySnapshot, bool]:
+        """Make a staged folder the next snapshot; on return it is on disk.
+
+        Args:
+            staged: a folder with the policy.
+            draft: all that is to be known of it; its number is given here.
+
+        Returns the snapshot, and False where the newest one was the same already and `staged` was dropped.
+        """
+        files = tree.checksums(staged)
+        if twin := self._twin_of(draft, files):
+            tree.try_remove(staged)
+            return twin, False
+        sequence = self.next_sequence()
+        snapshot = dataclasses.replace(draft, snapshot_id=f"{sequence:06d}", sequence=sequence)
+        self.seal(staged, sequence, {"snapshot": snapshot.to_dict()}, files)
+        return snapshot, True
+
+    def replace(self, snapshot: PolicySnapshot) -> None:
+        """Write anew what is known of a snapshot; a run that goes on from its saved state knows what it did then.
+
+        Raises:
+            CheckpointCorruptError: its metadata are damaged.
+            OSError: they cannot be read or written.
+        """
+        try:
+            found = self.read(snapshot.sequence)
+        except CheckpointCorruptError as error:
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
+        content: dict[str, Any] = {"snapshot": snapshot.to_dict()}
+        point = next(reversed(DurableFolders(self.directory, resume_ring.PREFIX).sequences()), None)
+        if point is not None:
+            before = found.get(_BEFORE, {})
+            is_of_now = isinstance(before, dict) and before.get("point") == point
+            content[_BEFORE] = before if is_of_now else {"point": point, "snapshot": found["snapshot"]}
+        self.rewrite(snapshot.sequence, content, found["files"])
+
+    def go_back_to(self, point: int) -> None:
+        """Undo what `replace` has done since the run's state with this number was saved.
+
+        Raises:
+            CheckpointCorruptError: what a snapshot is said to have been is none.
+            OSError: metadata cannot be written.
+        """
+        for sequence in self.sequences():
+            try:
+                metadata = self.read(sequence)
+            except CheckpointCorruptError:
+                continue  # reported where snapshots are listed
+            before = metadata.get(_BEFORE)
+            if isinstance(before, dict) and type(before.get("point")) is int and before["point"] >= point:
+                earlier = _snapshot_in(metadata | {"snapshot": before.get("snapshot")})
+                self.rewrite(sequence, {"snapshot": earlier.to_dict()}, metadata["files"])
+
+    def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
+        """Delete all but the newest `max_snapshots`, the best and the pinned, and write down what is left."""
+        snapshots = self.all()
+        best = next(iter(ranked(snapshots)), None)
+        newest = {s.sequence for s in snapshots[-max_snapshots:]}
+        kept = [s for s in snapshots if s.sequence in newest or s is best or s.snapshot_id in pinned]
+        unlisted: OSError | None = None
+        try:
+            self.write_manifest(kept)
+        except OSError as error:
+            unlisted = error  # on a full disk, deleting is what helps
+        if surplus := [s.sequence for s in snapshots if s not in kept]:
+            self.remove(surplus)
+        if unlisted is not None:
+            raise unlisted
+
+    def write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
+        """Write down for people, and programs of theirs, which snapshots there are; nothing here reads it."""
+        best = next(iter(ranked(snapshots)), None)
+        manifest = {
+            "format": FORMAT,
+            "best": best.snapshot_id if best else None,
+            "snapshots": [
+                {
+                    "id": s.snapshot_id,
+                    "window_id": s.window_id,
+                    "score": jsonable(s.eval_metrics.primary_score) if s.eval_metrics.is_usable else None,
+                }
+                for s in snapshots
+            ],
+        }
+        atomic.replace_file(self.directory / MANIFEST, atomic.encode_json(manifest))
+
+    def quarantine_damaged(self) -> None:
+        """Verify all and move the damaged ones to quarantine."""
+        left = READ_AT_OPEN
+        for sequence in reversed(self.sequences()):
+            try:
+                metadata = self.verify(sequence, max_bytes=left)
+                left -= min(left, bytes_in(metadata))
+            except CheckpointCorruptError as error:
+                if is_damage(error):
+                    self.quarantine(sequence, error)
+
+    def _twin_of(self, draft: PolicySnapshot, files: tree.Checksums) -> PolicySnapshot | None:
+        """Return the newest snapshot where it is the same but for its number and the time, and intact."""
+        newest = next(reversed(self.sequences()), None)
+        if newest is None:
+            return None
+        try:
+            found = self.snapshot(newest)
+            same = dataclasses.replace(
+                draft, snapshot_id=found.snapshot_id, sequence=newest, created_at=found.created_at
+            )
+            # Compared as they are written: NaN is then equal to itself.
+            if atomic.encode_json(same.to_dict()) != atomic.encode_json(found.to_dict()):
+                return None
+            if self.verify(newest)["files"] != files:
+                return None
+        except CheckpointCorruptError:
+            return None
+        # The process that wrote it may have died before this step.
+        atomic.fsync_directory(self.directory)
+        return found
+
+
+def ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
+    """Return the scored ones, best first, the newest era before all others; of equals the earlier one first."""
+    scored = [snapshot for snapshot in snapshots if snapshot.eval_metrics.is_usable]
+    return sorted(scored, key=lambda s: (-s.era, -s.eval_metrics.primary_score, s.sequence))
+
+
+def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:
+    try:
+        snapshot = PolicySnapshot.from_dict(metadata["snapshot"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise CheckpointCorruptError(f"its metadata.json does not have the expected fields: {error!r}.") from error
+    if (snapshot.sequence, snapshot.snapshot_id) != (metadata["sequence"], f"{metadata['sequence']:06d}"):
+        raise CheckpointCorruptError(f"its metadata.json belongs to snapshot {snapshot.snapshot_id!r}.")
+    return snapshot

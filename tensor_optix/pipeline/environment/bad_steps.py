@@ -1,0 +1,257 @@
+"""Steps that nobody may act on or learn from: found as they come, counted, and named in the window's metadata.
+
+A NaN, an infinity, another shape or dtype, a reward that is no number, a flag that is none: the episode is left there.
+What was lived of it until then is kept as a truncated piece, and the environment is reset. After `MOST_IN_A_ROW` such
+episodes of one environment without a good step between the run ends.
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline._items import ItemCheck, shown
+from tensor_optix.pipeline.environment.infos import mask_in, masks_in
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
+
+logger = logging.getLogger(__name__)
+
+_NO_ARRAY = np.zeros(1, np.float32)
+_LARGEST = float(np.finfo(np.float32).max)
+_MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+"""What comes of taking apart what is put together otherwise."""
+
+
+class Step(NamedTuple):
+    """What a step or a reset gave, in plain types."""
+
+    observation: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: Mapping[str, Any]
+    mask: np.ndarray | None
+    """(n,) bool, what is allowed at the observation; None = everything."""
+
+
+class StepCheck:
+    """Lets through what one environment returns, where an agent can be shown it.
+
+    Args:
+        flattener: turns its observations into what agents see.
+    """
+
+    def __init__(self, flattener: ObservationFlattener) -> None:
+        self._flattener = flattener
+        self._is_array = isinstance(flattener.space, spaces.Box)  # an observation of the user's own kind is not judged
+        self._check = ItemCheck(flattener.space if self._is_array else None)
+        is_plain = self._is_array and not flattener.is_flattened
+        self._shape, self._dtype = (flattener.space.shape, flattener.space.dtype) if is_plain else (None, None)
+
+    def is_plainly_good(self, returned: Any) -> bool:
+        """Return True where a look is enough to see that nothing is wrong; False says nothing."""
+        if type(returned) is not tuple or len(returned) != 5:
+            return False
+        observation, reward, terminated, truncated, info = returned
+        return (
+            type(observation) is np.ndarray
+            and observation.shape == self._shape
+            and observation.dtype == self._dtype
+            and type(reward) is float
+            and -_LARGEST <= reward <= _LARGEST
+            and type(terminated) is type(truncated) is bool
+            and type(info) is dict
+            and not info
+            and _is_plainly_finite(observation)
+        )
+
+    def step(self, returned: Any) -> Step:
+        """Return what `env.step` returned.
+
+        Raises:
+            BadDataError: it must not be used; the message says why.
+        """
+        if self.is_plainly_good(returned):
+            observation, reward, terminated, truncated, info = returned
+            return Step(observation.copy(), reward, terminated, truncated, info, None)
+        if not isinstance(returned, tuple | list) or len(returned) != 5:
+            raise BadDataError(f"what step returned is {shown(returned)}, and not five values")
+        try:
+            observation = self._flattener.one(returned[0])
+        except _MALFORMED as error:
+            raise BadDataError(f"its observation is not of {self._flattener.space}: {error!r}"[:200]) from None
+        checked = self._check((observation if self._is_array else _NO_ARRAY, *returned[1:]))
+        _, reward, terminated, truncated, info = checked
+        try:
+            mask = mask_in(info) if info else None
+        except _MALFORMED as error:
+            raise BadDataError(f"its action mask is malformed: {error}"[:200]) from None
+        return Step(checked[0] if self._is_array else observation, reward, terminated, truncated, info, mask)
+
+    def reset(self, returned: Any) -> Step:
+        """Return what `env.reset` returned; raises as `step` does."""
+        if not isinstance(returned, tuple | list) or len(returned) != 2:
+            raise BadDataError(f"what reset returned is {shown(returned)}, and not two values")
+        return self.step((returned[0], 0.0, False, False, returned[1]))
+
+
+class VectorStep(NamedTuple):
+    """What a step or a reset of N environments gave, in plain arrays; `bad` environments have no meaning in them."""
+
+    observations: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    infos: Mapping[str, Any]
+    masks: np.ndarray | None
+    bad: dict[int, str]
+    """What is wrong, by environment."""
+
+
+class VectorStepCheck:
+    """Tells of N environments that are stepped together which gave what an agent can be shown.
+
+    Args:
+        flattener: turns observations into what agents see.
+        n_envs: N.
+    """
+
+    def __init__(self, flattener: ObservationFlattener, n_envs: int) -> None:
+        self._flattener = flattener
+        self._n_envs = n_envs
+        self._shape = flattener.space.shape if isinstance(flattener.space, spaces.Box) else None
+
+    def step(self, returned: Any) -> VectorStep:
+        """Return what `env.step` returned; where nothing can be made of it, all are bad."""
+        n_envs = self._n_envs
+        try:
+            observations, rewards, terminated, truncated, infos = returned
+            observations = self._flattener.batch(observations, n_envs)
+            rewards = _as_numbers(rewards)
+            terminated, truncated = np.array(terminated), np.array(truncated)
+            masks = masks_in(infos, n_envs)
+        except _MALFORMED as error:  # `BadDataError` is a `ValueError`
+            return self._all_bad(f"what it returned is malformed: {error}"[:200])
+        if self._shape is not None and observations.shape != (n_envs, *self._shape):
+            return self._all_bad(f"its observations have shape {observations.shape}, not {(n_envs, *self._shape)}")
+        if self._shape is not None and observations.dtype.kind not in "biuf":
+            return self._all_bad(f"its observations are of dtype {observations.dtype}, which is no number")
+        for name, array in (("rewards", rewards), ("terminated", terminated), ("truncated", truncated)):
+            if array.shape != (n_envs,):
+                return self._all_bad(f"its {name} have shape {array.shape}, not ({n_envs},)")
+        bad: dict[int, str] = {}
+        # If their squares come to less than that, so does each; else they are looked at one by one.
+        if not np.vdot(rewards, rewards) <= _LARGEST:
+            is_reward = np.abs(rewards) <= _LARGEST  # no NaN either
+            bad |= {i: f"its reward is {rewards[i]}, which is no finite float32" for i in _where(~is_reward)}
+        for name, flags in (("terminated", terminated), ("truncated", truncated)):
+            if flags.dtype != bool:
+                bad |= {i: f"its {name} is {shown(flags[i])}, but must be True or False" for i in _no_flags(flags)}
+        if not _is_plainly_finite(observations):
+            rows = np.all(np.isfinite(observations).reshape(n_envs, -1), axis=1)
+            bad |= dict.fromkeys(_where(np.logical_not(rows)), "its observation is not finite")
+        for i in bad:
+            rewards[i], terminated[i], truncated[i] = 0.0, False, False
+        return VectorStep(
+            observations,
+            rewards,
+            terminated.astype(bool, copy=False),
+            truncated.astype(bool, copy=False),
+            infos,
+            masks,
+            bad,
+        )
+
+    def reset(self, returned: Any) -> VectorStep:
+        """Return what `env.reset` returned."""
+        none = np.zeros(self._n_envs, bool)
+        observations, infos = returned if isinstance(returned, tuple) and len(returned) == 2 else (None, None)
+        return self.step((observations, none.astype(np.float64), none, none, infos))
+
+    def _all_bad(self, reason: str) -> VectorStep:
+        none = np.zeros(self._n_envs, bool)
+        nothing = np.zeros((self._n_envs, *(self._shape or ())), np.float32)
+        return VectorStep(
+            nothing, np.zeros(self._n_envs), none, none.copy(), {}, None, dict.fromkeys(range(self._n_envs), reason)
+        )
+
+
+class BadSteps:
+    """Counts the episodes of N environments that were left for a bad step.
+
+    Args:
+        n_envs: N.
+    """
+
+    def __init__(self, n_envs: int = 1) -> None:
+        self._n_envs = n_envs
+        self._in_a_row = [0] * n_envs
+        self._is_clear = True
+        self._in_window: dict[str, int] = {}
+        self._count = 0
+
+    def met(self, reason: str, i: int = 0) -> None:
+        """Count one; logged the 1st, 2nd, 4th, 8th, ... time.
+
+        Raises:
+            BadStepsError: the third in a row of environment i.
+        """
+        named = reason if self._n_envs == 1 else f"environment {i}: {reason}"
+        self._count += 1
+        self._is_clear = False
+        self._in_a_row[i] += 1
+        self._in_window[named] = self._in_window.get(named, 0) + 1
+        if self._count & (self._count - 1) == 0:
+            logger.warning("A bad step ended an episode (%d until now), and a new one begins: %s", self._count, named)
+        if self._in_a_row[i] >= MOST_IN_A_ROW:
+            raise BadStepsError(
+                f"Bad steps ended {MOST_IN_A_ROW} episodes in a row, without a good step between; the last: {named}. "
+                f"Look where the environment makes its observations and rewards.",
+                self._in_window,
+            )
+
+    def passed(self, but: Iterable[int] = ()) -> None:
+        """Note that the environments have taken a good step, but for some."""
+        if not self._is_clear:
+            but = set(but)
+            self._in_a_row = [count if i in but else 0 for i, count in enumerate(self._in_a_row)]
+            self._is_clear = not any(self._in_a_row)
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what a window says of those since the last one; empty where there were none."""
+        found, self._in_window = self._in_window, {}
+        return {BAD_STEPS: found} if found else {}
+
+    def state(self) -> list[int]:
+        """Return how many there were in a row until now, by environment."""
+        return list(self._in_a_row)
+
+    def restore(self, state: Iterable[int]) -> None:
+        """Go on from `state`."""
+        self._in_a_row = [int(count) for count in state]
+        self._is_clear = not any(self._in_a_row)
+
+
+def _is_plainly_finite(array: np.ndarray) -> bool:
+    """Return True where one number tells that all are finite: the sum of their squares is; False says nothing."""
+    return array.dtype.kind != "f" or math.isfinite(np.vdot(array, array))
+
+
+def _where(flags: np.ndarray) -> list[int]:
+    return np.flatnonzero(flags).tolist()
+
+
+def _as_numbers(rewards: Any) -> np.ndarray:
+    array = np.asarray(rewards)
+    if array.dtype.kind not in "biufO":
+        raise BadDataError(f"its rewards are of dtype {array.dtype}, and no numbers")
+    return np.array(array, np.float64)
+
+
+def _no_flags(flags: np.ndarray) -> list[int]:
+    return [i for i, flag in enumerate(flags.tolist()) if not isinstance(flag, int) or flag not in (0, 1)]

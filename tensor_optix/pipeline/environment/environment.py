@@ -1,0 +1,152 @@
+"""What pipelines ask of a Gymnasium environment before and while they step it."""
+
+import copy
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
+from tensor_optix.errors import (
+    BadDataError,
+    ContractError,
+    EnvironmentNotFoundError,
+    InvalidArgumentError,
+    did_you_mean,
+)
+from tensor_optix.support.arguments import is_whole
+
+
+def make_environment(env: str | gym.Env) -> gym.Env:
+    """Return `env`, made from the registry where it is an id.
+
+    Raises:
+        EnvironmentNotFoundError: an id that is not registered, or whose package is missing.
+    """
+    if not isinstance(env, str):
+        if not isinstance(env, gym.Env):
+            raise ContractError(f"env must be a Gymnasium environment or an id, but got {type(env).__name__}.")
+        return env
+    check_registered(env)
+    try:
+        return _made_atari(env) if is_atari(env) else gym.make(env)
+    except (gym.error.Error, ImportError) as error:
+        raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
+
+
+_ATARI_FRAMES = 4
+
+
+def is_atari(env: str) -> bool:
+    """Return True for the id of an Atari game."""
+    return env.startswith("ALE/")
+
+
+def _made_atari(env: str) -> gym.Env:
+    """Return an Atari game with the usual preprocessing: grey frames of 84 x 84, every fourth, four of them stacked.
+
+    Source: Revisiting the Arcade Learning Environment (Machado et al., 2018).
+    """
+    game = gym.make(env, frameskip=1)
+    return FrameStackObservation(AtariPreprocessing(game, frame_skip=_ATARI_FRAMES), _ATARI_FRAMES)
+
+
+def check_registered(env: str) -> None:
+    """Raise `EnvironmentNotFoundError`, with the nearest name, unless an id is registered or names its module."""
+    if is_atari(env) and env not in gym.registry and importlib.util.find_spec("ale_py") is not None:
+        gym.register_envs(importlib.import_module("ale_py"))  # importing it registers the games
+    if env.count(":") > 1:  # Gymnasium splits there, and expects two parts
+        raise EnvironmentNotFoundError(f"{env!r} is no environment id; one has the form 'Name-v0' or 'module:Name-v0'.")
+    if ":" not in env and env not in gym.registry:
+        raise EnvironmentNotFoundError(
+            f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
+            f"version, or install the package that brings it (pip install 'gymnasium[...]')."
+        )
+
+
+_WATCHING_WRAPPERS = ("RecordVideo", "HumanRendering", "RenderCollection")
+
+
+def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
+    """Return a function that makes copies of `env` from its spec.
+
+    Raises:
+        ValueError: it has no spec, or a wrapper that does not record how it was built.
+    """
+    if env.spec is None:
+        raise ValueError("the environment has no spec")
+    spec = copy.deepcopy(env.spec)
+    spec.kwargs.pop("render_mode", None)  # nobody watches validation
+    names = [wrapper.name for wrapper in spec.additional_wrappers]
+    for name in names:
+        if name.startswith("Normalize"):
+            raise ValueError(f"its wrapper {name} has statistics of its own, which a copy would not share")
+    spec.additional_wrappers = tuple(w for w in spec.additional_wrappers if w.name not in _WATCHING_WRAPPERS)
+    try:
+        made = gym.make(spec)
+    except Exception as error:
+        raise ValueError(f"the environment cannot be made again from its spec: {error}") from error
+    matches = made.observation_space == env.observation_space and made.action_space == env.action_space
+    made.close()
+    if not matches:
+        raise ValueError("the environment made again from its spec has other spaces")
+    return lambda: gym.make(spec)
+
+
+def check_agent_fits(
+    agent: BaseAgent | None, observation_space: Any = None, action_space: spaces.Space[Any] | None = None
+) -> BaseAgent:
+    """Return the agent if there is one and, where spaces are given, it can tell that it fits them."""
+    if agent is None:
+        raise ContractError("The pipeline has no agent. Pass agent= to it, or hand it to RLOptimizer with one.")
+    if action_space is not None and isinstance(agent, ChecksSpaces):
+        agent.check_spaces(observation_space, action_space)
+    return agent
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a whole number of at least 1."""
+    if not (is_whole(value) and value >= 1):
+        raise InvalidArgumentError(f"{name} must be an integer of at least 1, but got {value!r}.")
+
+
+class ActionScaler:
+    """Maps actions in [-1, 1] onto a `Box` with finite bounds: `low + (clip(a) + 1)/2 · (high − low)`.
+
+    On other spaces, and on boxes that are [-1, 1] already, actions pass as they are (clipped to a box's bounds).
+    """
+
+    def __init__(self, action_space: spaces.Space[Any], rescale: bool) -> None:
+        self._low = self._high = self._centre = self._half = None
+        if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
+            self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
+            half = self._high / 2 - self._low / 2
+            if rescale and action_space.is_bounded("both"):
+                self._centre, self._half = self._high / 2 + self._low / 2, half
+
+    def __call__(self, action: Any) -> Any:
+        """Return the action as the environment takes it."""
+        if self._low is None:
+            return action
+        if not np.isfinite(action).all():
+            raise BadDataError(
+                f"The agent's action {action!r} is not finite, and does not reach the environment. Look for weights or "
+                f"observations that are not."
+            )
+        if self._half is not None:
+            # Rounding may leave the box by a hair, hence the clip below.
+            action = self._centre + np.clip(action, -1.0, 1.0) * self._half
+        return np.clip(action, self._low, self._high).astype(self._dtype)
+
+
+def checked_reward(reward: Any, env: gym.Env) -> float:
+    """Return a step's reward as a float, or raise `BadDataError` if it is no number."""
+    try:
+        return float(reward)
+    except (TypeError, ValueError):
+        raise BadDataError(f"{env} returned the reward {reward!r}; a reward must be one number.") from None

@@ -1,0 +1,203 @@
+"""Episodes that can be lived again: a seed of its own for each, and the actions taken in it so far.
+
+An environment has no state that could be saved, but one that is deterministic given a seed can be brought back to
+where it was: reset with the episode's seed, then step through its actions.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+
+from tensor_optix.core.faults import MOST_IN_A_ROW
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.support.arrays import decoded, encoded
+
+logger = logging.getLogger(__name__)
+
+MAX_REPLAYED_STEPS = 100_000
+"""An episode that has become longer is not lived again: a resumed run begins a new one."""
+
+
+def episode_seed(root: int, number: int) -> int:
+    """Return the seed of an environment's episode `number`, counted from 0; the first one's is `root` itself."""
+    if number == 0:
+        return root
+    return int.from_bytes(hashlib.blake2b(f"{root}/{number}".encode(), digest_size=4).digest(), "big") >> 1
+
+
+class EpisodeTrace:
+    """Which episode each of N environments is in, and the actions it has taken there, drawn from finished windows.
+
+    Args:
+        n_envs: N.
+    """
+
+    def __init__(self, n_envs: int = 1) -> None:
+        self.numbers = [0] * n_envs
+        """The episode that each environment is in, counted from 0."""
+        self._actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
+        self._steps = [0] * n_envs
+
+    def add(self, actions: np.ndarray, ends: np.ndarray) -> None:
+        """Take in what was done since the last call.
+
+        Args:
+            actions: (N, S, ...) the actions of S steps.
+            ends: (N, S) bool, where an episode ended.
+        """
+        for i, ended in enumerate(map(np.flatnonzero, ends)):
+            begun = actions[i, ended[-1] + 1 :] if len(ended) else actions[i]
+            if len(ended):
+                self.begin_next(i, len(ended))
+            self._steps[i] += len(begun)
+            if self._steps[i] <= MAX_REPLAYED_STEPS:
+                self._actions[i].append(begun.copy())
+            else:
+                self._actions[i].clear()
+
+    def state(self) -> dict[str, Any]:
+        """Return the numbers and the actions as JSON values; the actions are None where they have become too many."""
+        return {"numbers": list(self.numbers), "actions": [self._encoded(i) for i in range(len(self.numbers))]}
+
+    def begin_next(self, i: int, episodes: int = 1) -> None:
+        """Leave the episode that environment i is in for a later one."""
+        self.numbers[i] += episodes
+        self._actions[i], self._steps[i] = [], 0
+
+    def restore(self, state: Mapping[str, Any]) -> list[np.ndarray | None]:
+        """Go on from `state`, and return the actions to be taken again per environment, None where there were too many.
+
+        An environment that took none since its reset has an empty array.
+        """
+        self.numbers = [int(number) for number in state["numbers"]]
+        replayed = [None if actions is None else decoded(actions) for actions in state["actions"]]
+        self._actions = [[] if actions is None else [actions] for actions in replayed]
+        self._steps = [MAX_REPLAYED_STEPS + 1 if actions is None else len(actions) for actions in replayed]
+        return replayed
+
+    def _encoded(self, i: int) -> dict[str, Any] | None:
+        if self._steps[i] > MAX_REPLAYED_STEPS:
+            return None
+        chunks = [chunk for chunk in self._actions[i] if len(chunk)]
+        if chunks:
+            self._actions[i] = [np.concatenate(chunks)]
+            return encoded_or_none(self._actions[i][0])
+        return encoded(np.zeros(0, np.int64))
+
+
+def live_again(
+    env: gym.Env, seed: int, actions: Iterable[Any], to_env: Callable[[Any], Any], check: StepCheck
+) -> Step | None:
+    """Return what an episode stands at after `actions`, None where it has ended before, or was left for a bad step."""
+    try:
+        now = check.reset(env.reset(seed=seed))
+        for action in actions:
+            now = check.step(env.step(to_env(action)))
+            if now.terminated or now.truncated:
+                return None
+    except BadDataError:
+        return None
+    return now
+
+
+def encoded_or_none(array: Any) -> dict[str, Any] | None:
+    """Return an array as JSON values, None where it holds something else than numbers."""
+    try:
+        return encoded(np.asarray(array))
+    except (TypeError, ValueError):
+        return None
+
+
+def is_same(observation: Any, saved: Mapping[str, Any] | None) -> bool:
+    """Return whether an observation is bit for bit the one that was saved; what could not be saved is not."""
+    return saved is not None and encoded_or_none(observation) == dict(saved)
+
+
+def warn_of_new_episodes(seed: int | None, is_too_long: bool) -> None:
+    """Say that a resumed run begins new episodes, and why."""
+    if seed is None:
+        reason = "there is no seed; pass seed= to RLOptimizer or to the pipeline"
+    elif is_too_long:
+        reason = f"the episode has more than {MAX_REPLAYED_STEPS:,} steps"
+    else:
+        reason = "the environment is not deterministic given a seed, or is not one that can be brought back"
+    logger.warning(
+        "The episode that was in progress cannot be lived again, and a new one begins: %s. The run goes on, but not "
+        "exactly as it would have without the interruption.",
+        reason,
+    )
+
+
+BAD_STEP = "tensor_optix_bad_step"
+"""In the info of a step that stands in for a bad one: what was wrong."""
+BAD_RESETS = "tensor_optix_bad_resets"
+"""In the info of a reset: what was wrong with those before it."""
+
+
+class SeededEpisodes(gym.Wrapper):
+    """Resets its environment with a seed of its own for each episode, and can live the one in progress again.
+
+    For the environments of a vector, which resets them by itself: only what wraps them sees each reset. Nor may a
+    vector see a bad step, which it could not put together with the others' or would make numbers of: in its place the
+    episode ends, truncated, with an observation that means nothing and an info that says so (`BAD_STEP`).
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self._root: int | None = None
+        self._number = 0
+        self._check = StepCheck(ObservationFlattener(env.observation_space))
+        self.observation_lived_again: Any = None
+        """Where the last replay ended, as the agent sees it; None where its episode ended before."""
+
+    def __str__(self) -> str:
+        return str(self.env)  # errors name the environment, not what is around it
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Take a step, or end the episode where it was bad."""
+        returned = self.env.step(action)
+        if self._check.is_plainly_good(returned):
+            return returned
+        try:
+            _, reward, terminated, truncated, info, _ = self._check.step(returned)
+        except BadDataError as error:
+            return self.observation_space.sample(), 0.0, False, True, {BAD_STEP: str(error)}
+        return returned[0], reward, terminated, truncated, dict(info)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin the next episode that begins well; a given seed makes it the first one again."""
+        if seed is not None:
+            self._root, self._number = seed, -1
+        bad: list[str] = []
+        while True:
+            self._number += 1
+            if self._root is not None:
+                seed = episode_seed(self._root, self._number)
+            returned = self.env.reset(seed=seed, options=options)
+            try:
+                info = dict(self._check.reset(returned).info)
+            except BadDataError as error:
+                bad.append(str(error))
+                if len(bad) < MOST_IN_A_ROW:
+                    continue
+                return self.observation_space.sample(), {BAD_RESETS: tuple(bad)}
+            return returned[0], {**info, BAD_RESETS: tuple(bad)} if bad else info
+
+    @property
+    def episode_in_progress(self) -> tuple[int, list[Any]]:
+        """Number of the episode in progress, and nothing of its actions; set it to live an episode again."""
+        return self._number, []
+
+    @episode_in_progress.setter
+    def episode_in_progress(self, episode: tuple[int, Sequence[Any]]) -> None:
+        self._number, actions = episode
+        assert self._root is not None  # noqa: S101 - for the type checker; the vector has been reset with seeds
+        seed = episode_seed(self._root, self._number)
+        found = live_again(self.env, seed, actions, lambda action: action, self._check)
+        self.observation_lived_again = None if found is None else found.observation

@@ -1,0 +1,82 @@
+"""Making vector environments, and single ones of the same kind."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.pipeline.environment.environment import (
+    check_registered,
+    check_size,
+    is_atari,
+    make_environment,
+    rebuild,
+)
+from tensor_optix.pipeline.environment.vector_state import seeded
+
+EnvFn = Callable[[], gym.Env]
+
+
+def vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
+    """Return the vector environment, and what makes single ones of its kind where that is known.
+
+    Args:
+        env_fns: what `VectorBatchPipeline` takes: functions, `(id, num_envs)`, or a vector.
+        async_envs: run each environment in a process of its own.
+
+    Raises:
+        InvalidArgumentError: none of these.
+        EnvironmentNotFoundError: an unknown id.
+        EnvironmentFailedError: an environment's process ended while it was made.
+        SpaceError: environments with different spaces.
+    """
+    if isinstance(env_fns, VectorEnv):
+        return env_fns, None
+    if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
+        env_id, num_envs = env_fns
+        check_registered(env_id)
+        check_size("num_envs of (id, num_envs)", num_envs)
+        num_envs = int(num_envs)
+        spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
+        if spec is not None and spec.vector_entry_point is not None and not async_envs:
+            return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]
+        env_fns = [lambda: make_environment(env_id)] * num_envs
+    makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
+    if not makers or not all(callable(make) for make in makers):
+        raise InvalidArgumentError(
+            f"env_fns must be functions that make environments (at least one), (id, num_envs), or a "
+            f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
+        )
+    vectorised = AsyncVectorEnv if async_envs else SyncVectorEnv
+    try:
+        return vectorised([seeded(make) for make in makers], autoreset_mode=AutoresetMode.SAME_STEP), makers
+    except (RuntimeError, AssertionError) as error:
+        if "space" in str(error).lower():
+            raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
+        raise
+    except (EOFError, ConnectionError) as error:
+        raise EnvironmentFailedError(
+            "The process of an environment ended while it was made. Its own error was printed; call each of env_fns "
+            "in this process to see it raise."
+        ) from error
+
+
+def autoreset_mode_of(env: VectorEnv) -> AutoresetMode:
+    """Return when a vector resets its environments; raises `InvalidArgumentError` where it does not say so."""
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise InvalidArgumentError(
+            f"{env} must declare metadata['autoreset_mode'] as a gymnasium.vector.AutoresetMode, but has {mode!r}: "
+            f"without it nobody can tell a step from a reset."
+        )
+    return mode
+
+
+def single_of(env: VectorEnv) -> EnvFn:
+    """Return what makes a single environment of a ready vector's kind, or raise `ValueError`."""
+    spec = env.spec
+    if spec is None:
+        raise ValueError("the vector environment has no spec")
+    return rebuild(gym.make(spec.id, **{k: v for k, v in spec.kwargs.items() if k != "num_envs"}))

@@ -1,0 +1,74 @@
+"""Bringing a vector environment back to where it was when a run is resumed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+
+from tensor_optix.pipeline.environment.episodes import SeededEpisodes, episode_seed
+from tensor_optix.support.arrays import decoded, encoded, generator_state, restore_generator
+
+_ARRAYS: Mapping[type[VectorEnv], tuple[str, ...]] = {CartPoleVectorEnv: ("state", "steps", "prev_done")}
+"""The vectorised environments of Gymnasium whose whole state is a few arrays and a generator."""
+
+
+def seeded(make: Callable[[], gym.Env]) -> Callable[[], gym.Env]:
+    """Return a function that makes the same environment with a seed of its own for each episode."""
+    return lambda: SeededEpisodes(make())
+
+
+def saved_arrays(vector: VectorEnv) -> dict[str, Any] | None:
+    """Return the state of a vector that is nothing but arrays and a generator, None for any other."""
+    env = vector.unwrapped
+    names = _ARRAYS.get(type(env))
+    if names is None or getattr(env, "state", None) is None:
+        return None
+    return {
+        "arrays": {name: encoded(getattr(env, name)) for name in names},
+        "generator": generator_state(env.np_random),
+    }
+
+
+def put_back_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
+    """Bring a vector back to `saved_arrays`."""
+    env = vector.unwrapped
+    vector.reset(seed=0)  # makes the generator and the arrays
+    for name in _ARRAYS[type(env)]:
+        setattr(env, name, decoded(saved["arrays"][name]))
+    restore_generator(env.np_random, saved["generator"])
+
+
+def live_all_again(
+    vector: AsyncVectorEnv | SyncVectorEnv,
+    seed: int,
+    numbers: Sequence[int],
+    actions: Sequence[np.ndarray | None],
+    to_env: Callable[[Any], Any],
+) -> list[Any] | None:
+    """Let the environments of a vector, each a `SeededEpisodes`, live the episodes again that they were in.
+
+    Args:
+        vector: of N environments.
+        seed: of the first reset; environment i has seed + i.
+        numbers: (N,) the episode that each is in.
+        actions: (N,) what each has done there.
+        to_env: maps an action of the agent to the environment's.
+
+    Returns:
+        The observation that each has come to, as the agent sees it; None where one of them cannot be brought back.
+    """
+    if any(one is None for one in actions):
+        return None
+    vector.reset(seed=seed)
+    taken = [[to_env(action) for action in one] for one in actions if one is not None]
+    vector.set_attr("episode_in_progress", list(zip(numbers, taken, strict=True)))
+    found = list(vector.get_attr("observation_lived_again"))
+    return None if any(one is None for one in found) else found
+
+
+def next_seeds(seed: int, numbers: Sequence[int]) -> list[int]:
+    """Return seeds for the episodes after those with `numbers`, for environments that cannot be brought back."""
+    return [episode_seed(seed + i, number + 1) for i, number in enumerate(numbers)]

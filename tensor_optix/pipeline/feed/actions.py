@@ -1,0 +1,160 @@
+"""The guard between an agent and whatever carries out its actions."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.errors import BadDataError, FeedFatalError, InvalidArgumentError
+from tensor_optix.pipeline.environment.environment import ActionScaler
+from tensor_optix.pipeline.feed.reader import TakesActions, is_transient
+from tensor_optix.support.arguments import is_real
+
+logger = logging.getLogger(__name__)
+
+
+class ActionGuard:
+    """Lets actions out that are finite and inside the space, and the safe one in the place of the others.
+
+    Args:
+        space: of the actions; None where the feed does not say.
+        safe_action: what to send where the agent has nothing that may be sent, as the feed takes it.
+        rescale: map actions from [-1, 1] onto a Box with finite bounds.
+
+    Raises:
+        InvalidArgumentError: `safe_action` is itself not allowed.
+    """
+
+    def __init__(self, space: spaces.Space[Any] | None, safe_action: Any = None, rescale: bool = True) -> None:
+        self.safe_actions = 0
+        """How often the safe one was sent."""
+        self._space, self._safe_action = space, safe_action
+        self._scale = None if space is None else ActionScaler(space, rescale)
+        self._lets_in = is_finite if space is None else _check_of(space)
+        self._safe_row = safe_action
+        if safe_action is None:
+            return
+        if isinstance(space, spaces.Box):
+            safe_action = self._safe_action = self._safe_row = np.asarray(safe_action, space.dtype)
+        if not self._is_allowed(safe_action):
+            raise InvalidArgumentError(f"safe_action must be finite and inside {space}, but got {safe_action!r}.")
+        if isinstance(space, spaces.Box) and rescale and space.is_bounded("both"):
+            half = space.high / 2 - space.low / 2
+            centre = space.high / 2 + space.low / 2
+            self._safe_row = np.where(half > 0, (safe_action - centre) / np.where(half > 0, half, 1), 0)
+
+    @property
+    def has_safe_action(self) -> bool:
+        """Whether there is something to send when the agent has nothing."""
+        return self._safe_action is not None
+
+    def checked_deadline(self, deadline: float | None) -> float | None:
+        """Return the deadline of actions in seconds, if it is one and there is something to send when it has passed."""
+        if deadline is not None and not (is_real(deadline) and deadline > 0 and self.has_safe_action):
+            raise InvalidArgumentError(
+                f"action_deadline must be a positive number of seconds, and needs a safe_action to send when it has "
+                f"passed, but got {deadline!r}."
+            )
+        return deadline
+
+    def __call__(self, action: Any, is_late: bool = False) -> tuple[Any, Any]:
+        """Return (the action for the window, in the policy's own scale; what to send).
+
+        Raises:
+            BadDataError: the action must not be sent, and there is no safe one.
+        """
+        if not is_late:
+            try:
+                sent = action if self._scale is None else self._scale(action)
+            except BadDataError:
+                sent = action  # not finite, which is not allowed
+            if type(sent) is int and self._space is None:
+                return action, sent
+            if self._is_allowed(sent):
+                return action, sent
+            if not self.has_safe_action:
+                raise BadDataError(
+                    f"The agent's action {action!r} is not finite or not inside {self._space}. Mend the agent, or give "
+                    f"LivePipeline(safe_action=...) what to send in its place."
+                )
+        return self.safe("it was late" if is_late else "it was not allowed")
+
+    def safe(self, reason: str) -> tuple[Any, Any]:
+        """Return the safe action, for the window and to send; logged the 1st, 2nd, 4th, ... time."""
+        self.safe_actions += 1
+        if self.safe_actions & (self.safe_actions - 1) == 0:
+            logger.warning("The safe action was sent in the place of the agent's (%d): %s", self.safe_actions, reason)
+        return self._safe_row, self._safe_action
+
+    def _is_allowed(self, action: Any) -> bool:
+        try:
+            return bool(self._lets_in(action))
+        except (TypeError, ValueError, OverflowError):
+            return False
+
+
+class ActionChannel:
+    """Hands actions to a source, where it takes any.
+
+    Args:
+        source: what is read, and acts.
+        transient: kinds of errors that mean that the connection is gone: the reading side finds out.
+    """
+
+    def __init__(self, source: Any, transient: tuple[type[BaseException], ...]) -> None:
+        self.unsent = 0
+        """How often an action could not be sent."""
+        self._source = source
+        self._apply = source.apply if isinstance(source, TakesActions) else None
+        self._transient = () if getattr(source, "is_lockstep", False) else transient  # that one would wait for ever
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the source takes actions."""
+        return self._apply is not None
+
+    def __call__(self, action: Any) -> bool:
+        """Send an action; return whether nothing was in its way.
+
+        Raises:
+            FeedFatalError: `apply` raised what another try does not mend.
+        """
+        if self._apply is None:
+            return True
+        try:
+            self._apply(action)
+        except Exception as error:
+            if not is_transient(error, self._transient):
+                raise FeedFatalError(
+                    f"{type(self._source).__name__}.apply({action!r}) raised {type(error).__name__}: {error}. Let it "
+                    f"return where an action is refused. Errors of the kinds in transient= pass, but where the source "
+                    f"waits for each action, or reconnect_on_disconnect is off."
+                ) from error
+            self.unsent += 1
+            if self.unsent & (self.unsent - 1) == 0:
+                logger.warning("An action could not be sent (%d until now): %s.", self.unsent, type(error).__name__)
+            return False
+        return True
+
+
+def is_finite(action: Any) -> bool:
+    """Return False for numbers of which one is NaN or infinite; what is no number is not judged."""
+    if isinstance(action, dict):
+        return all(is_finite(part) for part in action.values())
+    try:
+        array = np.asarray(action)
+    except ValueError:  # parts of several shapes
+        return all(is_finite(part) for part in action)
+    if array.dtype.hasobject and isinstance(action, tuple | list):
+        return all(is_finite(part) for part in action)
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _check_of(space: spaces.Space[Any]) -> Callable[[Any], bool]:
+    """Return the check of a space: one plain comparison for the commonest, whose own is slow."""
+    if type(space) is spaces.Discrete:
+        low, high = int(space.start), int(space.start + space.n)
+        return lambda a: (type(a) is int and low <= a < high) or (type(a) is not int and space.contains(a))
+    return lambda a: is_finite(a) and space.contains(a)

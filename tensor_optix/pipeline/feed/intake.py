@@ -1,0 +1,325 @@
+"""The bounded buffer between the thread that reads a feed and the one that learns from it."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.errors import FeedFatalError, FeedOverflowError
+from tensor_optix.pipeline._items import (
+    BREAK,
+    Break,
+    Entry,
+    Heartbeat,
+    Malformed,
+    Recorded,
+    shown,
+    size_of,
+)
+from tensor_optix.pipeline.feed.ledger import MEMORY, SequenceLedger
+
+logger = logging.getLogger(__name__)
+
+OVERFLOWS = ("block", "drop_oldest", "drop_newest", "fail")
+_MAX_SEQUENCE = 1 << 62
+
+
+class FeedEnded(Exception):  # noqa: N818 - no error
+    """A finite feed has given its last item."""
+
+
+class Intake:
+    """Takes items from one thread and gives them to another, in order, and counts what became of each.
+
+    Args:
+        size: items that may wait.
+        overflow: what happens to the next one when so many wait: one of `OVERFLOWS`.
+        ledger: the book of a feed that numbers its items.
+        max_item_bytes: of one observation.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, size: int, overflow: str, ledger: SequenceLedger, max_item_bytes: int, clock: Callable[[], float]
+    ) -> None:
+        self.ledger = ledger
+        self.last_arrival = clock()
+        self.is_numbered: bool | None = None
+        """Whether the feed numbers its items; None before the first one."""
+        # A step is made of two neighbours: where items are dropped, some must find room beside each other.
+        self._size = max(size, 2) if overflow in ("drop_oldest", "drop_newest") else size
+        self._overflow, self._max_item_bytes, self._clock = overflow, max_item_bytes, clock
+        self._lock = (
+            threading.RLock()
+        )  # a forgotten pipeline may be collected, and closed, while its own thread holds it
+        self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._left_out: deque[int] = deque(maxlen=MEMORY)
+        self._entries: deque[Entry | Malformed | Break] = deque()
+        self._buffered = self._received = self._dropped = 0
+        self._is_broken_at_tail = self._drops_newest = False
+        self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
+        self._error: BaseException | None = None
+        self._at_opening = (0, 0)
+        self._repeats = 0
+
+    # --- the reading thread ---
+
+    def put(self, what: Any) -> bool:
+        """Take what a source yielded; waits for room where `overflow` is "block".
+
+        Returns:
+            Whether to go on reading this stream.
+
+        Raises:
+            FeedOverflowError: there is no room, and `overflow` is "fail".
+        """
+        arrival = self.last_arrival = self._clock()
+        sorted_out = self._sort_out(what, arrival)
+        with self._lock:
+            if self._buffered >= self._size and self._overflow == "block":
+                self._wait_for_room()
+            if self._is_closed:
+                return False
+            if type(sorted_out) is Entry:
+                self._file(sorted_out)
+            elif sorted_out is not None:
+                self._received += isinstance(sorted_out, Malformed)
+                self._append(sorted_out)
+            if self._learner_waits:
+                self._arrived.notify()
+            return not self.ledger.wants_refetch
+
+    def _wait_for_room(self) -> None:
+        while self._buffered >= self._size and not self._is_closed:
+            self._reader_waits = True
+            self._has_room.wait()
+        self._reader_waits = False
+
+    def interrupted(self) -> None:
+        """Say that a stream broke off: where items have no numbers, nobody knows what is missing."""
+        with self._lock:
+            self._extend(self.ledger.interrupted())
+            self._look_for_new_ones()
+            if not self.is_numbered:
+                self._append(BREAK)
+
+    def _look_for_new_ones(self) -> None:
+        """Say so where a stream brought nothing but items that had come before."""
+        before, self._at_opening = self._at_opening, (self._received, self.ledger.duplicates)
+        if self._received == before[0] and self.ledger.duplicates > before[1]:
+            self._repeats += 1
+            if self._repeats & (self._repeats - 1) == 0:
+                logger.warning(
+                    "A connection brought only items that had come before (%d until now). A source that counts anew on "
+                    "each connection has to say so, by another info['epoch'] each time.",
+                    self._repeats,
+                )
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that nothing will come any more, and why; what is here can still be taken."""
+        with self._lock:
+            if not self.is_ended:
+                self._extend(self.ledger.flush())
+                self.is_ended, self._error = True, error
+                self._arrived.notify()
+
+    @property
+    def wants_refetch(self) -> bool:
+        """Whether the source has to be asked again, for what is missing."""
+        return self.ledger.wants_refetch
+
+    @property
+    def resumes_after(self) -> int | None:
+        """The last number that need not be sent again, for a source that sends the others; None where there is none."""
+        with self._lock:
+            returned = self.ledger.returned
+            self.ledger.reopened()
+            self._received -= self.ledger.returned - returned
+            return None if self.ledger.expected is None else self.ledger.expected - 1
+
+    def _sort_out(self, what: Any, arrival: float) -> Entry | Malformed | Break | None:
+        is_late = acted = None
+        if type(what) is tuple and len(what) == 5 and type(what[0]) is np.ndarray:  # nearly always: no other question
+            if what[0].nbytes <= self._max_item_bytes:
+                return Entry((what[0].copy(), *what[1:]), arrival)  # the source may go on changing its own
+        elif isinstance(what, Recorded):
+            what, arrival, is_late, acted = what
+        if isinstance(what, Break):
+            return BREAK
+        if isinstance(what, Malformed):
+            return what
+        if isinstance(what, Heartbeat):
+            return None
+        if not isinstance(what, tuple | list) or len(what) != 5:
+            length = f" of length {len(what)}" if isinstance(what, tuple | list) else ""
+            return Malformed(
+                f"it is {shown(what)}{length}, but must be (observation, reward, terminated, truncated, info)", what
+            )
+        observation = what[0]
+        if (size := size_of(observation)) > self._max_item_bytes:
+            return Malformed(f"its observation has {size} bytes, more than max_item_bytes={self._max_item_bytes}")
+        if isinstance(observation, np.ndarray):
+            what = (observation.copy(), *what[1:])
+        return Entry(tuple(what), arrival, is_late, acted)
+
+    def _file(self, entry: Entry) -> None:
+        info = entry.item[4]
+        sequence = info.get("sequence") if type(info) is dict or isinstance(info, Mapping) else None
+        if self.is_numbered is None:
+            self.is_numbered = sequence is not None
+        self._received += 1
+        if not self.is_numbered or entry.is_late is not None:
+            self._append(entry)
+            return
+        ledger, epoch = self.ledger, info.get("epoch") if isinstance(info, Mapping) else None
+        if isinstance(sequence, np.integer):
+            sequence = int(sequence)
+        if type(sequence) is not int or not 0 <= sequence < _MAX_SEQUENCE or not isinstance(epoch, int | str | None):
+            self._append(
+                Malformed(
+                    f"its sequence {shown(sequence)} or epoch {shown(epoch)} is no whole number",
+                    sequence,
+                )
+            )
+            return
+        if sequence == ledger.expected and epoch == ledger.epoch and not ledger.held:
+            ledger.expected = sequence + 1
+            self._append(entry)
+            return
+        before = ledger.duplicates, ledger.late
+        self._extend(ledger.add(sequence, epoch, entry))
+        self._received -= ledger.duplicates - before[0]
+        if ledger.late > before[1]:
+            self._left_out.append(sequence)
+
+    def _extend(self, entries: Iterable[Entry | Break]) -> None:
+        returned = self.ledger.returned
+        for entry in entries:
+            self._append(entry)
+        self._received -= self.ledger.returned - returned
+
+    def _append(self, entry: Entry | Malformed | Break) -> None:
+        if entry is BREAK:
+            self._is_broken_at_tail = True
+            return
+        if (self._buffered >= self._size or self._drops_newest) and self._overflow != "block":
+            if not self._makes_room(entry):
+                return
+        if self._is_broken_at_tail:
+            self._is_broken_at_tail = False
+            self._entries.append(BREAK)
+        self._entries.append(entry)
+        self._buffered += 1
+
+    def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
+        """Drop what `overflow` says until half the buffer is free; return whether `entry` finds room.
+
+        One by one, every item that stays would stand between two gaps, and of a feed that is faster for good nothing
+        would ever be learned.
+        """
+        if self._overflow == "fail":
+            raise FeedOverflowError(
+                f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
+                f"per window, or choose overflow='block', 'drop_oldest' or 'drop_newest'."
+            )
+        if self._overflow == "drop_newest":
+            self._drops_newest = self._buffered > min(self._size // 2, self._size - 2)
+            if self._drops_newest:
+                self._is_broken_at_tail = True
+                self._leave_out(entry)
+            return not self._drops_newest
+        entries = self._entries
+        following = entries.popleft()  # what was acted on last is a step only together with it
+        keep = self._buffered - self._size // 2
+        while self._buffered > keep:
+            if (oldest := entries.popleft()) is not BREAK:
+                self._buffered -= 1
+                self._leave_out(oldest)
+        entries.extendleft((BREAK, following))
+        return True
+
+    def _leave_out(self, entry: Entry | Malformed | Break) -> None:
+        self._dropped += 1
+        if self.is_numbered and isinstance(entry, Entry):
+            self._left_out.append(int(entry.item[4]["sequence"]))
+
+    # --- the learning thread ---
+
+    def take(self, seconds: float) -> Entry | Malformed | Break | None:
+        """Return the next item, BREAK where items are missing before it, or None if none came in time.
+
+        Raises:
+            FeedEnded: it has ended, as it was meant to.
+            FeedFatalError: it has ended by an error.
+        """
+        with self._lock:
+            if not self._entries and not self.is_ended:
+                self._wait(seconds)
+            if self._entries:
+                entry = self._entries.popleft()
+                if entry is not BREAK:
+                    self._buffered -= 1
+                    if self._reader_waits and self._buffered <= self._size // 2:
+                        self._reader_waits = False  # once is enough
+                        self._has_room.notify()
+                return entry
+            if not self.is_ended:
+                return None
+            if self._error is not None:
+                raise _typed(self._error)
+            raise FeedEnded
+
+    def _wait(self, seconds: float) -> None:
+        deadline = self.ledger.deadline
+        if deadline is not None:
+            seconds = min(seconds, max(deadline - self._clock(), 0.0))
+        if seconds > 0:
+            self._learner_waits = True
+            self._arrived.wait(seconds)
+            self._learner_waits = False
+        if not self._entries and self.ledger.deadline is not None:
+            self._extend(self.ledger.expire(self._clock()))
+
+    def left_out_after(self, sequence: int) -> int:
+        """Return how many of the items that were dropped or late have a number above `sequence`.
+
+        It is not asked again for those that have not.
+        """
+        with self._lock:
+            self._left_out = deque((n for n in self._left_out if n > sequence), MEMORY)
+            return len(self._left_out)
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._lock:
+            self._is_closed = True
+            self._has_room.notify_all()
+            self._arrived.notify_all()
+
+    def counts(self) -> dict[str, int]:
+        """Return what became of all items until now, at one moment."""
+        with self._lock:
+            return {
+                "received": self._received,
+                "dropped": self._dropped + self.ledger.late,
+                "quarantined": self.ledger.refused,
+                "gaps": self.ledger.gaps,
+                "late": self.ledger.late,
+                "duplicates": self.ledger.duplicates,
+                "buffered": self._buffered + self.ledger.held,
+            }
+
+
+def _typed(error: BaseException) -> BaseException:
+    """Return the error to raise for one that ended the reading thread."""
+    if isinstance(error, FeedFatalError):
+        return error
+    fatal = FeedFatalError(
+        f"The feed ended by {type(error).__name__}: {error}. Errors that another try may mend must be of the kinds in "
+        f"transient= (OSError, EOFError and FeedError by default); this one was not, or reconnect_on_disconnect is off."
+    )
+    fatal.__cause__ = error
+    return fatal

@@ -1,0 +1,164 @@
+"""One environment, many in one process, or many in processes of their own: what is fastest here, by measuring it."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.errors import EnvironmentFailedError
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.environment.environment import check_size
+from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+
+logger = logging.getLogger(__name__)
+
+MARGIN = 1.2
+"""By this factor a more complex choice must win, so that the noise of a second does not decide."""
+ASYNC_BELOW = 20_000
+"""Steps a second in one process above which a step costs less than sending it to another one."""
+_LARGEST_WINDOW = 256
+_POOL = 512
+_HIDDEN = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectorisation:
+    """How many environments to step together, and where."""
+
+    n_envs: int
+    async_envs: bool
+    steps_per_second: Mapping[str, float]
+    """What was measured: of "single", "sync" and "async" those that were tried."""
+
+    def __str__(self) -> str:
+        if self.n_envs == 1:
+            chosen = "1 environment"
+        else:
+            where = "in processes of their own" if self.async_envs else "in one process"
+            chosen = f"{self.n_envs} environments {where}"
+        measured = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.steps_per_second.items())
+        return f"{chosen} (steps a second: {measured})"
+
+
+def choose_vectorisation(
+    env_id: str, n_envs: int, seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter
+) -> Vectorisation:
+    """Measure the ways of stepping an environment, and return the one to use.
+
+    Actions are random, but each step also costs a forward pass of a small network: that it is shared by many
+    environments is what stepping them together is for.
+
+    Args:
+        env_id: a Gymnasium id.
+        n_envs: how many to step together, if at all.
+        seconds: for all measurements together.
+        clock: monotonic seconds.
+    """
+    check_size("n_envs", n_envs)
+    share = seconds / 3
+    rates = {"single": _measured(BatchPipeline(env_id, rescale_actions=False), share, clock)}
+    if n_envs > 1:
+        together = VectorBatchPipeline((env_id, n_envs), rescale_actions=False)
+        rates["sync"] = _measured(together, share, clock)
+        if rates["sync"] < ASYNC_BELOW:
+            try:
+                apart = VectorBatchPipeline((env_id, n_envs), async_envs=True, rescale_actions=False)
+                rates["async"] = _measured(apart, share, clock)
+            except EnvironmentFailedError as error:
+                logger.warning("%s does not run in processes of its own: %s", env_id, error)
+    kind = decide(rates)
+    return Vectorisation(n_envs=1 if kind == "single" else n_envs, async_envs=kind == "async", steps_per_second=rates)
+
+
+def decide(steps_per_second: Mapping[str, float]) -> str:
+    """Return "single", "sync" or "async", given the rates of those that were tried.
+
+    From the simplest to the most complex, each must beat the choice so far by `MARGIN`.
+    """
+    chosen = "single"
+    for kind in ("sync", "async"):
+        if steps_per_second.get(kind, 0.0) >= MARGIN * steps_per_second[chosen]:
+            chosen = kind
+    return chosen
+
+
+def _measured(pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clock: Callable[[], float]) -> float:
+    """Return the steps a second of the best window in `seconds`; windows grow until one takes a tenth of that."""
+    is_vector = isinstance(pipeline, VectorBatchPipeline)
+    env = pipeline.env
+    pipeline.agent = _RandomAgent(pipeline.env.single_action_space if is_vector else env.action_space)
+    pipeline.window_size = 1
+    best, spent = 0.0, 0.0
+    try:
+        windows = pipeline.episodes()
+        next(windows)  # the reset is not measured
+        while spent < seconds:
+            start = clock()
+            steps = next(windows).length
+            elapsed = clock() - start
+            best, spent = max(best, steps / max(elapsed, 1e-9)), spent + max(elapsed, 1e-9)
+            if elapsed < seconds / 10:
+                pipeline.window_size = min(2 * pipeline.window_size, _LARGEST_WINDOW)
+    finally:
+        pipeline.teardown()
+    return best
+
+
+def _n_choices(action_space: Any) -> list[int]:
+    """Return how many actions each choice has of which a mask speaks."""
+    if isinstance(action_space, spaces.MultiDiscrete):
+        return [int(n) for n in action_space.nvec]
+    return [2] * action_space.shape[0] if isinstance(action_space, spaces.MultiBinary) else [1]
+
+
+class _RandomAgent(BaseAgent):
+    """Acts at random, allowed actions where there are masks, at the cost of a small network."""
+
+    def __init__(self, action_space: Any) -> None:
+        action_space.seed(0)
+        self._n_choices = _n_choices(action_space)
+        self._rng = np.random.default_rng(0)
+        self._actions = np.array([action_space.sample() for _ in range(_POOL)])
+        self._layers: list[np.ndarray] = []
+
+    def act(self, observation: Any) -> Any:
+        return self.act_batch(np.asarray(observation)[None])[0]
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        self._think(observations)
+        return self._actions[self._rng.integers(_POOL, size=len(observations))]
+
+    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+        self._think(observations)
+        scores = np.where(action_masks, self._rng.random(action_masks.shape), -1.0)
+        parts = np.split(scores, np.cumsum(self._n_choices)[:-1], axis=1)
+        chosen = np.stack([part.argmax(1) for part in parts], axis=1)
+        return chosen if self._actions.ndim > 1 else chosen[:, 0]
+
+    def _think(self, observations: Any) -> None:
+        x = np.asarray(observations, np.float32).reshape(len(observations), -1)
+        if not self._layers:
+            self._layers = [np.zeros((size, _HIDDEN), np.float32) for size in (x.shape[1], _HIDDEN)]
+        for layer in self._layers:
+            x = np.tanh(x @ layer)
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        return {}
+
+    def get_hyperparams(self) -> HyperparamSet:
+        return HyperparamSet({})
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        pass
+
+    def save_weights(self, path: str) -> None:
+        pass
+
+    def load_weights(self, path: str) -> None:
+        pass

@@ -1,0 +1,197 @@
+"""False alarms and detections are counted on simulated scores; the rest are tables."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.errors import InvalidArgumentError
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+SCORES: dict[str, Draw] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "tails of a market": lambda rng, n: rng.standard_t(3, n),
+    "no mean at all": lambda rng, n: rng.standard_cauchy(n),
+    "skewed": lambda rng, n: -rng.lognormal(size=n),
+    "won or lost": lambda rng, n: (rng.random(n) < 0.9).astype(float),
+}
+
+
+def alarms(detector: PageHinkley, scores: np.ndarray) -> int:
+    """Count alarms; each is followed by a new beginning, as in the loop."""
+    count = 0
+    for score in scores:
+        if detector.update(float(score)):
+            count += 1
+            detector.reset()
+    return count
+
+
+def delay(scores: np.ndarray, begins: int, **options: Any) -> float:
+    """Windows from the change until it is seen; infinite for never."""
+    detector = PageHinkley(**options)
+    for n, score in enumerate(scores):
+        if detector.update(float(score)) and n >= begins:
+            return n - begins + 1
+    return math.inf
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_false_alarms_keep_to_their_rate_whatever_the_tails(name: str) -> None:
+    n = 40_000
+    found = alarms(PageHinkley(0.002, correlation=0.0), SCORES[name](np.random.default_rng(1), n))
+    assert found <= 1.25 * 0.002 * n
+    if name != "won or lost":  # where most scores are equal, falls are mostly none
+        assert found >= 0.5 * 0.002 * n  # a detector that never says anything keeps to every rate
+
+
+def correlated(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
+    """Scores of which each depends on the one before."""
+    noise = rng.normal(size=n)
+    scores = noise[:1]
+    for e in noise[1:]:
+        scores = np.append(scores, rho * scores[-1] + math.sqrt(1 - rho**2) * e)
+    return scores
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.1, 0.2])
+def test_by_default_at_most_one_window_in_a_thousand_is_a_false_alarm(rho: float) -> None:
+    rng = np.random.default_rng(7)
+    runs = [correlated(rng, 1000, rho) for _ in range(40)]
+    assert sum(alarms(PageHinkley(), run) for run in runs) <= 40
+
+
+def test_who_says_how_much_scores_depend_on_each_other_is_not_woken_more_often() -> None:
+    rng = np.random.default_rng(8)
+    runs = [correlated(rng, 500, 0.5) for _ in range(20)]
+    deaf, keen = (sum(alarms(PageHinkley(0.002, correlation=c), run) for run in runs) for c in (0.5, 0.0))
+    assert deaf <= 20 < 40 < keen
+
+
+@pytest.mark.parametrize(
+    ("calm", "fall", "share"), [(30, 3.0, 0.95), (60, 2.0, 0.9), (200, 1.5, 0.75), (200, 2.0, 0.97)]
+)
+def test_a_fall_is_seen_within_ten_windows(calm: int, fall: float, share: float) -> None:
+    rng = np.random.default_rng(2)
+    delays = [
+        delay(np.concatenate([rng.normal(size=calm), rng.normal(-fall, 1.0, 10)]), begins=calm) for _ in range(200)
+    ]
+    assert sum(d <= 10 for d in delays) >= share * len(delays)
+
+
+def test_a_slow_fall_is_seen_too() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=2000) - np.concatenate([np.zeros(300), np.linspace(0.0, 3.0, 1700)])
+    assert delay(scores, begins=300) < 1000
+
+
+def test_a_rise_is_no_drift_and_the_way_back_to_what_was_calm_neither() -> None:
+    rng = np.random.default_rng(4)
+    scores = np.concatenate([rng.normal(size=300), rng.normal(5.0, 1.0, 100), rng.normal(size=100)])
+    assert alarms(PageHinkley(0.0001), scores) == 0
+
+
+@pytest.mark.parametrize(
+    ("then", "options", "is_drift"),
+    [
+        (10.0, {}, False),
+        (9.6, {}, False),  # 95 % are held
+        (9.4, {}, True),
+        (9.4, {"min_degradation_drop": 1.0}, False),
+        (8.9, {"min_degradation_drop": 1.0}, True),
+        (9.6, {"degradation_threshold": 1.0}, True),
+        (10.1, {"degradation_threshold": 1.0}, False),
+    ],
+)
+def test_where_scores_are_all_alike_a_fall_is_what_is_lost_beyond_the_tolerance(
+    then: float, options: dict[str, float], is_drift: bool
+) -> None:
+    assert math.isfinite(delay(np.array([10.0] * 20 + [then] * 10), begins=20, **options)) is is_drift
+
+
+def test_negative_scores_fall_like_others() -> None:
+    assert delay(np.array([-10.0] * 20 + [-10.4] * 10), begins=20) == math.inf
+    assert delay(np.array([-10.0] * 20 + [-11.0] * 10), begins=20) <= 10
+
+
+def test_one_wild_score_is_not_drift() -> None:
+    rng = np.random.default_rng(5)
+    detector = PageHinkley()
+    for score in rng.normal(size=100):
+        detector.update(float(score))
+    assert not detector.update(-1e300)
+
+
+@pytest.mark.parametrize(("rate", "k", "rho"), [(0.001, 0.5, 0.0), (0.01, 0.5, 0.2), (0.001, 1.0, 0.6)])
+def test_the_threshold_solves_the_formula(rate: float, k: float, rho: float) -> None:
+    variance = (1 + rho) / (1 - rho)
+    b = PageHinkley(rate, min_shift=2 * k, correlation=rho).threshold + 1.166 * math.sqrt(variance)
+    x = 2 * k * b / variance
+    assert (math.exp(x) - x - 1) * variance / (2 * k * k) == pytest.approx(1 / rate)
+
+
+def test_the_mean_time_to_a_false_alarm_is_the_wanted_one() -> None:
+    rng, times = np.random.default_rng(6), []
+    for _ in range(60):
+        detector, n = PageHinkley(0.01, correlation=0.0), 1
+        while not detector.update(float(rng.normal())):
+            n += 1
+        times.append(n)
+    assert 65 <= statistics.mean(times) <= 160
+
+
+scores = st.lists(st.floats(-1e9, 1e9), max_size=60)
+
+
+@given(scores, scores)
+def test_what_is_saved_goes_on_as_if_it_had_never_stopped(before: list[float], after: list[float]) -> None:
+    first, second = PageHinkley(0.1), PageHinkley(0.1)
+    for score in before:
+        first.update(score)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert [first.update(score) for score in after] == [second.update(score) for score in after]
+    assert first.state_dict() == second.state_dict()
+
+
+@given(scores, st.floats(0.01, 100.0), st.integers(0, 5))
+def test_units_do_not_matter_where_nothing_is_tolerated(values: list[float], factor: float, tens: int) -> None:
+    whole = [float(round(value)) for value in values]
+    first, second = (PageHinkley(0.1, degradation_threshold=1.0) for _ in range(2))
+    scale = 2.0 ** round(math.log2(factor))
+    assert [first.update(v) for v in whole] == [second.update(v * scale) for v in whole]
+
+
+def test_its_memory_is_bounded_and_reset_forgets() -> None:
+    detector = PageHinkley()
+    for n in range(1000):
+        detector.update(float(n % 7))
+    assert len(detector.state_dict()["calm"]) == 250
+    detector.reset()
+    assert detector.state_dict() == PageHinkley().state_dict()
+    assert isinstance(detector, DriftDetector)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"false_alarm_rate": 0.0}, "false_alarm_rate must be in"),
+        ({"false_alarm_rate": 0.5}, "false_alarm_rate must be in"),
+        ({"false_alarm_rate": math.nan}, "false_alarm_rate must be in"),
+        ({"min_shift": 0.0}, "min_shift must be positive"),
+        ({"min_shift": math.inf}, "min_shift must be positive"),
+        ({"degradation_threshold": 1.1}, "degradation_threshold must be in"),
+        ({"min_degradation_drop": -1.0}, "min_degradation_drop must not be negative"),
+        ({"correlation": 1.0}, "correlation must be in"),
+        ({"correlation": -0.1}, "correlation must be in"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        PageHinkley(**options)

@@ -1,0 +1,218 @@
+"""What the pipelines ask of an environment before they step it."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tensor_optix.errors import BadDataError, ContractError, EnvironmentNotFoundError, SpaceError
+from tensor_optix.pipeline.environment.environment import (
+    ActionScaler,
+    check_agent_fits,
+    checked_reward,
+    make_environment,
+    rebuild,
+)
+from tests.helpers import NumpyAgent
+
+
+class Unregistered(gym.Env):
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+class Unrecorded(gym.Wrapper):
+    """A wrapper that does not record its arguments."""
+
+
+class TestMakeEnvironment:
+    def test_an_id_is_made_from_the_registry(self) -> None:
+        env = make_environment("CartPole-v1")
+        assert env.spec is not None
+        assert env.spec.id == "CartPole-v1"
+        env.close()
+
+    def test_an_environment_passes_as_it_is(self) -> None:
+        env = Unregistered()
+        assert make_environment(env) is env
+
+    def test_an_unknown_id_names_the_nearest_known_one(self) -> None:
+        with pytest.raises(EnvironmentNotFoundError, match=r"'CartPol-v1'.*Did you mean 'CartPole-v1'\?"):
+            make_environment("CartPol-v1")
+
+    def test_an_id_with_a_module_that_does_not_exist_is_not_found(self) -> None:
+        with pytest.raises(EnvironmentNotFoundError, match="no_such_module"):
+            make_environment("no_such_module:Thing-v0")
+
+    @pytest.mark.parametrize("wrong", [None, 3, Unregistered])
+    def test_anything_else_is_a_contract_error_naming_its_type(self, wrong: Any) -> None:
+        with pytest.raises(ContractError, match=type(wrong).__name__):
+            make_environment(wrong)
+
+
+class TestRebuild:
+    def test_each_copy_is_a_new_environment_with_the_same_spaces(self) -> None:
+        env = gym.make("CartPole-v1")
+        make = rebuild(env)
+        first, second = make(), make()
+        assert len({id(e.unwrapped) for e in (env, first, second)}) == 3
+        assert first.observation_space == env.observation_space
+        assert first.action_space == env.action_space
+
+    def test_a_copy_keeps_arguments_and_recorded_wrappers(self) -> None:
+        env = gym.wrappers.RescaleAction(
+            gym.make("Pendulum-v1", g=5.0, max_episode_steps=7), np.float32(-3), np.float32(3)
+        )
+        copy = rebuild(env)()
+        assert copy.unwrapped.g == 5.0  # type: ignore[attr-defined]
+        assert copy.action_space == spaces.Box(-3.0, 3.0, (1,), np.float32)
+        copy.reset(seed=0)
+        ends = [copy.step(np.zeros(1, np.float32))[3] for _ in range(7)]
+        assert ends == [False] * 6 + [True]
+
+    def test_an_environment_without_a_spec_cannot_be_rebuilt(self) -> None:
+        with pytest.raises(ValueError, match="no spec"):
+            rebuild(Unregistered())
+
+    def test_a_wrapper_that_records_nothing_cannot_be_rebuilt(self) -> None:
+        with pytest.raises(ValueError, match="cannot be made again"):
+            rebuild(Unrecorded(gym.make("CartPole-v1")))
+
+    def test_a_space_changed_by_hand_is_noticed(self) -> None:
+        env = gym.make("CartPole-v1")
+        env.action_space = spaces.Discrete(3)
+        with pytest.raises(ValueError, match="other spaces"):
+            rebuild(env)
+
+
+def scale(space: spaces.Space[Any], action: Any, rescale: bool = True) -> Any:
+    return ActionScaler(space, rescale)(action)
+
+
+class TestActionScaler:
+    def test_the_unit_box_is_mapped_onto_the_bounds(self) -> None:
+        space = spaces.Box(np.array([0.0, -4.0], np.float32), np.array([10.0, 2.0], np.float32))
+        np.testing.assert_array_equal(scale(space, np.array([-1.0, -1.0])), [0.0, -4.0])
+        np.testing.assert_array_equal(scale(space, np.array([0.0, 0.0])), [5.0, -1.0])
+        np.testing.assert_array_equal(scale(space, np.array([1.0, 1.0])), [10.0, 2.0])
+        np.testing.assert_array_equal(scale(space, np.array([0.5, -0.5])), [7.5, -2.5])
+
+    def test_actions_outside_the_unit_box_are_clipped_first(self) -> None:
+        space = spaces.Box(-2.0, 2.0, (2,), np.float32)
+        np.testing.assert_array_equal(scale(space, np.array([5.0, -1.5])), [2.0, -2.0])
+
+    @pytest.mark.parametrize("rescale", [True, False])
+    def test_a_unit_box_is_left_as_it_is(self, rescale: bool) -> None:
+        actions = np.linspace(-1, 1, 9).astype(np.float32)
+        np.testing.assert_array_equal(scale(spaces.Box(-1.0, 1.0, (9,), np.float32), actions, rescale), actions)
+
+    def test_without_rescaling_actions_are_only_clipped(self) -> None:
+        space = spaces.Box(-2.0, 2.0, (3,), np.float32)
+        np.testing.assert_array_equal(scale(space, np.array([-9.0, 1.0, 9.0]), rescale=False), [-2.0, 1.0, 2.0])
+
+    def test_a_box_without_bounds_takes_any_action(self) -> None:
+        space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        np.testing.assert_array_equal(scale(space, np.array([1e6, -3.0])), [1e6, -3.0])
+
+    def test_a_box_with_one_bound_is_clipped_to_it(self) -> None:
+        space = spaces.Box(0.0, np.inf, (2,), np.float32)
+        np.testing.assert_array_equal(scale(space, np.array([50.0, -3.0])), [50.0, 0.0])
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("rescale", [True, False])
+    def test_the_environment_gets_actions_that_its_space_contains(self, dtype: Any, rescale: bool) -> None:
+        space = spaces.Box(-2.0, 6.0, (2,), dtype)
+        for action in ([-1.0, 1.0], [-9.0, 9.0], [0.1, -0.1]):
+            assert space.contains(scale(space, np.array(action), rescale))
+
+    @pytest.mark.parametrize("rescale", [True, False])
+    @pytest.mark.parametrize(("low", "high"), [(-0.3, 0.7), (0.1, 0.3), (-1e-3, 1e5)])
+    @pytest.mark.parametrize("space_dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("action_dtype", [np.float32, np.float64])
+    def test_rounding_never_leads_out_of_the_box(
+        self, low: float, high: float, space_dtype: Any, action_dtype: Any, rescale: bool
+    ) -> None:
+        space = spaces.Box(low, high, (2000,), space_dtype)
+        edges = [-1.0, 1.0, np.nextafter(-1, 0), np.nextafter(1, 0), low, high, -9.0, 9.0]
+        drawn = np.random.default_rng(0).uniform(-1.1, 1.1, 2000 - len(edges))
+        assert space.contains(scale(space, np.concatenate([edges, drawn]).astype(action_dtype), rescale))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("action", [-1.0, 0.0, 1.0, 1e30])
+    def test_bounds_as_wide_as_numbers_go_do_not_overflow(self, dtype: Any, action: float) -> None:
+        huge = np.finfo(dtype).max
+        space = spaces.Box(-huge, huge, (2,), dtype)
+        assert space.contains(scale(space, np.full(2, action, dtype)))  # and any warning would be an error
+
+    def test_discrete_actions_pass_untouched(self) -> None:
+        action = np.int64(3)
+        assert scale(spaces.Discrete(5), action) is action
+
+    def test_a_box_of_integers_passes_untouched(self) -> None:
+        action = np.array([3, 200])
+        assert scale(spaces.Box(0, 255, (2,), np.uint8), action) is action
+
+    def test_the_agents_array_is_not_written_to(self) -> None:
+        action = np.array([5.0, -5.0], np.float32)
+        scale(spaces.Box(-2.0, 2.0, (2,), np.float32), action)
+        np.testing.assert_array_equal(action, [5.0, -5.0])
+
+
+class TestCheckedReward:
+    @pytest.mark.parametrize("reward", [1, 1.0, np.float32(1.0), np.array(1.0), True])
+    def test_one_number_of_any_kind_is_a_float(self, reward: Any) -> None:
+        value = checked_reward(reward, Unregistered())
+        assert value == 1.0
+        assert type(value) is float
+
+    @pytest.mark.parametrize("reward", [None, "much", np.zeros(2), {}])
+    def test_anything_else_is_refused_by_its_name(self, reward: Any) -> None:
+        with pytest.raises(BadDataError, match=r"Unregistered.*returned the reward.*must be one number"):
+            checked_reward(reward, Unregistered())
+
+
+class Choosy(NumpyAgent):
+    """An agent that fits no environment, and says so."""
+
+    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+        raise SpaceError(f"{observation_space} and {action_space} do not fit")
+
+
+def spaces_of(env: gym.Env) -> tuple[Any, Any]:
+    return env.observation_space, env.action_space
+
+
+class TestCheckAgentFits:
+    def test_no_agent_is_a_contract_error_that_names_the_remedy(self) -> None:
+        with pytest.raises(ContractError, match=r"no agent.*agent="):
+            check_agent_fits(None, *spaces_of(Unregistered()))
+
+    def test_an_agent_that_does_not_check_spaces_is_taken(self) -> None:
+        agent = NumpyAgent()
+        assert check_agent_fits(agent, *spaces_of(Unregistered())) is agent
+
+    def test_an_agent_that_checks_spaces_sees_both(self) -> None:
+        with pytest.raises(SpaceError, match=r"Box.*Discrete\(2\)"):
+            check_agent_fits(Choosy(), *spaces_of(Unregistered()))
+
+    def test_without_spaces_only_presence_is_checked(self) -> None:
+        agent = Choosy()
+        assert check_agent_fits(agent) is agent
+
+
+def test_a_copy_is_not_rendered() -> None:
+    assert rebuild(gym.make("CartPole-v1", render_mode="rgb_array"))().render_mode is None
+
+
+def test_wrappers_with_statistics_of_their_own_are_not_copied() -> None:
+    with pytest.raises(ValueError, match="NormalizeObservation has statistics of its own"):
+        rebuild(gym.wrappers.NormalizeObservation(gym.make("CartPole-v1")))

@@ -1,0 +1,151 @@
+"""Structures of observations as the agents see them: like gymnasium's own flatten, in every pipeline."""
+
+import itertools
+from collections import OrderedDict
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
+
+from tensor_optix import BatchPipeline, VectorBatchPipeline
+from tensor_optix.errors import ModelShapeError, SpaceError
+from tensor_optix.factory import make_agent
+from tensor_optix.pipeline.environment.observations import ObservationFlattener, agent_observation_space
+from tests.helpers import NumpyAgent
+
+SPACES = [
+    spaces.Discrete(5),
+    spaces.Discrete(4, start=-2),
+    spaces.MultiDiscrete([3, 2, 4]),
+    spaces.MultiDiscrete([[3, 2], [2, 5]], start=[[1, 0], [0, -3]]),
+    spaces.MultiBinary(3),
+    spaces.MultiBinary([2, 3]),
+    spaces.Tuple((spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32))),
+    spaces.Dict(
+        {
+            "z": spaces.Box(-1, 1, (2, 2), np.float64),
+            "a": spaces.Discrete(3),
+            "m": spaces.Dict({"deep": spaces.MultiBinary(2), "pair": spaces.Tuple((spaces.MultiDiscrete([2, 3]),))}),
+            "image": spaces.Box(0, 255, (2, 2, 3), np.uint8),
+        }
+    ),
+]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_one_and_many_are_gymnasiums_flatten(space: spaces.Space) -> None:
+    space.seed(0)
+    samples = [space.sample() for _ in range(6)]
+    expected = np.stack([spaces.flatten(space, sample) for sample in samples]).astype(np.float32)
+    flattener = ObservationFlattener(space)
+    batched = concatenate(space, samples, create_empty_array(space, 6))
+    np.testing.assert_array_equal(flattener.batch(batched, 6), expected)
+    np.testing.assert_array_equal([flattener.one(sample) for sample in samples], expected)
+    assert flattener.one(samples[0]).dtype == np.float32
+    assert all(flattener.space.contains(row) for row in flattener.batch(batched, 6))
+    assert flattener.space == agent_observation_space(space)
+    assert batch_space(space, 6).contains(batched)
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Box(-1, 1, (3,), np.float64)], ids=str
+)
+def test_a_box_passes_as_it_is_but_as_an_array_of_its_own(space: spaces.Box) -> None:
+    flattener, sample = ObservationFlattener(space), space.sample()
+    assert flattener.space is space
+    assert agent_observation_space(space) is space
+    for seen in (flattener.one(sample), flattener.batch(sample[None], 1)[0]):
+        assert seen.dtype == space.dtype
+        assert not np.shares_memory(seen, sample)
+        np.testing.assert_array_equal(seen, sample)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Text(5),
+        spaces.Dict({"words": spaces.Text(5), "x": spaces.Discrete(2)}),
+        spaces.Tuple((spaces.Sequence(spaces.Discrete(2)),)),
+    ],
+    ids=str,
+)
+def test_what_has_no_array_form_is_refused_by_name(space: spaces.Space) -> None:
+    with pytest.raises(SpaceError, match="cannot be flattened"):
+        agent_observation_space(space)
+
+
+def test_a_space_of_the_users_own_passes_as_it_is() -> None:
+    flattener = ObservationFlattener(spaces.Text(5))
+    assert flattener.one("abc") == "abc"
+
+
+class Structured(gym.Env):
+    """Observation = {"step": number of the step, "kind": step mod 3}; three steps an episode; reward = action."""
+
+    observation_space = spaces.Dict({"step": spaces.Box(0, 1e9, (1,), np.float32), "kind": spaces.Discrete(3)})
+    action_space = spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def observe(self) -> Any:
+        return OrderedDict(step=np.array([self.now], np.float32), kind=np.int64(self.now % 3))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        self.now += 1
+        return self.observe(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        self.now += 1
+        return self.observe(), float(action), self.now % 4 == 0, False, {}
+
+
+def flat(step: int) -> list[float]:
+    return [*np.eye(3)[step % 3], step]
+
+
+EXPECTED = [(flat(step), flat(step + 1)) for step in range(1, 40) if step % 4]
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
+def test_vectors_of_structures(mode: AutoresetMode, kind: Any) -> None:
+    pipeline = VectorBatchPipeline(kind([Structured] * 2, autoreset_mode=mode), NumpyAgent(), window_size=24)
+    pipeline.setup()
+    window = next(pipeline.episodes())
+    for rows in (slice(0, 24), slice(24, 48)):
+        pairs = list(zip(window.observations[rows].tolist(), window.next_observations[rows].tolist(), strict=True))
+        assert pairs == EXPECTED[:24]
+    pipeline.teardown()
+
+
+def test_single_environments_and_validation_of_structures() -> None:
+    pipeline = BatchPipeline(Structured(), NumpyAgent(), window_size=24)
+    window = next(pipeline.episodes())
+    assert list(zip(window.observations.tolist(), window.next_observations.tolist(), strict=True)) == EXPECTED[:24]
+
+
+@pytest.mark.parametrize("vectorised", [False, True])
+def test_an_agent_is_checked_against_the_flattened_space_and_learns_from_it(vectorised: bool) -> None:
+    gym.register("Structured-v0", entry_point=Structured, max_episode_steps=10)
+    try:
+        box = gym.make("CartPole-v1")  # observations of 4 numbers, as ours are
+        agent = make_agent(box, framework="torch", seed=0)
+        make: Any = VectorBatchPipeline if vectorised else BatchPipeline
+        source: Any = ("Structured-v0", 2) if vectorised else "Structured-v0"
+        pipeline = make(source, agent, window_size=20)
+        pipeline.setup()
+        assert "loss" in " ".join(agent.learn(next(pipeline.episodes())))
+        validation = pipeline.validation_pipeline(2, 0)
+        validation.setup()
+        (window,) = itertools.islice(validation.episodes(), 1)
+        assert window.observations.shape == (6, 4)
+        with pytest.raises(ModelShapeError):
+            make(source, make_agent("Acrobot-v1", framework="torch", seed=0)).setup()
+    finally:
+        del gym.registry["Structured-v0"]
