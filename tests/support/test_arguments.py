@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core._arguments import check_amount, check_count, check_seed, check_threshold
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.arguments import check_amount, check_count, check_seed, check_threshold
 
 
 @pytest.mark.parametrize("value", [0, 3, np.int64(3)])

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.core import _schemas
-from tensor_optix.core.run_state import HistoryRecord, parse_record
+from tensor_optix.core.loop.history import HistoryRecord, parse_record
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support import schemas
 from tests.soak.targets import METADATA, SNAPSHOT
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """Return the snapshot's plain values with one of them replaced."""
-    plain = _schemas.decode_object(_encoded(METADATA["snapshot"]), "x")
+    plain = schemas.decode_object(_encoded(METADATA["snapshot"]), "x")
     holder: Any = plain
     *parents, last = path.split(".")
     for name in parents:
@@ -25,7 +25,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def _encoded(plain: dict[str, Any]) -> bytes:
-    return _schemas.msgspec.json.encode(plain)
+    return schemas.msgspec.json.encode(plain)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_misspelt_field_is_pointed_out() -> None:
 @pytest.mark.parametrize("text", [b'{"a": [' + b"[]," * 10**6 + b"0]}", b'{"a": [' + b'{"b":1},' * 400_000 + b"0]}"])
 def test_a_text_that_would_take_far_more_memory_than_it_has_bytes_is_not_decoded(text: bytes) -> None:
     with pytest.raises(CheckpointCorruptError, match="would take"):
-        _schemas.decode_object(text, "x")
+        schemas.decode_object(text, "x")
 
 
 def test_long_lists_of_numbers_and_colons_in_text_are_no_reason_to_refuse() -> None:
     numbers = [0.123456789 + n for n in range(100_000)]
     plain = {"mean": numbers, 'a:"b\\': ":::", "nested": {"a:b": [{"c": 1}]}}
-    assert _schemas.decode_object(_encoded(plain), "x") == plain
+    assert schemas.decode_object(_encoded(plain), "x") == plain
 
 
 def test_a_damaged_line_of_a_history_is_named() -> None:
