@@ -95,14 +95,14 @@ class Seedable(Protocol):
 
 @runtime_checkable
 class Restorable(Protocol):
-    """An agent that can be given back, in memory, what learning has changed."""
+    """An agent whose state can be copied and restored in memory."""
 
-    def keep(self) -> object:
+    def snapshot(self) -> object:
         """Return a copy of all that learning changes."""
         ...
 
-    def give_back(self, kept: Any) -> None:
-        """Be again what `keep` returned."""
+    def restore(self, state: Any) -> None:
+        """Restore the state that `snapshot` returned."""
         ...
 
 

@@ -145,7 +145,7 @@ class LearningGuard:
             ContractError: `learn` returned no diagnostics.
             Exception: what `learn` raised twice.
         """
-        kept = self._agent.keep() if isinstance(self._agent, Restorable) else None
+        kept = self._agent.snapshot() if isinstance(self._agent, Restorable) else None
         try:
             diagnostics = self._agent.learn(window)
         except Exception as error:
@@ -172,7 +172,7 @@ class LearningGuard:
 
     def _give_back(self, kept: object) -> None:
         if isinstance(self._agent, Restorable):
-            self._agent.give_back(kept)
+            self._agent.restore(kept)
         elif self._registry.best is not None:
             self._registry.load_best(self._agent)
 
