@@ -33,24 +33,8 @@ from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.storage import atomic
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
+from tests.fakes.agents import RememberingAgent
 from tests.helpers import NumpyAgent
-
-
-class RememberingAgent(NumpyAgent):
-    """Its own training state: weight, hyper-parameters, generator; and a greedy policy, which draws nothing."""
-
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
-        if not deterministic:
-            return super().act_batch(observations)
-        return (np.sin(self.weight * np.asarray(observations).sum(axis=-1) * 50.0) > 0.0).astype(np.int64)
-
-    def save_training_state(self, path: str) -> None:
-        state = {"weight": self.weight, "params": self.params, "rng": self.rng.bit_generator.state}
-        Path(path).write_text(json.dumps(state))
-
-    def load_training_state(self, path: str) -> None:
-        state = json.loads(Path(path).read_text())
-        self.weight, self.params, self.rng.bit_generator.state = state["weight"], state["params"], state["rng"]
 
 
 class SixMethods(NumpyAgent):

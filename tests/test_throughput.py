@@ -14,7 +14,7 @@ from gymnasium import spaces
 from tensor_optix import throughput
 from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError, InvalidArgumentError
 from tensor_optix.throughput import Vectorisation, _RandomAgent, choose_vectorisation, decide
-from tests.pipeline.environment.test_infos import Mined
+from tests.fakes.environments import Mined
 
 
 @pytest.mark.parametrize(

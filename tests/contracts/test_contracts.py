@@ -32,9 +32,8 @@ from tests.contracts.agent_contract import AgentContract
 from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.contracts.optimizer_contract import OptimizerContract
 from tests.contracts.pipeline_contract import PipelineContract
+from tests.fakes.environments import Mined, Sapper, Structured
 from tests.helpers import NumpyAgent, ScoreEvaluator
-from tests.pipeline.environment.test_infos import Mined, Sapper
-from tests.pipeline.environment.test_observations import Structured
 
 torch.set_num_threads(1)
 

@@ -506,5 +506,5 @@ def test_a_window_that_spoilt_the_agent_ends_the_trial() -> None:
         if not optimizer.is_probing:
             hyperparams = optimizer.suggest(hyperparams, EvalMetrics(score))
     assert optimizer.is_probing
-    optimizer.on_strike()
+    optimizer.on_divergence()
     assert not optimizer.is_probing

@@ -116,5 +116,5 @@ def test_a_window_that_spoilt_the_agent_leaves_the_population_as_it_is() -> None
     optimizer = PBTOptimizer({"learning_rate": (1e-4, 1e-2)}, seed=0)
     for score in range(10):
         optimizer.suggest(HyperparamSet({"learning_rate": 1e-3}), EvalMetrics(float(score)))
-    optimizer.on_strike()
+    optimizer.on_divergence()
     assert len(optimizer.state_dict()["population"]) == 10

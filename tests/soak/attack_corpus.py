@@ -20,7 +20,7 @@ from tensor_optix.core.storage.atomic import read_json
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.schemas import decode_object
-from tests.core.loop.test_history import record
+from tests.fakes.histories import record
 from tests.soak.targets import METADATA, RUN, SmallAgent, joined, saved, split
 
 

@@ -10,9 +10,9 @@ import pytest
 from tensor_optix import BatchPipeline, RLOptimizer
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import EvalMetrics
+from tests.fakes.agents import RememberingAgent
 from tests.helpers import NumpyAgent
 from tests.soak.faults._resuming import fingerprint
-from tests.test_resume import RememberingAgent
 
 JUMPS = [timedelta(days=3652), timedelta(days=-3652), timedelta(seconds=-1), timedelta()] * 50
 """Ten years ahead, ten years back, a little back, and stopped, 50 times each."""

@@ -14,13 +14,13 @@ from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError
 from tests.conftest import Goal
 from tests.soak.faults import _workloads
 from tests.soak.faults._agents import FilledAgent
+from tests.soak.faults._disk_use import disk_use
 from tests.soak.faults._failing import fail_each_call
 from tests.soak.faults._ledger import Ledger, examine, quiet
 from tests.soak.faults._mutants import MUTANTS
 from tests.soak.faults._power import cut_power, record
 from tests.soak.faults._strace import needs_strace
 from tests.soak.faults._zygote import Zygote
-from tests.soak.test_power_loss import disk_use
 
 QUICK = ("the directory is not synced", "renamed before synced", "deleted under its own name")
 LEAST = 12

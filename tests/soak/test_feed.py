@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from tensor_optix.pipeline.sources.websocket_source import WebSocketSource
+from tests.fakes.feeds import Counting, balanced, live
 from tests.feed_server import MUTE, STALL, FeedServer, frame
-from tests.pipeline.feeds import Counting, balanced, live
 from tests.soak.feed_learner import Idle, read_log
-from tests.soak.test_memory import resident_kib
+from tests.soak.resident import resident_kib
 
 pytestmark = pytest.mark.xdist_group("timing")
 

@@ -16,8 +16,8 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.support.schemas import decode_object
 from tests.conftest import Goal
-from tests.core.loop.test_history import COMMIT, record
-from tests.core.test_training_report import EVOLVED, report
+from tests.fakes.histories import COMMIT, record
+from tests.fakes.reports import EVOLVED, report
 from tests.soak import mutations
 from tests.soak.oracle import Fuzzed, watching
 from tests.soak.targets import METADATA, SmallAgent, saved

@@ -20,8 +20,8 @@ from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import is_real
-from tests.adapters.test_guarded import spoil
-from tests.core.loop.test_guard import BAD_SCORES
+from tests.fakes.weights import spoil
+from tests.fakes.windows import BAD_SCORES
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 Goal = Callable[[str, str, str, bool], None]
@@ -194,18 +194,18 @@ def test_bad_steps_reach_nobody(kind: str, tmp_path: Path, goal: Goal, is_full: 
 
 
 class Layers(NumpyAgent):
-    """A few arrays, which can be kept, given back, and looked through."""
+    """A few arrays, whose state can be copied and restored, and which are searched for invalid values."""
 
     def __init__(self) -> None:
         super().__init__()
         self.arrays = {f"layer{i}": np.ones((2, 2)) for i in range(6)}
         self.poison: str | None = None
 
-    def keep(self) -> object:
+    def snapshot(self) -> object:
         return {name: array.copy() for name, array in self.arrays.items()}
 
-    def give_back(self, kept: Any) -> None:
-        self.arrays = {name: array.copy() for name, array in kept.items()}
+    def restore(self, state: Any) -> None:
+        self.arrays = {name: array.copy() for name, array in state.items()}
 
     def first_non_finite(self) -> str | None:
         return next((name for name, array in self.arrays.items() if not np.isfinite(array).all()), None)
@@ -244,7 +244,7 @@ def test_each_tensor_that_is_poisoned_is_caught_and_never_saved(kind: str, tmp_p
     agent.learn(first)
     names = list(agent.arrays if kind == "numpy" else agent._backend.weights(agent._models))
     registry, health = CheckpointRegistry(tmp_path / "run", max_snapshots=1000), Health()
-    guard, learn, kept = LearningGuard(agent, registry, health), type(agent).learn, agent.keep()
+    guard, learn, state = LearningGuard(agent, registry, health), type(agent).learn, agent.snapshot()
 
     def poisoned(name: str) -> Callable[[EpisodeData], dict[str, Any]]:
         def act(window: EpisodeData) -> dict[str, Any]:
@@ -266,11 +266,11 @@ def test_each_tensor_that_is_poisoned_is_caught_and_never_saved(kind: str, tmp_p
         caught += guard.learn(second)[1] is not None
         saved += not is_finite()
         registry.save(agent, EvalMetrics(float(number)), number)
-        agent.give_back(kept)
+        agent.restore(state)
     for snapshot in registry.snapshots():
         registry.load(snapshot, agent)
         saved += not is_finite()
-    agent.give_back(kept)
+    agent.restore(state)
     agent.learn(second)  # the last one's poison, and no guard
     control = not is_finite()
     registry.close()
@@ -432,11 +432,11 @@ class Raising(NumpyAgent):
         super().__init__()
         self.window, self.error, self.left = window, error, 1
 
-    def keep(self) -> object:
+    def snapshot(self) -> object:
         return self.weight, list(self.learned)
 
-    def give_back(self, kept: Any) -> None:
-        self.weight, self.learned = kept[0], list(kept[1])
+    def restore(self, state: Any) -> None:
+        self.weight, self.learned = state[0], list(state[1])
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         found = super().learn(episode_data)

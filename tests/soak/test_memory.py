@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import os
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -14,15 +13,11 @@ import pytest
 
 from tensor_optix import BatchPipeline, make_agent
 from tests.conftest import Goal
+from tests.soak.resident import resident_kib
 
 WINDOWS, WARM_UP, SAMPLES = 5_000, 500, 20
 MOST, LEAK = 1.0, 0.5
 """KiB per window: what is promised, and what is planted."""
-
-
-def resident_kib() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1024
 
 
 class _InUse(ctypes.Structure):

@@ -7,8 +7,9 @@ import pytest
 
 from tests.conftest import Goal
 from tests.soak.faults import _workloads
+from tests.soak.faults._disk_use import disk_use
 from tests.soak.faults._ledger import RUN, bytes_below
-from tests.soak.faults._power import cut_power, most_bytes, record, scratch
+from tests.soak.faults._power import cut_power, record, scratch
 from tests.soak.faults._strace import needs_strace
 from tests.soak.faults._zygote import Zygote
 
@@ -17,9 +18,6 @@ pytestmark = needs_strace
 STATES = 5_000
 """Different disks in all, at least."""
 QUICK_SHARE, FULL_ROUNDS, SUBSETS = 0.1, 2, 32
-MAX_SNAPSHOTS = 2
-LARGE = 1 << 14
-"""Weights of an agent whose snapshots are hardly anything else."""
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +54,6 @@ def test_every_disk_that_a_power_cut_could_leave_opens(zygote: Zygote, fault_see
 
 
 # --- how much of the disk is taken ---
-
-
-def disk_use(zygote: Zygote, workload: str, mutant: str | None = None) -> tuple[int, int]:
-    """Return the most bytes that a directory held at any moment, and how many are promised at most."""
-    snapshot = record(zygote, "roll back", size=LARGE).recording.before.bytes_held()
-    most = most_bytes(record(zygote, workload, size=LARGE, rounds=2, mutant=mutant))
-    return most, (MAX_SNAPSHOTS + 4) * snapshot
 
 
 @pytest.mark.soak

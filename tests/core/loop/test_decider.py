@@ -18,7 +18,7 @@ from tensor_optix.core.loop.scoring import Evaluation, Scorer
 from tensor_optix.core.loop.tuning import SuggestionError
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import EvalMetrics, LoopState
-from tests.core.test_loop_controller import FixedOptimizer, Recorder
+from tests.fakes.loops import FixedOptimizer, Recorder
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 

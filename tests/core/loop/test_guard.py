@@ -16,13 +16,8 @@ from tensor_optix.core.storage.resume_ring import ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError, NonFiniteError
+from tests.fakes.windows import BAD_SCORES, windows
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
-
-
-def windows(n: int) -> list[EpisodeData]:
-    pipeline = BatchPipeline("CartPole-v1", NumpyAgent(), 32, seed=0)
-    stream = pipeline.episodes()
-    return [next(stream) for _ in range(n)]
 
 
 def spoilt(field: str, place: Any, value: float) -> EpisodeData:
@@ -86,14 +81,13 @@ class TestStrikes:
 
     def test_a_learn_that_raises_is_tried_once_more_from_what_the_agent_was(self, tmp_path: Path) -> None:
         class Once(NumpyAgent):
-            kept = 0.0
             times = 0
 
-            def keep(self) -> object:
+            def snapshot(self) -> object:
                 return self.weight
 
-            def give_back(self, kept: Any) -> None:
-                self.weight = kept
+            def restore(self, state: Any) -> None:
+                self.weight = state
 
             def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
                 super().learn(episode_data)
@@ -124,12 +118,6 @@ class TestStrikes:
 
         with pytest.raises(ContractError, match=r"Silent\.learn must return diagnostics by name"):
             RLOptimizer(Silent(), ScriptedPipeline([1.0]), None, ScoreEvaluator(), checkpoint_dir=tmp_path).run()
-
-
-BAD_SCORES: tuple[Any, ...] = (
-    None, "1.0", 3.0, math.nan, math.inf, {}, [], EvalMetrics("high"), EvalMetrics(None), EvalMetrics(math.nan),  # type: ignore[arg-type]
-    EvalMetrics(math.inf), EvalMetrics(True), object(),
-)  # fmt: skip
 
 
 class TestEvaluator:

@@ -1,9 +1,8 @@
 """A six-method agent on a feed whose world changes: it sleeps, wakes, learns again, and is tried against itself."""
 
 import itertools
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +20,9 @@ from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import ContractError
 from tensor_optix.optimizer import RLOptimizer
-from tests.helpers import NumpyAgent
+from tests.fakes.agents import Follower
 
 STEPS = 8
-
-
-class Follower(NumpyAgent):
-    """Bets on a level, which learning moves towards what it has seen; `teach` may spoil that."""
-
-    def __init__(self, teach: Callable[[int, float], float] = lambda window, level: level) -> None:
-        super().__init__(learning_rate=0.5)
-        self.teach = teach
-
-    def act(self, observation: Any) -> float:
-        return self.weight
-
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
-        self.learned.append(episode_data.episode_id)
-        seen = self.teach(episode_data.episode_id, float(np.mean(episode_data.observations)))
-        self.weight += self.params["learning_rate"] * (seen - self.weight)
-        return {}
-
-    def save_training_state(self, path: str) -> None:
-        Path(path).write_text(json.dumps({"weight": self.weight, "params": self.params}))
-
-    def load_training_state(self, path: str) -> None:
-        state = json.loads(Path(path).read_text())
-        self.weight, self.params = state["weight"], state["params"]
 
 
 class World(BasePipeline):

@@ -1,7 +1,6 @@
 """Structures of observations as the agents see them: like gymnasium's own flatten, in every pipeline."""
 
 import itertools
-from collections import OrderedDict
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +14,7 @@ from tensor_optix import BatchPipeline, VectorBatchPipeline
 from tensor_optix.errors import ModelShapeError, SpaceError
 from tensor_optix.factory import make_agent
 from tensor_optix.pipeline.environment.observations import ObservationFlattener, agent_observation_space
+from tests.fakes.environments import Structured
 from tests.helpers import NumpyAgent
 
 SPACES = [
@@ -81,28 +81,6 @@ def test_what_has_no_array_form_is_refused_by_name(space: spaces.Space) -> None:
 def test_a_space_of_the_users_own_passes_as_it_is() -> None:
     flattener = ObservationFlattener(spaces.Text(5))
     assert flattener.one("abc") == "abc"
-
-
-class Structured(gym.Env):
-    """Observation = {"step": number of the step, "kind": step mod 3}; three steps an episode; reward = action."""
-
-    observation_space = spaces.Dict({"step": spaces.Box(0, 1e9, (1,), np.float32), "kind": spaces.Discrete(3)})
-    action_space = spaces.Discrete(2)
-
-    def __init__(self) -> None:
-        self.now = 0
-
-    def observe(self) -> Any:
-        return OrderedDict(step=np.array([self.now], np.float32), kind=np.int64(self.now % 3))
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
-        super().reset(seed=seed)
-        self.now += 1
-        return self.observe(), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
-        self.now += 1
-        return self.observe(), float(action), self.now % 4 == 0, False, {}
 
 
 def flat(step: int) -> list[float]:

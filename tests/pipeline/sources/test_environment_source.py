@@ -14,20 +14,9 @@ from tensor_optix.errors import BadDataError, ContractError, EnvironmentNotFound
 from tensor_optix.pipeline.environment.episodes import episode_seed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
+from tests.fakes.environments import Mined, Sapper, Structured
+from tests.fakes.windows import assert_same
 from tests.helpers import NumpyAgent
-from tests.pipeline.environment.test_infos import Mined, Sapper
-from tests.pipeline.environment.test_observations import Structured
-
-FIELDS = (
-    "observations",
-    "actions",
-    "rewards",
-    "terminated",
-    "truncated",
-    "next_observations",
-    "action_masks",
-    "next_action_masks",
-)
 
 
 class Reseeded(gym.Wrapper[Any, Any, Any, Any]):
@@ -40,18 +29,6 @@ class Reseeded(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self._number += 1
         return self.env.reset(seed=episode_seed(self._root, self._number), options=options)
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    for name in FIELDS:
-        a, b = getattr(ours, name), getattr(theirs, name)
-        assert (a is None) == (b is None), name
-        if a is not None:
-            assert a.dtype == b.dtype, name
-            assert a.tobytes() == b.tobytes(), name
-    assert repr(list(ours.infos)) == repr(list(theirs.infos))
-    assert ours.completed == theirs.completed
-    assert ours.episode_id == theirs.episode_id
 
 
 def learned(pipeline: Any, agent: Any, count: int) -> list[Any]:

@@ -14,11 +14,10 @@ from tensor_optix.pipeline.feed import recording
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
+from tests.fakes.environments import Mined, Sapper
+from tests.fakes.feeds import BAD, Acting, Counting, Feed, Replayable, item, live, rows
+from tests.fakes.windows import assert_same
 from tests.helpers import NumpyAgent
-from tests.pipeline.environment.test_infos import Mined, Sapper
-from tests.pipeline.feeds import Acting, Counting, Feed, item, live, rows
-from tests.pipeline.sources.test_environment_source import assert_same
-from tests.pipeline.test_live_pipeline import BAD, Replayable
 
 
 def recorded(path: Path, source: Any, agent: Any, count: int, **options: Any) -> list[Any]:

@@ -20,8 +20,8 @@ from gymnasium import spaces
 from tensor_optix.errors import FeedFatalError, InvalidArgumentError, MissingDependencyError
 from tensor_optix.pipeline._items import HEARTBEAT
 from tensor_optix.pipeline.sources.websocket_source import WebSocketSource, redacted
+from tests.fakes.feeds import Counting, balanced, live, rows
 from tests.feed_server import END, MUTE, RESET, STALL, FeedServer, Numbered, frame
-from tests.pipeline.feeds import Counting, balanced, live, rows
 
 SECRETS = ("hunter2", "s3cr3t", "user17")
 

@@ -87,7 +87,7 @@ def _tell(**message: Any) -> None:
 
 def _build(kind: str) -> tuple[Any, Any]:
     from tensor_optix import BatchPipeline, VectorBatchPipeline, make_agent
-    from tests.test_resume import RememberingAgent
+    from tests.fakes.agents import RememberingAgent
 
     if kind == "evolving":
         return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=20)
@@ -101,7 +101,7 @@ def _build(kind: str) -> tuple[Any, Any]:
 
 def _evolution(agent: Any, directory: Path) -> tuple[Any, list[Any]]:
     from tensor_optix import CheckpointRegistry, PolicyManager
-    from tests.test_resume import RememberingAgent
+    from tests.fakes.agents import RememberingAgent
 
     logging.disable(logging.WARNING)  # each start says once more that nothing is mutated
     seeds = itertools.count(1)

@@ -9,7 +9,7 @@ import numpy as np
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.pipeline.live_pipeline import LivePipeline
-from tests.core.loop.test_watch import Follower
+from tests.fakes.agents import Follower
 
 STEPS, CHANGE = 8, 60
 

@@ -1,10 +1,12 @@
 """Feeds and agents that the tests of live pipelines are written with."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from tensor_optix.pipeline._items import Malformed
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tests.helpers import NumpyAgent
 
@@ -80,3 +82,71 @@ def rows(windows: Iterable[Any]) -> list[tuple[int, int, int]]:
 def balanced(metadata: Any) -> bool:
     """Whether every item is accounted for."""
     return metadata["received"] == sum(metadata[name] for name in ("learned", "dropped", "quarantined", "buffered"))
+
+
+def feed_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "tensor-optix-feed"]
+
+
+BAD: dict[str, Any] = {
+    "too short": (np.zeros(2, np.float32), 0.0, False, False),
+    "no tuple": "item",
+    "none": None,
+    "shape": (np.zeros(3, np.float32), 0.0, False, False, {}),
+    "dtype": (np.zeros(2, np.int64), 0.0, False, False, {}),
+    "objects": (np.array([None, 1]), 0.0, False, False, {}),
+    "text": (np.array(["a", "b"]), 0.0, False, False, {}),
+    "ragged": ([[1], [1, 2]], 0.0, False, False, {}),
+    "huge integer": ([10**400, 1], 0.0, False, False, {}),
+    "nan": (np.array([0, np.nan], np.float32), 0.0, False, False, {}),
+    "inf": (np.array([-np.inf, np.inf], np.float32), 0.0, False, False, {}),
+    "too large": (np.zeros(300_000, np.float32), 0.0, False, False, {}),
+    "nan reward": (np.zeros(2, np.float32), float("nan"), False, False, {}),
+    "no reward": (np.zeros(2, np.float32), None, False, False, {}),
+    "rewards": (np.zeros(2, np.float32), np.zeros(2), False, False, {}),
+    "flag": (np.zeros(2, np.float32), 0.0, "no", False, {}),
+    "other flag": (np.zeros(2, np.float32), 0.0, False, 2, {}),
+    "info": (np.zeros(2, np.float32), 0.0, False, False, [1]),
+    "mask": (np.zeros(2, np.float32), 0.0, False, False, {"action_mask": [[True]]}),
+    "malformed": Malformed("it is poison", b"\x00"),
+}
+
+
+class Burst:
+    """Gives `count` items as fast as they are taken; then it is over."""
+
+    is_finite = True
+
+    def __init__(self, count: int, numbered: bool = False) -> None:
+        self.count, self.numbered, self.given = count, numbered, threading.Event()
+
+    def stream(self) -> Iterator[Any]:
+        for n in range(self.count):
+            yield item(n, numbered=self.numbered)
+        self.given.set()
+
+
+class Replayable:
+    """Numbered items; each connection breaks off after some, and the next one goes on where it is told."""
+
+    def __init__(self, count: int, breaks_after: int, start: int = 0) -> None:
+        self.count, self.breaks_after, self.start = count, breaks_after, start
+        self.asked: list[int | None] = []
+
+    def stream(self, after: int | None = None) -> Iterator[Any]:
+        self.asked.append(after)
+        begin = self.start if after is None else after + 1
+        for n in range(begin, min(begin + self.breaks_after, self.count)):
+            yield item(n, numbered=True)
+        raise ConnectionError
+
+
+class Blocking:
+    def __init__(self, closable: bool) -> None:
+        self.wake = threading.Event()
+        if closable:
+            self.close = self.wake.set
+
+    def stream(self) -> Iterator[Any]:
+        yield item(0)
+        self.wake.wait()

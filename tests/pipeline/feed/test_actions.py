@@ -1,0 +1,135 @@
+"""Which action is sent, and what is recorded of it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tensor_optix.errors import (
+    BadDataError,
+    FeedFatalError,
+    InvalidArgumentError,
+)
+from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.replay_source import ReplaySource
+from tests.fakes.feeds import Acting, Counting, balanced, item, live, rows
+
+
+@pytest.mark.parametrize(
+    ("space", "safe", "bad", "recorded"),
+    [
+        (spaces.Discrete(3), 0, 3, 0),
+        (spaces.Discrete(3), 0, -1, 0),
+        (spaces.Discrete(3), 0, 0.5, 0),
+        (spaces.Discrete(3), 0, None, 0),
+        (spaces.Box(0.0, 10.0, (1,)), [2.5], np.array([np.nan]), [-0.5]),
+        (spaces.Box(0.0, 10.0, (1,)), [2.5], np.zeros(2), [-0.5]),
+        (None, 0.0, float("inf"), 0.0),
+        (None, 0.0, {"price": [1.0, float("nan")]}, 0.0),
+        (None, 0.0, [1.0, [2.0, float("nan")]], 0.0),
+        (None, 0.0, (None, float("nan")), 0.0),
+    ],
+)
+def test_the_safe_action_takes_the_place_of_a_bad_one(space: Any, safe: Any, bad: Any, recorded: Any) -> None:
+    good = np.zeros(1) if isinstance(space, spaces.Box) else 1
+    source = Acting([item(n) for n in range(5)], action_space=space)
+    agent = Counting([good, bad, good, good, good])
+    (window,) = live(source, agent=agent, safe_action=safe).episodes()
+    np.testing.assert_array_equal(source.applied[1], safe)
+    np.testing.assert_array_equal(window.actions[1], recorded)
+    assert window.metadata["safe_actions"] == 1
+
+
+def test_a_bad_action_without_a_safe_one_is_an_error() -> None:
+    source = Acting([item(n) for n in range(5)], action_space=spaces.Discrete(2))
+    with pytest.raises(BadDataError, match="safe_action"):
+        list(live(source, agent=Counting([0, 7])).episodes())
+    assert source.applied == [0]
+
+
+def test_an_unsafe_safe_action_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="safe_action"):
+        LivePipeline(Acting([], action_space=spaces.Discrete(2)), safe_action=2)
+
+
+def test_actions_are_brought_into_the_space() -> None:
+    source = Acting([item(n) for n in range(3)], action_space=spaces.Box(0.0, 10.0, (1,)))
+    (window,) = live(source, n=2, agent=Counting([np.array([0.5]), np.array([7.0]), np.zeros(1)])).episodes()
+    assert [float(action[0]) for action in source.applied] == [7.5, 10.0, 5.0]
+    assert window.actions[:, 0].tolist() == [0.5, 7.0]
+
+
+def test_a_late_action_is_not_sent() -> None:
+    now = [0.0]
+
+    def act(n: int) -> int:
+        now[0] += 5.0 if n == 1 else 0.1
+        return 1
+
+    source = Acting([item(n) for n in range(5)])
+    arrivals = iter(range(100))
+
+    class Slow(Acting):
+        def stream(self) -> Iterator[Any]:
+            for n in range(5):
+                next(arrivals)
+                while len(self.applied) < n:
+                    time.sleep(0.001)
+                yield item(n)
+
+    source = Slow([])
+    pipeline = live(source, agent=Counting(act), safe_action=0, action_deadline=1.0, clock=lambda: now[0])
+    (window,) = pipeline.episodes()
+    assert list(window.actions) == [1, 0, 1, 1]
+    assert source.applied[:4] == [1, 0, 1, 1]
+
+
+def test_the_safe_action_is_sent_when_the_agent_raises_or_sees_nothing() -> None:
+    source = Acting([item(0), item(1), ("bad",), item(3)])
+    agent = Counting([1, 1])  # its third call raises
+    with pytest.raises(IndexError):
+        list(live(source, agent=agent, safe_action=0).episodes())
+    assert source.applied == [1, 1, 0, 0]
+
+
+class Broken(Acting):
+    """Raises when it is to send an action of these numbers."""
+
+    def __init__(self, *connections: Any, error: Exception, numbers: tuple[int, ...], **options: Any) -> None:
+        super().__init__(*connections, **options)
+        self.error, self.numbers = error, numbers
+
+    def apply(self, action: Any) -> None:
+        super().apply(action)
+        if len(self.applied) - 1 in self.numbers:
+            raise self.error
+
+
+def test_where_an_action_could_not_be_sent_nothing_is_learned_and_the_run_goes_on(tmp_path: Path) -> None:
+    record = str(tmp_path / "session.jsonl.zst")
+    source = Broken([item(n) for n in range(14)], error=ConnectionResetError(), numbers=(2, 5))
+    windows = list(live(source, record=record).episodes())
+    assert rows(windows) == [(n, n + 1, n + 1) for n in (0, 1, 3, 4, 6, 7, 8, 9, 10, 11, 12)]
+    assert windows[0].metadata["breaks"] == (2,)
+    assert windows[-1].metadata["unsent_actions"] == 2
+    assert all(balanced(window.metadata) for window in windows)
+    again = list(live(ReplaySource(record)).episodes())
+    assert rows(again) == rows(windows)
+    assert [window.metadata["breaks"] for window in again] == [window.metadata["breaks"] for window in windows]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), ValueError("refused")])
+def test_an_apply_that_will_fail_again_is_an_error(error: Exception) -> None:
+    class Waiting(Broken):
+        is_lockstep = True
+
+    waits = Waiting if isinstance(error, OSError) else Broken
+    for kind, options in ((waits, {}), (Broken, {"reconnect_on_disconnect": False})):
+        source = kind([item(n) for n in range(9)], error=error, numbers=(2,))
+        with pytest.raises(FeedFatalError, match=r"apply\(2\) raised") as caught:
+            list(live(source, **options).episodes())
+        assert caught.value.__cause__ is error

@@ -1,0 +1,117 @@
+"""More items than can be learned, and numbers that are missing."""
+
+import itertools
+import json
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.errors import (
+    FeedOverflowError,
+)
+from tests.fakes.feeds import Burst, Counting, Feed, balanced, item, live, rows
+
+# --- more than can be learned ---
+
+
+def test_a_full_buffer_blocks_the_source() -> None:
+    source = Burst(1000)
+    pipeline = live(source, n=10, buffer_size=20)
+    windows = []
+    for window in pipeline.episodes():
+        windows.append(window)
+        assert window.metadata["buffered"] <= 22
+        assert balanced(window.metadata)
+    assert rows(windows) == [(n, n + 1, n + 1) for n in range(999)]
+    assert windows[-1].metadata["learned"] == 1000
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_full_buffer_drops_and_counts(overflow: str, numbered: bool) -> None:
+    source = Burst(1000, numbered)
+
+    class Waiting(Counting):
+        def act(self, observation: Any) -> Any:
+            source.given.wait(5)
+            return super().act(observation)
+
+    windows = list(live(source, n=5, agent=Waiting(), buffer_size=50, overflow=overflow).episodes())
+    last = windows[-1].metadata
+    assert last["received"] == 1000
+    assert last["dropped"] >= 940
+    assert last["gaps"] == 0
+    assert balanced(last)
+    assert all(following == seen + 1 == reward for seen, following, reward in rows(windows))
+    newest = max(following for _, following, _ in rows(windows))
+    assert (newest == 999) == (overflow == "drop_oldest")
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 100])
+def test_from_a_feed_that_is_always_faster_something_is_learned(overflow: str, numbered: bool, size: int) -> None:
+    source = Burst(10**9, numbered)
+
+    class Slow(Counting):
+        def act(self, observation: Any) -> Any:
+            time.sleep(0.002)  # hundreds of items, and more than the smaller buffers hold
+            return super().act(observation)
+
+    pipeline = live(source, n=10, agent=Slow(), buffer_size=size, overflow=overflow)
+    windows = list(itertools.islice(pipeline.episodes(), 3))
+    pipeline.teardown()
+    assert [window.length for window in windows] == [10, 10, 10]
+    assert all(balanced(window.metadata) for window in windows)
+    assert windows[-1].metadata["dropped"] > 0
+    # Of a float32 the numbers are exact as far as this machine gets.
+    assert all(following == seen + 1 == reward for seen, following, reward in rows(windows))
+
+
+def test_a_full_buffer_fails_if_told() -> None:
+    source = Burst(1000)
+
+    class Waiting(Counting):
+        def act(self, observation: Any) -> Any:
+            if not self.seen:
+                source.given.wait(0.2)
+            return super().act(observation)
+
+    with pytest.raises(FeedOverflowError, match="50 items wait"):
+        list(live(source, n=5, agent=Waiting(), buffer_size=50, overflow="fail").episodes())
+
+
+# --- numbered items ---
+
+
+def test_a_gap_is_counted_and_nothing_is_learned_across_it() -> None:
+    items = [item(n, numbered=True) for n in range(20) if n not in (5, 6)]
+    windows = list(live(Feed(items), n=50).episodes())
+    assert windows[0].metadata["gaps"] == 2
+    assert windows[0].metadata["received"] == 18
+    assert windows[0].metadata["breaks"] == (4,)
+    assert rows(windows) == [(n, n + 1, n + 1) for n in range(19) if n not in (4, 5, 6)]
+
+
+def test_numbers_may_be_numpy_s() -> None:
+    pipeline = live(Feed([item(n, sequence=np.int64(n)) for n in (0, 1, 2, 4, 5, 6, 6)]), n=4)
+    windows = list(pipeline.episodes())
+    assert (windows[-1].metadata["gaps"], windows[-1].metadata["duplicates"]) == (1, 1)
+    assert json.loads(json.dumps(pipeline.stream_state()))["after"] == 5  # the last one is held
+
+
+def test_numbers_that_begin_anew_have_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    def connection(**more: Any) -> list[Any]:
+        return [*(item(n, numbered=True, **more) for n in range(4)), ConnectionError()]
+
+    pipeline = live(Feed(connection(), connection(), [item(n, numbered=True) for n in range(9)]))
+    assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in range(4)]
+    pipeline.teardown()
+    assert sum("info['epoch']" in record.msg for record in caplog.records) == 1
+    caplog.clear()
+    pipeline = live(Feed(connection(epoch=1), connection(epoch=2), connection(epoch=3)))
+    assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in (0, 1, 2, 0)]
+    pipeline.teardown()
+    assert not any("info['epoch']" in record.msg for record in caplog.records)

@@ -1,0 +1,227 @@
+"""The thread that reads a source, opens it again and ends."""
+
+import contextlib
+import gc
+import itertools
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.errors import (
+    ContractError,
+    FeedError,
+    FeedFatalError,
+)
+from tensor_optix.pipeline.feed import reader
+from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tests.fakes.feeds import (
+    Acting,
+    Blocking,
+    Burst,
+    Counting,
+    Feed,
+    Replayable,
+    balanced,
+    feed_threads,
+    item,
+    live,
+    rows,
+)
+
+# --- sources ---
+
+
+def test_a_source_without_stream() -> None:
+    with pytest.raises(ContractError, match=r"stream\(\)"):
+        LivePipeline([1, 2])
+    with pytest.raises(ContractError, match=r"pass Acting\(...\)"):
+        LivePipeline(Acting)
+
+
+def test_a_source_that_is_asynchronous_or_yields_nothing() -> None:
+    class Asynchronous:
+        async def stream(self) -> Any:
+            yield item(0)
+
+    class Nothing:
+        def stream(self) -> None: ...
+
+    with pytest.raises(ContractError, match="must be a plain generator"):
+        LivePipeline(Asynchronous())
+    with pytest.raises(FeedFatalError, match="must yield items, but it returned None"):
+        list(live(Nothing()).episodes())
+
+
+# --- disconnects ---
+
+
+@pytest.mark.parametrize(
+    "end", [ConnectionError("lost"), TimeoutError(), EOFError(), FeedError("gone"), OSError(5, "io"), None]
+)
+def test_a_stream_that_breaks_off_is_opened_again(end: Any) -> None:
+    first = [item(n) for n in range(4)] + ([] if end is None else [end])
+    source = Feed(first, [item(n) for n in range(10, 3000)])  # more than fit into the buffer
+    window = next(live(source, n=6).episodes())
+    assert rows([window]) == [(0, 1, 1), (1, 2, 2), (2, 3, 3), (10, 11, 11), (11, 12, 12), (12, 13, 13)]
+    assert list(window.truncated) == [False, False, True, False, False, False]
+    assert window.metadata["reconnects"] == 1
+    assert window.metadata["breaks"] == (3,)
+    assert balanced(window.metadata)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), KeyError("x"), GeneratorExit(), SystemExit(3), KeyboardInterrupt(), MemoryError()]
+)
+def test_whatever_else_ends_the_thread_is_heard_of(error: BaseException) -> None:
+    source = Feed([item(n) for n in range(6)] + [error], [])
+    windows = live(source).episodes()
+    next(windows)
+    with pytest.raises(FeedFatalError, match=type(error).__name__) as caught:
+        next(windows)
+    assert caught.value.__cause__ is error
+    assert not feed_threads()
+
+
+def test_a_thread_that_dies_without_a_word_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader.FeedReader, "_run", lambda self: None)
+    with pytest.raises(FeedFatalError, match="without a word"):
+        next(live(Feed([])).episodes())
+
+
+@pytest.mark.parametrize("error", [ConnectionError("lost"), None])
+def test_without_reconnecting_a_disconnect_is_the_end(error: Any) -> None:
+    source = Feed([item(n) for n in range(5)] + ([error] if error else []), [])
+    windows = live(source, reconnect_on_disconnect=False).episodes()
+    next(windows)
+    if error is None:
+        assert next(windows, None) is None
+    else:
+        with pytest.raises(FeedFatalError, match="reconnect_on_disconnect"):
+            next(windows)
+
+
+@pytest.mark.parametrize(
+    "error", [FeedFatalError("401"), PermissionError(), __import__("ssl").SSLCertVerificationError()]
+)
+def test_an_error_that_another_try_does_not_mend_is_raised(error: Exception) -> None:
+    with pytest.raises(FeedFatalError):
+        next(live(Feed([error], [])).episodes())
+
+
+@pytest.mark.parametrize("attempts", [2000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_tries_are_far_apart_and_random(attempts: int) -> None:
+    waits: list[float] = []
+
+    class Done(Exception):
+        pass
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == attempts:
+            raise Done
+
+    class Refusing:
+        def stream(self) -> Iterator[Any]:
+            raise ConnectionRefusedError
+            yield
+
+    pipeline = LivePipeline(Refusing(), Counting(), sleep=sleep, rng=random.Random(1))
+    with pytest.raises(FeedFatalError, match="Done"):
+        next(pipeline.episodes())
+    assert 0.1 <= min(waits) <= max(waits) <= 60.0
+    assert waits[0] <= 0.2
+    assert np.mean(waits[20:]) == pytest.approx(30.05, rel=0.05)  # full jitter: half the cap
+    assert len(set(waits)) > 0.99 * attempts
+
+
+def test_what_brought_items_is_tried_again_soon() -> None:
+    waits: list[float] = []
+    source = Feed(*[[item(n), item(n + 1), ConnectionError()] for n in range(0, 400, 10)], [item(n) for n in range(9)])
+    list(itertools.islice(live(source, backoff=(0.1, 60.0), sleep=waits.append).episodes(), 10))
+    assert waits
+    assert max(waits) <= 0.2
+
+
+# --- teardown ---
+
+
+@pytest.mark.parametrize("closable", [True, False])
+def test_teardown_ends_a_source_that_blocks(closable: bool) -> None:
+    source = Blocking(closable)
+    pipeline = live(source)
+    waiting = threading.Thread(target=lambda: list(pipeline.episodes()), daemon=True)
+    waiting.start()
+    time.sleep(0.05)
+    begun = time.monotonic()
+    pipeline.teardown()
+    assert time.monotonic() - begun < (1.0 if closable else 1.5)  # a source that cannot be closed is given 0.8 s
+    assert bool(feed_threads()) != closable
+    source.wake.set()
+    waiting.join(2)
+    assert not waiting.is_alive()
+
+
+def closes(count: int) -> tuple[float, int]:
+    """Close pipelines in random states; return the slowest, and the threads that are left."""
+    rng, slowest = random.Random(0), 0.0
+    for _ in range(count):
+        kind = rng.randrange(4)
+        source: Any = [Burst(10**9), Blocking(True), Feed([ConnectionError()], []), Replayable(10**9, 30)][kind]
+        pipeline = live(source, n=5, buffer_size=10, backoff=(0.05, 60.0) if kind == 2 else (0.001, 0.01))
+        if kind in (0, 3):
+            list(itertools.islice(pipeline.episodes(), rng.randrange(1, 4)))
+        else:
+            pipeline._opened()
+        time.sleep(rng.random() * 0.005)
+        begun = time.monotonic()
+        pipeline.teardown()
+        slowest = max(slowest, time.monotonic() - begun)
+    return slowest, len(feed_threads())
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_teardown_from_any_state(count: int) -> None:
+    slowest, left = closes(count)
+    print(f"slowest of {count} teardowns: {slowest * 1e3:.1f} ms")
+    assert slowest < 1.0
+    assert left == 0
+
+
+def test_a_forgotten_pipeline_ends_its_thread() -> None:
+    pipeline = live(Burst(10**9))
+    next(pipeline.episodes())
+    assert feed_threads()
+    del pipeline
+    gc.collect()
+    assert not feed_threads()
+
+
+@pytest.mark.parametrize("holds_the_lock", [False, True])
+def test_a_forgotten_pipeline_may_be_closed_by_its_own_thread(holds_the_lock: bool) -> None:
+    ended = threading.Event()
+
+    class Collecting:
+        def __init__(self) -> None:
+            self.collect: Any = None
+
+        def stream(self) -> Iterator[Any]:
+            try:
+                for n in itertools.count():
+                    yield item(n)
+                    if n == 3:
+                        with self.lock if holds_the_lock else contextlib.nullcontext():
+                            self.collect()
+            finally:
+                ended.set()
+
+    source = Collecting()
+    pipeline = live(source, n=50)
+    feed = pipeline._make_feed(pipeline._point)
+    source.collect, source.lock = feed.close, feed._intake._lock  # what the collector calls
+    feed.start()
+    assert ended.wait(5)

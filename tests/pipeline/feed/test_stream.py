@@ -1,0 +1,33 @@
+"""Breaks in a stream: nothing is learned across them."""
+
+import pytest
+
+from tensor_optix.pipeline._items import BREAK
+from tests.fakes.feeds import Feed, balanced, item, live, rows
+
+
+def test_a_feed_of_which_nothing_can_be_learned_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert list(live(Feed([what for n in range(200) for what in (item(n), ("bad",))])).episodes()) == []
+    assert [record.args for record in caplog.records if "stood alone" in record.msg] == [(64,), (128,)]
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_an_item_alone_between_two_breaks_is_dropped(numbered: bool) -> None:
+    source = Feed([item(0), ConnectionError()], [item(5), ConnectionError()], [item(n) for n in range(10, 30)])
+    window = next(live(source).episodes())
+    assert window.metadata["dropped"] == 2
+    assert rows([window])[0] == (10, 11, 11)
+    assert balanced(window.metadata)
+
+
+def test_an_episode_of_which_a_part_is_missing_is_not_counted() -> None:
+    first = [item(0), item(1, terminated=True), item(2), item(3), ConnectionError()]
+    second = [item(10), item(11, terminated=True), item(12), item(13, terminated=True), item(14)]
+    window = next(live(Feed(first, second), n=4).episodes())
+    assert [e.total_return for e in window.completed or ()] == [1.0, 13.0]
+
+
+def test_a_break_that_the_source_tells_of() -> None:
+    items = [item(0), item(1), BREAK, item(5), item(6), item(7)]
+    (window,) = live(Feed(items)).episodes()
+    assert rows([window]) == [(0, 1, 1), (5, 6, 6), (6, 7, 7)]
