@@ -83,17 +83,17 @@ class BuiltInAgent(BaseAgent):
         """All models that learning changes, by name."""
         return self._models
 
-    def keep(self) -> object:
+    def snapshot(self) -> object:
         """Return a copy of weights and optimizer moments."""
         moments = {name: self._backend.optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
         return self._backend.weights(self._learned_models), moments
 
-    def give_back(self, kept: Any) -> None:
-        """Put back the weights and the optimizer moments that `keep` returned."""
-        weights, moments = kept
+    def restore(self, state: Any) -> None:
+        """Restore the weights and the optimizer moments that `snapshot` returned."""
+        weights, moments = state
         self._backend.set_weights(self._learned_models, weights)
-        for name, state in moments.items():
-            self._backend.set_optimizer_state(self._optimizers[name], *state)
+        for name, moment in moments.items():
+            self._backend.set_optimizer_state(self._optimizers[name], *moment)
 
     def first_non_finite(self) -> str | None:
         """Return the name of a weight or moment with a NaN or an infinity, None if there is none."""
