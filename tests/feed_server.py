@@ -47,7 +47,7 @@ class FeedServer:
         ssl: Any = None,
         handshakes: bool = True,
     ) -> None:
-        self._script, self._greets, self._status, self._ssl, self._handshakes = script, greets, status, ssl, handshakes
+        self._script, self._greets, self.status, self._ssl, self._handshakes = script, greets, status, ssl, handshakes
         self.received: list[Any] = []
         self.connections = 0
         self.accepted: list[float] = []
@@ -151,8 +151,8 @@ class FeedServer:
                 return None
             protocol.receive_data(data)
             request = next(iter(protocol.events_received()), None)
-        if self._status is not None:
-            protocol.send_response(protocol.reject(self._status, "no\n"))
+        if self.status is not None:
+            protocol.send_response(protocol.reject(self.status, "no\n"))
             sock.sendall(b"".join(protocol.data_to_send()))
             return None
         protocol.send_response(protocol.accept(request))

@@ -1,6 +1,7 @@
 """Small agents, pipelines and environments that tests are written with. Numpy only."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,12 @@ class ConstantAgent(NumpyAgent):
 
     def act(self, observation: Any) -> Any:
         return self.action
+
+
+def until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait until something holds; the deadline is so late that only a hang can miss it."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"what was waited for has not come in {seconds} s")
+        time.sleep(0.002)

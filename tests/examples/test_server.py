@@ -1,8 +1,8 @@
 import contextlib
 import itertools
 import threading
-import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -10,8 +10,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from examples.market import server as price_server
 from examples.market.prices import Market
 from examples.market.server import PriceServer, encoded
+from tests.helpers import until
 
 FRAMES = [encoded(tick) for tick in itertools.islice(Market(3).items(), 400)]
 
@@ -51,12 +53,24 @@ def test_what_is_no_longer_kept_is_left_out() -> None:
     assert all(later > earlier for earlier, later in itertools.pairwise(older))
 
 
-def test_ticks_come_when_they_are_due() -> None:
+def test_ticks_come_when_they_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, sent = [50.0], []
+
+    class Passing(threading.Event):
+        """Waiting takes no time but on the clock of the test."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            now[0] += max(timeout or 0.0, 0.0)
+            sent.append(now[0])
+            return self.is_set()
+
+    parts = SimpleNamespace(Event=Passing, Lock=threading.Lock, Thread=threading.Thread)
+    monkeypatch.setattr(price_server, "threading", parts)
+    monkeypatch.setattr(price_server, "time", SimpleNamespace(monotonic=lambda: now[0]))
     with PriceServer(Market(3), rate=200.0) as server:
-        begun = time.monotonic()
         first, *_, last = (msgspec.json.decode(f)["sequence"] for f in itertools.islice(served(server.url, {}), 20))
         assert last - first == 19
-        assert time.monotonic() - begun > 0.08
+        assert sent[:20] == pytest.approx([50.0 + (first + n) / 200 for n in range(20)])
 
 
 @pytest.mark.parametrize("request_", [{"after": "x"}, {"after": -2}, {"after": 10**12}, 3])
@@ -79,8 +93,7 @@ def test_it_ends_with_clients_that_listen_or_do_not() -> None:
         with pytest.raises(ConnectionClosed):
             silent.recv()
         assert len(list(listening)) < 10_000
-    while threading.active_count() > before:
-        time.sleep(0.01)
+    until(lambda: threading.active_count() <= before)
 
 
 @pytest.mark.parametrize("options", [{"rate": 0.0}, {"rate": -1.0}, {"drop": 1.5}, {"drop": float("nan")}])

@@ -119,10 +119,12 @@ class Burst:
 
     def __init__(self, count: int, numbered: bool = False) -> None:
         self.count, self.numbered, self.given = count, numbered, threading.Event()
+        self.taken = 0
 
     def stream(self) -> Iterator[Any]:
         for n in range(self.count):
             yield item(n, numbered=self.numbered)
+            self.taken = n + 1
         self.given.set()
 
 
@@ -142,11 +144,30 @@ class Replayable:
 
 
 class Blocking:
-    def __init__(self, closable: bool) -> None:
-        self.wake = threading.Event()
+    """Gives some items and then waits until it is woken, by `close` where that is there."""
+
+    def __init__(self, closable: bool, count: int = 1) -> None:
+        self.count, self.wake = count, threading.Event()
         if closable:
             self.close = self.wake.set
 
     def stream(self) -> Iterator[Any]:
-        yield item(0)
+        yield from (item(n) for n in range(self.count))
         self.wake.wait()
+
+
+def open_and_leave(pipeline: LivePipeline) -> None:
+    """Let a pipeline open its feed, whatever that brings, and wait for no window of it."""
+    is_left = threading.Event()
+
+    def interrupt() -> None:
+        while not is_left.wait(0.002):
+            pipeline.interrupt()
+
+    interrupting = threading.Thread(target=interrupt, daemon=True)
+    interrupting.start()
+    try:
+        list(pipeline.episodes())
+    finally:
+        is_left.set()
+        interrupting.join(60)

@@ -29,7 +29,10 @@ from tests.fakes.feeds import (
 # --- silence ---
 
 
+@pytest.mark.usefixtures("patient_reader")
 def test_a_silent_stream_is_opened_again() -> None:
+    now = [0.0]
+
     class Silent:
         def __init__(self) -> None:
             self.opened, self.wake = 0, threading.Event()
@@ -42,12 +45,13 @@ def test_a_silent_stream_is_opened_again() -> None:
             self.wake = threading.Event()
             yield from (item(10 * self.opened + n) for n in range(3))
             if self.opened == 1:
-                self.wake.wait(5)
+                now[0] += 0.21
+                assert self.wake.wait(60)
                 raise ConnectionError
             yield from (item(n) for n in itertools.count(30))
 
     source = Silent()
-    pipeline = live(source, silence_timeout=0.2)
+    pipeline = live(source, silence_timeout=0.2, clock=lambda: now[0])
     window = next(pipeline.episodes())
     assert source.opened == 2
     assert window.metadata["reconnects"] == 1
@@ -63,7 +67,7 @@ def test_silence_is_no_failure_unless_told(monkeypatch: pytest.MonkeyPatch) -> N
         def stream(self) -> Iterator[Any]:
             yield item(0)
             yield HEARTBEAT
-            go_on.wait(10)
+            assert go_on.wait(60)
             yield from (item(n) for n in range(1, 5))
 
     pipeline = live(Pausing())
@@ -77,7 +81,7 @@ def test_a_silent_source_that_cannot_be_closed_is_an_error() -> None:
 
     class Deaf:
         def stream(self) -> Iterator[Any]:
-            wake.wait(5)
+            wake.wait(60)
             yield item(0)
 
     pipeline = live(Deaf(), silence_timeout=0.05)
@@ -150,7 +154,7 @@ def test_what_is_ahead_of_a_window_is_not_in_its_stream_state(overflow: str) -> 
     class Waiting(Counting):
         def act(self, observation: Any) -> Any:
             if self.seen:
-                assert given.wait(5)
+                assert given.wait(60)
             return super().act(observation)
 
     size = 1000 if overflow == "block" else 30

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 from tensor_optix.errors import (
     FeedOverflowError,
 )
-from tests.fakes.feeds import Burst, Counting, Feed, balanced, item, live, rows
+from tests.fakes.feeds import Burst, Counting, Feed, balanced, feed_threads, item, live, rows
+from tests.helpers import until
 
 # --- more than can be learned ---
 
@@ -35,7 +35,7 @@ def test_a_full_buffer_drops_and_counts(overflow: str, numbered: bool) -> None:
 
     class Waiting(Counting):
         def act(self, observation: Any) -> Any:
-            source.given.wait(5)
+            assert source.given.wait(60)
             return super().act(observation)
 
     windows = list(live(source, n=5, agent=Waiting(), buffer_size=50, overflow=overflow).episodes())
@@ -57,7 +57,8 @@ def test_from_a_feed_that_is_always_faster_something_is_learned(overflow: str, n
 
     class Slow(Counting):
         def act(self, observation: Any) -> Any:
-            time.sleep(0.002)  # hundreds of items, and more than the smaller buffers hold
+            come = source.taken + 2 * size + 10  # more than the buffer holds
+            until(lambda: source.taken >= come)
             return super().act(observation)
 
     pipeline = live(source, n=10, agent=Slow(), buffer_size=size, overflow=overflow)
@@ -76,7 +77,7 @@ def test_a_full_buffer_fails_if_told() -> None:
     class Waiting(Counting):
         def act(self, observation: Any) -> Any:
             if not self.seen:
-                source.given.wait(0.2)
+                until(lambda: not feed_threads())  # it failed
             return super().act(observation)
 
     with pytest.raises(FeedOverflowError, match="50 items wait"):
