@@ -4,7 +4,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.types import EpisodeData, EpisodeSummary, EvalMetrics
 from tensor_optix.errors import InvalidArgumentError
@@ -220,14 +219,6 @@ def test_validation_is_evidence_where_training_has_none_and_the_other_way_round_
 )
 def test_compare_asks_whether_the_candidate_is_better(candidate: float, reference: float, better: bool) -> None:
     assert EpisodeReturnEvaluator().compare(EvalMetrics(candidate), EvalMetrics(reference)) is better
-
-
-@pytest.mark.parametrize(
-    ("values", "error"),
-    [([1.0, 3.0], 1.0), ([2.0, 2.0, 2.0], 0.0), ([0.0, 0.0, 0.0, 4.0], 1.0), ([5.0], math.nan), ([], math.nan)],
-)
-def test_the_standard_error_is_unbiased_and_unknown_for_fewer_than_two(values: list[float], error: float) -> None:
-    assert standard_error(values) == pytest.approx(error, nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
-from tensor_optix.support.memory import free_memory, transition_bytes
+from tensor_optix.support.memory import transition_bytes
 
 Transition = tuple[bytes, int, float, bool, bytes]
 
@@ -286,11 +286,6 @@ def test_an_estimate_before_anything_is_stored_is_what_it_takes() -> None:
     buffer.add(w)
     estimate = 1000 * transition_bytes(observation=w.observations[0], action=w.actions[0])
     assert estimate == pytest.approx(buffer.nbytes, rel=0.02)
-
-
-def test_free_memory_is_a_number_of_bytes() -> None:
-    free = free_memory()
-    assert free is None or free > 1 << 20
 
 
 def test_where_only_some_windows_have_masks_everything_is_allowed_in_the_others() -> None:

@@ -14,9 +14,14 @@ from tensor_optix.core.decisions.trend import (
     is_improvement,
     judge,
     noise_of,
+    recent,
+    recent_scores,
     slope,
+    standard_error,
+    train_scores,
 )
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import ContractError
 
 IMPROVED, FLAT, DEGRADED, NO_EVIDENCE = Verdict.IMPROVED, Verdict.FLAT, Verdict.DEGRADED, Verdict.NO_EVIDENCE
 NAN, INF = math.nan, math.inf
@@ -293,3 +298,33 @@ def test_a_flat_start_is_one_on_which_every_episode_comes_to_the_same(
     evaluations: list[EvalMetrics], is_flat: bool
 ) -> None:
     assert is_flat_start(evaluations, patience=4) is is_flat
+
+
+# --- what is looked at ---
+
+
+HISTORY = [EvalMetrics(1.0), EvalMetrics(NAN), EvalMetrics(2.0), EvalMetrics(9.0, has_evidence=False), EvalMetrics(3.0)]
+
+
+@pytest.mark.parametrize(("window", "expected"), [(1, [3.0]), (2, [2.0, 3.0]), (9, [1.0, 2.0, 3.0])])
+def test_the_newest_usable_evaluations_are_looked_at(window: int, expected: list[float]) -> None:
+    assert [metrics.primary_score for metrics in recent(HISTORY, window)] == expected
+    assert recent_scores(HISTORY, window).tolist() == expected
+
+
+def test_scores_that_are_no_evaluations_are_refused_with_how_to_wrap_them() -> None:
+    with pytest.raises(ContractError, match=r"history must hold EvalMetrics, but got 3\.0.*EvalMetrics\(score\)"):
+        recent([EvalMetrics(1.0), 3.0], 2)  # type: ignore[list-item]
+
+
+def test_the_training_score_is_the_validated_one_and_the_gap() -> None:
+    history = [EvalMetrics(5.0, {"generalization_gap": 2.0}), EvalMetrics(4.0)]
+    assert train_scores(history).tolist() == [7.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [([1.0, 3.0], 1.0), ([2.0, 2.0, 2.0], 0.0), ([0.0, 0.0, 0.0, 4.0], 1.0), ([5.0], math.nan), ([], math.nan)],
+)
+def test_the_standard_error_is_unbiased_and_unknown_for_fewer_than_two(values: list[float], error: float) -> None:
+    assert standard_error(values) == pytest.approx(error, nan_ok=True)
