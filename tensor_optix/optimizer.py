@@ -166,7 +166,7 @@ class RLOptimizer:
         self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
         for callback in self._evolution:
             callback.connect(
-                self._controller, companions=self.registry.companions, space=optimizer.search_space, seed=seeds[4]
+                self._controller, companions=self.registry.attached, space=optimizer.search_space, seed=seeds[4]
             )
         self._has_run = False
 

@@ -4,11 +4,12 @@
         manifest.json                       which snapshots there are and which is best; rebuilt from them if it is lost
         snapshot_<id>/metadata.json         score, hyper-parameters, length and SHA-256 of each file, and its own hash
         snapshot_<id>/weights/              whatever the agent's save_weights wrote
-        snapshot_<id>/companions.json       what belongs to the policy besides, where there is any
+        snapshot_<id>/companions.json       the policy state beside the weights, e.g. statistics of normalisation
         quarantine/                         snapshots that were found damaged
 
 All paths are computed from ids and relative to the directory, so that a moved one still loads. A snapshot is written to
 a temporary folder, synced, renamed, and only then listed (`durable_folder`): what `save` has returned is safe.
+Longer than 300 lines because its public methods stand in one class; most of their code is in `storage`.
 """
 
 import contextlib
@@ -17,14 +18,14 @@ import logging
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.storage import atomic, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, QUARANTINE
-from tensor_optix.core.storage.policy_state import Stateful, restored_companions, write_companions
+from tensor_optix.core.storage.policy_state import Stateful, restored_policy_state, write_policy_state
 from tensor_optix.core.storage.signing import signing_key
 from tensor_optix.core.storage.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders, ranked
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
@@ -49,13 +50,13 @@ def _utc_now() -> datetime:
 class CheckpointRegistry:
     """The snapshots of one run in one directory.
 
-    Several registries of one process may share a directory: each looks at the disk, none remembers.
+    Several registries of one process may share a directory: each reads it anew, none caches it.
 
     Args:
-        checkpoint_dir: where to keep them; created at the first write, for this user alone.
-        max_snapshots: how many of the newest to keep; the best one and those that are pinned are kept besides.
-        now: wall clock for the `created_at` notes.
-        allow_shared_directory: write to a directory, too, that other users own or may write to.
+        checkpoint_dir: the directory; created at the first write, for this user alone.
+        max_snapshots: how many of the newest are kept, beside the best and the pinned ones.
+        now: wall clock for `created_at`.
+        allow_shared_directory: allow a directory that other users own or may write to.
 
     Raises:
         InvalidArgumentError: `max_snapshots` below 1, or a `checkpoint_dir` that is no path.
@@ -81,21 +82,21 @@ class CheckpointRegistry:
         self._pinned: set[str] = set()
         _REGISTRIES.add(self)
         self.era = 0
-        """What new snapshots are scored in; see `PolicySnapshot.era`."""
-        self.companions: dict[str, Stateful] = {}
-        """What is saved and restored together with the agent's weights, by name."""
+        """The era of new snapshots; see `PolicySnapshot.era`."""
+        self.attached: dict[str, Stateful] = {}
+        """The parts whose state is saved and restored together with the agent's weights, by name."""
 
     def attach(self, name: str, part: Stateful) -> None:
-        """From now on save the state of `part` with each snapshot, and restore it with the agent's weights.
+        """Save the state of `part` with each snapshot from now on, and restore it with the agent's weights.
 
         A part without a state (an empty `state_dict`) leaves snapshots as they are.
         """
         if not isinstance(part, Stateful):
             raise ContractError(f"{name!r} needs state_dict and load_state_dict, which {type(part).__name__} lacks.")
-        self.companions[name] = part
+        self.attached[name] = part
 
     def open(self) -> None:
-        """Create the directory, take its lock, clear away what was left half-done, and quarantine what is damaged.
+        """Create the directory, take its lock, delete unfinished writes, and quarantine damaged snapshots.
 
         Raises:
             CheckpointLockedError: another process writes to it.
@@ -103,7 +104,7 @@ class CheckpointRegistry:
             CheckpointUnsignedError: there is a key, and something here was not signed with it.
             CheckpointStorageError: it cannot be created or written.
         """
-        signing_key()  # what is wrong with it is said before anything is learned
+        signing_key()  # an unusable key is an error before anything is learned
         with atomic.storage_errors("create", self.directory):
             atomic.make_directory(self.directory)
             if self._lock is None:
@@ -112,7 +113,7 @@ class CheckpointRegistry:
                 atomic.check_private(self.directory)
         if self._lock.acquire():
             try:
-                # Nobody in this process has been writing here: what is unfinished was left by one that died.
+                # No one in this process has written here: unfinished writes are those of a process that died.
                 with atomic.storage_errors("clean", self.directory):
                     self._folders.clean(everything=True)
                     self._folders.quarantine_damaged()
@@ -121,7 +122,7 @@ class CheckpointRegistry:
                 raise
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
 
@@ -138,7 +139,7 @@ class CheckpointRegistry:
         return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams, evidence)
 
     def stage(self, agent: BaseAgent) -> Path:
-        """Write the policy (weights, companions) to a temporary folder, to be committed once its score is known."""
+        """Write the policy (weights and policy state) to a temporary folder; `commit` it once its score is known."""
         self.open()
         with atomic.storage_errors("write to", self.directory):
             staged = self._folders.stage()
@@ -147,14 +148,14 @@ class CheckpointRegistry:
                 agent.save_weights(str(staged / "weights" / "agent"))
                 if not any(path.is_file() for path in (staged / "weights").rglob("*")):
                     raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
-                write_companions(staged, self.companions)
+                write_policy_state(staged, self.attached)
             except BaseException:
                 tree.try_remove(staged)
                 raise
         return staged
 
     def discard(self, staged: Path) -> None:
-        """Drop a staged folder; if the storage does not let it, the next opening does."""
+        """Delete a staged folder; where the storage refuses, the next `open` does."""
         tree.try_remove(staged)
 
     def commit(
@@ -167,12 +168,12 @@ class CheckpointRegistry:
     ) -> PolicySnapshot:
         """Turn a staged folder into a snapshot, list it, and prune; on return it is on disk.
 
-        What a resumed run commits again is not saved twice: where the newest snapshot is the same in everything but its
-        number, that one is returned.
+        A snapshot that a resumed run commits again is not saved twice: where the newest one differs in its number only,
+        it is returned.
 
         Raises:
             CheckpointLockedError: another process writes to the directory.
-            CheckpointStorageError: it could not be saved; earlier snapshots are untouched, and nothing is left of it.
+            CheckpointStorageError: it could not be saved; earlier snapshots are untouched, and nothing of it remains.
         """
         try:
             with atomic.storage_errors("save a snapshot in", self.directory):
@@ -187,7 +188,7 @@ class CheckpointRegistry:
                     evidence=tuple(evidence),
                     era=self.era,
                 )
-                snapshot, is_new = self._folders.keep(staged, draft)
+                snapshot, is_new = self._folders.seal_snapshot(staged, draft)
         except BaseException:
             tree.try_remove(staged)
             raise
@@ -195,14 +196,14 @@ class CheckpointRegistry:
             if is_new:
                 self._folders.list_and_prune(self.max_snapshots, self._pins())
         except OSError as error:
-            # The snapshot is on disk, and that is what was asked for; the next commit lists and prunes again.
+            # The snapshot is on disk; the next commit lists and prunes again.
             logger.warning("Saved snapshot %s, but could not prune: %s", snapshot.snapshot_id, error)
         return snapshot
 
     def rescore(
         self, snapshot: PolicySnapshot, eval_metrics: EvalMetrics, evidence: Sequence[PlayedWindow] = ()
     ) -> PolicySnapshot:
-        """Replace a snapshot's score and the episodes behind it by more trustworthy ones, and return it with them."""
+        """Replace a snapshot's score, and the episodes behind it, by those of a longer test; return the result."""
         self.open()
         rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence))
         with atomic.storage_errors("rescore a snapshot in", self.directory):
@@ -211,9 +212,9 @@ class CheckpointRegistry:
         return rescored
 
     def go_back_to(self, point: int) -> None:
-        """Forget the scores that were replaced since the run's state with this number was saved.
+        """Undo each `rescore` since the run's state with this number was saved.
 
-        They are found again when the run that was cut off there goes on, and decide then what they decided.
+        The resumed run makes the same tests again, with the same results.
         """
         self.open()
         with atomic.storage_errors("go back in", self.directory):
@@ -221,13 +222,13 @@ class CheckpointRegistry:
             self._folders.write_manifest(self.snapshots())
 
     def prune(self) -> None:
-        """Delete all but the newest `max_snapshots`, the best and the pinned; `commit` does so too, `rescore` not."""
+        """Delete all but the newest `max_snapshots`, the best and the pinned ones. `commit` prunes, `rescore` not."""
         self.open()
         with atomic.storage_errors("prune", self.directory):
             self._folders.list_and_prune(self.max_snapshots, self._pins())
 
     def pin(self, snapshot_id: str) -> None:
-        """Keep a snapshot from being pruned by this process for as long as this registry lives, or until `unpin`.
+        """Exclude a snapshot from pruning by this process, until `unpin` or the end of this registry.
 
         Raises:
             CheckpointCorruptError: there is no such snapshot, or it is damaged.
@@ -236,11 +237,11 @@ class CheckpointRegistry:
         self._pinned.add(snapshot_id)
 
     def unpin(self, snapshot_id: str) -> None:
-        """Let a snapshot be pruned again; harmless if it was not pinned."""
+        """Allow pruning a snapshot again; harmless if it was not pinned."""
         self._pinned.discard(snapshot_id)
 
     def snapshots(self) -> list[PolicySnapshot]:
-        """Return all readable snapshots in the order of saving; a damaged one is reported and left out."""
+        """Return all readable snapshots in the order of saving; a damaged one is logged and left out."""
         with atomic.storage_errors("list", self.directory):
             return self._folders.all()
 
@@ -251,7 +252,7 @@ class CheckpointRegistry:
 
     @property
     def best(self) -> PolicySnapshot | None:
-        """The snapshot with the highest score of the newest era, None where none has one."""
+        """The snapshot with the highest score of the newest era; None where none is scored."""
         return next(iter(self.ranked_snapshots), None)
 
     def path_of(self, snapshot: PolicySnapshot) -> Path:
@@ -259,35 +260,35 @@ class CheckpointRegistry:
         return self._folders.folder(_sequence(snapshot.snapshot_id))
 
     def load(self, snapshot: PolicySnapshot, agent: BaseAgent) -> None:
-        """Verify a snapshot's files and load its weights into `agent`, and its companions into what is attached.
+        """Verify a snapshot's files and load its weights into `agent` and its policy state into the attached parts.
 
         Raises:
             CheckpointCorruptError: a file is missing, changed or not a plain file; nothing is touched.
-            CheckpointMismatchError: it holds no state, or none that fits, of what is attached; nothing is touched.
+            CheckpointMismatchError: it holds no state that fits an attached part; nothing is touched.
         """
         folder = self.path_of(snapshot)
         self._folders.verify(_sequence(snapshot.snapshot_id))
-        with atomic.storage_errors("read", folder), restored_companions(folder, self.companions):
+        with atomic.storage_errors("read", folder), restored_policy_state(folder, self.attached):
             agent.load_weights(str(folder / "weights" / "agent"))
 
     @contextlib.contextmanager
-    def lent(self, snapshot: PolicySnapshot, agent: BaseAgent) -> Iterator[None]:
-        """Give `agent` a snapshot's policy for the block, and its own back after it."""
+    def loaded(self, snapshot: PolicySnapshot, agent: BaseAgent) -> Generator[None]:
+        """Load a snapshot into `agent` for the block, and restore the agent's own policy after it."""
         staged = self.stage(agent)
         try:
             self.load(snapshot, agent)
             yield
         finally:
-            with atomic.storage_errors("read", staged), restored_companions(staged, self.companions):
+            with atomic.storage_errors("read", staged), restored_policy_state(staged, self.attached):
                 agent.load_weights(str(staged / "weights" / "agent"))
             self.discard(staged)
 
     def load_best(self, agent: BaseAgent, first: PolicySnapshot | None = None) -> PolicySnapshot:
-        """Load the best intact snapshot into `agent` and return it; a damaged one is reported and the next one tried.
+        """Load the best intact snapshot into `agent` and return it; a damaged one is logged, and the next one tried.
 
         Args:
-            agent: who gets its weights.
-            first: one to try before the best.
+            agent: the agent that gets its weights.
+            first: a snapshot to try before the best.
 
         Raises:
             CheckpointCorruptError: no intact snapshot is left.
@@ -302,7 +303,7 @@ class CheckpointRegistry:
                     self.load(snapshot, agent)
                 except (CheckpointCorruptError, CheckpointStorageError) as error:
                     if tree.is_gone(self.path_of(snapshot)):
-                        break  # pruned by another process, in favour of one that may be better than all listed
+                        break  # pruned by another process, perhaps in favour of a better one: list again
                     passed_over.add(snapshot.sequence)
                     logger.warning("Snapshot %06d cannot be loaded, trying the next best: %s", snapshot.sequence, error)
                 else:
@@ -312,10 +313,10 @@ class CheckpointRegistry:
         raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
 
     def archive(self, also: Sequence[str] = ()) -> Path | None:
-        """Move everything an earlier run left here to `previous_<n>/`, so that a new run starts from nothing.
+        """Move all files of an earlier run to `previous_<n>/`, so that a new run starts empty.
 
         Args:
-            also: names of files of the caller's own that belong to the run.
+            also: names of the caller's files that belong to the run.
 
         Returns the folder it was moved to, None where there was nothing to move.
         """

@@ -8,8 +8,9 @@ import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.decisions.trend import standard_error
-from tensor_optix.core.types import EpisodeData, EvalMetrics, numeric_items
+from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.plain import numeric_items
 
 
 class EpisodeReturnEvaluator(BaseEvaluator):

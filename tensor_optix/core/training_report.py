@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
-from tensor_optix.core.types import jsonable
+from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
 _WIDTH, _LABEL_WIDTH = 54, 16

@@ -1,4 +1,4 @@
-"""The values that flow through the loop, frozen wherever nobody has a reason to change them.
+"""The values that flow through the loop. They are frozen, except `HyperparamSet`.
 
 Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
 """
@@ -6,13 +6,15 @@ Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
 import copy
 import enum
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
 
 from tensor_optix.errors import BadDataError
+from tensor_optix.support.plain import jsonable as jsonable
+from tensor_optix.support.plain import numeric_items as numeric_items
 from tensor_optix.support.schemas import SAVED_AS, Loose, rebuilt
 
 
@@ -26,12 +28,12 @@ class LoopState(enum.Enum):
     DORMANT = "dormant"
     """Trained: no improvement for the whole patience."""
     WATCHDOG = "watchdog"
-    """Trained and on guard: acts, learns nothing, and wakes on drift or degradation."""
+    """Trained and on guard: acts, learns nothing, and becomes ACTIVE on drift or degradation."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSummary:
-    """One finished episode, including the part of it that was lived in earlier windows."""
+    """One finished episode, including the part of it that was collected in earlier windows."""
 
     total_return: float
     """Undiscounted sum of its rewards."""
@@ -50,13 +52,13 @@ class EpisodeData:
     observations: Any
     """(T, ...) what the agent saw before each step."""
     actions: Any
-    """(T, ...) what the agent chose, in the policy's own scale."""
+    """(T, ...) what the agent chose, in the policy's scale."""
     rewards: Any
     """(T,) reward of each step."""
     terminated: Any
     """(T,) True where the step ended the task: there is no future to bootstrap from."""
     truncated: Any
-    """(T,) True where a time limit cut the episode: the future exists, it was not lived."""
+    """(T,) True where a time limit cut the episode: the task went on, the episode did not."""
     infos: Sequence[Mapping[str, Any]] = ()
     """(T,) the environment's info of each step, or empty."""
     episode_id: int = 0
@@ -76,7 +78,7 @@ class EpisodeData:
     completed: tuple[EpisodeSummary, ...] | None = None
     """The episodes that ended in this window; None where the pipeline does not know."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever else the pipeline has to say of this window."""
+    """Other facts about this window, by name."""
 
     def __post_init__(self) -> None:
         if self.n_envs < 1 or len(self.rewards) % self.n_envs:
@@ -131,7 +133,7 @@ class EpisodeData:
         )
 
     def completed_episodes(self) -> tuple[EpisodeSummary, ...]:
-        """Return `completed`, or the same derived from the flags where the pipeline does not know it.
+        """Return `completed`, or derive it from the flags where the pipeline does not know it.
 
         Derived episodes count only the steps inside this window.
         """
@@ -232,12 +234,12 @@ class EvalMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class PlayedWindow:
-    """Episodes that a policy was tested on: played again with these seeds, together, they give the same again."""
+    """Episodes that a policy was tested on. Played together with the same seeds, they give the same returns."""
 
     seeds: tuple[int, ...]
     """One per episode."""
     returns: tuple[float, ...]
-    """What each episode came to."""
+    """The undiscounted return of each episode."""
     score: float
     """The evaluator's score of the window."""
 
@@ -253,7 +255,7 @@ class PlayedWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySnapshot:
-    """A saved policy: what it scored, what it was trained with, and where it lies."""
+    """A saved policy: its score, the hyper-parameters it was trained with, and its number."""
 
     snapshot_id: str
     sequence: int
@@ -266,7 +268,7 @@ class PolicySnapshot:
     evidence: tuple[PlayedWindow, ...] = ()
     """The episodes behind the score, where they are fixed by seeds."""
     era: int = 0
-    """What the score was measured in: when the world has changed an era begins, and only its own scores compare."""
+    """The era that the score was measured in. A drift begins a new one; scores of different eras do not compare."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -281,29 +283,3 @@ class PolicySnapshot:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)
-
-
-def jsonable(value: Any) -> Any:
-    """Return `value` in plain JSON types: numpy unwrapped, NaN and infinities as None.
-
-    Raises:
-        BadDataError: it holds something that JSON has no word for.
-    """
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): jsonable(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    raise BadDataError(f"{value!r} of type {type(value).__name__} cannot be saved as JSON; use numbers, text or lists.")
-
-
-def numeric_items(mapping: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the entries of `mapping` that are real numbers, as floats."""
-    for name, value in mapping.items():
-        if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-            yield name, float(value)

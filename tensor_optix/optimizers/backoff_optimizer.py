@@ -11,9 +11,10 @@ import numpy as np
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.decisions.trend import NOISE_SCORES, noise_of, slope
 from tensor_optix.core.search_space import Bounds, SearchSpace
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.arguments import check_seed, is_real
+from tensor_optix.support.plain import jsonable
 
 _TREND_SCORES = 5
 _SHRINK, _GROW = 0.9, 1.3

@@ -8,9 +8,10 @@ import numpy as np
 
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.search_space import Bounds, Param, SearchSpace
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, check_seed, is_real
+from tensor_optix.support.plain import jsonable
 
 LOG_SCALE_PARAMS = ("learning_rate", "epsilon", "weight_decay")
 """Known to matter by factors; what a `Param` says of its scale besides."""

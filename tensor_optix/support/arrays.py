@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.narrowing import is_mapping
 
 _KINDS = "biuf"
 """Booleans, integers and floats: what can be read back without running anything."""
@@ -56,16 +57,16 @@ def restore_generator(generator: np.random.Generator, state: Mapping[str, Any]) 
     """
     try:
         generator.bit_generator.state = _with_arrays(
-            state, lambda value: isinstance(value, Mapping) and "base64" in value, decoded
+            state, lambda value: is_mapping(value) and "base64" in value, decoded
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointCorruptError(f"The saved state of a random generator does not fit: {error!r}.") from error
 
 
-def _with_arrays(value: Any, is_array: Callable[[Any], bool], convert: Callable[[Any], Any]) -> Any:
+def _with_arrays(value: object, is_array: Callable[[object], bool], convert: Callable[[Any], object]) -> Any:
     """Return a nested state with its arrays converted."""
     if is_array(value):
         return convert(value)
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {name: _with_arrays(inner, is_array, convert) for name, inner in value.items()}
     return value

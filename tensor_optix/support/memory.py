@@ -1,19 +1,34 @@
 """What a replay memory takes, and what there is."""
 
+import math
 import os
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 
-def transition_bytes(*, observation: Any, action: Any) -> int:
+class HasShape(Protocol):
+    """An array-like whose size is known, such as a Gymnasium space or an array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its dimensions."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype | type:
+        """The type of its elements."""
+        ...
+
+
+def transition_bytes(*, observation: HasShape, action: HasShape) -> int:
     """Return the bytes that one transition takes, for an estimate before anything is stored.
 
     Args:
-        observation: an array-like with `shape` and `dtype`, such as a Gymnasium space.
+        observation: what one looks like.
         action: the same.
     """
-    sizes = (int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize for part in (observation, action))
+    sizes = (math.prod(part.shape) * np.dtype(part.dtype).itemsize for part in (observation, action))
     return sum(sizes) + 4 + 1 + 4  # reward, terminated, id of the final observation
 
 

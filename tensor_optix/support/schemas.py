@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 import msgspec
 
 from tensor_optix.errors import CheckpointCorruptError, did_you_mean
+from tensor_optix.support.narrowing import is_array, is_mapping
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ _OVERHEAD = 28 << 20
 """Bytes that decoded JSON may take beyond the length of its text."""
 _PER_CONTAINER, _PER_ITEM, _PER_KEY = 100, 34, 130
 """Bytes of Python objects behind one `[` or `{`, one `,` and one `:`."""
+_CONTAINERS: tuple[type[Any], ...] = (dict, list)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
 
@@ -47,17 +49,18 @@ def decode_object(data: bytes, where: str) -> dict[str, Any]:
     if cost > len(data) + _OVERHEAD:
         raise CheckpointCorruptError(f"{where} cannot be read as JSON: {len(data)} bytes would take {cost} in memory.")
     try:
-        decoded = msgspec.json.decode(data)
+        decoded: object = msgspec.json.decode(data)
     except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
         raise CheckpointCorruptError(f"{where} cannot be read as JSON: {error}.") from error
     if not isinstance(decoded, dict):
         raise CheckpointCorruptError(f"{where} must hold a JSON object, but holds a {type(decoded).__name__}.")
-    if _STRING.sub(b"", data).count(b":") != _count_keys(decoded):
+    names = cast(dict[str, Any], decoded)
+    if _STRING.sub(b"", data).count(b":") != _count_keys(names):
         raise CheckpointCorruptError(f"{where} cannot be read as JSON: a key is there twice in one object.")
-    return decoded
+    return names
 
 
-def checked(kind: Any, data: Any, where: str) -> Any:
+def checked(kind: Any, data: object, where: str) -> Any:
     """Return `data`, plain values, as a msgspec type.
 
     Raises:
@@ -69,7 +72,7 @@ def checked(kind: Any, data: Any, where: str) -> Any:
         raise CheckpointCorruptError(f"{where}: {error}{_advice(kind, str(error))}") from error
 
 
-def rebuilt(cls: type[T], data: Any) -> T:
+def rebuilt(cls: type[T], data: object) -> T:
     """Return the dataclass that the plain values of its `to_dict` stand for; None is NaN in a field of numbers.
 
     Raises:
@@ -84,19 +87,19 @@ def rebuilt(cls: type[T], data: Any) -> T:
         raise CheckpointCorruptError(f"{cls.__name__}: {error}.") from error
 
 
-def check_plain(value: Any, path: str = "$") -> None:
+def check_plain(value: object, path: str = "$") -> None:
     """Raise `CheckpointCorruptError` unless `value` is made of JSON's types, its numbers finite."""
     if value is None or isinstance(value, bool | int | str):
         return
     if isinstance(value, float):
         if not math.isfinite(value):
             raise CheckpointCorruptError(f"{value} is not a finite number - at `{path}`")
-    elif isinstance(value, Mapping):
+    elif is_mapping(value):
         for name, item in value.items():
             if not isinstance(name, str):
                 raise CheckpointCorruptError(f"Keys are text, but got {name!r} - at `{path}`")
             check_plain(item, f"{path}.{name}")
-    elif isinstance(value, list | tuple):
+    elif is_array(value):
         for item in value:
             check_plain(item, f"{path}[...]")
     else:
@@ -109,15 +112,15 @@ def _advice(kind: Any, message: str) -> str:
     return did_you_mean(found["name"], fields) if found else ""
 
 
-def _count_keys(value: Any) -> int:
-    count, waiting = 0, [value]
+def _count_keys(value: dict[str, Any]) -> int:
+    count = 0
+    waiting: list[dict[str, Any] | list[Any]] = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
             count += len(item)
-            waiting += [inner for inner in item.values() if isinstance(inner, dict | list)]
-        else:
-            waiting += [inner for inner in item if isinstance(inner, dict | list)]
+        inside = item.values() if isinstance(item, dict) else item
+        waiting += [inner for inner in inside if isinstance(inner, _CONTAINERS)]
     return count
 
 
@@ -150,7 +153,7 @@ def _wire(hint: Any) -> Any:
 
 def _closed_struct(cls: type) -> Any:
     hints = _hints(cls)
-    named = []
+    named: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for field in dataclasses.fields(cls):
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         wire = _wire(hints[field.name])
@@ -168,14 +171,13 @@ def _from_wire(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         hints = _hints(hint)
         given = {name: getattr(value, name) for name in value.__struct_fields__}
-        return hint(
-            **{n: _from_wire(hints[n], v, f"{path}.{n}") for n, v in given.items() if v is not msgspec.UNSET}  # pyright: ignore[reportCallIssue]
-        )
+        fields = {n: _from_wire(hints[n], v, f"{path}.{n}") for n, v in given.items() if v is not msgspec.UNSET}
+        return cast(Any, hint)(**fields)
     if origin in (Union, types.UnionType):
         of_value = [arg for arg in args if arg is not type(None)]
         return value if value is None else _from_wire(of_value[0], value, path)
     if origin in (tuple, list):
-        return origin(_from_wire(args[0], item, f"{path}[...]") for item in value)
+        return cast(Any, origin)(_from_wire(args[0], item, f"{path}[...]") for item in value)
     if origin is not None and issubclass(origin, Mapping):
         return {name: _from_wire(args[1], item, f"{path}.{name}") for name, item in value.items()}
     return value

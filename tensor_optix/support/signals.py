@@ -3,12 +3,12 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 
 
 @contextlib.contextmanager
-def stop_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
+def stop_on_signals(stop: Callable[[int], None]) -> Generator[None]:
     """Call `stop` with the number of the first SIGINT or SIGTERM; raise `KeyboardInterrupt` on the next.
 
     Signals reach the main thread only: anywhere else this does nothing.

@@ -9,8 +9,9 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -145,9 +146,7 @@ def refuse_non_finite(tensors: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _read_header(
-    stream: BinaryIO, size: int, file: str
-) -> tuple[dict[str, tuple[TensorSpec, int]], dict[str, Any], int]:
+def _read_header(stream: FileIO, size: int, file: str) -> tuple[dict[str, tuple[TensorSpec, int]], dict[str, Any], int]:
     """Return what each array is and where it begins, the JSON values, and where the arrays begin."""
     prefix = bytearray(_LENGTH_BYTES)
     read_exactly(stream, prefix, file)
@@ -198,7 +197,7 @@ def _check_memory(needed: int, file: str) -> None:
         )
 
 
-def _read_array(stream: BinaryIO, spec: TensorSpec, name: str, file: str) -> np.ndarray:
+def _read_array(stream: FileIO, spec: TensorSpec, name: str, file: str) -> np.ndarray:
     array = np.empty(spec.shape, spec.dtype)
     if spec.nbytes:
         read_exactly(stream, array.reshape(-1).view(np.uint8).data, file)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, degradation_drop
-from tensor_optix.core.types import EvalMetrics, jsonable
+from tensor_optix.core.types import EvalMetrics
+from tensor_optix.support.plain import jsonable
 
 
 @dataclass
@@ -55,7 +56,7 @@ class EvolutionCounts:
     spawns: int = 0
     failed: int = 0
     pruned: int = 0
-    lineages: list[Lineage] = field(default_factory=list)
+    lineages: list[Lineage] = field(default_factory=list[Lineage])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -64,7 +65,8 @@ class EvolutionCounts:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
-        return cls(**{**data, "lineages": [Lineage.from_dict(lineage) for lineage in data["lineages"]]})
+        values: dict[str, Any] = {**data, "lineages": [Lineage.from_dict(lineage) for lineage in data["lineages"]]}
+        return cls(**values)
 
 
 HELD_SHARE = 0.95

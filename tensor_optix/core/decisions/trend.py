@@ -3,6 +3,7 @@
 import enum
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -84,10 +85,10 @@ def judge(
 
 
 def is_flat_start(evaluations: Sequence[EvalMetrics], patience: int) -> bool:
-    """Return True while no episode, of training or validation, has come to anything but what the first one came to.
+    """Return True while every episode so far, of training and validation, has the same return.
 
-    That is no plateau but the plain before the rise: the reward has not been found yet. It is borne with for
-    `FLAT_START` times the patience, and then counts as what it looks like.
+    The reward has not been found yet, which is not a plateau. A flat start is tolerated for `FLAT_START` times the
+    patience; after that it counts as a plateau.
 
     Args:
         evaluations: the usable ones so far, in the order of time.
@@ -95,13 +96,13 @@ def is_flat_start(evaluations: Sequence[EvalMetrics], patience: int) -> bool:
     """
     if len(evaluations) > min(FLAT_START * patience, MEMORY - 1):
         return False
-    outcomes = {(m.primary_score, m.metrics.get("train_score", m.primary_score)) for m in evaluations}
+    scores = {s for m in evaluations for s in (m.primary_score, m.metrics.get("train_score", m.primary_score))}
     errors = {(m.std_err, m.metrics.get("train_score_std_err", m.std_err)) for m in evaluations}
-    return len(outcomes) == 1 and len(set(*outcomes)) == 1 and errors == {(0.0, 0.0)}
+    return len(scores) == 1 and errors == {(0.0, 0.0)}
 
 
 FLAT_START = 5
-"""Patience of a start on which every episode comes to the same, in units of the ordinary one."""
+"""Patience of a flat start, in units of the ordinary patience."""
 MEMORY = 200
 """Evaluations that the trend looks back on."""
 DEGRADATION_ERRORS = 2.0
@@ -192,7 +193,7 @@ def recent(history: Sequence[EvalMetrics], window: int) -> list[EvalMetrics]:
     Raises:
         ContractError: something else than evaluations.
     """
-    for metrics in history:
+    for metrics in cast(Sequence[object], history):
         if not isinstance(metrics, EvalMetrics):
             raise ContractError(f"history must hold EvalMetrics, but got {metrics!r}. Wrap scores: EvalMetrics(score).")
     return [metrics for metrics in history if metrics.is_usable][-window:]

@@ -146,7 +146,7 @@ class Scorer:
 
         def as_best() -> AbstractContextManager[None]:
             assert progress.best is not None  # noqa: S101 - for the type checker; there is an incumbent
-            return parts.registry.lent(progress.best, parts.agent)
+            return parts.registry.loaded(progress.best, parts.agent)
 
         outcome = None
         with progress.timed("validate"), progress.health.surviving_storage("test a candidate"):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ MAX_JSON_BYTES = 4 << 20
 
 
 @contextlib.contextmanager
-def storage_errors(what: str, path: Path) -> Iterator[None]:
+def storage_errors(what: str, path: Path) -> Generator[None]:
     """Turn an `OSError` into a `CheckpointStorageError` that says what failed and where."""
     try:
         yield
@@ -91,9 +91,9 @@ def remove_file(path: Path) -> None:
 def make_directory(path: Path) -> None:
     """Create a directory for this user alone, with those above it that are missing; return when they are on disk.
 
-    Where one may not be on disk it is taken back: the next call must not find it, and believe that it is.
+    A directory that may not be on disk is removed again, so that the next call does not take it for durable.
     """
-    missing = []
+    missing: list[Path] = []
     while path != path.parent and not path.is_dir():
         missing.append(path)
         path = path.parent
@@ -124,7 +124,7 @@ def check_private(directory: Path) -> None:
         raise CheckpointUnsafeError(f"{str(directory)!r} belongs to user {found.st_uid}, not {os.geteuid()}: {advice}")
     if found.st_mode & 0o022:
         raise CheckpointUnsafeError(
-            f"{str(directory)!r} may be written by others (mode {found.st_mode & 0o7777:04o}; chmod go-w mends it): "
+            f"{str(directory)!r} may be written by others (mode {found.st_mode & 0o7777:04o}; chmod go-w fixes that): "
             f"{advice}"
         )
 
@@ -140,7 +140,7 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def encode_json(data: Mapping[str, Any]) -> bytes:
+def encode_json(data: Mapping[str, object]) -> bytes:
     """Encode strict JSON (no NaN), keys in order, one trailing newline."""
     return (json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -155,7 +155,7 @@ def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
     return decode_object(data, repr(str(path)))
 
 
-def digest_of(data: Mapping[str, Any]) -> str:
+def digest_of(data: Mapping[str, object]) -> str:
     """Return the SHA-256 of `data` as `encode_json` writes it."""
     return hashlib.sha256(encode_json(data)).hexdigest()
 
@@ -165,11 +165,11 @@ _RUNS_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def sole_run(directory: Path) -> Iterator[None]:
-    """Let nobody else of this process run in a directory meanwhile: within a process the `DirectoryLock` is shared.
+def sole_run(directory: Path) -> Generator[None]:
+    """Refuse a second run of this process in a directory: within a process the `DirectoryLock` is shared.
 
     Raises:
-        CheckpointLockedError: somebody does.
+        CheckpointLockedError: another run of this process uses it.
     """
     run = (os.getpid(), directory.resolve())  # a fork of this process has runs of its own
     with _RUNS_LOCK:
@@ -186,7 +186,7 @@ def sole_run(directory: Path) -> Iterator[None]:
 
 
 class DirectoryLock:
-    """The right to write to a directory, held by one process; the kernel gives it back however the process ends."""
+    """The right to write to a directory, held by one process; the kernel releases it however the process ends."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -222,7 +222,7 @@ class DirectoryLock:
         return self._holder == os.getpid()
 
     def release(self) -> None:
-        """Give the lock back; harmless if it is not held."""
+        """Release the lock; harmless if it is not held."""
         if self.is_held:
             self._holder = None
             self._lock.release()

@@ -1,11 +1,11 @@
-"""Folders of files that are wholly there or not at all, and that verify themselves.
+"""Folders of files that are written atomically and verify themselves.
 
     <directory>/<prefix><sequence>/         the files, and metadata.json: format, sequence number, length and SHA-256 of
                                             each file, what the owner adds, the signature of all this where
                                             there is a key, and the hash of it all
     <directory>/.tmp-<prefix>...            being written
     <directory>/.trash-<prefix>...          being deleted
-    <directory>/quarantine/<n>-<name>       found damaged; the newest of them are kept for a look
+    <directory>/quarantine/<n>-<name>       damaged folders; the newest of them are kept for inspection
 
 | step of a save | what a power cut after it leaves |
 |---|---|
@@ -28,30 +28,23 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.storage import atomic, tree
-from tensor_optix.core.storage.signing import SIGNATURE, check_signature, signed
+from tensor_optix.core.storage.metadata import METADATA, ForeignFormatError, metadata_in, sealed
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
-from tensor_optix.support.schemas import decode_object
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-METADATA = "metadata.json"
 QUARANTINE = "quarantine"
 QUARANTINE_SIZE = 10
 LOOKS = 10
-"""How often a reader looks again when folders were deleted under its eyes."""
+"""How often a reader lists again when folders were deleted meanwhile."""
 _MAX_SEQUENCE = 10**11
 _STAGED = itertools.count()
 _OF_A_RUN = re.compile(
     r"\.(tmp|trash)-[a-z]+_[0-9]+(-[0-9]+)?|\.tmp-(manifest|metadata|report|resume_attempts|run)\.json"
 )
-"""What a run calls that which it writes or deletes; any other name is somebody else's."""
-# What says nothing about the folder: too many open files, no right to read, no memory.
+"""Names of a run's temporary files and folders; any other name is not ours."""
+# Errors that say nothing about the folder: too many open files, no right to read, no memory.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
-
-
-class ForeignFormatError(CheckpointCorruptError):
-    """Written by a later version of this library: of no use here, but not damaged."""
 
 
 class DurableFolders:
@@ -73,7 +66,7 @@ class DurableFolders:
         return self.directory / f"{self.prefix}{sequence:06d}"
 
     def sequences(self) -> list[int]:
-        """Return the numbers of the folders that are there, in order; links and other names are none of ours."""
+        """Return the numbers of the existing folders, in order; links and other names are left out."""
         found: list[int] = []
         for _ in range(LOOKS):
             numbered = ((name, self._number(name)) for name in _names_in(self.directory))
@@ -85,13 +78,13 @@ class DurableFolders:
         return found
 
     def next_sequence(self) -> int:
-        """Return a number above all that were given and are still to be seen, here or in quarantine."""
-        # Whatever has the name, be it a folder of ours or not: a new one must not collide with it.
+        """Return a number above all existing ones, here and in quarantine."""
+        # Any entry of that name counts, folder or not: a new folder must not collide with it.
         names = _names_in(self.directory) + [path.name.partition("-")[2] for path in self._quarantined()]
         return max((number for name in names if (number := self._number(name)) is not None), default=-1) + 1
 
     def stage(self) -> Path:
-        """Make a temporary folder to write files to, which `seal` then turns into one that is there."""
+        """Make a temporary folder to write files to, which `seal` turns into a final one."""
         while True:
             staged = self.directory / f".tmp-{self.prefix}{os.getpid()}-{next(_STAGED)}"
             with contextlib.suppress(FileExistsError):  # of an earlier process with this number
@@ -99,38 +92,38 @@ class DurableFolders:
                 return staged
 
     def seal(
-        self, staged: Path, sequence: int, content: Mapping[str, Any], files: tree.Checksums | None = None
+        self, staged: Path, sequence: int, content: Mapping[str, object], files: tree.Checksums | None = None
     ) -> Path:
-        """Make a staged folder the one with this number; on return it is on disk. Where that fails, nothing is left.
+        """Make a staged folder the one with this number; on return it is on disk. Where that fails, nothing remains.
 
         Args:
             staged: what `stage` returned, with files in it.
             sequence: its number.
-            content: what its metadata say besides, plain JSON.
+            content: further metadata, plain JSON.
             files: what `checksums(staged)` returned, if it has been called.
         """
         target = self.folder(sequence)
         try:
             files = tree.checksums(staged) if files is None else files
             # All are written before any is synced: the file system then has fewer transactions to wait for.
-            atomic.write_file(staged / METADATA, _sealed(sequence, content, files), sync=False)
+            atomic.write_file(staged / METADATA, sealed(sequence, content, files), sync=False)
             tree.sync(staged)
             os.rename(staged, target)
             staged = target
             atomic.fsync_directory(self.directory)
         except BaseException:
             if staged is target:
-                # What may not be on disk must not be found either: the caller is told that it was not saved.
+                # A folder that may not be on disk must not be found: the caller is told that it was not saved.
                 self._try_remove(sequence)
             tree.try_remove(staged)
             raise
         return target
 
-    def rewrite(self, sequence: int, content: Mapping[str, Any], files: Mapping[str, Any]) -> None:
-        """Replace what the metadata of a folder say besides; on return it is on disk."""
+    def rewrite(self, sequence: int, content: Mapping[str, object], files: Mapping[str, object]) -> None:
+        """Replace the further metadata of a folder; on return they are on disk."""
         # The temporary file stays out of the folder, where a crash would leave it as a foreign file.
         atomic.replace_file(
-            self.folder(sequence) / METADATA, _sealed(sequence, content, files), temporary_in=self.directory
+            self.folder(sequence) / METADATA, sealed(sequence, content, files), temporary_in=self.directory
         )
 
     def read(self, sequence: int) -> dict[str, Any]:
@@ -147,28 +140,14 @@ class DurableFolders:
             raise CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}.") from error
         if not is_ours:
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
-        data = atomic.read_plain(folder / METADATA, atomic.MAX_JSON_BYTES)
-        metadata = decode_object(data, repr(str(folder / METADATA)))
-        if (written := metadata.get("format")) != FORMAT:
-            is_later = isinstance(written, int) and written > FORMAT
-            kind = ForeignFormatError if is_later else CheckpointCorruptError
-            raise kind(f"its format is {written!r}, this version reads {FORMAT}.")
-        _check_unchanged(data, metadata)
-        del metadata["sha256"]
-        signature = metadata.pop(SIGNATURE, None)
-        check_signature(signature, atomic.encode_json(metadata), repr(str(folder)))
-        if metadata.get("sequence") != sequence:
-            raise CheckpointCorruptError(f"its metadata.json belongs to number {metadata.get('sequence')!r}.")
-        if not _are_checksums(metadata.get("files")):
-            raise CheckpointCorruptError("its metadata.json does not list the files as it should.")
-        return metadata
+        return metadata_in(folder, sequence)
 
     def verify(self, sequence: int, *, max_bytes: int | None = None) -> dict[str, Any]:
         """Return the metadata of a folder when its files are those that were saved.
 
         Args:
             sequence: its number.
-            max_bytes: of files that are longer together, only names and lengths are compared.
+            max_bytes: above this total, only names and lengths are compared.
 
         Raises:
             CheckpointCorruptError: absent or damaged.
@@ -192,26 +171,26 @@ class DurableFolders:
         return metadata
 
     def remove(self, sequences: Iterable[int], *, sync: bool = True) -> None:
-        """Delete folders: each is either wholly there or no longer listed, whenever the process ends.
+        """Delete folders: each is complete or no longer listed, whenever the process ends.
 
         Args:
             sequences: their numbers.
-            sync: True says the same of the power; False is for folders that nobody will ask for again.
+            sync: True: also whenever the power fails. False: for folders that nobody reads again.
         """
         for sequence in sequences:
             trash = self.directory / f".trash-{self.folder(sequence).name}"
             tree.remove(trash)
             os.rename(self.folder(sequence), trash)
         if sync:
-            # The new names first: contents must not go from a folder that a power cut would give its old name back.
+            # The new names first: a power cut must not restore the old name of a folder whose contents are deleted.
             atomic.fsync_directory(self.directory)
         for trash in self._litter(".trash-", self.prefix):
             tree.remove(trash)
 
     def quarantine(self, sequence: int, reason: object) -> None:
-        """Move a folder out of the way, say why, and delete the oldest in quarantine if there are too many.
+        """Move a folder to quarantine, log why, and delete the oldest there if there are too many.
 
-        Where the storage does not let it, that is reported: the folder is of no use, but does no harm where it is.
+        Where the storage refuses, that is logged: the folder is unusable, but does no harm where it is.
 
         Raises:
             CheckpointUnsafeError: the quarantine is a link.
@@ -225,10 +204,10 @@ class DurableFolders:
             logger.warning("%s is not used: %s It could not be moved: %s", self.folder(sequence).name, reason, error)
 
     def clean(self, *, everything: bool = False) -> None:
-        """Clear away what an interrupted write or deletion left, as far as the storage lets it.
+        """Delete what an interrupted write or deletion left, as far as the storage allows.
 
         Args:
-            everything: not only what was to be, or had been, a folder of this kind.
+            everything: also litter of other kinds of folders.
         """
         for kind in (".tmp-", ".trash-"):
             for litter in self._litter(kind, "" if everything else self.prefix):
@@ -248,7 +227,7 @@ class DurableFolders:
 
     def _number(self, name: str) -> int | None:
         digits = name.removeprefix(self.prefix)
-        # Above the limit it was nobody's honest count, and the next one would no longer fit its name.
+        # A number above the limit was not counted by us, and the next one would not fit its name.
         is_one = name.startswith(self.prefix) and re.fullmatch(r"[0-9]{1,12}", digits) and int(digits) < _MAX_SEQUENCE
         return int(digits) if is_one else None
 
@@ -268,7 +247,7 @@ class DurableFolders:
 
 
 def bytes_in(metadata: Mapping[str, Any]) -> int:
-    """Return how long the files are together that a folder's metadata list."""
+    """Return the total length of the files that a folder's metadata list."""
     return sum(sums["bytes"] for sums in metadata["files"].values())
 
 
@@ -283,29 +262,3 @@ def _names_in(directory: Path) -> list[str]:
         return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _sealed(sequence: int, content: Mapping[str, Any], files: Mapping[str, Any]) -> bytes:
-    metadata = {**content, "format": FORMAT, "sequence": sequence, "files": files}
-    metadata = signed(metadata, atomic.encode_json(metadata))
-    return atomic.encode_json(metadata | {"sha256": atomic.digest_of(metadata)})
-
-
-def _are_checksums(files: Any) -> bool:
-    return isinstance(files, dict) and all(
-        isinstance(sums, dict) and sums.keys() == {"bytes", "sha256"} and type(sums["bytes"]) is int
-        for sums in files.values()
-    )
-
-
-def _check_unchanged(data: bytes, metadata: Mapping[str, Any]) -> None:
-    try:
-        hashed = {name: value for name, value in metadata.items() if name != "sha256"}
-        # Bytes, too: not every change of them is one of what they mean (a last line end, the case of an escape).
-        is_so = atomic.digest_of(hashed) == metadata.get("sha256")
-        is_so = is_so and atomic.encode_json(metadata) == data
-    except (ValueError, TypeError, RecursionError) as error:
-        # What the parser takes and the encoder refuses (1e999, nesting) was not written here.
-        raise CheckpointCorruptError(f"its metadata.json cannot be verified: {error}.") from error
-    if not is_so:
-        raise CheckpointCorruptError("its metadata.json was changed since it was saved.")

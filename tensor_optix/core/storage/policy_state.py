@@ -1,18 +1,19 @@
-"""What belongs to a policy besides its weights, e.g. the statistics that its observations are normalised with."""
+"""The state of a policy beside its weights, e.g. the statistics that its observations are normalised with."""
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tensor_optix.core.storage import atomic
-from tensor_optix.core.types import jsonable
 from tensor_optix.errors import CheckpointMismatchError
+from tensor_optix.support.plain import jsonable
 
 logger = logging.getLogger(__name__)
 
-FILE = "companions.json"
+POLICY_STATE = "companions.json"
+"""Name of the file in a snapshot; it stays, so that snapshots of earlier versions are read."""
 _MAX_BYTES = 64 << 20  # statistics of images have a number per pixel
 
 
@@ -29,32 +30,32 @@ class Stateful(Protocol):
         ...
 
 
-def write_companions(folder: Path, parts: Mapping[str, Stateful]) -> None:
-    """Write the states of `parts` into a staged snapshot, whose commit syncs it; those without one are left out."""
+def write_policy_state(folder: Path, parts: Mapping[str, Stateful]) -> None:
+    """Write the states of `parts` into a staged snapshot, whose commit syncs them; empty states are left out."""
     states = _states(parts)
     if states:
-        atomic.write_file(folder / FILE, atomic.encode_json(jsonable(states)), sync=False)
+        atomic.write_file(folder / POLICY_STATE, atomic.encode_json(jsonable(states)), sync=False)
 
 
 @contextlib.contextmanager
-def restored_companions(folder: Path, parts: Mapping[str, Stateful]) -> Iterator[None]:
-    """Give `parts` the states in a snapshot's folder for good, unless what is done within fails.
+def restored_policy_state(folder: Path, parts: Mapping[str, Stateful]) -> Generator[None]:
+    """Restore the states of `parts` from a snapshot's folder; where the block fails, undo it.
 
     Raises:
         CheckpointMismatchError: a part has a state and the snapshot has none for it, or one that does not fit.
     """
     before = _states(parts)
-    path = folder / FILE
+    path = folder / POLICY_STATE
     saved = atomic.read_json(path, _MAX_BYTES) if path.exists() else {}
     if missing := sorted(before.keys() - saved.keys()):
         raise CheckpointMismatchError(
             f"Snapshot {folder.name} holds no state of {', '.join(missing)}: it was trained without, e.g. without "
-            f"normalised observations. Load it in a run that is set up as its own was."
+            f"normalised observations. Load it in a run with the same set-up."
         )
     if ignored := sorted(saved.keys() - parts.keys()):
         logger.warning(
-            "Snapshot %s also holds the state of %s, which nothing here takes: the policy was trained with it, e.g. "
-            "with normalised observations. Attach what it belongs to (CheckpointRegistry.attach).",
+            "Snapshot %s also holds the state of %s, which is not attached here: the policy was trained "
+            "with it, e.g. with normalised observations. Attach that part (CheckpointRegistry.attach).",
             folder.name,
             ", ".join(ignored),
         )

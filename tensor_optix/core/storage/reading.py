@@ -1,11 +1,11 @@
-"""Reading a file that nobody vouches for: a plain one, of no more than so many bytes."""
+"""Reading untrusted files: plain ones, of bounded size."""
 
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from tensor_optix.errors import CheckpointCorruptError
 
@@ -20,7 +20,7 @@ def open_plain(path: str | os.PathLike[str], dir_fd: int | None = None, *, flags
     could change it) is refused.
 
     Raises:
-        CheckpointCorruptError: it is no such file.
+        CheckpointCorruptError: it is not a plain file.
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, flags | NO_FOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0), 0o600, dir_fd=dir_fd)
@@ -35,11 +35,11 @@ def open_plain(path: str | os.PathLike[str], dir_fd: int | None = None, *, flags
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a plain file for reading, and give it with its length in bytes.
+def opened(path: str | os.PathLike[str]) -> Generator[tuple[FileIO, int]]:
+    """Open a plain file for reading; yields it with its length in bytes.
 
-    A symbolic link, a file with a second name elsewhere (a hard link), a pipe, a device or a folder is refused: who put
-    it there may mean a file that is none of the run's.
+    A symbolic link, a file with a second name elsewhere (a hard link), a pipe, a device or a folder is refused: it may
+    stand for a file outside the run.
 
     Raises:
         CheckpointCorruptError: it is absent, cannot be read, or is no plain file.
@@ -49,15 +49,15 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise CheckpointCorruptError(f"{str(path)!r} cannot be read: {error}.") from error
     with file:
-        yield file, os.fstat(file.fileno()).st_size  # pyright: ignore[reportReturnType]
+        yield file, os.fstat(file.fileno()).st_size
 
 
-def read_exactly(file: BinaryIO, buffer: bytearray | memoryview, path: str | os.PathLike[str]) -> None:
+def read_exactly(file: FileIO, buffer: bytearray | memoryview, path: str | os.PathLike[str]) -> None:
     """Fill `buffer` from `file`, or raise `CheckpointCorruptError`."""
     view, done = memoryview(buffer).cast("B"), 0
     while done < len(view):
         try:
-            count = file.readinto(view[done:])  # pyright: ignore[reportAttributeAccessIssue]
+            count = file.readinto(view[done:])
         except OSError as error:
             raise CheckpointCorruptError(f"{str(path)!r} cannot be read: {error}.") from error
         if not count:

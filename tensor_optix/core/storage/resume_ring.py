@@ -1,21 +1,22 @@
-"""Where a run can go on from after it was cut off: the newest few complete states, apart from the best policies.
+"""The newest few complete states of a run, from which an interrupted run is resumed.
 
 checkpoint_dir/
     resume_<sequence>/{metadata.json, state.json, whatever the caller wrote}
-    resume_attempts.json        how often the newest one was started from without success
+    resume_attempts.json        how often resuming from the newest one has failed
 """
 
 import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.storage import atomic, tree
-from tensor_optix.core.storage.durable_folder import FORMAT, DurableFolders, is_damage
+from tensor_optix.core.storage.durable_folder import DurableFolders, is_damage
+from tensor_optix.core.storage.metadata import FOLDER_FORMAT
 from tensor_optix.errors import (
     BadDataError,
     CheckpointCorruptError,
@@ -50,7 +51,7 @@ class ResumeRing:
 
     Args:
         directory: the run's; created at the first save.
-        size: how many states to keep: with two, one is whole whatever happens to the other.
+        size: how many states are kept; with two, one is intact whatever happens to the other.
 
     Raises:
         InvalidArgumentError: `size` below 1.
@@ -63,7 +64,7 @@ class ResumeRing:
         self.size = size
         self._folders = DurableFolders(self.directory, PREFIX)
 
-    def save(self, write: Callable[[Path], None], state: Mapping[str, Any]) -> int:
+    def save(self, write: Callable[[Path], None], state: Mapping[str, object]) -> int:
         """Save a state, and return its sequence number when it is on disk; then delete the oldest beyond `size`.
 
         Args:
@@ -71,9 +72,9 @@ class ResumeRing:
             state: plain JSON values.
 
         Raises:
-            BadDataError: `state` holds something that JSON has no word for.
+            BadDataError: `state` holds a value that JSON cannot express.
             CheckpointLockedError: another process writes to the directory.
-            CheckpointStorageError: it could not be saved; the earlier states are untouched, and nothing is left of it.
+            CheckpointStorageError: it could not be saved; the earlier states are untouched, and nothing of it remains.
         """
         encoded = _encoded(state)
         with atomic.storage_errors("save a resume point in", self.directory):
@@ -92,10 +93,10 @@ class ResumeRing:
         return sequence
 
     def newest(self) -> ResumePoint | None:
-        """Return the newest state that is whole, None where there is none.
+        """Return the newest intact state, None where there is none.
 
-        A damaged one is put in quarantine, as is one that was started from three times without success. Without the
-        right to write (another process has the lock) they are only passed over.
+        A damaged state is quarantined, and so is one from which resuming has failed three times. Without the right to
+        write (another process has the lock) they are only skipped.
 
         Raises:
             CheckpointStorageError: the directory cannot be read.
@@ -121,14 +122,18 @@ class ResumeRing:
 
     @property
     def was_used(self) -> bool:
-        """Whether a state was ever saved here, be it in quarantine by now."""
+        """True where a state was ever saved here, even if it is in quarantine by now."""
         with atomic.storage_errors("list", self.directory):
             return self._folders.next_sequence() > 0
 
     def begin(self, point: ResumePoint) -> None:
         """Note on disk that a start from `point` is tried: after three without `succeeded` it is not used again."""
         with atomic.storage_errors("note a start in", self.directory), self._locked():
-            attempts = {"format": FORMAT, "sequence": point.sequence, "count": self._attempts(point.sequence) + 1}
+            attempts = {
+                "format": FOLDER_FORMAT,
+                "sequence": point.sequence,
+                "count": self._attempts(point.sequence) + 1,
+            }
             atomic.replace_file(self.directory / ATTEMPTS, atomic.encode_json(attempts))
 
     def succeeded(self) -> None:
@@ -137,19 +142,11 @@ class ResumeRing:
             with atomic.storage_errors("note a start in", self.directory), self._locked():
                 atomic.remove_file(self.directory / ATTEMPTS)
 
-    def discard_all(self) -> None:
-        """Delete all states, e.g. when the run has come to its end."""
-        if not self.directory.is_dir():
-            return
-        with atomic.storage_errors("delete the resume points in", self.directory), self._locked():
-            self._folders.remove(self._folders.sequences())
-            atomic.remove_file(self.directory / ATTEMPTS)
-
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None]:
         lock = atomic.DirectoryLock(self.directory)
         if lock.acquire():
-            # Nobody in this process has been writing here: what is unfinished was left by one that died.
+            # No one in this process has written here: unfinished writes are those of a process that died.
             self._folders.clean()
         try:
             yield
@@ -158,7 +155,7 @@ class ResumeRing:
 
     def _point(self, sequence: int) -> ResumePoint:
         if (count := self._attempts(sequence)) >= MAX_ATTEMPTS:
-            raise CheckpointCorruptError(f"a run was started from it {count} times and never went on.")
+            raise CheckpointCorruptError(f"resuming from it has failed {count} times.")
         files = self._folders.verify(sequence)["files"]
         if STATE not in files:
             raise CheckpointCorruptError(f"it holds no {STATE}.")
@@ -173,7 +170,7 @@ class ResumeRing:
             noted = atomic.read_json(path)
             return int(noted["count"]) if noted["sequence"] == sequence else 0
         except (CheckpointCorruptError, KeyError, TypeError, ValueError) as error:
-            logger.warning("%r is damaged and counts for nothing: %s", str(path), error)
+            logger.warning("%r is damaged and is ignored: %s", str(path), error)
             return 0
 
     def _drop_surplus(self) -> None:
@@ -181,7 +178,7 @@ class ResumeRing:
         try:
             self._folders.remove(surplus, sync=False)
         except OSError as error:
-            # The new state is on disk, and that is what was asked for; the next save tries again.
+            # The new state is on disk; the next save tries again.
             logger.warning("Old resume points in %r could not be deleted: %s", str(self.directory), error)
 
 
@@ -190,7 +187,7 @@ def is_point(name: str) -> bool:
     return re.fullmatch(PREFIX + "[0-9]{6,12}", name) is not None
 
 
-def _encoded(state: Mapping[str, Any]) -> bytes:
+def _encoded(state: Mapping[str, object]) -> bytes:
     try:
         encoded = json.dumps(dict(state), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -198,6 +195,6 @@ def _encoded(state: Mapping[str, Any]) -> bytes:
     if len(encoded) > MAX_STATE_BYTES:
         raise BadDataError(
             f"The state of a run takes {len(encoded)} bytes of JSON, more than the {MAX_STATE_BYTES} that are read; "
-            f"write what is large to a file of its own."
+            f"write large values to a file."
         )
     return encoded

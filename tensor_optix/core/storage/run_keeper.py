@@ -1,16 +1,13 @@
-"""When the state of a run is saved, and which saved state a resumed run begins from."""
+"""When the state of a run is saved, and which saved state a resumed run starts from."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.errors import CheckpointCorruptError
 
 SHARE = 0.05
-"""Of the run's time, that saving may take."""
-
-
+"""The share of the run's time that saving may take."""
 LONGEST = 60.0
 """Seconds between two saves at most, whatever they cost."""
 
@@ -18,13 +15,13 @@ LONGEST = 60.0
 class RunKeeper:
     """Saves the state of a run between windows, so that it costs at most a share of the run's time.
 
-    Where a save costs less than that share of a window, each window is saved. A larger state is saved less often, yet
-    at least once a minute: what a crash costs is the windows since, and those are lived again.
+    Where a save costs less than that share of a window, each window is saved. A larger state is saved less often, but
+    at least once a minute. A crash costs the windows since the last save; the resumed run collects them again.
 
     Args:
         ring: where the states go.
         clock: monotonic seconds; no decision of the loop depends on it.
-        share: of the run's time, that saving may take.
+        share: of the run's time that saving may take.
         longest: seconds between two saves at most.
     """
 
@@ -41,13 +38,13 @@ class RunKeeper:
         """Spent on saving."""
 
     def start(self) -> None:
-        """Let the clock run."""
+        """Start the clock."""
         self._started = self._last = self._clock()
 
     def resume(self, restore: Callable[[ResumePoint], None]) -> bool:
-        """Give the newest intact state to `restore`; False where there is none.
+        """Pass the newest intact state to `restore`; return False where there is none.
 
-        A state that three times brought the process down while it was put back is not tried again.
+        A state that has crashed the process three times while it was restored is not tried again.
 
         Raises:
             CheckpointCorruptError: there are saved states, but none of them is intact.
@@ -63,22 +60,22 @@ class RunKeeper:
         self.ring.begin(point)
         try:
             restore(point)
-        finally:  # whatever came of it, the process has lived
+        finally:  # the process has survived, whatever the result
             self.ring.succeeded()
         return True
 
     @property
     def is_due(self) -> bool:
-        """Whether saving now keeps to the share, or must not wait any longer."""
+        """True where saving now stays within the share, or is overdue."""
         now = self._clock()
-        lived = now - (self._started if self._started is not None else now)
-        return self.seconds + self._cost <= self._share * lived or now - self._last >= self._longest
+        elapsed = now - (self._started if self._started is not None else now)
+        return self.seconds + self._cost <= self._share * elapsed or now - self._last >= self._longest
 
-    def save(self, write: Callable[[Path], None], state: Callable[[], Mapping[str, Any]]) -> None:
+    def save(self, write: Callable[[Path], None], state: Callable[[], Mapping[str, object]]) -> None:
         """Save a state: what `write` puts into the folder that it is given, and the JSON values that `state` returns.
 
         Raises:
-            CheckpointStorageError: the disk does not take it; the next try follows.
+            CheckpointStorageError: the disk refuses it; the next window tries again.
         """
         begun = self._clock()
         try:

@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError, CheckpointUnsignedError
@@ -36,7 +35,7 @@ def signing_key() -> bytes | None:
     if os.name == "posix" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
         raise CheckpointUnsafeError(
             f"{KEY_FILE} names {name!r}, which must be this user's alone, but belongs to user {found.st_uid} and has "
-            f"mode {stat.S_IMODE(found.st_mode):04o}. chmod 600 mends that; a key that others have read is none."
+            f"mode {stat.S_IMODE(found.st_mode):04o}. run chmod 600; a key that others have read is worthless."
         )
     if len(key) < FEWEST_BYTES:
         raise CheckpointUnsafeError(
@@ -46,13 +45,13 @@ def signing_key() -> bytes | None:
     return key
 
 
-def signed(metadata: Mapping[str, Any], encoded: bytes) -> dict[str, Any]:
+def signed(metadata: Mapping[str, object], encoded: bytes) -> dict[str, object]:
     """Return `metadata`, of which `encoded` are the bytes, with a signature where there is a key."""
     key = signing_key()
     return dict(metadata) if key is None else {**metadata, SIGNATURE: _signature(key, encoded)}
 
 
-def check_signature(signature: Any, encoded: bytes, where: str) -> None:
+def check_signature(signature: object, encoded: bytes, where: str) -> None:
     """Refuse what was not signed with the key, where there is one.
 
     Raises:

@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.storage import atomic, resume_ring, tree
-from tensor_optix.core.storage.durable_folder import FORMAT, LOOKS, DurableFolders, bytes_in, is_damage
-from tensor_optix.core.types import PolicySnapshot, jsonable
+from tensor_optix.core.storage.durable_folder import LOOKS, DurableFolders, bytes_in, is_damage
+from tensor_optix.core.storage.metadata import FOLDER_FORMAT
+from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.arguments import is_whole
+from tensor_optix.support.narrowing import is_mapping
+from tensor_optix.support.plain import jsonable
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "snapshot_"
 MANIFEST = "manifest.json"
 _BEFORE = "before"
-"""In metadata: what was known of a snapshot when the run's state was last saved, and which one that was."""
+"""In metadata: the description of a snapshot when the run's state was last saved, and the number of that state."""
 READ_AT_OPEN = 256 << 20
-"""Bytes of snapshots that are hashed when a directory is opened; of more, only names and lengths are looked at."""
+"""Bytes of snapshots that are hashed when a directory is opened; beyond, only names and lengths are compared."""
 
 
 class SnapshotFolders(DurableFolders):
@@ -43,7 +47,7 @@ class SnapshotFolders(DurableFolders):
         return _snapshot_in(self.read(sequence))
 
     def all(self) -> list[PolicySnapshot]:
-        """Return all that can be read in the order of saving; a damaged one is reported once and left out."""
+        """Return all readable snapshots in the order of saving; a damaged one is logged once and left out."""
         found: list[PolicySnapshot] = []
         for _ in range(LOOKS):
             found, has_vanished = [], False
@@ -51,7 +55,7 @@ class SnapshotFolders(DurableFolders):
                 try:
                     found.append(self.snapshot(sequence))
                 except CheckpointCorruptError as error:
-                    # A writer may prune while another process reads; what is gone was not damaged.
+                    # A writer may prune while another process reads; a folder that has vanished was not damaged.
                     if tree.is_gone(self.folder(sequence)):
                         has_vanished = True
                     elif sequence not in self._reported:
@@ -61,12 +65,12 @@ class SnapshotFolders(DurableFolders):
                 break
         return found
 
-    def keep(self, staged: Path, draft: PolicySnapshot) -> tuple[PolicySnapshot, bool]:
+    def seal_snapshot(self, staged: Path, draft: PolicySnapshot) -> tuple[PolicySnapshot, bool]:
         """Make a staged folder the next snapshot; on return it is on disk.
 
         Args:
             staged: a folder with the policy.
-            draft: all that is to be known of it; its number is given here.
+            draft: the snapshot without its number, which is assigned here.
 
         Returns the snapshot, and False where the newest one was the same already and `staged` was dropped.
         """
@@ -80,7 +84,7 @@ class SnapshotFolders(DurableFolders):
         return snapshot, True
 
     def replace(self, snapshot: PolicySnapshot) -> None:
-        """Write anew what is known of a snapshot; a run that goes on from its saved state knows what it did then.
+        """Rewrite the description of a snapshot; the earlier one is kept for runs that resume from a saved state.
 
         Raises:
             CheckpointCorruptError: its metadata are damaged.
@@ -90,11 +94,11 @@ class SnapshotFolders(DurableFolders):
             found = self.read(snapshot.sequence)
         except CheckpointCorruptError as error:
             raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
-        content: dict[str, Any] = {"snapshot": snapshot.to_dict()}
+        content: dict[str, object] = {"snapshot": snapshot.to_dict()}
         point = next(reversed(DurableFolders(self.directory, resume_ring.PREFIX).sequences()), None)
         if point is not None:
-            before = found.get(_BEFORE, {})
-            is_of_now = isinstance(before, dict) and before.get("point") == point
+            before: object = found.get(_BEFORE)
+            is_of_now = is_mapping(before) and before.get("point") == point
             content[_BEFORE] = before if is_of_now else {"point": point, "snapshot": found["snapshot"]}
         self.rewrite(snapshot.sequence, content, found["files"])
 
@@ -102,7 +106,7 @@ class SnapshotFolders(DurableFolders):
         """Undo what `replace` has done since the run's state with this number was saved.
 
         Raises:
-            CheckpointCorruptError: what a snapshot is said to have been is none.
+            CheckpointCorruptError: an earlier description is not that of a snapshot.
             OSError: metadata cannot be written.
         """
         for sequence in self.sequences():
@@ -110,13 +114,16 @@ class SnapshotFolders(DurableFolders):
                 metadata = self.read(sequence)
             except CheckpointCorruptError:
                 continue  # reported where snapshots are listed
-            before = metadata.get(_BEFORE)
-            if isinstance(before, dict) and type(before.get("point")) is int and before["point"] >= point:
+            before: object = metadata.get(_BEFORE)
+            if not is_mapping(before):
+                continue
+            saved_at = before.get("point")
+            if is_whole(saved_at) and saved_at >= point:
                 earlier = _snapshot_in(metadata | {"snapshot": before.get("snapshot")})
                 self.rewrite(sequence, {"snapshot": earlier.to_dict()}, metadata["files"])
 
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
-        """Delete all but the newest `max_snapshots`, the best and the pinned, and write down what is left."""
+        """Delete all but the newest `max_snapshots`, the best and the pinned; list the rest in the manifest."""
         snapshots = self.all()
         best = next(iter(ranked(snapshots)), None)
         newest = {s.sequence for s in snapshots[-max_snapshots:]}
@@ -125,17 +132,17 @@ class SnapshotFolders(DurableFolders):
         try:
             self.write_manifest(kept)
         except OSError as error:
-            unlisted = error  # on a full disk, deleting is what helps
+            unlisted = error  # on a full disk, deleting makes room
         if surplus := [s.sequence for s in snapshots if s not in kept]:
             self.remove(surplus)
         if unlisted is not None:
             raise unlisted
 
     def write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
-        """Write down for people, and programs of theirs, which snapshots there are; nothing here reads it."""
+        """Write the manifest, for people and their programs; nothing here reads it."""
         best = next(iter(ranked(snapshots)), None)
         manifest = {
-            "format": FORMAT,
+            "format": FOLDER_FORMAT,
             "best": best.snapshot_id if best else None,
             "snapshots": [
                 {

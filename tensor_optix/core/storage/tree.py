@@ -109,7 +109,7 @@ def is_gone(path: Path) -> bool:
 
 
 def checksums(
-    path: Path, expected: Mapping[str, Mapping[str, Any]] | None = None, *, contents: bool = True
+    path: Path, expected: Mapping[str, Mapping[str, object]] | None = None, *, contents: bool = True
 ) -> Checksums:
     """Return `{relative posix path: {"bytes": length, "sha256": hex}}` for every file below `path`.
 
@@ -178,7 +178,12 @@ def move_to_new(directory: Path, names: Sequence[str], stem: str) -> Path:
 
 
 def _sum(
-    folder: _Folder, prefix: str, found: Checksums, expected: Mapping[str, Mapping[str, Any]] | None, *, contents: bool
+    folder: _Folder,
+    prefix: str,
+    found: Checksums,
+    expected: Mapping[str, Mapping[str, object]] | None,
+    *,
+    contents: bool,
 ) -> None:
     for name in folder.names():
         relative = f"{prefix}{name}"

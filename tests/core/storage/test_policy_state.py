@@ -103,14 +103,12 @@ def test_a_snapshot_without_the_state_that_is_needed_is_refused(registry: Checkp
     assert agent.weight == 5.0
 
 
-def test_a_state_that_nobody_takes_is_pointed_out(
-    registry: CheckpointRegistry, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_state_that_is_not_attached_is_logged(registry: CheckpointRegistry, caplog: pytest.LogCaptureFixture) -> None:
     registry.attach("pipeline", Counter(1))
     snapshot = saved(registry, NumpyAgent())
     with caplog.at_level(logging.WARNING):
         CheckpointRegistry(registry.directory).load(snapshot, NumpyAgent())
-    assert "pipeline, which nothing here takes" in caplog.text
+    assert "pipeline, which is not attached here" in caplog.text
 
 
 def test_a_state_that_is_no_json_is_refused_and_leaves_nothing_behind(registry: CheckpointRegistry) -> None:

@@ -1,0 +1,37 @@
+"""Plain JSON values: what is measured, as it is written to files."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from tensor_optix.errors import BadDataError
+from tensor_optix.support.arguments import is_number
+from tensor_optix.support.narrowing import is_array, is_mapping
+
+
+def jsonable(value: object) -> Any:
+    """Return `value` in plain JSON types: numpy unwrapped, NaN and infinities as None.
+
+    Raises:
+        BadDataError: it holds something that JSON has no word for.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = cast(np.ndarray, value).tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if is_mapping(value):
+        return {str(name): jsonable(item) for name, item in value.items()}
+    if is_array(value):
+        return [jsonable(item) for item in value]
+    raise BadDataError(f"{value!r} of type {type(value).__name__} cannot be saved as JSON; use numbers, text or lists.")
+
+
+def numeric_items(mapping: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    """Yield the entries of `mapping` that are real numbers, as floats."""
+    for name, value in mapping.items():
+        if is_number(value):
+            yield name, float(value)
