@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-import tensor_optix
+from tensor_optix._cli_parser import parser
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
@@ -26,14 +26,7 @@ from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
-from tensor_optix.factory import (
-    ALGORITHMS,
-    FRAMEWORKS,
-    hyperparam_table,
-    resolve_algorithm,
-    resolve_framework,
-    set_threads,
-)
+from tensor_optix.factory import hyperparam_table, resolve_algorithm, resolve_framework, set_threads
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
@@ -49,7 +42,7 @@ _EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 or 143 ended by a signal."""
-    args = _parser().parse_args(argv)
+    args = parser(train=_train, resume=_resume, evaluate=_evaluate).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
@@ -61,67 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_USAGE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tensor-optix", description="An autonomous training loop.")
-    parser.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    train = commands.add_parser(
-        "train",
-        help="train an agent on an environment until it is trained",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    train.set_defaults(command=_train)
-    train.add_argument("env", metavar="ENV", help="Gymnasium environment id, e.g. CartPole-v1")
-    train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
-    train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
-    train.add_argument("--seed", type=int, help="with --n-envs: repeats a run exactly (default: a fresh one, printed)")
-    train.add_argument("--run-dir", type=Path, help="where everything goes (default: runs/ENV-ALGO-TIME-SEED)")
-    train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
-    train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
-    train.add_argument("--n-envs", type=int, metavar="N", help="environments at once (default: measured, and said)")
-    train.add_argument("--async-envs", action="store_true", help="with --n-envs: in processes of their own")
-    train.add_argument(
-        "--hp", action="append", default=[], metavar="KEY=VALUE", help="set a hyper-parameter; repeatable"
-    )
-    train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: the preset's)")
-    train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
-    train.add_argument(
-        "--evolve", type=int, default=0, metavar="N", help="let N mutated variants of the best policy learn on"
-    )
-    train.add_argument("--no-tuning", action="store_true", help="keep the hyper-parameters as they are")
-    train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
-    train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
-    # The library's cap of 100 windows would make CartPole's patience a thousand windows long.
-    train.add_argument("--max-interval", type=int, default=2, metavar="N", help="windows between evaluations at most")
-    train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the framework")
-    train.add_argument("--no-progress", action="store_true", help="no live view")
-
-    resume = commands.add_parser("resume", help="go on with a run that was interrupted, as if it had not been")
-    resume.set_defaults(command=_resume)
-    resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    resume.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: as it was begun)")
-    resume.add_argument("--no-progress", action="store_true", help="no live view")
-
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="play the best policy of a run on fresh episodes",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    evaluate.set_defaults(command=_evaluate)
-    evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play")
-    evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds")
-    evaluate.add_argument(
-        "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
-    )
-    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
-    return parser
-
-
 def _train(args: argparse.Namespace) -> int:
     run = _describe(args)
-    make_environment(run.env).close()  # what is wrong with it is said before anything is written
+    make_environment(run.env).close()  # an unusable environment is an error before anything is written
     run.agent()
     run, measured = _vectorised(run, args)
     run_dir = args.run_dir or (
@@ -142,7 +77,7 @@ def _resume(args: argparse.Namespace) -> int:
         run = dataclasses.replace(run, max_episodes=args.max_episodes)
     set_threads(run.framework, run.threads)
     optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress)
-    optimizer.registry.open()  # nothing of a run that another process is in is changed
+    optimizer.registry.open()  # a run of another process is left unchanged
     if args.max_episodes is not None:
         run.write(args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
@@ -150,7 +85,7 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
-    """Run until the end, and print and leave the report; it is printed also where the disk does not take it."""
+    """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
     report = optimizer.run()
     print(report, flush=True)
     with storage_errors("write", run_dir):
@@ -158,7 +93,7 @@ def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
     print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
     if report.reason != StopReason.INTERRUPTED.value:
         return 0
-    print(f"Go on with it: tensor-optix resume {shlex.quote(str(run_dir))}")
+    print(f"Resume it with: tensor-optix resume {shlex.quote(str(run_dir))}")
     return _EXIT_TERMINATED if optimizer.ended_by == signal.SIGTERM else _EXIT_INTERRUPTED
 
 
@@ -201,7 +136,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
 
 
 def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescription, str]:
-    """Return the run with its number of environments, as told or as measured, and what there is to say of it."""
+    """Return the run with its number of environments, as given or as measured, and a line about it."""
     if args.n_envs is not None:
         check_size("--n-envs", args.n_envs)
         return dataclasses.replace(run, n_envs=args.n_envs, async_envs=args.async_envs), ""
@@ -222,11 +157,11 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.episodes < 1:
         raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
     run = RunDescription.read(args.run_dir)
-    set_threads(run.framework, run.threads)  # what is played again is to come out the same
+    set_threads(run.framework, run.threads)  # the same threads give the same result
     agent = run.agent()
     registry, training = CheckpointRegistry(args.run_dir), dataclasses.replace(run, n_envs=1).pipeline()
     training.agent = agent
-    registry.attach("pipeline", training)  # whose statistics belong to the policy
+    registry.attach("pipeline", training)  # its statistics are policy state
     snapshot = registry.load_best(agent)
     together = max((len(window.seeds) for window in snapshot.evidence), default=0) if args.verify else args.episodes
     pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), args.seed)
@@ -254,7 +189,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: PolicySnapshot) -> int:
-    """Play the episodes behind a snapshot's score again; 0 if they give exactly the same."""
+    """Play the episodes behind a snapshot's score again; 0 if the returns are exactly the same."""
     if not snapshot.evidence:
         raise InvalidArgumentError(
             f"Snapshot {snapshot.snapshot_id} was not scored on episodes that are fixed by seeds: nothing to verify."
@@ -265,7 +200,7 @@ def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: Po
     expected = [value for window in snapshot.evidence for value in window.returns]
     found = [value for window in again.evidence for value in window.returns]
     reported, score = snapshot.eval_metrics.primary_score, again.score(evaluator).primary_score
-    differing = sum(one != other for one, other in zip_longest(found, expected))  # what cannot be played differs, too
+    differing = sum(one != other for one, other in zip_longest(found, expected))  # a missing episode differs, too
     result = {
         "verified": score == reported and not differing,
         "episodes": len(found),

@@ -1,0 +1,81 @@
+"""The arguments of the command line: one function per command."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import tensor_optix
+from tensor_optix.factory import ALGORITHMS, FRAMEWORKS
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+"""Runs a command with its arguments, and returns the exit code."""
+
+
+def parser(*, train: Command, resume: Command, evaluate: Command) -> argparse.ArgumentParser:
+    """Return the parser; `args.command` is the function to call."""
+    made = argparse.ArgumentParser(prog="tensor-optix", description="An autonomous training loop.")
+    made.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    with_defaults = argparse.ArgumentDefaultsHelpFormatter
+    add_train(
+        commands.add_parser(
+            "train", help="train an agent on an environment until it is trained", formatter_class=with_defaults
+        )
+    ).set_defaults(command=train)
+    add_resume(commands.add_parser("resume", help="resume an interrupted run exactly where it was")).set_defaults(
+        command=resume
+    )
+    add_evaluate(
+        commands.add_parser(
+            "evaluate", help="play the best policy of a run on fresh episodes", formatter_class=with_defaults
+        )
+    ).set_defaults(command=evaluate)
+    return made
+
+
+def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of `train`: what to train, how it is scored, and when it ends."""
+    train.add_argument("env", metavar="ENV", help="Gymnasium environment id, e.g. CartPole-v1")
+    train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
+    train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
+    train.add_argument("--seed", type=int, help="with --n-envs: repeats a run exactly (default: random, printed)")
+    train.add_argument("--run-dir", type=Path, help="directory of the run (default: runs/ENV-ALGO-TIME-SEED)")
+    train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
+    train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
+    train.add_argument("--n-envs", type=int, metavar="N", help="parallel environments (default: measured, printed)")
+    train.add_argument("--async-envs", action="store_true", help="with --n-envs: each in a process of its own")
+    train.add_argument(
+        "--hp", action="append", default=[], metavar="KEY=VALUE", help="set a hyper-parameter; repeatable"
+    )
+    train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: the preset's)")
+    train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
+    train.add_argument("--evolve", type=int, default=0, metavar="N", help="train N mutated variants of the best policy")
+    train.add_argument("--no-tuning", action="store_true", help="leave the hyper-parameters as they are")
+    train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
+    train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
+    # The library's cap of 100 windows would make CartPole's patience a thousand windows long.
+    train.add_argument("--max-interval", type=int, default=2, metavar="N", help="windows between evaluations at most")
+    train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the framework")
+    train.add_argument("--no-progress", action="store_true", help="no live view")
+    return train
+
+
+def add_resume(resume: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of `resume`."""
+    resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    resume.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: as at the start)")
+    resume.add_argument("--no-progress", action="store_true", help="no live view")
+    return resume
+
+
+def add_evaluate(evaluate: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of `evaluate`."""
+    evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play")
+    evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds")
+    evaluate.add_argument(
+        "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
+    return evaluate
