@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks._results import Row, table
 from benchmarks._suite import Measurement, Options
-from tensor_optix.core.decisions.trend import MEMORY, has_risen, noise_of
+from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, has_risen, noise_of
 
 TITLE = "Calibration of convergence"
 PATIENCE = 20
@@ -82,7 +82,7 @@ def stops(scores: np.ndarray, std_errs: np.ndarray | None = None, *, is_exact: b
     n_curves, length = scores.shape
     ends, quiet = np.full(n_curves, length), np.zeros(n_curves, int)
     for t in range(1, length):
-        seen = slice(max(0, t + 1 - MEMORY), t + 1)
+        seen = slice(max(0, t + 1 - MOST_EVALUATIONS), t + 1)
         noise = noise_of(scores[:, seen], None if std_errs is None else std_errs[:, seen])
         noise = np.zeros(n_curves) if is_exact else noise
         quiet = np.where(has_risen(scores[:, seen], noise, PATIENCE), 0, quiet + 1)

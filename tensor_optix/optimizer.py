@@ -17,8 +17,8 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.core.decisions.succession import Successor
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
-from tensor_optix.core.evolution.callback import PolicyManagerCallback
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop_callback import LoopCallback, checked_callbacks
@@ -163,11 +163,9 @@ class RLOptimizer:
         self._resume = resume
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else callbacks
         self._controller = LoopController(parts, config, watchers)
-        self._evolution = [callback for callback in callbacks if isinstance(callback, PolicyManagerCallback)]
-        for callback in self._evolution:
-            callback.connect(
-                self._controller, companions=self.registry.attached, space=optimizer.search_space, seed=seeds[4]
-            )
+        self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
+        for successor in self._successors:
+            successor.join_run(self.registry.attached, optimizer.search_space, seeds[4])
         self._has_run = False
 
     def run(self) -> TrainingReport:
@@ -190,8 +188,8 @@ class RLOptimizer:
                 if not (self._resume and self._keeper.resume(self._go_on_from)):
                     self.registry.archive()
             report = self._controller.run()
-            for callback in self._evolution:
-                report = dataclasses.replace(report, evolution=callback.report())
+            for successor in self._successors:
+                report = dataclasses.replace(report, evolution=successor.report())
             return report
 
     def _go_on_from(self, point: ResumePoint) -> None:

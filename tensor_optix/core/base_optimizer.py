@@ -41,8 +41,8 @@ class BaseOptimizer(ABC):
     def on_new_learner(self) -> None:  # noqa: B027 - an optional hook
         """Forget what was learned of the agent so far, a trial above all: another one learns from here on."""
 
-    def on_strike(self) -> None:
-        """Forget the trial in force: a window has spoilt the agent, which has its former weights and values again."""
+    def on_divergence(self) -> None:
+        """Forget the trial in force: learning has diverged, and the agent has its former weights and values again."""
         self.on_new_learner()
 
     @property

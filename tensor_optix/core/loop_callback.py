@@ -13,9 +13,6 @@ logger = logging.getLogger(__name__)
 class LoopCallback:
     """Observes a run: override any hook. Hooks get copies, and what they raise is logged and goes no further."""
 
-    does_loops_work: bool = False
-    """True for one that trains or tests itself, whose time is no fault."""
-
     def on_loop_start(self) -> None:
         """Called before the first window."""
 

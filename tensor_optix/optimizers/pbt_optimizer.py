@@ -98,7 +98,7 @@ class PBTOptimizer(BaseOptimizer):
         """Forget the population: its scores are another agent's."""
         self._population.clear()
 
-    def on_strike(self) -> None:
+    def on_divergence(self) -> None:
         """Nothing to forget: values that spoil the agent have no score, and never come into the population."""
 
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:

@@ -8,9 +8,9 @@ import pytest
 
 from tensor_optix import CheckpointRegistry, make_agent
 from tensor_optix.core.loop.guard import Health
-from tensor_optix.core.loop.learning import LearningGuard
+from tensor_optix.core.loop.learning import learn_guarded
 from tensor_optix.core.types import EpisodeData
-from tests.fakes.weights import spoil
+from tests.fakes.weights import spoil, weights_of
 from tests.fakes.windows import windows
 
 
@@ -19,9 +19,9 @@ def test_each_invalid_tensor_is_caught_and_the_agent_is_restored(framework: str,
     agent: Any = make_agent("CartPole-v1", framework=framework, seed=0, net_arch=[4])
     first, second = windows(2)
     agent.learn(first)
-    guard = LearningGuard(agent, CheckpointRegistry(tmp_path / "run"), Health())
+    registry, health = CheckpointRegistry(tmp_path / "run"), Health()
     state = agent.snapshot()
-    weights = agent._backend.weights(agent._models)
+    weights = weights_of(agent)
     before = agent.first_non_finite(), {name: array.copy() for name, array in weights.items()}
     assert before[0] is None
     caught = []
@@ -34,11 +34,11 @@ def test_each_invalid_tensor_is_caught_and_the_agent_is_restored(framework: str,
             return found
 
         agent.learn = poisoned
-        _, fault = guard.learn(second)
+        _, fault = learn_guarded(agent, registry, health, second)
         caught.append(fault)
-        after = agent._backend.weights(agent._models)
+        after = weights_of(agent)
         assert all(np.array_equal(after[key], before[1][key]) for key in after)
         agent.restore(state)
     assert caught == [f"{name} is not finite after learn()" for name in weights]
     del agent.learn
-    assert guard.learn(second)[1] is None  # what is valid passes
+    assert learn_guarded(agent, registry, health, second)[1] is None  # what is valid passes

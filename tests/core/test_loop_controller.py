@@ -402,7 +402,7 @@ class TestSelection:
         assert returns == [5.25, 5.0]
 
 
-def test_a_flat_start_is_borne_with_and_a_plateau_is_not(tmp_path: Path) -> None:
+def test_a_flat_start_is_tolerated_and_a_plateau_is_not(tmp_path: Path) -> None:
     class Known(ScoreEvaluator):
         def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
             metrics = super().score(episode_data, train_diagnostics)
@@ -468,7 +468,7 @@ class TestFailure:
         assert len(rig.registry.snapshots()) == 1
         assert rig.registry.best is None
 
-    def test_a_nan_loss_never_becomes_a_checkpoint_and_the_third_in_a_row_parks_the_run(self, tmp_path: Path) -> None:
+    def test_a_nan_loss_never_becomes_a_checkpoint_and_the_third_in_a_row_aborts_the_run(self, tmp_path: Path) -> None:
         class Diverging(NumpyAgent):
             def __init__(self, windows: set[int]) -> None:
                 super().__init__()
@@ -479,9 +479,9 @@ class TestFailure:
                 return {"policy_loss": math.nan if episode_data.episode_id in self.windows else 0.5}
 
         agent = Diverging({1, 2, 4})
-        rig = Rig(tmp_path / "strikes", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], agent=agent)
+        rig = Rig(tmp_path / "divergences", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], agent=agent)
         report = rig.run()
-        assert (report.health, report.reason) == ({"strike": 3}, "exhausted")
+        assert (report.health, report.reason) == ({"divergence": 3}, "exhausted")
         assert [s.eval_metrics.primary_score for s in rig.registry.snapshots()] == [1.0, 4.0, 6.0]
         assert agent.params["learning_rate"] == pytest.approx(0.1 / 2**3)
         faults = [record.fault for record in rig.history()]

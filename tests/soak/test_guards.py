@@ -14,13 +14,13 @@ from gymnasium import spaces
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer, VectorBatchPipeline, make_agent
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.loop.guard import Health
-from tensor_optix.core.loop.learning import LearningGuard
+from tensor_optix.core.loop.learning import learn_guarded
 from tensor_optix.core.loop.tuning import SuggestionError, Tuner
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import is_real
-from tests.fakes.weights import spoil
+from tests.fakes.weights import spoil, weights_of
 from tests.fakes.windows import BAD_SCORES
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
@@ -242,9 +242,9 @@ def test_each_tensor_that_is_poisoned_is_caught_and_never_saved(kind: str, tmp_p
     stream = BatchPipeline(env, agent, 32, seed=0).episodes()
     first, second = next(stream), next(stream)
     agent.learn(first)
-    names = list(agent.arrays if kind == "numpy" else agent._backend.weights(agent._models))
+    names = list(agent.arrays if kind == "numpy" else weights_of(agent))
     registry, health = CheckpointRegistry(tmp_path / "run", max_snapshots=1000), Health()
-    guard, learn, state = LearningGuard(agent, registry, health), type(agent).learn, agent.snapshot()
+    learn, state = type(agent).learn, agent.snapshot()
 
     def poisoned(name: str) -> Callable[[EpisodeData], dict[str, Any]]:
         def act(window: EpisodeData) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def test_each_tensor_that_is_poisoned_is_caught_and_never_saved(kind: str, tmp_p
     caught, saved = 0, 0
     for number, name in enumerate(names):
         agent.learn = poisoned(name)
-        caught += guard.learn(second)[1] is not None
+        caught += learn_guarded(agent, registry, health, second)[1] is not None
         saved += not is_finite()
         registry.save(agent, EvalMetrics(float(number)), number)
         agent.restore(state)

@@ -1,5 +1,6 @@
 """The account of evolution: where each variant came from, what became of it, and how many there were. Plain values."""
 
+import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,15 @@ from typing import Any, Self
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, degradation_drop
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.support.plain import jsonable
+
+
+class VariantOutcome(enum.StrEnum):
+    """What has become of a variant."""
+
+    NOT_JUDGED = "not judged"
+    NEW_BEST = "new best"
+    KEPT = "kept"
+    DISCARDED = "discarded"
 
 
 @dataclass
@@ -23,7 +33,7 @@ class Lineage:
     noise_scale: float
     changes: dict[str, tuple[Any, Any]]
     """Hyper-parameters that differ from the parent's: (parent's, its own)."""
-    outcome: str = "not judged"
+    outcome: VariantOutcome = VariantOutcome.NOT_JUDGED
     score: float = math.nan
     """That of its best snapshot, as far as it was tested by now; without one, its last validated score."""
     snapshot: str | None = None
@@ -45,6 +55,7 @@ class Lineage:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
         values: dict[str, Any] = {k: math.nan if v is None and k.endswith("score") else v for k, v in data.items()}
+        values["outcome"] = VariantOutcome(data["outcome"])
         values["changes"] = {name: (old, new) for name, (old, new) in data["changes"].items()}
         return cls(**values)
 

@@ -28,7 +28,7 @@ BETTER = 0.75
 MOST_PAIRS = 40
 
 
-class Outcome(enum.Enum):
+class TrialOutcome(enum.Enum):
     """What a trial came to."""
 
     PROMOTED = "promoted"
@@ -46,7 +46,7 @@ class Trial:
         """Return the trial with another pair."""
         return type(self)((*self.champion, champion), (*self.challenger, challenger))
 
-    def outcome(self, margin: float = 0.0) -> Outcome | None:
+    def outcome(self, margin: float = 0.0) -> TrialOutcome | None:
         """Return what it has come to; None while it goes on.
 
         Args:
@@ -55,9 +55,9 @@ class Trial:
         differences = self.differences
         evidence = log_evidence(differences, margin)
         if evidence >= math.log(1.0 / ERROR) and sum(differences) > margin * len(differences):
-            return Outcome.PROMOTED
+            return TrialOutcome.PROMOTED
         if evidence <= math.log(GIVE_UP) or len(differences) >= MOST_PAIRS:
-            return Outcome.DEMOTED
+            return TrialOutcome.DEMOTED
         return None
 
     @property

@@ -67,7 +67,7 @@ def judge(
     """
     if not metrics.is_usable:
         return Verdict.NO_EVIDENCE
-    newest = [*history[-(MEMORY - 1) :], metrics]
+    newest = [*history[-(MOST_EVALUATIONS - 1) :], metrics]
     scores = np.array([m.primary_score for m in newest])
     noise = noise_of(scores, np.array([m.std_err for m in newest]))
     if len(newest) == 1:
@@ -94,7 +94,7 @@ def is_flat_start(evaluations: Sequence[EvalMetrics], patience: int) -> bool:
         evaluations: the usable ones so far, in the order of time.
         patience: evaluations without improvement until DORMANT.
     """
-    if len(evaluations) > min(FLAT_START * patience, MEMORY - 1):
+    if len(evaluations) > min(FLAT_START * patience, MOST_EVALUATIONS - 1):
         return False
     scores = {s for m in evaluations for s in (m.primary_score, m.metrics.get("train_score", m.primary_score))}
     errors = {(m.std_err, m.metrics.get("train_score_std_err", m.std_err)) for m in evaluations}
@@ -103,7 +103,7 @@ def is_flat_start(evaluations: Sequence[EvalMetrics], patience: int) -> bool:
 
 FLAT_START = 5
 """Patience of a flat start, in units of the ordinary patience."""
-MEMORY = 200
+MOST_EVALUATIONS = 200
 """Evaluations that the trend looks back on."""
 DEGRADATION_ERRORS = 2.0
 """A drop must be this many standard errors of the difference."""

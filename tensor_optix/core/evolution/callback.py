@@ -1,16 +1,18 @@
-"""Evolution while the loop runs: what happens when the learner has learned what it can.
+"""Evolution while the loop runs: the answer to what follows when the learner has learned what it can.
 
-on DORMANT, or when a variant has spent its share of windows:
+asked by the loop on DORMANT, and when a variant has spent its share of windows:
     which policy is best is settled as at the end of a run: what a learner ends as must not be lost to the next
     the variant that was learning is judged: "new best", "kept" or "discarded"
     the learner is rolled back to the best weights, unless it was just kept: those are its own
     weights are rebalanced by the members' own scores: of the windows that each led, or, where they act together (an
     `EnsembleAgent`), of held-out episodes that each plays alone
-    SPAWN:  a mutated clone of the best becomes the learner, with an optimizer state of its own
-    PRUNE:  the weakest member is removed
+answered:
+    SPAWN:  a mutated clone of the best learns on, with an optimizer state of its own
+    PRUNE:  the weakest member is removed, and the loop goes on as without evolution
     STOP:   the run ends
-    NO_OP:  the loop goes on as it would have without evolution
-    where the run goes on all the same, as a live one does, the incumbent learns in place of who did not become the best
+    NO_OP:  the loop goes on as without evolution
+    where the run goes on all the same, as a live one does, the incumbent learns on in place of a variant that did not
+    become the best
 """
 
 import logging
@@ -21,18 +23,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensor_optix.core.base_agent import BaseAgent, HasLearner
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.lineage import Lineage, holds
-from tensor_optix.core.decisions.trend import MEMORY
+from tensor_optix.core.decisions.lineage import Lineage, VariantOutcome, holds
+from tensor_optix.core.decisions.succession import (
+    Answer,
+    Continue,
+    Ended,
+    LearnerSlot,
+    LearnOn,
+    Referee,
+    Stop,
+)
+from tensor_optix.core.decisions.trend import MOST_EVALUATIONS
 from tensor_optix.core.evolution.pool import PolicyPool
 from tensor_optix.core.evolution.population import Population
-from tensor_optix.core.evolving_loop import EvolvingLoop
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.regime_detector import RegimeDetector
 from tensor_optix.core.search_space import SearchSpace
-from tensor_optix.core.storage.policy_state import Stateful
 from tensor_optix.core.training_report import StopReason, evolution_block
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, ContractError
@@ -40,20 +49,43 @@ from tensor_optix.errors import CheckpointCorruptError, ContractError
 logger = logging.getLogger(__name__)
 
 
+class _Alone:
+    """The slot and the referee of a callback that no loop has joined: one agent, nothing that could be tested."""
+
+    is_joint = False
+
+    def __init__(self, pool: PolicyPool, agent: BaseAgent) -> None:
+        self.agent = agent
+        self._pool = pool
+
+    def install(self, agent: BaseAgent) -> None:
+        """Make `agent` the learner."""
+        self.agent = agent
+
+    def settle(self) -> None:
+        """Test nothing."""
+
+    def roll_back(self, score: float) -> bool:
+        """Load the best policy into the agent if that is better than `score`."""
+        return self._pool.evolve(self.agent, score)
+
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
+        """Score nobody."""
+        return ()
+
+
 class PolicyManagerCallback(LoopCallback):
-    """Lets the loop evolve its agent. `RLOptimizer` connects it to its loop; `set_stop_fn` connects the end alone.
+    """Says what follows when a learner has ended; the loop that it is given to asks and executes the answer.
 
     Args:
         pm: members, budget and snapshots.
-        agent: who learns first.
+        agent: the one that learns first.
         agent_factory: builds a fresh agent at every call; without it nothing is spawned.
         meta_controller: what decides; None = spawn while the budget lasts, then stop, or watch on.
 
     Raises:
         ContractError: `agent` is none, `meta_controller` has no `decide`, or `agent_factory` cannot be called.
     """
-
-    does_loops_work = True
 
     def __init__(
         self,
@@ -62,18 +94,7 @@ class PolicyManagerCallback(LoopCallback):
         agent_factory: Callable[[], BaseAgent] | None = None,
         meta_controller: MetaController | None = None,
     ) -> None:
-        if not isinstance(agent, BaseAgent):
-            raise ContractError(f"agent must be a BaseAgent, but got {type(agent).__name__}.")
-        if agent_factory is not None and not callable(agent_factory):
-            raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
-        if isinstance(meta_controller, type):
-            raise ContractError(
-                f"meta_controller must be an object, but got a class. Write {meta_controller.__name__}()."
-            )
-        if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
-            raise ContractError(
-                f"meta_controller must have decide(history, pm_status), but got {type(meta_controller).__name__}."
-            )
+        _check_arguments(agent, agent_factory, meta_controller)
         self.pm = pm
         self.printer: Callable[[str], object] | None = sys.stdout.write
         """Where the report goes at the end of a run that evolved; None = nowhere."""
@@ -82,8 +103,11 @@ class PolicyManagerCallback(LoopCallback):
         self._can_spawn = agent_factory is not None
         self._controller = meta_controller
         self._stop_fn: Callable[[], object] | None = None
-        self._loop: EvolvingLoop | None = None
-        self._seen: deque[EvalMetrics] = deque(maxlen=MEMORY)
+        self._alone = _Alone(pm, agent)
+        self._slot: LearnerSlot = self._alone
+        self._has_joined = False
+        self._seen: deque[EvalMetrics] = deque(maxlen=MOST_EVALUATIONS)
+        """The evaluations of a run that nobody else keeps."""
         self._variant: Lineage | None = None
         """The variant that is learning; None while it is the first agent."""
         self._pins: CheckpointRegistry | None = None
@@ -97,23 +121,21 @@ class PolicyManagerCallback(LoopCallback):
         """Windows that a variant may have: as many as the first agent took."""
         self._reason: StopReason | None = None
 
+    # --- taking part in a loop ---
+
     def set_stop_fn(self, stop: Callable[[], object]) -> None:
         """Say how to end the run, e.g. `cb.set_stop_fn(opt.stop)`; raises `ContractError` if it cannot be called."""
         if not callable(stop):
             raise ContractError(f"set_stop_fn needs a function, e.g. opt.stop, but got {type(stop).__name__}.")
         self._stop_fn = stop
 
-    def connect(
-        self,
-        loop: EvolvingLoop,
-        *,
-        companions: Mapping[str, Stateful] | None = None,
-        space: SearchSpace | None = None,
-        seed: int | None = None,
-    ) -> None:
-        """Give it the loop to stop and to hand new learners to, and the rest to `PolicyManager.join_run`."""
-        self._loop = loop
-        self.pm.join_run(companions or {}, space, seed)
+    def join(self, slot: LearnerSlot) -> None:
+        """Take part in a loop, whose learner sits in `slot`."""
+        self._slot, self._has_joined = slot, True
+
+    def join_run(self, parts: Mapping[str, Any], space: SearchSpace | None, seed: int | None) -> None:
+        """Take part in a run, see `PolicyPool.join_run`."""
+        self.pm.join_run(parts, space, seed)
 
     def report(self) -> dict[str, Any]:
         """Return `pm.training_report()`."""
@@ -139,10 +161,10 @@ class PolicyManagerCallback(LoopCallback):
 
     def write_agents(self, folder: Path) -> None:
         """Write the agents that do not act at present to files in `folder`."""
-        self._population.save(folder, but=self._acting)
+        self._population.save(folder, but=self._slot.agent)
 
     def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
-        """Go on from `run_state` and `write_agents`, and return who learns."""
+        """Go on from `run_state` and `write_agents`, and return the learner."""
         population = self._population
         population.admit(self.pm.agents)
         population.remake(int(state["n_made"]), state["agents"])
@@ -157,14 +179,10 @@ class PolicyManagerCallback(LoopCallback):
         self._reason = StopReason(state["reason"]) if state["reason"] else None
         return self._learner
 
-    @property
-    def _acting(self) -> BaseAgent:
-        return self._loop.agent if self._loop is not None else self._learner
-
-    # --- hooks ---
+    # --- hooks: they take note ---
 
     def on_loop_start(self) -> None:
-        """Note who the members are."""
+        """Note which agents are members."""
         self._population.admit(self.pm.agents)
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
@@ -174,81 +192,104 @@ class PolicyManagerCallback(LoopCallback):
             self._variant.score = snapshot.eval_metrics.primary_score
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
-        """Note the learner's score; a variant that has spent its share is judged."""
+        """Note the learner's score."""
         self._window_id = window_id
         if eval_metrics is not None and eval_metrics.is_usable:
             self._seen.append(eval_metrics)
             if window_id >= self._begun:
                 self._heard += 1
-                if self._is_member(self._learner) and not isinstance(self._acting, HasLearner):
+                if self._is_member(self._learner) and not self._slot.is_joint:
                     self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
-        if self._variant is not None and self._windows >= (self._share or math.inf):
-            self._turn(self._history())
-            if self._variant is None and not self._is_watched:
-                self._stop(StopReason.CONVERGED)  # nobody has taken its place
 
     def on_dormant(self, window_id: int) -> None:
-        """Judge, rebalance, roll back, decide, and do what was decided."""
-        self._window_id = window_id
-        # The loop knows the evaluation that has brought this about already; `on_episode_end` tells it later.
-        self._turn(self._history(also=int(self._loop is not None)))
+        """Where no loop asks, answer all the same: judge, rebalance, roll back, and end the run where that is due."""
+        if self._has_joined:
+            return
+        ended = Ended(
+            window_id=window_id, is_dormant=True, history=tuple(self._seen), watches=False, referee=self._alone
+        )
+        answer = self._next(ended, self._own(ended.history))
+        if isinstance(answer, LearnOn):
+            self._alone.install(answer.agent)
+        if isinstance(answer, Stop):
+            self._stop_alone()
 
     def on_loop_stop(self) -> None:
+        """Where no loop has joined, conclude."""
+        if not self._has_joined:
+            self.conclude(self._reason or StopReason.STOPPED)
+
+    def _stop_alone(self) -> None:
+        if self._stop_fn is None:
+            logger.warning("Evolution is over, but nothing was given to end the run with: cb.set_stop_fn(opt.stop).")
+        else:
+            self._stop_fn()
+
+    # --- the answer to what follows ---
+
+    @property
+    def is_spent(self) -> bool:
+        """True where a variant has had as many windows as the first agent took."""
+        return self._variant is not None and self._windows >= (self._share or math.inf)
+
+    def next(self, ended: Ended) -> Answer:
+        """Judge, rebalance, roll back, decide, and return what is to follow."""
+        self._window_id = ended.window_id
+        # On DORMANT the loop knows an evaluation that `on_episode_end` tells only later.
+        answer = self._next(ended, self._own(ended.history, also=int(ended.is_dormant)))
+        if isinstance(answer, Continue) and not ended.is_dormant and self._variant is None and not ended.watches:
+            answer = self._stopped(StopReason.CONVERGED)  # no agent has taken its place
+        return answer
+
+    def conclude(self, reason: StopReason) -> None:
         """Judge a variant that was still learning, and print the report, once."""
-        if self._loop is not None:
+        if self._has_joined:
             self._note_best()
-        # Where several act together, the best policy is restored by now: nobody who has a part in it may leave.
-        self._judge_variant(self._history(), makes_room=not isinstance(self._acting, HasLearner))
+        # Where several act together, the best policy is restored by now: no agent that has a part in it may leave.
+        self._judge_variant(self._own(tuple(self._seen)), makes_room=not self._slot.is_joint)
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
-            reason = StopReason(self._loop.report().reason) if self._loop is not None else self._reason
-            sentence = (reason or StopReason.STOPPED).sentence
-            self.printer(evolution_block(self.pm.training_report(), sentence) + "\n")
+            self.printer(evolution_block(self.pm.training_report(), reason.sentence) + "\n")
         self._reason = None
 
-    # --- one turn of evolution ---
-
-    def _turn(self, history: Sequence[EvalMetrics]) -> None:
+    def _next(self, ended: Ended, history: Sequence[EvalMetrics]) -> Answer:
         self._share = self._share or max(self._windows, 1)
         self.pm.set_regime(RegimeDetector().detect(history))
-        if not self._is_last_turn(history):
-            self._settle()
+        if not self._is_last_turn(ended, history):
+            self._settle(ended.referee)
             outcome = self._judge_variant(history)
             # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
-            if outcome != "kept" and history and self.pm.evolve(self._acting, history[-1].primary_score):
+            if outcome is not VariantOutcome.KEPT and history and ended.referee.roll_back(history[-1].primary_score):
                 logger.info("Rolled back to the best snapshot.")
-        self._score_members()
+        self._score_members(ended.referee)
         self.pm.auto_update_weights()
+        answer: Answer = Continue()
         match self._decide(history):
             case MetaAction.SPAWN:
-                self._spawn(history)
+                answer = self._spawned(history) or answer
             case MetaAction.PRUNE:
                 self._prune()
-            case MetaAction.STOP if not (self._is_watched and self.pm.budget_exhausted):
-                self._stop(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
-        if self._is_watched and self._variant is None:
-            self._recall_incumbent()
+            case MetaAction.STOP if not (ended.watches and self.pm.budget_exhausted):
+                answer = self._stopped(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+        if ended.watches and self._variant is None and isinstance(answer, Continue):
+            answer = self._recalled() or answer
+        return answer
 
-    def _is_last_turn(self, history: Sequence[EvalMetrics]) -> bool:
+    def _is_last_turn(self, ended: Ended, history: Sequence[EvalMetrics]) -> bool:
         """Whether the run ends with this variant: its last tests come first then, and may crown what it ends as.
 
-        Where several act together they are tested as they will be handed back: without who does not stay.
+        Where several act together they are tested as they will be handed back: without those that do not stay.
         """
-        if self._loop is None or self._variant is None or isinstance(self._acting, HasLearner):
+        if not self._has_joined or self._variant is None or self._slot.is_joint:
             return False
-        if self._is_watched or not self.pm.budget_exhausted:
+        if ended.watches or not self.pm.budget_exhausted:
             return False
         return self._decide(history) is MetaAction.STOP
 
-    @property
-    def _is_watched(self) -> bool:
-        """Whether the run goes on without evolution: a spent budget is no reason to end it."""
-        return self._loop is not None and self._loop.watches
-
-    def _settle(self) -> None:
-        if self._loop is None or self.pm.budget_exhausted:
+    def _settle(self, referee: Referee) -> None:
+        if not self._has_joined or self.pm.budget_exhausted:
             return  # the end of the run settles it
         try:
-            self._loop.settle()
+            referee.settle()
         except Exception:
             logger.exception("The best policies could not be tested; they keep the scores that they have.")
         self._note_best()
@@ -259,12 +300,12 @@ class PolicyManagerCallback(LoopCallback):
         if best is not None and best.window_id >= self._begun:
             self.on_improvement(best)
 
-    def _score_members(self) -> None:
-        """Where several act together, let each member play alone: what they score together is nobody's own."""
-        if self._loop is None or not isinstance(self._loop.agent, HasLearner):
+    def _score_members(self, referee: Referee) -> None:
+        """Where several act together, let each member play alone: what they score together is no member's own."""
+        if not self._slot.is_joint:
             return
         try:
-            scores = self._loop.scores_alone(self.pm.agents)
+            scores = referee.scores_alone(self.pm.agents)
         except Exception:
             logger.exception("The members could not be scored; they weigh what they weighed.")
             return
@@ -277,10 +318,9 @@ class PolicyManagerCallback(LoopCallback):
         """Windows that the present learner has had."""
         return self._window_id + 1 - self._begun
 
-    def _history(self, also: int = 0) -> tuple[EvalMetrics, ...]:
+    def _own(self, known: Sequence[EvalMetrics], also: int = 0) -> tuple[EvalMetrics, ...]:
         """Return the evaluations of the present learner, with `also` more than were heard of."""
-        known = tuple(self._seen if self._loop is None else self._loop.recent)
-        return known[max(len(known) - self._heard - also, 0) :]
+        return tuple(known)[max(len(known) - self._heard - also, 0) :]
 
     def _is_member(self, agent: BaseAgent) -> bool:
         return any(member is agent for member in self.pm.agents)
@@ -292,59 +332,56 @@ class PolicyManagerCallback(LoopCallback):
             return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
         action = self._controller.decide(history, self.pm.status())
         if not isinstance(action, MetaAction):
-            raise self._fatal(
-                ContractError(
-                    f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
-                )
+            raise ContractError(
+                f"{type(self._controller).__name__}.decide must return a MetaAction, but returned {action!r}."
             )
         return action
 
-    def _fatal(self, error: ContractError) -> ContractError:
-        """Let the run end with an error, and return it: a callback's own errors are logged and go no further."""
-        if self._loop is not None:
-            self._loop.fail(error)
-        return error
-
-    def _spawn(self, history: Sequence[EvalMetrics]) -> None:
+    def _spawned(self, history: Sequence[EvalMetrics]) -> LearnOn | None:
+        """Spawn a variant, and let it learn on; None where nothing could be spawned."""
         if not self._can_spawn or self.pm.budget_exhausted:
-            return
+            return None
         if not self.pm.agents:
             self.pm.add_agent(self._incumbent)
             for metrics in history:
                 self.pm.record_agent_score(0, metrics.primary_score)
         try:
             variant = self.pm.spawn_variant(self._population.make(), self.pm.adaptive_noise_scale(history))
-        except ContractError as error:  # a mistake in the program, which no other spawn will mend
+        except ContractError:  # a mistake in the program, which no other spawn will mend
             self.pm.count_failed_spawn()
-            raise self._fatal(error) from None
+            raise
         except Exception:
             self.pm.count_failed_spawn()
             logger.exception("A spawn failed; the learner goes on as it is.")
-            return
+            return None
         weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
         self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
         self._variant = self.pm.newest_lineage
         self._keep_parent()
-        self._let_learn(variant)
+        return self._learning_on(variant)
 
-    def _let_learn(self, agent: BaseAgent) -> None:
+    def _learning_on(self, agent: BaseAgent) -> LearnOn:
         self._learner = agent
         self._begun, self._heard = self._window_id + 1, 0
-        if self._loop is not None:
-            self._loop.switch_learner(agent)
+        return LearnOn(agent)
 
-    def _recall_incumbent(self) -> None:
+    def _recalled(self) -> LearnOn | None:
         """Where the run goes on, let the incumbent learn in place of a variant that did not become the best."""
-        if self._learner is not self._incumbent and not isinstance(self._acting, HasLearner):
-            self.pm.registry.load_best(self._incumbent)
-            self._let_learn(self._incumbent)
+        if self._learner is self._incumbent or self._slot.is_joint:
+            return None
+        self.pm.registry.load_best(self._incumbent)
+        return self._learning_on(self._incumbent)
+
+    def _stopped(self, reason: StopReason) -> Stop:
+        self._reason = self._reason or reason
+        return Stop(self._reason, self._stop_fn)
 
     def _prune(self) -> None:
         self.pm.prune(keep=(self._incumbent,))
         self._elect()
 
-    def _judge_variant(self, history: Sequence[EvalMetrics], *, makes_room: bool = True) -> str | None:
-        """Say what became of the variant that was learning, make room for it or remove it; None if there was none."""
+    def _judge_variant(self, history: Sequence[EvalMetrics], *, makes_room: bool = True) -> VariantOutcome | None:
+        """Judge the variant that was learning, make room for it or remove it; None if there was none."""
         self.pm.retest_lineage()
         lineage, self._variant = self._variant, None
         self._keep_parent()
@@ -352,13 +389,14 @@ class PolicyManagerCallback(LoopCallback):
             return None
         lineage.windows = self._windows
         if lineage.snapshot is not None:
-            lineage.outcome = "new best"
+            lineage.outcome = VariantOutcome.NEW_BEST
             self._incumbent = self._learner
         elif history:
             lineage.score = history[-1].primary_score
-            lineage.outcome = "kept" if holds(history[-1], lineage.parent_score) else "discarded"
-        if lineage.outcome in ("discarded", "not judged"):  # who was never evaluated has not held either
-            self.pm.discard(self._learner)
+            is_kept = holds(history[-1], lineage.parent_score)
+            lineage.outcome = VariantOutcome.KEPT if is_kept else VariantOutcome.DISCARDED
+        if lineage.outcome in (VariantOutcome.DISCARDED, VariantOutcome.NOT_JUDGED):
+            self.pm.discard(self._learner)  # one that was never evaluated has not held either
         elif makes_room:
             self._make_room()
         self._elect()
@@ -379,17 +417,20 @@ class PolicyManagerCallback(LoopCallback):
                 logger.warning("The snapshot that the learning variant began as cannot be kept: %s", error)
 
     def _elect(self) -> None:
-        """Where several act together, let the incumbent be the learner in place of one that is no member any more."""
-        acting = self._acting
-        if isinstance(acting, HasLearner) and not self._is_member(self._learner) and self._is_member(self._incumbent):
+        """Where several act together, let the incumbent be the learner in place of one that is no longer a member."""
+        if self._slot.is_joint and not self._is_member(self._learner) and self._is_member(self._incumbent):
             self._learner = self._incumbent
-            acting.set_learner(self._learner)
+            self._slot.install(self._learner)
 
-    def _stop(self, reason: StopReason) -> None:
-        self._reason = self._reason or reason
-        if self._loop is not None:
-            self._loop.stop(self._reason)
-        if self._stop_fn is not None:
-            self._stop_fn()
-        if self._loop is None and self._stop_fn is None:
-            logger.warning("Evolution is over, but nothing was given to end the run with: cb.set_stop_fn(opt.stop).")
+
+def _check_arguments(agent: object, agent_factory: object, meta_controller: object) -> None:
+    if not isinstance(agent, BaseAgent):
+        raise ContractError(f"agent must be a BaseAgent, but got {type(agent).__name__}.")
+    if agent_factory is not None and not callable(agent_factory):
+        raise ContractError(f"agent_factory must be a function, but got {type(agent_factory).__name__}.")
+    if isinstance(meta_controller, type):
+        raise ContractError(f"meta_controller must be an object, but got a class. Write {meta_controller.__name__}().")
+    if meta_controller is not None and not callable(getattr(meta_controller, "decide", None)):
+        raise ContractError(
+            f"meta_controller must have decide(history, pm_status), but got {type(meta_controller).__name__}."
+        )

@@ -58,8 +58,7 @@ class CallbackList:
     def _end_window(self) -> None:
         window = self._clock() - self._window_began
         for i, seconds in self._seconds.items():
-            is_own = getattr(self._callbacks[i], "does_loops_work", False)
-            if is_own or seconds <= max(SLOW_SECONDS, SLOW_SHARE * window):
+            if seconds <= max(SLOW_SECONDS, SLOW_SHARE * window):
                 continue
             self._health.count("slow callback")
             if i not in self._reported:

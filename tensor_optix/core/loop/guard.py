@@ -3,9 +3,9 @@
 - A step with a NaN, another shape, a reward that is no number: its environment is reset, see `pipeline`. A window says
   in its metadata which there were.
 - A window with values that are not finite, or rows missing, is not learned from and not scored.
-- Where `learn` raises, the agent is given back what it was and learns from the window once more. Twice ends the run.
-- A loss or a weight that is not finite after `learn` is a *strike*: the agent is given back what it was, the last
-  tuning step is undone, and the learning rate is halved.
+- Where `learn` raises, the agent is restored and learns from the window once more. Twice ends the run.
+- A loss or a weight that is not finite after `learn` is a *divergence*: the agent is restored, the last tuning step is
+  undone, and the learning rate is halved.
 - Where the evaluator raises or returns no metrics, there is no score, and nothing is decided.
 - What the optimizer suggests and the agent cannot have is not tried.
 - A policy that the storage does not take is not the best; training goes on.
@@ -15,7 +15,7 @@ A run that ends so has its state saved: `tensor-optix resume` goes on from the l
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,21 +33,21 @@ class Health:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self._in_a_row: dict[str, int] = {}
+        self.in_a_row: dict[str, int] = {}
 
     def count(self, kind: str, times: int = 1) -> None:
         """Count faults that nothing is made of here."""
         self.counts[kind] = self.counts.get(kind, 0) + times
 
-    def met(self, kind: str) -> int:
+    def fault(self, kind: str) -> int:
         """Count a fault, and return how many there have been in a row by now."""
         self.count(kind)
-        self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
-        return self._in_a_row[kind]
+        self.in_a_row[kind] = self.in_a_row.get(kind, 0) + 1
+        return self.in_a_row[kind]
 
-    def passed(self, kind: str) -> None:
+    def clear(self, kind: str) -> None:
         """Note that what could have gone wrong has not."""
-        self._in_a_row.pop(kind, None)
+        self.in_a_row.pop(kind, None)
 
     @contextmanager
     def surviving_storage(self, what: str, kind: str = "storage") -> Iterator[None]:
@@ -55,20 +55,12 @@ class Health:
         try:
             yield
         except CheckpointStorageError as error:
-            if self.met(kind) == 1:
+            if self.fault(kind) == 1:
                 logger.warning(
                     "Could not %s; training goes on, and what is not saved counts for nothing: %s", what, error
                 )
         else:
-            self.passed(kind)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts as plain JSON values."""
-        return {"counts": dict(self.counts), "in_a_row": dict(self._in_a_row)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self.counts, self._in_a_row = dict(state["counts"]), dict(state["in_a_row"])
+            self.clear(kind)
 
 
 class EvaluatorFailedError(Exception):

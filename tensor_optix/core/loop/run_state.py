@@ -1,133 +1,120 @@
-"""What a resumed run goes on from: saved between windows, in a ring of its own beside the snapshots.
+"""The state of a run: one value, replaced as a whole by each decision, saved and restored as a whole."""
 
-    after a window, if it is due:   ring <- the agent's training state, the agents that do not act, and `state.json`:
-                                    counters, state machine, tuning, optimizer, pipelines, evolution, generators, and
-                                    how long the history was
-    on resume:                      the newest intact point of the ring, everything put back, the history cut there
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Self
 
-A run that goes on from there lives the same windows as one that was never interrupted, bit for bit, where its
-environment is deterministic given a seed.
-"""
-
-import contextlib
-import random
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-
-from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.base_pipeline import BasePipeline
-from tensor_optix.core.hyperparams import hyperparams_state, restore_hyperparams
-from tensor_optix.core.loop.parts import LoopParts
-from tensor_optix.core.storage.policy_state import Stateful
-from tensor_optix.core.storage.resume_ring import ResumePoint
-from tensor_optix.core.types import jsonable
-from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
-from tensor_optix.support.arrays import decoded, encoded
-
-FORMAT = 3
-_AGENT = "agent"
+from tensor_optix.core.backoff_scheduler import SchedulerState
+from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
+from tensor_optix.core.loop.history import HistoryRecord
+from tensor_optix.core.loop.tuning import TuningTrial
+from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, jsonable
+from tensor_optix.support.schemas import rebuilt
 
 
-@runtime_checkable
-class KeepsRunState(Protocol):
-    """A callback whose state is part of the run's, as evolution's is."""
+@dataclass(frozen=True, kw_only=True)
+class WatchState:
+    """What is known while a trained policy is watched."""
 
-    def run_state(self) -> dict[str, Any]:
-        """Return the state as plain JSON values."""
-        ...
-
-    def write_agents(self, folder: Path) -> None:
-        """Write the agents that the state names, but do not act at present, to files in `folder`."""
-        ...
-
-    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent | None:
-        """Go on from `run_state` and `write_agents`, and return who learns; None = who does so already."""
-        ...
+    champion: PolicySnapshot | None = None
+    """The policy that acts."""
+    challenger: PolicySnapshot | None = None
+    """The policy on trial; None = none."""
+    trial: Trial = field(default_factory=Trial)
+    first_of_pair: float | None = None
+    """Score of the first window of a pair, where champion and challenger take turns."""
+    newest: tuple[float, ...] = ()
+    """The champion's newest scores."""
 
 
-@contextlib.contextmanager
-def saved_fields(point: ResumePoint) -> Iterator[None]:
-    """Turn what a state lacks, or has of another kind or size, into a `CheckpointCorruptError`."""
-    if point.state.get("format") != FORMAT:
-        raise CheckpointCorruptError(
-            f"{str(point.folder)!r} has format {point.state.get('format')!r}, this version resumes {FORMAT}."
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """Where a run stands: all that its next decision depends on."""
+
+    position: SchedulerState
+    window_id: int = -1
+    next_evaluation: int = 0
+    """Window that is due."""
+    env_steps: int = 0
+    test_steps: int = 0
+    """Steps that candidates for the best were tested with."""
+    evaluations: int = 0
+    era_began: int = 0
+    """Window from which on scores compare with each other."""
+    learner_since: int = 0
+    """First window of the present learner."""
+    without_evidence: int = 0
+    """Evaluations in a row without any evidence."""
+    best: PolicySnapshot | None = None
+    ended: StopReason | None = None
+    """Why there is nothing left to do; None while there is."""
+    last_good: HyperparamSet | None = None
+    """The values in force in the last window without a fault."""
+    trial: TuningTrial | None = None
+    """The hyper-parameter on trial."""
+    watch: WatchState = field(default_factory=WatchState)
+    verdict: Verdict = Verdict.NO_EVIDENCE
+    """What the last evaluation said."""
+    event: str | None = None
+    """What happened on watch in the last evaluation."""
+    is_flat_start: bool = False
+    """True while every episode has given the same result."""
+    recent: tuple[EvalMetrics, ...] = ()
+    """The newest usable evaluations, in the order of time; a resumed run has them from its history."""
+    metrics: EvalMetrics | None = None
+    """The last usable evaluation; a resumed run has it from its history."""
+
+    @property
+    def best_score(self) -> float | None:
+        """Score of the best snapshot, None before there is one."""
+        return self.best.eval_metrics.primary_score if self.best is not None else None
+
+    @property
+    def is_on_watch(self) -> bool:
+        """Whether the policy is trained and watched, and nothing is learned."""
+        return self.position.state is LoopState.WATCHDOG
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the window in hand is to be evaluated."""
+        return self.window_id >= self.next_evaluation
+
+    def collected(self, steps: int) -> Self:
+        """Return the state with another window of `steps` environment steps in hand."""
+        return replace(self, window_id=self.window_id + 1, env_steps=self.env_steps + steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; the evaluations are in the history."""
+        return plain(replace(self, recent=(), metrics=None))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], history: Iterable[HistoryRecord]) -> Self:
+        """Rebuild from `to_dict`, with the newest records of the history in the order of time.
+
+        Raises:
+            CheckpointCorruptError: a field is missing, unknown or of another type; the message names it.
+        """
+        state = rebuilt(cls, data)
+        usable = [record for record in history if record.verdict != Verdict.NO_EVIDENCE.value]
+        recent = [record.eval_metrics for record in usable if record.window_id >= state.era_began]
+        return replace(
+            state,
+            recent=tuple(recent[-MOST_EVALUATIONS:]),
+            metrics=usable[-1].eval_metrics if usable else None,
         )
-    try:
-        yield
-    except TensorOptixError:
-        raise
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise CheckpointCorruptError(
-            f"{str(point.folder)!r} does not have the expected fields: {error!r}. The run was begun with another "
-            f"pipeline, optimizer, evaluator or callback, or the state is damaged."
-        ) from error
 
 
-def write_agent(parts: LoopParts, folder: Path) -> None:
-    """Write the training state of who acts to a file in `folder`."""
-    parts.agent.save_training_state(str(folder / _AGENT))
-
-
-def parts_state(parts: LoopParts) -> dict[str, Any]:
-    """Return the state of everything else that the loop brings together, as plain JSON values."""
-    return {
-        "hyperparams": hyperparams_state(parts.agent),
-        "optimizer": jsonable(parts.optimizer.state_dict()),
-        "evaluator": jsonable(parts.evaluator.state_dict()) if isinstance(parts.evaluator, Stateful) else None,
-        "pipeline": _pipeline_state(parts.pipeline),
-        "val_pipeline": None if parts.val_pipeline is None else _pipeline_state(parts.val_pipeline),
-        "history": parts.history.position(),
-        "generators": _global_generators(),
-    }
-
-
-def restore_parts(parts: LoopParts, state: Mapping[str, Any], folder: Path) -> None:
-    """Put back what `parts_state` and `write_agent` saved.
-
-    Raises:
-        CheckpointMismatchError: the agent, or what is normalised, is not what the run was begun with.
-        CheckpointCorruptError: the state lacks something.
-    """
-    parts.agent.load_training_state(str(folder / _AGENT))
-    restore_hyperparams(parts.agent, state["hyperparams"])
-    parts.optimizer.load_state_dict(state["optimizer"])
-    if isinstance(parts.evaluator, Stateful) and state["evaluator"] is not None:
-        parts.evaluator.load_state_dict(state["evaluator"])
-    _restore_pipeline(parts.pipeline, state["pipeline"])
-    if parts.val_pipeline is not None and state["val_pipeline"] is not None:
-        _restore_pipeline(parts.val_pipeline, state["val_pipeline"])
-    parts.history.go_back_to(int(state["history"]))
-    _restore_global_generators(state["generators"])
-
-
-def _pipeline_state(pipeline: BasePipeline) -> dict[str, Any]:
-    return {"policy": jsonable(pipeline.state_dict()), "stream": jsonable(pipeline.stream_state())}
-
-
-def _restore_pipeline(pipeline: BasePipeline, state: Mapping[str, Any]) -> None:
-    pipeline.load_state_dict(state["policy"])
-    if state["stream"]:
-        pipeline.restore_stream(state["stream"])
-
-
-def _global_generators() -> dict[str, Any]:
-    """Return where the generators of the standard library and of numpy stand: a user's own code may draw on them."""
-    version, words, spare = random.getstate()
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - theirs, not ours
-    return {
-        "python": [version, encoded(np.array(words, np.uint64)), spare],
-        "numpy": [name, encoded(np.asarray(keys)), int(position), int(has_gauss), float(gauss)],
-    }
-
-
-def _restore_global_generators(state: Mapping[str, Any]) -> None:
-    try:
-        version, words, spare = state["python"]
-        random.setstate((version, tuple(int(word) for word in decoded(words)), spare))
-        name, keys, *rest = state["numpy"]
-        np.random.set_state((name, decoded(keys), *rest))  # noqa: NPY002
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointCorruptError(f"The saved state of a global generator does not fit: {error!r}.") from error
+def plain(value: Any) -> Any:
+    """Return a value, dataclasses included, as plain JSON values that `rebuilt` reads again."""
+    if hasattr(value, "to_dict") and not isinstance(value, RunState):
+        return value.to_dict()
+    if isinstance(value, enum.Enum):
+        return value.value
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return jsonable(value)

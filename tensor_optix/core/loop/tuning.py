@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.hyperparams import effective_params, read_back
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import HyperparamError, did_you_mean
@@ -45,6 +45,15 @@ class TuningRecord:
         return rebuilt(cls, data)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TuningTrial:
+    """A value on trial: its hyper-parameter, the value before, and the evaluation that the trial was begun on."""
+
+    name: str
+    before: Any
+    metrics: EvalMetrics
+
+
 @dataclass(frozen=True)
 class TuningStep:
     """What one evaluation's suggestion changed."""
@@ -52,68 +61,53 @@ class TuningStep:
     old: HyperparamSet
     new: HyperparamSet
     records: tuple[TuningRecord, ...]
+    trial: TuningTrial | None
+    """The value that is on trial by now."""
 
 
 class Tuner:
-    """Asks an optimizer once per evaluation, checks what it says, and sees that it arrives.
+    """Asks an optimizer once per evaluation, checks what it suggests, and reads back what is in force.
 
     Args:
-        agent: whose hyper-parameters they are.
+        slot: where the agent sits whose hyper-parameters they are.
         optimizer: what suggests them.
     """
 
-    def __init__(self, agent: BaseAgent, optimizer: BaseOptimizer) -> None:
-        self._agent = agent
+    def __init__(self, slot: LearnerSlot, optimizer: BaseOptimizer) -> None:
+        self._slot = slot
         self._optimizer = optimizer
-        self._trial: tuple[str, Any, EvalMetrics] | None = None
-        """Name on trial, its value before, and the evaluation that the trial was begun on."""
 
-    def forget_trial(self) -> None:
-        """Drop the trial in progress, here and in the optimizer: its value is no longer in force."""
-        self._trial = None
-        self._optimizer.on_strike()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the trial in progress as plain JSON values."""
-        if self._trial is None:
-            return {"trial": None}
-        name, before, metrics = self._trial
-        return {"trial": {"name": name, "before": jsonable(before), "metrics": metrics.to_dict()}}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        trial = state["trial"]
-        self._trial = trial and (trial["name"], trial["before"], EvalMetrics.from_dict(trial["metrics"]))
-
-    def step(self, metrics: EvalMetrics, next_window: int) -> TuningStep | None:
-        """Put the next suggestion in force; None where there was nothing to change or to settle.
+    def step(self, trial: TuningTrial | None, metrics: EvalMetrics, next_window: int) -> TuningStep:
+        """Put the next suggestion in force; the step has no records where there was nothing to change or to settle.
 
         Args:
+            trial: the value that was on trial.
             metrics: the evaluation.
-            next_window: first window that is lived with the new values.
+            next_window: first window that is collected with the new values.
 
         Raises:
             SuggestionError: one that the agent cannot have, or none at all; nothing is changed.
-            HyperparamError: a value that did not arrive.
+            HyperparamError: a value that is not in force.
         """
-        old = self._agent.get_hyperparams().copy()
-        trial, self._trial = self._trial, None
+        agent = self._slot.agent
+        old = agent.get_hyperparams().copy()
         suggested = self._suggested(old, metrics)
         new = HyperparamSet({**old.params, **suggested}, next_window)
         changed = [name for name in suggested if new.params[name] != old.params[name]]
         if changed:
             try:
-                self._agent.set_hyperparams(new.copy())
+                agent.set_hyperparams(new.copy())
             except HyperparamError as error:
                 raise SuggestionError(f"{type(self._optimizer).__name__}: {error}") from error
-        effective = read_back(self._agent, {name: new.params[name] for name in changed})
+        effective = read_back(agent, {name: new.params[name] for name in changed})
         probed = self._optimizer.probed_param if self._optimizer.is_probing else None
+        next_trial = None
         if probed in changed:
-            self._trial = (str(probed), old.params[probed], metrics)
-        elif trial is not None and trial[0] == probed:  # it takes more than one evaluation
-            self._trial = trial
-        records = tuple(self._records(trial, old, new, changed, effective, metrics))
-        return TuningStep(old, new, records) if records else None
+            next_trial = TuningTrial(name=str(probed), before=old.params[probed], metrics=metrics)
+        elif trial is not None and trial.name == probed:  # it takes more than one evaluation
+            next_trial = trial
+        records = tuple(self._records(trial, next_trial, old, new, changed, effective, metrics))
+        return TuningStep(old, new, records, next_trial)
 
     def _suggested(self, old: HyperparamSet, metrics: EvalMetrics) -> Mapping[str, Any]:
         name = type(self._optimizer).__name__
@@ -128,21 +122,22 @@ class Tuner:
 
     def _records(
         self,
-        trial: tuple[str, Any, EvalMetrics] | None,
+        trial: TuningTrial | None,
+        next_trial: TuningTrial | None,
         old: HyperparamSet,
         new: HyperparamSet,
         changed: list[str],
         effective: Mapping[str, Any],
         metrics: EvalMetrics,
     ) -> Iterator[TuningRecord]:
-        probed = self._trial[0] if self._trial is not None else None
-        if trial is not None and trial[0] != probed:
-            name, before, begun = trial
-            read = effective if name in changed else effective_params(self._agent)
+        probed = next_trial.name if next_trial is not None else None
+        if trial is not None and trial.name != probed:
+            name, begun = trial.name, trial.metrics
+            read = effective if name in changed else effective_params(self._slot.agent)
             yield TuningRecord(
                 name=name,
                 kind="commit",
-                before=before,
+                before=trial.before,
                 requested=new.params[name],
                 effective=read.get(name, new.params[name]),
                 score_before=begun.primary_score,

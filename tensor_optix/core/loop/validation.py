@@ -22,6 +22,8 @@ class Validation:
         self._pipeline = pipeline
         self._evaluator = evaluator
         self._windows: Iterator[EpisodeData] | None = None
+        self._agent: BaseAgent | None = None
+        """The agent that acts in them."""
 
     @property
     def is_there(self) -> bool:
@@ -40,6 +42,8 @@ class Validation:
             TensorOptixError: it yields nothing.
         """
         assert self._pipeline is not None  # noqa: S101 - for the type checker; the caller has looked
+        if self._pipeline.agent is not self._agent:  # an iterator may hold an agent that no longer acts
+            self._windows, self._agent = None, self._pipeline.agent
         for _ in range(2):
             if self._windows is None:
                 self._windows = iter(self._pipeline.episodes())
@@ -66,12 +70,8 @@ class Validation:
         finally:
             pipeline.agent = acting
 
-    def restart(self) -> None:
-        """Ask the pipeline for a new iterator at the next score: the old one may hold an agent that acts no more."""
-        self._windows = None
-
     def close(self) -> None:
         """Close the pipeline; the next score opens a new iterator."""
-        self.restart()
+        self._windows = None
         if self._pipeline is not None:
             self._pipeline.teardown()

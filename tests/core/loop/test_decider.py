@@ -1,146 +1,155 @@
-import json
-import logging
+"""The table of `decide`, row by row."""
+
 import math
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tensor_optix.core.backoff_scheduler import BackoffScheduler
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, SchedulerState
+from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.trend import Verdict
-from tensor_optix.core.faults import MOST_IN_A_ROW
-from tensor_optix.core.loop.callbacks import CallbackList
-from tensor_optix.core.loop.decider import WINDOWS_WITHOUT_EVIDENCE, Decisions
-from tensor_optix.core.loop.history import History, read_history
-from tensor_optix.core.loop.parts import LoopConfig, LoopParts
-from tensor_optix.core.loop.run_progress import RunProgress
-from tensor_optix.core.loop.scoring import Evaluation, Scorer
-from tensor_optix.core.loop.tuning import SuggestionError
-from tensor_optix.core.training_report import StopReason
-from tensor_optix.core.types import EvalMetrics, LoopState
-from tests.fakes.loops import FixedOptimizer, Recorder
-from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
+from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide
+from tensor_optix.core.loop.learning import WINDOW, Fault
+from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.parts import LoopConfig
+from tensor_optix.core.loop.run_state import RunState, WatchState
+from tensor_optix.core.loop.selection import Retest
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+
+CONFIG = LoopConfig(scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=8))
+VALUES = HyperparamSet({"learning_rate": 0.1})
 
 
-class Desk:
-    """Decisions on evaluations that nobody had to play for."""
-
-    def __init__(self, folder: Path, optimizer: FixedOptimizer | None = None, on_converged: str = "stop") -> None:
-        self.agent, self.optimizer = NumpyAgent(), optimizer or FixedOptimizer()
-        registry = CheckpointRegistry(folder)
-        registry.open()
-        self.parts = LoopParts(
-            agent=self.agent,
-            pipeline=ScriptedPipeline([1.0], self.agent),
-            val_pipeline=None,
-            evaluator=ScoreEvaluator(),
-            optimizer=self.optimizer,
-            registry=registry,
-            history=History(folder / "history.jsonl"),
-        )
-        scheduler = BackoffScheduler(plateau_threshold=2, dormant_threshold=4, base_interval=1, max_interval=8)
-        self.config = LoopConfig(scheduler=scheduler, on_converged=on_converged)
-        self.progress, self.recorder = RunProgress(lambda: 0.0), Recorder()
-        self.decisions = self.made()
-
-    def __enter__(self) -> "Desk":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.parts.history.close()
-        self.parts.registry.close()
-
-    def made(self) -> Decisions:
-        callbacks = CallbackList([self.recorder], self.progress.clock, self.progress.health)
-        scorer = Scorer(self.parts.evaluator, None, self.config, self.progress)
-        return Decisions(self.parts, self.config, self.progress, callbacks, scorer)
-
-    def decide(self, *scores: float, has_evidence: bool = True) -> None:
-        for score in scores:
-            self.progress.window_id += 1
-            is_best = self.progress.best_score is None or score > self.progress.best_score
-            metrics = EvalMetrics(score, {}, self.progress.window_id, has_evidence=has_evidence)
-            lived_with = self.agent.get_hyperparams().copy()
-            self.decisions.decide(self.parts, Evaluation(metrics, is_best, (), lived_with, None))
+def snapshot(score: float) -> PolicySnapshot:
+    return PolicySnapshot(
+        snapshot_id="000000",
+        sequence=0,
+        window_id=0,
+        eval_metrics=EvalMetrics(score),
+        hyperparams=VALUES,
+        created_at="2026-01-01T00:00:00",
+    )
 
 
-def test_scores_that_rise_are_kept_and_a_plateau_ends_the_run(tmp_path: Path) -> None:
-    with Desk(tmp_path) as desk:
-        desk.decide(1.0, 2.0, 3.0)
-        assert [call[1] for call in desk.recorder.named("improvement")] == [1.0, 2.0, 3.0]
-        assert desk.progress.reason is None
-        desk.decide(3.0, 3.0, 3.0, 3.0)
-        assert desk.decisions.position.state is LoopState.DORMANT
-        assert desk.progress.reason is StopReason.CONVERGED
-        assert desk.progress.evaluations == 7
+def state_with(*scores: float, loop_state: LoopState = LoopState.ACTIVE, **more: Any) -> RunState:
+    recent = tuple(EvalMetrics(score, {"score_std_err": 0.1}, window) for window, score in enumerate(scores))
+    best = snapshot(max(scores)) if scores else None
+    return RunState(
+        position=SchedulerState(loop_state, 1, 0), window_id=len(scores), recent=recent, **{"best": best, **more}
+    )
 
 
-def test_who_is_to_be_watched_is_not_stopped(tmp_path: Path) -> None:
-    with Desk(tmp_path, on_converged="watch") as desk:
-        desk.decide(1.0, 2.0, 2.0, 2.0, 2.0, 2.0)
-        assert desk.decisions.is_on_watch
-        assert desk.progress.reason is None
-        assert desk.progress.next_evaluation == desk.progress.window_id + 8
+def outcome_of(score: float, **more: Any) -> Outcome:
+    return Outcome(hyperparams=VALUES, metrics=EvalMetrics(score, {"score_std_err": 0.1}), **more)
 
 
-def test_a_new_learner_has_a_patience_of_its_own_and_is_not_tuned_by_an_older_score(tmp_path: Path) -> None:
-    with Desk(tmp_path, FixedOptimizer([0.5, 0.4, 0.3, 0.2, 0.1])) as desk:
-        desk.decide(1.0, 2.0, 2.0, 2.0)
-        asked = len(desk.optimizer.seen)
-        desk.decisions.on_new_learner(desk.parts)
-        assert desk.decisions.position.no_improvement == 0
-        desk.progress.window_id -= 1  # the decision in progress is still about the one before
-        desk.decide(2.0)
-        assert len(desk.optimizer.seen) == asked
-        desk.decide(2.0)
-        assert len(desk.optimizer.seen) > asked
+def test_a_fault_changes_nothing_but_is_handled() -> None:
+    state = state_with(1.0, 2.0)
+    assert decide(state, Outcome(hyperparams=VALUES, fault=Fault(WINDOW, "NaN")), CONFIG) == (state, (Act.FAULT,))
 
 
-@pytest.mark.parametrize(("has_evidence", "count"), [(True, 1), (False, WINDOWS_WITHOUT_EVIDENCE)])
-def test_missing_scores_are_told_once_and_move_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, has_evidence: bool, count: int
-) -> None:
-    with Desk(tmp_path) as desk:
-        before = desk.decisions.position
-        with caplog.at_level(logging.WARNING):
-            desk.decide(*[math.nan] * (count - 1), has_evidence=has_evidence)
-            assert not caplog.records
-            desk.decide(*[math.nan] * (2 * count), has_evidence=has_evidence)
-        assert len(caplog.records) == 1
-        assert desk.decisions.position == before
-        assert not desk.optimizer.seen
+def test_a_window_that_is_not_evaluated_only_leaves_its_values() -> None:
+    state = state_with(1.0, 2.0)
+    after, effects = decide(state, Outcome(hyperparams=VALUES), CONFIG)
+    assert (after, effects) == (replace(state, last_good=VALUES), ())
 
 
-def test_a_wrong_suggestion_is_borne_with_until_it_comes_in_a_row(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Desk(tmp_path, FixedOptimizer([math.nan] * MOST_IN_A_ROW)) as desk:
-        with caplog.at_level(logging.WARNING):
-            desk.decide(*range(1, MOST_IN_A_ROW))
-        assert len(caplog.records) == MOST_IN_A_ROW - 1
-        with pytest.raises(SuggestionError, match="learning_rate"):
-            desk.decide(MOST_IN_A_ROW)
+@pytest.mark.parametrize("metrics", [EvalMetrics(math.nan), EvalMetrics(1.0, has_evidence=False)])
+def test_without_a_usable_score_the_next_window_is_due_and_nothing_moves(metrics: EvalMetrics) -> None:
+    state = state_with(1.0, 2.0)
+    after, effects = decide(state, Outcome(hyperparams=VALUES, metrics=metrics), CONFIG)
+    assert effects == (Act.MISSING,)
+    assert (after.position, after.recent, after.best) == (state.position, state.recent, state.best)
+    assert (after.without_evidence, after.next_evaluation, after.evaluations) == (1, state.window_id + 1, 1)
 
 
-def test_each_decision_is_a_line_of_the_history(tmp_path: Path) -> None:
-    with Desk(tmp_path) as desk:
-        desk.decide(1.0, 2.0)
-        metrics, lived_with = EvalMetrics(math.nan, has_evidence=False), desk.agent.get_hyperparams()
-        desk.decisions.record(lived_with, metrics, Verdict.NO_EVIDENCE, probed_param=None, fault="strike: a test")
-        first, second, third = read_history(tmp_path / "history.jsonl")
-        assert (first.verdict, second.verdict, third.verdict) == ("improved", "improved", "no_evidence")
-        assert second.best_score == 2.0
-        assert third.fault == "strike: a test"
+def test_a_rise_makes_it_active_and_is_tuned() -> None:
+    after, effects = decide(state_with(1.0, 2.0), outcome_of(9.0, is_best=True), CONFIG)
+    assert effects == (Effect.CHECKPOINT, Act.TUNE)
+    assert (after.verdict, after.position.state, after.position.no_improvement) == (
+        Verdict.IMPROVED,
+        LoopState.ACTIVE,
+        0,
+    )
+    assert after.recent[-1].primary_score == 9.0
+    assert after.without_evidence == 0
 
 
-def test_decisions_go_on_from_their_state(tmp_path: Path) -> None:
-    with Desk(tmp_path) as desk:
-        desk.decide(1.0, 2.0, 2.0, 2.0)
-        state = json.loads(json.dumps(desk.decisions.state_dict()))
-        restored = desk.made()
-        restored.load_state_dict(state, desk.parts)
-        assert restored.position == desk.decisions.position
-        assert restored.state_dict() == desk.decisions.state_dict()
-        desk.decisions = restored
-        desk.decide(2.0, 2.0)
-        assert desk.progress.reason is StopReason.CONVERGED
+def test_a_plateau_cools_and_the_last_of_the_patience_ends_the_learner() -> None:
+    state = state_with(*[2.0] * 6)
+    seen = []
+    for _ in range(4):
+        state, effects = decide(state.collected(10), outcome_of(2.0), CONFIG)
+        seen.append((state.position.state, effects))
+    assert [position for position, _ in seen] == [
+        LoopState.ACTIVE,
+        LoopState.COOLING,
+        LoopState.COOLING,
+        LoopState.DORMANT,
+    ]
+    assert seen[1][1] == (Effect.PLATEAU, Act.TUNE)
+    assert seen[3][1] == (Effect.DORMANT, Act.TUNE)
+    assert state.env_steps == 40
+
+
+def test_a_flat_start_is_an_event_of_its_own_and_is_not_tuned() -> None:
+    state = RunState(position=CONFIG.scheduler.initial())
+    flat = Outcome(hyperparams=VALUES, metrics=EvalMetrics(0.0, {"score_std_err": 0.0}))
+    for _ in range(6):
+        state, effects = decide(state.collected(10), flat, CONFIG)
+        assert Act.TUNE not in effects
+        assert state.position.no_improvement == 0
+        assert state.is_flat_start
+    assert state.verdict is Verdict.FLAT
+    assert state.position.state is LoopState.ACTIVE
+
+
+def test_what_the_incumbent_has_shown_is_saved_first_and_counts() -> None:
+    state = state_with(*[5.0] * 12, best=snapshot(100.0))
+    shown = Retest(EvalMetrics(5.0, {"score_std_err": 0.1}), (), 7)
+    after, effects = decide(state, outcome_of(5.0, incumbent=shown, test_steps=20), CONFIG)
+    assert effects[0] is Act.RESCORE
+    assert after.verdict is Verdict.FLAT  # against 100 it would be a degradation
+    assert after.test_steps == 20
+    assert decide(state, outcome_of(5.0), CONFIG)[0].verdict is Verdict.DEGRADED
+
+
+class TestOnWatch:
+    CHAMPION = WatchState(champion=snapshot(10.0), newest=(10.0, 10.0))
+
+    def state(self, **more: Any) -> RunState:
+        return state_with(*[10.0] * 12, loop_state=LoopState.WATCHDOG, watch=self.CHAMPION, **more)
+
+    def test_a_drift_begins_an_era(self) -> None:
+        drift = outcome_of(2.0, event=DRIFT_EVENT, watch=self.CHAMPION)
+        after, effects = decide(self.state(), drift, CONFIG)
+        assert effects == (Act.WAKE, Effect.DEGRADATION, Act.TUNE)
+        assert (after.position.state, after.event) == (LoopState.ACTIVE, DRIFT_EVENT)
+        assert [metrics.primary_score for metrics in after.recent] == [2.0]
+        assert (after.era_began, after.watch.newest, after.last_good) == (after.window_id, (), None)
+
+    def test_a_validated_degradation_wakes_and_a_single_window_does_not(self) -> None:
+        after, effects = decide(self.state(), outcome_of(2.0, is_validated=True), CONFIG)
+        assert (effects[0], after.event) == (Act.WAKE, DEGRADATION_EVENT)
+        after, effects = decide(self.state(), outcome_of(2.0), CONFIG)
+        assert (effects, after.position.state) == ((Act.TUNE,), LoopState.WATCHDOG)
+
+    def test_what_does_not_learn_does_not_improve(self) -> None:
+        after, _ = decide(self.state(), outcome_of(99.0, is_validated=True), CONFIG)
+        assert (after.verdict, after.position.state) == (Verdict.FLAT, LoopState.WATCHDOG)
+
+    @pytest.mark.parametrize("score", [10.0, math.nan])
+    def test_the_end_of_a_trial_is_settled(self, score: float) -> None:
+        watch = replace(self.CHAMPION, challenger=snapshot(11.0), trial=Trial((1.0,), (2.0,)))
+        ended = outcome_of(score, event="promoted: all", is_promoted=True, watch=watch)
+        after, effects = decide(self.state(), ended, CONFIG)
+        assert effects[0] is Act.SETTLE
+        assert (after.watch, after.event) == (watch, "promoted: all")
+
+
+def test_the_state_is_saved_and_restored_as_a_whole() -> None:
+    state = state_with(1.0, 2.0, watch=WatchState(champion=snapshot(3.0), trial=Trial((1.0,), (2.0,)), newest=(4.0,)))
+    state, _ = decide(state, outcome_of(9.0), CONFIG)
+    again = RunState.from_dict(state.to_dict(), ())
+    assert again == replace(state, recent=(), metrics=None)

@@ -10,7 +10,7 @@ import pytest
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.guard import Health
-from tensor_optix.core.loop.learning import after_strike, non_finite_loss, window_fault
+from tensor_optix.core.loop.learning import after_divergence, non_finite_loss, window_fault
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.storage.resume_ring import ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
@@ -65,15 +65,15 @@ class TestWindows:
             RLOptimizer(NumpyAgent(), Spoilt({1, 2, 3}), val_pipeline=None, checkpoint_dir=tmp_path / "many").run()
 
 
-class TestStrikes:
+class TestDivergences:
     def test_half_the_learning_rate_and_the_values_before_within_the_bounds(self) -> None:
         class Bounded(NumpyAgent):
             default_param_bounds = {"learning_rate": (0.04, 1.0)}
 
         agent = Bounded(learning_rate=0.5)
-        assert after_strike(agent, HyperparamSet({"learning_rate": 0.1})).params == {"learning_rate": 0.05}
-        assert after_strike(agent, HyperparamSet({"learning_rate": 0.05})).params == {"learning_rate": 0.04}
-        assert after_strike(agent, HyperparamSet({"gamma": 0.9})).params == {"gamma": 0.9}
+        assert after_divergence(agent, HyperparamSet({"learning_rate": 0.1})).params == {"learning_rate": 0.05}
+        assert after_divergence(agent, HyperparamSet({"learning_rate": 0.05})).params == {"learning_rate": 0.04}
+        assert after_divergence(agent, HyperparamSet({"gamma": 0.9})).params == {"gamma": 0.9}
 
     def test_only_a_loss_that_is_a_number_and_not_finite_is_a_fault(self) -> None:
         assert non_finite_loss({"loss": 1.0, "entropy": math.nan, "loss_kind": "nan", "loss_parts": [1.0]}) is None
@@ -228,7 +228,7 @@ def test_an_action_that_is_not_finite_does_not_reach_the_environment(tmp_path: P
         next(BatchPipeline("Pendulum-v1", Lost(), 4, seed=0).episodes())
 
 
-def test_three_strikes_leave_a_run_that_can_be_resumed(tmp_path: Path) -> None:
+def test_three_divergences_leave_a_run_that_can_be_resumed(tmp_path: Path) -> None:
     class Diverging(NumpyAgent):
         diverges = True
 

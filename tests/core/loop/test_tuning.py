@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.core.loop.tuning import Tuner, TuningRecord
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.loop.learner import learner_slot
+from tensor_optix.core.loop.tuning import Tuner, TuningRecord, TuningStep, TuningTrial
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
@@ -16,8 +18,21 @@ def metrics(score: float, std_err: float = 0.5) -> EvalMetrics:
     return EvalMetrics(score, {"score_std_err": std_err})
 
 
-def tuner(agent: NumpyAgent) -> Tuner:
-    return Tuner(agent, BackoffOptimizer({"learning_rate": (0.0, 1.0)}))
+class Tuning:
+    """A tuner, and the trial that the run's state would hold."""
+
+    def __init__(self, agent: NumpyAgent, optimizer: BaseOptimizer) -> None:
+        self.tuner = Tuner(learner_slot(agent), optimizer)
+        self.trial: TuningTrial | None = None
+
+    def step(self, metrics: EvalMetrics, window: int) -> TuningStep:
+        step = self.tuner.step(self.trial, metrics, window)
+        self.trial = step.trial
+        return step
+
+
+def tuner(agent: NumpyAgent) -> Tuning:
+    return Tuning(agent, BackoffOptimizer({"learning_rate": (0.0, 1.0)}))
 
 
 def test_a_probe_and_its_commit_are_one_record_each() -> None:
@@ -39,21 +54,19 @@ def test_a_trial_that_is_kept_is_a_record_though_nothing_changes() -> None:
     tuning = tuner(NumpyAgent(learning_rate=0.1))
     tuning.step(metrics(5.0), 1)
     step = tuning.step(metrics(9.0), 2)
-    assert step is not None
     assert [(record.kind, record.decision) for record in step.records] == [("commit", "kept")]
     assert step.new.params == step.old.params
 
 
 def test_what_moves_without_a_trial_is_a_change() -> None:
     agent = NumpyAgent(learning_rate=0.1)
-    step = Tuner(agent, PBTOptimizer({"learning_rate": (0.01, 1.0)}, seed=0)).step(metrics(5.0), 1)
-    assert step is not None
+    step = Tuning(agent, PBTOptimizer({"learning_rate": (0.01, 1.0)}, seed=0)).step(metrics(5.0), 1)
     (change,) = step.records
     assert (change.kind, change.before, change.requested) == ("change", 0.1, agent.params["learning_rate"])
 
 
 def test_nothing_to_do_is_no_record() -> None:
-    assert Tuner(NumpyAgent(), BackoffOptimizer({})).step(metrics(1.0), 1) is None
+    assert Tuning(NumpyAgent(), BackoffOptimizer({})).step(metrics(1.0), 1).records == ()
 
 
 class Deaf(NumpyAgent):
@@ -76,7 +89,7 @@ class Rounding(NumpyAgent):
 
 
 @pytest.mark.parametrize("agent", [Deaf(), Stuck()], ids=["deaf", "stuck"])
-def test_a_value_that_does_not_arrive_is_an_error(agent: NumpyAgent) -> None:
+def test_a_value_that_is_not_in_force_is_an_error(agent: NumpyAgent) -> None:
     with pytest.raises(HyperparamError, match=r"'learning_rate' was set to 0\.11.* works with 0\.1\."):
         tuner(agent).step(metrics(5.0), 1)
 
@@ -103,6 +116,6 @@ def test_a_trial_of_two_evaluations_has_one_commit_at_its_end() -> None:
             self.asked += 1
             return hyperparams if self.asked == 2 else super().suggest(hyperparams, metrics)
 
-    tuning = Tuner(NumpyAgent(learning_rate=0.1), Patient())
+    tuning = Tuning(NumpyAgent(learning_rate=0.1), Patient())
     steps = [tuning.step(metrics(score), window) for window, score in enumerate((5.0, 5.0, 9.0), 1)]
-    assert [[record.kind for record in step.records] if step else [] for step in steps] == [["probe"], [], ["commit"]]
+    assert [[record.kind for record in step.records] for step in steps] == [["probe"], [], ["commit"]]

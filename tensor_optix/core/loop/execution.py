@@ -1,0 +1,359 @@
+"""The hands of the controller: what `decide` asks for is executed here, and nowhere else is the state written.
+
+It holds the state of the run and alone writes the best, the learner and the disk. It is also the referee of evolution.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tensor_optix.core.backoff_scheduler import Effect, Event
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.decisions.trend import Verdict, is_improvement
+from tensor_optix.core.faults import MOST_IN_A_ROW
+from tensor_optix.core.loop.callbacks import CallbackList
+from tensor_optix.core.loop.decider import DRIFT_EVENT, Act
+from tensor_optix.core.loop.history import HistoryRecord
+from tensor_optix.core.loop.learning import DIVERGENCE, Learning
+from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_ending import settle
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import RunState, WatchState
+from tensor_optix.core.loop.scoring import no_score
+from tensor_optix.core.loop.tuning import SuggestionError, Tuner, TuningRecord
+from tensor_optix.core.loop.validation import Validation
+from tensor_optix.core.loop.watch import Watch
+from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
+from tensor_optix.errors import CheckpointCorruptError
+
+logger = logging.getLogger(__name__)
+
+WINDOWS_WITHOUT_EVIDENCE = 20
+
+
+class Execution:
+    """Executes effects.
+
+    Args:
+        state: where the run stands.
+        parts: what the loop is made of.
+        config: the knobs.
+        slot: where the learner sits.
+        progress: where costs and faults are counted.
+        callbacks: what is told.
+        learning: what recovers from a fault.
+        watch: what lets policies act in turn.
+        validation: where the best policies are tested.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        parts: LoopParts,
+        config: LoopConfig,
+        slot: LearnerSlot,
+        progress: RunProgress,
+        callbacks: CallbackList,
+        learning: Learning,
+        watch: Watch,
+        validation: Validation,
+    ) -> None:
+        self.state = state
+        self._parts = parts
+        self._config = config
+        self._slot = slot
+        self._progress = progress
+        self._callbacks = callbacks
+        self._learning = learning
+        self._watch = watch
+        self._validation = validation
+        self._tuner = Tuner(slot, parts.optimizer)
+        self._tuned: tuple[TuningRecord, ...] = ()
+        """What tuning did in this turn."""
+        self._warned_of: set[str] = set()
+
+    def execute(self, effect: Effect | Act, outcome: Outcome, on_dormant: Callable[..., None]) -> None:
+        """Do what a decision asks for.
+
+        Args:
+            effect: what is to be done.
+            outcome: what the window came to.
+            on_dormant: asks what follows when the learner has ended.
+        """
+        state, parts, call = self.state, self._parts, self._callbacks.call
+        metrics = outcome.metrics if outcome.metrics is not None else no_score(state.window_id)
+        match effect:
+            case Act.FAULT:
+                self._recover(outcome)
+            case Act.MISSING:
+                self._tell_missing(metrics)
+            case Act.RESCORE:
+                self._rescore(outcome)
+            case Act.WAKE:
+                self._wake(outcome, metrics)
+            case Act.SETTLE:
+                self._settle_trial(outcome)
+            case Effect.CHECKPOINT:
+                self._checkpoint(outcome, metrics)
+            case Effect.DEGRADATION:
+                if self._config.rollback_on_degradation:
+                    parts.registry.load_best(self._slot.agent)
+                call("on_degradation", state.window_id, metrics)
+            case Effect.PLATEAU:
+                call("on_plateau", state.window_id, state.position.state)
+            case Effect.DORMANT:
+                call("on_dormant", state.window_id)
+                on_dormant(is_dormant=True)
+            case Act.TUNE:
+                self._tuned = self._tune(metrics)
+
+    def go_on_from(self, state: RunState) -> None:
+        """Take the state of a saved run, as far as its snapshots are still there."""
+        registry = self._parts.registry
+        if state.best is not None and not registry.path_of(state.best).exists():
+            state = replace(state, best=registry.best)
+        registry.era = state.best.era if state.best else 0
+        self.state = state
+        self._pin_champion()
+
+    # --- the best ---
+
+    def _checkpoint(self, outcome: Outcome, metrics: EvalMetrics) -> None:
+        registry = self._parts.registry
+        with self._progress.health.surviving_storage("save the best policy"):
+            staged = outcome.staged or registry.stage(self._slot.agent)
+            best = registry.commit(staged, metrics, self.state.window_id, outcome.hyperparams, outcome.evidence)
+            self.state = replace(self.state, best=best)
+            self._callbacks.call("on_improvement", best)
+
+    def _rescore(self, outcome: Outcome) -> None:
+        if outcome.incumbent is None or self.state.best is None:
+            return
+        with self._progress.health.surviving_storage("save a new score"):
+            best = self._parts.registry.rescore(self.state.best, outcome.incumbent.metrics, outcome.incumbent.evidence)
+            self.state = replace(self.state, best=best)
+
+    def settle_at_last(self, *, keeps_own: bool) -> None:
+        """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
+        self._progress.stop_asked = False
+        self._settle(keeps_own=keeps_own)
+
+    def _settle(self, *, keeps_own: bool) -> None:
+        registry = self._parts.registry
+        try:
+            best = settle(
+                self.state, self._slot.agent, self._parts, self._progress, self._validation, keeps_own=keeps_own
+            )
+        except BaseException:
+            self.state = replace(self.state, best=registry.best)  # scores may have been replaced by then
+            raise
+        self.state = replace(self.state, best=best)
+
+    def save_unscored(self) -> None:
+        """Save the policy where none could be scored."""
+        metrics = self.state.metrics or no_score(max(self.state.window_id, 0))
+        self._parts.registry.save(self._slot.agent, metrics, self.state.window_id)
+
+    # --- the referee of evolution ---
+
+    def settle(self) -> None:
+        """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights."""
+        self._settle(keeps_own=True)
+
+    def roll_back(self, score: float) -> bool:
+        """Load the best policy into the acting agent if that is better than `score`; True if it was."""
+        best = self._parts.registry.best
+        if best is None or not is_improvement(best.eval_metrics.primary_score, score):
+            return False
+        self._parts.registry.load_best(self._slot.agent)
+        return True
+
+    def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
+        """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
+        with self._progress.timed("validate"):
+            return self._validation.scores_alone(agents)
+
+    # --- the learner ---
+
+    def let_learn(self, agent: BaseAgent) -> None:
+        """Let an agent learn from the next window on, with a patience and trials of its own."""
+        self._slot.install(agent)
+        self._parts.optimizer.on_new_learner()
+        following = self.state.window_id + 1
+        position = self._config.scheduler.transition(self.state.position, Event.SPAWNED)
+        self.state = replace(
+            self.state, position=position, trial=None, learner_since=following, next_evaluation=following
+        )
+
+    def _recover(self, outcome: Outcome) -> None:
+        if outcome.fault is None:
+            return
+        self._append(
+            outcome, verdict=Verdict.NO_EVIDENCE, eval_metrics=no_score(self.state.window_id), fault=str(outcome.fault)
+        )
+        last_good = self.state.last_good or outcome.hyperparams
+        milder = self._learning.recover(outcome.fault, self.state.window_id, last_good)
+        if outcome.fault.kind == DIVERGENCE:
+            self.state = replace(self.state, last_good=milder, trial=None)
+
+    def _tune(self, metrics: EvalMetrics) -> tuple[TuningRecord, ...]:
+        state, optimizer = self.state, self._parts.optimizer
+        if state.learner_since > state.window_id:
+            return ()  # the score is not that of the present learner
+        if state.position.state not in (LoopState.ACTIVE, LoopState.COOLING) and not optimizer.is_probing:
+            return ()  # a value on trial is still settled: else every later dip would be taken for the probe's
+        if state.verdict is Verdict.IMPROVED:
+            optimizer.on_improvement(metrics)
+        elif state.verdict is Verdict.DEGRADED and state.best is not None:
+            if state.best.window_id >= state.learner_since:  # a variant does not go back to its parent's values
+                optimizer.on_degradation(metrics, state.best.hyperparams.copy())
+        elif state.position.state is LoopState.COOLING:
+            optimizer.on_plateau(metrics)
+        trial = state.trial
+        self.state = replace(state, trial=None)
+        health = self._progress.health
+        try:
+            step = self._tuner.step(trial, metrics, state.window_id + 1)
+        except SuggestionError as error:
+            if health.fault("suggestion") >= MOST_IN_A_ROW:
+                raise
+            logger.warning("Nothing is tuned in window %d: %s", state.window_id, error)
+            return ()
+        health.clear("suggestion")
+        self.state = replace(state, trial=step.trial)
+        for record in step.records:
+            self._progress.count_tuning(f"{record.kind}s")
+            if record.decision:
+                self._progress.count_tuning(record.decision)
+        if step.records and step.new.params != step.old.params:
+            self._callbacks.call("on_hyperparam_update", step.old, step.new)
+        return step.records
+
+    # --- the watch ---
+
+    def begin_watch(self) -> None:
+        """Let the champion act, and put whatever else has become the best on trial."""
+        position = self._config.scheduler.transition(self.state.position, Event.WATCH)
+        self.state = replace(self.state, position=position, next_evaluation=self.state.window_id + position.interval)
+        best, watch = self.state.best, replace(self.state.watch, challenger=None)
+        if best is not None:
+            trial = self._watch.challenge(watch, best)
+            if trial is not None:
+                self._progress.count_watch("trials")
+                watch = trial
+            else:
+                self._crown(self._parts.registry.load_best(self._slot.agent, best))
+                watch = replace(self.state.watch, challenger=None)
+        self._parts.drift_detector.reset()
+        self.state = replace(self.state, watch=replace(watch, newest=()))
+
+    def keep_champion(self) -> None:
+        """Where the run ends without a trial of what was learned since, the champion is its best."""
+        if self.state.watch.champion is not None:
+            self.state = replace(self.state, best=self.state.watch.champion)
+
+    def _wake(self, outcome: Outcome, metrics: EvalMetrics) -> None:
+        self._progress.count_watch("wakes")
+        self._progress.count_watch("drifts" if outcome.event == DRIFT_EVENT else "degradations")
+        if self.state.watch.champion is not None:
+            self._crown(self._in_new_era(self.state.watch.champion, metrics))
+        self._parts.optimizer.on_new_learner()  # its scores are of a world that is gone
+        self._parts.drift_detector.reset()
+
+    def _settle_trial(self, outcome: Outcome) -> None:
+        watch = self.state.watch
+        winner = watch.challenger if outcome.is_promoted else watch.champion
+        if winner is None:
+            return
+        self._progress.count_watch("promotions" if outcome.is_promoted else "demotions")
+        scores = watch.trial.challenger if outcome.is_promoted else watch.trial.champion
+        self.state = replace(self.state, watch=WatchState(champion=watch.champion, newest=watch.newest))
+        # An era of its own puts it before the one that lost, and whatever else was learned.
+        self._crown(self._in_new_era(winner, self._watch.settled_score(winner, scores)))
+        self._parts.registry.load_best(self._slot.agent, self.state.watch.champion)
+        if outcome.is_promoted:
+            self._parts.drift_detector.reset()
+            self.state = replace(self.state, watch=replace(self.state.watch, newest=()))
+
+    def _in_new_era(self, snapshot: PolicySnapshot, metrics: EvalMetrics) -> PolicySnapshot:
+        """Begin an era, in which a snapshot is the first and has this score."""
+        registry = self._parts.registry
+        registry.era += 1
+        begun = replace(snapshot, era=registry.era)
+        health = self._progress.health
+        with contextlib.suppress(CheckpointCorruptError), health.surviving_storage("save a new score"):
+            return registry.rescore(begun, metrics)
+        return replace(begun, eval_metrics=metrics, evidence=())
+
+    def _crown(self, snapshot: PolicySnapshot) -> None:
+        champion = self.state.watch.champion
+        if champion is not None:
+            self._parts.registry.unpin(champion.snapshot_id)
+        self.state = replace(self.state, best=snapshot, watch=replace(self.state.watch, champion=snapshot))
+        self._pin_champion()
+
+    def _pin_champion(self) -> None:
+        """Keep the champion from being pruned, however many better ones learning finds meanwhile."""
+        champion = self.state.watch.champion
+        if champion is not None:
+            with contextlib.suppress(CheckpointCorruptError):  # it is reported where it is to act
+                self._parts.registry.pin(champion.snapshot_id)
+
+    # --- the record ---
+
+    def record(self, outcome: Outcome) -> None:
+        """Add an evaluated window to the history; a fault has been recorded already."""
+        tuned, self._tuned = self._tuned, ()
+        if outcome.fault is None and outcome.metrics is not None:
+            self._append(
+                outcome,
+                verdict=self.state.verdict,
+                eval_metrics=outcome.metrics,
+                is_best=outcome.is_best,
+                tuning=tuned,
+                event=self.state.event,
+            )
+
+    def _append(self, outcome: Outcome, *, verdict: Verdict, **more: Any) -> None:
+        state = self.state
+        record = HistoryRecord(
+            window_id=state.window_id,
+            env_steps=state.env_steps,
+            verdict=verdict.value,
+            state=state.position.state.value,
+            interval=state.position.interval,
+            best_score=state.best_score,
+            probed_param=outcome.probed_param,
+            hyperparams=outcome.hyperparams,
+            **more,
+        )
+        with self._progress.health.surviving_storage("write the history"):
+            self._parts.history.append(record)
+
+    def _tell_missing(self, metrics: EvalMetrics) -> None:
+        if metrics.has_evidence:
+            self._warn_once(
+                "score",
+                "%s gave the score %r in window %d: it decides nothing and never becomes the best. "
+                "Return a finite number, or EvalMetrics(..., has_evidence=False) where there is nothing to judge by.",
+                type(self._parts.evaluator).__name__,
+                metrics.primary_score,
+                self.state.window_id,
+            )
+        elif self.state.without_evidence == WINDOWS_WITHOUT_EVIDENCE:
+            self._warn_once(
+                "evidence",
+                "No episode was completed in %d windows in a row, so nothing can be judged. Use a larger window_size, "
+                "give the environment a time limit, pass a val_pipeline that plays whole episodes, or an evaluator "
+                "that scores steps (EpisodeReturnEvaluator(reward_weight=1.0)).",
+                WINDOWS_WITHOUT_EVIDENCE,
+            )
+
+    def _warn_once(self, topic: str, message: str, *args: Any) -> None:
+        if topic not in self._warned_of:
+            self._warned_of.add(topic)
+            logger.warning(message, *args)

@@ -1,0 +1,162 @@
+"""What a resumed run goes on from: saved between windows, in a ring of its own beside the snapshots.
+
+    after a window, if it is due:   ring <- the agent's training state, the agents that do not act, and `state.json`:
+                                    counters, state machine, tuning, optimizer, pipelines, evolution, generators, and
+                                    how long the history was
+    on resume:                      the newest intact point of the ring, everything put back, the history cut there
+
+A run that goes on from there collects the same windows as one that was never interrupted, bit for bit, where its
+environment is deterministic given a seed.
+"""
+
+import contextlib
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.hyperparams import hyperparams_state, restore_hyperparams
+from tensor_optix.core.loop.parts import LoopParts
+from tensor_optix.core.storage.policy_state import Stateful
+from tensor_optix.core.storage.resume_ring import ResumePoint
+from tensor_optix.core.types import jsonable
+from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
+from tensor_optix.support.arrays import decoded, encoded
+
+RUN_FORMAT = 4
+"""Of a saved state: 4 holds the state of the run as one value, and callbacks by name."""
+_AGENT = "agent"
+
+
+@runtime_checkable
+class KeepsRunState(Protocol):
+    """A callback whose state is part of the run's, as evolution's is."""
+
+    def run_state(self) -> dict[str, Any]:
+        """Return the state as plain JSON values."""
+        ...
+
+    def write_agents(self, folder: Path) -> None:
+        """Write the agents that the state names, but do not act at present, to files in `folder`."""
+        ...
+
+    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent | None:
+        """Go on from `run_state` and `write_agents`, and return the learner; None = the one that learns already."""
+        ...
+
+
+@contextlib.contextmanager
+def saved_fields(point: ResumePoint) -> Iterator[None]:
+    """Turn what a state lacks, or has of another kind or size, into a `CheckpointCorruptError`."""
+    if point.state.get("format") != RUN_FORMAT:
+        raise CheckpointCorruptError(
+            f"{str(point.folder)!r} has format {point.state.get('format')!r}, this version resumes {RUN_FORMAT}. "
+            f"Finish the run with the version that began it, or begin a new one without resume; its snapshots "
+            f"still load."
+        )
+    try:
+        yield
+    except TensorOptixError:
+        raise
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise CheckpointCorruptError(
+            f"{str(point.folder)!r} does not have the expected fields: {error!r}. The run was begun with another "
+            f"pipeline, optimizer, evaluator or callback, or the state is damaged."
+        ) from error
+
+
+def write_agent(agent: BaseAgent, folder: Path) -> None:
+    """Write the training state of the acting agent to a file in `folder`."""
+    agent.save_training_state(str(folder / _AGENT))
+
+
+def parts_state(parts: LoopParts, agent: BaseAgent) -> dict[str, Any]:
+    """Return the state of everything else that the loop brings together, as plain JSON values."""
+    return {
+        "hyperparams": hyperparams_state(agent),
+        "optimizer": jsonable(parts.optimizer.state_dict()),
+        "evaluator": jsonable(parts.evaluator.state_dict()) if isinstance(parts.evaluator, Stateful) else None,
+        "pipeline": _pipeline_state(parts.pipeline),
+        "val_pipeline": None if parts.val_pipeline is None else _pipeline_state(parts.val_pipeline),
+        "history": parts.history.position(),
+        "generators": _global_generators(),
+    }
+
+
+def restore_parts(parts: LoopParts, agent: BaseAgent, state: Mapping[str, Any], folder: Path) -> None:
+    """Put back what `parts_state` and `write_agent` saved.
+
+    Raises:
+        CheckpointMismatchError: the agent, or what is normalised, is not what the run was begun with.
+        CheckpointCorruptError: the state lacks something.
+    """
+    agent.load_training_state(str(folder / _AGENT))
+    restore_hyperparams(agent, state["hyperparams"])
+    parts.optimizer.load_state_dict(state["optimizer"])
+    if isinstance(parts.evaluator, Stateful) and state["evaluator"] is not None:
+        parts.evaluator.load_state_dict(state["evaluator"])
+    _restore_pipeline(parts.pipeline, state["pipeline"])
+    if parts.val_pipeline is not None and state["val_pipeline"] is not None:
+        _restore_pipeline(parts.val_pipeline, state["val_pipeline"])
+    parts.history.go_back_to(int(state["history"]))
+    _restore_global_generators(state["generators"])
+
+
+def _pipeline_state(pipeline: BasePipeline) -> dict[str, Any]:
+    return {"policy": jsonable(pipeline.state_dict()), "stream": jsonable(pipeline.stream_state())}
+
+
+def _restore_pipeline(pipeline: BasePipeline, state: Mapping[str, Any]) -> None:
+    pipeline.load_state_dict(state["policy"])
+    if state["stream"]:
+        pipeline.restore_stream(state["stream"])
+
+
+def _global_generators() -> dict[str, Any]:
+    """Return where the generators of the standard library and of numpy stand: a user's own code may draw on them."""
+    version, words, spare = random.getstate()
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - theirs, not ours
+    return {
+        "python": [version, encoded(np.array(words, np.uint64)), spare],
+        "numpy": [name, encoded(np.asarray(keys)), int(position), int(has_gauss), float(gauss)],
+    }
+
+
+def _restore_global_generators(state: Mapping[str, Any]) -> None:
+    try:
+        version, words, spare = state["python"]
+        random.setstate((version, tuple(int(word) for word in decoded(words)), spare))
+        name, keys, *rest = state["numpy"]
+        np.random.set_state((name, decoded(keys), *rest))  # noqa: NPY002
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointCorruptError(f"The saved state of a global generator does not fit: {error!r}.") from error
+
+
+def by_name(callbacks: Iterable[KeepsRunState]) -> dict[str, KeepsRunState]:
+    """Return callbacks by the name of their class, numbered where there are several of one."""
+    named: dict[str, KeepsRunState] = {}
+    for callback in callbacks:
+        name = type(callback).__name__
+        number = sum(known.split("#")[0] == name for known in named)
+        named[f"{name}#{number + 1}" if number else name] = callback
+    return named
+
+
+def paired(
+    callbacks: Mapping[str, KeepsRunState], saved: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[KeepsRunState, Mapping[str, Any]]]:
+    """Return each callback with the state that was saved under its name.
+
+    Raises:
+        CheckpointMismatchError: the run was begun with other callbacks.
+    """
+    if not isinstance(saved, Mapping) or saved.keys() != callbacks.keys():
+        raise CheckpointMismatchError(
+            f"The saved run has the state of the callbacks {sorted(saved)}, but this one has {sorted(callbacks)}. "
+            f"Resume it with the callbacks that it was begun with."
+        )
+    return [(callback, saved[name]) for name, callback in callbacks.items()]
