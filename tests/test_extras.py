@@ -50,7 +50,7 @@ def test_stacked_frames_are_remembered_once() -> None:
     agent = make_agent("ALE/Pong-v5", "dqn", "torch", SMALL, seed=0, net_arch=(16,))
     window = next(iter(BatchPipeline("ALE/Pong-v5", agent, window_size=300, seed=0).episodes()))
     agent.learn(window)
-    memory = agent._learner._memory  # type: ignore[attr-defined]
+    memory = agent._off_policy.learner._memory  # type: ignore[attr-defined]
     assert memory._rings["observations"].shape == (1, 2000, 84, 84)
     batch = memory.sample(1, 400, np.random.default_rng(0))
     stored = {o.tobytes() + n.tobytes() for o, n in zip(window.observations, window.next_observations, strict=True)}

@@ -8,15 +8,14 @@ import numpy as np
 from tensor_optix.adapters.backend import Backend
 from tensor_optix.adapters.saving.store import AgentStore, Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import HyperparamTable, Param
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointMismatchError, ContractError
 from tensor_optix.support.arguments import check_seed
 
 
-class BuiltInAgent(BaseAgent):
-    """The half of an agent that is the same for every algorithm; `act` and `learn` are the algorithm's.
+class BuiltInAgent:
+    """The part of an agent that is the same for every algorithm; a recipe adds it to `BaseAgent`, and acts and learns.
 
     Args:
         backend: the framework.

@@ -28,6 +28,19 @@ def check_output(name: str, predict: Any, observation_space: Any, expected: tupl
         )
 
 
+def check_pair_output(name: str, predict: Any, size: int, words: str) -> None:
+    """Raise `ModelShapeError` unless a critic takes [observation ‖ action] (B, size) and returns (B, 1)."""
+    try:
+        output = predict(np.zeros((2, size), np.float32))
+    except Exception as error:
+        raise ModelShapeError(
+            f"The {name} cannot take [observation ‖ action] of {words} = {size} numbers: {error}. Its input must be "
+            f"the observation and the action, joined."
+        ) from error
+    if output.shape != (2, 1):
+        raise ModelShapeError(f"The {name} returns shape {output.shape} for 2 pairs, but (2, 1) is needed.")
+
+
 def refuse_non_finite_window(window: Mapping[str, np.ndarray], window_id: int) -> None:
     """Raise `BadDataError` naming the first array of a window that holds a NaN or an infinity."""
     for name, array in window.items():

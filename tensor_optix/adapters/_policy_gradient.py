@@ -13,6 +13,7 @@ import numpy as np
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output, refuse_non_finite_window
 from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import discounted_returns, explained_variance
 from tensor_optix.core.types import EpisodeData, HyperparamSet
@@ -35,7 +36,7 @@ POLICY_GRADIENT_HYPERPARAMS = HyperparamTable(
 )
 
 
-class PolicyGradientAgent(BuiltInAgent):
+class PolicyGradientAgent(BuiltInAgent, BaseAgent):
     """Acts by sampling from the softmax of a model's logits, and learns by one gradient step per window.
 
     Args:

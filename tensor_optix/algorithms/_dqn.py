@@ -12,20 +12,15 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
-from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters.backend import Backend, Objective
-from tensor_optix.adapters.saving.store import Extra, part_of
+from tensor_optix.adapters.saving.store import Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
-from tensor_optix.adapters.saving.weights import check_specs
+from tensor_optix.algorithms import _epsilon_greedy as epsilon_greedy
 from tensor_optix.algorithms._distributions import masked
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
-from tensor_optix.algorithms._replay_learner import (
-    REPLAY_HYPERPARAMS,
-    ReplayLearner,
-    check_saved_learner,
-    check_window,
-    run_steps,
-)
+from tensor_optix.algorithms._off_policy import TargetsAndLearner
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, HyperparamError, InvalidArgumentError, SpaceError
@@ -58,7 +53,7 @@ DQN_HYPERPARAMS = HyperparamTable(
 )
 
 
-class DQNAgent(BuiltInAgent):
+class DQNAgent(BuiltInAgent, BaseAgent):
     """Acts ε-greedily, learns from a replay memory; everything framework-specific is behind `backend`.
 
     y = r + γ·(1 − terminated)·maxₐ Q_target(s′, a), or Q_target(s′, argmaxₐ Q(s′, a)) with `double_q`.
@@ -97,20 +92,12 @@ class DQNAgent(BuiltInAgent):
         backend.check({"q_network": q_network}, {"optimizer": (optimizer, ("q_network",))})
         if not isinstance(n_actions, int | np.integer) or n_actions < 1:
             raise InvalidArgumentError(f"n_actions must be an integer of at least 1, but got {n_actions!r}.")
-        super().__init__(
-            backend,
-            DQN_HYPERPARAMS,
-            {"q_network": q_network},
-            {"optimizer": optimizer},
-            ("exploration", "replay"),
-            seed,
-        )
+        models, generators = {"q_network": q_network}, ("exploration", "replay")
+        super().__init__(backend, DQN_HYPERPARAMS, models, {"optimizer": optimizer}, generators, seed)
         self._n_actions = int(n_actions)
-        self._q_network, self._target = q_network, backend.lagged_copy(q_network)
-        self._optimizer, self._compile = optimizer, compile
+        self._q_network, self._optimizer, self._compile = q_network, optimizer, compile
+        self._off_policy = TargetsAndLearner(backend, {"target": q_network}, save_replay=save_replay)
         self._values = backend.predictor(q_network)
-        self._learner = ReplayLearner()
-        self._save_replay = save_replay
         self._updaters: dict[tuple[bool, bool], Any] = {}
         self.set_hyperparams(hyperparams)
 
@@ -125,7 +112,7 @@ class DQNAgent(BuiltInAgent):
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, ε-greedy or greedy, from one forward pass."""
-        return self._explored(self._values(observations), None, deterministic)
+        return self._chosen(self._values(observations), None, deterministic)
 
     def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> np.ndarray:
         """Return one allowed action per row.
@@ -135,30 +122,25 @@ class DQNAgent(BuiltInAgent):
             action_masks: (B, n) bool.
             deterministic: True for the greedy action.
         """
-        values, masks = self._values(observations), np.asarray(action_masks, bool)
-        check_action_masks(masks, len(values), (self._n_actions,))
-        return self._explored(masked(NUMPY_OPS, values, masks), masks, deterministic)
+        values = self._values(observations)
+        return self._chosen(values, self._checked_masks(action_masks, values), deterministic)
 
     def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray:
         """Return (B, n) the ε-greedy probability of each action, 0 for those that `action_masks` (B, n) forbid."""
         values = self._values(observations)
-        masks = np.ones(values.shape, bool) if action_masks is None else np.asarray(action_masks, bool)
-        check_action_masks(masks, len(values), (self._n_actions,))
-        epsilon = self._hyperparams.params["epsilon"]
-        probs = epsilon * masks / masks.sum(-1, keepdims=True)
-        probs[np.arange(len(probs)), masked(NUMPY_OPS, values, masks).argmax(-1)] += 1.0 - epsilon
-        return probs
+        masks = None if action_masks is None else self._checked_masks(action_masks, values)
+        return epsilon_greedy.probabilities(values, masks, self._hyperparams.params["epsilon"])
 
-    def _explored(self, values: np.ndarray, masks: np.ndarray | None, deterministic: bool) -> np.ndarray:
-        greedy = values.argmax(-1)
+    def _checked_masks(self, action_masks: Any, values: np.ndarray) -> np.ndarray:
+        masks = np.asarray(action_masks, bool)
+        check_action_masks(masks, len(values), (self._n_actions,))
+        return masks
+
+    def _chosen(self, values: np.ndarray, masks: np.ndarray | None, deterministic: bool) -> np.ndarray:
         if deterministic:
-            return greedy
+            return epsilon_greedy.mode(values, masks)
         rng = self._generators["exploration"]
-        if masks is None:
-            drawn = rng.integers(self._n_actions, size=greedy.shape)
-        else:  # the largest of independent random numbers, among those allowed
-            drawn = np.where(masks, rng.random(values.shape), -1.0).argmax(-1)
-        return np.where(rng.random(greedy.shape) < self._hyperparams.params["epsilon"], drawn, greedy)
+        return epsilon_greedy.choose(values, masks, self._hyperparams.params["epsilon"], rng)
 
     # --- learning ---
 
@@ -172,15 +154,16 @@ class DQNAgent(BuiltInAgent):
         check_window(episode_data)
         check_actions(np.asarray(episode_data.actions), episode_data.length, n=self._n_actions)
         self._check_masks(episode_data)
-        synced_before = self._learner.gradient_steps // p["target_update_freq"]
-        means = self._learner.learn(episode_data, p, self._generators["replay"], self._make_steps)
+        learner = self._off_policy.learner
+        synced_before = learner.gradient_steps // p["target_update_freq"]
+        means = learner.learn(episode_data, p, self._generators["replay"], self._make_steps)
         diagnostics = {"loss": 0.0, "mean_q": 0.0, "grad_norm": 0.0, "n_updates": 0.0, **(means or {})}
-        synced = self._learner.gradient_steps // p["target_update_freq"] - synced_before
+        synced = learner.gradient_steps // p["target_update_freq"] - synced_before
         p["epsilon"] = max(p["epsilon"] * p["epsilon_decay"], min(p["epsilon_min"], p["epsilon"]))
         return {
             **diagnostics,
             "epsilon": p["epsilon"],
-            "buffer_size": float(len(self._learner)),
+            "buffer_size": float(len(learner)),
             "target_updated": float(synced > 0),
         }
 
@@ -199,7 +182,7 @@ class DQNAgent(BuiltInAgent):
 
     def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
         p, n_steps = self._hyperparams.params, len(batches["rewards"])
-        made = self._learner.gradient_steps + 1 + np.arange(n_steps)
+        made = self._off_policy.learner.gradient_steps + 1 + np.arange(n_steps)
         rates = (made % p["target_update_freq"] == 0).astype(np.float32)
         scalars = {name: float(p[name]) for name in ("gamma", "huber_delta", "max_grad_norm")}
         return run_steps(self._updater(), batches, scalars, rates)
@@ -209,13 +192,14 @@ class DQNAgent(BuiltInAgent):
         p = self._hyperparams.params
         formula = bool(p["double_q"]), p["huber_delta"] > 0.0
         if formula not in self._updaters:
+            target = self._off_policy.targets["target"]
             objective = Objective(
                 partial(self._loss, *formula),
                 (self._q_network,),
                 self._optimizer,
                 max_grad_norm="max_grad_norm",
-                reads=(self._target,),
-                lagged=(self._target,),
+                reads=(target,),
+                lagged=(target,),
             )
             self._updaters[formula] = self._backend.updater(objective, self._compile)
         return self._updaters[formula]
@@ -259,42 +243,30 @@ class DQNAgent(BuiltInAgent):
 
     def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
         resolved = super()._resolved({**params, "double_q": _as_flag(params.get("double_q", 0))})
-        self._learner.check(resolved)
+        self._off_policy.learner.check(resolved)
         return resolved
 
     @property
     def _learned_models(self) -> Mapping[str, Any]:
-        return {**self._models, "target": self._target}
+        return {**self._models, **self._off_policy.targets}
 
     def load_weights(self, path: str) -> None:
         """Read the network's weights, and make the target network equal to it."""
         super().load_weights(path)
-        self._synchronise()
-
-    def _synchronise(self) -> None:
-        weights = self._backend.weights({"target": self._q_network})
-        self._backend.set_weights({"target": self._target}, weights)
+        self._off_policy.synchronise()
 
     def _extra_state(self) -> Extra:
-        arrays, values = self._learner.state(with_memory=self._save_replay)
-        targets = self._backend.weights({"target": self._target})
-        return {**{f"replay.{n}": a for n, a in arrays.items()}, **targets}, {"learner": values}
+        return self._off_policy.state()
 
     def _check_extra_state(
         self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
     ) -> None:
         if values.keys() != {"learner"}:
             raise CheckpointMismatchError(f"The training state has {sorted(values)}, where DQN has ['learner'].")
-        replay = part_of(arrays, "replay")
-        check_saved_learner(replay, values["learner"], params, self._hyperparams.params["replay_capacity"])
-        others = {name: spec for name, spec in arrays.items() if not name.startswith("replay.")}
-        check_specs(self._backend.weights({"target": self._target}), others)
+        self._off_policy.check_saved(arrays, values, params, self._hyperparams.params["replay_capacity"])
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        learner = ReplayLearner()
-        learner.restore(part_of(arrays, "replay"), values["learner"])
-        self._backend.set_weights({"target": self._target}, {n: a for n, a in arrays.items() if n.startswith("target")})
-        self._learner = learner
+        self._off_policy.restore(arrays, values)
 
     # --- does it fit? ---
 
@@ -315,13 +287,11 @@ class DQNAgent(BuiltInAgent):
         if n != self._n_actions:
             raise SpaceError(f"The agent was made for n_actions={self._n_actions}, but the space is {action_space}.")
         check_output("q_network", self._values, observation_space, (self._n_actions,), action_space)
-        self._learner.announce(self._hyperparams.params, observation_space, action_space)
+        self._off_policy.learner.announce(self._hyperparams.params, observation_space, action_space)
 
 
 def _as_flag(value: Any) -> int:
     """Return 0 or 1 for a flag, which may come as a bool."""
-    if isinstance(value, bool | np.bool_):
-        return int(value)
     if value in (0, 1):
         return int(value)
     raise HyperparamError(f"DQN: hyper-parameter 'double_q' must be True or False, but got {value!r}.")

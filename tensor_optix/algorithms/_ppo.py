@@ -22,6 +22,7 @@ from tensor_optix.algorithms._distributions import (
 )
 from tensor_optix.algorithms._forward import in_chunks
 from tensor_optix.algorithms._losses import ppo_loss
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, Signal
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
 from tensor_optix.core.types import EpisodeData, HyperparamSet
@@ -58,7 +59,7 @@ PPO_HYPERPARAMS = HyperparamTable(
 _SCALARS = ("clip_ratio", "entropy_coef", "vf_coef", "max_grad_norm", "learning_rate")
 
 
-class PPOAgent(BuiltInAgent):
+class PPOAgent(BuiltInAgent, BaseAgent):
     """Acts and learns; everything framework-specific is behind `backend`.
 
     `act` remembers nothing: `learn` computes the old log-probabilities and the values from the window it is given,

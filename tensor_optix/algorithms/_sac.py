@@ -10,24 +10,19 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
-from tensor_optix.adapters._checks import check_actions, check_output
+from tensor_optix.adapters._checks import check_actions, check_output, check_pair_output
 from tensor_optix.adapters.backend import Backend, Objective
-from tensor_optix.adapters.saving.store import Extra, part_of
+from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
-from tensor_optix.adapters.saving.weights import check_specs
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
-from tensor_optix.algorithms._replay_learner import (
-    REPLAY_HYPERPARAMS,
-    ReplayLearner,
-    check_saved_learner,
-    check_window,
-    run_steps,
-)
+from tensor_optix.algorithms._off_policy import TargetsAndLearner
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
 from tensor_optix.algorithms.noise import noise_named
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError, ModelShapeError, SpaceError
+from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError, SpaceError
 
 SAC_HYPERPARAMS = HyperparamTable(
     "SAC",
@@ -52,9 +47,11 @@ SAC_HYPERPARAMS = HyperparamTable(
         "log_alpha_init": Hyperparam(default=0.0, low=-20.0, high=20.0, doc="log of the temperature at the start"),
     },
 )
+_NOISE = "noise"
+"""Under this name the exploration noise is saved."""
 
 
-class SACAgent(BuiltInAgent):
+class SACAgent(BuiltInAgent, BaseAgent):
     """Acts by a squashed Gaussian, learns from a replay memory; everything framework-specific is behind `backend`.
 
     y = r + γ·(1 − terminated)·(min(Q₁, Q₂)_target(s′, a′) − α·log π(a′|s′)),  a′ ~ π(·|s′)
@@ -93,46 +90,33 @@ class SACAgent(BuiltInAgent):
         compile: bool | None,
         save_replay: bool,
     ) -> None:
-        backend.check(
-            models,
-            {
-                "actor_optimizer": (optimizers["actor_optimizer"], ("actor",)),
-                "critic_optimizer": (optimizers["critic_optimizer"], ("critic1", "critic2")),
-            },
-        )
+        trained = {"actor_optimizer": ("actor",), "critic_optimizer": ("critic1", "critic2")}
+        backend.check(models, {name: (optimizers[name], names) for name, names in trained.items()})
         if not isinstance(action_dim, int | np.integer) or action_dim < 1:
             raise InvalidArgumentError(f"action_dim must be an integer of at least 1, but got {action_dim!r}.")
-        temperature = backend.temperature(optimizers["alpha_optimizer"])
+        self._temperature = backend.temperature(optimizers["alpha_optimizer"])
         self._action_dim, self._exploration_noise = int(action_dim), exploration_noise
-        super().__init__(
-            backend,
-            SAC_HYPERPARAMS,
-            {**models, "temperature": temperature},
-            optimizers,
-            ("exploration", "replay", "update"),
-            seed,
-        )
+        learned = {**models, "temperature": self._temperature}
+        super().__init__(backend, SAC_HYPERPARAMS, learned, optimizers, ("exploration", "replay", "update"), seed)
         self._critics = (models["critic1"], models["critic2"])
-        self._targets = tuple(backend.lagged_copy(critic) for critic in self._critics)
+        online = {"target1": models["critic1"], "target2": models["critic2"]}
+        self._off_policy = TargetsAndLearner(backend, online, save_replay=save_replay)
         self._policy = backend.predictor(models["actor"])
         self._critic_outputs = tuple(backend.predictor(critic) for critic in self._critics)
-        self._temperature = temperature
-        self._learner = ReplayLearner()
-        self._save_replay = save_replay
         self.set_hyperparams(hyperparams)
-        log_alpha = np.full(self._log_alpha().shape, self._hyperparams.params["log_alpha_init"], np.float32)
-        backend.set_weights({"temperature": temperature}, {self._log_alpha_name(): log_alpha})
+        self._set_log_alpha(self._hyperparams.params["log_alpha_init"])
         self._update = backend.updater(self._objectives(models["actor"], optimizers), compile)
 
     def _objectives(self, actor: Any, optimizers: Mapping[str, Any]) -> list[Objective]:
         """One update step: the critics, then the actor, then the temperature; the targets follow the critics."""
+        targets = tuple(self._off_policy.targets.values())
         return [
             Objective(
                 self._critic_loss,
                 self._critics,
                 optimizers["critic_optimizer"],
-                reads=(*self._targets, actor, self._temperature),
-                lagged=self._targets,
+                reads=(*targets, actor, self._temperature),
+                lagged=targets,
                 name="critic",
             ),
             Objective(
@@ -174,14 +158,14 @@ class SACAgent(BuiltInAgent):
         """
         check_window(episode_data)
         check_actions(np.asarray(episode_data.actions), episode_data.length, size=self._action_dim)
-        params = self._hyperparams.params
-        means = self._learner.learn(episode_data, params, self._generators["replay"], self._make_steps)
+        params, learner = self._hyperparams.params, self._off_policy.learner
+        means = learner.learn(episode_data, params, self._generators["replay"], self._make_steps)
         losses = ("actor_loss", "critic_loss", "alpha_loss", "entropy", "n_updates")
         return {
             **dict.fromkeys(losses, 0.0),
             **(means or {}),
             "alpha": math.exp(float(self._log_alpha().reshape(()))),
-            "buffer_size": float(len(self._learner)),
+            "buffer_size": float(len(learner)),
         }
 
     def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
@@ -239,58 +223,50 @@ class SACAgent(BuiltInAgent):
         )
         return loss, {"alpha_loss": loss}
 
-    def _log_alpha_name(self) -> str:
-        return next(iter(self._backend.weights({"temperature": self._temperature})))
-
     def _log_alpha(self) -> np.ndarray:
-        return self._backend.weights({"temperature": self._temperature})[self._log_alpha_name()]
+        (log_alpha,) = self._backend.weights({"temperature": self._temperature}).values()
+        return log_alpha
+
+    def _set_log_alpha(self, value: float) -> None:
+        weights = self._backend.weights({"temperature": self._temperature})
+        filled = {name: np.full(log_alpha.shape, value, np.float32) for name, log_alpha in weights.items()}
+        self._backend.set_weights({"temperature": self._temperature}, filled)
 
     # --- hyper-parameters and saving ---
 
     def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
         resolved = super()._resolved(params)
-        self._learner.check(resolved)
+        self._off_policy.learner.check(resolved)
         return resolved
 
     @property
     def _learned_models(self) -> Mapping[str, Any]:
-        return {**self._models, **self._target_models()}
+        return {**self._models, **self._off_policy.targets}
 
     def load_weights(self, path: str) -> None:
         """Read the weights of actor, critics and temperature, and make the targets equal to the critics."""
         super().load_weights(path)
-        for critic, target in zip(self._critics, self._targets, strict=True):
-            self._backend.set_weights({"target": target}, self._backend.weights({"target": critic}))
-
-    def _target_models(self) -> dict[str, Any]:
-        return dict(zip(("target1", "target2"), self._targets, strict=True))
+        self._off_policy.synchronise()
 
     def _extra_state(self) -> Extra:
-        arrays, learner = self._learner.state(with_memory=self._save_replay)
+        arrays, values = self._off_policy.state()
         noise, position = self._noise.state()
-        return {
-            **{f"replay.{name}": array for name, array in arrays.items()},
-            **{f"noise.{name}": array for name, array in noise.items()},
-            **self._backend.weights(self._target_models()),
-        }, {"learner": learner, "noise": position}
+        return {**{f"{_NOISE}.{name}": array for name, array in noise.items()}, **arrays}, {**values, "noise": position}
 
     def _check_extra_state(
         self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
     ) -> None:
         if values.keys() != {"learner", "noise"}:
             raise CheckpointMismatchError(f"The training state has {sorted(values)}, where SAC has learner and noise.")
-        replay = part_of(arrays, "replay")
-        check_saved_learner(replay, values["learner"], params, self._hyperparams.params["replay_capacity"])
-        self._noise.check_saved(part_of(arrays, "noise"), values["noise"])
-        others = {name: spec for name, spec in arrays.items() if not name.startswith(("replay.", "noise."))}
-        check_specs(self._backend.weights(self._target_models()), others)
+        others = without_part(arrays, _NOISE)
+        self._off_policy.check_saved(others, values, params, self._hyperparams.params["replay_capacity"])
+        self._noise.check_saved(part_of(arrays, _NOISE), values["noise"])
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        learner, noise = ReplayLearner(), noise_named(self._exploration_noise, self._action_dim)
-        learner.restore(part_of(arrays, "replay"), values["learner"])
-        noise.restore(part_of(arrays, "noise"), values["noise"])
-        self._backend.set_weights(self._target_models(), {n: a for n, a in arrays.items() if n.startswith("target")})
-        self._learner, self._noise = learner, noise
+        noise = noise_named(self._exploration_noise, self._action_dim)
+        noise.restore(part_of(arrays, _NOISE), values["noise"])
+        self._off_policy.restore(without_part(arrays, _NOISE), values)
+        self._noise = noise
 
     # --- does it fit? ---
 
@@ -316,17 +292,5 @@ class SACAgent(BuiltInAgent):
         check_output("actor", self._policy, observation_space, (2 * self._action_dim,), action_space)
         size = observation_space.shape[0] + self._action_dim
         for name, predict in zip(("critic1", "critic2"), self._critic_outputs, strict=True):
-            _check_critic(name, predict, size, f"{observation_space.shape[0]} + {self._action_dim}")
-        self._learner.announce(self._hyperparams.params, observation_space, action_space)
-
-
-def _check_critic(name: str, predict: Any, size: int, words: str) -> None:
-    try:
-        output = predict(np.zeros((2, size), np.float32))
-    except Exception as error:
-        raise ModelShapeError(
-            f"The {name} cannot take [observation ‖ action] of {words} = {size} numbers: {error}. Its input must be "
-            f"the observation and the action, joined."
-        ) from error
-    if output.shape != (2, 1):
-        raise ModelShapeError(f"The {name} returns shape {output.shape} for 2 pairs, but (2, 1) is needed.")
+            check_pair_output(name, predict, size, f"{observation_space.shape[0]} + {self._action_dim}")
+        self._off_policy.learner.announce(self._hyperparams.params, observation_space, action_space)

@@ -15,14 +15,23 @@ from tensor_optix.algorithms._replay_learner import ReplayLearner
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import BadDataError, HyperparamError, InvalidArgumentError, ModelShapeError, SpaceError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
-from tests.algorithms.off_policy import ACTIONS, FRAMEWORKS, OBSERVATIONS, difference, dqn, equal_pair, targets, window
+from tests.algorithms.off_policy import (
+    ACTIONS,
+    FRAMEWORKS,
+    OBSERVATIONS,
+    as_targets,
+    difference,
+    dqn,
+    equal_pair,
+    outputs,
+    saved_state,
+    target_weights,
+    window,
+)
+from tests.fakes.weights import weights_of
 
 OBSERVED = np.random.default_rng(3).normal(size=(400, OBSERVATIONS)).astype(np.float32)
 both = pytest.mark.parametrize("framework", FRAMEWORKS)
-
-
-def weights(agent: Any, models: Any) -> dict[str, np.ndarray]:
-    return agent._backend.weights(models)
 
 
 # --- acting ---
@@ -32,7 +41,7 @@ def weights(agent: Any, models: Any) -> dict[str, np.ndarray]:
 def test_epsilon_is_the_share_of_random_actions(framework: str) -> None:
     agent = dqn(framework, epsilon=0.5)
     greedy = agent.act_batch(OBSERVED, deterministic=True)
-    np.testing.assert_array_equal(greedy, agent._values(OBSERVED).argmax(-1))
+    np.testing.assert_array_equal(greedy, outputs(agent, OBSERVED).argmax(-1))
     assert 0.18 < (agent.act_batch(OBSERVED) != greedy).mean() < 0.32  # half of the random half is greedy, too
     assert 0.18 < np.mean([agent.act(o) != a for o, a in zip(OBSERVED, greedy, strict=True)]) < 0.32
     agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, "epsilon": 0.0}))
@@ -49,7 +58,7 @@ def test_a_masked_action_is_never_taken(framework: str, epsilon: float) -> None:
     for deterministic in (False, True):
         actions = agent.act_masked(OBSERVED, masks, deterministic=deterministic)
         assert masks[np.arange(400), actions].all()
-    allowed = np.where(masks, agent._values(OBSERVED), -np.inf).argmax(-1)
+    allowed = np.where(masks, outputs(agent, OBSERVED), -np.inf).argmax(-1)
     np.testing.assert_array_equal(agent.act_masked(OBSERVED, masks, deterministic=True), allowed)
 
 
@@ -59,7 +68,7 @@ def test_a_masked_action_is_never_taken(framework: str, epsilon: float) -> None:
 @both
 def test_nothing_is_learned_before_there_is_enough(framework: str) -> None:
     agent = dqn(framework, learning_starts=50)
-    before = weights(agent, agent._store._models)
+    before = weights_of(agent)
     found = agent.learn(window(40))
     assert {name: found[name] for name in ("loss", "n_updates", "buffer_size", "target_updated", "mean_q")} == {
         "loss": 0.0,
@@ -68,7 +77,7 @@ def test_nothing_is_learned_before_there_is_enough(framework: str) -> None:
         "target_updated": 0.0,
         "mean_q": 0.0,
     }
-    after = weights(agent, agent._store._models)
+    after = weights_of(agent)
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert agent.learn(window(40, seed=1))["n_updates"] == 10  # a quarter of the steps
 
@@ -98,15 +107,15 @@ def test_an_epsilon_below_its_minimum_stays() -> None:
 @both
 def test_the_target_is_copied_every_so_many_gradient_steps(framework: str) -> None:
     agent = dqn(framework, target_update_freq=6, updates_per_step=0.5)
-    start = weights(agent, targets(agent))
+    start = target_weights(agent)
     assert agent.learn(window(8))["target_updated"] == 0.0  # four steps
-    assert all(np.array_equal(start[n], w) for n, w in weights(agent, targets(agent)).items())
+    assert all(np.array_equal(start[n], w) for n, w in target_weights(agent).items())
     assert agent.learn(window(4, seed=1))["target_updated"] == 1.0  # the sixth
-    online = weights(agent, {"target": agent._q_network})
-    assert all(np.array_equal(online[n], w) for n, w in weights(agent, targets(agent)).items())
+    online = as_targets(agent)
+    assert all(np.array_equal(online[n], w) for n, w in target_weights(agent).items())
     agent.learn(window(4, seed=2))
-    online = weights(agent, {"target": agent._q_network})
-    assert not all(np.array_equal(online[n], w) for n, w in weights(agent, targets(agent)).items())
+    online = as_targets(agent)
+    assert not all(np.array_equal(online[n], w) for n, w in target_weights(agent).items())
 
 
 @both
@@ -116,17 +125,13 @@ def test_the_loss_is_the_formula_with_death_and_time_limit_told_apart(
     framework: str, double_q: int, huber_delta: float
 ) -> None:
     agent = dqn(framework, double_q=double_q, huber_delta=huber_delta, gamma=0.9, target_update_freq=10**6)
-    agent.learn(window(64, seed=1))  # now the online network is another one than its target
     data = window(32, seed=2, truncated=np.arange(32) % 3 == 0)
+    target_values = outputs(agent, data.next_observations).copy()
+    agent.learn(window(64, seed=1))  # now the online network is another one than its target
     rows = np.arange(32)
     batch = {n: np.asarray(getattr(data, n))[None] for n in ("observations", "actions", "rewards", "next_observations")}
-    q = agent._values(data.observations)[rows, data.actions]
-    target_values = (
-        agent._backend.predictor(agent._target)(data.next_observations)
-        if framework == "torch"
-        else (agent._target(data.next_observations).numpy())
-    )
-    chosen = agent._values(data.next_observations).argmax(-1) if double_q else target_values.argmax(-1)
+    q = outputs(agent, data.observations)[rows, data.actions]
+    chosen = outputs(agent, data.next_observations).argmax(-1) if double_q else target_values.argmax(-1)
     y = data.rewards + 0.9 * ~data.terminated * target_values[rows, chosen]
     expected = (
         huber_td_loss(NUMPY_OPS, q=q, target=y, huber_delta=huber_delta)
@@ -144,8 +149,8 @@ def test_the_next_action_keeps_to_its_mask(framework: str) -> None:
     masks[:, 0] = True
     agent = dqn(framework, gamma=0.9, double_q=1)
     data = window(32, next_action_masks=masks, terminated=np.zeros(32, bool))
-    values = agent._values(data.next_observations)[:, 0]
-    q = agent._values(data.observations)[np.arange(32), data.actions]
+    values = outputs(agent, data.next_observations)[:, 0]
+    q = outputs(agent, data.observations)[np.arange(32), data.actions]
     names = ("observations", "actions", "rewards", "next_observations", "terminated", "next_action_masks")
     found = agent._make_steps({name: np.asarray(getattr(data, name))[None] for name in names})
     assert found["loss"] == pytest.approx(float(np.square(q - data.rewards - 0.9 * values).mean()), rel=1e-4)
@@ -169,10 +174,9 @@ def test_compiled_steps_equal_eager_ones() -> None:
         found = [agent.learn(window(12, seed=i)) for agent in agents]
         assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
     assert next(iter(agents[1]._updaters.values())).is_compiled
-    for models in (lambda a: a._store._models, targets):
-        ours, theirs = (weights(agent, models(agent)) for agent in agents)
-        for name in ours:
-            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
+    ours, theirs = map(weights_of, agents)
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
 
 
 class Identity(gym.Env):
@@ -213,10 +217,10 @@ def test_loaded_weights_are_the_targets_too(framework: str, tmp_path: Path) -> N
     agent = dqn(framework)
     agent.learn(window(32))
     agent.save_weights(str(tmp_path / "w"))
-    saved = weights(agent, {"target": agent._q_network})
+    saved = as_targets(agent)
     agent.learn(window(32, seed=1))
     agent.load_weights(str(tmp_path / "w"))
-    assert all(np.array_equal(saved[n], w) for n, w in weights(agent, targets(agent)).items())
+    assert all(np.array_equal(saved[n], w) for n, w in target_weights(agent).items())
 
 
 @both
@@ -233,7 +237,8 @@ def test_a_resumed_agent_goes_on_bit_for_bit_with_or_without_its_memory(framewor
     forgetful.learn(window(32))
     forgetful.save_training_state(str(tmp_path / "f"))
     second.load_training_state(str(tmp_path / "f"))
-    assert second._learner.gradient_steps == forgetful._learner.gradient_steps > 0
+    steps = [saved_state(agent, tmp_path)[1]["learner"]["gradient_steps"] for agent in (second, forgetful)]
+    assert steps[0] == steps[1] > 0
     assert second.learn(window(4))["buffer_size"] == 4.0
 
 
@@ -267,7 +272,7 @@ class TestBadMasks:
 
 
 @both
-def test_what_is_remembered_is_normalised_with_the_statistics_of_now(framework: str) -> None:
+def test_what_is_remembered_is_normalised_with_the_statistics_of_now(framework: str, tmp_path: Path) -> None:
     agent = dqn(framework, learning_starts=64, replay_capacity=5000)
     pipeline = BatchPipeline(Identity(), agent, window_size=64, seed=0, normalize_observations=True)
     pipeline.setup()
@@ -282,7 +287,8 @@ def test_what_is_remembered_is_normalised_with_the_statistics_of_now(framework: 
     expected = pipeline.observation_normalizer.normalize(raw)  # type: ignore[union-attr]
     rows = seen[-1].reshape(-1, OBSERVATIONS)
     assert np.abs(rows[:, None] - expected[None]).max(-1).min(1).max() < 1e-6
-    assert agent._learner._memory.sample(1, 50, np.random.default_rng(0))["observations"].max() == 1.0
+    remembered = saved_state(agent, tmp_path)[0]
+    assert max(array.max() for name, array in remembered.items() if "observations" in name) == 1.0
 
 
 def test_a_model_with_dropout_has_a_target_in_keras() -> None:
@@ -334,7 +340,7 @@ class TestBadInput:
         agent = dqn("torch")
         with pytest.raises(BadDataError, match=message):
             agent.learn(window(32, **changes))
-        assert len(agent._learner) == 0
+        assert agent.learn(window(4))["buffer_size"] == 4.0
 
     @both
     def test_spaces(self, framework: str) -> None:

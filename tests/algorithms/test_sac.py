@@ -28,14 +28,17 @@ from tests.algorithms.off_policy import (
     ACTIONS,
     FRAMEWORKS,
     OBSERVATIONS,
+    as_targets,
     difference,
     equal_pair,
     keras_net,
+    outputs,
     sac,
-    targets,
+    target_weights,
     torch_net,
     window,
 )
+from tests.fakes.weights import weights_of
 
 OBSERVED = np.random.default_rng(3).normal(size=(300, OBSERVATIONS)).astype(np.float32)
 both = pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -47,7 +50,7 @@ both = pytest.mark.parametrize("framework", FRAMEWORKS)
 @both
 def test_actions_are_float32_inside_the_unit_box_and_greedy_ones_are_tanh_of_the_mean(framework: str) -> None:
     agent = sac(framework)
-    mean = agent._policy(OBSERVED)[:, :ACTIONS]
+    mean = outputs(agent, OBSERVED)[:, :ACTIONS]
     greedy = agent.act_batch(OBSERVED, deterministic=True)
     np.testing.assert_allclose(greedy, np.tanh(mean), atol=1e-6)
     for actions in (agent.act_batch(OBSERVED), greedy, agent.act(OBSERVED[0])[None]):
@@ -91,14 +94,14 @@ def test_losses_and_targets_are_the_formulas(framework: str) -> None:
     noise, next_noise = rng.normal(size=(2, 16, ACTIONS)).astype(np.float32)
     pair = np.concatenate([data.observations, data.actions], 1)
     following, log_prob = squashed_gaussian.sample_with_log_prob(
-        NUMPY_OPS, agent._policy(data.next_observations), next_noise
+        NUMPY_OPS, outputs(agent, data.next_observations), next_noise
     )
     next_pair = np.concatenate([data.next_observations, following], 1).astype(np.float32)
-    q_next = np.minimum(*(predict(next_pair)[:, 0] for predict in agent._critic_outputs))
+    q_next = np.minimum(*(outputs(agent, next_pair, number)[:, 0] for number in (1, 2)))
     y = data.rewards + 0.9 * ~data.terminated * (q_next - math.exp(-1.0) * log_prob)
-    critic_loss = sum(np.square(predict(pair)[:, 0] - y).mean() for predict in agent._critic_outputs)
-    _, log_prob = squashed_gaussian.sample_with_log_prob(NUMPY_OPS, agent._policy(data.observations), noise)
-    before = agent._backend.weights(targets(agent))
+    critic_loss = sum(np.square(outputs(agent, pair, number)[:, 0] - y).mean() for number in (1, 2))
+    _, log_prob = squashed_gaussian.sample_with_log_prob(NUMPY_OPS, outputs(agent, data.observations), noise)
+    before = target_weights(agent)
 
     names = ("observations", "actions", "rewards", "next_observations")
     batch = {name: np.asarray(getattr(data, name))[None] for name in names}
@@ -112,8 +115,8 @@ def test_losses_and_targets_are_the_formulas(framework: str) -> None:
     assert found["entropy"] == pytest.approx(-float(log_prob.mean()), rel=1e-4)
     alpha_loss = -math.exp(-1.0) * (float(log_prob.mean()) - ACTIONS)
     assert found["alpha_loss"] == pytest.approx(alpha_loss, rel=1e-4)
-    after = agent._backend.weights(targets(agent))
-    online = agent._backend.weights(dict(zip(("target1", "target2"), agent._critics, strict=True)))
+    after = target_weights(agent)
+    online = as_targets(agent)
     for name, moved in after.items():
         np.testing.assert_allclose(moved, 0.1 * online[name] + 0.9 * before[name], atol=1e-6)
 
@@ -151,10 +154,9 @@ def test_compiled_steps_equal_eager_ones() -> None:
         found = [agent.learn(window(10, seed=i, discrete=False)) for agent in agents]
         assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
     assert agents[1]._update.is_compiled
-    for models in (lambda a: a._store._models, targets):
-        ours, theirs = (agent._backend.weights(models(agent)) for agent in agents)
-        for name in ours:
-            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
+    ours, theirs = map(weights_of, agents)
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
 
 
 class Reach(gym.Env):
@@ -198,8 +200,8 @@ def test_loaded_critics_are_the_targets_too(framework: str, tmp_path: Path) -> N
     agent.save_weights(str(tmp_path / "w"))
     agent.learn(window(32, seed=1, discrete=False))
     agent.load_weights(str(tmp_path / "w"))
-    online = agent._backend.weights(dict(zip(("target1", "target2"), agent._critics, strict=True)))
-    assert all(np.array_equal(online[name], w) for name, w in agent._backend.weights(targets(agent)).items())
+    online = as_targets(agent)
+    assert all(np.array_equal(online[name], w) for name, w in target_weights(agent).items())
 
 
 @both
@@ -221,12 +223,12 @@ def test_a_state_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     white, pink = sac("torch"), sac("torch", seed=9, exploration_noise="pink")
     white.learn(window(32, discrete=False))
     white.save_training_state(str(tmp_path / "s"))
-    before = pink._backend.weights({**pink._models, **targets(pink)})
+    before = weights_of(pink)
     with pytest.raises(CheckpointMismatchError):
         pink.load_training_state(str(tmp_path / "s"))
-    after = pink._backend.weights({**pink._models, **targets(pink)})
+    after = weights_of(pink)
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    assert len(pink._learner) == 0
+    assert pink.learn(window(4, discrete=False))["buffer_size"] == 4.0
 
 
 def test_a_seed_restarts_the_noise_too() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters.saving.weights import check_weights
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 
@@ -47,7 +48,7 @@ class NumpyBackend:
         return optimizer["lr"]
 
 
-class SmallAgent(BuiltInAgent):
+class SmallAgent(BuiltInAgent, BaseAgent):
     """A built-in agent of 23 numbers."""
 
     def __init__(self, seed: int = 0) -> None:

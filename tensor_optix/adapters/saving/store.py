@@ -196,5 +196,10 @@ def part_of(arrays: Mapping[str, T], name: str) -> dict[str, T]:
     return {n.removeprefix(prefix): array for n, array in arrays.items() if n.startswith(prefix)}
 
 
+def without_part(arrays: Mapping[str, T], name: str) -> dict[str, T]:
+    """Return the arrays whose names do not begin with `<name>.`."""
+    return {n: array for n, array in arrays.items() if not n.startswith(f"{name}.")}
+
+
 def _weights_among(tensors: Mapping[str, T]) -> dict[str, T]:
     return {name: array for name, array in tensors.items() if not name.startswith((_OPTIMIZER, _EXTRA))}
