@@ -10,7 +10,8 @@ import numpy as np
 from tensor_optix.adapters._checks import refuse_non_finite_window
 from tensor_optix.adapters.backend import Updater
 from tensor_optix.algorithms.replay.layout import Sized, check_layout, check_progress
-from tensor_optix.algorithms.replay.replay_buffer import MOST_FRAMES, ReplayBuffer
+from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
+from tensor_optix.algorithms.replay.rows import MOST_FRAMES
 from tensor_optix.core.normalizers import RAW
 from tensor_optix.core.search_space import Hyperparam
 from tensor_optix.core.types import EpisodeData
@@ -104,7 +105,7 @@ class ReplayLearner:
         """Remember a window and make the gradient steps that are due.
 
         Args:
-            window: what was lived.
+            window: what was collected.
             params: the hyper-parameters in force.
             rng: where the choice of transitions comes from.
             step: makes one gradient step per minibatch of its argument, (K, B, ...) by name, and returns each metric's

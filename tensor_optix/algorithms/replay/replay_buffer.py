@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.algorithms.replay.layout import check_ids, check_layout
+from tensor_optix.algorithms.replay.rows import by_environment, check_like, rows_of, stack_depth
 from tensor_optix.algorithms.replay.side_store import SideStore
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
 
-MOST_FRAMES = 16
-"""Deepest stack of frames that is looked for."""
 _NONE = -1
 
 
@@ -27,7 +26,7 @@ class ReplayBuffer:
     """The newest transitions of N environments, sampled uniformly with replacement.
 
     Args:
-        capacity: transitions to keep; the oldest give way.
+        capacity: transitions to store; the oldest are overwritten.
 
     Raises:
         InvalidArgumentError: `capacity` below 1.
@@ -83,40 +82,23 @@ class ReplayBuffer:
                 f"Window {window.episode_id} has no next_observations, without which no transition is whole. Use a "
                 f"pipeline that knows what followed each step."
             )
-        rows = self._rows_of(window)
-        following = self._shaped(window, window.next_observations)
+        rows = rows_of(window)
+        following = by_environment(window, window.next_observations)
         if not self._rings:
             self._allocate(rows)
-        self._check(rows, following, window)
+        check_like(window, {**rows, "next_observations": following}, self._rings, self._n_envs, self._stack)
         self._fill_masks(rows)
-        ends = self._shaped(window, window.dones)
+        ends = by_environment(window, window.dones)
         steps = ends.shape[1]
         for start in range(0, steps, self._columns):  # a window longer than the ring goes in by pieces
             piece = slice(start, start + self._columns)
             self._write({n: a[:, piece] for n, a in rows.items()}, following[:, piece], ends[:, piece])
 
-    def _rows_of(self, window: EpisodeData) -> dict[str, np.ndarray]:
-        rows = {
-            "observations": window.observations,
-            "actions": window.actions,
-            "rewards": np.asarray(window.rewards, np.float32),
-            "terminated": np.asarray(window.terminated, bool),
-        }
-        if window.next_action_masks is not None:
-            rows["next_action_masks"] = np.asarray(window.next_action_masks, bool)
-        return {name: self._shaped(window, values) for name, values in rows.items()}
-
-    @staticmethod
-    def _shaped(window: EpisodeData, values: Any) -> np.ndarray:
-        """Return rows (T, ...) as (N, T/N, ...)."""
-        values = np.asarray(values)
-        return values.reshape(window.n_envs, -1, *values.shape[1:])
-
     def _allocate(self, rows: Mapping[str, np.ndarray]) -> None:
         observations = rows["observations"]
         self._n_envs = observations.shape[0]
         self._columns = -(-self.capacity // self._n_envs)
-        depth = _stack_depth(observations)
+        depth = stack_depth(observations)
         self._stack = depth if depth <= self._columns else 1
         shape = (self._n_envs, self._columns)
         for name, values in rows.items():
@@ -125,24 +107,6 @@ class ReplayBuffer:
         self._rings["final"] = np.full(shape, _NONE, np.int32)
         if self._stack > 1:
             self._rings["start"] = np.full(shape, _NONE, np.int32)
-
-    def _check(self, rows: Mapping[str, np.ndarray], following: np.ndarray, window: EpisodeData) -> None:
-        if window.n_envs != self._n_envs:
-            raise BadDataError(
-                f"The replay memory holds steps of {self._n_envs} environments, but window {window.episode_id} is of "
-                f"{window.n_envs}. Train an agent from one pipeline, or make a new one."
-            )
-        for name, values in {**rows, "next_observations": following}.items():
-            ring = self._rings.get("observations" if name == "next_observations" else name)
-            if ring is None:  # the first masks
-                continue
-            is_stack = self._stack > 1 and name in ("observations", "next_observations")
-            expected = (self._stack, *ring.shape[2:]) if is_stack else ring.shape[2:]
-            if values.shape[2:] != expected or values.dtype != ring.dtype:
-                raise BadDataError(
-                    f"The {name} of window {window.episode_id} have shape {values.shape[2:]} and dtype {values.dtype} "
-                    f"per step, but the replay memory holds {expected} of {ring.dtype}."
-                )
 
     def _fill_masks(self, rows: dict[str, np.ndarray]) -> None:
         """Where a window has no masks, or earlier ones had none, everything is allowed."""
@@ -318,14 +282,3 @@ class ReplayBuffer:
             store.restart(*meta[name])
             if name in arrays:
                 store.append(arrays[name], count_from=int(meta[name][0]))
-
-
-def _stack_depth(observations: np.ndarray) -> int:
-    """Return K where observations (N, n, K, ...) are stacks of the K newest frames, else 1."""
-    if observations.ndim < 4 or observations.shape[1] < 2:
-        return 1
-    depth = observations.shape[2]
-    if not 2 <= depth <= MOST_FRAMES:
-        return 1
-    shifted = (observations[:, 1:, :-1] == observations[:, :-1, 1:]).reshape(*observations[:, 1:].shape[:2], -1).all(-1)
-    return depth if shifted.mean() > 0.5 else 1
