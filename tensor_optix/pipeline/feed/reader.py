@@ -34,18 +34,6 @@ class DataSource(Protocol):
 
 
 @runtime_checkable
-class ReplayableSource(Protocol):
-    """A source that numbers its items in `info["sequence"]` (consecutive integers) and can send old ones again.
-
-    Together with the resume state of a pipeline this gives each item to the learner exactly once.
-    """
-
-    def stream(self, after: int | None = None) -> Iterable[Any]:
-        """Yield the items that follow number `after`; None begins wherever the source does."""
-        ...
-
-
-@runtime_checkable
 class TakesActions(Protocol):
     """A source that acts."""
 
@@ -79,7 +67,11 @@ def check_source(source: Any) -> None:
 
 
 def is_replayable(source: Any) -> bool:
-    """Return whether a source can send old items again: it says so, or its `stream` has a parameter `after`."""
+    """Return whether a source can send old items again: it says so, or its `stream` has a parameter `after`.
+
+    `stream(after=number)` yields the items that follow `info["sequence"] == number`, None begins wherever the source
+    does. With the resume state of a pipeline the learner then gets each item exactly once.
+    """
     told = getattr(source, "is_replayable", None)
     return bool("after" in inspect.signature(source.stream).parameters if told is None else told)
 
