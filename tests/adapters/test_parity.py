@@ -13,6 +13,7 @@ from tensor_optix import BatchPipeline, EpisodeData, HyperparamSet, TFPPOAgent, 
 from tensor_optix.adapters.saving.weights import translated
 from tensor_optix.adapters.tensorflow._adam import PaperAdam
 from tensor_optix.algorithms._distributions import MultiCategorical
+from tests.fakes.weights import weights_of
 
 torch.set_num_threads(1)
 
@@ -44,10 +45,6 @@ def tf_agent(n_observations: int, n_outputs: int, params: dict[str, Any], **kwar
 
     optimizer = PaperAdam(epsilon=1e-5)
     return TFPPOAgent(network(n_outputs), network(1), optimizer, HyperparamSet(params), seed=5, **kwargs)
-
-
-def weights_of(agent: Any) -> dict[str, np.ndarray]:
-    return agent._backend.weights({"actor": agent._actor, "critic": agent._critic})
 
 
 def differences(first: TorchPPOAgent, second: TFPPOAgent) -> float:
@@ -163,4 +160,4 @@ def test_a_snapshot_of_one_framework_acts_the_same_in_the_other(tmp_path: Path) 
     np.testing.assert_array_equal(
         first.act_batch(observations, deterministic=True), second.act_batch(observations, deterministic=True)
     )
-    np.testing.assert_allclose(first._policy(observations), second._policy(observations), atol=1e-6)
+    np.testing.assert_allclose(first.action_probs(observations), second.action_probs(observations), atol=1e-6)

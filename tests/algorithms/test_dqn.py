@@ -237,7 +237,7 @@ def test_a_resumed_agent_goes_on_bit_for_bit_with_or_without_its_memory(framewor
     forgetful.learn(window(32))
     forgetful.save_training_state(str(tmp_path / "f"))
     second.load_training_state(str(tmp_path / "f"))
-    steps = [saved_state(agent, tmp_path)[1]["learner"]["gradient_steps"] for agent in (second, forgetful)]
+    steps = [saved_state(agent, tmp_path)[1]["extra"]["learner"]["gradient_steps"] for agent in (second, forgetful)]
     assert steps[0] == steps[1] > 0
     assert second.learn(window(4))["buffer_size"] == 4.0
 

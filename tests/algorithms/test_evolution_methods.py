@@ -15,6 +15,7 @@ from tensor_optix.core.base_agent import (
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.mutation import PerturbsWeights
 from tensor_optix.errors import BadDataError
+from tests.fakes.weights import model_weights
 
 AGENTS = [("CartPole-v1", "ppo"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "sac")]
 both = pytest.mark.parametrize("framework", ["torch", "tf"])
@@ -43,15 +44,15 @@ def test_the_effective_learning_rate_is_the_optimizers_own(env: str, algorithm: 
 def test_weights_are_perturbed_by_a_share_of_their_own_size(env: str, algorithm: str, framework: str) -> None:
     agent = agent_of(env, algorithm, framework)
     assert isinstance(agent, PerturbsWeights)
-    before = agent._backend.weights(agent._models)
+    before = model_weights(agent)
     agent.perturb_weights(0.1, np.random.default_rng(0))
-    after = agent._backend.weights(agent._models)
+    after = model_weights(agent)
     for name, array in before.items():
         size = float(np.sqrt(np.square(array).mean()))
         if array.size > 20:
             assert np.std(after[name] - array) == pytest.approx(0.1 * size, rel=0.5, abs=1e-9), name
     agent.perturb_weights(0.0, np.random.default_rng(0))
-    assert all(np.array_equal(after[name], array) for name, array in agent._backend.weights(agent._models).items())
+    assert all(np.array_equal(after[name], array) for name, array in model_weights(agent).items())
 
 
 @both

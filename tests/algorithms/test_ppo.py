@@ -17,6 +17,7 @@ from tensor_optix.algorithms._distributions import MultiCategorical
 from tensor_optix.algorithms._ppo import PPOAgent
 from tensor_optix.core.base_agent import ActsMasked
 from tensor_optix.errors import BadDataError, InvalidArgumentError, SpaceError
+from tests.fakes.weights import assert_equal_weights, weights_of
 
 torch.set_num_threads(1)
 
@@ -52,6 +53,12 @@ def build(request: pytest.FixtureRequest) -> Any:
         return make(n_in, n_out, distribution, compile, **params)
 
     return built
+
+
+def log_probs(agent: PPOAgent, observations: np.ndarray) -> np.ndarray:
+    probs = agent.action_probs(observations)
+    assert probs is not None
+    return np.log(probs)
 
 
 def bandit_window(
@@ -162,7 +169,7 @@ def test_a_mask_decides_what_is_drawn_and_what_is_greedy(build: Any) -> None:
     drawn = agent.act_masked(observations, masks)
     assert masks[np.arange(300), drawn].all()
     greedy = agent.act_masked(observations, masks.astype(np.int8), deterministic=True)
-    np.testing.assert_array_equal(greedy, np.where(masks, agent._policy(observations), -np.inf).argmax(1))
+    np.testing.assert_array_equal(greedy, np.where(masks, agent.action_probs(observations), -np.inf).argmax(1))
     agent.seed(3)
     unmasked = agent.act_batch(observations)
     agent.seed(3)
@@ -217,14 +224,14 @@ def test_a_mask_that_allows_all_teaches_what_no_mask_teaches(build: Any) -> None
     plain.learn(data)
     allowed.learn(bandit_window(allowed, lambda actions: actions, masks=np.ones((64, 4), bool)))
     observations = np.eye(3, dtype=np.float32)
-    np.testing.assert_allclose(allowed._policy(observations), plain._policy(observations), atol=1e-5)
-    assert not np.allclose(plain._policy(observations), build(3, 4)._policy(observations), atol=1e-3)
+    np.testing.assert_allclose(log_probs(allowed, observations), log_probs(plain, observations), atol=1e-5)
+    assert not np.allclose(log_probs(plain, observations), log_probs(build(3, 4), observations), atol=1e-3)
 
 
 def test_masks_that_cannot_be_are_refused_and_the_weights_are_as_they_were(build: Any) -> None:
     agent = build(3, 4)
     observations = np.eye(3, dtype=np.float32)
-    before = agent._policy(observations).copy()
+    before = weights_of(agent)
     masks = np.ones((64, 4), bool)
     data = bandit_window(agent, lambda actions: actions, masks=masks)
     masks[5, data.actions[5]] = False
@@ -236,7 +243,7 @@ def test_masks_that_cannot_be_are_refused_and_the_weights_are_as_they_were(build
             refused()
     with pytest.raises(BadDataError, match=r"shape \(3, 4\), but have \(2, 4\)"):
         agent.act_masked(observations, masks[:2])
-    np.testing.assert_array_equal(agent._policy(observations), before)
+    assert_equal_weights(weights_of(agent), before)
 
 
 def test_a_gaussian_policy_refuses_masks(build: Any) -> None:
@@ -289,4 +296,4 @@ def test_chunks_teach_the_same(build: Any, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(_forward, "CHUNK_BYTES", 7 * 3 * 4)
     chunked.learn(data)
     observations = np.eye(3, dtype=np.float32)
-    np.testing.assert_allclose(chunked._policy(observations), whole._policy(observations), atol=1e-6)
+    np.testing.assert_allclose(log_probs(chunked, observations), log_probs(whole, observations), atol=1e-6)

@@ -11,6 +11,7 @@ import pytest
 from tensor_optix import BatchPipeline, HyperparamSet, TFAgent, TFPPOAgent, make_agent
 from tensor_optix.adapters.tensorflow._adam import PaperAdam
 from tensor_optix.errors import HyperparamError, ModelShapeError
+from tests.fakes.weights import weights_of
 
 
 class IdentityEnv(gym.Env):
@@ -41,10 +42,6 @@ def network(n_in: int, n_out: int) -> keras.Sequential:
 def build(**params: Any) -> TFPPOAgent:
     keras.utils.set_random_seed(0)
     return TFPPOAgent(network(3, 3), network(3, 1), keras.optimizers.Adam(), HyperparamSet(params), seed=0)
-
-
-def weights_of(agent: Any) -> dict[str, np.ndarray]:
-    return agent._backend.weights({"actor": agent._actor, "critic": agent._critic})
 
 
 def test_it_learns_the_identity() -> None:

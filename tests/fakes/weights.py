@@ -1,7 +1,9 @@
-"""Weights that are made invalid."""
+"""The weights of agents: all that learning changes, and such as are made invalid."""
 
 import math
 from typing import Any
+
+import numpy as np
 
 
 def spoil(agent: Any, framework: str, name: str) -> None:
@@ -16,3 +18,19 @@ def spoil(agent: Any, framework: str, name: str) -> None:
         array = variable.numpy().copy()
         array.reshape(-1)[0] = math.nan
         variable.assign(array)
+
+
+def weights_of(agent: Any) -> dict[str, np.ndarray]:
+    """Return every weight that learning changes, the lagged copies' included, by name."""
+    weights, _ = agent.snapshot()
+    return weights
+
+
+def model_weights(agent: Any) -> dict[str, np.ndarray]:
+    """Return the weights of the models themselves, which a snapshot on disk holds."""
+    return {name: array for name, array in weights_of(agent).items() if not name.startswith("target")}
+
+
+def assert_equal_weights(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(array, theirs[name]) for name, array in ours.items())
