@@ -23,6 +23,7 @@ from tensor_optix.factory import hyperparam_table, make_agent, set_threads
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.observations import agent_observation_space
 from tensor_optix.presets import preset_for
+from tests.fakes.weights import assert_equal_weights, weights_of
 
 torch.set_num_threads(1)
 
@@ -265,14 +266,9 @@ def test_the_same_seed_builds_the_same_networks_in_every_algorithm() -> None:
     for algorithm, env in (("dqn", "CartPole-v1"), ("sac", "Pendulum-v1")):
         for framework in ("torch", "tf"):
             first, second, third = (make_agent(env, algorithm, framework, seed=seed) for seed in (0, 0, 1))
-            with gym.make(env) as made:
-                observations = np.stack([made.observation_space.sample() for _ in range(4)])
-            outputs = [
-                (agent._values if algorithm == "dqn" else agent._policy)(observations)  # type: ignore[attr-defined]
-                for agent in (first, second, third)
-            ]
-            np.testing.assert_array_equal(outputs[0], outputs[1])
-            assert not np.array_equal(outputs[0], outputs[2])
+            assert_equal_weights(weights_of(first), weights_of(second))
+            with pytest.raises(AssertionError):
+                assert_equal_weights(weights_of(first), weights_of(third))
 
 
 def test_discrete_actions_that_do_not_start_at_zero_are_refused() -> None:

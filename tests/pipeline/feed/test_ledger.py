@@ -138,7 +138,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "MEMORY", 1000)
     ledger = SequenceLedger((0, 1.0))
     fed(ledger, range(0, 4000, 2))
-    assert len(ledger._missing) == 1000
+    assert ledger.missing_after(-1) == 1000
     assert ledger.held == 0
     assert fed(ledger, [3997]) == []
     assert ledger.late == 1
