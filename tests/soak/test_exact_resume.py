@@ -219,7 +219,7 @@ def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, goal: Goal
         begun = time.perf_counter()
         optimizer.run()
         shares.append(optimizer._keeper.seconds / (time.perf_counter() - begun))
-        assert optimizer._keeper.seconds > 0
+        assert shares[-1] > 0
     measured = f"{shares[0]:.1%} with the 2,048 steps of the default, {shares[1]:.1%} with 200"
     goal("G10 saving", "<= 5 % of the time goes to saving", measured, max(shares) <= 0.05)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tensor_optix.adapters.tensorflow import _predictor
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES, KerasPredictor, LogStd
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
@@ -97,6 +98,22 @@ def train_in_a_graph(model: keras.Model) -> None:
         tf.ones_like(model.trainable_variables[0])))()  # fmt: skip
 
 
+class Clock:
+    """Stands still: a change itself must be noticed, and not the time that has passed."""
+
+    now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(_predictor, "time", clock)
+    return clock
+
+
 CHANGES = {
     "set_weights": lambda model: model.set_weights([w + 1 for w in model.get_weights()]),
     "assign": lambda model: model.trainable_variables[0].assign(model.trainable_variables[0] + 1),
@@ -110,17 +127,18 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.usefixtures("clock")
 def test_a_change_of_the_weights_shows_in_the_next_action(change: Any) -> None:
     model = dense()
     predictor = KerasPredictor(model)
     before = predictor(OBSERVATIONS)
-    predictor._last_act = float("inf")  # as if no time had passed: the change itself must be noticed
     change(model)
     after = predictor(OBSERVATIONS)
     np.testing.assert_allclose(after, through_keras(model), atol=1e-5)
     assert np.abs(after - before).max() > 1e-3
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_graph_traced_by_others_is_followed_each_time_it_runs() -> None:
     model = dense()
     predictor = KerasPredictor(model)
@@ -128,11 +146,10 @@ def test_a_graph_traced_by_others_is_followed_each_time_it_runs() -> None:
     train = tf.function(lambda: variable.assign_add(tf.ones_like(variable)))
     for _ in range(3):
         train()
-        predictor._last_act = float("inf")
         np.testing.assert_allclose(predictor(OBSERVATIONS), through_keras(model), atol=1e-5)
 
 
-def test_a_graph_traced_before_is_followed_after_a_pause() -> None:
+def test_a_graph_traced_before_is_followed_after_a_pause(clock: Clock) -> None:
     model = dense()
     variable = model.trainable_variables[0]
     train = tf.function(lambda: variable.assign_add(tf.ones_like(variable)))
@@ -140,10 +157,11 @@ def test_a_graph_traced_before_is_followed_after_a_pause() -> None:
     predictor = KerasPredictor(model)
     predictor(OBSERVATIONS)
     train()
-    predictor._last_act = float("-inf")
+    clock.now += 3600.0
     np.testing.assert_allclose(predictor(OBSERVATIONS), through_keras(model), atol=1e-5)
 
 
+@pytest.mark.usefixtures("clock")
 def test_an_announced_update_shows_and_does_not_end_the_mirroring() -> None:
     model = dense()
     predictor = KerasPredictor(model)
@@ -152,7 +170,6 @@ def test_an_announced_update_shows_and_does_not_end_the_mirroring() -> None:
     for _ in range(3):
         with OWN_UPDATES.announced():
             train()
-        predictor._last_act = float("inf")
         np.testing.assert_allclose(predictor(OBSERVATIONS), through_keras(model), atol=1e-5)
     assert not predictor._always_read
 
