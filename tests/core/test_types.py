@@ -94,7 +94,7 @@ def test_derived_episodes_do_not_reach_across_environments() -> None:
 
 
 def test_what_the_pipeline_knows_of_completed_episodes_wins_over_the_flags() -> None:
-    longer = (EpisodeSummary(100.0, 50),)  # most of it was lived in earlier windows
+    longer = (EpisodeSummary(100.0, 50),)  # most of it was collected in earlier windows
     assert window([1.0], [True], [False], completed=longer).completed_episodes() == longer
     assert window([1.0], [True], [False], completed=()).completed_episodes() == ()
 

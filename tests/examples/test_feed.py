@@ -30,7 +30,7 @@ def test_an_account_earns_what_its_position_does() -> None:
     assert account.observation((1.0, 2.0)).tolist() == [1.0, 2.0, -1.0]
 
 
-def lived(drop: float, count: int = 4, pause: float = 0.0) -> tuple[list[EpisodeData], int]:
+def collected(drop: float, count: int = 4, pause: float = 0.0) -> tuple[list[EpisodeData], int]:
     with PriceServer(Market(5), drop=drop, seed=2) as server:
         pipeline = LivePipeline(
             MarketFeed(server.url), Chance(seed=1), LivePipeline.every_n_steps(250), backoff=(0.001, 0.01)
@@ -44,13 +44,13 @@ def lived(drop: float, count: int = 4, pause: float = 0.0) -> tuple[list[Episode
 
 
 def test_what_other_actions_would_have_earned_is_known() -> None:
-    windows, _ = lived(drop=0.0)
+    windows, _ = collected(drop=0.0)
     evaluator = SharpeEvaluator()
     assert isinstance(evaluator, ScoresActions)
     for window in windows:
-        lived_score, told = evaluator.score(window, {}), evaluator.score_actions(window, window.actions)
-        assert told.primary_score == pytest.approx(lived_score.primary_score, rel=1e-5)
-        assert told.metrics == pytest.approx(lived_score.metrics, rel=1e-5)
+        collected_score, told = evaluator.score(window, {}), evaluator.score_actions(window, window.actions)
+        assert told.primary_score == pytest.approx(collected_score.primary_score, rel=1e-5)
+        assert told.metrics == pytest.approx(collected_score.metrics, rel=1e-5)
     long = evaluator.score_actions(windows[1], np.ones(windows[1].length, int))
     changes = np.array([info["change"] for info in windows[1].infos])
     changes[0] -= COST * abs(1 - windows[1].observations[0, -1])  # bought once, and held
@@ -58,7 +58,7 @@ def test_what_other_actions_would_have_earned_is_known() -> None:
 
 
 def test_what_is_earned_is_earned_by_the_action_for_what_was_seen() -> None:
-    windows, drops = lived(drop=0.02, pause=0.02)
+    windows, drops = collected(drop=0.02, pause=0.02)
     ticks = list(itertools.islice(Market(5).items(), 1001))
     positions = np.array([POSITIONS[action] for window in windows for action in window.actions])
     held_before = np.concatenate([[0], positions[:-1]])
@@ -74,7 +74,7 @@ def test_what_is_earned_is_earned_by_the_action_for_what_was_seen() -> None:
 
 
 def test_a_line_that_breaks_off_changes_nothing() -> None:
-    (calm, _), (stormy, drops) = lived(drop=0.0), lived(drop=0.05)
+    (calm, _), (stormy, drops) = collected(drop=0.0), collected(drop=0.05)
     assert drops > 20
     for one, other in zip(calm, stormy, strict=True):
         np.testing.assert_array_equal(one.observations, other.observations)

@@ -16,17 +16,17 @@ WIDE = {"x": Param(-1000.0, 1000.0)}
 
 
 def step(optimizer: BackoffOptimizer, params: dict[str, Any], score: float) -> dict[str, Any]:
-    """Tell the score of a window lived with `params`, and return what the next one is lived with."""
+    """Tell the score of a window with `params` in force, and return what is in force in the next one."""
     return optimizer.suggest(HyperparamSet(dict(params)), EvalMetrics(score)).params
 
 
 def steps(optimizer: BackoffOptimizer, params: dict[str, Any], scores: list[float]) -> list[dict[str, Any]]:
     """Live through `scores`, always with what was suggested last."""
-    lived = []
+    in_force = []
     for score in scores:
         params = step(optimizer, params, score)
-        lived.append(params)
-    return lived
+        in_force.append(params)
+    return in_force
 
 
 # --- the two phases ---
@@ -56,8 +56,8 @@ def test_only_the_difference_of_the_scores_counts(offset: float, change: float, 
 
 def test_probe_commit_and_rest_take_turns() -> None:
     optimizer = BackoffOptimizer(WIDE)
-    lived = steps(optimizer, {"x": 100.0}, [0.0, 1.0, 1.0, 2.0, 2.0, 0.0])
-    assert [params["x"] for params in lived] == pytest.approx([110.0, 110.0, 121.0, 121.0, 133.1, 108.9])
+    in_force = steps(optimizer, {"x": 100.0}, [0.0, 1.0, 1.0, 2.0, 2.0, 0.0])
+    assert [params["x"] for params in in_force] == pytest.approx([110.0, 110.0, 121.0, 121.0, 133.1, 108.9])
 
 
 def test_it_says_when_it_is_probing_and_what() -> None:
@@ -329,12 +329,12 @@ SCORES = [0.0, 3.0, 1.0, 2.5, 4.0, 1.0, 7.0, 7.5, 3.0, 9.0, 2.0, 2.0]
 
 def live(optimizer: BackoffOptimizer, params: dict[str, Any], scores: list[float]) -> list[dict[str, Any]]:
     """Live through `scores` as under the loop: an improvement shrinks the step, anything else grows it."""
-    lived = []
+    in_force = []
     for score in scores:
         (optimizer.on_improvement if score > 3.0 else optimizer.on_plateau)(EvalMetrics(score))
         params = step(optimizer, params, score)
-        lived.append(params)
-    return lived
+        in_force.append(params)
+    return in_force
 
 
 @pytest.mark.parametrize("cut", range(len(SCORES)))
@@ -343,11 +343,11 @@ def test_it_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -> None:
     unbroken = live(BackoffOptimizer(SPACE, seed=1), start, SCORES)
 
     first, second = BackoffOptimizer(SPACE, seed=1), BackoffOptimizer(SPACE, seed=1)
-    lived = live(first, start, SCORES[:cut])
+    in_force = live(first, start, SCORES[:cut])
     second.load_state_dict(json.loads(json.dumps(first.state_dict(), allow_nan=False)))
     assert (second.is_probing, second.probed_param) == (first.is_probing, first.probed_param)
     assert first.is_probing is (cut % 2 == 1)  # half of the cuts are in the middle of a probe
-    assert lived + live(second, [start, *lived][-1], SCORES[cut:]) == unbroken
+    assert in_force + live(second, [start, *in_force][-1], SCORES[cut:]) == unbroken
 
 
 @pytest.mark.parametrize(

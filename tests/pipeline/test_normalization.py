@@ -198,7 +198,7 @@ def test_rollback_brings_the_statistics_back(tmp_path: Path) -> None:
     RLOptimizer(
         Counting(), pipeline, None, Scored(), checkpoint_dir=tmp_path, max_episodes=5, rollback_on_degradation=True
     ).run()
-    # Window 1 is the best, lived with 20 rows; windows 2, 3, 4 are rolled back to those, and take in the one before.
+    # Window 1 is the best, normalised by 20 rows; windows 2, 3, 4 are rolled back to those, and take in the one before.
     assert counts == [0, 20, 40, 40, 40]
     assert pipeline.observation_normalizer is not None
     assert pipeline.observation_normalizer.stats.count == 20

@@ -74,7 +74,7 @@ def vector(n: int, mode: AutoresetMode, is_async: bool) -> VectorEnv:
 Transition = tuple[tuple[float, ...], int, float, tuple[float, ...], bool, bool]
 
 
-def lived(number: int, steps: int) -> list[Transition]:
+def expected_rows(number: int, steps: int) -> list[Transition]:
     """The true transitions of one environment, by a plain loop."""
     env, agent, found = CountingEnv(number), ByStepAgent(), []
     observation, _ = env.reset()
@@ -98,7 +98,7 @@ STEPS, N_ENVS = 100_000, 16
 @functools.cache
 def truth(number: int) -> tuple[np.ndarray, ...]:
     """(observations, actions, rewards, next observations, terminated, truncated) of one environment."""
-    rows = lived(number, STEPS // N_ENVS)
+    rows = expected_rows(number, STEPS // N_ENVS)
     return tuple(np.array([row[column] for row in rows]) for column in range(6))
 
 
@@ -131,7 +131,7 @@ def test_completed_episodes_are_whole_across_windows(mode: AutoresetMode) -> Non
     expected = []
     for number in range(3):
         length, total = 0, 0.0
-        for _, _, reward, _, terminated, truncated in lived(number, 140):
+        for _, _, reward, _, terminated, truncated in expected_rows(number, 140):
             length, total = length + 1, total + reward
             if terminated or truncated:
                 expected.append((length, total))

@@ -49,7 +49,7 @@ def test_what_is_kept_does_not_depend_on_the_wall_clock(tmp_path: Path, monkeypa
     assert clock.told != sorted(clock.told)
 
 
-def lived(folder: Path) -> str:
+def run_in(folder: Path) -> str:
     agent = RememberingAgent()
     pipeline = BatchPipeline("CartPole-v1", window_size=20)
     RLOptimizer(agent, pipeline, checkpoint_dir=folder, max_episodes=60, seed=5, dormant_threshold=60).run()
@@ -57,8 +57,8 @@ def lived(folder: Path) -> str:
 
 
 def test_a_run_does_not_depend_on_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steady, clock = lived(tmp_path / "steady"), Jumping()
+    steady, clock = run_in(tmp_path / "steady"), Jumping()
     init = CheckpointRegistry.__init__
     monkeypatch.setattr(init, "__kwdefaults__", {**(init.__kwdefaults__ or {}), "now": clock})
-    assert lived(tmp_path / "jumping") == steady
+    assert run_in(tmp_path / "jumping") == steady
     assert clock.told

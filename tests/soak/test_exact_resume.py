@@ -33,7 +33,7 @@ class Cut:
     seconds: float
     """From the signal to its end."""
     lost: int = 0
-    """Windows that were completed and had to be lived again."""
+    """Windows that were completed and had to be collected again."""
     windows: list[dict[str, Any]] = field(default_factory=list)
     """What was told of those before it."""
 

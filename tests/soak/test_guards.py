@@ -62,7 +62,7 @@ def is_full(request: pytest.FixtureRequest) -> bool:
 
 SHAPE = (3,)
 SHARE = 0.15
-"""Of steps that are spoilt; a third in a row would end the run, so one that is good stands between."""
+"""Of steps that are invalid; a third in a row would end the run, so one that is good stands between."""
 _NUMBERS = (math.nan, math.inf, -math.inf)
 OBSERVATIONS: tuple[Callable[[np.ndarray], Any], ...] = (
     *(lambda o, x=x: np.where(np.arange(3) == 1, np.float32(x), o) for x in _NUMBERS),
@@ -83,7 +83,7 @@ RETURNED: tuple[Any, ...] = (None, (), (1, 2, 3, 4), "step", 3.0)
 
 
 class Generated(gym.Env):
-    """Steps by a generator; a share of them is spoilt in one of its fields."""
+    """Steps by a generator; a share of them is invalid in one of its fields."""
 
     observation_space = spaces.Box(-math.inf, math.inf, SHAPE, np.float32)
     action_space = spaces.Box(-2.0, 2.0, (1,), np.float32)
@@ -182,9 +182,9 @@ def test_bad_steps_reach_nobody(kind: str, tmp_path: Path, goal: Goal, is_full: 
         dormant_threshold=steps,
         seed=1,
     ).run()
-    control = Suspicious()  # what is spoilt does catch its eye
+    control = Suspicious()  # what is invalid does catch its eye
     control.act(np.full(3, math.nan, np.float32))
-    measured = f"{kind}: {agent.found} of {agent.steps} steps, {Generated.injected} spoilt, counted {report.health}"
+    measured = f"{kind}: {agent.found} of {agent.steps} steps, {Generated.injected} invalid, counted {report.health}"
     holds = not agent.found and agent.steps == steps and control.found == 1 and Generated.injected > steps // 20
     goal("G13", "0 bad values reach learn or the action", measured, holds)
     assert report.health == {"step": Generated.injected}

@@ -55,7 +55,7 @@ def window(streams: list[Stream], n: int) -> EpisodeData:
     )
 
 
-def lived(windows: list[EpisodeData]) -> list[Transition]:
+def collected(windows: list[EpisodeData]) -> list[Transition]:
     return [t for w in windows for t in rows_of(vars(w))]
 
 
@@ -94,7 +94,7 @@ def test_what_comes_out_is_what_went_in_and_the_oldest_give_way(
         newest = set()
         for i in range(n_envs):
             steps = sum(sizes)
-            own = [t for w in windows for t in lived([w])[i * w.length // n_envs : (i + 1) * w.length // n_envs]]
+            own = [t for w in windows for t in collected([w])[i * w.length // n_envs : (i + 1) * w.length // n_envs]]
             newest |= set(own[max(steps - columns, 0) :])
         assert found <= newest
         if len(buffer) <= 40:
@@ -107,14 +107,14 @@ def test_it_holds_exactly_its_capacity_of_vectors() -> None:
     for w in windows:
         buffer.add(w)
     assert len(buffer) == buffer.most == 50
-    assert sampled(buffer) == set(lived(windows)[-50:])
+    assert sampled(buffer) == set(collected(windows)[-50:])
 
 
 def test_a_window_longer_than_the_memory_leaves_its_end() -> None:
     w = window([Stream(0, shape=(3,)), Stream(1, shape=(3,))], 100)
     buffer = ReplayBuffer(20)
     buffer.add(w)
-    rows = lived([w])
+    rows = collected([w])
     assert sampled(buffer) == set(rows[90:100]) | set(rows[190:])
 
 
@@ -123,7 +123,7 @@ def test_a_stream_that_breaks_between_windows_keeps_what_followed() -> None:
     buffer = ReplayBuffer(20)
     buffer.add(first)
     buffer.add(second)
-    assert sampled(buffer) == set(lived([first, second]))
+    assert sampled(buffer) == set(collected([first, second]))
 
 
 def test_batches_are_stacked_and_keep_their_dtypes() -> None:
@@ -305,4 +305,4 @@ def test_a_memory_too_small_for_stacks_keeps_them_whole() -> None:
     for w in windows:
         buffer.add(w)
     assert len(buffer) == 16
-    assert sampled(buffer) <= set(lived(windows))
+    assert sampled(buffer) <= set(collected(windows))

@@ -232,9 +232,9 @@ def test_the_noise_is_that_of_the_steps_whatever_the_trend_and_the_outliers() ->
     noisy = rng.normal(0.0, 3.0, 400)
     estimates = [float(noise_of(noisy[i : i + 40] + 7.0 * np.arange(40))) for i in range(0, 360, 40)]
     assert np.mean(estimates) == pytest.approx(3.0, rel=0.2)
-    spoilt = noisy[:40].copy()
-    spoilt[20] = 1e6
-    assert float(noise_of(spoilt)) < 6.0
+    outlying = noisy[:40].copy()
+    outlying[20] = 1e6
+    assert float(noise_of(outlying)) < 6.0
 
 
 def test_known_errors_are_the_least_that_the_noise_can_be() -> None:
@@ -284,7 +284,7 @@ def flat(n: int, **changes: float) -> list[EvalMetrics]:
     [
         (flat(1), True),
         (flat(4 * FLAT_START), True),
-        (flat(4 * FLAT_START + 1), False),  # borne with for long enough
+        (flat(4 * FLAT_START + 1), False),  # tolerated for long enough
         ([*flat(3), EvalMetrics(-199.0, flat(1)[0].metrics)], False),
         ([*flat(3), *flat(1, train_score=-199.0)], False),  # training has found something
         (flat(3, train_score=-199.0), False),

@@ -1,4 +1,4 @@
-"""Bad steps end their episode: what was lived before is kept, and nothing of them is acted on or learned from."""
+"""Bad steps end their episode: what was collected before is kept, and nothing of them is acted on or learned from."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ LENGTH = 5
 
 
 class Spoilt(gym.Env):
-    """Episodes of five steps; observation = [episode, step], reward = 10·episode + step; `bad` says what is spoilt.
+    """Episodes of five steps; observation = [episode, step], reward = 10·episode + step; `bad` says what is invalid.
 
     Args:
         bad: (episode, step) -> what to put in the place of a field: "observation", "reward", "terminated", "returned".
@@ -35,8 +35,8 @@ class Spoilt(gym.Env):
         self.episode, self.now = -1, 0
 
     def field(self, name: str, value: Any) -> Any:
-        found, spoilt = self.bad.get((self.episode, self.now), ("", None))
-        return spoilt if found == name else value
+        found, bad_value = self.bad.get((self.episode, self.now), ("", None))
+        return bad_value if found == name else value
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -183,8 +183,8 @@ class Together(VectorEnv):
 def test_a_vector_that_resets_only_as_a_whole_is_reset_as_a_whole() -> None:
     windows = collected(VectorBatchPipeline(Together({(1, 3): BAD[0]}), window_size=6), 2)
     for i in range(2):
-        lived = [row for window in windows for row in rows(window)[6 * i : 6 * i + 6]]
-        assert lived == [*whole(0), *piece(1, 2), *whole(2)]
+        of_environment = [row for window in windows for row in rows(window)[6 * i : 6 * i + 6]]
+        assert of_environment == [*whole(0), *piece(1, 2), *whole(2)]
     assert [sum(window.metadata.get("bad_steps", {}).values()) for window in windows] == [0, 1]
 
 
@@ -242,7 +242,7 @@ def test_a_normalised_return_begins_anew_with_the_episode() -> None:
         collected(pipeline, 2)
         return pipeline.stream_state()["normalization"]["returns"]
 
-    # The fourth step of episode 0 is the first of the second window: what it lived is over without a row there.
+    # The fourth step of episode 0 is the first of the second window: its episode is over without a row there.
     gamma = 0.99
     (found,) = stream({(0, 4): BAD[5]})
     assert found == pytest.approx(((11 * gamma + 12) * gamma + 13) * gamma)
