@@ -1,4 +1,4 @@
-"""How a training pipeline normalises: with statistics that stand still while a window is lived."""
+"""How a training pipeline normalises: with statistics that stand still while a window is collected."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +16,9 @@ from tensor_optix.support.arrays import decoded, encoded
 class Normalization:
     """Acts with, applies and updates the normalisers of one training pipeline; both may be absent.
 
-    Observations: one window is lived, built, learned from, judged and saved with the same statistics, so that it is of
-    one policy; they take the window in when the next one begins. Rewards: the statistics take the window in before it
-    is scaled, as nobody acts on rewards.
+    Observations: one window is collected, built, learned from, judged and saved with the same statistics, so that it is
+    of one policy; they take the window in when the next one begins. Rewards: the statistics take the window in before
+    it is scaled, as nobody acts on rewards.
 
     Args:
         observations: True, False, or a normaliser of the user's own.

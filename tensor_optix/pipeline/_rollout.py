@@ -1,4 +1,9 @@
-"""Steps in, windows out: the only place that knows where episodes begin and end."""
+"""Steps in, windows out: the only place that knows where episodes begin and end.
+
+One module, longer than others, so that both builders stand beside each other: that of one environment, and that of N
+which are stepped together. They share how successors and masks are filled in, and a rule that changes in one changes in
+the other.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +16,9 @@ from tensor_optix.support.arrays import decoded, encoded
 _Place = tuple[int, int]
 """(step, environment)"""
 _NONE: Mapping[int, Any] = {}
-_STEP_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "action_masks", "lived")
+_COLLECTED = "lived"
+"""The name in saved states of (N,) bool: whose action a step has taken, and whose step is in no window yet."""
+_STEP_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "action_masks", _COLLECTED)
 
 
 class RolloutBuilder:
@@ -154,7 +161,7 @@ class VectorRolloutBuilder:
 
     A step is kept as the whole (N, ...) arrays that it came in; single environments are looked at only where an
     episode ended. Where a vector spends a step on each reset, its environments get ahead of each other: what one has
-    lived beyond a window is the beginning of its next.
+    collected beyond a window begins its next one.
 
     Args:
         n_envs: N.
@@ -165,7 +172,7 @@ class VectorRolloutBuilder:
         self._n_envs = n_envs
         self._spends_steps_on_resets = spends_steps_on_resets
         self._all = np.ones(n_envs, bool)
-        self._is_lived = self._all  # (N,) whether the next step takes this environment's action
+        self._is_acting = self._all  # (N,) whether the next step takes this environment's action
         self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
         self._starts = [0] * n_envs  # step at which the episode in progress began
         self._steps: dict[str, list[Any]] = {name: [] for name in _STEP_FIELDS}
@@ -175,16 +182,16 @@ class VectorRolloutBuilder:
         self._completed: dict[_Place, EpisodeSummary] = {}
 
     @property
-    def is_lived(self) -> np.ndarray:
+    def is_acting(self) -> np.ndarray:
         """(N,) bool: whether the next step takes this environment's action; where not, it resets it."""
-        return self._is_lived
+        return self._is_acting
 
     def state(self) -> dict[str, Any]:
         """Return, between two windows, what the next one goes on from, as JSON values."""
         return {
             "returns": self._returns.tolist(),
             "starts": list(self._starts),
-            "is_lived": self._is_lived.tolist(),
+            "is_lived": self._is_acting.tolist(),
             "steps": {
                 name: [None if array is None else encoded(array) for array in arrays]
                 for name, arrays in self._steps.items()
@@ -201,8 +208,8 @@ class VectorRolloutBuilder:
         """Go on from `state`."""
         self._returns = np.array(state["returns"], np.float64)
         self._starts = [int(start) for start in state["starts"]]
-        is_lived = np.array(state["is_lived"], bool)
-        self._is_lived = self._all if is_lived.all() else is_lived
+        is_acting = np.array(state["is_lived"], bool)
+        self._is_acting = self._all if is_acting.all() else is_acting
         self._steps = {
             name: [None if array is None else decoded(array) for array in state["steps"][name]] for name in _STEP_FIELDS
         }
@@ -212,9 +219,9 @@ class VectorRolloutBuilder:
         self._completed = {(step, i): EpisodeSummary(total, length) for step, i, total, length in state["completed"]}
 
     def missing(self, size: int) -> int:
-        """Return how many more steps it takes at least until every environment has lived `size`."""
-        lived = np.array(self._steps["lived"], bool).reshape(-1, self._n_envs)
-        return max(size - int(lived.sum(axis=0).min()), 0)
+        """Return how many more steps it takes at least until every environment has collected `size`."""
+        collected = np.array(self._steps[_COLLECTED], bool).reshape(-1, self._n_envs)
+        return max(size - int(collected.sum(axis=0).min()), 0)
 
     def add(
         self,
@@ -227,7 +234,7 @@ class VectorRolloutBuilder:
         final_observations: Mapping[int, Any],
         action_masks: np.ndarray | None = None,
         final_masks: Mapping[int, Any] = _NONE,
-        spoilt: np.ndarray | None = None,
+        invalid: np.ndarray | None = None,
     ) -> None:
         """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
 
@@ -242,14 +249,14 @@ class VectorRolloutBuilder:
                 the one that the next step is added with.
             action_masks: (N, n) bool, what was allowed at `observations`; None = everything.
             final_masks: (n,) bool, the same at `final_observations`.
-            spoilt: (N,) bool, where the step was of no use and the environment was reset: it is left out, and the one
+            invalid: (N,) bool, where the step was of no use and the environment was reset: it is left out, and the one
                 before it is truncated; None = nowhere.
         """
-        lived, now = self._is_lived, len(self._steps["rewards"])
-        if spoilt is not None:
-            lived = lived & ~spoilt
-            self._cut_off(np.flatnonzero(spoilt).tolist(), now)
-        step = (observations, actions, rewards, terminated, truncated, action_masks, lived)
+        collected, now = self._is_acting, len(self._steps["rewards"])
+        if invalid is not None:
+            collected = collected & ~invalid
+            self._cut_off(np.flatnonzero(invalid).tolist(), now)
+        step = (observations, actions, rewards, terminated, truncated, action_masks, collected)
         for steps, array in zip(self._steps.values(), step, strict=True):
             steps.append(array)
         for i, info in infos.items():
@@ -258,23 +265,23 @@ class VectorRolloutBuilder:
             self._final_observations[now, i] = final
             self._final_masks[now, i] = final_masks.get(i)
         ended = terminated | truncated
-        if lived is not self._all:
-            rewards, ended = np.where(lived, rewards, 0.0), ended & lived
+        if collected is not self._all:
+            rewards, ended = np.where(collected, rewards, 0.0), ended & collected
         self._returns += rewards
-        self._is_lived = self._all
+        self._is_acting = self._all
         if np.count_nonzero(ended):
             self._end_episodes(np.flatnonzero(ended).tolist(), now)
             if self._spends_steps_on_resets:
-                self._is_lived = ~ended
+                self._is_acting = ~ended
 
     def has_steps_of(self, i: int) -> bool:
         """Return whether the next window has a step of environment i by now."""
-        return any(lived[i] for lived in self._steps["lived"])
+        return any(collected[i] for collected in self._steps[_COLLECTED])
 
-    def _cut_off(self, spoilt: list[int], now: int) -> None:
-        terminated, truncated, lived = (self._steps[name] for name in ("terminated", "truncated", "lived"))
-        for i in spoilt:
-            if now and lived[now - 1][i] and not terminated[now - 1][i]:
+    def _cut_off(self, invalid: list[int], now: int) -> None:
+        terminated, truncated, collected = (self._steps[name] for name in ("terminated", "truncated", _COLLECTED))
+        for i in invalid:
+            if now and collected[now - 1][i] and not terminated[now - 1][i]:
                 truncated[now - 1][i] = True
             self._returns[i], self._starts[i] = 0.0, now + 1
 
@@ -287,16 +294,16 @@ class VectorRolloutBuilder:
     def build(
         self, window_id: int, next_observations: np.ndarray, size: int, next_action_masks: np.ndarray | None = None
     ) -> EpisodeData:
-        """Return the first `size` lived steps of each environment as a window; the others begin the next one.
+        """Return the first `size` collected steps of each environment as a window; the others begin the next one.
 
         Args:
             window_id: its number.
             next_observations: (N, ...) what follows the last step added.
-            size: steps per environment; at least so many have been lived.
+            size: steps per environment; at least so many have been collected.
             next_action_masks: (N, n) bool, what is allowed there; None = everything.
         """
-        lived = np.array(self._steps["lived"])
-        rows = np.stack([np.flatnonzero(lived[:, i])[:size] for i in range(self._n_envs)])  # (N, size) steps
+        collected = np.array(self._steps[_COLLECTED])
+        rows = np.stack([np.flatnonzero(collected[:, i])[:size] for i in range(self._n_envs)])  # (N, size) steps
         ends = rows[:, -1]
         observations = np.array([*self._steps["observations"], next_observations])
         masks = _filled([*self._steps["action_masks"], next_action_masks], self._final_masks, (self._n_envs,))
@@ -321,7 +328,7 @@ class VectorRolloutBuilder:
                 if place[0] <= ends[place[1]]
             ),
         )
-        self._keep_after(ends, lived)
+        self._keep_after(ends, collected)
         return data
 
     def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, Any]]:
@@ -329,13 +336,13 @@ class VectorRolloutBuilder:
             return [{}] * rows.size
         return [self._infos.get((step, i), {}) for i, steps in enumerate(rows.tolist()) for step in steps]
 
-    def _keep_after(self, ends: np.ndarray, lived: np.ndarray) -> None:
+    def _keep_after(self, ends: np.ndarray, collected: np.ndarray) -> None:
         """Drop the steps that every environment has in a window, given the last one (N,) that each has there."""
         first = int(ends.min()) + 1
         for steps in self._steps.values():
             del steps[:first]
-        is_surplus = np.arange(first, len(lived))[:, None] > ends
-        self._steps["lived"] = list(lived[first:] & is_surplus)
+        is_surplus = np.arange(first, len(collected))[:, None] > ends
+        self._steps[_COLLECTED] = list(collected[first:] & is_surplus)
         self._starts = [start - first for start in self._starts]
 
         def kept(by_place: dict[_Place, Any]) -> dict[_Place, Any]:

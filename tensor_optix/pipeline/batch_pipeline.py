@@ -27,7 +27,7 @@ from tensor_optix.pipeline.environment.episodes import (
     encoded_or_none,
     episode_seed,
     is_same,
-    live_again,
+    replay,
     warn_of_new_episodes,
 )
 from tensor_optix.pipeline.environment.infos import MaskedActing
@@ -42,7 +42,7 @@ class BatchPipeline(BasePipeline):
     Episodes run on across windows, and across calls of `episodes()`; nothing is reset at a window's edge. Observations
     that are no arrays are flattened; where infos carry an `"action_mask"`, an agent that has `act_masked` keeps to it.
     A step that must not be acted on or learned from (NaN, another shape, a reward that is no number) ends its episode:
-    what was lived of it until then is kept, truncated, and the window's `metadata["bad_steps"]` says what was found.
+    its steps until then are kept, truncated, and the window's `metadata["bad_steps"]` says what was found.
 
     Args:
         env: a Gymnasium environment, or an id to make one from.
@@ -140,7 +140,7 @@ class BatchPipeline(BasePipeline):
         self._normalization.load_state_dict(state)
 
     def stream_state(self) -> dict[str, Any]:
-        """Return the episode in progress: its seed and its actions, from which it can be lived again."""
+        """Return the episode in progress: its seed and its actions, from which it can be replayed."""
         return {
             "window_id": self._next_window_id,
             "seed": self._seed,
@@ -154,7 +154,7 @@ class BatchPipeline(BasePipeline):
         }
 
     def restore_stream(self, state: Mapping[str, Any]) -> None:
-        """Live the episode in progress again; where that leads elsewhere, a new one begins, and a warning says so."""
+        """Replay the episode in progress; where that leads elsewhere, a new one begins, and a warning says so."""
         self._next_window_id, self._episode = int(state["window_id"]), int(state["episode"])
         self._seed = state["seed"]
         self._normalization.restore_stream(state["normalization"])
@@ -163,7 +163,7 @@ class BatchPipeline(BasePipeline):
             return
         (actions,) = self._trace.restore(state["trace"])
         if self._seed is not None and actions is not None:
-            found = live_again(self.env, episode_seed(self._seed, self._episode), actions, self._to_env, self._check)
+            found = replay(self.env, episode_seed(self._seed, self._episode), actions, self._to_env, self._check)
             if found is not None and is_same(found.observation, state["observation"]):
                 self._observation, self._mask = found.observation, found.mask
                 self._builder.restore(state["builder"])
@@ -208,7 +208,7 @@ class BatchPipeline(BasePipeline):
                 continue
             builder.add(observation, action, reward, terminated, truncated, info, following, mask, next_mask)
             if n_episodes is None or terminated or truncated:  # else a window of whole episodes might never be full
-                self._bad.passed()
+                self._bad.clear()
             observation, mask = self._reset() if terminated or truncated else (following, next_mask)
         self._observation, self._mask = observation, mask
         self._next_window_id += 1
@@ -218,7 +218,7 @@ class BatchPipeline(BasePipeline):
 
     def _leave_episode(self, observation: Any, mask: np.ndarray | None, error: BadDataError) -> None:
         """Leave the episode in progress for a bad step that was taken at `observation`."""
-        self._bad.met(str(error))
+        self._bad.fault(str(error))
         self._builder.cut_off(observation, mask)
         if not len(self._builder):  # no step of the window tells that it has ended
             self._trace.begin_next(0)
@@ -241,6 +241,6 @@ class BatchPipeline(BasePipeline):
             try:
                 begun = self._check.reset(returned)
             except BadDataError as error:
-                self._bad.met(str(error))
+                self._bad.fault(str(error))
             else:
                 return begun.observation, begun.mask

@@ -1,7 +1,7 @@
 """Steps that nobody may act on or learn from: found as they come, counted, and named in the window's metadata.
 
 A NaN, an infinity, another shape or dtype, a reward that is no number, a flag that is none: the episode is left there.
-What was lived of it until then is kept as a truncated piece, and the environment is reset. After `MOST_IN_A_ROW` such
+Its steps until then are kept as a truncated piece, and the environment is reset. After `MOST_IN_A_ROW` such
 episodes of one environment without a good step between the run ends.
 """
 
@@ -50,8 +50,8 @@ class StepCheck:
         self._flattener = flattener
         self._is_array = isinstance(flattener.space, spaces.Box)  # an observation of the user's own kind is not judged
         self._check = ItemCheck(flattener.space if self._is_array else None)
-        is_plain = self._is_array and not flattener.is_flattened
-        self._shape, self._dtype = (flattener.space.shape, flattener.space.dtype) if is_plain else (None, None)
+        is_unflattened = self._is_array and not flattener.is_flattened
+        self._shape, self._dtype = (flattener.space.shape, flattener.space.dtype) if is_unflattened else (None, None)
 
     def is_plainly_good(self, returned: Any) -> bool:
         """Return True where a look is enough to see that nothing is wrong; False says nothing."""
@@ -195,7 +195,7 @@ class BadSteps:
         self._in_window: dict[str, int] = {}
         self._count = 0
 
-    def met(self, reason: str, i: int = 0) -> None:
+    def fault(self, reason: str, i: int = 0) -> None:
         """Count one; logged the 1st, 2nd, 4th, 8th, ... time.
 
         Raises:
@@ -215,7 +215,7 @@ class BadSteps:
                 self._in_window,
             )
 
-    def passed(self, but: Iterable[int] = ()) -> None:
+    def clear(self, but: Iterable[int] = ()) -> None:
         """Note that the environments have taken a good step, but for some."""
         if not self._is_clear:
             but = set(but)

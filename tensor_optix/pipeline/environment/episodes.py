@@ -1,4 +1,4 @@
-"""Episodes that can be lived again: a seed of its own for each, and the actions taken in it so far.
+"""Episodes that can be replayed: a seed of its own for each, and the actions taken in it so far.
 
 An environment has no state that could be saved, but one that is deterministic given a seed can be brought back to
 where it was: reset with the episode's seed, then step through its actions.
@@ -21,7 +21,7 @@ from tensor_optix.support.arrays import decoded, encoded
 logger = logging.getLogger(__name__)
 
 MAX_REPLAYED_STEPS = 100_000
-"""An episode that has become longer is not lived again: a resumed run begins a new one."""
+"""A longer episode is not replayed: a resumed run begins a new one."""
 
 
 def episode_seed(root: int, number: int) -> int:
@@ -91,7 +91,7 @@ class EpisodeTrace:
         return encoded(np.zeros(0, np.int64))
 
 
-def live_again(
+def replay(
     env: gym.Env, seed: int, actions: Iterable[Any], to_env: Callable[[Any], Any], check: StepCheck
 ) -> Step | None:
     """Return what an episode stands at after `actions`, None where it has ended before, or was left for a bad step."""
@@ -128,7 +128,7 @@ def warn_of_new_episodes(seed: int | None, is_too_long: bool) -> None:
     else:
         reason = "the environment is not deterministic given a seed, or is not one that can be brought back"
     logger.warning(
-        "The episode that was in progress cannot be lived again, and a new one begins: %s. The run goes on, but not "
+        "The episode that was in progress cannot be replayed, and a new one begins: %s. The run goes on, but not "
         "exactly as it would have without the interruption.",
         reason,
     )
@@ -141,7 +141,7 @@ BAD_RESETS = "tensor_optix_bad_resets"
 
 
 class SeededEpisodes(gym.Wrapper):
-    """Resets its environment with a seed of its own for each episode, and can live the one in progress again.
+    """Resets its environment with a seed of its own for each episode, and can replay the one in progress.
 
     For the environments of a vector, which resets them by itself: only what wraps them sees each reset. Nor may a
     vector see a bad step, which it could not put together with the others' or would make numbers of: in its place the
@@ -153,7 +153,7 @@ class SeededEpisodes(gym.Wrapper):
         self._root: int | None = None
         self._number = 0
         self._check = StepCheck(ObservationFlattener(env.observation_space))
-        self.observation_lived_again: Any = None
+        self.replayed_observation: Any = None
         """Where the last replay ended, as the agent sees it; None where its episode ended before."""
 
     def __str__(self) -> str:
@@ -191,7 +191,7 @@ class SeededEpisodes(gym.Wrapper):
 
     @property
     def episode_in_progress(self) -> tuple[int, list[Any]]:
-        """Number of the episode in progress, and nothing of its actions; set it to live an episode again."""
+        """Number of the episode in progress, and nothing of its actions; set it to replay an episode."""
         return self._number, []
 
     @episode_in_progress.setter
@@ -199,5 +199,5 @@ class SeededEpisodes(gym.Wrapper):
         self._number, actions = episode
         assert self._root is not None  # noqa: S101 - for the type checker; the vector has been reset with seeds
         seed = episode_seed(self._root, self._number)
-        found = live_again(self.env, seed, actions, lambda action: action, self._check)
-        self.observation_lived_again = None if found is None else found.observation
+        found = replay(self.env, seed, actions, lambda action: action, self._check)
+        self.replayed_observation = None if found is None else found.observation

@@ -63,17 +63,6 @@ def vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | 
         ) from error
 
 
-def autoreset_mode_of(env: VectorEnv) -> AutoresetMode:
-    """Return when a vector resets its environments; raises `InvalidArgumentError` where it does not say so."""
-    mode = env.metadata.get("autoreset_mode")
-    if not isinstance(mode, AutoresetMode):
-        raise InvalidArgumentError(
-            f"{env} must declare metadata['autoreset_mode'] as a gymnasium.vector.AutoresetMode, but has {mode!r}: "
-            f"without it nobody can tell a step from a reset."
-        )
-    return mode
-
-
 def single_of(env: VectorEnv) -> EnvFn:
     """Return what makes a single environment of a ready vector's kind, or raise `ValueError`."""
     spec = env.spec

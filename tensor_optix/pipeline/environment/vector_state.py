@@ -32,8 +32,8 @@ def saved_arrays(vector: VectorEnv) -> dict[str, Any] | None:
     }
 
 
-def put_back_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
-    """Bring a vector back to `saved_arrays`."""
+def restore_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
+    """Restore what `saved_arrays` returned."""
     env = vector.unwrapped
     vector.reset(seed=0)  # makes the generator and the arrays
     for name in _ARRAYS[type(env)]:
@@ -41,20 +41,20 @@ def put_back_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
     restore_generator(env.np_random, saved["generator"])
 
 
-def live_all_again(
+def replay_all(
     vector: AsyncVectorEnv | SyncVectorEnv,
     seed: int,
-    numbers: Sequence[int],
     actions: Sequence[np.ndarray | None],
+    numbers: Sequence[int],
     to_env: Callable[[Any], Any],
 ) -> list[Any] | None:
-    """Let the environments of a vector, each a `SeededEpisodes`, live the episodes again that they were in.
+    """Let the environments of a vector, each a `SeededEpisodes`, replay the episodes that they were in.
 
     Args:
         vector: of N environments.
         seed: of the first reset; environment i has seed + i.
+        actions: (N,) what each has done in its episode.
         numbers: (N,) the episode that each is in.
-        actions: (N,) what each has done there.
         to_env: maps an action of the agent to the environment's.
 
     Returns:
@@ -65,7 +65,7 @@ def live_all_again(
     vector.reset(seed=seed)
     taken = [[to_env(action) for action in one] for one in actions if one is not None]
     vector.set_attr("episode_in_progress", list(zip(numbers, taken, strict=True)))
-    found = list(vector.get_attr("observation_lived_again"))
+    found = list(vector.get_attr("replayed_observation"))
     return None if any(one is None for one in found) else found
 
 

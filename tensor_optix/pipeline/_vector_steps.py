@@ -1,0 +1,162 @@
+"""Steps of N environments that are stepped together: what came is checked, collected, and reset where it must be."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.pipeline._rollout import VectorRolloutBuilder
+from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStepCheck
+from tensor_optix.pipeline.environment.episodes import BAD_RESETS, EpisodeTrace
+from tensor_optix.pipeline.environment.infos import infos_by_environment
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
+from tensor_optix.support.arrays import decoded, encoded
+
+
+class VectorSteps:
+    """The episodes in progress of N environments, and the window that is being collected from them.
+
+    Args:
+        vector: the environments.
+        flattener: turns observations into what agents see.
+        leave_episode: called with the number of an environment whose episode is left without a step in the window.
+    """
+
+    def __init__(
+        self, vector: VectorLifetime, flattener: ObservationFlattener, leave_episode: Callable[[int], None]
+    ) -> None:
+        n_envs = vector.env.num_envs
+        self._vector, self._leave_episode, self._n_envs = vector, leave_episode, n_envs
+        self._check, self._check_final = VectorStepCheck(flattener, n_envs), StepCheck(flattener)
+        self._builder = VectorRolloutBuilder(n_envs, vector.autoreset.spends_steps_on_resets)
+        self._bad = BadSteps(n_envs)
+        self.trace = EpisodeTrace(n_envs)
+        self.observations: np.ndarray | None = None
+        """(N, ...) what is acted on next; None before the first reset."""
+        self.masks: np.ndarray | None = None
+        """(N, n) bool, what is allowed there; None = everything."""
+        self._acted: list[np.ndarray] = []
+        self._ended: list[np.ndarray] = []
+        """(N, ...) actions and (N,) ends of the window's steps, for the trace."""
+
+    @property
+    def is_acting(self) -> np.ndarray:
+        """(N,) bool: whether the next step takes this environment's action; where not, it resets it."""
+        return self._builder.is_acting
+
+    def missing(self, size: int) -> int:
+        """Return how many more steps it takes at least until every environment has `size` in the window."""
+        return self._builder.missing(size)
+
+    def state(self) -> dict[str, Any]:
+        """Return, between two windows, what the next one goes on from, as JSON values."""
+        return {
+            "trace": self.trace.state() if self._vector.has_own_episodes else None,
+            "builder": self._builder.state(),
+            "bad_in_a_row": self._bad.state(),
+            "observations": None if self.observations is None else encoded(self.observations),
+            "masks": None if self.masks is None else encoded(self.masks),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; the environments and the trace have been brought back."""
+        self.observations = decoded(state["observations"])
+        self.masks = None if state["masks"] is None else decoded(state["masks"])
+        self._builder.restore(state["builder"])
+        self._bad.restore(state["bad_in_a_row"])
+
+    def reset(self, **arguments: Any) -> None:
+        """Begin new episodes in all environments.
+
+        Raises:
+            EnvironmentFailedError: an environment raised, or its process died.
+            BadStepsError: too many resets in a row were bad.
+        """
+        self.observations, self.masks = self._reset(**arguments)
+
+    def step(self, actions: Any, taken: Any) -> None:
+        """Take one step in all environments and add it to the window.
+
+        Args:
+            actions: (N, ...) of the agent.
+            taken: the same as the environments take them.
+
+        Raises:
+            EnvironmentFailedError: an environment raised, or its process died.
+            BadStepsError: too many steps in a row were bad.
+        """
+        observations, masks, autoreset = self.observations, self.masks, self._vector.autoreset
+        assert observations is not None  # noqa: S101 - for the type checker; the caller has reset
+        step = self._check.step(self._vector.step(taken))
+        infos = infos_by_environment(step.infos, self._n_envs)
+        done = step.terminated | step.truncated
+        ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
+        if self._vector.has_own_episodes:
+            self._acted.append(np.asarray(actions))
+            self._ended.append(done)
+        finals, final_masks, unusable = (
+            autoreset.finals(step, infos, ended, self._check_final) if ended else ({}, {}, {})
+        )
+        bad = {**step.bad, **unusable}
+        self._bad.clear(but=bad)
+        invalid = self._leave_episodes(bad) if bad else None
+        self._note_bad_resets(step.infos)
+        following, next_masks = step.observations, step.masks
+        to_reset = np.isin(np.arange(self._n_envs), list(step.bad)) if step.bad else None
+        if ended and autoreset.leaves_resets_to_caller:
+            to_reset = done if to_reset is None else done | to_reset
+        if to_reset is not None:
+            following, next_masks = self._reset_some(to_reset, next_masks)
+        flags = step.terminated, step.truncated
+        self._builder.add(observations, actions, step.rewards, *flags, infos, finals, masks, final_masks, invalid)
+        self.observations, self.masks = following, next_masks
+
+    def window(self, window_id: int, size: int) -> EpisodeData:
+        """Return the first `size` steps of each environment; the others begin the next window."""
+        assert self.observations is not None  # noqa: S101 - for the type checker; steps have been taken
+        window = self._builder.build(window_id, self.observations, size, self.masks)
+        if self._acted:
+            self.trace.add(np.stack(self._acted, axis=1), np.stack(self._ended, axis=1))
+            self._acted, self._ended = [], []
+        return replace(window, metadata=self._bad.metadata())
+
+    def _leave_episodes(self, bad: Mapping[int, str]) -> np.ndarray:
+        """Leave the episodes in progress of environments that took a bad step; return (N,) where they are left."""
+        for i, reason in bad.items():
+            self._bad.fault(reason, i)
+        invalid = np.ones(self._n_envs, bool)
+        if self._vector.autoreset.resets_some:
+            invalid[[i for i in range(self._n_envs) if i not in bad]] = False
+        for i in np.flatnonzero(invalid).tolist():
+            if not self._builder.has_steps_of(i):  # no step of the window tells that it has ended
+                self._leave_episode(i)
+        return invalid
+
+    def _reset_some(self, which: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reset the environments of `which` (N,), or all where that cannot be; the others keep their masks."""
+        if not self._vector.autoreset.resets_some:
+            return self._reset()
+        observations, found = self._reset(options={"reset_mask": which})
+        if masks is None:
+            return observations, found
+        masks[which] = True if found is None else found[which]
+        return observations, masks
+
+    def _reset(self, **arguments: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        begun = self._check.reset(self._vector.reset(**arguments))
+        self._note_bad_resets(begun.infos)
+        for i, reason in begun.bad.items():
+            self._bad.fault(reason, i)
+        if begun.bad:
+            return self._reset_some(np.isin(np.arange(self._n_envs), list(begun.bad)), begun.masks)
+        return begun.observations, begun.masks
+
+    def _note_bad_resets(self, infos: Mapping[str, Any]) -> None:
+        """Count the resets that environments made here have tried again by themselves."""
+        for i in np.flatnonzero(infos[f"_{BAD_RESETS}"]).tolist() if BAD_RESETS in infos else ():
+            self.trace.begin_next(i, len(infos[BAD_RESETS][i]))
+            for reason in infos[BAD_RESETS][i]:
+                self._bad.fault(reason, i)

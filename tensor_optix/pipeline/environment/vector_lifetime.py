@@ -1,0 +1,90 @@
+"""A vector environment from its making to its closing; what it raises becomes one typed error."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+
+from tensor_optix.errors import ContractError
+from tensor_optix.pipeline.environment.autoreset import autoreset_of
+from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, names_of, watch_failures
+from tensor_optix.pipeline.environment.vector_making import vector_of
+
+
+class VectorLifetime:
+    """Makes a vector, steps and resets it, closes it, and makes it anew where it was made here.
+
+    Args:
+        env_fns: what `VectorBatchPipeline` takes: functions, `(id, num_envs)`, or a vector.
+        async_envs: run each environment in a process of its own.
+
+    Raises:
+        InvalidArgumentError: none of these, or a vector that declares no autoreset mode.
+        EnvironmentFailedError: an environment's process ended while it was made.
+    """
+
+    def __init__(self, env_fns: Any, async_envs: bool) -> None:
+        self._make: Callable[[], VectorEnv] = lambda: vector_of(env_fns, async_envs)[0]
+        self.env, self.make_single = vector_of(env_fns, async_envs)
+        self.autoreset = autoreset_of(self.env)
+        self._is_ready_made = self.env is env_fns
+        self.times_closed, self._is_closed = 0, False
+        self._has_failed = False
+        """Whether the last call has not returned."""
+        watch_failures(self.env)
+        # A vector of the user's own may be in the middle of a call.
+        self._names = () if self._is_ready_made else names_of(self.env)
+
+    @property
+    def has_own_episodes(self) -> bool:
+        """True where the environments were made here, one by one; False where they came as a vector."""
+        return not self._is_ready_made and isinstance(self.env, AsyncVectorEnv | SyncVectorEnv)
+
+    def step(self, actions: Any) -> Any:
+        """Return what `env.step` returns.
+
+        Raises:
+            EnvironmentFailedError: an environment raised, or its process died.
+        """
+        return self._call("step", self.env.step, actions)
+
+    def reset(self, **arguments: Any) -> Any:
+        """Return what `env.reset` returns; raises as `step` does."""
+        return self._call("reset", self.env.reset, **arguments)
+
+    def _call(self, name: str, function: Callable[..., Any], *args: Any, **arguments: Any) -> Any:
+        self._has_failed = True  # also where it is interrupted
+        try:
+            returned = function(*args, **arguments)
+        except Exception as error:
+            raise environment_failed(self.env, name, error, self._names) from error
+        self._has_failed = False
+        return returned
+
+    def close(self) -> None:
+        """Close the environments and their processes."""
+        if self._has_failed:
+            end_processes(self.env)
+        try:
+            self.env.close()
+        except (EOFError, ConnectionError):  # a worker died and nobody has stepped since
+            end_processes(self.env)
+        self._has_failed = False
+        self.times_closed += not self._is_closed
+        self._is_closed = True
+
+    def reopen(self) -> None:
+        """Make the environments anew where they were closed.
+
+        Raises:
+            ContractError: they came as a ready-made vector.
+        """
+        if not self._is_closed:
+            return
+        if self._is_ready_made:
+            raise ContractError(
+                "The vector environment was closed by teardown. Make a new one and a pipeline on it, or hand over "
+                "functions that make environments: those are made anew."
+            )
+        self.env, self._is_closed = self._make(), False
+        watch_failures(self.env)
