@@ -1,6 +1,5 @@
 """Windows from a feed that does not wait, breaks off, and goes on."""
 
-import contextlib
 import os
 import random
 import time
@@ -12,16 +11,15 @@ from typing import Any
 from tensor_optix.core.base_agent import BaseAgent, Seedable
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError, FeedFatalError
+from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._items import BREAK, Break, Malformed
 from tensor_optix.pipeline.environment.environment import check_agent_fits
-from tensor_optix.pipeline.environment.infos import MaskedActing
-from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard
+from tensor_optix.pipeline.feed.acting import LiveActing
 from tensor_optix.pipeline.feed.boundaries import Boundary, BoundaryFn, EveryNSeconds, EveryNSteps, OnDoneSignal
 from tensor_optix.pipeline.feed.feed import Checked, Feed, FeedOptions, ResumePoint
 from tensor_optix.pipeline.feed.reader import TRANSIENT, DataSource, check_source
 from tensor_optix.pipeline.feed.recording import SessionRecorder
-from tensor_optix.pipeline.feed.stream import Acted, StreamBuilder
+from tensor_optix.pipeline.feed.stream import Acted, Taken, stream_builder
 from tensor_optix.support.optional import require
 
 
@@ -98,44 +96,39 @@ class LivePipeline(BasePipeline):
         check_source(data_source)
         self.data_source, self.agent = data_source, agent
         self._boundary = Boundary(EveryNSteps(200) if episode_boundary_fn is None else episode_boundary_fn)
-        self._guard = ActionGuard(getattr(data_source, "action_space", None), safe_action)
-        self._deadline = self._guard.checked_deadline(action_deadline)
-        self._send = ActionChannel(data_source, transient if reconnect_on_disconnect else ())
+        kinds = transient if reconnect_on_disconnect else ()
+        self._acting = LiveActing(data_source, kinds, safe_action, action_deadline, clock)
         self._is_lockstep = bool(getattr(data_source, "is_lockstep", False))
-        self._is_same = reward_timing == "same"
-        self._make_builder = partial(StreamBuilder, reward_timing, getattr(data_source, "is_episodic", None))
-        self._builder = self._make_builder()
-        self._make_feed = partial(
-            Feed,
-            data_source,
-            FeedOptions(
-                buffer_size=buffer_size,
-                overflow=overflow,
-                max_item_bytes=max_item_bytes,
-                reorder=reorder,
-                reconnect=bool(reconnect_on_disconnect),
-                backoff=backoff,
-                transient=transient,
-                silence_timeout=silence_timeout,
-            ),
-            clock=clock,
-            sleep=sleep,
-            rng=rng if rng is not None else random.Random(seed),  # noqa: S311 - jitter
+        self._make_builder = partial(stream_builder(reward_timing), getattr(data_source, "is_episodic", None))
+        options = FeedOptions(
+            buffer_size=buffer_size,
+            overflow=overflow,
+            max_item_bytes=max_item_bytes,
+            reorder=reorder,
+            reconnect=bool(reconnect_on_disconnect),
+            backoff=backoff,
+            transient=transient,
+            silence_timeout=silence_timeout,
         )
+        jitter = rng if rng is not None else random.Random(seed)  # noqa: S311
+        self._make_feed = partial(Feed, data_source, options, clock=clock, sleep=sleep, rng=jitter)
         self._clock, self._record = clock, record
         if record is not None:
             require("zstandard", "LivePipeline(record=...)", "live")
-        self._act_masked = MaskedActing()
-        self._feed: Feed | None = None
-        self._recorder: SessionRecorder | None = None
         self._close: Callable[[], Any] = lambda: None
-        self._stash: Checked | None = None
-        self._last: Checked | None = None
-        self._window_began: float | None = None
         self._point = ResumePoint()
-        self._learned = self._isolated = 0
+        self._forget_feed()
         if seed is not None:
             self.seed(seed)
+
+    def _forget_feed(self) -> None:
+        self._feed: Feed | None = None
+        self._recorder: SessionRecorder | None = None
+        self._stash: Checked | None = None
+        """What the next window begins with."""
+        self._last: Checked | None = None
+        self._window_began: float | None = None
+        self._builder = self._make_builder()
 
     def seed(self, seed: int) -> None:
         """Seed the source, where it can be seeded."""
@@ -170,8 +163,7 @@ class LivePipeline(BasePipeline):
         """Stop reading, within a second; what was read and not learned is forgotten."""
         if self._feed is not None:
             self._close()
-            self._feed = self._recorder = self._stash = self._last = self._window_began = None
-            self._builder = self._make_builder()
+            self._forget_feed()
 
     def stream_state(self) -> dict[str, Any]:
         """Return where the feed stands after the last window, as plain JSON values."""
@@ -197,7 +189,7 @@ class LivePipeline(BasePipeline):
     def _opened(self) -> Feed:
         if self._feed is None:
             feed = self._feed = self._make_feed(self._point)
-            self._learned = self._isolated = self._guard.safe_actions = self._send.unsent = 0
+            self._acting.restart_counts()
             recorder = self._recorder = None if self._record is None else SessionRecorder(self._record)
             self._close = weakref.finalize(self, _close, feed, recorder)
             feed.start()
@@ -206,11 +198,11 @@ class LivePipeline(BasePipeline):
     # --- one window ---
 
     def _collect(self, agent: BaseAgent, feed: Feed) -> EpisodeData | None:
-        recorder = self._recorder
+        recorder, act = self._recorder, partial(self._act, agent)
         if self._stash is not None:
             item, self._stash = self._stash, None
             self._window_began = self._began_after_hold(item)
-            self._act(agent, item)
+            act(item)
         while (item := feed.take()) is not None:
             if not isinstance(item, Checked):
                 self._cut(item)
@@ -218,33 +210,15 @@ class LivePipeline(BasePipeline):
             self._last = item
             if recorder is not None:
                 recorder.item(*item[:6])
-            if self._step(agent, item):
-                return self._window(feed, item.observation, item.mask)
+            taken = self._builder.take(item, act, self._ends)
+            if taken is Taken.ENDS_BEFORE:
+                self._stash = item  # it is acted on when the agent has learned
+            if taken is not Taken.GOES_ON:
+                return self._window(feed, item)
         if feed.is_interrupted:
             return None
-        self._forget(self._builder.abandon())
-        last = self._last
-        return self._window(feed, last.observation, last.mask) if len(self._builder) and last is not None else None
-
-    def _step(self, agent: BaseAgent, item: Checked) -> bool:
-        """Take an item in; return whether a window ends with it."""
-        builder, is_over = self._builder, item.terminated or item.truncated
-        has_stepped = builder.follow(*item[:5], item.mask)
-        if has_stepped and self._ends(item, is_over and not self._is_same):
-            if self._is_same or not is_over:
-                self._stash = item  # it is acted on when the agent has learned
-            else:
-                self._learned += 1
-            return True
-        if is_over and not self._is_same:
-            self._learned += has_stepped
-            self._isolated += not has_stepped
-            return False
-        acted = self._act(agent, item)
-        if not is_over:
-            return False
-        builder.end(acted, item.terminated)
-        return self._ends(item, is_over)
+        self._builder.abandon()
+        return self._window(feed, self._last) if len(self._builder) and self._last is not None else None
 
     def _ends(self, item: Checked, is_over: bool) -> bool:
         began = item.arrival if self._window_began is None else self._window_began
@@ -262,61 +236,37 @@ class LivePipeline(BasePipeline):
         return began
 
     def _act(self, agent: BaseAgent, item: Checked) -> Acted:
-        seen, mask = item.observation, item.mask
-        try:
-            action = agent.act(seen) if mask is None else self._act_masked(agent, [seen], mask[None])[0]
-        except Exception:
-            with contextlib.suppress(FeedFatalError):  # the agent's own error says more
-                self._send_safe_action("the agent raised")
-            raise
-        is_late = item.is_late
-        if is_late is None:
-            is_late = self._deadline is not None and self._clock() - item.arrival > self._deadline
-        if is_late and self._recorder is not None:
-            self._recorder.late()
-        action, sent = self._guard(action, is_late)
-        is_sent = self._send(sent)
+        action, is_sent = self._acting.act(agent, item, self._recorder)
         if self._window_began is None:
             self._window_began = item.arrival
-        self._learned += 1
         acted = Acted(item.observation, action, item.reward, item.info, item.mask)
         self._builder.act(acted)
-        if not is_sent and not self._is_same:
+        if not is_sent and self._builder.needs_sent_actions:
             self._cut(BREAK)  # what comes now does not come of this action
         return acted
 
     def _cut(self, why: Break | Malformed) -> None:
         """Break the stream here: what follows does not follow from what was done."""
-        self._forget(self._builder.cut())
+        self._builder.cut()
         if not len(self._builder):
             self._window_began = None  # what was acted on is in no window
         if self._recorder is not None:
             self._recorder.broken()
-        if isinstance(why, Malformed) and not self._send_safe_action(why.reason):
-            if self._is_lockstep:
-                raise BadDataError(
-                    f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
-                    f"give LivePipeline(safe_action=...) what to send in such a case."
-                )
+        if isinstance(why, Malformed) and not self._acting.send_safe_action(why.reason) and self._is_lockstep:
+            raise BadDataError(
+                f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
+                f"give LivePipeline(safe_action=...) what to send in such a case."
+            )
 
-    def _forget(self, is_lost: bool) -> None:
-        self._learned -= is_lost
-        self._isolated += is_lost
-
-    def _send_safe_action(self, reason: str) -> bool:
-        if not self._send.is_there or not self._guard.has_safe_action:
-            return False
-        return self._send(self._guard.safe(reason)[1])
-
-    def _window(self, feed: Feed, following: Any, mask: Any) -> EpisodeData:
-        number, stash = self._point.next_window_id, self._stash
-        safe = {"safe_actions": self._guard.safe_actions, "unsent_actions": self._send.unsent}
-        counts = feed.counts(self._learned, self._isolated, safe, held=stash is not None)
-        self._point = feed.resume_point(counts, number + 1, self._last, is_held=stash is not None)
+    def _window(self, feed: Feed, following: Checked) -> EpisodeData:
+        """Return the window; `following` is what follows its last step."""
+        number, is_held, builder = self._point.next_window_id, self._stash is not None, self._builder
+        counts = feed.counts(builder.learned, builder.isolated, self._acting.counts(), held=is_held)
+        self._point = feed.resume_point(counts, number + 1, self._last, is_held=is_held)
         self._window_began = None
         if self._recorder is not None:
             self._recorder.window(number)
-        return self._builder.window(number, following, mask, counts)
+        return builder.window(number, following.observation, following.mask, counts)
 
 
 def _close(feed: Feed, recorder: SessionRecorder | None) -> None:  # no method, which would keep the pipeline alive

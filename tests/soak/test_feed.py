@@ -244,7 +244,7 @@ def test_a_burst_is_bounded_and_counted(goal: Goal, overflow: str, count: int) -
         unbalanced += not balanced(window.metadata)
     # Items between two gaps, on which nothing followed, may come after the last window: they are in no window's counts.
     assert pipeline._feed is not None
-    last = pipeline._feed.counts(pipeline._learned, pipeline._isolated, UNACTED, held=False)
+    last = pipeline._feed.counts(pipeline._builder.learned, pipeline._builder.isolated, UNACTED, held=False)
     missing = count - last["learned"] - last["dropped"]
     cap = size * (64 * 4 + 500) / 1024  # an item's numbers, and its Python objects
     assert (last["dropped"] > 0) == (overflow != "block")

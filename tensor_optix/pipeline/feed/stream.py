@@ -1,20 +1,22 @@
 """Items in, windows out: the rollout of a feed, which may break off anywhere."""
 
 import logging
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from enum import Enum, auto
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData, EpisodeSummary
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.feed.feed import Checked
 
 logger = logging.getLogger(__name__)
 
 _MANY_ALONE = 64
-REWARD_TIMINGS = ("next", "same")
 
 
 class Acted(NamedTuple):
@@ -27,28 +29,33 @@ class Acted(NamedTuple):
     mask: Any
 
 
+class Taken(Enum):
+    """What became of the window with an item."""
+
+    GOES_ON = auto()
+    ENDS = auto()
+    ENDS_BEFORE = auto()
+    """It ends, and the item is still to be acted on: it begins the next window."""
+
+
 class StreamBuilder(RolloutBuilder):
     """Gathers the items of a feed into windows.
-
-    | `reward_timing` | a step is |
-    |---|---|
-    | "next" | observation and action of item t, reward, flags and info of item t + 1 (as `env.step` returns them) |
-    | "same" | all of item t, as logs have it; what follows it is the observation of item t + 1 |
 
     Where the stream breaks, the step in progress has no outcome and is left out; the one before it is truncated, and
     bootstraps from the last observation that was seen.
 
     Args:
-        reward_timing: one of `REWARD_TIMINGS`.
         is_episodic: whether episodes end by the feed's flags alone; None until a flag says so: till then every window
             is a whole episode.
     """
 
-    def __init__(self, reward_timing: str, is_episodic: bool | None) -> None:
-        if reward_timing not in REWARD_TIMINGS:
-            raise InvalidArgumentError(f"reward_timing must be one of {REWARD_TIMINGS}, but got {reward_timing!r}.")
+    needs_sent_actions: ClassVar[bool]
+    """Whether what comes next comes of the action that was sent."""
+
+    def __init__(self, is_episodic: bool | None = None) -> None:
         super().__init__()
-        self._is_same = reward_timing == "same"
+        self.learned = self.isolated = 0
+        """Items that are in a step, and items that are in none."""
         self._is_episodic = bool(is_episodic)
         self._acted: Acted | None = None
         self._has_step_before = False
@@ -56,38 +63,23 @@ class StreamBuilder(RolloutBuilder):
         self._breaks: list[int] = []
         self._alone = 0
 
+    @abstractmethod
+    def take(self, item: Checked, act: Callable[[Checked], Acted], ends: Callable[[Checked, bool], bool]) -> Taken:
+        """Take an item in.
+
+        Args:
+            item: what came.
+            act: acts on an item and begins its step.
+            ends: (item, whether an episode has ended) -> whether the window ends here.
+        """
+
     def act(self, acted: Acted) -> None:
         """Begin a step."""
         self._acted = acted
+        self.learned += 1
 
-    def follow(
-        self,
-        observation: np.ndarray,
-        reward: float,
-        terminated: bool,
-        truncated: bool,
-        info: Mapping[str, Any],
-        mask: Any,
-    ) -> bool:
-        """End the step in progress by the item that follows it; return whether there was one."""
-        acted, self._acted = self._acted, None
-        if acted is None:
-            return False
-        if self._is_same:
-            # The flags of a logged item are of its own step; what ends an episode is stepped at once (see `end`).
-            self._add(acted, acted.reward, False, False, acted.info, observation, mask)
-        else:
-            self._add(acted, reward, terminated, truncated, info, observation, mask)
-        return True
-
-    def end(self, acted: Acted, terminated: bool) -> None:
-        """Add the last step of a logged episode, of which nothing follows: its own observation stands in for that."""
-        final = acted.info.get("final_observation", acted.observation)
-        self._add(acted, acted.reward, terminated, not terminated, acted.info, final, acted.mask)
-        self._acted = None
-
-    def cut(self) -> bool:
-        """Break the stream here; return whether the item in progress is in no step at all."""
+    def cut(self) -> None:
+        """Break the stream here."""
         acted = self._acted
         if acted is not None and self._has_step_before and len(self):
             self._truncated[-1] = True
@@ -96,13 +88,15 @@ class StreamBuilder(RolloutBuilder):
         if len(self) and len(self) not in self._breaks[-1:]:
             self._breaks.append(len(self))
         self._is_whole = False
-        return self.abandon()
+        self.abandon()
 
-    def abandon(self) -> bool:
-        """Leave out the step in progress; return whether its item is in no step at all."""
+    def abandon(self) -> None:
+        """Leave out the step in progress; its item may be in no step at all."""
         is_lost = self._acted is not None and not self._has_step_before
         self._acted, self._has_step_before = None, False
         if is_lost:
+            self.learned -= 1
+            self.isolated += 1
             self._alone += 1
             if self._alone >= _MANY_ALONE and self._alone & (self._alone - 1) == 0:
                 logger.warning(
@@ -110,7 +104,6 @@ class StreamBuilder(RolloutBuilder):
                     "before and after each: nothing can be learned from them, since a step is made of two neighbours.",
                     self._alone,
                 )
-        return is_lost
 
     def window(self, window_id: int, following: np.ndarray, mask: Any, metadata: dict[str, Any]) -> EpisodeData:
         """Return the steps as a window, and begin the next."""
@@ -131,3 +124,70 @@ class StreamBuilder(RolloutBuilder):
             if not self._is_whole:
                 self._completed.pop()  # its beginning, or a part of it, was not seen
             self._is_whole = True
+
+
+class NextRewardBuilder(StreamBuilder):
+    """A step is observation and action of item t, and reward, flags and info of item t + 1, as `env.step` returns them.
+
+    The item that ends an episode is not acted on.
+    """
+
+    needs_sent_actions = True
+
+    def take(self, item: Checked, act: Callable[[Checked], Acted], ends: Callable[[Checked, bool], bool]) -> Taken:
+        """End the step in progress by an item, and begin the next by acting on it."""
+        is_over, (acted, self._acted) = item.terminated or item.truncated, (self._acted, None)
+        if acted is not None:
+            observation, reward, terminated, truncated, info = item[:5]
+            self._add(acted, reward, terminated, truncated, info, observation, item.mask)
+            if ends(item, is_over):
+                if not is_over:
+                    return Taken.ENDS_BEFORE
+                self.learned += 1
+                return Taken.ENDS
+        if is_over:
+            self.learned += acted is not None
+            self.isolated += acted is None
+        else:
+            act(item)
+        return Taken.GOES_ON
+
+
+class SameRewardBuilder(StreamBuilder):
+    """A step is all of item t, as logs have it; what follows it is the observation of item t + 1.
+
+    The flags are those of an item's own step. Of one that ends an episode nothing follows: it is a step at once, and
+    its `info["final_observation"]`, or its own observation, stands in for what follows.
+    """
+
+    needs_sent_actions = False
+
+    def take(self, item: Checked, act: Callable[[Checked], Acted], ends: Callable[[Checked, bool], bool]) -> Taken:
+        """End the step in progress by an item, and begin that of the item itself."""
+        before, self._acted = self._acted, None
+        if before is not None:
+            self._add(before, before.reward, False, False, before.info, item.observation, item.mask)
+            if ends(item, False):
+                return Taken.ENDS_BEFORE
+        acted = act(item)
+        if not (item.terminated or item.truncated):
+            return Taken.GOES_ON
+        final = acted.info.get("final_observation", acted.observation)
+        self._add(acted, acted.reward, item.terminated, not item.terminated, acted.info, final, acted.mask)
+        self._acted = None
+        return Taken.ENDS if ends(item, True) else Taken.GOES_ON
+
+
+_BY_TIMING: Mapping[str, type[StreamBuilder]] = {"next": NextRewardBuilder, "same": SameRewardBuilder}
+REWARD_TIMINGS = tuple(_BY_TIMING)
+
+
+def stream_builder(reward_timing: str) -> type[StreamBuilder]:
+    """Return the builder of one of `REWARD_TIMINGS`.
+
+    Raises:
+        InvalidArgumentError: it is none of them.
+    """
+    if reward_timing not in REWARD_TIMINGS:
+        raise InvalidArgumentError(f"reward_timing must be one of {REWARD_TIMINGS}, but got {reward_timing!r}.")
+    return _BY_TIMING[reward_timing]
