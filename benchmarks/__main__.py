@@ -6,7 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import calibration, ensemble, evolution, imports, learning, overhead, selection, speed, tuning
+from benchmarks import (
+    calibration,
+    determinism,
+    ensemble,
+    evolution,
+    imports,
+    learning,
+    overhead,
+    selection,
+    speed,
+    tuning,
+)
 from benchmarks._results import Store, section, write_page
 from benchmarks._suite import MeasurementError, Options, Suite
 
@@ -25,7 +36,13 @@ SUITES: Mapping[str, Suite] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the suites and return the exit code: 0 done, 1 if a measurement failed, 130 interrupted."""
+    """Run the suites and return the exit code: 0 done, 1 if a measurement failed, 130 interrupted.
+
+    `determinism` is no suite: it has arguments of its own.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["determinism"]:
+        return determinism.main(given[1:])
     args = _parser().parse_args(argv)
     options = Options(
         seeds=tuple(args.seeds) if args.seeds else None,
