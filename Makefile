@@ -1,6 +1,7 @@
 # These commands do everything on a machine with Python >= 3.11 and make:
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
+#   make release-check   builds the wheel, installs it alone, and runs the quick start with it
 #   make trade   sets up and runs an example, as do make forecast, make watch: see docs/market.md and docs/forecast.md
 
 PYTHON ?= python3
@@ -10,8 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROJECT := pyproject.toml constraints.txt
+RELEASE := build/release
 
-.PHONY: train trade forecast watch test lint format types tests bench soak clean
+.PHONY: train trade forecast watch test lint format types tests coverage bench soak release-check clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
@@ -36,11 +38,25 @@ types: $(VENV)/.dev
 tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
 
+coverage: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report term $(ARGS)
+
 bench: $(VENV)/.bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or soak' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
+
+# The quick start is the first Python block of the README; it runs where nothing but the wheel is importable.
+release-check: $(VENV)/.dev
+	rm -rf $(RELEASE)
+	$(BIN)/python -m build --outdir $(RELEASE)
+	$(BIN)/twine check --strict $(RELEASE)/*
+	$(PYTHON) -m venv $(RELEASE)/venv
+	$(RELEASE)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(RELEASE)/*.whl
+	mkdir $(RELEASE)/elsewhere
+	awk '/^```python$$/ { on = 1; next } /^```$$/ { if (on) exit } on' README.md > $(RELEASE)/elsewhere/quick_start.py
+	cd $(RELEASE)/elsewhere && ../venv/bin/tensor-optix --version && OMP_NUM_THREADS=1 ../venv/bin/python quick_start.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -8,18 +8,15 @@ from tensor_optix import RLOptimizer
 from tensor_optix.factory import hyperparam_table
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = (
-    "README.md",
-    "docs/loop.md",
-    "docs/algorithms.md",
-    "docs/evolution.md",
-    "docs/crash-safety.md",
-    "docs/market.md",
-    "docs/forecast.md",
-    "docs/live.md",
-)
-TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
-BLOCKS = {name: re.findall(r"^```python\n(.*?)^```", t, re.MULTILINE | re.DOTALL) for name, t in TEXTS.items()}
+TEXTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
+}
+BLOCKS = {
+    name: found
+    for name, text in TEXTS.items()
+    if (found := re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+}
 
 
 @pytest.fixture
@@ -35,9 +32,8 @@ def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_runs")
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", BLOCKS)
 def test_all_python_in_the_documents_runs_in_its_order(name: str) -> None:
-    assert BLOCKS[name]
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in BLOCKS[name]:
         exec(compile(block, name, "exec"), namespace)  # noqa: S102 - our own text

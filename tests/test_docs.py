@@ -1,0 +1,121 @@
+"""Following the steps of docs/architecture.md gives parts that keep every contract; the records and the index hold."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import pytest
+import torch
+
+from tensor_optix import BaseAgent, BaseOptimizer, BasePipeline
+from tests.contracts.agent_contract import AgentContract
+from tests.contracts.optimizer_contract import OptimizerContract
+from tests.contracts.pipeline_contract import PipelineContract
+from tests.helpers import NumpyAgent
+
+ROOT = Path(__file__).parent.parent
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+RECORDS = sorted((ROOT / "docs/decisions").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """A module of all that the steps define; the last block, a whole run, is left to the test of all documents."""
+    path = tmp_path_factory.mktemp("toys") / "toys.py"
+    path.write_text("\n".join(BLOCKS[:-1]), encoding="utf-8")
+    return _module(path)
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestTheToyAlgorithmOnPyTorch(AgentContract):
+    @pytest.fixture
+    def agent(self, toys: ModuleType) -> BaseAgent:
+        torch.manual_seed(0)
+        return toys.torch_agent()
+
+
+class TestTheToyAlgorithmOnTensorFlow(AgentContract):
+    @pytest.fixture
+    def agent(self, toys: ModuleType) -> BaseAgent:
+        keras.utils.set_random_seed(0)
+        return toys.tf_agent()
+
+
+class TestTheToyPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self, toys: ModuleType) -> BasePipeline:
+        return toys.Countdown(NumpyAgent())
+
+
+class TestTheToyOptimizer(OptimizerContract):
+    @pytest.fixture(autouse=True)
+    def toy(self, toys: ModuleType) -> None:
+        self.toys = toys
+
+    def make_optimizer(self, *args: Any, **kwargs: Any) -> BaseOptimizer:  # type: ignore[override]
+        return self.toys.RandomSearch(*args, **{"seed": 0, **kwargs})
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_has_its_number_and_three_parts_on_one_page(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# {RECORDS.index(path) + 1}. ")
+    assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+    assert len(text.splitlines()) <= 50
+
+
+@pytest.mark.parametrize("document", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda path: path.name)
+def test_links_within_the_repository_lead_somewhere(document: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)", prose):
+        assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+def test_the_rooms_are_those_that_exist() -> None:
+    named = set(re.findall(r"^\| `([\w/]+)/` \|", ARCHITECTURE, re.MULTILINE))
+    package = ROOT / "tensor_optix"
+    top = {path.parent.name for path in package.glob("*/__init__.py")}
+    core = {f"core/{path.parent.name}" for path in package.glob("core/*/__init__.py")}
+    assert named == top | core
+
+
+def test_modules_that_the_steps_name_exist() -> None:
+    for name in re.findall(r"`((?:algorithms|core|pipeline|optimizers|tests)/[\w/]+\.py)`", ARCHITECTURE):
+        assert (ROOT / name).exists() or (ROOT / "tensor_optix" / name).exists(), name
+
+
+def test_readme_is_no_longer_than_300_lines() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_the_picture_of_the_states_is_that_of_the_code() -> None:
+    states = _module(ROOT / "docs/states.py")
+    for path in states.SHOWN_IN:
+        assert states.picture() in path.read_text(encoding="utf-8"), "run: python docs/states.py"
+
+
+GLOSSARY = re.findall(r"^\*\*(.+?)\*\*: ", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_glossary_is_sorted_and_defines_each_term_once() -> None:
+    assert [term.lower() for term in GLOSSARY] == sorted({term.lower() for term in GLOSSARY})
+
+
+def test_each_term_of_the_glossary_is_used() -> None:
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tensor_optix/**/*.py")]
+    used = " ".join(path.read_text(encoding="utf-8") for path in texts if path.name != "glossary.md")
+    used = re.sub(r"[\s_-]+", " ", used.lower())
+    for term in GLOSSARY:
+        assert re.search(rf"\b{re.sub('[ -]', ' ', term.lower())}", used), term
