@@ -45,7 +45,7 @@ def training(
 
     Args:
         env: id of the environment.
-        agent: who learns.
+        agent: the learner.
         seed: of the run.
         windows: train for exactly so many; None = until the loop calls it trained.
         optimizer: tunes; None = the default.

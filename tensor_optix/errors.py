@@ -58,7 +58,7 @@ class FeedError(TensorOptixError, RuntimeError):
 
 
 class FeedFatalError(FeedError):
-    """A live feed that another try will not mend: unauthorised, an untrusted certificate, a source that raises."""
+    """A live feed that a retry does not repair: unauthorised, an untrusted certificate, a source that raises."""
 
     code = "feed-fatal"
 
@@ -76,7 +76,7 @@ class BadDataError(TensorOptixError, ValueError):
 
 
 class ContractError(TensorOptixError, TypeError):
-    """An object handed to the library does not keep the contract of its role."""
+    """An object handed to the library violates the contract of its role."""
 
     code = "contract"
 

@@ -120,7 +120,7 @@ def draw_watch(seeds: Sequence[int], folder: Path, windows: int = 240) -> None:
         panel.shade(trial[0], trial[-1], _svg.YELLOW, "trial")
         if found.report.watch.get("promotions"):
             panel.mark(trial[-1], "#333333", "promoted")
-    for scores, color, label in ((found.acted, _svg.BLUE, "who acts"), (found.shadow, _svg.ORANGE, "challenger")):
+    for scores, color, label in ((found.acted, _svg.BLUE, "acting policy"), (found.shadow, _svg.ORANGE, "challenger")):
         numbers = sorted(scores)
         if numbers:
             panel.line(numbers, [scores[n] for n in numbers], color, label)

@@ -16,22 +16,22 @@ class BaseOptimizer(ABC):
         """Return what to train the coming windows with.
 
         Args:
-            hyperparams: the values in force while the evaluated window was lived.
+            hyperparams: the values in force while the evaluated window was collected.
             metrics: its score; only usable ones are handed over (`EvalMetrics.is_usable`).
         """
 
     @abstractmethod
     def on_improvement(self, metrics: EvalMetrics) -> None:
-        """Take note of a new best score; called before `suggest`."""
+        """Notice a new best score; called before `suggest`."""
 
     @abstractmethod
     def on_plateau(self, metrics: EvalMetrics) -> None:
-        """Take note of an evaluation without improvement on a plateau; called before `suggest`."""
+        """Notice an evaluation without improvement on a plateau; called before `suggest`."""
 
     def on_degradation(  # noqa: B027 - an optional hook
         self, metrics: EvalMetrics, best: HyperparamSet
     ) -> None:
-        """Take note that the score has fallen beyond its noise; called before `suggest`.
+        """Notice that the score has fallen beyond its noise; called before `suggest`.
 
         Args:
             metrics: the evaluation.
@@ -39,7 +39,7 @@ class BaseOptimizer(ABC):
         """
 
     def on_new_learner(self) -> None:  # noqa: B027 - an optional hook
-        """Forget what was learned of the agent so far, a trial above all: another one learns from here on."""
+        """Forget what is known of the agent, a trial included: another learner follows."""
 
     def on_divergence(self) -> None:
         """Forget the trial in force: learning has diverged, and the agent has its former weights and values again."""
@@ -62,7 +62,7 @@ class BaseOptimizer(ABC):
 
     @property
     def search_space(self) -> SearchSpace | None:
-        """What it may move, once it is bound: variants are mutated within it. None = the agent's own bounds count."""
+        """The search space, once it is bound: variants are mutated within it. None: the agent's own bounds."""
         return None
 
     def bind(  # noqa: B027 - an optional hook

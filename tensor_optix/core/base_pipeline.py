@@ -12,7 +12,7 @@ class BasePipeline(ABC):
     """Source of windows; the loop pulls one at a time, and the agent it holds acts in them."""
 
     agent: BaseAgent | None = None
-    """Who acts; the loop fills it in where the user left it out."""
+    """The acting agent; the loop sets it where the user gave none."""
     is_live: bool = False
     """True for a feed that has no end: the loop then watches when the agent is trained, and does not stop."""
 
@@ -21,30 +21,30 @@ class BasePipeline(ABC):
 
     @abstractmethod
     def episodes(self) -> Iterator[EpisodeData]:
-        """Yield windows. A later call goes on where an earlier iterator was left."""
+        """Yield windows. A later call continues where an earlier iterator stopped."""
 
     def interrupt(self) -> None:  # noqa: B027 - an optional hook
-        """End `episodes`, instead of a wait for a window that may take for ever; called by a signal or a thread."""
+        """End `episodes` without waiting for the window in progress; called by a signal or a thread."""
 
     def teardown(self) -> None:  # noqa: B027 - an optional hook
         """Close everything; may be called more than once."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what belongs to a policy that was trained here, as plain JSON values: saved with each snapshot."""
+        """Return the policy state, as plain JSON values; saved with each snapshot."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
-        """Take what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
     def stream_state(self) -> dict[str, Any]:
-        """Return what the next window goes on from besides `state_dict`, as plain JSON values; asked between windows.
+        """Return the place in the stream, as plain JSON values; called between windows.
 
-        It is saved with the run. A pipeline without one begins anew when a run is resumed.
+        It is saved with the run. A pipeline without one starts again when a run is resumed.
         """
         return {}
 
     def restore_stream(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
-        """Go on from what `stream_state` returned, in another process; called after `setup`, before `episodes`."""
+        """Continue from what `stream_state` returned, in another process; called after `setup`, before `episodes`."""
 
 
 @runtime_checkable

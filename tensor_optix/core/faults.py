@@ -9,7 +9,7 @@ MOST_IN_A_ROW = 3
 
 
 BAD_STEPS = "bad_steps"
-"""In a window's metadata: how often each kind of bad step was met in it, by name."""
+"""In a window's metadata: how often each kind of bad step occurred in it, by name."""
 
 
 class BadStepsError(BadDataError):

@@ -76,12 +76,12 @@ class TrainingReport:
     """The values of the best snapshot."""
     checkpoint_dir: str = ""
     tuning: dict[str, float] = field(default_factory=dict)
-    """What tuning did and cost: probes, commits by decision, windows and seconds lived with a value on trial."""
+    """What tuning did and cost: probes, commits by decision, windows and seconds collected during a probe."""
     watch: dict[str, int] = field(default_factory=dict)
     """What happened while a trained policy was watched: windows, wakes, drifts, degradations, trials, promotions,
     demotions."""
     health: dict[str, int] = field(default_factory=dict)
-    """How often each kind of fault was met and survived: windows, strikes, evaluator, suggestion, storage, learn."""
+    """How often each kind of fault was survived: window, divergence, evaluator, suggestion, storage, learn, ..."""
     evolution: dict[str, Any] = field(default_factory=dict)
     """`PolicyManager.training_report()`; empty without evolution."""
 

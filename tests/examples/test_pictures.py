@@ -30,7 +30,7 @@ def test_a_run_on_watch_is_drawn_as_far_as_it_came(tmp_path: Path, capsys: pytes
         pictures.main(["--only", "watch", "--seeds", "1", "--windows", "12", "--folder", str(tmp_path)])
     drawn = ElementTree.parse(tmp_path / "watch.svg").getroot()  # noqa: S314 - our own
     texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
-    assert {"learning", "market changes", "awake", "trial", "promoted", "who acts", "challenger"} <= set(texts)
+    assert {"learning", "market changes", "awake", "trial", "promoted", "acting policy", "challenger"} <= set(texts)
     assert "asleep [3, 7], awake [5]" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Champion and challenger: who acts from here on is decided on pairs of scores that were met side by side.
+"""Champion and challenger: which one becomes the acting policy is decided on pairs of scores, side by side.
 
     d = challenger − champion, of a pair;  a pair is won where d > margin, lost where it is not, and says nothing at 0
     L = Π p/½ over the won pairs · Π (1−p)/½ over the lost ones      p = ¾: how much rather so than by tossing a coin
