@@ -428,7 +428,7 @@ def test_evolution_takes_part_in_the_run_companions_bounds_and_seed(
         pm = PolicyManager(CheckpointRegistry(folder), max_spawns=1)
         callback = pm.as_callback(TunableNumpyAgent(), agent_factory=TunableNumpyAgent)
         callback.printer = None
-        agent, pipeline = callback._learner, StatefulPipeline([1.0, 2.0, 3.0, *[0.0] * 20])
+        agent, pipeline = callback.learners.learner, StatefulPipeline([1.0, 2.0, 3.0, *[0.0] * 20])
         RLOptimizer(
             agent,
             pipeline,

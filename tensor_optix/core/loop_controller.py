@@ -27,38 +27,30 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.succession import Continue, Ended, LearnOn, Stop, Successor
 from tensor_optix.core.loop.callbacks import CallbackList
+from tensor_optix.core.loop.championship import Championship
+from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.decider import decide
 from tensor_optix.core.loop.execution import Execution
+from tensor_optix.core.loop.keeping import Keeping
 from tensor_optix.core.loop.learner import learner_slot
 from tensor_optix.core.loop.learning import Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
-from tensor_optix.core.loop.resuming import (
-    RUN_FORMAT,
-    KeepsRunState,
-    by_name,
-    paired,
-    parts_state,
-    restore_parts,
-    saved_fields,
-    write_agent,
-)
-from tensor_optix.core.loop.run_ending import Step, take_steps
+from tensor_optix.core.loop.resuming import KeepsRunState, by_name
+from tensor_optix.core.loop.run_ending import take_steps
 from tensor_optix.core.loop.run_progress import RunProgress, report, status
-from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.run_state import CurrentState, RunState
 from tensor_optix.core.loop.scoring import Scorer
 from tensor_optix.core.loop.training import Training
 from tensor_optix.core.loop.watch import Watch
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.storage.resume_ring import ResumePoint
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.types import EpisodeData, LoopState, PolicySnapshot, jsonable
+from tensor_optix.core.types import EpisodeData, LoopState
 from tensor_optix.support.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
@@ -86,7 +78,6 @@ class LoopController:
         self._config = config
         self._progress = progress = RunProgress(clock)
         self._callbacks = CallbackList(callbacks, clock, progress.health)
-        self._keeping = by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState))
         self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
         self._slot = learner_slot(parts.agent, parts.pipeline, parts.val_pipeline)
         self._scorer = Scorer(self._slot, parts.registry, parts.evaluator, parts.val_pipeline, config, progress)
@@ -101,24 +92,27 @@ class LoopController:
             self._learning,
             config.improvement_margin,
         )
+        current = CurrentState(RunState(position=config.scheduler.initial()))
+        self._championship = Championship(current, parts, config, self._slot, progress, self._watch)
         self._run = Execution(
-            RunState(position=config.scheduler.initial()),
+            current,
             parts,
             config,
             self._slot,
             progress,
             self._callbacks,
             self._learning,
-            self._watch,
+            self._championship,
             self._scorer.validation,
         )
+        kept = by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState))
+        self._keeping = Keeping(current, parts, self._slot, progress, kept)
+        self._current = current
         for successor in self._successors:
             successor.join(self._slot)
         self._is_resumed = False
         self._collecting = 0.0
         """Seconds that collecting the window in hand took."""
-        self._kept_best: PolicySnapshot | None = None
-        """The best snapshot that the saved state knows."""
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
 
@@ -130,16 +124,16 @@ class LoopController:
     @property
     def state(self) -> RunState:
         """Where the run stands, as one value."""
-        return self._run.state
+        return self._current.state
 
     @property
     def status(self) -> LoopStatus:
         """Where the run stands, for whoever shows it."""
-        return status(self._run.state, self._progress, replace(self._parts, agent=self._slot.agent), self._config)
+        return status(self._current.state, self._progress, replace(self._parts, agent=self._slot.agent), self._config)
 
     def report(self) -> TrainingReport:
         """Return what the run has come to so far."""
-        return report(self._run.state, self._progress, self._parts)
+        return report(self._current.state, self._progress, self._parts)
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, which a live pipeline leaves, with everything saved."""
@@ -149,8 +143,6 @@ class LoopController:
     def _interrupt(self, signal_number: int) -> None:
         self.ended_by = signal_number
         self.stop(StopReason.INTERRUPTED)
-
-    # --- a run ---
 
     def run(self) -> TrainingReport:
         """Run until trained, stopped, interrupted or out of windows. A second call goes on where the first ended.
@@ -167,12 +159,12 @@ class LoopController:
             try:
                 for window in () if progress.reason is not None else self._windows():
                     self._turn(window)
-                    self._keep_state()
+                    self._keeping.save()
                     if progress.reason is not None:
                         break
                 else:  # a live pipeline that was told to stop waits for no further window
-                    if progress.stop_asked and self._run.state.window_id >= 0:
-                        self._keep_state()
+                    if progress.stop_asked and self._current.state.window_id >= 0:
+                        self._keeping.save()
                 progress.reason = progress.reason or StopReason.EXHAUSTED
                 failed = False
             except KeyboardInterrupt:
@@ -182,13 +174,13 @@ class LoopController:
         return self.report()
 
     def _begin(self) -> None:
-        run, progress = self._run, self._progress
+        current, progress = self._current, self._progress
         ended = self._end_reached()
-        if run.state.is_on_watch and not self._is_resumed:
-            self._watch.act_again(run.state.watch)
+        if current.state.is_on_watch and not self._is_resumed:
+            self._watch.act_again(current.state.watch)
         self._is_resumed = False
-        if run.state.position.state is LoopState.DORMANT and ended is None:
-            run.state = replace(run.state, position=self._config.scheduler.initial())
+        if current.state.position.state is LoopState.DORMANT and ended is None:
+            current.change(position=self._config.scheduler.initial())
         progress.start()
         progress.reason = ended or progress.reason
         if self._parts.keeper is not None:
@@ -199,7 +191,7 @@ class LoopController:
         ended, most = self._progress.ended if self._is_resumed else None, self._config.max_episodes
         if ended is not None and ended is not StopReason.MAX_EPISODES:
             return ended
-        return StopReason.MAX_EPISODES if most is not None and self._run.state.window_id + 1 >= most else None
+        return StopReason.MAX_EPISODES if most is not None and self._current.state.window_id + 1 >= most else None
 
     def _windows(self) -> Iterator[EpisodeData]:
         windows = iter(self._parts.pipeline.episodes())
@@ -216,16 +208,16 @@ class LoopController:
             yield window
 
     def _turn(self, window: EpisodeData) -> None:
-        run, progress = self._run, self._progress
+        run, current, progress = self._run, self._current, self._progress
         begun, was_probing = progress.total_seconds() - self._collecting, self._parts.optimizer.is_probing
-        run.state = run.state.collected(window.length)
-        if run.state.is_on_watch:
+        current.state = current.state.collected(window.length)
+        if current.state.is_on_watch:
             progress.count_watch("windows")
-            outcome = self._watch.observe(run.state, window)
+            outcome = self._watch.observe(current.state, window)
         else:
-            outcome = self._training.step(run.state, window)
+            outcome = self._training.step(current.state, window)
         try:
-            run.state, effects = decide(run.state, outcome, self._config)
+            current.state, effects = decide(current.state, outcome, self._config)
             for effect in effects:
                 run.execute(effect, outcome, self._next)
             run.record(outcome)
@@ -239,24 +231,21 @@ class LoopController:
         self._end_turn(outcome)
 
     def _end_turn(self, outcome: Outcome) -> None:
-        run = self._run
         metrics = None if outcome.fault is not None else outcome.metrics
-        self._callbacks.call("on_episode_end", run.state.window_id, metrics)
+        self._callbacks.call("on_episode_end", self._current.state.window_id, metrics)
         if any(successor.is_spent for successor in self._successors):
             self._next(is_dormant=False)
-        if self._config.max_episodes is not None and run.state.window_id + 1 >= self._config.max_episodes:
+        if self._config.max_episodes is not None and self._current.state.window_id + 1 >= self._config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
-
-    # --- what follows when a learner has ended ---
 
     def _next(self, *, is_dormant: bool) -> None:
         """Ask what follows, and do it."""
         run = self._run
         watches = self._config.watches(is_live=self._parts.pipeline.is_live)
         ended = Ended(
-            window_id=run.state.window_id,
+            window_id=self._current.state.window_id,
             is_dormant=is_dormant,
-            history=run.state.recent,
+            history=self._current.state.recent,
             watches=watches,
             referee=run,
         )
@@ -270,11 +259,9 @@ class LoopController:
             if answer.announce is not None:
                 answer.announce()
         if is_dormant and watches:
-            run.begin_watch()
+            self._championship.begin()
         elif is_dormant:
             self._progress.stop(StopReason.CONVERGED)
-
-    # --- saving and resuming ---
 
     def resume(self, point: ResumePoint) -> None:
         """Go on from a saved state instead of from the beginning; to be called before `run`.
@@ -283,53 +270,20 @@ class LoopController:
             CheckpointMismatchError: the objects are not what the run was begun with.
             CheckpointCorruptError: the state lacks something, or was saved by another version.
         """
-        with saved_fields(point):
-            saved, parts = point.state, self._parts
-            for callback, kept in paired(self._keeping, saved["callbacks"]):
-                learner = callback.restore_run(kept, point.folder)
-                if learner is not None:
-                    self._slot.install(learner)
-            restore_parts(parts, self._slot.agent, saved, point.folder)
-            state = RunState.from_dict(saved["run"], parts.history)
-            self._progress.go_on_from(saved["totals"], state.ended)
-            self._run.go_on_from(state)
-            parts.drift_detector.load_state_dict(saved["drift_detector"])
+        self._run.go_on_from(self._keeping.restored(point))
         self._is_resumed = True
-
-    def _keep_state(self) -> None:
-        """Save what a resumed run needs, if it is time; always where a snapshot was saved, so that the two agree."""
-        keeper, progress, best = self._parts.keeper, self._progress, self._run.state.best
-        if keeper is None:
-            return
-        if keeper.is_due or progress.reason is not None or best is not self._kept_best:
-            with progress.health.surviving_storage("save the run's state", "state"):
-                keeper.save(self._write_agents, self._saved)
-                self._kept_best = best
-
-    def _write_agents(self, folder: Path) -> None:
-        write_agent(self._slot.agent, folder)
-        for callback in self._keeping.values():
-            callback.write_agents(folder)
-
-    def _saved(self) -> dict[str, Any]:
-        return {
-            "format": RUN_FORMAT,
-            "run": replace(self._run.state, ended=self._progress.ended).to_dict(),
-            "totals": self._progress.totals(),
-            "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
-            "callbacks": {name: callback.run_state() for name, callback in self._keeping.items()},
-            **parts_state(self._parts, self._slot.agent),
-        }
-
-    # --- the end ---
 
     def _close(self, failed: bool) -> None:
         progress = self._progress
         if failed:
             progress.reason = StopReason.ERROR
-        self._run.keep_champion()
+        self._championship.keep()
         try:
-            take_steps(self._steps(), progress, has_failed=failed)
+            take_steps(
+                closing_steps(self._run, self._parts, self._config, self._slot, progress, self._scorer.validation),
+                progress,
+                has_failed=failed,
+            )
         finally:
             self._slot.install(self._slot.first)
             progress.halt()
@@ -344,21 +298,3 @@ class LoopController:
             successor.conclude(self._progress.reason or StopReason.STOPPED)
         except Exception:  # the run is over and saved; its own error, if there was one, is not hidden
             logger.exception("%s.conclude failed.", type(successor).__name__)
-
-    def _steps(self) -> Iterator[Step]:
-        run, config, reason = self._run, self._config, self._progress.reason
-        if run.state.best is None and run.state.window_id >= 0:
-            yield "save the policy", run.save_unscored
-        elif run.state.best is not None:
-            if config.final_evaluation and reason is not None and reason.is_final:
-                # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.
-                keeps_own = not config.restore_best or self._slot.agent is not self._slot.first
-                yield "evaluate the best policies", lambda: run.settle_at_last(keeps_own=keeps_own)
-            if config.restore_best:
-                yield (
-                    "restore the best policy",
-                    lambda: self._parts.registry.load_best(self._slot.first, run.state.best),
-                )
-        yield "close the history", self._parts.history.close
-        yield "close the pipeline", self._parts.pipeline.teardown
-        yield "close the validation pipeline", self._scorer.validation.close

@@ -16,7 +16,6 @@ answered:
 """
 
 import logging
-import math
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.lineage import Lineage, VariantOutcome, holds
+from tensor_optix.core.decisions.lineage import VariantOutcome
 from tensor_optix.core.decisions.succession import (
     Answer,
     Continue,
@@ -36,42 +34,18 @@ from tensor_optix.core.decisions.succession import (
     Stop,
 )
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS
+from tensor_optix.core.evolution.alone import Alone
+from tensor_optix.core.evolution.learners import Learners
 from tensor_optix.core.evolution.pool import PolicyPool
-from tensor_optix.core.evolution.population import Population
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.regime_detector import RegimeDetector
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.training_report import StopReason, evolution_block
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
-from tensor_optix.errors import CheckpointCorruptError, ContractError
+from tensor_optix.errors import ContractError
 
 logger = logging.getLogger(__name__)
-
-
-class _Alone:
-    """The slot and the referee of a callback that no loop has joined: one agent, nothing that could be tested."""
-
-    is_joint = False
-
-    def __init__(self, pool: PolicyPool, agent: BaseAgent) -> None:
-        self.agent = agent
-        self._pool = pool
-
-    def install(self, agent: BaseAgent) -> None:
-        """Make `agent` the learner."""
-        self.agent = agent
-
-    def settle(self) -> None:
-        """Test nothing."""
-
-    def roll_back(self, score: float) -> bool:
-        """Load the best policy into the agent if that is better than `score`."""
-        return self._pool.evolve(self.agent, score)
-
-    def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
-        """Score nobody."""
-        return ()
 
 
 class PolicyManagerCallback(LoopCallback):
@@ -98,27 +72,13 @@ class PolicyManagerCallback(LoopCallback):
         self.pm = pm
         self.printer: Callable[[str], object] | None = sys.stdout.write
         """Where the report goes at the end of a run that evolved; None = nowhere."""
-        self._learner = self._incumbent = agent
-        self._population = Population(agent, agent_factory)
-        self._can_spawn = agent_factory is not None
         self._controller = meta_controller
         self._stop_fn: Callable[[], object] | None = None
-        self._alone = _Alone(pm, agent)
-        self._slot: LearnerSlot = self._alone
+        self._alone = Alone(pm, agent)
         self._has_joined = False
+        self.learners = Learners(pm, agent, agent_factory, self._alone)
         self._seen: deque[EvalMetrics] = deque(maxlen=MOST_EVALUATIONS)
         """The evaluations of a run that nobody else keeps."""
-        self._variant: Lineage | None = None
-        """The variant that is learning; None while it is the first agent."""
-        self._pins: CheckpointRegistry | None = None
-        """Pins its parent: a registry of its own, so that pins of the user's stay what they are."""
-        self._window_id = -1
-        self._begun = 0
-        """First window of the present learner."""
-        self._heard = 0
-        """Usable evaluations of the present learner whose window is over."""
-        self._share: int | None = None
-        """Windows that a variant may have: as many as the first agent took."""
         self._reason: StopReason | None = None
 
     # --- taking part in a loop ---
@@ -131,7 +91,7 @@ class PolicyManagerCallback(LoopCallback):
 
     def join(self, slot: LearnerSlot) -> None:
         """Take part in a loop, whose learner sits in `slot`."""
-        self._slot, self._has_joined = slot, True
+        self.learners.slot, self._has_joined = slot, True
 
     def join_run(self, parts: Mapping[str, Any], space: SearchSpace | None, seed: int | None) -> None:
         """Take part in a run, see `PolicyPool.join_run`."""
@@ -143,72 +103,42 @@ class PolicyManagerCallback(LoopCallback):
 
     def run_state(self) -> dict[str, Any]:
         """Return members, lineage and counts as plain JSON values, the agents by name."""
-        population = self._population
-        population.keep_only([*self.pm.agents, self._learner, self._incumbent])
-        return {
-            "n_made": population.n_made,
-            "agents": population.hyperparams(),
-            "learner": population.name_of(self._learner),
-            "incumbent": population.name_of(self._incumbent),
-            "manager": self.pm.members_state(population.name_of),
-            "is_variant_learning": self._variant is not None,
-            "window_id": self._window_id,
-            "begun": self._begun,
-            "heard": self._heard,
-            "share": self._share,
-            "reason": self._reason.value if self._reason else None,
-        }
+        return {**self.learners.state(), "reason": self._reason.value if self._reason else None}
 
     def write_agents(self, folder: Path) -> None:
         """Write the agents that do not act at present to files in `folder`."""
-        self._population.save(folder, but=self._slot.agent)
+        self.learners.write_agents(folder)
 
     def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
         """Go on from `run_state` and `write_agents`, and return the learner."""
-        population = self._population
-        population.admit(self.pm.agents)
-        population.remake(int(state["n_made"]), state["agents"])
-        population.load(folder, state["agents"], but=population[state["learner"]])
-        self._learner, self._incumbent = population[state["learner"]], population[state["incumbent"]]
-        self.pm.restore_members(state["manager"], population.__getitem__)
-        self._variant = self.pm.newest_lineage if state["is_variant_learning"] else None
-        self._keep_parent()
-        self._share = state["share"]
-        self._window_id, self._begun = int(state["window_id"]), int(state["begun"])
-        self._heard = int(state["heard"])
         self._reason = StopReason(state["reason"]) if state["reason"] else None
-        return self._learner
+        return self.learners.restore(state, folder)
 
     # --- hooks: they take note ---
 
     def on_loop_start(self) -> None:
         """Note which agents are members."""
-        self._population.admit(self.pm.agents)
+        self.learners.admit_members()
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Note that the learner has become the best."""
-        if self._variant is not None:
-            self._variant.snapshot = snapshot.snapshot_id
-            self._variant.score = snapshot.eval_metrics.primary_score
+        self.learners.note_best(snapshot)
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         """Note the learner's score."""
-        self._window_id = window_id
         if eval_metrics is not None and eval_metrics.is_usable:
             self._seen.append(eval_metrics)
-            if window_id >= self._begun:
-                self._heard += 1
-                if self._is_member(self._learner) and not self._slot.is_joint:
-                    self.pm.record_agent_score(self.pm.index_of(self._learner), eval_metrics.primary_score)
+        self.learners.note_window(window_id, eval_metrics)
 
     def on_dormant(self, window_id: int) -> None:
         """Where no loop asks, answer all the same: judge, rebalance, roll back, and end the run where that is due."""
         if self._has_joined:
             return
+        self.learners.window_id = window_id
         ended = Ended(
             window_id=window_id, is_dormant=True, history=tuple(self._seen), watches=False, referee=self._alone
         )
-        answer = self._next(ended, self._own(ended.history))
+        answer = self._next(ended, self.learners.own(ended.history))
         if isinstance(answer, LearnOn):
             self._alone.install(answer.agent)
         if isinstance(answer, Stop):
@@ -230,33 +160,38 @@ class PolicyManagerCallback(LoopCallback):
     @property
     def is_spent(self) -> bool:
         """True where a variant has had as many windows as the first agent took."""
-        return self._variant is not None and self._windows >= (self._share or math.inf)
+        return self.learners.is_spent
 
     def next(self, ended: Ended) -> Answer:
         """Judge, rebalance, roll back, decide, and return what is to follow."""
-        self._window_id = ended.window_id
+        self.learners.window_id = ended.window_id
         # On DORMANT the loop knows an evaluation that `on_episode_end` tells only later.
-        answer = self._next(ended, self._own(ended.history, also=int(ended.is_dormant)))
-        if isinstance(answer, Continue) and not ended.is_dormant and self._variant is None and not ended.watches:
+        answer = self._next(ended, self.learners.own(ended.history, also=int(ended.is_dormant)))
+        if (
+            isinstance(answer, Continue)
+            and not ended.is_dormant
+            and self.learners.variant is None
+            and not ended.watches
+        ):
             answer = self._stopped(StopReason.CONVERGED)  # no agent has taken its place
         return answer
 
     def conclude(self, reason: StopReason) -> None:
         """Judge a variant that was still learning, and print the report, once."""
         if self._has_joined:
-            self._note_best()
+            self.learners.note_tested_best()
         # Where several act together, the best policy is restored by now: no agent that has a part in it may leave.
-        self._judge_variant(self._own(tuple(self._seen)), makes_room=not self._slot.is_joint)
+        self.learners.judge_variant(self.learners.own(tuple(self._seen)), makes_room=not self.learners.slot.is_joint)
         if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
             self.printer(evolution_block(self.pm.training_report(), reason.sentence) + "\n")
         self._reason = None
 
     def _next(self, ended: Ended, history: Sequence[EvalMetrics]) -> Answer:
-        self._share = self._share or max(self._windows, 1)
+        self.learners.fix_share()
         self.pm.set_regime(RegimeDetector().detect(history))
         if not self._is_last_turn(ended, history):
             self._settle(ended.referee)
-            outcome = self._judge_variant(history)
+            outcome = self.learners.judge_variant(history)
             # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
             if outcome is not VariantOutcome.KEPT and history and ended.referee.roll_back(history[-1].primary_score):
                 logger.info("Rolled back to the best snapshot.")
@@ -265,13 +200,13 @@ class PolicyManagerCallback(LoopCallback):
         answer: Answer = Continue()
         match self._decide(history):
             case MetaAction.SPAWN:
-                answer = self._spawned(history) or answer
+                answer = self.learners.spawned(history) or answer
             case MetaAction.PRUNE:
-                self._prune()
+                self.learners.prune()
             case MetaAction.STOP if not (ended.watches and self.pm.budget_exhausted):
                 answer = self._stopped(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
-        if ended.watches and self._variant is None and isinstance(answer, Continue):
-            answer = self._recalled() or answer
+        if ended.watches and self.learners.variant is None and isinstance(answer, Continue):
+            answer = self.learners.recalled() or answer
         return answer
 
     def _is_last_turn(self, ended: Ended, history: Sequence[EvalMetrics]) -> bool:
@@ -279,7 +214,7 @@ class PolicyManagerCallback(LoopCallback):
 
         Where several act together they are tested as they will be handed back: without those that do not stay.
         """
-        if not self._has_joined or self._variant is None or self._slot.is_joint:
+        if not self._has_joined or self.learners.variant is None or self.learners.slot.is_joint:
             return False
         if ended.watches or not self.pm.budget_exhausted:
             return False
@@ -292,17 +227,11 @@ class PolicyManagerCallback(LoopCallback):
             referee.settle()
         except Exception:
             logger.exception("The best policies could not be tested; they keep the scores that they have.")
-        self._note_best()
-
-    def _note_best(self) -> None:
-        """Note that the best is by now one of the present learner, which a test may have crowned."""
-        best = self.pm.registry.best
-        if best is not None and best.window_id >= self._begun:
-            self.on_improvement(best)
+        self.learners.note_tested_best()
 
     def _score_members(self, referee: Referee) -> None:
         """Where several act together, let each member play alone: what they score together is no member's own."""
-        if not self._slot.is_joint:
+        if not self.learners.slot.is_joint:
             return
         try:
             scores = referee.scores_alone(self.pm.agents)
@@ -313,23 +242,11 @@ class PolicyManagerCallback(LoopCallback):
             if metrics.is_usable:
                 self.pm.record_agent_score(index, metrics.primary_score)
 
-    @property
-    def _windows(self) -> int:
-        """Windows that the present learner has had."""
-        return self._window_id + 1 - self._begun
-
-    def _own(self, known: Sequence[EvalMetrics], also: int = 0) -> tuple[EvalMetrics, ...]:
-        """Return the evaluations of the present learner, with `also` more than were heard of."""
-        return tuple(known)[max(len(known) - self._heard - also, 0) :]
-
-    def _is_member(self, agent: BaseAgent) -> bool:
-        return any(member is agent for member in self.pm.agents)
-
     def _decide(self, history: Sequence[EvalMetrics]) -> MetaAction:
         if self._controller is None:
             if self.pm.budget_exhausted:
                 return MetaAction.STOP
-            return MetaAction.SPAWN if self._can_spawn else MetaAction.NO_OP
+            return MetaAction.SPAWN if self.learners.can_spawn else MetaAction.NO_OP
         action = self._controller.decide(history, self.pm.status())
         if not isinstance(action, MetaAction):
             raise ContractError(
@@ -337,90 +254,9 @@ class PolicyManagerCallback(LoopCallback):
             )
         return action
 
-    def _spawned(self, history: Sequence[EvalMetrics]) -> LearnOn | None:
-        """Spawn a variant, and let it learn on; None where nothing could be spawned."""
-        if not self._can_spawn or self.pm.budget_exhausted:
-            return None
-        if not self.pm.agents:
-            self.pm.add_agent(self._incumbent)
-            for metrics in history:
-                self.pm.record_agent_score(0, metrics.primary_score)
-        try:
-            variant = self.pm.spawn_variant(self._population.make(), self.pm.adaptive_noise_scale(history))
-        except ContractError:  # a mistake in the program, which no other spawn will mend
-            self.pm.count_failed_spawn()
-            raise
-        except Exception:
-            self.pm.count_failed_spawn()
-            logger.exception("A spawn failed; the learner goes on as it is.")
-            return None
-        weights = dict(zip(map(id, self.pm.agents), self.pm.weights, strict=True))
-        self.pm.add_agent(variant, weight=weights.get(id(self._incumbent), 1.0))
-        self._variant = self.pm.newest_lineage
-        self._keep_parent()
-        return self._learning_on(variant)
-
-    def _learning_on(self, agent: BaseAgent) -> LearnOn:
-        self._learner = agent
-        self._begun, self._heard = self._window_id + 1, 0
-        return LearnOn(agent)
-
-    def _recalled(self) -> LearnOn | None:
-        """Where the run goes on, let the incumbent learn in place of a variant that did not become the best."""
-        if self._learner is self._incumbent or self._slot.is_joint:
-            return None
-        self.pm.registry.load_best(self._incumbent)
-        return self._learning_on(self._incumbent)
-
     def _stopped(self, reason: StopReason) -> Stop:
         self._reason = self._reason or reason
         return Stop(self._reason, self._stop_fn)
-
-    def _prune(self) -> None:
-        self.pm.prune(keep=(self._incumbent,))
-        self._elect()
-
-    def _judge_variant(self, history: Sequence[EvalMetrics], *, makes_room: bool = True) -> VariantOutcome | None:
-        """Judge the variant that was learning, make room for it or remove it; None if there was none."""
-        self.pm.retest_lineage()
-        lineage, self._variant = self._variant, None
-        self._keep_parent()
-        if lineage is None:
-            return None
-        lineage.windows = self._windows
-        if lineage.snapshot is not None:
-            lineage.outcome = VariantOutcome.NEW_BEST
-            self._incumbent = self._learner
-        elif history:
-            lineage.score = history[-1].primary_score
-            is_kept = holds(history[-1], lineage.parent_score)
-            lineage.outcome = VariantOutcome.KEPT if is_kept else VariantOutcome.DISCARDED
-        if lineage.outcome in (VariantOutcome.DISCARDED, VariantOutcome.NOT_JUDGED):
-            self.pm.discard(self._learner)  # one that was never evaluated has not held either
-        elif makes_room:
-            self._make_room()
-        self._elect()
-        return lineage.outcome
-
-    def _make_room(self) -> None:
-        limit = self.pm.max_ensemble_size
-        if limit is not None and self.pm.ensemble_size > limit:
-            self.pm.prune(self.pm.ensemble_size - limit, keep=(self._incumbent,))
-
-    def _keep_parent(self) -> None:
-        """Keep from being pruned the snapshot that the variant began as, for as long as it learns; and no other."""
-        self._pins = CheckpointRegistry(self.pm.registry.directory)
-        if self._variant is not None:
-            try:
-                self._pins.pin(self._variant.parent)
-            except CheckpointCorruptError as error:
-                logger.warning("The snapshot that the learning variant began as cannot be kept: %s", error)
-
-    def _elect(self) -> None:
-        """Where several act together, let the incumbent be the learner in place of one that is no longer a member."""
-        if self._slot.is_joint and not self._is_member(self._learner) and self._is_member(self._incumbent):
-            self._learner = self._incumbent
-            self._slot.install(self._learner)
 
 
 def _check_arguments(agent: object, agent_factory: object, meta_controller: object) -> None:

@@ -1,9 +1,9 @@
-"""The hands of the controller: what `decide` asks for is executed here, and nowhere else is the state written.
+"""The hands of the controller: what `decide` asks for is executed here.
 
-It holds the state of the run and alone writes the best, the learner and the disk. It is also the referee of evolution.
+With `championship`, its part for the watch, it alone writes the best, the learner and the disk. It is also the referee
+of evolution.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,20 +15,19 @@ from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.decisions.trend import Verdict, is_improvement
 from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.core.loop.callbacks import CallbackList
-from tensor_optix.core.loop.decider import DRIFT_EVENT, Act
+from tensor_optix.core.loop.championship import Championship
+from tensor_optix.core.loop.decider import Act
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.learning import DIVERGENCE, Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_ending import settle
 from tensor_optix.core.loop.run_progress import RunProgress
-from tensor_optix.core.loop.run_state import RunState, WatchState
+from tensor_optix.core.loop.run_state import CurrentState, RunState
 from tensor_optix.core.loop.scoring import no_score
 from tensor_optix.core.loop.tuning import SuggestionError, Tuner, TuningRecord
 from tensor_optix.core.loop.validation import Validation
-from tensor_optix.core.loop.watch import Watch
-from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.core.types import EvalMetrics, LoopState
 
 logger = logging.getLogger(__name__)
 
@@ -39,42 +38,47 @@ class Execution:
     """Executes effects.
 
     Args:
-        state: where the run stands.
+        current: the state of the run.
         parts: what the loop is made of.
         config: the knobs.
         slot: where the learner sits.
         progress: where costs and faults are counted.
         callbacks: what is told.
         learning: what recovers from a fault.
-        watch: what lets policies act in turn.
+        championship: what is written on watch.
         validation: where the best policies are tested.
     """
 
     def __init__(
         self,
-        state: RunState,
+        current: CurrentState,
         parts: LoopParts,
         config: LoopConfig,
         slot: LearnerSlot,
         progress: RunProgress,
         callbacks: CallbackList,
         learning: Learning,
-        watch: Watch,
+        championship: Championship,
         validation: Validation,
     ) -> None:
-        self.state = state
+        self._run = current
         self._parts = parts
         self._config = config
         self._slot = slot
         self._progress = progress
         self._callbacks = callbacks
         self._learning = learning
-        self._watch = watch
+        self.championship = championship
         self._validation = validation
         self._tuner = Tuner(slot, parts.optimizer)
         self._tuned: tuple[TuningRecord, ...] = ()
         """What tuning did in this turn."""
         self._warned_of: set[str] = set()
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands."""
+        return self._run.state
 
     def execute(self, effect: Effect | Act, outcome: Outcome, on_dormant: Callable[..., None]) -> None:
         """Do what a decision asks for.
@@ -84,7 +88,7 @@ class Execution:
             outcome: what the window came to.
             on_dormant: asks what follows when the learner has ended.
         """
-        state, parts, call = self.state, self._parts, self._callbacks.call
+        state, parts, call = self._run.state, self._parts, self._callbacks.call
         metrics = outcome.metrics if outcome.metrics is not None else no_score(state.window_id)
         match effect:
             case Act.FAULT:
@@ -94,9 +98,9 @@ class Execution:
             case Act.RESCORE:
                 self._rescore(outcome)
             case Act.WAKE:
-                self._wake(outcome, metrics)
+                self.championship.wake(outcome, metrics)
             case Act.SETTLE:
-                self._settle_trial(outcome)
+                self.championship.settle_trial(outcome)
             case Effect.CHECKPOINT:
                 self._checkpoint(outcome, metrics)
             case Effect.DEGRADATION:
@@ -117,8 +121,8 @@ class Execution:
         if state.best is not None and not registry.path_of(state.best).exists():
             state = replace(state, best=registry.best)
         registry.era = state.best.era if state.best else 0
-        self.state = state
-        self._pin_champion()
+        self._run.state = state
+        self.championship.pin_champion()
 
     # --- the best ---
 
@@ -126,16 +130,18 @@ class Execution:
         registry = self._parts.registry
         with self._progress.health.surviving_storage("save the best policy"):
             staged = outcome.staged or registry.stage(self._slot.agent)
-            best = registry.commit(staged, metrics, self.state.window_id, outcome.hyperparams, outcome.evidence)
-            self.state = replace(self.state, best=best)
+            best = registry.commit(staged, metrics, self._run.state.window_id, outcome.hyperparams, outcome.evidence)
+            self._run.change(best=best)
             self._callbacks.call("on_improvement", best)
 
     def _rescore(self, outcome: Outcome) -> None:
-        if outcome.incumbent is None or self.state.best is None:
+        if outcome.incumbent is None or self._run.state.best is None:
             return
         with self._progress.health.surviving_storage("save a new score"):
-            best = self._parts.registry.rescore(self.state.best, outcome.incumbent.metrics, outcome.incumbent.evidence)
-            self.state = replace(self.state, best=best)
+            best = self._parts.registry.rescore(
+                self._run.state.best, outcome.incumbent.metrics, outcome.incumbent.evidence
+            )
+            self._run.change(best=best)
 
     def settle_at_last(self, *, keeps_own: bool) -> None:
         """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
@@ -146,17 +152,17 @@ class Execution:
         registry = self._parts.registry
         try:
             best = settle(
-                self.state, self._slot.agent, self._parts, self._progress, self._validation, keeps_own=keeps_own
+                self._run.state, self._slot.agent, self._parts, self._progress, self._validation, keeps_own=keeps_own
             )
         except BaseException:
-            self.state = replace(self.state, best=registry.best)  # scores may have been replaced by then
+            self._run.change(best=registry.best)  # scores may have been replaced by then
             raise
-        self.state = replace(self.state, best=best)
+        self._run.change(best=best)
 
     def save_unscored(self) -> None:
         """Save the policy where none could be scored."""
-        metrics = self.state.metrics or no_score(max(self.state.window_id, 0))
-        self._parts.registry.save(self._slot.agent, metrics, self.state.window_id)
+        metrics = self._run.state.metrics or no_score(max(self._run.state.window_id, 0))
+        self._parts.registry.save(self._slot.agent, metrics, self._run.state.window_id)
 
     # --- the referee of evolution ---
 
@@ -183,25 +189,26 @@ class Execution:
         """Let an agent learn from the next window on, with a patience and trials of its own."""
         self._slot.install(agent)
         self._parts.optimizer.on_new_learner()
-        following = self.state.window_id + 1
-        position = self._config.scheduler.transition(self.state.position, Event.SPAWNED)
-        self.state = replace(
-            self.state, position=position, trial=None, learner_since=following, next_evaluation=following
-        )
+        following = self._run.state.window_id + 1
+        position = self._config.scheduler.transition(self._run.state.position, Event.SPAWNED)
+        self._run.change(position=position, trial=None, learner_since=following, next_evaluation=following)
 
     def _recover(self, outcome: Outcome) -> None:
         if outcome.fault is None:
             return
         self._append(
-            outcome, verdict=Verdict.NO_EVIDENCE, eval_metrics=no_score(self.state.window_id), fault=str(outcome.fault)
+            outcome,
+            verdict=Verdict.NO_EVIDENCE,
+            eval_metrics=no_score(self._run.state.window_id),
+            fault=str(outcome.fault),
         )
-        last_good = self.state.last_good or outcome.hyperparams
-        milder = self._learning.recover(outcome.fault, self.state.window_id, last_good)
+        last_good = self._run.state.last_good or outcome.hyperparams
+        milder = self._learning.recover(outcome.fault, self._run.state.window_id, last_good)
         if outcome.fault.kind == DIVERGENCE:
-            self.state = replace(self.state, last_good=milder, trial=None)
+            self._run.change(last_good=milder, trial=None)
 
     def _tune(self, metrics: EvalMetrics) -> tuple[TuningRecord, ...]:
-        state, optimizer = self.state, self._parts.optimizer
+        state, optimizer = self._run.state, self._parts.optimizer
         if state.learner_since > state.window_id:
             return ()  # the score is not that of the present learner
         if state.position.state not in (LoopState.ACTIVE, LoopState.COOLING) and not optimizer.is_probing:
@@ -214,7 +221,7 @@ class Execution:
         elif state.position.state is LoopState.COOLING:
             optimizer.on_plateau(metrics)
         trial = state.trial
-        self.state = replace(state, trial=None)
+        self._run.change(trial=None)
         health = self._progress.health
         try:
             step = self._tuner.step(trial, metrics, state.window_id + 1)
@@ -224,7 +231,7 @@ class Execution:
             logger.warning("Nothing is tuned in window %d: %s", state.window_id, error)
             return ()
         health.clear("suggestion")
-        self.state = replace(state, trial=step.trial)
+        self._run.change(trial=step.trial)
         for record in step.records:
             self._progress.count_tuning(f"{record.kind}s")
             if record.decision:
@@ -232,76 +239,6 @@ class Execution:
         if step.records and step.new.params != step.old.params:
             self._callbacks.call("on_hyperparam_update", step.old, step.new)
         return step.records
-
-    # --- the watch ---
-
-    def begin_watch(self) -> None:
-        """Let the champion act, and put whatever else has become the best on trial."""
-        position = self._config.scheduler.transition(self.state.position, Event.WATCH)
-        self.state = replace(self.state, position=position, next_evaluation=self.state.window_id + position.interval)
-        best, watch = self.state.best, replace(self.state.watch, challenger=None)
-        if best is not None:
-            trial = self._watch.challenge(watch, best)
-            if trial is not None:
-                self._progress.count_watch("trials")
-                watch = trial
-            else:
-                self._crown(self._parts.registry.load_best(self._slot.agent, best))
-                watch = replace(self.state.watch, challenger=None)
-        self._parts.drift_detector.reset()
-        self.state = replace(self.state, watch=replace(watch, newest=()))
-
-    def keep_champion(self) -> None:
-        """Where the run ends without a trial of what was learned since, the champion is its best."""
-        if self.state.watch.champion is not None:
-            self.state = replace(self.state, best=self.state.watch.champion)
-
-    def _wake(self, outcome: Outcome, metrics: EvalMetrics) -> None:
-        self._progress.count_watch("wakes")
-        self._progress.count_watch("drifts" if outcome.event == DRIFT_EVENT else "degradations")
-        if self.state.watch.champion is not None:
-            self._crown(self._in_new_era(self.state.watch.champion, metrics))
-        self._parts.optimizer.on_new_learner()  # its scores are of a world that is gone
-        self._parts.drift_detector.reset()
-
-    def _settle_trial(self, outcome: Outcome) -> None:
-        watch = self.state.watch
-        winner = watch.challenger if outcome.is_promoted else watch.champion
-        if winner is None:
-            return
-        self._progress.count_watch("promotions" if outcome.is_promoted else "demotions")
-        scores = watch.trial.challenger if outcome.is_promoted else watch.trial.champion
-        self.state = replace(self.state, watch=WatchState(champion=watch.champion, newest=watch.newest))
-        # An era of its own puts it before the one that lost, and whatever else was learned.
-        self._crown(self._in_new_era(winner, self._watch.settled_score(winner, scores)))
-        self._parts.registry.load_best(self._slot.agent, self.state.watch.champion)
-        if outcome.is_promoted:
-            self._parts.drift_detector.reset()
-            self.state = replace(self.state, watch=replace(self.state.watch, newest=()))
-
-    def _in_new_era(self, snapshot: PolicySnapshot, metrics: EvalMetrics) -> PolicySnapshot:
-        """Begin an era, in which a snapshot is the first and has this score."""
-        registry = self._parts.registry
-        registry.era += 1
-        begun = replace(snapshot, era=registry.era)
-        health = self._progress.health
-        with contextlib.suppress(CheckpointCorruptError), health.surviving_storage("save a new score"):
-            return registry.rescore(begun, metrics)
-        return replace(begun, eval_metrics=metrics, evidence=())
-
-    def _crown(self, snapshot: PolicySnapshot) -> None:
-        champion = self.state.watch.champion
-        if champion is not None:
-            self._parts.registry.unpin(champion.snapshot_id)
-        self.state = replace(self.state, best=snapshot, watch=replace(self.state.watch, champion=snapshot))
-        self._pin_champion()
-
-    def _pin_champion(self) -> None:
-        """Keep the champion from being pruned, however many better ones learning finds meanwhile."""
-        champion = self.state.watch.champion
-        if champion is not None:
-            with contextlib.suppress(CheckpointCorruptError):  # it is reported where it is to act
-                self._parts.registry.pin(champion.snapshot_id)
 
     # --- the record ---
 
@@ -311,15 +248,15 @@ class Execution:
         if outcome.fault is None and outcome.metrics is not None:
             self._append(
                 outcome,
-                verdict=self.state.verdict,
+                verdict=self._run.state.verdict,
                 eval_metrics=outcome.metrics,
                 is_best=outcome.is_best,
                 tuning=tuned,
-                event=self.state.event,
+                event=self._run.state.event,
             )
 
     def _append(self, outcome: Outcome, *, verdict: Verdict, **more: Any) -> None:
-        state = self.state
+        state = self._run.state
         record = HistoryRecord(
             window_id=state.window_id,
             env_steps=state.env_steps,
@@ -342,9 +279,9 @@ class Execution:
                 "Return a finite number, or EvalMetrics(..., has_evidence=False) where there is nothing to judge by.",
                 type(self._parts.evaluator).__name__,
                 metrics.primary_score,
-                self.state.window_id,
+                self._run.state.window_id,
             )
-        elif self.state.without_evidence == WINDOWS_WITHOUT_EVIDENCE:
+        elif self._run.state.without_evidence == WINDOWS_WITHOUT_EVIDENCE:
             self._warn_once(
                 "evidence",
                 "No episode was completed in %d windows in a row, so nothing can be judged. Use a larger window_size, "

@@ -339,11 +339,11 @@ def test_where_several_act_a_discarded_learner_makes_way_for_the_incumbent(tmp_p
     rig = Rig(tmp_path, [5.0, 3.0], max_spawns=1, together=0.0)
     rig.pm.add_agent(rig.first)
     variant, led = Climber(3.0), rig.led
-    rig.callback._variant = Lineage(1, "000000", 5.0, 0.1, {})
+    rig.callback.learners.variant = Lineage(1, "000000", 5.0, 0.1, {})
     rig.pm.add_agent(variant)
-    rig.callback._learner = led.learner = variant
-    assert rig.callback._judge_variant([EvalMetrics(1.0)]) == "discarded"
-    assert led.learner is rig.callback._learner is rig.first
+    rig.callback.learners.learner = led.learner = variant
+    assert rig.callback.learners.judge_variant([EvalMetrics(1.0)]) == "discarded"
+    assert led.learner is rig.callback.learners.learner is rig.first
 
 
 @pytest.mark.parametrize(("several", "stay"), [(True, 2), (False, 1)])
@@ -352,8 +352,8 @@ def test_where_several_act_nobody_leaves_once_the_best_is_restored(tmp_path: Pat
     variant = Climber(8.0)
     for agent in (rig.first, variant):
         rig.pm.add_agent(agent)
-    rig.callback._variant = Lineage(1, "000000", 5.0, 0.1, {}, snapshot="000001")
-    rig.callback._learner = variant
+    rig.callback.learners.variant = Lineage(1, "000000", 5.0, 0.1, {}, snapshot="000001")
+    rig.callback.learners.learner = variant
     rig.callback.conclude(StopReason.CONVERGED)
     assert rig.pm.agents == (rig.first, variant)[-stay:]
 

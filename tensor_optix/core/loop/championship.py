@@ -1,0 +1,114 @@
+"""Which policy is champion, and in which era: what is written while a trained policy is watched."""
+
+import contextlib
+from dataclasses import replace
+
+from tensor_optix.core.backoff_scheduler import Event
+from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.loop.decider import DRIFT_EVENT
+from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import CurrentState, WatchState
+from tensor_optix.core.loop.watch import Watch
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+from tensor_optix.errors import CheckpointCorruptError
+
+
+class Championship:
+    """Crowns, and begins eras, as the decisions on watch ask for; a part of the controller's hands.
+
+    Args:
+        current: the state of the run.
+        parts: what the loop is made of.
+        config: the knobs.
+        slot: where the acting agent sits.
+        progress: where costs and faults are counted.
+        watch: what lets policies act in turn.
+    """
+
+    def __init__(
+        self,
+        current: CurrentState,
+        parts: LoopParts,
+        config: LoopConfig,
+        slot: LearnerSlot,
+        progress: RunProgress,
+        watch: Watch,
+    ) -> None:
+        self._run = current
+        self._parts = parts
+        self._config = config
+        self._slot = slot
+        self._progress = progress
+        self._watch = watch
+
+    def begin(self) -> None:
+        """Let the champion act, and put whatever else has become the best on trial."""
+        position = self._config.scheduler.transition(self._run.state.position, Event.WATCH)
+        self._run.change(position=position, next_evaluation=self._run.state.window_id + position.interval)
+        best, watch = self._run.state.best, replace(self._run.state.watch, challenger=None)
+        if best is not None:
+            trial = self._watch.challenge(watch, best)
+            if trial is not None:
+                self._progress.count_watch("trials")
+                watch = trial
+            else:
+                self._crown(self._parts.registry.load_best(self._slot.agent, best))
+                watch = replace(self._run.state.watch, challenger=None)
+        self._parts.drift_detector.reset()
+        self._run.change(watch=replace(watch, newest=()))
+
+    def keep(self) -> None:
+        """Where the run ends without a trial of what was learned since, the champion is its best."""
+        if self._run.state.watch.champion is not None:
+            self._run.change(best=self._run.state.watch.champion)
+
+    def wake(self, outcome: Outcome, metrics: EvalMetrics) -> None:
+        """Begin an era, in which the champion is scored anew and learning goes on from it."""
+        self._progress.count_watch("wakes")
+        self._progress.count_watch("drifts" if outcome.event == DRIFT_EVENT else "degradations")
+        if self._run.state.watch.champion is not None:
+            self._crown(self._in_new_era(self._run.state.watch.champion, metrics))
+        self._parts.optimizer.on_new_learner()  # its scores are of a world that is gone
+        self._parts.drift_detector.reset()
+
+    def settle_trial(self, outcome: Outcome) -> None:
+        """Let the winner of a trial be the champion."""
+        watch = self._run.state.watch
+        winner = watch.challenger if outcome.is_promoted else watch.champion
+        if winner is None:
+            return
+        self._progress.count_watch("promotions" if outcome.is_promoted else "demotions")
+        scores = watch.trial.challenger if outcome.is_promoted else watch.trial.champion
+        self._run.change(watch=WatchState(champion=watch.champion, newest=watch.newest))
+        # An era of its own puts it before the one that lost, and whatever else was learned.
+        self._crown(self._in_new_era(winner, self._watch.settled_score(winner, scores)))
+        self._parts.registry.load_best(self._slot.agent, self._run.state.watch.champion)
+        if outcome.is_promoted:
+            self._parts.drift_detector.reset()
+            self._run.change(watch=replace(self._run.state.watch, newest=()))
+
+    def _in_new_era(self, snapshot: PolicySnapshot, metrics: EvalMetrics) -> PolicySnapshot:
+        """Begin an era, in which a snapshot is the first and has this score."""
+        registry = self._parts.registry
+        registry.era += 1
+        begun = replace(snapshot, era=registry.era)
+        health = self._progress.health
+        with contextlib.suppress(CheckpointCorruptError), health.surviving_storage("save a new score"):
+            return registry.rescore(begun, metrics)
+        return replace(begun, eval_metrics=metrics, evidence=())
+
+    def _crown(self, snapshot: PolicySnapshot) -> None:
+        champion = self._run.state.watch.champion
+        if champion is not None:
+            self._parts.registry.unpin(champion.snapshot_id)
+        self._run.change(best=snapshot, watch=replace(self._run.state.watch, champion=snapshot))
+        self.pin_champion()
+
+    def pin_champion(self) -> None:
+        """Keep the champion from being pruned, however many better ones learning finds meanwhile."""
+        champion = self._run.state.watch.champion
+        if champion is not None:
+            with contextlib.suppress(CheckpointCorruptError):  # it is reported where it is to act
+                self._parts.registry.pin(champion.snapshot_id)

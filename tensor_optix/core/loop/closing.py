@@ -1,0 +1,42 @@
+"""What is done when a run ends, in order."""
+
+from collections.abc import Iterator
+
+from tensor_optix.core.loop.execution import Execution
+from tensor_optix.core.loop.learner import Joint, Single
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_ending import Step
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.validation import Validation
+
+
+def closing_steps(
+    run: Execution,
+    parts: LoopParts,
+    config: LoopConfig,
+    slot: Single | Joint,
+    progress: RunProgress,
+    validation: Validation,
+) -> Iterator[Step]:
+    """Yield what is to be done at the end of a run: save what is not saved, settle the best, restore it, close all.
+
+    Args:
+        run: what does it.
+        parts: what the loop is made of.
+        config: the knobs.
+        slot: where the learner sits; the user's own agent is given the best policy, whichever agent learned last.
+        progress: why the run has ended.
+        validation: what is closed last.
+    """
+    if run.state.best is None and run.state.window_id >= 0:
+        yield "save the policy", run.save_unscored
+    elif run.state.best is not None:
+        if config.final_evaluation and progress.reason is not None and progress.reason.is_final:
+            # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.
+            keeps_own = not config.restore_best or slot.agent is not slot.first
+            yield "evaluate the best policies", lambda: run.settle_at_last(keeps_own=keeps_own)
+        if config.restore_best:
+            yield "restore the best policy", lambda: parts.registry.load_best(slot.first, run.state.best)
+    yield "close the history", parts.history.close
+    yield "close the pipeline", parts.pipeline.teardown
+    yield "close the validation pipeline", validation.close

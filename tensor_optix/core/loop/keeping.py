@@ -1,0 +1,93 @@
+"""Saving the state of a run between windows, and putting it back: the controller's hands on the resume ring."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.loop.parts import LoopParts
+from tensor_optix.core.loop.resuming import (
+    RUN_FORMAT,
+    KeepsRunState,
+    paired,
+    parts_state,
+    restore_parts,
+    saved_fields,
+    write_agent,
+)
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.storage.resume_ring import ResumePoint
+from tensor_optix.core.types import PolicySnapshot, jsonable
+
+
+class Keeping:
+    """Saves what a resumed run needs, and restores it.
+
+    Args:
+        current: the state of the run.
+        parts: what the loop is made of.
+        slot: where the learner sits.
+        progress: where costs and faults are counted.
+        callbacks: those whose state is part of the run's, by name.
+    """
+
+    def __init__(
+        self,
+        current: CurrentState,
+        parts: LoopParts,
+        slot: LearnerSlot,
+        progress: RunProgress,
+        callbacks: dict[str, KeepsRunState],
+    ) -> None:
+        self._run = current
+        self._parts = parts
+        self._slot = slot
+        self._progress = progress
+        self._callbacks = callbacks
+        self._kept_best: PolicySnapshot | None = None
+        """The best snapshot that the saved state knows."""
+
+    def save(self) -> None:
+        """Save what a resumed run needs, if it is time; always where a snapshot was saved, so that the two agree."""
+        keeper, progress, best = self._parts.keeper, self._progress, self._run.state.best
+        if keeper is None:
+            return
+        if keeper.is_due or progress.reason is not None or best is not self._kept_best:
+            with progress.health.surviving_storage("save the run's state", "state"):
+                keeper.save(self._write_agents, self._saved)
+                self._kept_best = best
+
+    def restored(self, point: ResumePoint) -> RunState:
+        """Put everything back as it was saved, and return the state of the run.
+
+        Raises:
+            CheckpointMismatchError: the objects are not what the run was begun with.
+            CheckpointCorruptError: the state lacks something, or was saved by another version.
+        """
+        with saved_fields(point):
+            saved, parts = point.state, self._parts
+            for callback, kept in paired(self._callbacks, saved["callbacks"]):
+                learner = callback.restore_run(kept, point.folder)
+                if learner is not None:
+                    self._slot.install(learner)
+            restore_parts(parts, self._slot.agent, saved, point.folder)
+            state = RunState.from_dict(saved["run"], parts.history)
+            self._progress.go_on_from(saved["totals"], state.ended)
+            parts.drift_detector.load_state_dict(saved["drift_detector"])
+        return state
+
+    def _write_agents(self, folder: Path) -> None:
+        write_agent(self._slot.agent, folder)
+        for callback in self._callbacks.values():
+            callback.write_agents(folder)
+
+    def _saved(self) -> dict[str, Any]:
+        return {
+            "format": RUN_FORMAT,
+            "run": replace(self._run.state, ended=self._progress.ended).to_dict(),
+            "totals": self._progress.totals(),
+            "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
+            "callbacks": {name: callback.run_state() for name, callback in self._callbacks.items()},
+            **parts_state(self._parts, self._slot.agent),
+        }
