@@ -129,23 +129,8 @@ class RLOptimizer:
             final_evaluation=val_pipeline == "auto",
         )
         seeds = _child_seeds(seed, 5)
-        jsonable(agent.get_hyperparams().params)  # what cannot be saved is refused now, not after the first window
-        for part, part_seed in ((agent, seeds[0]), (pipeline, seeds[1])):
-            if part_seed is not None and isinstance(part, Seedable) and callable(part.seed):
-                part.seed(part_seed)
-        _refuse_other_agent("pipeline", pipeline, agent)
-        pipeline.agent = agent
-        pipeline.setup()
+        _prepare(agent, pipeline, seeds[0], seeds[1])
         self._val_pipeline = _resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
-        optimizer = optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3])
-        evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
-        _check_contracts(evaluator=(evaluator, BaseEvaluator), optimizer=(optimizer, BaseOptimizer))
-        if drift_detector is None:
-            drift_detector = PageHinkley(
-                degradation_threshold=degradation_threshold, min_degradation_drop=min_degradation_drop
-            )
-        _check_contracts(drift_detector=(drift_detector, DriftDetector))
-        optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
         self._keeper = RunKeeper(ResumeRing(Path(checkpoint_dir)), time.perf_counter)
@@ -153,19 +138,25 @@ class RLOptimizer:
             agent=agent,
             pipeline=pipeline,
             val_pipeline=self._val_pipeline,
-            evaluator=evaluator,
-            optimizer=optimizer,
+            evaluator=evaluator if evaluator is not None else EpisodeReturnEvaluator(),
+            optimizer=optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3]),
             registry=self.registry,
             history=History(Path(checkpoint_dir) / "history.jsonl"),
-            drift_detector=drift_detector,
+            drift_detector=drift_detector if drift_detector is not None else _detector(config),
             keeper=self._keeper,
         )
+        _check_contracts(
+            evaluator=(parts.evaluator, BaseEvaluator),
+            optimizer=(parts.optimizer, BaseOptimizer),
+            drift_detector=(parts.drift_detector, DriftDetector),
+        )
+        parts.optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
         self._resume = resume
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else callbacks
         self._controller = LoopController(parts, config, watchers)
         self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
         for successor in self._successors:
-            successor.join_run(self.registry.attached, optimizer.search_space, seeds[4])
+            successor.join_run(self.registry.attached, parts.optimizer.search_space, seeds[4])
         self._has_run = False
 
     def run(self) -> TrainingReport:
@@ -212,6 +203,23 @@ class RLOptimizer:
     def status(self) -> LoopStatus:
         """Where the run stands."""
         return self._controller.status
+
+
+def _prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, pipeline_seed: int | None) -> None:
+    """Seed both, refuse what cannot be saved now and not after the first window, and let the agent act."""
+    jsonable(agent.get_hyperparams().params)
+    for part, seed in ((agent, agent_seed), (pipeline, pipeline_seed)):
+        if seed is not None and isinstance(part, Seedable) and callable(part.seed):
+            part.seed(seed)
+    _refuse_other_agent("pipeline", pipeline, agent)
+    pipeline.agent = agent
+    pipeline.setup()
+
+
+def _detector(config: LoopConfig) -> PageHinkley:
+    return PageHinkley(
+        degradation_threshold=config.degradation_threshold, min_degradation_drop=config.min_degradation_drop
+    )
 
 
 def _resolve_validation(
