@@ -21,6 +21,8 @@ class Signal:
         low: below it the parameter is too small.
         high: above it the parameter is too large.
         order: the diagnostic grows like the parameter to this power.
+        uncertainty: name of the diagnostic that says how uncertain the policy still is. A policy that has converged
+            hardly moves, whatever the parameter, so a low diagnostic then says nothing.
 
     Raises:
         InvalidArgumentError: a range or an order that is not positive and finite.
@@ -30,6 +32,7 @@ class Signal:
     low: float
     high: float
     order: float = 1.0
+    uncertainty: str = "entropy"
 
     def __post_init__(self) -> None:
         if not (0.0 < self.low < self.high < math.inf and 0.0 < self.order < math.inf):

@@ -3,47 +3,39 @@
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.decisions.trend import NOISE_SCORES, noise_of, slope
-from tensor_optix.core.search_space import Bounds, SearchSpace
+from tensor_optix.core.decisions.trend import NOISE_SCORES, noise_of, rounding_of
+from tensor_optix.core.search_space import Bounds, Param, SearchSpace
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.optimizers._evidence import (
+    LONGEST_TRIAL,
+    ScoreRange,
+    Trial,
+    TrialBudget,
+    expected_score,
+    settles,
+    trial_length,
+)
+from tensor_optix.optimizers._signals import SignalWatch
 from tensor_optix.support.arguments import check_seed, is_real
 from tensor_optix.support.plain import jsonable
 
-_TREND_SCORES = 5
 _SHRINK, _GROW = 0.9, 1.3
-_EVIDENCE_ERRORS = 2.0
-"""A trial is settled by its score if that differs from the expected one by this many standard errors."""
 _NOISE_STEPS = 8
 """From so many steps between scores their noise is estimated where it is not known."""
-_MAX_CORRECTION = 4.0
-"""Largest factor of one correction."""
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A value in force on probation."""
-
-    name: str
-    original: float
-    applied: float
-    direction: int
-    expected_score: float
-    std_err: float
-    """Standard error of the score that it was begun on; 0 where nothing is known."""
 
 
 class BackoffOptimizer(BaseOptimizer):
-    """Probes θ + δ for one evaluated window, then keeps it or turns round.
+    """Probes θ + δ for one evaluation or a few, then keeps it or turns round.
 
-    Phase 1 (probe):  apply θᵢ + δᵢ, live to the next evaluation, s₊
-    Phase 2 (commit): ĝᵢ = (s₊ − s₀)/δᵢ;  ĝᵢ > 0 keeps θᵢ + δᵢ, ĝᵢ ≤ 0 applies θᵢ − δᵢ around the original θᵢ
+    Phase 1 (probe):  apply θᵢ + δᵢ until the next evaluation, s₊
+    Phase 2 (commit): ĝᵢ = (s₊ − s₀)/δᵢ;  ĝᵢ > 0 keeps θᵢ + δᵢ, ĝᵢ < 0 applies θᵢ − δᵢ around the original θᵢ
 
     A learning agent's score rises by itself, so s₀ is the score *expected* at the probe's window: the last one plus the
     trend of those without a probe. δᵢ is the step really taken after clipping; at the upper bound the probe goes down
@@ -51,10 +43,15 @@ class BackoffOptimizer(BaseOptimizer):
     turns in the order of the bounds.
 
     What it does not do is to follow noise:
-    - a difference within two standard errors of the scores is no gradient: θᵢ is as it was (decision "restored");
-    - where every episode came to the same and so did the last ones, no trial can be judged, and there is none;
+    - no difference, or one within two standard errors, is no gradient: θᵢ is as it was (decision "restored");
+    - the noisier the scores, the more evaluations a trial takes, up to 8; there is none where those could not show an
+      effect of a tenth of the range of the scores so far;
+    - at most 15 % of the windows are collected under trial values; a trial that is kept gives back its windows and as
+      many again;
+    - where all episodes have the same return and so had the last ones, no trial can be judged, and there is none;
     - a parameter with a `Signal` is brought back as soon as its diagnostic is out of the healthy range
-      ("corrected"), and a trial that drives it out is not kept;
+      ("corrected"), and a trial that drives it out is not kept. It is raised only while the policy is uncertain (its
+      entropy is above a quarter of the highest so far) and its score below the best, or nothing is learned yet;
     - when the score has degraded, the values of the best policy are back in force ("returned").
 
     Args:
@@ -99,12 +96,15 @@ class BackoffOptimizer(BaseOptimizer):
         self._min_delta = min_delta
         self._seed = seed
         self._turn: int | None = None
-        self._trial: _Trial | None = None
+        self._trial: Trial | None = None
+        self._budget = TrialBudget()
         self._evaluations = 0
-        self._unprobed: deque[tuple[int, float]] = deque(maxlen=_TREND_SCORES)
+        self._unprobed: deque[tuple[int, float]] = deque(maxlen=4 * LONGEST_TRIAL)
         """(number of the evaluation, score) of those without a probe, newest last."""
         self._scores: deque[float] = deque(maxlen=NOISE_SCORES)
         """All of them, newest last, for their noise."""
+        self._range = ScoreRange()
+        self._signals = SignalWatch()
         self._return_to: dict[str, Any] | None = None
         self._decision = ""
 
@@ -141,10 +141,18 @@ class BackoffOptimizer(BaseOptimizer):
 
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
-        self._evaluations += 1
+        self._evaluations, self._decision = self._evaluations + 1, ""
         score = float(metrics.primary_score)
         cannot_judge = metrics.std_err == 0.0 and bool(self._scores) and score == self._scores[-1]
         self._scores.append(score)
+        self._range.include(score)
+        self._signals.observe(self._space or {}, metrics.metrics)
+        windows = self._budget.count(metrics.episode_id)
+        if self._trial is not None:
+            self._budget.spent += windows
+            self._trial = replace(
+                self._trial, scores=(*self._trial.scores, score), windows=self._trial.windows + windows
+            )
         return_to, self._return_to = self._return_to, None
         if return_to is not None and any(hyperparams.params[name] != value for name, value in return_to.items()):
             self._trial, self._decision = None, "returned"
@@ -152,11 +160,11 @@ class BackoffOptimizer(BaseOptimizer):
         if self._trial is not None:
             return self._commit(self._trial, hyperparams, metrics)
         self._unprobed.append((self._evaluations, score))
-        is_ceiling = cannot_judge and score > min(self._scores)
+        is_ceiling = cannot_judge and self._range.extent > 0.0 and score > (self._range.lowest or 0.0)
         corrected = None if is_ceiling else self._corrected(hyperparams, metrics)
         if corrected is not None:
             return corrected
-        return hyperparams if cannot_judge else self._probe(hyperparams, metrics)
+        return hyperparams if cannot_judge else self._probe(hyperparams, metrics, windows)
 
     def on_improvement(self, metrics: EvalMetrics) -> None:
         """Shrink the step: what is in force works."""
@@ -172,16 +180,19 @@ class BackoffOptimizer(BaseOptimizer):
 
     def on_new_learner(self) -> None:
         """Drop the trial and the scores, which are another agent's."""
+        if self._trial is not None:
+            self._budget.spent += 1  # the window that diverged was collected under it
         self._trial = self._return_to = None
         self._unprobed.clear()
         self._scores.clear()
+        self._range = ScoreRange()
+        self._signals = SignalWatch()
 
     def _corrected(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet | None:
         """Bring back what its signal says is far off; None where nothing is."""
         moved = dict(hyperparams.params)
         for name, param in (self._space or {}).items():
-            factor = param.signal.correction(metrics.metrics) if param.signal is not None else 1.0
-            factor = min(max(factor, 1.0 / _MAX_CORRECTION), _MAX_CORRECTION)
+            factor = self._correction(param, metrics)
             if factor != 1.0:
                 moved[name] = param.clip(moved[name] * factor)
         if moved == hyperparams.params:
@@ -189,25 +200,29 @@ class BackoffOptimizer(BaseOptimizer):
         self._decision = "corrected"
         return HyperparamSet(moved, hyperparams.episode_id)
 
-    def _probe(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
-        """Put the next hyper-parameter on trial."""
-        space = self._space or {}
+    def _correction(self, param: Param, metrics: EvalMetrics) -> float:
+        """Return the factor that the parameter's signal asks for, 1 for none."""
+        if param.signal is None:
+            return 1.0
+        return self._signals.correction(param.signal, metrics, self._range, self._error(metrics))
+
+    def _probe(self, hyperparams: HyperparamSet, metrics: EvalMetrics, windows: int) -> HyperparamSet:
+        """Put the next hyper-parameter on trial, if it can be judged and the budget allows it."""
+        space, error = self._space or {}, self._error(metrics)
+        # Nothing is known of the range at first; one short trial cannot cost much.
+        length = 1 if self._evaluations <= 1 else trial_length(error, self._range.extent)
+        if length is None or not self._budget.allows(length * windows):
+            return hyperparams
         for _ in range(len(space)):
             name = self._next_name(list(space))
             param, value = space[name], hyperparams.params[name]
             for direction in (1, -1):
                 applied = param.perturb(value, scale=self._scale, min_delta=self._min_delta, direction=direction)
                 if applied != value and (applied > value) == (direction > 0):
-                    expected, error = self._expected_score(), self._error(metrics)
-                    self._trial = _Trial(name, jsonable(value), applied, direction, expected, error)
+                    self._trial = Trial(name, jsonable(value), applied, direction, error, length)
                     self._decision = "trial"
                     return _with(hyperparams, name, applied)
         return hyperparams
-
-    def _expected_score(self) -> float:
-        """Return s₀, the score that the next evaluation would have without a probe."""
-        numbers, scores = zip(*self._unprobed, strict=True)
-        return scores[-1] + slope(scores, numbers)
 
     def _error(self, metrics: EvalMetrics) -> float:
         """Return the standard error of a score, 0 where nothing is known of it."""
@@ -215,19 +230,26 @@ class BackoffOptimizer(BaseOptimizer):
         seen = float(noise_of(np.array(self._scores))) if len(self._scores) > _NOISE_STEPS else 0.0
         return max(known, seen)
 
-    def _commit(self, trial: _Trial, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+    def _commit(self, trial: Trial, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Keep the trial value, turn round, or leave it at the original where the scores cannot tell."""
+        param, seen = (self._space or {})[trial.name], len(trial.scores)
+        score = math.fsum(trial.scores) / seen
+        expected, weight = expected_score(list(self._unprobed), trial.length, self._evaluations - (seen - 1) / 2.0)
+        gain = score - expected
+        error = math.hypot(weight * trial.std_err, self._error(metrics) / math.sqrt(seen))
+        is_over = seen >= trial.length
+        is_evident = settles(gain, error, is_over) and abs(gain) > rounding_of(score, expected, self._range.extent)
+        drives_out = (self._correction(param, metrics) - 1.0) * (trial.applied - trial.original) < 0.0
+        if not (is_over or is_evident or drives_out):
+            self._decision = "trial"
+            return hyperparams
         self._trial = None
-        param = (self._space or {})[trial.name]
-        gain = float(metrics.primary_score) - trial.expected_score
-        error = math.hypot(trial.std_err, self._error(metrics))
-        correction = param.signal.correction(metrics.metrics) if param.signal is not None else 1.0
-        drives_out = (correction - 1.0) * (trial.applied - trial.original) < 0.0
-        if abs(gain) < _EVIDENCE_ERRORS * error or (gain > 0.0 and drives_out):
+        if not is_evident or (gain > 0.0 and drives_out):
             self._decision = "restored"
             return _with(hyperparams, trial.name, param.clip(trial.original))
         gradient = gain / (trial.applied - trial.original)
         if gradient * trial.direction > 0:
+            self._budget.earn(trial.windows)
             self._decision = "kept"
             return hyperparams
         self._decision = "reversed"
@@ -241,26 +263,32 @@ class BackoffOptimizer(BaseOptimizer):
         return name
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the phase, the trial, the scores and the scale."""
+        """Return the phase, the trial, its budget, the scores and the scale."""
         return {
             "scale": self._scale,
             "turn": self._turn,
-            "trial": vars(self._trial) if self._trial else None,
+            "trial": {**vars(self._trial), "scores": list(self._trial.scores)} if self._trial else None,
             "evaluations": self._evaluations,
             "unprobed": [list(pair) for pair in self._unprobed],
             "scores": list(self._scores),
             "return_to": self._return_to,
+            "budget": dict(vars(self._budget)),
+            "range": dict(vars(self._range)),
+            "most_uncertain": self._signals.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
         self._scale = float(state["scale"])
         self._turn = state["turn"]
-        self._trial = _Trial(**state["trial"]) if state["trial"] else None
+        self._trial = Trial.from_dict(state["trial"]) if state["trial"] else None
         self._evaluations = int(state["evaluations"])
-        self._unprobed = deque(((n, score) for n, score in state["unprobed"]), maxlen=_TREND_SCORES)
+        self._unprobed = deque(((n, score) for n, score in state["unprobed"]), maxlen=4 * LONGEST_TRIAL)
         self._scores = deque(state["scores"], maxlen=NOISE_SCORES)
         self._return_to = state["return_to"]
+        self._budget = TrialBudget(**state["budget"])
+        self._range = ScoreRange(**state["range"])
+        self._signals = SignalWatch(state["most_uncertain"])
 
 
 def _with(hyperparams: HyperparamSet, name: str, value: float) -> HyperparamSet:

@@ -3,7 +3,7 @@
 import enum
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,16 +20,30 @@ class Verdict(enum.Enum):
     NO_EVIDENCE = "no_evidence"
 
 
+ROUNDING = 1e-10
+"""Differences up to this share of the larger of two scores are rounding: a mean of floats depends on their order."""
+
+
+def rounding_of(*scores: Any) -> Any:
+    """Return by how much scores may differ because their sums were rounded: `1e-10 · max |s|`, elementwise."""
+    return ROUNDING * np.maximum.reduce([np.abs(score) for score in scores])
+
+
 def is_improvement(candidate: float, reference: float | None, margin: float = 0.0) -> bool:
     """Return True if `candidate` beats `reference` by more than `margin` (additive, so that negative scores work).
 
-    No reference, or one that is not a number, is beaten by any finite score; a score that is not finite beats nothing.
+    A difference that is only rounding (`rounding_of`) is none. No reference, or one that is not a number, is beaten by
+    any finite score; a score that is not finite beats nothing.
     """
     if not math.isfinite(candidate):
         return False
     if reference is None or not math.isfinite(reference):
         return True
-    return candidate > reference + margin
+    return bool(_exceeds(candidate, reference, margin))
+
+
+def _exceeds(candidate: Any, reference: Any, margin: Any) -> Any:
+    return candidate > reference + margin + rounding_of(candidate, reference)
 
 
 def degradation_drop(best: float, degradation_threshold: float, min_degradation_drop: float) -> float:
@@ -79,7 +93,7 @@ def judge(
     if best_score is not None and math.isfinite(best_score) and not is_probing:
         error = math.hypot(float(noise), best_std_err if math.isfinite(best_std_err) else 0.0)
         drop = degradation_drop(best_score, degradation_threshold, min_degradation_drop)
-        if metrics.primary_score < best_score - max(drop, DEGRADATION_ERRORS * error):
+        if is_improvement(best_score, metrics.primary_score, max(drop, DEGRADATION_ERRORS * error)):
             return Verdict.DEGRADED
     return Verdict.FLAT
 
@@ -118,7 +132,7 @@ def has_risen(scores: np.ndarray, noise: np.ndarray, patience: int, margin: floa
     """Return True where the newest scores stand on a higher level than any before.
 
         levelₖ(t) = mean(sₜ₋ₖ₊₁ … sₜ)
-        risen     = any k:  levelₖ(n) > max over t ≤ n−k of levelₖ(t) + margin + z·noise/√k
+        risen     = any k:  levelₖ(n) > max over t ≤ n−k of levelₖ(t) + margin + z·noise/√k + rounding
 
     k is a score by itself and, the noisier the scores, also 0.2, 0.4 and 0.8 of the patience: without noise it is the
     plain maximum, with noise a rise too slow for single scores shows in means. A policy that swings reaches its old
@@ -139,8 +153,9 @@ def has_risen(scores: np.ndarray, noise: np.ndarray, patience: int, margin: floa
         if n < 2 * k:
             continue
         levels = scores if k == 1 else (sums[..., k:] - sums[..., :-k]) / k
-        needed = levels[..., :-k].max(axis=-1) + margin + errors * noise / math.sqrt(k)
-        risen |= (levels[..., -1] > needed) & (noise >= noisy * extent)
+        highest = levels[..., :-k].max(axis=-1)
+        rises = _exceeds(levels[..., -1], highest, margin + errors * noise / math.sqrt(k))
+        risen |= rises & (noise >= noisy * extent)
     return risen
 
 

@@ -1,0 +1,136 @@
+"""What a trial of a hyper-parameter costs, what it has to show, and when it is worth beginning."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+TREND_SCORES = 5
+"""A trial of one evaluation is expected from so many scores without one."""
+LONGEST_TRIAL = 8
+"""Evaluations in which a trial must be able to show its effect."""
+_SHARE = 0.15
+"""Share of the windows that may be collected under trial values which do not pay."""
+_EFFECT = 0.1
+"""The effect that a trial looks for, as a share of the range of the scores so far."""
+_SETTLED, _SETTLED_EARLY = 2.0, 3.0
+"""Standard errors by which a gain settles a trial at its end, and before it."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A value in force on probation."""
+
+    name: str
+    original: float
+    applied: float
+    direction: int
+    std_err: float
+    """Standard error of one score when it was begun; 0 where nothing is known."""
+    length: int = 1
+    """Evaluations that it takes."""
+    scores: tuple[float, ...] = ()
+    windows: int = 0
+    """Windows collected under it so far."""
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "Trial":
+        """Rebuild from `vars(trial)`, as JSON has it."""
+        return cls(**{**state, "scores": tuple(state["scores"])})
+
+
+@dataclass
+class TrialBudget:
+    """Keeps the windows under trial values within a share of all of them.
+
+        begin a trial of k evaluations of m windows:  spent + k·m ≤ 0.15·(windows + k·m), or nothing is spent yet
+        a trial that is kept:                         spent ← max(0, spent − 2·its windows)
+
+    So trials that pay go on without a pause, and those that do not get 15 % of the run.
+    """
+
+    windows: int = 0
+    """All of them so far."""
+    spent: int = 0
+    """Those under trial values, less what has been earned."""
+    newest: int = 0
+    """Number of the window that was evaluated last."""
+
+    def count(self, window: int) -> int:
+        """Count the windows up to the evaluation of `window`, at least one, and return their number."""
+        elapsed = max(1, window - self.newest) if self.windows else 1
+        self.windows, self.newest = self.windows + elapsed, window
+        return elapsed
+
+    def allows(self, windows: int) -> bool:
+        """Return True if a trial of that many windows may begin."""
+        return self.spent == 0 or self.spent + windows <= _SHARE * (self.windows + windows)
+
+    def earn(self, windows: int) -> None:
+        """Give back the windows of a trial that was kept, and as many again."""
+        self.spent = max(0, self.spent - 2 * windows)
+
+
+@dataclass
+class ScoreRange:
+    """The lowest and the highest score so far."""
+
+    lowest: float | None = None
+    highest: float | None = None
+
+    def include(self, score: float) -> None:
+        """Widen the range to hold `score`."""
+        self.lowest = score if self.lowest is None else min(self.lowest, score)
+        self.highest = score if self.highest is None else max(self.highest, score)
+
+    @property
+    def extent(self) -> float:
+        """Highest minus lowest, 0 before there is any."""
+        return self.highest - self.lowest if self.highest is not None and self.lowest is not None else 0.0
+
+
+def trial_length(std_err: float, extent: float) -> int | None:
+    """Return the evaluations that a trial needs, None where it needs more than `LONGEST_TRIAL`.
+
+    The mean of k scores against that of k others shows an effect of e where e ≥ 2·σ·√(2/k); so k = ⌈2·(2σ/e)²⌉.
+
+    Args:
+        std_err: σ, standard error of one score, in units of the score.
+        extent: range of the scores so far; the effect to be shown is a tenth of it.
+    """
+    if std_err == 0.0:
+        return 1
+    effect = _EFFECT * extent
+    if effect <= 0.0 or 2.0 * (_SETTLED * std_err / effect) ** 2 > LONGEST_TRIAL:
+        return None
+    return max(1, math.ceil(2.0 * (_SETTLED * std_err / effect) ** 2))
+
+
+def expected_score(unprobed: Sequence[tuple[int, float]], length: int, at: float) -> tuple[float, float]:
+    """Return the score expected around evaluation `at` without a trial, and its standard error in units of σ.
+
+        s₀ = mean of the newest k + (at − their mean time)·slope of the newest max(5, 4k)
+
+    It is a weighted sum Σ wᵢ·sᵢ of scores with the same error σ, so its own is σ·√(Σ wᵢ²).
+
+    Args:
+        unprobed: (number of the evaluation, score) of those without a trial, in the order of time.
+        length: k, evaluations that the trial takes.
+        at: mean number of the trial's evaluations.
+    """
+    numbers, scores = np.array(unprobed[-max(TREND_SCORES, 4 * length) :], np.float64).T
+    base = np.zeros(scores.size)
+    base[-length:] = 1.0 / min(length, scores.size)
+    times = numbers - numbers.mean()
+    spread = float(times @ times)
+    slope = times / spread if spread > 0.0 else np.zeros(scores.size)
+    weights = base + (at - base @ numbers) * slope
+    # From the newest score on, so that scores without any change expect exactly that score.
+    return float(scores[-1] + weights @ (scores - scores[-1])), float(math.sqrt(weights @ weights))
+
+
+def settles(gain: float, error: float, is_over: bool) -> bool:
+    """Return True if a gain is more than noise: more than two standard errors at a trial's end, three before it."""
+    return abs(gain) > (_SETTLED if is_over else _SETTLED_EARLY) * error
