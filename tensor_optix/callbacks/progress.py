@@ -11,9 +11,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tensor_optix.core.decisions.intervals import Span, score_interval
 from tensor_optix.core.loop.parts import LoopStatus
+from tensor_optix.core.loop.standing import best_interval, is_confirmed
 from tensor_optix.core.loop_callback import LoopCallback
-from tensor_optix.core.training_report import watch_text
+from tensor_optix.core.training_report import episodes_text, score_text, watch_text
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
@@ -91,19 +93,9 @@ def describe(status: LoopStatus) -> list[tuple[str, str]]:
         ("steps", f"{status.env_steps:,} ({status.steps_per_second:,.0f}/s)"),
     ]
     if metrics is not None:
-        rows.append(
-            (
-                "train",
-                with_error(
-                    metrics.metrics.get("train_score", metrics.primary_score),
-                    metrics.metrics.get("train_score_std_err", metrics.std_err),
-                ),
-            )
-        )
-        if "val_score" in metrics.metrics:
-            rows.append(("val", with_error(metrics.primary_score, metrics.std_err)))
+        rows += _score_rows(metrics, status.span)
     if best is not None:
-        rows.append(("best", with_error(best.eval_metrics.primary_score, best.eval_metrics.std_err)))
+        rows.append(("best", _best_text(best, status.span)))
     if status.probed_param is not None and status.probed_value is not None:
         rows.append(("probing", f"{status.probed_param}={status.probed_value:.4g}"))
     if status.watch:
@@ -112,8 +104,20 @@ def describe(status: LoopStatus) -> list[tuple[str, str]]:
     return rows
 
 
-def with_error(score: float, std_err: float) -> str:
-    """Return `score ± error`, or the score alone where the error is not known."""
-    if not math.isfinite(score):
-        return "-"
-    return f"{score:.1f} ± {std_err:.1f}" if math.isfinite(std_err) else f"{score:.1f}"
+def _score_rows(metrics: EvalMetrics, span: Span | None) -> list[tuple[str, str]]:
+    """Return the rows of the last evaluation."""
+    found = metrics.metrics
+    score, error = found.get("train_score", metrics.primary_score), found.get("train_score_std_err", metrics.std_err)
+    rows = [("train", score_text(score, score_interval(score, error, found.get("episodes", math.nan), span=span), 1))]
+    if "val_score" in found:
+        episodes = found.get("val_episodes", math.nan)
+        interval = score_interval(metrics.primary_score, metrics.std_err, episodes, span=span)
+        rows.append(("val", score_text(metrics.primary_score, interval, 1)))
+    return rows
+
+
+def _best_text(best: PolicySnapshot, span: Span | None) -> str:
+    """Return the best score; it is unconfirmed until the last test."""
+    interval = best_interval(best, span)
+    tested = episodes_text(interval, confirmed=is_confirmed(best))
+    return f"{score_text(best.eval_metrics.primary_score, interval, 1)}  ({tested})"

@@ -1,49 +1,18 @@
 """What a run came to, as data and as the printed block."""
 
-import enum
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
+from tensor_optix.core.decisions.intervals import ScoreInterval
+from tensor_optix.core.stop_reason import StopReason as StopReason
 from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
 _WIDTH, _LABEL_WIDTH = 54, 16
 _WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")
-
-
-class StopReason(enum.Enum):
-    """Why a run ended."""
-
-    CONVERGED = "converged"
-    BUDGET = "budget"
-    MAX_EPISODES = "max_episodes"
-    STOPPED = "stopped"
-    INTERRUPTED = "interrupted"
-    EXHAUSTED = "exhausted"
-    ERROR = "error"
-
-    @property
-    def is_final(self) -> bool:
-        """True if a run that ended so has nothing left to do."""
-        return self in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
-
-    @property
-    def sentence(self) -> str:
-        """The reason in words."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    StopReason.CONVERGED: "Converged: no further improvement",
-    StopReason.BUDGET: "Spawn budget exhausted",
-    StopReason.MAX_EPISODES: "max_episodes windows are done",
-    StopReason.STOPPED: "stop() was called",
-    StopReason.INTERRUPTED: "Interrupted by the user",
-    StopReason.EXHAUSTED: "The pipeline has no more windows",
-    StopReason.ERROR: "An error ended the run",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +53,10 @@ class TrainingReport:
     """How often each kind of fault was survived: window, divergence, evaluator, suggestion, storage, learn, ..."""
     evolution: dict[str, Any] = field(default_factory=dict)
     """`PolicyManager.training_report()`; empty without evolution."""
+    best_interval: ScoreInterval | None = None
+    """Where the mean return of the best policy lies; None where too little is known of it."""
+    confirmed: bool = False
+    """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
 
     @property
     def converged(self) -> bool:
@@ -109,7 +82,7 @@ class TrainingReport:
         rows: list[_Row] = [
             ("Reason", StopReason(self.reason).sentence),
             None,
-            ("Best score", _with_error(self.best_score, self.best_std_err)),
+            *self._score_rows(),
             ("Found in window", "-" if self.best_window is None else str(self.best_window)),
         ]
         if math.isfinite(self.generalization_gap):
@@ -124,7 +97,54 @@ class TrainingReport:
         rows += _watch_rows(self.watch)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
-        return _block(rows)
+        return _block(StopReason(self.reason).heading, rows)
+
+    def _score_rows(self) -> list["_Row"]:
+        if not math.isfinite(self.best_score):
+            return [("Best score", "none (no episode was completed)")]
+        interval = self.best_interval
+        rows: list[_Row] = [("Best score", score_text(self.best_score, interval))]
+        if interval is not None:
+            rows.append(("Interval", f"{interval.level:.0%} {interval.method}"))
+            rows.append(("Tested on", episodes_text(interval, confirmed=self.confirmed)))
+        elif not self.confirmed:
+            rows.append(("Tested on", episodes_text(None, confirmed=False)))
+        if not self.confirmed:
+            rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir)}"))
+        return rows
+
+
+def score_text(score: float, interval: ScoreInterval | None, digits: int = 2) -> str:
+    """Return `score  [low, high]`, or the score alone where its interval is not known, or `-` for no score.
+
+    Args:
+        score: the score.
+        interval: where the true one lies.
+        digits: decimals.
+    """
+    if not math.isfinite(score):
+        return "-"
+    return f"{score:.{digits}f}" if interval is None else f"{score:.{digits}f}  {interval.text(digits)}"
+
+
+def episodes_text(interval: ScoreInterval | None, *, confirmed: bool) -> str:
+    """Return on how many episodes a best was tested, and that it is unconfirmed where it is.
+
+    Args:
+        interval: of its score; None where it is not known.
+        confirmed: True if it was tested on fresh episodes after the training.
+    """
+    episodes = [] if interval is None else [f"{interval.episodes:,} episode{'s' * (interval.episodes != 1)}"]
+    return ", ".join([*episodes, *([] if confirmed else ["unconfirmed"])]) or "confirmed"
+
+
+def confirm_command(run_dir: str) -> str:
+    """Return the command that tests the best of a run on fresh episodes.
+
+    Args:
+        run_dir: the folder of the run.
+    """
+    return f"tensor-optix evaluate {shlex.quote(run_dir)} --confirm"
 
 
 def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:
@@ -143,7 +163,8 @@ def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:
         ("Generalization", f"{_number(gap)}  (train − val)"),
         *_evolution_rows(evolution),
     ]
-    return _block(rows)
+    headings = {each.sentence: each.heading for each in StopReason}
+    return _block(headings.get(reason, "Training Complete"), rows)
 
 
 def _evolution_rows(evolution: Mapping[str, Any]) -> list["_Row"]:
@@ -175,9 +196,9 @@ _Row: TypeAlias = tuple[str | None, str] | None
 """A label and its text; a text without a label; or a rule."""
 
 
-def _block(rows: Sequence[_Row]) -> str:
+def _block(heading: str, rows: Sequence[_Row]) -> str:
     rule = "━" * _WIDTH
-    lines = [rule, "  Training Complete"]
+    lines = [rule, f"  {heading}"]
     for row in rows:
         if row is None:
             lines.append(rule)
@@ -219,9 +240,3 @@ def _number(value: float | None) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _with_error(score: float, std_err: float) -> str:
-    if not math.isfinite(score):
-        return "none (no episode was completed)"
-    return f"{score:.2f} ± {std_err:.2f}" if math.isfinite(std_err) else f"{score:.2f}"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tensor_optix.callbacks.progress import Progress, describe, with_error
+from tensor_optix.callbacks.progress import Progress, describe
+from tensor_optix.core.decisions.intervals import mean_interval, summary_interval
 from tensor_optix.core.loop.parts import LoopStatus
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 
 STATUS = LoopStatus(
     state=LoopState.COOLING,
@@ -59,20 +60,34 @@ def test_a_run_without_an_evaluation_shows_state_speed_and_the_time_to_the_next_
     }
 
 
-def test_a_score_from_training_windows_is_shown_with_its_error() -> None:
-    shown = rows(metrics=metrics(123.456, score_std_err=7.89))
-    assert shown["train"] == "123.5 ± 7.9"
+def test_a_score_from_training_windows_is_shown_with_its_interval() -> None:
+    shown = rows(metrics=metrics(123.456, score_std_err=7.89, episodes=6.0), span=(0.0, 500.0))
+    assert shown["train"] == f"123.5  {summary_interval(123.456, 7.89, 6, (0.0, 500.0)).text(1)}"
     assert "val" not in shown
 
 
-def test_with_validation_both_scores_are_shown_each_with_its_own_error() -> None:
-    shown = rows(metrics=metrics(90.0, val_score=90.0, score_std_err=2.0, train_score=100.0, train_score_std_err=3.0))
-    assert shown["train"] == "100.0 ± 3.0"
-    assert shown["val"] == "90.0 ± 2.0"
+def test_with_validation_both_scores_are_shown_each_with_its_own_interval() -> None:
+    train = {"train_score": 100.0, "train_score_std_err": 3.0, "episodes": 9.0}
+    shown = rows(metrics=metrics(90.0, val_score=90.0, score_std_err=2.0, val_episodes=5.0, **train))
+    assert shown["train"] == f"100.0  {summary_interval(100.0, 3.0, 9).text(1)}"
+    assert shown["val"] == f"90.0  {summary_interval(90.0, 2.0, 5).text(1)}"
 
 
-def test_the_best_score_so_far_is_shown() -> None:
-    assert rows(best=snapshot(-200.0, score_std_err=1.5))["best"] == "-200.0 ± 1.5"
+def test_the_best_score_so_far_is_unconfirmed() -> None:
+    windows = (PlayedWindow(seeds=(1, 2), returns=(1.0, 1.0), score=1.0),) * 5
+    best = replace(snapshot(1.0, score_std_err=0.0), evidence=windows)
+    interval = mean_interval([1.0] * 10, (0.0, 1.0))
+    assert rows(best=best, span=(0.0, 1.0))["best"] == f"1.0  {interval.text(1)}  (10 episodes, unconfirmed)"
+
+
+def test_the_best_is_no_longer_unconfirmed_after_the_final_evaluation() -> None:
+    assert rows(best=snapshot(1.0, score_std_err=0.1, final_episodes=100.0))["best"].endswith("  (100 episodes)")
+    assert rows(best=snapshot(1.0, final_episodes=100.0))["best"] == "1.0  (confirmed)"
+
+
+def test_a_score_whose_error_is_not_known_stands_alone_and_none_is_a_dash() -> None:
+    shown = rows(metrics=metrics(1.0, episodes=3.0), best=snapshot(math.nan))
+    assert (shown["train"], shown["best"]) == ("1.0", "-  (unconfirmed)")
 
 
 def test_the_hyperparameter_on_trial_is_shown() -> None:
@@ -93,20 +108,6 @@ def test_the_rows_have_one_order() -> None:
         )
     ]
     assert labels == ["state", "window", "steps", "train", "val", "best", "probing", "next evaluation"]
-
-
-@pytest.mark.parametrize(
-    ("score", "error", "text"),
-    [
-        (1.0, 0.25, "1.0 ± 0.2"),
-        (1.0, math.nan, "1.0"),
-        (1.0, math.inf, "1.0"),
-        (math.nan, 1.0, "-"),
-        (-math.inf, math.nan, "-"),
-    ],
-)
-def test_an_error_or_a_score_that_is_not_known_is_left_out(score: float, error: float, text: str) -> None:
-    assert with_error(score, error) == text
 
 
 def test_a_run_that_has_just_begun_has_no_speed_yet() -> None:

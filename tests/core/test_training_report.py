@@ -1,10 +1,14 @@
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tensor_optix.core.training_report import StopReason, TrainingReport, evolution_block
+from tensor_optix.core.decisions.intervals import METHOD, ScoreInterval
+from tensor_optix.core.training_report import StopReason, TrainingReport, episodes_text, evolution_block, score_text
+from tensor_optix.errors import CheckpointCorruptError
 from tests.fakes.reports import EVOLVED, NAN, report
 
 UNSCORED = {
@@ -17,6 +21,10 @@ UNSCORED = {
     "generalization_gap": NAN,
     "hyperparams": {},
 }
+
+
+INTERVAL = ScoreInterval(low=495.125, high=499.5, level=0.95, method=METHOD, episodes=100)
+CONFIRMED: dict[str, Any] = {"best_interval": INTERVAL, "confirmed": True}
 
 
 def same(one: TrainingReport, other: TrainingReport) -> bool:
@@ -38,14 +46,28 @@ def test_the_printed_block_tells_tuning_and_evolution() -> None:
         assert line in lines, str(report(**EVOLVED))
 
 
-@pytest.mark.parametrize("fields", [{}, EVOLVED, UNSCORED, {"val_score": NAN, "generalization_gap": NAN}])
+@pytest.mark.parametrize("fields", [{}, EVOLVED, UNSCORED, CONFIRMED, {"val_score": NAN, "generalization_gap": NAN}])
 def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict[str, Any]) -> None:
     original = report(**fields)
     plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
     assert same(TrainingReport.from_dict(plain), original)
+    optional = ("best_window", "best_snapshot", "best_interval")
     assert {name for name, value in fields.items() if value is NAN} == {
-        name for name, value in plain.items() if value is None and name not in ("best_window", "best_snapshot")
+        name for name, value in plain.items() if value is None and name not in optional
     }
+
+
+def test_a_report_from_before_there_were_intervals_still_loads() -> None:
+    plain = report().to_dict()
+    del plain["best_interval"], plain["confirmed"]
+    assert same(TrainingReport.from_dict(plain), report())
+
+
+def test_the_interval_is_plain_json_and_one_that_is_not_as_written_is_refused() -> None:
+    plain = report(**CONFIRMED).to_dict()
+    assert plain["best_interval"] == {"low": 495.125, "high": 499.5, "level": 0.95, "method": METHOD, "episodes": 100}
+    with pytest.raises(CheckpointCorruptError, match=r"best_interval"):
+        TrainingReport.from_dict(plain | {"best_interval": {"low": 1.0}})
 
 
 def test_numpy_numbers_are_written_as_plain_ones() -> None:
@@ -71,12 +93,14 @@ def test_steps_per_second_count_the_whole_time_and_need_one(seconds: dict[str, f
 
 def test_the_printed_block() -> None:
     rule = "━" * 54
-    assert str(report()).splitlines() == [
+    assert str(report(**CONFIRMED)).splitlines() == [
         rule,
         "  Training Complete",
         "  Reason           : Converged: no further improvement",
         rule,
-        "  Best score       : 498.25 ± 1.50",
+        "  Best score       : 498.25  [495.12, 499.50]",
+        "  Interval         : 95% bounded Bayesian bootstrap",
+        "  Tested on        : 100 episodes",
         "  Found in window  : 12",
         "  Generalization   : 10.0000  (train − val)",
         "  Windows          : 40  (25 evaluated)",
@@ -85,6 +109,62 @@ def test_the_printed_block() -> None:
         "  Checkpoint       : run/snapshot_000003",
         rule,
     ]
+
+
+def test_an_unconfirmed_best_is_called_so_with_its_episodes_and_what_confirms_it() -> None:
+    interval = replace(INTERVAL, episodes=10)
+    lines = str(report(best_interval=interval, checkpoint_dir="a run")).splitlines()
+    assert "  Tested on        : 10 episodes, unconfirmed" in lines
+    assert "  Confirm it: tensor-optix evaluate 'a run' --confirm" in lines
+    assert "  Tested on        : unconfirmed" in str(report()).splitlines()
+    for other in (report(**CONFIRMED), report(**UNSCORED)):
+        assert "nconfirmed" not in str(other)
+        assert "--confirm" not in str(other)
+
+
+HEADINGS = {
+    StopReason.STOPPED: "Training Stopped",
+    StopReason.INTERRUPTED: "Training Interrupted",
+    StopReason.ERROR: "Training Failed",
+}
+
+
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_training_complete_stands_over_complete_training_only(reason: StopReason) -> None:
+    heading = HEADINGS.get(reason, "Training Complete")
+    assert (heading == "Training Complete") is reason.is_final
+    assert str(report(reason=reason.value)).splitlines()[1] == f"  {heading}"
+    evolution = EVOLVED["evolution"]
+    assert evolution_block(evolution, reason.sentence).splitlines()[1] == f"  {heading}"
+
+
+@pytest.mark.parametrize(
+    ("score", "interval", "digits", "text"),
+    [
+        (498.25, INTERVAL, 1, "498.2  [495.1, 499.5]"),
+        (498.25, None, 2, "498.25"),
+        (NAN, None, 2, "-"),
+        (-math.inf, None, 2, "-"),
+    ],
+)
+def test_a_score_is_printed_with_its_interval_where_it_has_one(
+    score: float, interval: ScoreInterval | None, digits: int, text: str
+) -> None:
+    assert score_text(score, interval, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("episodes", "confirmed", "text"),
+    [
+        (1, False, "1 episode, unconfirmed"),
+        (1200, True, "1,200 episodes"),
+        (None, False, "unconfirmed"),
+        (None, True, "confirmed"),
+    ],
+)
+def test_how_a_best_was_tested_is_told(episodes: int | None, confirmed: bool, text: str) -> None:
+    interval = None if episodes is None else replace(INTERVAL, episodes=episodes)
+    assert episodes_text(interval, confirmed=confirmed) == text
 
 
 def test_the_block_of_an_evolution_is_the_one_of_the_first_description() -> None:
@@ -124,7 +204,7 @@ def test_the_block_of_an_evolution_is_the_one_of_the_first_description() -> None
 
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_no_line_is_wider_than_the_rules(reason: StopReason) -> None:
-    rule, *lines = str(report(**EVOLVED, reason=reason.value)).splitlines()
+    rule, *lines = str(report(**EVOLVED, best_interval=INTERVAL, reason=reason.value)).splitlines()
     assert all(len(line) <= len(rule) for line in lines)
 
 
@@ -146,8 +226,8 @@ def test_the_printed_block_of_a_run_that_found_nothing_says_so() -> None:
     assert "nan" not in printed
 
 
-def test_an_unknown_error_of_the_score_is_not_printed() -> None:
-    assert "Best score       : 498.25\n" in str(report(best_std_err=NAN))
+def test_an_unknown_interval_of_the_score_is_not_printed() -> None:
+    assert "Best score       : 498.25\n" in str(report())
 
 
 def test_a_report_cannot_be_changed_after_the_fact() -> None:

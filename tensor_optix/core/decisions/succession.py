@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import SearchSpace
-from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics
 
 

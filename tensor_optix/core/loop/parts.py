@@ -11,6 +11,7 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -106,6 +107,8 @@ class LoopStatus:
     dormant_threshold: int
     watch: Mapping[str, int] = field(default_factory=dict)
     """What happened while a trained policy was watched."""
+    span: Span | None = None
+    """Lowest and highest return or score that the run has seen."""
 
     @property
     def steps_per_second(self) -> float:

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.support.schemas import rebuilt
 
@@ -138,6 +140,7 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         no_improvement=state.position.no_improvement,
         dormant_threshold=config.scheduler.dormant_threshold,
         watch=dict(progress.watch),
+        span=_span(state, parts),
     )
 
 
@@ -163,4 +166,11 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts) -> Training
         tuning=dict(progress.tuning),
         watch=dict(progress.watch),
         health=dict(progress.health.counts),
+        best_interval=best_interval(best, _span(state, parts)) if best else None,
+        confirmed=best is not None and is_confirmed(best),
     )
+
+
+def _span(state: RunState, parts: LoopParts) -> Span | None:
+    evaluations = [record.eval_metrics for record in parts.history if record.window_id >= state.era_began]
+    return seen_span([*evaluations, *state.recent], [state.best] if state.best else [])

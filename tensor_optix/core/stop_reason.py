@@ -1,0 +1,46 @@
+"""Why a run ends, and what is printed over its report."""
+
+import enum
+
+
+class StopReason(enum.Enum):
+    """Why a run ended."""
+
+    CONVERGED = "converged"
+    BUDGET = "budget"
+    MAX_EPISODES = "max_episodes"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    EXHAUSTED = "exhausted"
+    ERROR = "error"
+
+    @property
+    def is_final(self) -> bool:
+        """True if a run that ended so has nothing left to do."""
+        return self in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return _SENTENCES[self]
+
+    @property
+    def heading(self) -> str:
+        """What stands over the report; the training is complete only where nothing is left to do."""
+        return _HEADINGS.get(self, "Training Complete")
+
+
+_SENTENCES = {
+    StopReason.CONVERGED: "Converged: no further improvement",
+    StopReason.BUDGET: "Spawn budget exhausted",
+    StopReason.MAX_EPISODES: "max_episodes windows are done",
+    StopReason.STOPPED: "stop() was called",
+    StopReason.INTERRUPTED: "Interrupted by the user",
+    StopReason.EXHAUSTED: "The pipeline has no more windows",
+    StopReason.ERROR: "An error ended the run",
+}
+_HEADINGS = {
+    StopReason.STOPPED: "Training Stopped",
+    StopReason.INTERRUPTED: "Training Interrupted",
+    StopReason.ERROR: "Training Failed",
+}
