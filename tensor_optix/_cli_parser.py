@@ -8,6 +8,8 @@ from typing import TypeAlias
 import tensor_optix
 from tensor_optix.factory import ALGORITHMS, FRAMEWORKS
 
+CONFIRMING_EPISODES = 100
+"""Episodes that confirm a score."""
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 """Runs a command with its arguments, and returns the exit code."""
 
@@ -76,6 +78,11 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds")
     evaluate.add_argument(
         "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
+    )
+    evaluate.add_argument(
+        "--confirm",
+        action="store_true",
+        help=f"play at least {CONFIRMING_EPISODES} episodes, and make their mean the score in the run's report",
     )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     return evaluate

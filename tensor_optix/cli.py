@@ -13,16 +13,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from tensor_optix._cli_parser import parser
+from tensor_optix._cli_parser import CONFIRMING_EPISODES, parser
+from tensor_optix._evaluation import Evaluation
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import play
-from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
@@ -31,7 +27,7 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.presets import preset_for
-from tensor_optix.runs import RunDescription
+from tensor_optix.runs import RunDescription, write_report
 from tensor_optix.support.arguments import check_count
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.throughput import choose_vectorisation
@@ -88,8 +84,7 @@ def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
     """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
     report = optimizer.run()
     print(report, flush=True)
-    with storage_errors("write", run_dir):
-        replace_file(run_dir / "report.json", encode_json(report.to_dict()))
+    write_report(run_dir, report)
     print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
     if report.reason != StopReason.INTERRUPTED.value:
         return 0
@@ -154,8 +149,7 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    if args.episodes < 1:
-        raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
+    _check_evaluation(args)
     run = RunDescription.read(args.run_dir)
     set_threads(run.framework, run.threads)  # the same threads give the same result
     agent = run.agent()
@@ -176,16 +170,22 @@ def _evaluate(args: argparse.Namespace) -> int:
             break
     pipeline.teardown()
     training.teardown()
-    result = _summary(returns[: args.episodes], snapshot.eval_metrics.primary_score, snapshot.eval_metrics.std_err)
-    if args.json:
-        print(json.dumps(result))
-    else:
-        print(
-            f"{run.env}: {result['mean']:.2f} ± {result['std_err']:.2f} over {result['episodes']} greedy episodes "
-            f"(min {result['min']:.1f}, max {result['max']:.1f}); "
-            f"reported: {result['reported']:.2f} ± {result['reported_std_err']:.2f}"
-        )
+    evaluation = Evaluation.of(args.run_dir, registry, snapshot, returns[: args.episodes])
+    if args.confirm and not evaluation.confirm():
+        print(f"{args.run_dir} has no report.json yet, so the score is written nowhere.", file=sys.stderr)
+    print(json.dumps(evaluation.to_dict()) if args.json else f"{run.env}: {evaluation}")
     return 0
+
+
+def _check_evaluation(args: argparse.Namespace) -> None:
+    if args.episodes < 1:
+        raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
+    if args.confirm and args.verify:
+        raise InvalidArgumentError("--confirm plays fresh episodes and --verify known ones. Give one of them.")
+    if args.confirm and args.episodes < CONFIRMING_EPISODES:
+        raise InvalidArgumentError(
+            f"--confirm needs --episodes of at least {CONFIRMING_EPISODES}, but got {args.episodes}."
+        )
 
 
 def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: PolicySnapshot) -> int:
@@ -214,19 +214,6 @@ def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: Po
         verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
         print(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
     return 0 if result["verified"] else _EXIT_NOT_VERIFIED
-
-
-def _summary(returns: Sequence[float], reported: float, reported_std_err: float) -> dict[str, Any]:
-    error = standard_error(returns)
-    return {
-        "episodes": len(returns),
-        "mean": float(np.mean(returns)),
-        "std_err": 0.0 if math.isnan(error) else error,
-        "min": min(returns),
-        "max": max(returns),
-        "reported": reported,
-        "reported_std_err": 0.0 if math.isnan(reported_std_err) else reported_std_err,
-    }
 
 
 def _hyperparams(pairs: Sequence[str]) -> dict[str, float]:

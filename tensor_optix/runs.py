@@ -1,8 +1,9 @@
 """A run of the command line as data: what `train` wrote to `run.json`, and the pipelines that belong to it."""
 
 import itertools
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, fields
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,10 +13,14 @@ import numpy as np
 import tensor_optix
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.intervals import ScoreInterval
+from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
 from tensor_optix.core.storage.reading import read_plain
+from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
@@ -26,7 +31,8 @@ from tensor_optix.support.schemas import checked, decode_object
 
 RUN_FORMAT = 3
 FILE = "run.json"
-MAX_BYTES = 1 << 20
+REPORT_FILE = "report.json"
+MAX_BYTES, MAX_REPORT_BYTES = 1 << 20, 1 << 24
 MAX_HIDDEN_WEIGHTS = 1 << 26
 """Weights between the hidden layers that a file may ask for: a quarter of a GiB."""
 
@@ -164,6 +170,58 @@ class RunDescription:
                 f"it, allow it: RunDescription.read(run_dir, allow_modules=[{module!r}])."
             )
         return cls(**{one.name: getattr(file, one.name) for one in fields(cls)})
+
+
+def read_report(run_dir: Path) -> TrainingReport | None:
+    """Return the report of a run; None where it has none yet.
+
+    Args:
+        run_dir: the folder of the run.
+
+    Raises:
+        CheckpointCorruptError: it is damaged.
+    """
+    path = run_dir / REPORT_FILE
+    if not path.exists():
+        return None
+    return TrainingReport.from_dict(decode_object(read_plain(path, MAX_REPORT_BYTES), str(path)))
+
+
+def write_report(run_dir: Path, report: TrainingReport) -> None:
+    """Write the report of a run.
+
+    Args:
+        run_dir: the folder of the run.
+        report: what it came to.
+    """
+    with storage_errors("write", run_dir):
+        replace_file(run_dir / REPORT_FILE, encode_json(report.to_dict()))
+
+
+def confirmed_report(
+    report: TrainingReport, snapshot: PolicySnapshot, path: Path, returns: Sequence[float], interval: ScoreInterval
+) -> TrainingReport:
+    """Return a report whose best is confirmed by fresh episodes.
+
+    Args:
+        report: what the run came to.
+        snapshot: the best, which played them.
+        path: its folder.
+        returns: the return of each episode.
+        interval: of their mean.
+    """
+    mean = float(np.mean(returns))
+    return replace(
+        report,
+        best_score=mean,
+        best_std_err=standard_error(returns),
+        best_window=snapshot.window_id,
+        best_snapshot=str(path),
+        generalization_gap=snapshot.eval_metrics.metrics.get("train_score", math.nan) - mean,
+        hyperparams=dict(snapshot.hyperparams.params),
+        best_interval=interval,
+        confirmed=True,
+    )
 
 
 _Number = int | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]

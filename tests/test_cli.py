@@ -13,6 +13,7 @@ import pytest
 import tensor_optix
 from tensor_optix.cli import main
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.intervals import METHOD
 from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData
@@ -43,7 +44,8 @@ def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(
     out = capsys.readouterr().out
     assert "max_episodes windows are done" in out
     assert "Best score" in out
-    assert "±" in out
+    assert METHOD in out
+    assert "unconfirmed" not in out
     assert f"tensor-optix evaluate '{folder}'" in out
 
 
@@ -67,7 +69,63 @@ def test_evaluate_plays_the_best_policy(run_dir: Path, capsys: pytest.CaptureFix
 
 def test_evaluate_says_it_in_words(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run_dir), "--episodes", "3"]) == 0
-    assert "over 3 greedy episodes" in capsys.readouterr().out
+    first, second = capsys.readouterr().out.splitlines()
+    assert "over 3 greedy episodes" in first
+    assert METHOD in first
+    assert second.startswith("Reported: ")
+    assert second.endswith("(40 episodes)")
+
+
+def test_evaluate_gives_the_interval_of_what_it_played(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run_dir), "--episodes", "4", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["method"], result["level"], result["confirmed"]) == (METHOD, 0.95, True)
+    assert result["low"] < result["mean"] < result["high"]
+
+
+@pytest.fixture
+def cut_short(run_dir: Path) -> Path:
+    """A run whose best has not been tested after the training."""
+    registry = CheckpointRegistry(run_dir)
+    best = registry.best
+    assert best is not None
+    metrics = {name: value for name, value in best.eval_metrics.metrics.items() if name != "final_episodes"}
+    registry.rescore(best, dataclasses.replace(best.eval_metrics, metrics=metrics), best.evidence)
+    registry.close()
+    path = run_dir / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"confirmed": False, "reason": "interrupted"}))
+    return run_dir
+
+
+def test_an_unconfirmed_best_is_confirmed_by_fresh_episodes_and_the_report_tells_it(
+    cut_short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(cut_short), "--episodes", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "(40 episodes, unconfirmed)" in out
+    assert f"Confirm it: tensor-optix evaluate {cut_short} --confirm" in out
+    assert main(["evaluate", str(cut_short), "--confirm", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["episodes"], result["confirmed"]) == (100, True)
+    report = TrainingReport.from_dict(json.loads((cut_short / "report.json").read_text()))
+    assert report.confirmed
+    assert report.best_score == result["mean"] == result["reported"]
+    assert report.best_interval is not None
+    assert (report.best_interval.low, report.best_interval.episodes) == (result["low"], 100)
+    assert ", unconfirmed" not in str(report)
+    assert main(["evaluate", str(cut_short), "--episodes", "2"]) == 0
+    assert "(100 episodes)" in capsys.readouterr().out
+
+
+def test_without_a_report_the_confirmed_score_is_printed_and_written_nowhere(
+    cut_short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cut_short / "report.json").unlink()
+    assert main(["evaluate", str(cut_short), "--confirm"]) == 0
+    printed = capsys.readouterr()
+    assert "over 100 greedy episodes" in printed.out
+    assert "no report.json yet" in printed.err
+    assert not (cut_short / "report.json").exists()
 
 
 def test_verify_reproduces_the_reported_number_exactly(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +220,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--evolve", "-1"], "--evolve must be a whole number of at least 0, but got -1"),
         (["evaluate", "nowhere"], "run.json"),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
+        (["evaluate", "nowhere", "--confirm", "--episodes", "99"], "--confirm needs --episodes of at least 100"),
+        (["evaluate", "nowhere", "--confirm", "--verify"], "Give one of them"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(
@@ -243,6 +303,9 @@ def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Interrupted by the user" in out
+    assert "Training Interrupted" in out
+    assert "episodes, unconfirmed" in out
+    assert f"tensor-optix evaluate {tmp_path} --confirm" in out
     assert main(["evaluate", str(tmp_path), "--episodes", "1"]) == 0
 
 
