@@ -12,6 +12,7 @@ from benchmarks import (
     ensemble,
     evolution,
     imports,
+    intervals,
     learning,
     overhead,
     selection,
@@ -24,6 +25,7 @@ from benchmarks._suite import MeasurementError, Options, Suite
 SUITES: Mapping[str, Suite] = {
     "imports": imports,
     "calibration": calibration,
+    "intervals": intervals,
     "overhead": overhead,
     "speed": speed,
     "learning": learning,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import calibration, ensemble, evolution, selection, tuning
+from benchmarks import calibration, ensemble, evolution, intervals, selection, tuning
 from benchmarks._suite import Options
 
 RUN = {"mean": 480.0, "reported": 481.0, "env_steps": 1000, "outcomes": ["new best", "kept"]}
@@ -20,6 +20,15 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
                     "delay": 1.35,
                     "delay_p90": 2.7,
                 }
+            ],
+        }
+    ],
+    intervals: [
+        {
+            "seed": 0,
+            "groups": [
+                {"returns": "normal", "span": "training", "coverage": [0.99, 0.931]},
+                {"returns": "normal", "span": "none", "coverage": [0.912, 0.95]},
             ],
         }
     ],
@@ -50,13 +59,13 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize(
     ("suite", "n"),
-    [(calibration, 1), (selection, 20), (evolution, 21), (tuning, 210)],
+    [(calibration, 1), (intervals, 1), (selection, 20), (evolution, 21), (tuning, 210)],
     ids=lambda v: getattr(v, "TITLE", v),
 )
 def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -> None:
     keys = [measurement.key for measurement in suite.plan(Options())]
     assert len(keys) == len(set(keys)) == n
-    if suite is not calibration:
+    if suite not in (calibration, intervals):
         assert len(list(suite.plan(Options(seeds=(0,), only=("CartPole-v1",))))) == (21 if suite is tuning else 1)
 
 
@@ -64,6 +73,7 @@ def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -
     ("suite", "words"),
     [
         (calibration, ["3.2%", "1.35 (2.70)"]),
+        (intervals, ["1 of 1 distributions", "0.931 ", "0.912 !"]),
         (selection, ["1.000 [0.980, 1.000]", "0.993"]),
         (evolution, ["1/1", "+30.0 (1 runs)"]),
         (ensemble, ["1/1", "490.0 [400.0, 500.0]"]),
