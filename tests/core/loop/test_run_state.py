@@ -1,0 +1,172 @@
+"""The state of a run: what follows from it, and that it is saved and restored as a whole."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
+
+import pytest
+
+from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
+from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
+from tensor_optix.core.loop.run_state import CurrentState, RunState, WatchState, plain
+from tensor_optix.core.stop_reason import StopReason
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
+from tensor_optix.errors import CheckpointCorruptError
+from tests.fakes.histories import record
+
+FIRST = BackoffScheduler().initial()
+
+
+def snapshot(score: float, **more: Any) -> PolicySnapshot:
+    return PolicySnapshot(
+        snapshot_id="000003",
+        sequence=3,
+        window_id=5,
+        eval_metrics=EvalMetrics(score, {"score_std_err": 0.5}, 5),
+        hyperparams=HyperparamSet({"learning_rate": 0.1}, 4),
+        created_at="2026-01-01T00:00:00",
+        **more,
+    )
+
+
+def full() -> RunState:
+    """A state in which no field has its default."""
+    return RunState(
+        position=SchedulerState(LoopState.WATCHDOG, 4, 2),
+        window_id=9,
+        next_evaluation=12,
+        env_steps=1000,
+        test_steps=200,
+        evaluations=7,
+        era_began=3,
+        learner_since=2,
+        without_evidence=1,
+        best=snapshot(2.0, evidence=(PlayedWindow(seeds=(1, 2), returns=(1.0, 3.0), score=2.0),), era=1),
+        ended=StopReason.CONVERGED,
+        last_good=HyperparamSet({"learning_rate": 0.2, "activation": "tanh"}, 8),
+        watch=WatchState(
+            champion=snapshot(2.0),
+            challenger=snapshot(1.0),
+            trial=Trial((1.0,), (2.0,)),
+            first_of_pair=0.5,
+            newest=(4.0,),
+        ),
+        verdict=Verdict.IMPROVED,
+        event="drift",
+        is_flat_start=True,
+    )
+
+
+def through_json(state: RunState, *history: Any) -> RunState:
+    return RunState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False)), history)
+
+
+def test_a_window_that_was_collected_is_counted_with_its_steps_and_nothing_else_changes() -> None:
+    state = full()
+    assert state.collected(32) == replace(state, window_id=10, env_steps=1032)
+    assert RunState(position=FIRST).collected(0).window_id == 0
+
+
+@pytest.mark.parametrize(("window_id", "is_due"), [(11, False), (12, True), (13, True)])
+def test_an_evaluation_is_due_from_its_window_on(window_id: int, is_due: bool) -> None:
+    assert replace(full(), window_id=window_id).is_due is is_due
+
+
+@pytest.mark.parametrize("loop_state", LoopState)
+def test_a_policy_is_watched_in_the_state_of_the_watch_alone(loop_state: LoopState) -> None:
+    state = RunState(position=SchedulerState(loop_state, 1, 0))
+    assert state.is_on_watch is (loop_state is LoopState.WATCHDOG)
+
+
+def test_there_is_no_best_score_before_there_is_a_best() -> None:
+    assert RunState(position=FIRST).best_score is None
+    assert full().best_score == 2.0
+
+
+def test_every_field_is_saved_and_comes_back() -> None:
+    state = full()
+    defaults = RunState(position=FIRST)
+    unset = [f.name for f in fields(state) if getattr(state, f.name) == getattr(defaults, f.name)]
+    assert unset == [
+        "trial",
+        "recent",
+        "metrics",
+    ]  # a trial is saved by the tests of tuning; the rest is in the history
+    assert through_json(state) == state
+
+
+def test_the_first_state_comes_back() -> None:
+    assert through_json(RunState(position=FIRST)) == RunState(position=FIRST)
+
+
+def test_evaluations_are_those_of_the_history_with_evidence_and_of_the_present_era() -> None:
+    history = [
+        record(1, eval_metrics=EvalMetrics(1.0, {}, 1)),
+        record(3, eval_metrics=EvalMetrics(3.0, {}, 3)),
+        record(4, eval_metrics=EvalMetrics(math.nan, {}, 4), verdict="no_evidence"),
+        record(5, eval_metrics=EvalMetrics(5.0, {}, 5)),
+    ]
+    state = through_json(full(), *history)
+    assert [metrics.primary_score for metrics in state.recent] == [3.0, 5.0]
+    assert state.metrics == EvalMetrics(5.0, {}, 5)
+
+
+def test_the_last_score_is_known_though_its_era_is_over() -> None:
+    state = through_json(replace(full(), era_began=9), record(5, eval_metrics=EvalMetrics(5.0, {}, 5)))
+    assert state.recent == ()
+    assert state.metrics is not None
+    assert state.metrics.primary_score == 5.0
+
+
+def test_no_more_evaluations_than_decisions_look_at_are_remembered() -> None:
+    records = [record(n, eval_metrics=EvalMetrics(float(n), {}, n)) for n in range(3, MOST_EVALUATIONS + 10)]
+    state = through_json(full(), *records)
+    assert len(state.recent) == MOST_EVALUATIONS
+    assert state.recent[-1].primary_score == MOST_EVALUATIONS + 9
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"window_id": "nine"}, "window_id"),
+        ({"position": None}, "position"),
+        ({"verdict": "excellent"}, "verdict"),
+        ({"ended": "tired"}, "ended"),
+        ({"unheard": 1}, "unheard"),
+        ({"watch": {"champion": "000003"}}, "champion"),
+    ],
+)
+def test_a_field_that_is_not_what_was_saved_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(CheckpointCorruptError, match=named):
+        RunState.from_dict({**full().to_dict(), **change}, ())
+
+
+def test_a_position_that_is_missing_is_named_and_any_other_field_is_what_it_was_at_first() -> None:
+    saved = full().to_dict()
+    del saved["env_steps"]
+    assert RunState.from_dict(saved, ()) == replace(full(), env_steps=0)
+    del saved["position"]
+    with pytest.raises(CheckpointCorruptError, match="position"):
+        RunState.from_dict(saved, ())
+
+
+def test_nobody_changes_a_state_but_its_holder_who_replaces_it() -> None:
+    state = full()
+    with pytest.raises(FrozenInstanceError):
+        state.window_id = 1  # type: ignore[misc]
+    current = CurrentState(state)
+    current.change(event=None, env_steps=0)
+    assert current.state == replace(state, event=None, env_steps=0)
+    assert state.env_steps == 1000
+    with pytest.raises(TypeError, match="unheard"):
+        current.change(unheard=1)
+
+
+def test_values_are_plain_whatever_holds_them() -> None:
+    assert plain(Trial((1.0,), (2.0,))) == {
+        f.name: plain(getattr(Trial((1.0,), (2.0,)), f.name)) for f in fields(Trial)
+    }
+    assert plain((StopReason.BUDGET, LoopState.ACTIVE)) == ["budget", LoopState.ACTIVE.value]
+    assert plain(EvalMetrics(math.nan)) == EvalMetrics(math.nan).to_dict()
