@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensor_optix.core.decisions.paired_trial import ERROR, MOST_PAIRS, Outcome, Trial, log_evidence
+from tensor_optix.core.decisions.paired_trial import ERROR, MOST_PAIRS, Trial, TrialOutcome, log_evidence
 
-PROMOTED, DEMOTED = Outcome.PROMOTED, Outcome.DEMOTED
+PROMOTED, DEMOTED = TrialOutcome.PROMOTED, TrialOutcome.DEMOTED
 SIGNS = {"+": 1.0, "-": -1.0, "=": 0.0, "!": -100.0}
 
 
@@ -18,7 +18,7 @@ def trial(pairs: str, champion: float = 10.0) -> Trial:
     return found
 
 
-def decided(differences: np.ndarray, margin: float = 0.0) -> Outcome | None:
+def decided(differences: np.ndarray, margin: float = 0.0) -> TrialOutcome | None:
     found = Trial()
     for d in differences:
         found = found.with_pair(0.0, float(d))
@@ -48,12 +48,12 @@ def decided(differences: np.ndarray, margin: float = 0.0) -> Outcome | None:
         ("++-" * 13 + "-", DEMOTED),
     ],
 )
-def test_a_trial_is_decided_by_its_pairs(pairs: str, outcome: Outcome | None) -> None:
+def test_a_trial_is_decided_by_its_pairs(pairs: str, outcome: TrialOutcome | None) -> None:
     assert trial(pairs).outcome() is outcome
 
 
 @pytest.mark.parametrize(("margin", "outcome"), [(0.0, PROMOTED), (0.9, PROMOTED), (1.0, DEMOTED), (2.0, DEMOTED)])
-def test_the_champion_must_be_beaten_by_the_margin(margin: float, outcome: Outcome) -> None:
+def test_the_champion_must_be_beaten_by_the_margin(margin: float, outcome: TrialOutcome) -> None:
     assert decided(np.ones(20), margin) is outcome
 
 
