@@ -99,8 +99,8 @@ def test_a_slow_callback_is_counted_and_reported_once(caplog: pytest.LogCaptureF
     callbacks = CallbackList([slow, quick], lambda: now, health)
     now = 100.0  # what came before the run is nobody's window
     callbacks.call("on_loop_start")
-    for window_id, lived in enumerate((1.0, 0.1, 1.0, 20.0)):  # of the last it takes a share that may be
-        now += lived
+    for window_id, seconds in enumerate((1.0, 0.1, 1.0, 20.0)):  # of the last it takes a share that may be
+        now += seconds
         callbacks.call("on_episode_end", window_id, None)
     assert health.counts == {"slow callback": 2}
     assert [record.message for record in caplog.records] == [

@@ -29,7 +29,7 @@ from tests.fakes.windows import windows
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
-def spoilt(field: str, place: Any, value: float) -> EpisodeData:
+def invalid(field: str, place: Any, value: float) -> EpisodeData:
     (window,) = windows(1)
     array = np.array(getattr(window, field), np.float64)
     array[place] = value
@@ -42,7 +42,7 @@ class TestWindows:
         ("field", "place"), [("observations", (5, 2)), ("next_observations", (5, 0)), ("rewards", 5), ("actions", 5)]
     )
     def test_a_value_that_is_not_finite_is_named_by_field_and_row(self, field: str, place: Any, value: float) -> None:
-        fault = window_fault(spoilt(field, place, value))
+        fault = window_fault(invalid(field, place, value))
         assert fault == f"{field} is not finite in row 5 (environment 0, step 5)"
 
     def test_a_good_one_has_no_fault_and_one_with_rows_missing_has(self) -> None:
@@ -52,7 +52,7 @@ class TestWindows:
         assert window_fault(short) == "observations has 31 rows, where the rewards have 32"
 
     def test_a_bad_window_is_not_learned_and_the_third_in_a_row_ends_the_run(self, tmp_path: Path) -> None:
-        class Spoilt(ScriptedPipeline):
+        class Invalid(ScriptedPipeline):
             def __init__(self, bad: set[int]) -> None:
                 super().__init__([1.0] * 6)
                 self.bad = bad
@@ -66,12 +66,12 @@ class TestWindows:
 
         agent = NumpyAgent()
         optimizer = RLOptimizer(
-            agent, Spoilt({1, 2, 4}), val_pipeline=None, evaluator=ScoreEvaluator(), checkpoint_dir=tmp_path / "some"
+            agent, Invalid({1, 2, 4}), val_pipeline=None, evaluator=ScoreEvaluator(), checkpoint_dir=tmp_path / "some"
         )
         assert optimizer.run().health == {"window": 3}
         assert agent.learned == [0, 3, 5]
         with pytest.raises(BadDataError, match="rewards is not finite in row 0"):
-            RLOptimizer(NumpyAgent(), Spoilt({1, 2, 3}), val_pipeline=None, checkpoint_dir=tmp_path / "many").run()
+            RLOptimizer(NumpyAgent(), Invalid({1, 2, 3}), val_pipeline=None, checkpoint_dir=tmp_path / "many").run()
 
 
 class TestDivergences:

@@ -46,9 +46,14 @@ class TestClock:
     def test_a_phase_is_timed_though_it_raises(self) -> None:
         clock = Clock()
         progress = RunProgress(clock)
-        with pytest.raises(LookupError), progress.timed("learn"):
-            clock.now = 3.0
-            raise LookupError
+
+        def fail_after(seconds: float) -> None:
+            with progress.timed("learn"):
+                clock.now = seconds
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            fail_after(3.0)
         with progress.timed("learn"):
             clock.now = 4.0
         assert progress.seconds == {"collect": 0.0, "learn": 4.0, "validate": 0.0}
@@ -238,6 +243,7 @@ class TestReport:
         whole.history.append(record(6, eval_metrics=EvalMetrics(4.0, {}, 6)))
         old = status(STATE, counted(), whole, LoopConfig()).span
         new = status(RunState(**{**vars(STATE), "era_began": 5}), counted(), whole, LoopConfig()).span
+        whole.history.close()
         assert old is not None
         assert new is not None
-        assert (old[0], new[0]) == (-900.0, 2.0)
+        assert (old[0], new[0]) == (-900.0, 4.0)

@@ -1,0 +1,101 @@
+"""The knobs of the loop and their bounds, and what a status makes of its numbers."""
+
+import math
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from tensor_optix.core.loop.parts import LoopConfig, LoopStatus
+from tensor_optix.core.types import LoopState
+from tensor_optix.errors import InvalidArgumentError
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("knob", "value"),
+        [
+            ("max_episodes", 1),
+            ("max_episodes", None),
+            ("degradation_threshold", 1.0),
+            ("degradation_threshold", 1e-9),
+            ("degradation_threshold", 1),
+            ("improvement_margin", 0),
+            ("min_degradation_drop", 1e6),
+            ("on_converged", "watch"),
+        ],
+    )
+    def test_the_ends_of_a_range_belong_to_it(self, knob: str, value: Any) -> None:
+        assert getattr(LoopConfig(**{knob: value}), knob) == value
+
+    @pytest.mark.parametrize(
+        ("knob", "value"),
+        [
+            ("max_episodes", 0),
+            ("max_episodes", 2.5),
+            ("max_episodes", True),
+            ("degradation_threshold", 0.0),
+            ("degradation_threshold", 1.0001),
+            ("degradation_threshold", math.nan),
+            ("degradation_threshold", "0.9"),
+            ("improvement_margin", -1e-9),
+            ("improvement_margin", math.nan),
+            ("min_degradation_drop", math.inf),
+            ("min_degradation_drop", -1.0),
+            ("on_converged", "sleep"),
+            ("on_converged", None),
+        ],
+    )
+    def test_a_knob_out_of_its_range_is_named_with_its_value(self, knob: str, value: Any) -> None:
+        with pytest.raises(InvalidArgumentError) as raised:
+            LoopConfig(**{knob: value})
+        assert knob in str(raised.value)
+        assert repr(value) in str(raised.value)
+
+    def test_a_config_that_was_checked_stays_as_it_is(self) -> None:
+        with pytest.raises(FrozenInstanceError):
+            LoopConfig().max_episodes = 0  # type: ignore[misc]
+
+    @pytest.mark.parametrize(
+        ("on_converged", "is_live", "watches"),
+        [
+            ("auto", True, True),
+            ("auto", False, False),
+            ("stop", True, False),
+            ("stop", False, False),
+            ("watch", True, True),
+            ("watch", False, True),
+        ],
+    )
+    def test_only_auto_asks_whether_the_pipeline_is_live(self, on_converged: Any, is_live: bool, watches: bool) -> None:
+        assert LoopConfig(on_converged=on_converged).watches(is_live=is_live) is watches
+
+
+def status(**more: Any) -> LoopStatus:
+    values: dict[str, Any] = {
+        "state": LoopState.ACTIVE,
+        "window_id": 9,
+        "env_steps": 1000,
+        "seconds": 20.0,
+        "metrics": None,
+        "best": None,
+        "probed_param": None,
+        "probed_value": None,
+        "windows_to_evaluation": 3,
+        "no_improvement": 0,
+        "dormant_threshold": 20,
+    }
+    return LoopStatus(**(values | more))
+
+
+class TestStatus:
+    def test_the_speed_is_steps_by_wall_time(self) -> None:
+        assert status().steps_per_second == 50.0
+        assert status(seconds=0.0).steps_per_second == 0.0
+
+    def test_the_next_evaluation_is_as_far_as_its_windows_at_the_pace_so_far(self) -> None:
+        assert status().seconds_to_evaluation == 6.0  # ten windows took 20 s
+        assert status(windows_to_evaluation=0).seconds_to_evaluation == 0.0
+
+    def test_before_the_first_window_nothing_is_estimated(self) -> None:
+        assert status(window_id=-1, seconds=5.0).seconds_to_evaluation == 0.0

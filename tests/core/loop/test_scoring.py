@@ -1,0 +1,247 @@
+"""What a window is worth: with and without validation, against the best, and where scoring fails."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.faults import MOST_IN_A_ROW
+from tensor_optix.core.loop.learner import Single
+from tensor_optix.core.loop.parts import LoopConfig
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.scoring import Scorer, no_score
+from tensor_optix.core.loop.selection import TEST_SHARE, TEST_WINDOWS
+from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
+from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
+
+
+class ByWeight(BasePipeline):
+    """Held-out episodes fixed by seeds, whose return is the weight of the agent that acts."""
+
+    def __init__(self, agent: BaseAgent) -> None:
+        self.agent = agent
+        self.asked = 0
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        while True:
+            yield self.play(self.fresh_seeds())
+
+    def fresh_seeds(self) -> list[int]:
+        self.asked += 1
+        return [self.asked]
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        return window_of(self.agent.weight)  # type: ignore[union-attr]
+
+
+class Rig:
+    def __init__(
+        self,
+        folder: Path,
+        evaluator: BaseEvaluator | None = None,
+        held_out: BasePipeline | None = None,
+        *,
+        is_seeded: bool = False,
+        margin: float = 0.0,
+    ) -> None:
+        self.agent = NumpyAgent()
+        self.registry = CheckpointRegistry(folder)
+        self.progress = RunProgress(lambda: 0.0)
+        self.pipeline = ByWeight(self.agent) if is_seeded else held_out
+        self.scorer = Scorer(
+            Single(self.agent),
+            self.registry,
+            evaluator or ScoreEvaluator(),
+            self.pipeline,
+            LoopConfig(improvement_margin=margin),
+            self.progress,
+        )
+
+    @property
+    def faults(self) -> dict[str, int]:
+        return self.progress.health.counts
+
+    def save(self, score: float, weight: float) -> PolicySnapshot:
+        self.agent.weight = weight
+        return self.registry.save(self.agent, EvalMetrics(score))
+
+    def score(
+        self, score: float | None, best: PolicySnapshot | None = None, *, saves: bool = True, **state: Any
+    ) -> Any:
+        at = RunState(position=BackoffScheduler().initial(), window_id=4, best=best, **state)
+        return self.scorer.score(at, window_of(score, 4), {}, can_be_saved=saves)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.registry.close()
+
+
+class TestWithoutValidation:
+    def test_the_window_itself_is_scored_and_a_first_policy_is_the_best(self, rig: Rig) -> None:
+        scored = rig.score(3.0)
+        assert (scored.metrics.primary_score, scored.is_best, scored.evidence) == (3.0, True, ())
+
+    def test_a_policy_that_is_gone_cannot_be_the_best(self, rig: Rig) -> None:
+        assert not rig.score(3.0, saves=False).is_best
+
+    @pytest.mark.parametrize(("score", "is_best"), [(5.0, False), (5.1, True), (4.0, False)])
+    def test_the_best_must_be_beaten(self, rig: Rig, score: float, is_best: bool) -> None:
+        assert rig.score(score, rig.save(5.0, 0.0)).is_best is is_best
+
+    def test_by_the_margin(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, margin=1.0)
+        best = rig.save(5.0, 0.0)
+        assert [rig.score(score, best).is_best for score in (5.5, 6.5)] == [False, True]
+        rig.registry.close()
+
+    def test_a_window_without_evidence_is_not_the_best(self, rig: Rig) -> None:
+        scored = rig.score(None)
+        assert (scored.metrics.is_usable, scored.is_best, rig.faults) == (False, False, {})
+
+
+class TestWithValidation:
+    def test_the_score_of_held_out_episodes_decides_and_both_are_shown(self, tmp_path: Path) -> None:
+        scored = Rig(tmp_path, held_out=ScriptedPipeline([2.0])).score(9.0)
+        assert scored.metrics.primary_score == 2.0
+        assert scored.metrics.metrics["train_score"] == 9.0
+        assert scored.metrics.generalization_gap == 7.0
+        assert scored.is_best
+
+    def test_a_candidate_is_tested_against_the_best_on_fresh_episodes(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, is_seeded=True)
+        best = rig.save(1.0, weight=1.0)
+        rig.agent.weight = 3.0
+        scored = rig.score(9.0, best, env_steps=10_000)
+        assert (scored.is_best, scored.metrics.primary_score) == (True, 3.0)
+        assert scored.metrics.metrics["train_score"] == 9.0
+        assert len(scored.evidence) == TEST_WINDOWS
+        assert scored.incumbent is not None
+        assert scored.incumbent.metrics.primary_score == 1.0
+        assert scored.test_steps == 2 * 2 * TEST_WINDOWS  # both, two steps a window
+        assert rig.agent.weight == 3.0  # the best was only loaded for the test
+        rig.registry.close()
+
+    def test_one_that_is_behind_is_not_tested(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, is_seeded=True)
+        best = rig.save(8.0, weight=8.0)
+        rig.agent.weight = 3.0
+        scored = rig.score(9.0, best)
+        assert (scored.is_best, scored.test_steps, scored.incumbent) == (False, 0, None)
+        rig.registry.close()
+
+    def test_tests_that_have_cost_their_share_are_short(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, is_seeded=True)
+        best = rig.save(1.0, weight=1.0)
+        rig.agent.weight = 3.0
+        share = int(1000 * TEST_SHARE)
+        thorough = rig.score(9.0, best, env_steps=1000, test_steps=share)
+        short = rig.score(9.0, best, env_steps=1000, test_steps=share + 1)
+        assert short.test_steps < thorough.test_steps
+        rig.registry.close()
+
+    def test_where_the_best_cannot_be_read_the_candidate_only_has_its_score(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rig = Rig(tmp_path, is_seeded=True)
+        best = rig.save(1.0, weight=1.0)
+        rig.agent.weight = 3.0
+
+        def unreadable(*_: object) -> Any:
+            raise CheckpointStorageError("Input/output error")
+
+        monkeypatch.setattr(rig.registry, "loaded", unreadable)
+        scored = rig.score(9.0, best, env_steps=10_000)
+        assert (scored.is_best, scored.metrics.primary_score) == (False, 3.0)
+        assert rig.faults == {"storage": 1}
+        rig.registry.close()
+
+    def test_a_live_score_is_completed_by_held_out_episodes_where_there_are_any(self, tmp_path: Path, rig: Rig) -> None:
+        state, live = RunState(position=BackoffScheduler().initial()), EvalMetrics(9.0, {}, 4)
+        assert rig.scorer.validated(state, live) is live
+        held_out = Rig(tmp_path / "held out", held_out=ScriptedPipeline([2.0])).scorer.validated(state, live)
+        assert (held_out.primary_score, held_out.metrics["train_score"], held_out.episode_id) == (2.0, 9.0, 4)
+
+
+class Failing(ScoreEvaluator):
+    """Raises, or returns what is no score."""
+
+    def __init__(self, *results: Any) -> None:
+        self.results = list(results)
+
+    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+        result = self.results.pop(0) if self.results else None
+        if isinstance(result, Exception):
+            raise result
+        return result if result is not None else super().score(episode_data, train_diagnostics)
+
+
+class TestFailures:
+    def test_an_evaluator_that_raises_gives_no_score_and_says_why(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        rig = Rig(tmp_path, Failing(ZeroDivisionError("no steps")))
+        with caplog.at_level(logging.WARNING):
+            scored = rig.score(3.0)
+        assert (scored.metrics.has_evidence, scored.metrics.episode_id, rig.faults) == (False, 4, {"evaluator": 1})
+        assert "Window 4 has no score" in caplog.text
+        assert "no steps" in caplog.text
+
+    def test_the_third_in_a_row_raises_what_the_evaluator_raised(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, Failing(*[ZeroDivisionError(f"no steps {n}") for n in range(MOST_IN_A_ROW)]))
+        for _ in range(MOST_IN_A_ROW - 1):
+            rig.score(3.0)
+        with pytest.raises(ZeroDivisionError, match=f"no steps {MOST_IN_A_ROW - 1}"):
+            rig.score(3.0)
+
+    def test_a_good_score_between_ends_the_streak(self, tmp_path: Path) -> None:
+        errors = [ZeroDivisionError()] * (MOST_IN_A_ROW - 1)
+        rig = Rig(tmp_path, Failing(*errors, None, *errors))
+        found = [rig.score(3.0).metrics.is_usable for _ in range(2 * MOST_IN_A_ROW - 1)]
+        assert found == [False, False, True, False, False]
+
+    def test_what_is_no_score_breaks_the_contract_at_the_third(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, Failing(*["high"] * MOST_IN_A_ROW))
+        for _ in range(MOST_IN_A_ROW - 1):
+            rig.score(3.0)
+        with pytest.raises(ContractError, match=r"Failing\.score must return EvalMetrics"):
+            rig.score(3.0)
+
+    def test_held_out_episodes_that_cannot_be_played_are_counted_apart(self, tmp_path: Path) -> None:
+        class Broken(ScriptedPipeline):
+            def episodes(self) -> Iterator[EpisodeData]:
+                raise BadDataError("the environment gives NaN")
+                yield
+
+        rig = Rig(tmp_path, held_out=Broken([]))
+        for _ in range(MOST_IN_A_ROW - 1):
+            assert not rig.score(3.0).metrics.is_usable
+        assert rig.faults == {"validation": MOST_IN_A_ROW - 1}
+        with pytest.raises(BadDataError, match="the environment gives NaN"):
+            rig.score(3.0)
+
+    def test_on_watch_a_failure_gives_no_score_either(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, Failing(ZeroDivisionError()))
+        state = RunState(position=BackoffScheduler().initial(), window_id=7)
+        assert rig.scorer.live(state, window_of(1.0, 7)).episode_id == 7
+        assert rig.scorer.live(state, window_of(1.0, 7)).primary_score == 1.0
+        assert not rig.scorer.shadowed(state, window_of(1.0, 7), np.zeros(2)).is_usable  # it cannot score other actions
+
+
+def test_no_score_is_no_evidence() -> None:
+    metrics = no_score(12)
+    assert math.isnan(metrics.primary_score)
+    assert (metrics.episode_id, metrics.has_evidence, metrics.is_usable) == (12, False, False)
