@@ -45,7 +45,7 @@ class Trial:
 class TrialBudget:
     """Keeps the windows under trial values within a share of all of them.
 
-        begin a trial of k evaluations of m windows:  spent + k·m ≤ 0.15·(windows + k·m), or nothing is spent yet
+        begin a trial of k evaluations of m windows:  spent + k·m ≤ 0.15·(windows + k·m), or k·m = 1 and spent = 0
         a trial that is kept:                         spent ← max(0, spent − 2·its windows)
 
     So trials that pay go on without a pause, and those that do not get 15 % of the run.
@@ -66,7 +66,7 @@ class TrialBudget:
 
     def allows(self, windows: int) -> bool:
         """Return True if a trial of that many windows may begin."""
-        return self.spent == 0 or self.spent + windows <= _SHARE * (self.windows + windows)
+        return (self.spent == 0 and windows == 1) or self.spent + windows <= _SHARE * (self.windows + windows)
 
     def earn(self, windows: int) -> None:
         """Give back the windows of a trial that was kept, and as many again."""

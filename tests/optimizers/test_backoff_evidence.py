@@ -192,7 +192,9 @@ def under_trial(optimizer: BackoffOptimizer, scores: list[float], std_err: float
 TWO = {"x": Param(1.0, 1000.0), "y": Param(1e-4, 1.0, "log")}
 
 
-@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=60, max_size=120), st.sampled_from([0.0, math.nan]))
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=60, max_size=120), st.sampled_from([0.0, math.nan, 1e4, 2e4])
+)
 def test_trials_that_never_pay_get_their_share(falls: list[float], std_err: float) -> None:
     scores = [1000.0 - 50.0 * n * n + fall for n, fall in enumerate(falls)]  # below what any trend expects
     seen = under_trial(BackoffOptimizer(TWO), scores, std_err)
