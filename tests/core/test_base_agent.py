@@ -1,0 +1,145 @@
+"""What an agent of six methods has by default, what its optional methods tell of it, and its greedy view."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix.core.base_agent import (
+    ActionLogProbabilities,
+    ActionProbabilities,
+    ActsMasked,
+    BaseAgent,
+    ChecksSpaces,
+    GreedyAgent,
+    HasLearner,
+    LearnsOffPolicy,
+    ReportsEffectiveHyperparams,
+    ReportsNonFinite,
+    Restorable,
+    Seedable,
+    can_be_greedy,
+    takes_masks,
+)
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.errors import SpaceError
+from tests.fakes.environments import Sapper
+from tests.helpers import ConstantAgent, NumpyAgent, TabularAgent, window_of
+
+PROTOCOLS = {
+    ChecksSpaces: "check_spaces",
+    ActsMasked: "act_masked",
+    Seedable: "seed",
+    ReportsNonFinite: "first_non_finite",
+    ReportsEffectiveHyperparams: "effective_hyperparams",
+    ActionProbabilities: "action_probs",
+    ActionLogProbabilities: "action_log_probs",
+    LearnsOffPolicy: "learns_off_policy",
+    HasLearner: "set_learner",
+}
+
+
+@pytest.mark.parametrize(
+    "method", ["act", "learn", "get_hyperparams", "set_hyperparams", "save_weights", "load_weights"]
+)
+def test_each_of_the_six_methods_is_needed(method: str) -> None:
+    methods = {name: value for name, value in vars(NumpyAgent).items() if name != method}
+    with pytest.raises(TypeError, match=f"abstract method '?{method}"):
+        type("Partial", (BaseAgent,), methods)()
+
+
+class TestDefaults:
+    def test_a_batch_is_asked_row_by_row(self) -> None:
+        class Doubling(NumpyAgent):
+            def act(self, observation: Any) -> Any:
+                return observation * 2
+
+        actions = Doubling().act_batch(np.array([[1.0, 2.0], [3.0, 4.0]]), deterministic=True)
+        assert actions.tolist() == [[2.0, 4.0], [6.0, 8.0]]
+
+    def test_the_training_state_is_the_weights(self, tmp_path: Any) -> None:
+        agent, other = NumpyAgent(), NumpyAgent()
+        agent.weight = 3.0
+        agent.save_training_state(str(tmp_path / "agent"))
+        other.load_training_state(str(tmp_path / "agent"))
+        assert other.weight == 3.0
+
+    def test_nothing_is_tuned_that_nobody_has_named(self) -> None:
+        assert not NumpyAgent().default_param_bounds
+
+
+@pytest.mark.parametrize(("protocol", "method"), PROTOCOLS.items(), ids=PROTOCOLS.values())
+def test_an_ability_is_told_by_its_method_alone(protocol: type, method: str) -> None:
+    able = type("Able", (NumpyAgent,), {method: lambda self, *args, **kwargs: None})()
+    assert isinstance(able, protocol)
+    assert not isinstance(NumpyAgent(), protocol)
+
+
+def test_an_agent_is_restorable_only_with_both_halves() -> None:
+    def method(self: Any, *args: Any) -> None: ...
+
+    assert isinstance(type("Both", (NumpyAgent,), {"snapshot": method, "restore": method})(), Restorable)
+    for half in ("snapshot", "restore"):
+        assert not isinstance(type("Half", (NumpyAgent,), {half: method})(), Restorable)
+
+
+class TestGreedyAgent:
+    def test_it_acts_as_the_agent_does_greedily_whatever_it_is_asked(self) -> None:
+        greedy = GreedyAgent(TabularAgent([0.2, 0.5, 0.3]))
+        assert greedy.act(np.zeros(2)) == 1
+        assert greedy.act_batch(np.zeros((4, 2))).tolist() == [1, 1, 1, 1]
+        assert greedy.act_batch(np.zeros((2, 2)), deterministic=False).tolist() == [1, 1]
+
+    def test_it_draws_nothing_from_the_agents_generator(self) -> None:
+        agent = TabularAgent([0.2, 0.5, 0.3])
+        before = agent.rng.bit_generator.state
+        GreedyAgent(agent).act_batch(np.zeros((4, 2)))
+        assert agent.rng.bit_generator.state == before
+
+    def test_masks_reach_an_agent_that_keeps_to_them_and_no_other(self) -> None:
+        masks = np.array([[False, True, True, False]] * 2)
+        sapper = Sapper()
+        assert GreedyAgent(sapper).act_masked(np.zeros((2, 2)), masks).tolist() == [1, 1]
+        assert sapper.modes == {True}
+        assert GreedyAgent(ConstantAgent(3)).act_masked(np.zeros((2, 2)), masks).tolist() == [3, 3]
+
+    def test_it_learns_nothing(self) -> None:
+        agent = NumpyAgent()
+        assert GreedyAgent(agent).learn(window_of(1.0)) == {}
+        assert (agent.weight, agent.learned) == (0.0, [])
+
+    def test_values_and_weights_are_the_agents_own(self, tmp_path: Any) -> None:
+        agent = NumpyAgent()
+        greedy = GreedyAgent(agent)
+        greedy.set_hyperparams(HyperparamSet({"learning_rate": 0.7}))
+        assert agent.params == greedy.get_hyperparams().params == {"learning_rate": 0.7}
+        agent.weight = 2.0
+        greedy.save_weights(str(tmp_path / "agent"))
+        agent.weight = 0.0
+        greedy.load_weights(str(tmp_path / "agent"))
+        assert agent.weight == 2.0
+
+    def test_spaces_are_checked_by_an_agent_that_can(self) -> None:
+        class Choosy(NumpyAgent):
+            def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+                raise SpaceError(f"{observation_space} and {action_space} do not fit")
+
+        GreedyAgent(NumpyAgent()).check_spaces("Box", "Discrete")
+        with pytest.raises(SpaceError, match="Box and Discrete do not fit"):
+            GreedyAgent(Choosy()).check_spaces("Box", "Discrete")
+
+
+@pytest.mark.parametrize(
+    ("agent", "masks", "greedy"),
+    [
+        (NumpyAgent(), False, False),
+        (TabularAgent([0.5, 0.5]), False, True),
+        (Sapper(), True, True),
+        (GreedyAgent(NumpyAgent()), False, True),
+        (GreedyAgent(Sapper()), True, True),
+    ],
+    ids=["six methods", "act_batch", "masks", "greedy view", "greedy view of masks"],
+)
+def test_what_an_agent_can_do_is_asked_through_its_greedy_view(agent: BaseAgent, masks: bool, greedy: bool) -> None:
+    assert takes_masks(agent) is masks
+    assert can_be_greedy(agent) is greedy
