@@ -164,4 +164,4 @@ class BuiltInAgent:
             )
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        """Put back what `_extra_state` returned, all or nothing."""
+        """Restore what `_extra_state` returned, all or nothing."""

@@ -76,8 +76,8 @@ class Categorical:
     def output_size(self, action_space: Any) -> int | None:
         """Return n for `Discrete(n)` that starts at 0."""
         n = getattr(action_space, "n", None)
-        is_plain = getattr(action_space, "shape", ()) == () and getattr(action_space, "start", 0) == 0
-        return int(n) if n is not None and is_plain else None
+        is_single_choice = getattr(action_space, "shape", ()) == () and getattr(action_space, "start", 0) == 0
+        return int(n) if n is not None and is_single_choice else None
 
     def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
         """Raise `BadDataError` unless the actions are integers below n."""

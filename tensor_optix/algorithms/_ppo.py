@@ -134,7 +134,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         return np.exp(NUMPY_OPS.log_softmax(params))
 
     def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
-        """Return log π(a|s) (B,) float32, whoever chose the actions; see `act_masked` for the masks.
+        """Return log π(a|s) (B,) float32, whichever policy chose the actions; see `act_masked` for the masks.
 
         Raises:
             BadDataError: actions that this policy could not have drawn, or masks of another shape.

@@ -75,7 +75,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
     """
 
     learns_off_policy = True
-    """Of whoever's actions: each is remembered with what came of it."""
+    """It learns from any policy's actions: each is stored with its outcome."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class Malformed(NamedTuple):
 
 
 class Heartbeat:
-    """What a source yields to say that the feed lives, where there is no item to yield."""
+    """What a source yields to show that the connection works, where there is no item to yield."""
 
 
 class Break:
@@ -95,7 +95,7 @@ def size_of(observation: Any) -> int:
 
 
 class ItemCheck:
-    """Lets through what an agent can be shown: one shape, one dtype, finite numbers, flags, a mapping.
+    """Accepts what an agent can act on: one shape, one dtype, finite numbers, flags, a mapping.
 
     Args:
         space: of the observations, which says what shape fits; without it the first item that passes says so too.

@@ -18,7 +18,7 @@ class Normalization:
 
     Observations: one window is collected, built, learned from, judged and saved with the same statistics, so that it is
     of one policy; they take the window in when the next one begins. Rewards: the statistics take the window in before
-    it is scaled, as nobody acts on rewards.
+    it is scaled, as no action depends on rewards.
 
     Args:
         observations: True, False, or a normaliser of the user's own.

@@ -46,7 +46,7 @@ class BatchPipeline(BasePipeline):
 
     Args:
         env: a Gymnasium environment, or an id to make one from.
-        agent: who acts; `RLOptimizer` fills it in.
+        agent: the acting policy; `RLOptimizer` fills it in.
         window_size: T, steps per window.
         n_episodes: yield this many whole episodes per window, however many steps they take, instead of `window_size`.
         deterministic: act greedily where the agent can.

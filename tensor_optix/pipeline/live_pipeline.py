@@ -39,7 +39,7 @@ class LivePipeline(BasePipeline):
 
     Args:
         data_source: what to read.
-        agent: who acts; `RLOptimizer` fills it in.
+        agent: the acting policy; `RLOptimizer` fills it in.
         episode_boundary_fn: `(step_count, elapsed_seconds, observation) -> bool` ends a window, also one of
             `every_n_steps`, `every_n_seconds`, `on_done_signal`; None = `every_n_steps(200)`.
         buffer_size: items that may wait while the agent learns.
@@ -143,7 +143,7 @@ class LivePipeline(BasePipeline):
         """Yield windows for as long as the feed lasts.
 
         Raises:
-            FeedFatalError: the feed ended, or `apply` failed, by an error that another try does not mend.
+            FeedFatalError: the feed ended, or `apply` failed, by an error that another try does not cure.
             ContractError: `episode_boundary_fn` raised, or never ends a window.
             BadDataError: the agent's action must not be sent, and there is no `safe_action`.
         """

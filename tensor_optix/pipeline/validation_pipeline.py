@@ -23,7 +23,7 @@ from tensor_optix.support.arrays import generator_state, restore_generator
 logger = logging.getLogger(__name__)
 
 MAX_EPISODE_STEPS = 50_000
-"""An episode that goes on for so long is cut: a policy that never ends one must not stop the training."""
+"""A longer episode is cut: a policy that never ends one must not stop the training."""
 
 
 class ValidationPipeline(BasePipeline):
@@ -34,7 +34,7 @@ class ValidationPipeline(BasePipeline):
 
     Args:
         env_fns: one function per environment, each of which makes one.
-        agent: who acts.
+        agent: the acting policy.
         seed: root of the episodes' seeds; None takes one from the system.
         rescale_actions: as in `BatchPipeline`.
         observation_normalizer: what the agent's observations are normalised with; it is not updated here.
@@ -79,7 +79,7 @@ class ValidationPipeline(BasePipeline):
         return {"window_id": self._next_window_id, "seeds": generator_state(self._seeds)}
 
     def restore_stream(self, state: Mapping[str, Any]) -> None:
-        """Let the episodes' seeds go on from where they stood."""
+        """Restore the position in the sequence of episode seeds."""
         restore_generator(self._seeds, state["seeds"])
         self._next_window_id = int(state["window_id"])
 
@@ -185,7 +185,7 @@ def held_out(
     Args:
         find_makers: returns what makes such environments, taken in turn; raises `ValueError` where nothing can.
         n_episodes: episodes per window.
-        agent: who acts.
+        agent: the acting policy.
         seed: root of the episodes' seeds; None takes one from the system.
         rescale_actions: as in the training pipeline.
         observation_normalizer: the training pipeline's.

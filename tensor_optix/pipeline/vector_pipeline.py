@@ -36,7 +36,7 @@ class VectorBatchPipeline(BasePipeline):
 
     Args:
         env_fns: functions that make one environment each, `(id, num_envs)`, or a `gymnasium.vector` environment.
-        agent: who acts; `RLOptimizer` fills it in.
+        agent: the acting policy; `RLOptimizer` fills it in.
         window_size: steps per environment in a window; T = N·window_size rows in all.
         async_envs: run each environment in a process of its own; for environments whose steps are slow.
         seed: seed of the first episodes; environment i gets seed + i, and the seeds of its other episodes are drawn
@@ -208,6 +208,6 @@ class VectorBatchPipeline(BasePipeline):
         if masks is None:
             return agent.act_batch(observations)
         is_acting = self._steps.is_acting
-        if not is_acting.all():  # an action that nobody takes may be any
+        if not is_acting.all():  # an action that no environment takes may be any
             masks = np.where(is_acting[:, None], masks, True)
         return self._act_masked(agent, observations, masks)

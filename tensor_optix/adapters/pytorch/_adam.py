@@ -13,7 +13,7 @@ import torch
 _fused_adam: Any = getattr(torch, "_fused_adam_", None)
 
 
-def is_plain_adam(optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter]) -> bool:
+def is_basic_adam(optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter]) -> bool:
     """True if `optimizer` is Adam in its basic form, in one group over exactly these float32 CPU parameters."""
     if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
         return False

@@ -1,6 +1,6 @@
 """Forward, backward, clipping and Adam of several minibatches as one graph through `torch.compile`.
 
-For the length of a block, the weights and moments of each objective live in flat vectors: the graph then has a handful
+For the length of a block, the weights and moments of each objective are in flat vectors: the graph then has a handful
 of inputs in place of dozens, which is most of a small network's time. They are written back in place at the end, also
 after an error. All hyper-parameters are one tensor input, so that changing them compiles nothing again.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.backend import Objective
-from tensor_optix.adapters.pytorch._adam import AdamState, is_plain_adam
+from tensor_optix.adapters.pytorch._adam import AdamState, is_basic_adam
 from tensor_optix.adapters.pytorch._program import Group, Parameters, Program
 from tensor_optix.errors import InvalidArgumentError
 
@@ -28,7 +28,7 @@ class CompiledSteps:
     """
 
     def __init__(self, trained: Sequence[tuple[Objective, Parameters]]) -> None:
-        if not all(is_plain_adam(objective.optimizer, parameters) for objective, parameters in trained):
+        if not all(is_basic_adam(objective.optimizer, parameters) for objective, parameters in trained):
             raise InvalidArgumentError(
                 "only a plain torch.optim.Adam over exactly the models' float32 weights compiles"
             )

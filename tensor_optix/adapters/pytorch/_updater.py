@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.backend import TARGET_RATE, Objective
-from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_plain_adam
+from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_basic_adam
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class Trained:
         self.objective = objective
         # Models may share layers: each weight counts once.
         self.parameters = list(dict.fromkeys(p for m in objective.models for p in m.parameters() if p.requires_grad))
-        self.is_plain = is_plain_adam(objective.optimizer, self.parameters)
-        self.fused = self.is_plain and fused_adam_works()
+        self.is_basic_adam = is_basic_adam(objective.optimizer, self.parameters)
+        self.fused = self.is_basic_adam and fused_adam_works()
         self.callables = (*objective.models, *objective.reads)
         self.sources = [p for m in objective.models for p in m.parameters()] if objective.lagged else []
         self.targets = [p for m in objective.lagged for p in m.parameters()]
@@ -93,7 +93,9 @@ class TorchUpdater:
         first = self._trained[0].parameters[0]
         self._device, self._dtype = first.device, first.dtype
         self._compiled: CompiledSteps | None = None
-        can_compile = all(t.is_plain for t in self._trained) and not self._has_modes and shutil.which("g++") is not None
+        can_compile = (
+            all(t.is_basic_adam for t in self._trained) and not self._has_modes and shutil.which("g++") is not None
+        )
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = can_compile if compile is None else compile
         self._steps_made = 0

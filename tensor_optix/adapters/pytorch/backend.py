@@ -167,7 +167,7 @@ class TorchBackend:
                     arrays[f"{index}.{key}"] = value.detach().cpu().numpy().copy()
                 else:
                     plain[f"{index}.{key}"] = value
-        groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
+        groups = [{k: v for k, v in group.items() if _is_json(v)} for group in state["param_groups"]]
         return arrays, {"groups": groups, "plain": plain}
 
     def set_optimizer_state(
@@ -209,5 +209,5 @@ class TorchBackend:
         return float(optimizer.param_groups[0]["lr"])
 
 
-def _is_plain(value: Any) -> bool:
+def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | list | tuple)

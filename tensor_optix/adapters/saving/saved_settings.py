@@ -1,4 +1,4 @@
-"""What a training state says of optimizers and generators, held against those that there are."""
+"""What a training state says of optimizers and generators, compared with those of the agent."""
 
 import math
 import re

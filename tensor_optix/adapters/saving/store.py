@@ -1,7 +1,7 @@
 """Saving and loading what built-in agents are made of: models, optimizers, generator, hyper-parameters.
 
 Loading is staged. What the header of a file says is compared with the agent before an array is read, everything is
-read and checked before anything is put in place, and what fails even then is put back as it was.
+read and checked before anything is put in place, and what fails even then is restored.
 """
 
 from collections.abc import Callable, Mapping
@@ -126,7 +126,7 @@ class AgentStore:
 
         Args:
             path: as it was saved to.
-            generators: whose states are put back.
+            generators: those whose states are restored.
             check: sees what `extra` is said to be and the hyper-parameters before any array is read; raises what does
                 not fit the agent.
             take: takes what was saved as `extra`, all or nothing; if it raises, nothing else is changed.

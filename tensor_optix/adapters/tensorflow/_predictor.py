@@ -21,7 +21,7 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
 }
 _MUTATORS = ("assign", "assign_add", "assign_sub")
 _GRAPH_SECONDS = 50e-6
-"""Running somebody's compiled training step takes longer than this; two actions on a fast environment do not."""
+"""Running a compiled training step takes longer than this; two actions on a fast environment do not."""
 _EAGER_SECONDS = 500e-6
 """The same of a training step that is not compiled; a step of a vector of fast environments takes less."""
 
@@ -77,7 +77,7 @@ class KerasPredictor:
     """A model's output as a numpy array, without gradients, always from its present weights.
 
     Reading a variable costs several times what a small network costs in numpy, so a dense stack is mirrored, and its
-    variables are watched: an eager assignment to one marks the mirror stale; one that somebody traces into a graph of
+    variables are watched: an eager assignment to one marks the mirror stale; one that is traced into a graph of
     their own, which nothing here would see running, ends the mirroring for good; and after any pause that is long
     enough for other training - by a graph traced earlier, where one holds a variable - they are read again.
     """

@@ -163,7 +163,7 @@ def _has_convolutions(model: Any) -> bool:
 
 
 def one_step(loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
-    """Make one eager optimizer step on a loss that somebody else computes; return the loss and the gradients' norm."""
+    """Make one eager optimizer step on a loss that the caller computes; return the loss and the gradients' norm."""
     trained = _Trained(Objective(lambda *_: (None, {}), models, optimizer))
     with tf.GradientTape() as tape:
         value = loss()

@@ -2,7 +2,7 @@
 
 A transition's next observation is the observation of the step after it, so it is not stored. What has no such step, the
 true last observation of an episode, is kept beside the ring. Where observations are stacks of the K newest frames, the
-ring holds single frames, and the stacks that frames cannot give back (the first of an episode, which are padded) are
+ring holds single frames, and the stacks that frames cannot rebuild (the first of an episode, which are padded) are
 kept beside it, too. What comes out is always exactly what went in.
 
 Shapes: N environments, C steps of each, so that N·C >= capacity.
@@ -118,7 +118,7 @@ class ReplayBuffer:
 
     def _write(self, rows: Mapping[str, np.ndarray], following: np.ndarray, ends: np.ndarray) -> None:
         observations, steps = rows["observations"], ends.shape[1]
-        self._settle_newest(observations[:, 0])
+        self._store_last_successor(observations[:, 0])
         columns = (self._written + np.arange(steps)) % self._columns
         self._evict(columns)
         for name, values in rows.items():
@@ -132,7 +132,7 @@ class ReplayBuffer:
         self._following = following[:, -1].copy()
         self._written += steps
 
-    def _settle_newest(self, first: np.ndarray) -> None:
+    def _store_last_successor(self, first: np.ndarray) -> None:
         """Keep what followed the newest steps, where it is not the observation that comes next."""
         if self._following is None:
             return
@@ -156,7 +156,7 @@ class ReplayBuffer:
                 self._rings[name][:, columns] = _NONE
 
     def _irregular(self, observations: np.ndarray) -> np.ndarray:
-        """(N, n) bool: the stacks that the frames in the ring would not give back."""
+        """(N, n) bool: the stacks that the frames in the ring would not rebuild."""
         depth, steps = self._stack, observations.shape[1]
         before = self._rings["observations"][:, (self._written - np.arange(depth - 1, 0, -1)) % self._columns]
         frames = np.concatenate([before, observations[:, :, -1]], axis=1)

@@ -108,6 +108,6 @@ def autoreset_of(env: VectorEnv) -> Autoreset:
     if not isinstance(mode, AutoresetMode):
         raise InvalidArgumentError(
             f"{env} must declare metadata['autoreset_mode'] as a gymnasium.vector.AutoresetMode, but has {mode!r}: "
-            f"without it nobody can tell a step from a reset."
+            f"without it a step cannot be told from a reset."
         )
     return _BY_MODE[mode](env)

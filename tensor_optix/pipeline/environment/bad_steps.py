@@ -1,4 +1,4 @@
-"""Steps that nobody may act on or learn from: found as they come, counted, and named in the window's metadata.
+"""Invalid steps: found as they come, counted, and named in the window's metadata.
 
 A NaN, an infinity, another shape or dtype, a reward that is no number, a flag that is none: the episode is left there.
 Its steps until then are kept as a truncated piece, and the environment is reset. After `MOST_IN_A_ROW` such
@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class StepCheck:
-    """Lets through what one environment returns, where an agent can be shown it.
+    """Accepts what one environment returns, where an agent can act on it.
 
     Args:
         flattener: turns its observations into what agents see.
@@ -114,7 +114,7 @@ class VectorStep(NamedTuple):
 
 
 class VectorStepCheck:
-    """Tells of N environments that are stepped together which gave what an agent can be shown.
+    """Finds which of N environments, stepped together, returned what an agent can act on.
 
     Args:
         flattener: turns observations into what agents see.

@@ -81,7 +81,7 @@ def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
     if env.spec is None:
         raise ValueError("the environment has no spec")
     spec = copy.deepcopy(env.spec)
-    spec.kwargs.pop("render_mode", None)  # nobody watches validation
+    spec.kwargs.pop("render_mode", None)  # validation is not watched
     names = [wrapper.name for wrapper in spec.additional_wrappers]
     for name in names:
         if name.startswith("Normalize"):
@@ -139,7 +139,7 @@ class ActionScaler:
                 f"observations that are not."
             )
         if self._half is not None:
-            # Rounding may leave the box by a hair, hence the clip below.
+            # Rounding may leave the box slightly, hence the clip below.
             action = self._centre + np.clip(action, -1.0, 1.0) * self._half
         return np.clip(action, self._low, self._high).astype(self._dtype)
 

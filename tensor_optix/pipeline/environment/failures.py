@@ -11,9 +11,9 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from tensor_optix.errors import EnvironmentFailedError
 
 _REPORT_SECONDS = 5.0
-"""So long the report of a worker that has already failed is waited for; one that cannot be pickled never comes."""
+"""Timeout for the report of a worker that has failed; one that cannot be pickled never comes."""
 _END_SECONDS = 2.0
-"""So long a process gets to end by itself."""
+"""Timeout for a process to end by itself."""
 
 
 class FailureReports:
@@ -41,7 +41,7 @@ def watch_failures(env: VectorEnv) -> None:
 
 
 def names_of(env: VectorEnv) -> tuple[str, ...]:
-    """Return what the environments of a vector call themselves, where they must be asked while they live."""
+    """Return the names of a vector's environments, where they can be asked only while their processes run."""
     return env.unwrapped.call("__str__") if isinstance(env.unwrapped, AsyncVectorEnv) else ()
 
 

@@ -49,13 +49,13 @@ class ObservationFlattener:
         self._dtype = space.dtype if isinstance(space, spaces.Box) else None
 
     def one(self, observation: Any) -> Any:
-        """Return one observation as an array of its own: the environment may go on changing the one it handed out."""
+        """Return a copy of one observation as an array: the environment may change the one that it returned."""
         if self.is_flattened:
             return self.batch(observation, 1)[0]
         return self._of_space(observation.copy()) if isinstance(observation, np.ndarray) else observation
 
     def batch(self, observations: Any, n: int) -> np.ndarray:
-        """Return the batched observations of n environments as an array (n, ...) of its own."""
+        """Return the batched observations of n environments as a new array (n, ...)."""
         if not self.is_flattened:
             return self._of_space(np.array(observations))
         return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)

@@ -67,7 +67,7 @@ class VectorLifetime:
             end_processes(self.env)
         try:
             self.env.close()
-        except (EOFError, ConnectionError):  # a worker died and nobody has stepped since
+        except (EOFError, ConnectionError):  # a worker died, and there was no step since
             end_processes(self.env)
         self._has_failed = False
         self.times_closed += not self._is_closed

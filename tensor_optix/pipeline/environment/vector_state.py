@@ -48,7 +48,7 @@ def replay_all(
     numbers: Sequence[int],
     to_env: Callable[[Any], Any],
 ) -> list[Any] | None:
-    """Let the environments of a vector, each a `SeededEpisodes`, replay the episodes that they were in.
+    """Replay the episodes in progress of a vector's environments, each a `SeededEpisodes`.
 
     Args:
         vector: of N environments.

@@ -48,7 +48,7 @@ class LiveActing:
 
         Raises:
             BadDataError: the action must not be sent, and there is no safe one.
-            FeedFatalError: `apply` raised what another try does not mend.
+            FeedFatalError: `apply` raised what another try does not cure.
         """
         seen, mask = item.observation, item.mask
         try:

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class ActionGuard:
-    """Lets actions out that are finite and inside the space, and the safe one in the place of the others.
+    """Passes on actions that are finite and inside the space, and the safe one in place of the others.
 
     Args:
         space: of the actions; None where the feed does not say.
@@ -76,8 +76,8 @@ class ActionGuard:
                 return action, sent
             if not self.has_safe_action:
                 raise BadDataError(
-                    f"The agent's action {action!r} is not finite or not inside {self._space}. Mend the agent, or give "
-                    f"LivePipeline(safe_action=...) what to send in its place."
+                    f"The agent's action {action!r} is not finite or not inside {self._space}. Correct the agent, or "
+                    f"give LivePipeline(safe_action=...) what to send in its place."
                 )
         return self.safe("it was late" if is_late else "it was not allowed")
 
@@ -119,7 +119,7 @@ class ActionChannel:
         """Send an action; return whether nothing was in its way.
 
         Raises:
-            FeedFatalError: `apply` raised what another try does not mend.
+            FeedFatalError: `apply` raised what another try does not cure.
         """
         if self._apply is None:
             return True

@@ -60,7 +60,7 @@ class Boundary:
     """
 
     def __init__(self, ends: BoundaryFn) -> None:
-        if ends is OnDoneSignal:  # it has no arguments, so that nobody misses the parentheses
+        if ends is OnDoneSignal:  # it has no arguments, so the parentheses may be left out
             ends = OnDoneSignal()
         if not callable(ends) or isinstance(ends, type):
             raise ContractError(

@@ -30,7 +30,7 @@ COUNTED = (
     "unsent_actions",
 )
 _LOOK_SECONDS = 0.25
-"""So often one who waits looks whether there is still somebody who reads."""
+"""A thread that waits looks this often whether the reading thread still runs."""
 
 
 class Checked(NamedTuple):
@@ -215,7 +215,7 @@ class Feed:
         return self.quarantine.kept[-1]
 
     def _look(self) -> None:
-        """See whether there is still somebody who reads, and something to read."""
+        """Open the stream again where items are missing or it is silent; raise where the reading thread has died."""
         if self._intake.wants_refetch:
             self._reader.restart_stream()
             return
@@ -260,7 +260,7 @@ class Feed:
         if last is not None and self._intake.is_numbered:
             sequence, epoch = int(last.info["sequence"]), last.info.get("epoch")
             after = sequence - is_held
-            # Whoever goes on from here meets these again, as items or as a gap.
+            # A run that resumes here meets these again, as items or as a gap.
             kept["gaps"] -= self._intake.ledger.missing_after(sequence)
             kept["dropped"] -= self._intake.left_out_after(sequence)
         kept["received"] = kept["learned"] + kept["dropped"] + kept["quarantined"]

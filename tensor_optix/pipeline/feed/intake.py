@@ -3,28 +3,17 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
-from tensor_optix.errors import FeedFatalError, FeedOverflowError
-from tensor_optix.pipeline._items import (
-    BREAK,
-    Break,
-    Entry,
-    Heartbeat,
-    Malformed,
-    Recorded,
-    shown,
-    size_of,
-)
+from tensor_optix.errors import FeedOverflowError
+from tensor_optix.pipeline._items import BREAK, Break, Entry, Malformed
 from tensor_optix.pipeline.feed.ledger import MEMORY, SequenceLedger
+from tensor_optix.pipeline.feed.sorting import fatal, numbered, sequence_in, sorted_out
 
 logger = logging.getLogger(__name__)
 
 OVERFLOWS = ("block", "drop_oldest", "drop_newest", "fail")
-_MAX_SEQUENCE = 1 << 62
 
 
 class FeedEnded(Exception):  # noqa: N818 - no error
@@ -37,7 +26,7 @@ class Intake:
     Args:
         size: items that may wait.
         overflow: what happens to the next one when so many wait: one of `OVERFLOWS`.
-        ledger: the book of a feed that numbers its items.
+        ledger: keeps account of a feed that numbers its items.
         max_item_bytes: of one observation.
         clock: seconds, monotonic.
     """
@@ -52,9 +41,8 @@ class Intake:
         # A step is made of two neighbours: where items are dropped, some must find room beside each other.
         self._size = max(size, 2) if overflow in ("drop_oldest", "drop_newest") else size
         self._overflow, self._max_item_bytes, self._clock = overflow, max_item_bytes, clock
-        self._lock = (
-            threading.RLock()
-        )  # a forgotten pipeline may be collected, and closed, while its own thread holds it
+        # Its own thread may hold it while a forgotten pipeline is collected, and closed.
+        self._lock = threading.RLock()
         self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._left_out: deque[int] = deque(maxlen=MEMORY)
         self._entries: deque[Entry | Malformed | Break] = deque()
@@ -77,17 +65,17 @@ class Intake:
             FeedOverflowError: there is no room, and `overflow` is "fail".
         """
         arrival = self.last_arrival = self._clock()
-        sorted_out = self._sort_out(what, arrival)
+        taken = sorted_out(what, arrival, self._max_item_bytes)
         with self._lock:
             if self._buffered >= self._size and self._overflow == "block":
                 self._wait_for_room()
             if self._is_closed:
                 return False
-            if type(sorted_out) is Entry:
-                self._file(sorted_out)
-            elif sorted_out is not None:
-                self._received += isinstance(sorted_out, Malformed)
-                self._append(sorted_out)
+            if type(taken) is Entry:
+                self._file(taken)
+            elif taken is not None:
+                self._received += isinstance(taken, Malformed)
+                self._append(taken)
             if self._learner_waits:
                 self._arrived.notify()
             return not self.ledger.wants_refetch
@@ -99,7 +87,7 @@ class Intake:
         self._reader_waits = False
 
     def interrupted(self) -> None:
-        """Say that a stream broke off: where items have no numbers, nobody knows what is missing."""
+        """Say that a stream broke off: where items have no numbers, it is unknown what is missing."""
         with self._lock:
             self._extend(self.ledger.interrupted())
             self._look_for_new_ones()
@@ -140,51 +128,20 @@ class Intake:
             self._received -= self.ledger.returned - returned
             return None if self.ledger.expected is None else self.ledger.expected - 1
 
-    def _sort_out(self, what: Any, arrival: float) -> Entry | Malformed | Break | None:
-        is_late = acted = None
-        if type(what) is tuple and len(what) == 5 and type(what[0]) is np.ndarray:  # nearly always: no other question
-            if what[0].nbytes <= self._max_item_bytes:
-                return Entry((what[0].copy(), *what[1:]), arrival)  # the source may go on changing its own
-        elif isinstance(what, Recorded):
-            what, arrival, is_late, acted = what
-        if isinstance(what, Break):
-            return BREAK
-        if isinstance(what, Malformed):
-            return what
-        if isinstance(what, Heartbeat):
-            return None
-        if not isinstance(what, tuple | list) or len(what) != 5:
-            length = f" of length {len(what)}" if isinstance(what, tuple | list) else ""
-            return Malformed(
-                f"it is {shown(what)}{length}, but must be (observation, reward, terminated, truncated, info)", what
-            )
-        observation = what[0]
-        if (size := size_of(observation)) > self._max_item_bytes:
-            return Malformed(f"its observation has {size} bytes, more than max_item_bytes={self._max_item_bytes}")
-        if isinstance(observation, np.ndarray):
-            what = (observation.copy(), *what[1:])
-        return Entry(tuple(what), arrival, is_late, acted)
-
     def _file(self, entry: Entry) -> None:
         info = entry.item[4]
-        sequence = info.get("sequence") if type(info) is dict or isinstance(info, Mapping) else None
+        sequence = sequence_in(info)
         if self.is_numbered is None:
             self.is_numbered = sequence is not None
         self._received += 1
         if not self.is_numbered or entry.is_late is not None:
             self._append(entry)
             return
-        ledger, epoch = self.ledger, info.get("epoch") if isinstance(info, Mapping) else None
-        if isinstance(sequence, np.integer):
-            sequence = int(sequence)
-        if type(sequence) is not int or not 0 <= sequence < _MAX_SEQUENCE or not isinstance(epoch, int | str | None):
-            self._append(
-                Malformed(
-                    f"its sequence {shown(sequence)} or epoch {shown(epoch)} is no whole number",
-                    sequence,
-                )
-            )
+        number = numbered(sequence, info)
+        if isinstance(number, Malformed):
+            self._append(number)
             return
+        ledger, (sequence, epoch) = self.ledger, number
         if sequence == ledger.expected and epoch == ledger.epoch and not ledger.held:
             ledger.expected = sequence + 1
             self._append(entry)
@@ -217,8 +174,8 @@ class Intake:
     def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
         """Drop what `overflow` says until half the buffer is free; return whether `entry` finds room.
 
-        One by one, every item that stays would stand between two gaps, and of a feed that is faster for good nothing
-        would ever be learned.
+        Dropped one by one, every item that stays would stand between two gaps. Of a feed that stays faster than the
+        learner nothing would ever be learned.
         """
         if self._overflow == "fail":
             raise FeedOverflowError(
@@ -269,7 +226,7 @@ class Intake:
             if not self.is_ended:
                 return None
             if self._error is not None:
-                raise _typed(self._error)
+                raise fatal(self._error)
             raise FeedEnded
 
     def _wait(self, seconds: float) -> None:
@@ -293,7 +250,7 @@ class Intake:
             return len(self._left_out)
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Wake both threads; neither waits again."""
         with self._lock:
             self._is_closed = True
             self._has_room.notify_all()
@@ -311,15 +268,3 @@ class Intake:
                 "duplicates": self.ledger.duplicates,
                 "buffered": self._buffered + self.ledger.held,
             }
-
-
-def _typed(error: BaseException) -> BaseException:
-    """Return the error to raise for one that ended the reading thread."""
-    if isinstance(error, FeedFatalError):
-        return error
-    fatal = FeedFatalError(
-        f"The feed ended by {type(error).__name__}: {error}. Errors that another try may mend must be of the kinds in "
-        f"transient= (OSError, EOFError and FeedError by default); this one was not, or reconnect_on_disconnect is off."
-    )
-    fatal.__cause__ = error
-    return fatal

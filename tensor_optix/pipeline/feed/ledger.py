@@ -1,4 +1,4 @@
-"""The book of a numbered feed: what came, what came twice, what is missing, what came too late."""
+"""The ledger of a numbered feed: what came, what came twice, what is missing, what came too late."""
 
 import bisect
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 from tensor_optix.pipeline._items import BREAK, Break, Entry
 
 MEMORY = 100_000
-"""So far behind (and so far ahead) a number is believed at once; and so many separate gaps are remembered."""
+"""Largest distance, behind or ahead, at which a number is believed at once; also the most gaps remembered."""
 
 _MAX_ASKS = 10
 
@@ -105,7 +105,7 @@ class SequenceLedger:
             self.refused += 1
 
     def interrupted(self) -> Iterator[Entry | Break]:
-        """Yield nothing, but hold nothing either where the source can be asked again: till then nobody is late."""
+        """Yield nothing, but hold nothing either where the source can be asked again: till then no item is late."""
         if self._can_refetch:
             self._let_go()
         return iter(())

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TRANSIENT: tuple[type[BaseException], ...] = (OSError, EOFError, FeedError)
 _FATAL = (FeedFatalError, ssl.SSLCertVerificationError, PermissionError)
 _END_SECONDS = 0.8
-"""So long a source gets to leave its stream when it is closed."""
+"""Timeout for a source to leave its stream when it is closed."""
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ def is_replayable(source: Any) -> bool:
 
 
 def is_transient(error: BaseException, kinds: tuple[type[BaseException], ...] = TRANSIENT) -> bool:
-    """Return whether another try may mend it."""
+    """Return whether another try may succeed."""
     if isinstance(error, _FATAL):
         return False
     websockets = sys.modules.get("websockets.exceptions")  # a source of the user's own may let its errors through

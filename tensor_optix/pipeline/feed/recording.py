@@ -3,7 +3,7 @@
 The lines of a session: a header, then items in the order in which they were seen, `{"acted": time}` after one that was
 held while the agent learned and began a window then, `{"late": true}` after one whose action came too late,
 `{"break": true}` where some are missing, and `{"window": n}` after the item with which a window ended. A frame ends
-with each window, so that whoever is killed loses the window in progress and nothing else; a later session in the same
+with each window, so that a killed process loses the window in progress and nothing else; a later session in the same
 file goes on where the last window ended.
 """
 
@@ -20,7 +20,7 @@ from tensor_optix.errors import BadDataError, FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Recorded
 from tensor_optix.support.optional import require
 
-FORMAT = "tensor-optix-session"
+SESSION_FORMAT = "tensor-optix-session"
 VERSION = 1
 MAX_LINE_BYTES = 64 << 20
 _MAX_WINDOW_BYTES = 1 << 27
@@ -65,7 +65,7 @@ class SessionRecorder:
         self._file = Path(path).open("ab")  # noqa: SIM115 - closed by close()
         self._lines: list[bytes] = []
         self._described: tuple[str, tuple[int, ...]] | None = None
-        self._add(Line(format=FORMAT, version=VERSION))
+        self._add(Line(format=SESSION_FORMAT, version=VERSION))
 
     def item(
         self,
@@ -145,13 +145,13 @@ def read_session(path: str | os.PathLike[str]) -> Iterator[Recorded | Break]:
     form, is_first = None, False
     for number, line in enumerate(_lines(path), 1):
         if line.format is not None or number == 1:
-            if (line.format, line.version) != (FORMAT, VERSION):
+            if (line.format, line.version) != (SESSION_FORMAT, VERSION):
                 raise FeedFatalError(f"{path} is no recorded session of version {VERSION} (line {number}).")
             seen, form, is_first = (
                 [],
                 None,
                 number > 1,
-            )  # what came after the last window was seen by nobody who went on
+            )  # no later session builds on what came after the last window
             if ended_by is not None:
                 seen.append(ended_by)
         elif line.window is not None:

@@ -9,14 +9,14 @@ import numpy as np
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._items import HEARTBEAT, Heartbeat, Item, Malformed
 
-FORMATS = ("json", "msgpack")
+FRAME_FORMATS = ("json", "msgpack")
 _SHOWN = 200
 
 
 class Frame(msgspec.Struct):
     """What the server sends where no `schema` is given: one such object per frame, or a list of them.
 
-    `{"heartbeat": ...}` without an observation says that the server lives.
+    `{"heartbeat": ...}` without an observation says that the server is there.
     """
 
     observation: Any = msgspec.UNSET
@@ -36,7 +36,7 @@ class FrameCodec:
     """Makes items of frames, and frames of messages.
 
     Args:
-        format: one of `FORMATS`.
+        format: one of `FRAME_FORMATS`.
         schema: type of a frame.
         to_item: makes an item, a heartbeat or None of a decoded frame.
         dtype: of observations that are lists.
@@ -48,8 +48,8 @@ class FrameCodec:
     def __init__(
         self, format: str, schema: Any, to_item: Callable[[Any], Item | Heartbeat | None] | None, dtype: Any
     ) -> None:
-        if format not in FORMATS:
-            raise InvalidArgumentError(f"format must be one of {FORMATS}, but got {format!r}.")
+        if format not in FRAME_FORMATS:
+            raise InvalidArgumentError(f"format must be one of {FRAME_FORMATS}, but got {format!r}.")
         if schema is not Frame and to_item is None:
             raise InvalidArgumentError("schema needs to_item=, which makes an item of what was decoded.")
         codec = msgspec.json if format == "json" else msgspec.msgpack

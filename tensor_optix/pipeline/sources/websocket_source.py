@@ -104,7 +104,7 @@ class WebSocketSource:
         return f"WebSocketSource({redacted(self._url)!r})"
 
     def apply(self, action: Any) -> None:
-        """Send an action; where there is no connection, nobody waits for it any more."""
+        """Send an action; where there is no connection, it is dropped."""
         connection = self._connection
         if connection is not None and self._sends_actions:
             with contextlib.suppress(self._errors.ConnectionClosed, OSError):  # the reading side finds out
@@ -179,7 +179,7 @@ class WebSocketSource:
                         last = error
                         continue
                     sock.settimeout(None)  # the kernel's own holds under TLS too
-                    # Or a server that reads nothing would block the one who acts, for ever.
+                    # Or a server that reads nothing would block the acting thread for ever.
                     seconds, rest = divmod(self._silence, 1)
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(int(seconds), int(rest * 1e6)))
                     yield sock
@@ -198,7 +198,7 @@ class WebSocketSource:
                 yield from self._codec.items(frame)
 
     def _received(self, connection: Any) -> bytes | None:
-        """Return the next frame, or None where there is none but the server lives.
+        """Return the next frame, or None where there is none but the server answers.
 
         Raises:
             FeedError: it was silent for too long, and did not answer.
