@@ -7,6 +7,9 @@ from typing import TypeAlias
 
 import tensor_optix
 from tensor_optix.factory import ALGORITHMS, FRAMEWORKS
+from tensor_optix.support.arguments import Default
+
+DORMANT_HELP = "evaluations until DORMANT at least; where it is given, exactly, whatever the scale of the task"
 
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
@@ -55,9 +58,15 @@ def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     train.add_argument("--evolve", type=int, default=0, metavar="N", help="train N mutated variants of the best policy")
     train.add_argument("--no-tuning", action="store_true", help="leave the hyper-parameters as they are")
     train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
-    train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
-    # The library's cap of 100 windows would make CartPole's patience a thousand windows long.
-    train.add_argument("--max-interval", type=int, default=2, metavar="N", help="windows between evaluations at most")
+    train.add_argument("--dormant-threshold", type=int, default=Default(20), metavar="N", help=DORMANT_HELP)
+    # With a threshold by hand, the library's cap of 100 windows would make CartPole's patience a thousand windows long.
+    train.add_argument(
+        "--max-interval",
+        type=int,
+        default=Default(2),
+        metavar="N",
+        help="windows between evaluations at most; as --dormant-threshold where it is given",
+    )
     train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the framework")
     train.add_argument("--no-progress", action="store_true", help="no live view")
     return train

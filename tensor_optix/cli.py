@@ -28,7 +28,7 @@ from tensor_optix.pipeline.environment.environment import check_size, make_envir
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.presets import preset_for
 from tensor_optix.runs import RunDescription, write_report
-from tensor_optix.support.arguments import check_count
+from tensor_optix.support.arguments import Default, check_count
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.throughput import choose_vectorisation
 
@@ -125,6 +125,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         max_interval=preset.base_interval * args.max_interval,
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
+        scaled_patience=all(isinstance(value, Default) for value in (args.dormant_threshold, args.max_interval)),
         evolve=args.evolve,
         threads=args.threads,
     )
