@@ -17,7 +17,7 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 """Runs a command with its arguments, and returns the exit code."""
 
 
-def parser(*, train: Command, resume: Command, evaluate: Command) -> argparse.ArgumentParser:
+def parser(*, train: Command, resume: Command, evaluate: Command, replay: Command) -> argparse.ArgumentParser:
     """Return the parser; `args.command` is the function to call."""
     made = argparse.ArgumentParser(prog="tensor-optix", description="An autonomous training loop.")
     made.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
@@ -36,6 +36,11 @@ def parser(*, train: Command, resume: Command, evaluate: Command) -> argparse.Ar
             "evaluate", help="play the best policy of a run on fresh episodes", formatter_class=with_defaults
         )
     ).set_defaults(command=evaluate)
+    add_replay(
+        commands.add_parser(
+            "replay", help="say where a recorded run would have been stopped", formatter_class=with_defaults
+        )
+    ).set_defaults(command=replay)
     return made
 
 
@@ -95,3 +100,19 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     return evaluate
+
+
+def add_replay(replay: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of `replay`."""
+    replay.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="monitor .csv, .npz of steps and returns, history.jsonl, or TensorBoard events",
+    )
+    replay.add_argument("--every", type=int, default=2_048, metavar="STEPS", help="steps between evaluations")
+    replay.add_argument("--episodes", type=int, default=5, metavar="K", help="last episodes of an evaluation")
+    replay.add_argument("--offset", type=int, default=0, metavar="STEPS", help="first evaluation (0: after --every)")
+    replay.add_argument("--json", action="store_true", help="print one JSON object per run")
+    return replay
