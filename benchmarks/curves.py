@@ -5,13 +5,12 @@ its error that of the mean. The *truth* is the curve smoothed over a fiftieth of
 final level, and a level counts as a share of the gain from the first smoothed value to the final one. A run that is not
 stopped ends with its curve, at the final level: it says only that it should not have been stopped before.
 
-Run by itself: `python -m benchmarks.curves FOLDER`, FOLDER holding `curves.npz`: one array (2, episodes) a run, named
-`ALGO__ENV_N`, the environment steps at the end of each episode and its return.
+`python -m benchmarks curves --curves FOLDER`, or FOLDER in `TENSOR_OPTIX_CURVES`. It holds `curves.npz`: one array
+(2, episodes) a run, named `ALGO__ENV_N`, the environment steps at the end of each episode and its return.
 """
 
 import itertools
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,12 +24,17 @@ from benchmarks._suite import Measurement, MeasurementError, Options
 from tensor_optix.core.decisions.curve_statistics import CurveStatistics, statistics_of
 from tensor_optix.core.decisions.patience import Constants, Patience, decide
 from tensor_optix.core.decisions.score_curve import ScoreCurve
+from tensor_optix.core.loop.parts import LoopConfig
+from tensor_optix.core.loop.simulation import simulate
+from tensor_optix.core.types import LoopState
+from tensor_optix.curve_files import Recorded
+from tensor_optix.replay import EPISODES, EVERY, Evaluations, evaluations_of
 
 TITLE = "Real learning curves"
 FOLDER_VARIABLE = "TENSOR_OPTIX_CURVES"
 """Environment variable with the folder of the curves."""
-EVERY, EPISODES, OFFSETS = 2_048, 5, (0, 683, 1_365)
-"""Steps between evaluations, episodes of one, steps before the first."""
+OFFSETS = (0, 683, 1_365)
+"""Steps at the first evaluation; 0 = `EVERY`."""
 LEAST_STEPS, LEAST_EPISODES = 300_000, 200
 """Shorter runs say nothing about patience."""
 GROWTH = 1.01
@@ -87,14 +91,17 @@ class Replay:
     truth: Truth
     length: float
     """Steps of the whole run."""
+    evaluations: Evaluations
+    """The scores."""
     seen: tuple[CurveStatistics, ...]
-    """At each step at which the rule is asked."""
+    """What the rule knows at each step at which it is asked."""
 
 
 def plan(options: Options) -> Iterator[Measurement]:
     """Return one measurement: the rule is deterministic."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    yield Measurement("public curves", partial(_measure, Path(folder) if folder else None))
+    given = os.environ.get(FOLDER_VARIABLE)
+    folder = options.curves or (Path(given) if given else None)
+    yield Measurement("public curves", partial(_measure, folder))
 
 
 def load(folder: Path) -> list[Run]:
@@ -128,29 +135,37 @@ def truth_of(run: Run) -> Truth:
     return Truth(run.steps[width - 1 :], share)
 
 
-def evaluations_of(run: Run, offset: int) -> Iterator[tuple[int, float, float, int]]:
-    """Yield (steps, score, standard error, episodes so far) of each evaluation."""
-    times = np.arange(offset or EVERY, run.steps[-1] + 1.0, EVERY)
-    for time, n in zip(times, np.searchsorted(run.steps, times, side="right"), strict=True):
-        if n >= EPISODES:
-            last = run.returns[n - EPISODES : n]
-            yield int(time), float(last.mean()), float(last.std(ddof=1) / np.sqrt(EPISODES)), int(n)
-
-
 def replay(run: Run, offset: int) -> Replay:
-    """Return what the rule sees of a run."""
-    curve, seen, due = ScoreCurve(), [], 0.0
-    for steps, score, error, episodes in evaluations_of(run, offset):
-        curve.add(steps, score, error, episodes)
+    """Return what the loop and the rule see of a run."""
+    recorded = Recorded(name=run.name, steps=run.steps.astype(np.int64), values=run.returns)
+    found = evaluations_of(recorded, offset=offset)
+    episodes_so_far = found.episodes if found.episodes is not None else np.zeros(len(found.steps))
+    columns = (found.steps, found.scores, found.std_errs, episodes_so_far)
+    curve, seen, due = ScoreCurve(), list[CurveStatistics](), 0.0
+    for steps, score, error, episodes in zip(*columns, strict=True):
+        curve = curve.added(int(steps), float(score), float(error), int(episodes))
         if steps >= due and curve.evaluations >= EPISODES:
             seen.append(statistics_of(curve, EPISODES))
             due = GROWTH * steps
-    return Replay(run.env, truth_of(run), float(run.steps[-1]), tuple(seen))
+    return Replay(run.env, truth_of(run), float(run.steps[-1]), found, tuple(seen))
+
+
+def of_loop(run: Replay) -> tuple[float, float]:
+    """Return the outcome of a run as the loop decides on it, with all its defaults; see `outcome`."""
+    found = run.evaluations
+    decisions = simulate(
+        found.scores, found.std_errs, found.steps, LoopConfig(patience=Patience()), episodes=found.episodes
+    )
+    is_stopped = bool(decisions) and decisions[-1].state is LoopState.DORMANT
+    return _outcome(run, decisions[-1].steps if is_stopped else None)
 
 
 def outcome(run: Replay, patience: Patience) -> tuple[float, float]:
-    """Return (share of the gain at the stop, steps of it over steps until the level was reached)."""
-    stop = next((s.steps for s in run.seen if decide(s, patience).is_exhausted), None)
+    """Return (share of the gain at the stop, steps of it over steps to the level), as the rule alone decides."""
+    return _outcome(run, next((s.steps for s in run.seen if decide(s, patience).is_exhausted), None))
+
+
+def _outcome(run: Replay, stop: float | None) -> tuple[float, float]:
     if stop is None:
         return 1.0, run.length / run.truth.reached
     return run.truth.share_at(stop), stop / run.truth.reached
@@ -198,10 +213,15 @@ def held_out(replays: Sequence[Replay]) -> np.ndarray:
 
 def _measure(folder: Path | None) -> dict[str, Any]:
     if folder is None:
-        raise MeasurementError(f"No folder of learning curves: set {FOLDER_VARIABLE}, or pass it to benchmarks.curves.")
+        raise MeasurementError(
+            f"There is no folder of learning curves: pass --curves FOLDER, or set {FOLDER_VARIABLE}."
+        )
     replays = [replay(run, offset) for run in load(folder) for offset in OFFSETS]
-    figures = {"as chosen": summary(np.array([outcome(r, Patience()) for r in replays]))}
-    figures["environment left out"] = summary(held_out(replays))
+    figures = {
+        "the loop": summary(np.array([of_loop(r) for r in replays])),
+        "the rule alone": summary(np.array([outcome(r, Patience()) for r in replays])),
+        "the rule, environment left out": summary(held_out(replays)),
+    }
     return {"environments": len({r.env for r in replays}), "figures": figures}
 
 
@@ -223,15 +243,9 @@ def render(rows: Sequence[Row]) -> list[str]:
     return [
         f"Public training runs of at least {LEAST_STEPS:,} steps, evaluated every {EVERY:,} steps on the last "
         f"{EPISODES} episodes, from {len(OFFSETS)} offsets. Level: share of the gain at the stop, or at the end of the "
-        f"curve. Steps: those until then over those until {REACHED:.0%} of the gain, median (90 %). With its "
+        f"curve. Steps: those until then over those until {REACHED:.0%} of the gain, median (90 %). The loop: all "
+        "of its decisions, by `simulate`. The rule alone: without the loop's count of evaluations. With its "
         "environment left out, a run is judged with the constants that are best on the other environments.",
         "",
         *table(("Constants", "Stops", "Level >= 95 %", "below 80 %", "below 50 %", "Steps"), [*lines, goals]),
     ]
-
-
-if __name__ == "__main__":
-    try:
-        print("\n".join(render([_measure(Path(sys.argv[1]) if len(sys.argv) > 1 else None)])))
-    except MeasurementError as error:
-        sys.exit(str(error))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.simulation import Decision, simulate
@@ -90,7 +91,9 @@ def replay(path: Path, every: int = EVERY, episodes: int = EPISODES, offset: int
     for run in recorded_in(path):
         found = evaluations_of(run, every, episodes, offset)
         config = LoopConfig(
-            patience=Patience(episodes_per_evaluation=episodes, reward_threshold=run.reward_threshold)
+            # What the record holds was evaluated already: all of it is looked at.
+            scheduler=BackoffScheduler() if run.std_errs is None else BackoffScheduler(max_interval=1),
+            patience=Patience(episodes_per_evaluation=episodes, reward_threshold=run.reward_threshold),
         )
         decisions = simulate(found.scores, found.std_errs, found.steps, config, episodes=found.episodes)
         yield _replayed(run, decisions)
@@ -109,9 +112,7 @@ def evaluations_of(run: Recorded, every: int = EVERY, episodes: int = EPISODES, 
     times, counts = times[counts >= episodes], counts[counts >= episodes]
     latest = run.values[counts[:, None] - np.arange(episodes, 0, -1)]
     deviation = latest.std(axis=1, ddof=1) if episodes > 1 else np.full(len(times), np.nan)
-    return Evaluations(
-        scores=latest.mean(axis=1), std_errs=deviation / np.sqrt(episodes), steps=times, episodes=counts
-    )
+    return Evaluations(scores=latest.mean(axis=1), std_errs=deviation / np.sqrt(episodes), steps=times, episodes=counts)
 
 
 def _replayed(run: Recorded, decisions: list[Decision]) -> Replayed:

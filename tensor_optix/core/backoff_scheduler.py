@@ -22,8 +22,8 @@
 A new best is saved (*checkpoint*) whatever the move: rising and being the best are two things.
 The counter is `no_improvement`, the evaluations in a row without one. A degradation does not reset it: a policy that
 swings below its best for the whole patience has stopped improving, and a collapsed one must not train for ever.
-WAITING is FLAT or DEGRADED with `dormant_threshold` reached, while the patience with the learning curve, which grows with
-the scale of the task (`decisions.patience`), is not used up: the thresholds are its floors.
+WAITING is FLAT or DEGRADED with `dormant_threshold` reached, while the patience with the learning curve, which grows
+with the scale of the task (`decisions.patience`), is not used up: the thresholds are its floors.
 The interval grows as intervalₙ = min(max(⌊intervalₙ₋₁ · backoff_factor⌋, intervalₙ₋₁ + 1), max_interval).
 """
 

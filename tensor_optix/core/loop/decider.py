@@ -6,7 +6,7 @@
 | nothing that was evaluated | as before | none | nothing |
 | no usable score | NO_EVIDENCE | NO_EVIDENCE | MISSING |
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
-| FLAT or DEGRADED for `dormant_threshold` evaluations, and patience with the curve left | as judged | WAITING | as above |
+| FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |
 | FLAT, and every episode so far gave the same | FLAT | FLAT_START | `effects` of the move |
 | on watch: drift, or a validated score judged DEGRADED | DEGRADED | DEGRADED | WAKE, `effects` of the move, TUNE |
 | on watch: a trial has ended | FLAT | FLAT | SETTLE |
@@ -15,8 +15,8 @@
 
 `judge` is in `decisions.trend`, the patience in `decisions.patience`; the moves and their `effects` are the table of
 `backoff_scheduler`. The interval of the new state says when the next window is due, at the latest where the patience
-runs out (rounded up to `base_interval` windows); without evidence it is the next one. A flat start is tuned as little as it
-is judged: no value can be told from another.
+runs out (but never before `base_interval` windows); without evidence it is the next one. A flat start is tuned as
+little as it is judged: no value can be told from another.
 """
 
 import enum
@@ -100,9 +100,7 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
 
 def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
     """Return how far the patience with the present learner is used up."""
-    return assess(
-        state.curve, config.patience, state.position.no_improvement, has_learned=state.goes_on_from_trained
-    )
+    return assess(state.curve, config.patience, state.position.no_improvement, has_learned=state.goes_on_from_trained)
 
 
 def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:

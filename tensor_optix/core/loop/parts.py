@@ -111,7 +111,7 @@ class LoopStatus:
     no_improvement: int
     dormant_threshold: int
     patience: str = ""
-    """How far the patience with the learning curve is used up, in words; empty where the threshold is the whole rule."""
+    """How far the patience with the curve is used up, in words; empty where the threshold is the whole rule."""
     watch: Mapping[str, int] = field(default_factory=dict)
     """What happened while a trained policy was watched."""
     span: Span | None = None

@@ -119,9 +119,7 @@ class RunState:
 
     def with_new_curve(self) -> Self:
         """Return the state in which a curve begins anew: that of another learner, or in another era."""
-        return replace(
-            self, curve=ScoreCurve(), steps_before=self.env_steps, episodes_before=self.episodes
-        )
+        return replace(self, curve=ScoreCurve(), steps_before=self.env_steps, episodes_before=self.episodes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; the evaluations are in the history."""

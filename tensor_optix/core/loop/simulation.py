@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
 
 from tensor_optix.core.backoff_scheduler import Effect
 from tensor_optix.core.decisions.patience import Patience, PatienceVerdict
@@ -14,6 +17,7 @@ from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
 
+Values: TypeAlias = Sequence[float] | np.ndarray
 _NO_VALUES = HyperparamSet({})
 
 
@@ -38,12 +42,12 @@ class Decision:
 
 
 def simulate(
-    scores: Sequence[float],
-    std_errs: Sequence[float] | None,
-    steps: Sequence[int],
+    scores: Values,
+    std_errs: Values | None,
+    steps: Values,
     config: LoopConfig | None = None,
     *,
-    episodes: Sequence[int] | None = None,
+    episodes: Values | None = None,
 ) -> list[Decision]:
     """Return what the loop would have decided on E windows whose scores are known, until it would have stopped.
 
@@ -110,9 +114,7 @@ def _snapshot(metrics: EvalMetrics, index: int) -> PolicySnapshot:
     )
 
 
-def _check(
-    scores: Sequence[float], errors: Sequence[float], steps: Sequence[int], counts: Sequence[int]
-) -> None:
+def _check(scores: Values, errors: Values, steps: Values, counts: Values) -> None:
     lengths = {"scores": len(scores), "std_errs": len(errors), "steps": len(steps), "episodes": len(counts)}
     if len(set(lengths.values())) > 1:
         raise InvalidArgumentError(f"scores, std_errs, steps and episodes must have one length, but got {lengths}.")
