@@ -112,6 +112,12 @@ class TestDecide:
         unlearned = seen(gain=1.0)
         assert decide(unlearned, Patience(), is_settled=True) == decide(unlearned, Patience())
 
+    def test_a_learner_that_goes_on_from_a_trained_policy_is_not_waited_for_to_learn(self):
+        unlearned = seen(gain=0.0, rise_steps=2_048.0)
+        verdict = decide(unlearned, Patience(), has_learned=True)
+        assert (verdict.phase, verdict.allowed_steps) == (Phase.SATURATING, math.ceil(3.5 * 2_048))
+        assert decide(seen(), Patience(), has_learned=True) == decide(seen(), Patience())
+
     def test_patience_of_an_unlearned_curve_is_the_smaller_of_steps_and_episodes(self):
         unlearned = {"gain": 1.0, "rise_steps": 2_048.0}
         assert decide(seen(**unlearned, episodes=None), Patience()).allowed_steps == 20_000_000
@@ -141,6 +147,7 @@ class TestAssess:
         assert [assess(curve, patience, n).is_exhausted for n in (0, 6, 7, 8)] == [False, False, True, True]
         assert assess(curve, patience, 3).remaining_evaluations == 4
         assert assess(curve, patience).chance_of_rise is None
+        assert str(assess(curve, patience, 3)) == "3 of 7 evaluations without improvement"
 
     def test_nothing_ends_before_there_are_scores(self):
         for n in range(5):
