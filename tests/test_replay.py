@@ -75,7 +75,9 @@ def test_the_same_run_is_decided_the_same_from_every_kind_of_file(tmp_path: Path
 
 
 def test_an_evaluation_is_the_mean_of_the_last_episodes(tmp_path: Path) -> None:
-    run = next(recorded_in(arrays(tmp_path / "run.npz", run=np.array([[10.0, 20.0, 30.0, 47.0], [1.0, 3.0, 5.0, 9.0]]))))
+    run = next(
+        recorded_in(arrays(tmp_path / "run.npz", run=np.array([[10.0, 20.0, 30.0, 47.0], [1.0, 3.0, 5.0, 9.0]])))
+    )
     found = evaluations_of(run, every=15, episodes=2)
     assert found.steps.tolist() == [30, 45]
     assert found.scores.tolist() == [4.0, 4.0]
@@ -179,13 +181,13 @@ class TestTensorBoard:
             def __init__(self, path: str, size_guidance: dict[str, int]) -> None:
                 assert size_guidance == {"scalars": 0}
 
-            def Reload(self) -> None:  # noqa: N802 - TensorBoard's name
+            def Reload(self) -> None:
                 pass
 
-            def Tags(self) -> dict[str, list[str]]:  # noqa: N802 - TensorBoard's name
+            def Tags(self) -> dict[str, list[str]]:
                 return {"scalars": list(scalars)}
 
-            def Scalars(self, tag: str) -> list[Any]:  # noqa: N802 - TensorBoard's name
+            def Scalars(self, tag: str) -> list[Any]:
                 return [types.SimpleNamespace(step=step, value=value) for step, value in scalars[tag]]
 
         module = types.ModuleType("tensorboard.backend.event_processing.event_accumulator")
