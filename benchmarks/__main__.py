@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     calibration,
+    curves,
     determinism,
     ensemble,
     evolution,
@@ -26,6 +27,7 @@ SUITES: Mapping[str, Suite] = {
     "imports": imports,
     "calibration": calibration,
     "intervals": intervals,
+    "curves": curves,
     "overhead": overhead,
     "speed": speed,
     "learning": learning,
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         only=tuple(args.only),
         rounds=args.rounds,
         windows=args.windows,
+        curves=args.curves,
     )
     stores = {name: Store(args.results / f"{name}.jsonl") for name in SUITES}
     try:
@@ -80,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds of speed (default: 5)")
     parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")
+    parser.add_argument("--curves", type=Path, metavar="DIR", help="folder of the public learning curves of curves")
     parser.add_argument("--fresh", action="store_true", help="measure anew what is already measured")
     parser.add_argument(
         "--results", type=Path, default=Path(__file__).parent / "results", metavar="DIR", help="where results go"

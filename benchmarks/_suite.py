@@ -28,6 +28,8 @@ class Options:
     """Environments of the learning suite; none = all."""
     rounds: int = 5
     """Repetitions of a speed comparison."""
+    curves: Path | None = None
+    """Folder of public learning curves; None = that of `TENSOR_OPTIX_CURVES`."""
     windows: int | None = None
     """Windows measured per run by the speed and the overhead suite; None = each suite's own."""
 

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from tensor_optix.core.base_pipeline import BasePipeline
     from tensor_optix.core.checkpoint_registry import CheckpointRegistry
     from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+    from tensor_optix.core.decisions.patience import Patience
     from tensor_optix.core.ensemble_agent import EnsembleAgent
     from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
     from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
+    from tensor_optix.core.loop.simulation import Decision, simulate
     from tensor_optix.core.loop_callback import LoopCallback
     from tensor_optix.core.loop_controller import LoopController
     from tensor_optix.core.meta_controller import MetaAction, MetaController
@@ -73,6 +75,7 @@ _HOMES = {
     "BatchPipeline": "pipeline.batch_pipeline",
     "CheckpointRegistry": "core.checkpoint_registry",
     "compute_gae": "core.trajectory_buffer",
+    "Decision": "core.loop.simulation",
     "DriftDetector": "core.decisions.drift",
     "EnsembleAgent": "core.ensemble_agent",
     "EnvironmentSource": "pipeline.sources.environment_source",
@@ -96,6 +99,7 @@ _HOMES = {
     "ObsNormalizer": "core.normalizers",
     "PageHinkley": "core.decisions.drift",
     "Param": "core.search_space",
+    "Patience": "core.decisions.patience",
     "PBTOptimizer": "optimizers.pbt_optimizer",
     "PolicyManager": "core.policy_manager",
     "PolicyManagerCallback": "core.policy_manager",
@@ -109,6 +113,7 @@ _HOMES = {
     "RunningMeanStd": "core.normalizers",
     "ScoresActions": "core.base_evaluator",
     "SearchSpace": "core.search_space",
+    "simulate": "core.loop.simulation",
     "Signal": "core.search_space",
     "StopReason": "core.training_report",
     "TensorOptixError": "errors",
@@ -142,6 +147,7 @@ __all__ = [
     "BasePipeline",
     "BatchPipeline",
     "CheckpointRegistry",
+    "Decision",
     "DriftDetector",
     "EnsembleAgent",
     "EnvironmentSource",
@@ -164,6 +170,7 @@ __all__ = [
     "PBTOptimizer",
     "PageHinkley",
     "Param",
+    "Patience",
     "PolicyManager",
     "PolicyManagerCallback",
     "PolicySnapshot",
@@ -196,6 +203,7 @@ __all__ = [
     "compute_gae",
     "make_agent",
     "make_minibatches",
+    "simulate",
 ]
 
 

@@ -7,6 +7,9 @@ from typing import TypeAlias
 
 import tensor_optix
 from tensor_optix.factory import ALGORITHMS, FRAMEWORKS
+from tensor_optix.support.arguments import Default
+
+DORMANT_HELP = "evaluations until DORMANT at least; where it is given, exactly, whatever the scale of the task"
 
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
@@ -14,7 +17,7 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 """Runs a command with its arguments, and returns the exit code."""
 
 
-def parser(*, train: Command, resume: Command, evaluate: Command) -> argparse.ArgumentParser:
+def parser(*, train: Command, resume: Command, evaluate: Command, replay: Command) -> argparse.ArgumentParser:
     """Return the parser; `args.command` is the function to call."""
     made = argparse.ArgumentParser(prog="tensor-optix", description="An autonomous training loop.")
     made.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
@@ -33,6 +36,11 @@ def parser(*, train: Command, resume: Command, evaluate: Command) -> argparse.Ar
             "evaluate", help="play the best policy of a run on fresh episodes", formatter_class=with_defaults
         )
     ).set_defaults(command=evaluate)
+    add_replay(
+        commands.add_parser(
+            "replay", help="say where a recorded run would have been stopped", formatter_class=with_defaults
+        )
+    ).set_defaults(command=replay)
     return made
 
 
@@ -55,9 +63,15 @@ def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     train.add_argument("--evolve", type=int, default=0, metavar="N", help="train N mutated variants of the best policy")
     train.add_argument("--no-tuning", action="store_true", help="leave the hyper-parameters as they are")
     train.add_argument("--plateau-threshold", type=int, default=5, metavar="N", help="evaluations until COOLING")
-    train.add_argument("--dormant-threshold", type=int, default=20, metavar="N", help="evaluations until DORMANT")
-    # The library's cap of 100 windows would make CartPole's patience a thousand windows long.
-    train.add_argument("--max-interval", type=int, default=2, metavar="N", help="windows between evaluations at most")
+    train.add_argument("--dormant-threshold", type=int, default=Default(20), metavar="N", help=DORMANT_HELP)
+    # With a threshold by hand, the library's cap of 100 windows would make CartPole's patience a thousand windows long.
+    train.add_argument(
+        "--max-interval",
+        type=int,
+        default=Default(2),
+        metavar="N",
+        help="windows between evaluations at most; as --dormant-threshold where it is given",
+    )
     train.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the framework")
     train.add_argument("--no-progress", action="store_true", help="no live view")
     return train
@@ -86,3 +100,19 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     return evaluate
+
+
+def add_replay(replay: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of `replay`."""
+    replay.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="monitor .csv, .npz of steps and returns, history.jsonl, or TensorBoard events",
+    )
+    replay.add_argument("--every", type=int, default=2_048, metavar="STEPS", help="steps between evaluations")
+    replay.add_argument("--episodes", type=int, default=5, metavar="K", help="last episodes of an evaluation")
+    replay.add_argument("--offset", type=int, default=0, metavar="STEPS", help="first evaluation (0: after --every)")
+    replay.add_argument("--json", action="store_true", help="print one JSON object per run")
+    return replay

@@ -1,4 +1,4 @@
-"""The command line: `tensor-optix train`, `tensor-optix resume`, `tensor-optix evaluate`."""
+"""The command line: `tensor-optix train`, `resume`, `evaluate` and `replay`."""
 
 import argparse
 import dataclasses
@@ -27,8 +27,9 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.presets import preset_for
+from tensor_optix.replay import replay
 from tensor_optix.runs import RunDescription, write_report
-from tensor_optix.support.arguments import check_count
+from tensor_optix.support.arguments import Default, check_count
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.throughput import choose_vectorisation
 
@@ -38,7 +39,7 @@ _EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 or 143 ended by a signal."""
-    args = parser(train=_train, resume=_resume, evaluate=_evaluate).parse_args(argv)
+    args = parser(train=_train, resume=_resume, evaluate=_evaluate, replay=_replay).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
@@ -125,6 +126,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         max_interval=preset.base_interval * args.max_interval,
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
+        scaled_patience=all(isinstance(value, Default) for value in (args.dormant_threshold, args.max_interval)),
         evolve=args.evolve,
         threads=args.threads,
     )
@@ -214,6 +216,13 @@ def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: Po
         verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
         print(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
     return 0 if result["verified"] else _EXIT_NOT_VERIFIED
+
+
+def _replay(args: argparse.Namespace) -> int:
+    for path in args.files:
+        for found in replay(path, args.every, args.episodes, args.offset):
+            print(json.dumps(found.to_dict()) if args.json else found)
+    return 0
 
 
 def _hyperparams(pairs: Sequence[str]) -> dict[str, float]:

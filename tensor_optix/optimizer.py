@@ -17,6 +17,7 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.succession import Successor
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.history import History
@@ -30,7 +31,7 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import jsonable
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
-from tensor_optix.support.arguments import check_count, check_seed
+from tensor_optix.support.arguments import Default, check_count, check_seed
 
 
 class RLOptimizer:
@@ -54,9 +55,11 @@ class RLOptimizer:
         max_episodes: windows at most; None = until DORMANT.
         base_interval: windows between evaluations while learning.
         backoff_factor: growth of that interval on a plateau.
-        max_interval_episodes: its cap.
+        max_interval_episodes: its cap. Set by hand, it and `dormant_threshold` are obeyed to the letter.
         plateau_threshold: evaluations without improvement until COOLING.
-        dormant_threshold: evaluations without improvement until DORMANT: trained.
+        dormant_threshold: evaluations without improvement until DORMANT: trained. Set by hand, it is the whole rule;
+            by default it is the least that is waited for, as the patience grows with the scale of the task
+            (`decisions.patience`), and the pipeline's `reward_threshold` and `max_return` count.
         degradation_threshold: share of the best score that must be held.
         callbacks: who observes, objects with any of the hooks of `LoopCallback`; that of a `PolicyManager` is connected
             to the loop by itself.
@@ -92,9 +95,9 @@ class RLOptimizer:
         max_episodes: int | None = None,
         base_interval: int = 1,
         backoff_factor: float = 2.0,
-        max_interval_episodes: int = 100,
+        max_interval_episodes: int = Default(100),
         plateau_threshold: int = 5,
-        dormant_threshold: int = 20,
+        dormant_threshold: int = Default(20),
         degradation_threshold: float = 0.95,
         callbacks: Sequence[LoopCallback] = (),
         *,
@@ -111,6 +114,7 @@ class RLOptimizer:
         callbacks = checked_callbacks(callbacks)
         check_count("val_episodes", val_episodes, 1)
         check_seed(seed)
+        evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
         config = LoopConfig(
             scheduler=BackoffScheduler(
                 base_interval=base_interval,
@@ -119,6 +123,7 @@ class RLOptimizer:
                 plateau_threshold=plateau_threshold,
                 dormant_threshold=dormant_threshold,
             ),
+            patience=_patience((dormant_threshold, max_interval_episodes), pipeline, evaluator, int(val_episodes)),
             max_episodes=max_episodes,
             improvement_margin=improvement_margin,
             degradation_threshold=degradation_threshold,
@@ -138,7 +143,7 @@ class RLOptimizer:
             agent=agent,
             pipeline=pipeline,
             val_pipeline=self._val_pipeline,
-            evaluator=evaluator if evaluator is not None else EpisodeReturnEvaluator(),
+            evaluator=evaluator,
             optimizer=optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3]),
             registry=self.registry,
             history=History(Path(checkpoint_dir) / "history.jsonl"),
@@ -219,6 +224,20 @@ def _prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, p
 def _detector(config: LoopConfig) -> PageHinkley:
     return PageHinkley(
         degradation_threshold=config.degradation_threshold, min_degradation_drop=config.min_degradation_drop
+    )
+
+
+def _patience(
+    thresholds: Sequence[int], pipeline: BasePipeline, evaluator: BaseEvaluator, val_episodes: int
+) -> Patience:
+    """Return the patience that grows with the scale of the task, or the plain one where a threshold was set by hand."""
+    # A target in returns says nothing of another score.
+    compares = type(evaluator) is EpisodeReturnEvaluator and evaluator.scores_returns
+    return Patience(
+        is_scaled=all(isinstance(value, Default) for value in thresholds),
+        episodes_per_evaluation=val_episodes,
+        reward_threshold=pipeline.reward_threshold if compares else None,
+        max_return=pipeline.max_return if compares else None,
     )
 
 

@@ -27,6 +27,7 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+from tensor_optix.support.arguments import Default
 from tensor_optix.support.schemas import checked, decode_object
 
 RUN_FORMAT = 3
@@ -62,6 +63,8 @@ class RunDescription:
     max_interval: int = 100
     plateau_threshold: int = 5
     dormant_threshold: int = 20
+    scaled_patience: bool = False
+    """True if the patience grows with the scale of the task, and the thresholds are its floors."""
     evolve: int = 0
     """Variants that may be spawned."""
     threads: int = 1
@@ -81,6 +84,7 @@ class RunDescription:
     def optimizer(self, run_dir: Path, *, resume: bool, progress: bool) -> RLOptimizer:
         """Build everything, wired together."""
         agent = self.agent()
+        threshold = Default if self.scaled_patience else int
         return RLOptimizer(
             agent=agent,
             pipeline=self.pipeline(),
@@ -88,9 +92,9 @@ class RunDescription:
             checkpoint_dir=run_dir,
             max_episodes=self.max_episodes,
             base_interval=self.base_interval,
-            max_interval_episodes=self.max_interval,
+            max_interval_episodes=threshold(self.max_interval),
             plateau_threshold=self.plateau_threshold,
-            dormant_threshold=self.dormant_threshold,
+            dormant_threshold=threshold(self.dormant_threshold),
             val_episodes=self.val_episodes,
             callbacks=self._evolution(run_dir, agent),
             resume=resume,
@@ -251,6 +255,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_interval: _Size
     plateau_threshold: _Size
     dormant_threshold: _Size
+    scaled_patience: bool = False
     evolve: Annotated[int, msgspec.Meta(ge=0, le=2**16)]
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)]
 

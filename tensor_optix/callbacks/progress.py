@@ -98,6 +98,8 @@ def describe(status: LoopStatus) -> list[tuple[str, str]]:
         rows.append(("best", _best_text(best, status.span)))
     if status.probed_param is not None and status.probed_value is not None:
         rows.append(("probing", f"{status.probed_param}={status.probed_value:.4g}"))
+    if status.patience:
+        rows.append(("patience", status.patience))
     if status.watch:
         rows.append(("watch", watch_text(status.watch)))
     rows.append(("next evaluation", f"{status.windows_to_evaluation} windows, {status.seconds_to_evaluation:.1f} s"))

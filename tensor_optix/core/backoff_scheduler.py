@@ -9,6 +9,9 @@
 | ACTIVE, COOLING | FLAT, `dormant_threshold` reached | DORMANT | counter + 1; *dormant* |
 | ACTIVE, COOLING | DEGRADED, fewer than `dormant_threshold` | ACTIVE | counter + 1, interval = base; *degradation* |
 | ACTIVE, COOLING | DEGRADED, `dormant_threshold` reached | DORMANT | counter + 1; *degradation*, *dormant* |
+| ACTIVE | WAITING | COOLING | counter + 1, interval grows; *plateau* |
+| COOLING | WAITING | COOLING | counter + 1, interval grows |
+| DORMANT, WATCHDOG | WAITING | as it was | |
 | DORMANT, WATCHDOG | DEGRADED | ACTIVE | counter 0, interval = base; *degradation* |
 | DORMANT, WATCHDOG | FLAT | as it was | |
 | any | SPAWNED | ACTIVE | counter 0, interval = base |
@@ -19,6 +22,8 @@
 A new best is saved (*checkpoint*) whatever the move: rising and being the best are two things.
 The counter is `no_improvement`, the evaluations in a row without one. A degradation does not reset it: a policy that
 swings below its best for the whole patience has stopped improving, and a collapsed one must not train for ever.
+WAITING is FLAT or DEGRADED with `dormant_threshold` reached, while the patience with the learning curve, which grows
+with the scale of the task (`decisions.patience`), is not used up: the thresholds are its floors.
 The interval grows as intervalₙ = min(max(⌊intervalₙ₋₁ · backoff_factor⌋, intervalₙ₋₁ + 1), max_interval).
 """
 
@@ -41,6 +46,8 @@ class Event(enum.Enum):
     NO_EVIDENCE = Verdict.NO_EVIDENCE.value
     FLAT_START = "flat_start"
     """Every episode so far has given the same result."""
+    WAITING = "waiting"
+    """No improvement for long enough, but not for the scale of the task."""
     SPAWNED = "spawned"
     WATCH = "watch"
 
@@ -108,12 +115,14 @@ class BackoffScheduler:
                 return self.initial()
             case Event.DEGRADED if dormant:
                 return self.initial()
-            case Event.FLAT if dormant:
+            case Event.FLAT | Event.WAITING if dormant:
                 return old
             case Event.DEGRADED if count < self.dormant_threshold:
                 return replace(self.initial(), no_improvement=count)
             case Event.FLAT | Event.DEGRADED if count >= self.dormant_threshold:
                 return replace(old, state=LoopState.DORMANT, no_improvement=count)
+            case Event.WAITING:
+                return SchedulerState(LoopState.COOLING, self.grown(old.interval), count)
             case Event.FLAT if count >= self.plateau_threshold:
                 return SchedulerState(LoopState.COOLING, self.grown(old.interval), count)
             case Event.FLAT:

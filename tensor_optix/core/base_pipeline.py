@@ -15,6 +15,10 @@ class BasePipeline(ABC):
     """The acting agent; the loop sets it where the user gave none."""
     is_live: bool = False
     """True for a feed that has no end: the loop then watches when the agent is trained, and does not stop."""
+    reward_threshold: float | None = None
+    """Mean return from which the task counts as solved; None = unknown. The loop reads it when it is wired."""
+    max_return: float | None = None
+    """Highest possible return of an episode; None = unknown. The loop reads it when it is wired."""
 
     def setup(self) -> None:  # noqa: B027 - an optional hook
         """Open what the pipeline needs, and check the agent against it; called once before the first window."""

@@ -49,6 +49,11 @@ class EpisodeReturnEvaluator(BaseEvaluator):
         self._primary_score_fn = primary_score_fn
         self._max_episode_length = max_episode_length
 
+    @property
+    def scores_returns(self) -> bool:
+        """Whether the score is the mean return, with which `reward_threshold` compares."""
+        return self._weights is None and self._primary_score_fn is None
+
     def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
         """Score one window; `metrics` holds the statistics below and every numeric diagnostic."""
         rewards = np.asarray(episode_data.rewards, np.float64)

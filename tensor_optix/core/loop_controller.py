@@ -133,7 +133,7 @@ class LoopController:
 
     def report(self) -> TrainingReport:
         """Return what the run has come to so far."""
-        return report(self._current.state, self._progress, self._parts)
+        return report(self._current.state, self._progress, self._parts, self._config)
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, which a live pipeline leaves, with everything saved."""
@@ -210,7 +210,7 @@ class LoopController:
     def _turn(self, window: EpisodeData) -> None:
         run, current, progress = self._run, self._current, self._progress
         begun, was_probing = progress.total_seconds() - self._collecting, self._parts.optimizer.is_probing
-        current.state = current.state.collected(window.length)
+        current.state = current.state.collected(window.length, len(window.completed_episodes()))
         if current.state.is_on_watch:
             progress.count_watch("windows")
             outcome = self._watch.observe(current.state, window)

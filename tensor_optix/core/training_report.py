@@ -57,6 +57,9 @@ class TrainingReport:
     """Where the mean return of the best policy lies; None where too little is known of it."""
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
+    stopped_because: str = ""
+    """How far the patience was used up when the run ended, such as "quiet for 600k of 600k steps; 18 % chance of a
+    further rise"; empty where nothing was evaluated."""
 
     @property
     def converged(self) -> bool:
@@ -81,6 +84,7 @@ class TrainingReport:
         speed = f"  ({self.steps_per_second:,.0f}/s)" if math.isfinite(self.steps_per_second) else ""
         rows: list[_Row] = [
             ("Reason", StopReason(self.reason).sentence),
+            *([("Patience", self.stopped_because)] if self.stopped_because else []),
             None,
             *self._score_rows(),
             ("Found in window", "-" if self.best_window is None else str(self.best_window)),

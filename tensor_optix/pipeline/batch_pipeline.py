@@ -32,6 +32,7 @@ from tensor_optix.pipeline.environment.episodes import (
 )
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.targets import reward_threshold_of
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
 
@@ -81,6 +82,7 @@ class BatchPipeline(BasePipeline):
             check_size(name, value)
         check_seed(seed)
         self.env = make_environment(env)
+        self.reward_threshold = reward_threshold_of(self.env)
         self.agent = agent
         self.window_size = int(window_size)
         self.n_episodes = None if n_episodes is None else int(n_episodes)

@@ -16,6 +16,7 @@ from tensor_optix.pipeline.environment.environment import ActionScaler, check_ag
 from tensor_optix.pipeline.environment.episodes import warn_of_new_episodes
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.targets import vector_reward_threshold_of
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.pipeline.environment.vector_making import EnvFn, single_of
 from tensor_optix.pipeline.environment.vector_state import next_seeds, replay_all, restore_arrays, saved_arrays
@@ -69,6 +70,7 @@ class VectorBatchPipeline(BasePipeline):
         check_size("window_size", window_size)
         check_seed(seed)
         self._vector = VectorLifetime(env_fns, async_envs)
+        self.reward_threshold = vector_reward_threshold_of(self.env, env_fns)
         self.agent = agent
         self.window_size = int(window_size)
         self.n_envs = self.env.num_envs

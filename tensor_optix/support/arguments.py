@@ -8,6 +8,10 @@ import numpy as np
 from tensor_optix.errors import InvalidArgumentError
 
 
+class Default(int):
+    """A whole number that an argument has by default, to be told from the same number passed by hand."""
+
+
 def check_count(name: str, value: object, least: int) -> None:
     """Raise `InvalidArgumentError` unless `value` is a whole number of at least `least`."""
     if not (is_whole(value) and value >= least):

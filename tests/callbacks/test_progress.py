@@ -60,6 +60,10 @@ def test_a_run_without_an_evaluation_shows_state_speed_and_the_time_to_the_next_
     }
 
 
+def test_a_patience_that_grows_with_the_task_is_shown_in_words() -> None:
+    assert rows(patience="quiet for 180k of 600k steps")["patience"] == "quiet for 180k of 600k steps"
+
+
 def test_a_score_from_training_windows_is_shown_with_its_interval() -> None:
     shown = rows(metrics=metrics(123.456, score_std_err=7.89, episodes=6.0), span=(0.0, 500.0))
     assert shown["train"] == f"123.5  {summary_interval(123.456, 7.89, 6, (0.0, 500.0)).text(1)}"

@@ -68,7 +68,7 @@ def band(count: int) -> str:
 # Every position a run can be in: a degradation leads back to ACTIVE with any count.
 POSITIONS = [
     *(SchedulerState(ACTIVE, 2, count) for count in range(4)),
-    *(SchedulerState(COOLING, interval, count) for interval in (4, 50) for count in (2, 3)),
+    *(SchedulerState(COOLING, interval, count) for interval in (4, 50) for count in (2, 3, 9)),
     SchedulerState(DORMANT, 8, 4),
     SchedulerState(WATCHDOG, 50, 4),
 ]
@@ -105,14 +105,15 @@ def test_every_pair_of_state_and_event_does_what_the_table_promises(old: Schedul
     intervals = [value for words, value in interval.items() if words in promised.what_else] or [old.interval]
     assert [new.interval] == intervals
 
-    if event.value in {verdict.value for verdict in Verdict}:
-        asked = [effect.value for effect in effects(old, new, Verdict(event.value), is_best=False)]
+    verdicts = {verdict.value: verdict for verdict in Verdict} | {Event.WAITING.value: Verdict.FLAT}
+    if event.value in verdicts:
+        asked = [effect.value for effect in effects(old, new, verdicts[event.value], is_best=False)]
         assert asked == re.findall(r"\*(\w+)\*", promised.what_else)
 
 
 def test_the_table_was_read_whole() -> None:
     rows = table()
-    assert len(rows) == 13
+    assert len(rows) == 16
     assert {row.event for row in rows} == set(Event)
     named_in_table = {effect for row in rows for effect in re.findall(r"\*(\w+)\*", row.what_else)}
     assert named_in_table == {e.value for e in Effect} - {Effect.CHECKPOINT.value}
@@ -135,6 +136,7 @@ EVENTS = {
     "=": Event.FLAT,
     "-": Event.DEGRADED,
     "?": Event.NO_EVIDENCE,
+    "~": Event.WAITING,
     "s": Event.SPAWNED,
     "w": Event.WATCH,
 }
@@ -164,6 +166,11 @@ def walk(scheduler: BackoffScheduler, events: str) -> list[SchedulerState]:
         ("----", "AAAD"),
         ("-----", "AAADA"),  # and wakes who has gone to sleep
         ("====-====", "ACCDAACCD"),
+        ("===~~", "ACCCC"),  # the patience with the curve is longer than the threshold
+        ("===~~=", "ACCCCD"),  # until it is used up
+        ("---~~-", "AAACCD"),
+        ("===~+====", "ACCCAACCD"),
+        ("====~w~", "ACCDDWW"),
         ("====w", "ACCDW"),
         ("====w===", "ACCDWWWW"),
         ("====w?", "ACCDWW"),

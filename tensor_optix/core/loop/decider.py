@@ -6,27 +6,30 @@
 | nothing that was evaluated | as before | none | nothing |
 | no usable score | NO_EVIDENCE | NO_EVIDENCE | MISSING |
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
+| FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |
 | FLAT, and every episode so far gave the same | FLAT | FLAT_START | `effects` of the move |
 | on watch: drift, or a validated score judged DEGRADED | DEGRADED | DEGRADED | WAKE, `effects` of the move, TUNE |
 | on watch: a trial has ended | FLAT | FLAT | SETTLE |
 | on watch: any other score | FLAT | FLAT | nothing |
 | any of them, where the incumbent was tested too | | | RESCORE first |
 
-`judge` is in `decisions.trend`; the moves and their `effects` are the table of `backoff_scheduler`. The interval of the
-new state says when the next window is due; without evidence it is the next one. A flat start is tuned as little as it
-is judged: no value can be told from another.
+`judge` is in `decisions.trend`, the patience in `decisions.patience`; the moves and their `effects` are the table of
+`backoff_scheduler`. The interval of the new state says when the next window is due, at the latest where the patience
+runs out (but never before `base_interval` windows); without evidence it is the next one. A flat start is tuned as
+little as it is judged: no value can be told from another.
 """
 
 import enum
 from dataclasses import replace
 from typing import TypeAlias
 
-from tensor_optix.core.backoff_scheduler import Effect, Event, effects
+from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
+from tensor_optix.core.decisions.patience import PatienceVerdict, assess, windows_until_due
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, is_flat_start, judge
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState, WatchState
-from tensor_optix.core.types import EvalMetrics
+from tensor_optix.core.types import EvalMetrics, LoopState
 
 DEGRADATION_EVENT, DRIFT_EVENT = "degradation", "drift"
 
@@ -75,11 +78,13 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     if verdict is Verdict.NO_EVIDENCE:
         return _without_evidence(state), (*first, *_settled(outcome), Act.MISSING)
     acts: Effects = (*first, *_settled(outcome))
-    if state.is_on_watch and verdict is Verdict.DEGRADED:
+    if not state.is_on_watch:
+        state = state.scored(metrics)
+    elif verdict is Verdict.DEGRADED:
         state, acts = _woken(state), (*acts, Act.WAKE)
     is_flat = is_flat_start([*state.recent, metrics], config.scheduler.dormant_threshold)
     event = Event.FLAT_START if verdict is Verdict.FLAT and is_flat else Event(verdict.value)
-    position = config.scheduler.transition(state.position, event)
+    position = _moved(state, event, config)
     acts = (*acts, *effects(state.position, position, verdict, is_best=outcome.is_best))
     state = replace(
         state,
@@ -91,6 +96,27 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
         is_flat_start=is_flat,
     )
     return state, acts if is_flat else (*acts, Act.TUNE)
+
+
+def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
+    """Return how far the patience with the present learner is used up."""
+    return assess(state.curve, config.patience, state.position.no_improvement, has_learned=state.goes_on_from_trained)
+
+
+def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
+    """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
+    scheduler, old = config.scheduler, state.position
+    if not config.patience.is_scaled:
+        return scheduler.transition(old, event)
+    patience = patience_with(state, config)
+    is_long = old.no_improvement + 1 >= scheduler.dormant_threshold and not patience.is_exhausted
+    if is_long and event in (Event.FLAT, Event.DEGRADED) and old.state in (LoopState.ACTIVE, LoopState.COOLING):
+        event = Event.WAITING
+    new = scheduler.transition(old, event)
+    if new.state is not LoopState.COOLING:
+        return new
+    due = windows_until_due(patience, state.curve.steps, new.interval, state.steps_per_window)
+    return replace(new, interval=min(new.interval, max(due, scheduler.base_interval)))
 
 
 def _verdict(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: LoopConfig) -> Verdict:
@@ -140,4 +166,4 @@ def _without_evidence(state: RunState) -> RunState:
 def _woken(state: RunState) -> RunState:
     """Return the state of a new era: earlier scores are those of a world that is gone."""
     watch = WatchState(champion=state.watch.champion)
-    return replace(state, recent=(), era_began=state.window_id, watch=watch)
+    return replace(state.with_new_curve(), recent=(), era_began=state.window_id, watch=watch)

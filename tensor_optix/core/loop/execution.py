@@ -191,7 +191,13 @@ class Execution:
         self._parts.optimizer.on_new_learner()
         following = self._run.state.window_id + 1
         position = self._config.scheduler.transition(self._run.state.position, Event.SPAWNED)
-        self._run.change(position=position, trial=None, learner_since=following, next_evaluation=following)
+        self._run.state = replace(
+            self._run.state.with_new_curve(),
+            position=position,
+            trial=None,
+            learner_since=following,
+            next_evaluation=following,
+        )
 
     def _recover(self, outcome: Outcome) -> None:
         if outcome.fault is None:

@@ -1,7 +1,7 @@
 """What the loop is made of, how it is set, and what it shows: plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
@@ -12,6 +12,7 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
 from tensor_optix.core.decisions.intervals import Span
+from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -31,6 +32,8 @@ class LoopConfig:
 
     scheduler: BackoffScheduler = field(default_factory=BackoffScheduler)
     """When to evaluate, and when to call it trained."""
+    patience: Patience = field(default_factory=lambda: Patience(is_scaled=False))
+    """How long to wait for a further rise once `scheduler.dormant_threshold`, which it takes over, is reached."""
     max_episodes: int | None = None
     """Windows at most; None = until DORMANT."""
     improvement_margin: float = 0.0
@@ -57,6 +60,8 @@ class LoopConfig:
             )
         for name in ("improvement_margin", "min_degradation_drop"):
             check_amount(name, getattr(self, name))
+        patience = replace(self.patience, dormant_threshold=self.scheduler.dormant_threshold)
+        object.__setattr__(self, "patience", patience)
         if self.on_converged not in ("auto", "stop", "watch"):
             raise InvalidArgumentError(
                 f"on_converged must be 'auto', 'stop' or 'watch', but got {self.on_converged!r}."
@@ -105,6 +110,8 @@ class LoopStatus:
     windows_to_evaluation: int
     no_improvement: int
     dormant_threshold: int
+    patience: str = ""
+    """How far the patience with the curve is used up, in words; empty where the threshold is the whole rule."""
     watch: Mapping[str, int] = field(default_factory=dict)
     """What happened while a trained policy was watched."""
     span: Span | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensor_optix.core.decisions.intervals import Span
+from tensor_optix.core.loop.decider import patience_with
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.run_state import RunState
@@ -139,12 +140,13 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         windows_to_evaluation=max(state.next_evaluation - state.window_id, 0),
         no_improvement=state.position.no_improvement,
         dormant_threshold=config.scheduler.dormant_threshold,
+        patience=str(patience_with(state, config)) if config.patience.is_scaled and not state.is_on_watch else "",
         watch=dict(progress.watch),
         span=_span(state, parts),
     )
 
 
-def report(state: RunState, progress: RunProgress, parts: LoopParts) -> TrainingReport:
+def report(state: RunState, progress: RunProgress, parts: LoopParts, config: LoopConfig) -> TrainingReport:
     """Return what the run has come to."""
     best, last = state.best, state.metrics
     total = progress.total_seconds()
@@ -168,6 +170,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts) -> Training
         health=dict(progress.health.counts),
         best_interval=best_interval(best, _span(state, parts)) if best else None,
         confirmed=best is not None and is_confirmed(best),
+        stopped_because=str(patience_with(state, config)) if state.evaluations else "",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.tuning import TuningTrial
@@ -39,6 +40,8 @@ class RunState:
     next_evaluation: int = 0
     """Window that is due."""
     env_steps: int = 0
+    episodes: int = 0
+    """Episodes of training that have ended."""
     test_steps: int = 0
     """Steps that candidates for the best were tested with."""
     evaluations: int = 0
@@ -46,6 +49,12 @@ class RunState:
     """Window from which on scores compare with each other."""
     learner_since: int = 0
     """First window of the present learner."""
+    curve: ScoreCurve = field(default_factory=ScoreCurve)
+    """The scores of the present learner in the present era, over its own steps and episodes."""
+    steps_before: int = 0
+    """Environment steps before that curve begins."""
+    episodes_before: int = 0
+    """Episodes of training before that curve begins."""
     without_evidence: int = 0
     """Evaluations in a row without any evidence."""
     best: PolicySnapshot | None = None
@@ -82,9 +91,35 @@ class RunState:
         """Whether the window in hand is to be evaluated."""
         return self.window_id >= self.next_evaluation
 
-    def collected(self, steps: int) -> Self:
-        """Return the state with another window of `steps` environment steps in hand."""
-        return replace(self, window_id=self.window_id + 1, env_steps=self.env_steps + steps)
+    @property
+    def goes_on_from_trained(self) -> bool:
+        """Whether the learner began with a trained policy: as a variant, or woken from the watch."""
+        return self.learner_since > 0 or self.era_began > 0
+
+    @property
+    def steps_per_window(self) -> int:
+        """Mean environment steps of a window, at least 1."""
+        return max(1, round(self.env_steps / (self.window_id + 1)))
+
+    def collected(self, steps: int, episodes: int = 0) -> Self:
+        """Return the state with another window in hand, of `steps` environment steps, in which `episodes` ended."""
+        return replace(
+            self, window_id=self.window_id + 1, env_steps=self.env_steps + steps, episodes=self.episodes + episodes
+        )
+
+    def scored(self, metrics: EvalMetrics) -> Self:
+        """Return the state with an evaluation of the learner on its curve."""
+        curve = self.curve.added(
+            self.env_steps - self.steps_before,
+            metrics.primary_score,
+            metrics.std_err,
+            self.episodes - self.episodes_before,
+        )
+        return replace(self, curve=curve)
+
+    def with_new_curve(self) -> Self:
+        """Return the state in which a curve begins anew: that of another learner, or in another era."""
+        return replace(self, curve=ScoreCurve(), steps_before=self.env_steps, episodes_before=self.episodes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; the evaluations are in the history."""

@@ -1,5 +1,6 @@
 """The table of `decide`, row by row."""
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.trend import Verdict
-from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide
+from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with
 from tensor_optix.core.loop.learning import WINDOW, Fault
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -153,3 +155,81 @@ def test_the_state_is_saved_and_restored_as_a_whole() -> None:
     state, _ = decide(state, outcome_of(9.0), CONFIG)
     again = RunState.from_dict(state.to_dict(), ())
     assert again == replace(state, recent=(), metrics=None)
+
+
+class TestScaledPatience:
+    CONFIG = LoopConfig(scheduler=CONFIG.scheduler, patience=Patience())
+
+    def after(
+        self, scores: list[float], config: LoopConfig, begin: RunState | None = None, episodes: int = 2
+    ) -> list[RunState]:
+        states = [begin or RunState(position=config.scheduler.initial())]
+        for score in scores:
+            state = states[-1].collected(100, episodes)
+            if not state.is_due:
+                states.append(state)
+                continue
+            state, effects = decide(state, outcome_of(score), config)
+            best = max([score, *([] if state.best_score is None else [state.best_score])])
+            states.append(replace(state, best=snapshot(best)))
+            if Effect.DORMANT in effects:
+                break
+        return states[1:]
+
+    RISE = [float(n) for n in range(100)]
+
+    def test_where_the_curve_has_just_risen_the_threshold_is_only_a_floor(self) -> None:
+        scores = [*self.RISE, *[99.0] * 900]
+        scaled, plain = (self.after(scores, config, episodes=0) for config in (self.CONFIG, CONFIG))
+        assert (plain[-1].position.state, scaled[-1].position.state) == (LoopState.DORMANT, LoopState.DORMANT)
+        assert plain[-1].window_id < 130
+        assert 100 * 4.3 < scaled[-1].window_id < 100 * 4.7
+        assert scaled[-1].position.no_improvement > self.CONFIG.scheduler.dormant_threshold
+        assert all(state.position.state is LoopState.COOLING for state in scaled[110:-1])
+
+    def test_the_interval_never_passes_the_end_of_the_patience_by_more_than_the_base(self) -> None:
+        scores = [*self.RISE, *[99.0] * 900]
+        stops = []
+        for most in (1, 8, 1000):
+            scheduler = replace(CONFIG.scheduler, max_interval=most)
+            stops.append(self.after(scores, replace(self.CONFIG, scheduler=scheduler))[-1].window_id)
+        assert max(stops) - min(stops) <= 0.03 * max(stops)
+
+    def test_the_interval_of_the_user_is_the_least(self) -> None:
+        scheduler = replace(CONFIG.scheduler, base_interval=5, max_interval=10)
+        states = self.after([*self.RISE, *[99.0] * 900], replace(self.CONFIG, scheduler=scheduler))
+        assert min(state.position.interval for state in states) == 5
+
+    def test_a_known_target_that_is_reached_ends_it_sooner(self) -> None:
+        config = replace(self.CONFIG, patience=Patience(reward_threshold=90.0))
+        assert self.after([*self.RISE, *[99.0] * 900], config)[-1].window_id < 220
+
+    def test_a_variant_that_never_rises_ends_with_the_threshold(self) -> None:
+        begin = replace(self.after(self.RISE, self.CONFIG)[-1], learner_since=100).with_new_curve()
+        states = self.after([99.0] * 200, self.CONFIG, replace(begin, position=CONFIG.scheduler.initial()))
+        assert states[-1].position.state is LoopState.DORMANT
+        assert states[-1].window_id < 200
+        assert states[0].curve.evaluations == 1
+        assert (states[0].curve.steps, states[0].curve.episodes) == (100, 2)
+
+    def test_a_degradation_does_not_end_the_patience(self) -> None:
+        states = self.after([*self.RISE, *[50.0] * 60], self.CONFIG)
+        assert states[-1].position.state is LoopState.COOLING
+        assert states[-1].position.no_improvement >= 4
+
+    def test_what_is_watched_is_no_learning_curve_and_a_wake_begins_another(self) -> None:
+        state = self.after(self.RISE, self.CONFIG)[-1]
+        watched = replace(
+            state, position=SchedulerState(LoopState.WATCHDOG, 1, 4), watch=WatchState(champion=snapshot(99.0))
+        ).collected(100, 2)
+        after, _ = decide(watched, outcome_of(99.0), self.CONFIG)
+        assert after.curve == state.curve
+        woken, effects = decide(watched, outcome_of(1.0, event=DRIFT_EVENT), self.CONFIG)
+        assert effects[0] is Act.WAKE
+        assert (woken.curve.evaluations, woken.steps_before, woken.episodes_before) == (0, 10_100, 202)
+
+    def test_the_curve_is_saved_with_the_state(self) -> None:
+        state = self.after(self.RISE, self.CONFIG)[-1]
+        again = RunState.from_dict(json.loads(json.dumps(state.to_dict())), ())
+        assert again == replace(state, recent=(), metrics=None)
+        assert patience_with(again, self.CONFIG) == patience_with(state, self.CONFIG)

@@ -1,0 +1,136 @@
+"""What a learning curve says: its level, its last rise, its noise and its slope. Pure functions of binned scores.
+
+    level    Mₜ = max over windows w of: mean of the scores in (t·(1 − w), t] − z · its standard error
+    best     Bₜ = max over s ≤ t of Mₛ;  gain Gₜ = Bₜ − first level
+    rise     Rₜ = first step at which the best had reached first level + (1 − δ)·Gₜ
+
+The windows are shares of the run so far, so the same holds for tasks of 10⁴ and of 10⁸ steps. The lower confidence
+bound makes a slow rise visible in long windows and a lucky maximum invisible in short ones; δ leaves out small gains.
+Source of the noise under a trend: von Neumann, "Distribution of the ratio of the mean square successive difference to
+the variance" (1941).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tensor_optix.core.decisions.score_curve import Bins, ScoreCurve
+
+LEVEL_WINDOWS = (0.05, 0.1, 0.2, 0.35)
+"""w: lengths of a level, as shares of the steps so far."""
+LEVEL_ERRORS = 3.0
+"""z: standard errors that a level is lowered by."""
+LEVEL_SCORES = 3
+"""Bins of a level at least, and scores of the first level."""
+REST = 0.08
+"""δ: share of the gain that is left out when the step of the rise is looked up."""
+SLOPE_SPAN, SLOPE_ERRORS = 1.25, 2.0
+"""The slope is that of the steps from t / span to t; its upper bound is so many standard errors above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveStatistics:
+    """What the rule knows of a curve; scores in their own units."""
+
+    steps: float
+    """t: environment steps so far."""
+    rise_steps: float
+    """Rₜ: when the last rise worth waiting for was reached."""
+    quiet_evaluations: int
+    """Evaluations since then."""
+    best: float
+    """Bₜ."""
+    gain: float
+    """Gₜ, at least 0."""
+    first_deviation: float
+    """σ₁: standard deviation of one return at the start."""
+    deviation: float
+    """σ: that of one return at present."""
+    slope_bound: float
+    """Upper bound of the slope of the last fifth, per unit of ln t; infinite where there are too few scores."""
+    episodes: float | None
+    """n: training episodes; None = unknown."""
+
+
+def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveStatistics:
+    """Return what the rule knows of a curve of at least one evaluation; O(`MAX_BINS`)."""
+    bins = curve.bins()
+    first = curve.first_level(LEVEL_SCORES)
+    best = np.maximum.accumulate(levels(bins))
+    gain = max(0.0, float(best[-1]) - first)
+    rise = int(np.argmax(best >= first + (1.0 - REST) * gain)) if gain > 0.0 else 0
+    to_return = math.sqrt(episodes_per_evaluation)
+    return CurveStatistics(
+        steps=float(bins.steps[-1]),
+        rise_steps=float(bins.steps[rise]),
+        quiet_evaluations=int(bins.counts[rise + 1 :].sum()),
+        best=float(best[-1]),
+        gain=gain,
+        first_deviation=to_return * curve.first_deviation(),
+        deviation=to_return * _present_deviation(bins),
+        slope_bound=slope_bound(bins),
+        episodes=curve.episodes,
+    )
+
+
+def levels(bins: Bins) -> np.ndarray:
+    """Return (B,) at each bin the highest lower bound of a mean over the windows that end there: Mₜ."""
+    sums = [_cumulative(x) for x in (bins.counts, bins.scores * bins.counts, _known(bins) * bins.counts)]
+    squares = _cumulative(np.concatenate([[0.0], np.diff(bins.scores) ** 2 / 2.0]))
+    end = np.arange(len(bins.steps))
+    highest = np.full(len(end), -np.inf)
+    for window in LEVEL_WINDOWS:
+        start = np.searchsorted(bins.steps, (1.0 - window) * bins.steps, side="right")
+        start = np.minimum(start, np.maximum(end - LEVEL_SCORES + 1, 0))
+        n, total, variance = (x[end + 1] - x[start] for x in sums)
+        # Differences of at least 7 neighbours: fewer say nothing about the noise.
+        since = np.maximum(np.minimum(start, end - 7), 0)
+        between = (squares[end + 1] - squares[np.minimum(since + 1, end + 1)]) / np.maximum(end - since, 1)
+        error = np.sqrt(np.maximum(between / (end - start + 1), variance / n**2))
+        highest = np.maximum(highest, total / n - LEVEL_ERRORS * error)
+    return highest
+
+
+def slope_bound(bins: Bins) -> float:
+    """Return the upper bound of the slope of the last fifth of the steps, per unit of ln t.
+
+    Weighted least squares of the bins' scores on ln t, plus `SLOPE_ERRORS` standard errors; the error is that of the
+    residuals, inflated by (1 + ρ)/(1 − ρ) for their lag-1 autocorrelation ρ, at least the known errors'.
+    """
+    recent = bins.steps >= bins.steps[-1] / SLOPE_SPAN
+    n = int(recent.sum())
+    if n < 6:
+        return math.inf
+    x, y, weight = np.log(bins.steps[recent]), bins.scores[recent], bins.counts[recent]
+    x = x - np.average(x, weights=weight)
+    y = y - np.average(y, weights=weight)
+    spread = float(weight @ (x * x))
+    slope = float(weight @ (x * y)) / spread
+    rest = y - slope * x
+    square = float(rest @ rest)
+    correlation = min(max(float(rest[1:] @ rest[:-1]) / square, 0.0), 0.9) if square > 0.0 else 0.0
+    variance = float(weight @ (rest * rest)) / (n - 2) / spread * (1.0 + correlation) / (1.0 - correlation)
+    known = float(_known(bins)[recent].mean()) / spread
+    return slope + SLOPE_ERRORS * math.sqrt(max(variance, known))
+
+
+def _present_deviation(bins: Bins) -> float:
+    """Return the standard deviation of one score over the last tenth of the steps."""
+    before = int(np.count_nonzero(bins.steps <= 0.9 * bins.steps[-1]))
+    since = min(before, max(len(bins.steps) - LEVEL_SCORES, 0))
+    counts, variances = bins.counts[since:], bins.variances[since:]
+    is_known = np.isfinite(variances)
+    n = float(counts[is_known].sum())
+    if n > 0.0:
+        return math.sqrt(float(counts[is_known] @ variances[is_known]) / n)
+    differences = np.diff(bins.scores[max(0, min(since, len(bins.scores) - 8)) :])
+    return float(np.sqrt(np.mean(differences**2) / 2.0 * bins.counts[0])) if differences.size else 0.0
+
+
+def _known(bins: Bins) -> np.ndarray:
+    return np.where(np.isfinite(bins.variances), bins.variances, 0.0)
+
+
+def _cumulative(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0.0], np.cumsum(values)])

@@ -1,0 +1,299 @@
+"""When to stop: how long a learning curve may stay quiet before it counts as finished. Pure functions.
+
+A constant patience is right on one scale only: a run that rose for a million steps is not finished after 70,000 quiet
+ones. Here it is a multiple of the steps Rₜ that the curve took to get where it is (`curve_statistics`):
+
+    quiet       = t − Rₜ
+    allowed     = multiple · Rₜ, and at least `dormant_threshold` evaluations
+
+The multiple is small only where the plateau is certain. With the gain Gₜ, the standard deviation σ of one episode's
+return at present, γ = Gₜ / σ, and n training episodes:
+
+    UNLEARNED    Gₜ ≤ 8 σ₁ (σ₁: of the first returns) or Gₜ ≤ 2 σ:  at least min(2·10⁷ steps, 10⁴ episodes)
+    SATURATED    γ · (n / 1000)^1.5 > 120, and the upper bound of the slope of the last fifth, per unit of ln t,
+                 is below 0.25·Gₜ:  multiple 0.22; below 0.5·Gₜ:  multiple 1
+    SATURATING   else:  multiple 3.5
+
+A known target (`reward_threshold`, `max_return`) changes that. Not reached: three times the multiple, whatever the
+plateau looks like. Reached: multiple 1, and something has been learned. So is a policy that has stopped changing.
+
+The constants were chosen on public learning curves (`python -m benchmarks curves`, which also leaves out whole
+environments). Source: Domhan, Springenberg and Hutter, "Speeding up automatic hyperparameter optimization of deep
+neural networks by extrapolation of learning curves" (IJCAI 2015): stop by the chance of a further gain.
+"""
+
+import enum
+import math
+from dataclasses import dataclass
+
+from tensor_optix.core.decisions.curve_statistics import CurveStatistics, statistics_of
+from tensor_optix.core.decisions.score_curve import ScoreCurve
+from tensor_optix.support.arguments import check_amount, check_count, check_threshold
+
+DENSITY = 0.02
+"""Growth of the steps after which a curve is evaluated again at the latest."""
+EPISODES_SCALE, EPISODES_POWER = 1_000.0, 1.5
+"""Certainty: γ · (n / scale)^power."""
+_SHORTEST = 5
+"""Evaluations before which nothing is said about a curve."""
+
+
+class Phase(enum.Enum):
+    """What a curve looks like."""
+
+    UNLEARNED = "unlearned"
+    """Nothing that stands out of the noise of the start."""
+    SATURATING = "saturating"
+    """Learned, and more may come."""
+    SATURATED = "saturated"
+    """A plateau that many low-noise episodes support, or a known target that was reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constants:
+    """The tuned numbers of the rule; what the public curves chose, on which `benchmarks.curves` varies them."""
+
+    learned: float = 8.0
+    """Gain from which something has been learned, in deviations of the first returns ..."""
+    clear: float = 2.0
+    """... and in deviations of the present ones."""
+    certainty: float = 120.0
+    """γ · (n / 1000)^1.5 from which a plateau is certain."""
+    flat_slope: float = 0.25
+    """Upper bound of the slope of a flat curve, in gains per unit of ln t."""
+    nearly_flat_slope: float = 0.5
+    """The same of a nearly flat one."""
+    saturated: float = 0.22
+    """Multiple of the steps to the rise where the plateau is certain and flat."""
+    nearly_saturated: float = 1.0
+    """Multiple where it is certain and nearly flat."""
+    saturating: float = 3.5
+    """Multiple elsewhere."""
+    reached: float = 1.0
+    """Multiple at most where a known target is reached."""
+    below_target: float = 3.0
+    """Factor of the multiple where a known target is not reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long to wait.
+
+    Args:
+        dormant_threshold: evaluations without a rise at least, >= 1.
+        is_scaled: False = `dormant_threshold` evaluations without improvement are the whole rule, to the letter.
+        episodes_per_evaluation: episodes behind one score; scales its standard error to that of one return.
+        reward_threshold: score from which the task counts as solved; None = unknown.
+        max_return: highest possible score; None = unknown.
+        unlearned_steps: steps to wait while nothing has been learned.
+        unlearned_episodes: training episodes to wait while nothing has been learned; the smaller of the two counts.
+        constants: the tuned numbers of the rule.
+
+    Raises:
+        InvalidArgumentError: a value out of its range.
+    """
+
+    dormant_threshold: int = 20
+    is_scaled: bool = True
+    episodes_per_evaluation: int = 5
+    reward_threshold: float | None = None
+    max_return: float | None = None
+    unlearned_steps: float = 20_000_000
+    unlearned_episodes: float = 10_000
+    constants: Constants = Constants()
+
+    def __post_init__(self) -> None:
+        check_count("dormant_threshold", self.dormant_threshold, 1)
+        check_count("episodes_per_evaluation", self.episodes_per_evaluation, 1)
+        check_amount("unlearned_steps", self.unlearned_steps)
+        check_amount("unlearned_episodes", self.unlearned_episodes)
+        for name in ("reward_threshold", "max_return"):
+            if getattr(self, name) is not None:
+                check_threshold(name, getattr(self, name))
+
+    @property
+    def target(self) -> float | None:
+        """Score that is known to be enough; None where none is known."""
+        known = [value for value in (self.reward_threshold, self.max_return) if value is not None]
+        return min(known) if known else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatienceVerdict:
+    """How far the patience is used up; `str` gives the sentence for the view."""
+
+    phase: Phase
+    """What the curve looks like."""
+    quiet_steps: int
+    """Steps since the last rise."""
+    allowed_steps: int
+    """Steps without a rise that are waited for."""
+    remaining_evaluations: int
+    """Evaluations that are still due, whatever the steps."""
+    chance_of_rise: float | None
+    """Chance that the run still gains more than 5 % of its final gain; None where it is not known."""
+    reason: str
+    """Why so long."""
+
+    @property
+    def remaining_steps(self) -> int:
+        """Steps until the patience runs out."""
+        return max(0, self.allowed_steps - self.quiet_steps)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if neither steps nor evaluations remain."""
+        return self.remaining_steps == 0 and self.remaining_evaluations == 0
+
+    def __str__(self) -> str:
+        """Return such as 'quiet for 180k of 600k steps; 7 % chance of a further rise (saturating)'."""
+        if self.allowed_steps == 0 and self.chance_of_rise is None:
+            return self.reason
+        chance = "" if self.chance_of_rise is None else f"; {self.chance_of_rise:.0%} chance of a further rise"
+        more = f", {self.remaining_evaluations} evaluations to go" if self.remaining_evaluations else ""
+        text = f"quiet for {_short(self.quiet_steps)} of {_short(self.allowed_steps)} steps{more}{chance}"
+        return f"{text.replace('%', ' %')} ({self.reason})"
+
+
+def assess(
+    curve: ScoreCurve,
+    patience: Patience,
+    no_improvement: int = 0,
+    *,
+    is_settled: bool = False,
+    has_learned: bool = False,
+) -> PatienceVerdict:
+    """Return how far the patience with a curve is used up.
+
+    Args:
+        curve: the evaluations so far.
+        patience: how long to wait.
+        no_improvement: evaluations in a row without an improvement, as the state machine counts them; it is the rule
+            where the patience is not scaled, and nothing else.
+        is_settled: True if the policy is known to have stopped changing (entropy and KL exhausted, no gradient left):
+            the multiple is at most that of a reached target.
+        has_learned: True for a learner that goes on from a trained policy: that it does not rise is no sign that
+            nothing has been learned yet.
+    """
+    if not patience.is_scaled:
+        return PatienceVerdict(
+            phase=Phase.SATURATING,
+            quiet_steps=0,
+            allowed_steps=0,
+            remaining_evaluations=max(0, patience.dormant_threshold - no_improvement),
+            chance_of_rise=None,
+            reason=f"{no_improvement} of {patience.dormant_threshold} evaluations without improvement",
+        )
+    if curve.evaluations < _SHORTEST:
+        return PatienceVerdict(
+            phase=Phase.UNLEARNED,
+            quiet_steps=0,
+            allowed_steps=int(patience.unlearned_steps),
+            remaining_evaluations=patience.dormant_threshold,
+            chance_of_rise=None,
+            reason="too few evaluations",
+        )
+    seen = statistics_of(curve, patience.episodes_per_evaluation)
+    return decide(seen, patience, is_settled=is_settled, has_learned=has_learned)
+
+
+def decide(
+    seen: CurveStatistics, patience: Patience, *, is_settled: bool = False, has_learned: bool = False
+) -> PatienceVerdict:
+    """Return the verdict on a curve's statistics, see the module's table; arguments as of `assess`."""
+    phase = _phase(seen, patience)
+    if phase is Phase.UNLEARNED and has_learned:
+        phase = Phase.SATURATING
+    multiple, reason = _multiple(seen, patience, phase)
+    if is_settled and phase is Phase.SATURATING and multiple > patience.constants.reached:
+        multiple, reason = patience.constants.reached, "the policy has stopped changing"
+    allowed = multiple * seen.rise_steps
+    if phase is Phase.UNLEARNED:
+        allowed = max(allowed, _unlearned_steps(seen, patience))
+    quiet = seen.steps - seen.rise_steps
+    return PatienceVerdict(
+        phase=phase,
+        quiet_steps=round(quiet),
+        allowed_steps=math.ceil(allowed),
+        remaining_evaluations=max(0, patience.dormant_threshold - seen.quiet_evaluations),
+        chance_of_rise=chance_of_rise(quiet / max(allowed, 1.0)),
+        reason=reason,
+    )
+
+
+def _phase(seen: CurveStatistics, patience: Patience) -> Phase:
+    rule = patience.constants
+    if patience.target is not None:
+        if seen.best >= patience.target:
+            return Phase.SATURATED
+    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * seen.deviation):
+        return Phase.UNLEARNED
+    is_flat = seen.slope_bound < rule.nearly_flat_slope * seen.gain
+    is_certain = is_flat and _certainty(seen) > rule.certainty
+    return Phase.SATURATED if is_certain and patience.target is None else Phase.SATURATING
+
+
+def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase) -> tuple[float, str]:
+    rule, target = patience.constants, patience.target
+    if phase is Phase.UNLEARNED:
+        return rule.saturating, "nothing learned yet"
+    if target is not None:
+        if phase is Phase.SATURATED:
+            return rule.reached, f"the target {target:g} is reached"
+        return rule.saturating * rule.below_target, f"{phase.value}, the target {target:g} is not reached"
+    reason = f"{phase.value}, the last rise took {_short(seen.rise_steps)} steps"
+    if phase is Phase.SATURATING:
+        return rule.saturating, reason
+    is_flat = seen.slope_bound < rule.flat_slope * seen.gain
+    return rule.saturated if is_flat else rule.nearly_saturated, reason
+
+
+def windows_until_due(verdict: PatienceVerdict, steps: int, interval: int, steps_per_window: int) -> int:
+    """Return in how many windows to evaluate next: `interval`, but never later than the patience runs out.
+
+    The evaluations that the threshold still asks for are spread over the steps that remain, and there is one each time
+    the run has grown by `DENSITY`, so that a large interval neither stretches the patience nor hides a rise:
+
+        min(interval, remaining steps / (remaining evaluations · window), DENSITY · steps / window), at least 1
+
+    Args:
+        verdict: the patience at this evaluation.
+        steps: environment steps so far.
+        interval: windows to the next evaluation, as the backoff has it.
+        steps_per_window: environment steps of one window.
+    """
+    check_count("interval", interval, 1)
+    check_count("steps_per_window", steps_per_window, 1)
+    if verdict.allowed_steps == 0:
+        return interval
+    due = min(verdict.remaining_steps / max(1, verdict.remaining_evaluations), DENSITY * steps)
+    return max(1, min(interval, math.ceil(due / steps_per_window)))
+
+
+def chance_of_rise(used: float) -> float:
+    """Return the chance of a further rise by more than 5 % of the final gain, after a share `used` of the patience.
+
+    1 / (1 + exp(4.2·√used − 2.7)), fitted to the public curves that were not yet stopped: 0.9 right after a rise, 0.4
+    in the middle, 0.2 at the end.
+    """
+    return 1.0 / (1.0 + math.exp(min(4.2 * math.sqrt(max(used, 0.0)) - 2.7, 50.0)))
+
+
+def _certainty(seen: CurveStatistics) -> float:
+    if seen.episodes is None:
+        return 0.0
+    ratio = min(seen.gain / seen.deviation, 1_000.0) if seen.deviation > 0.0 else 1_000.0
+    return ratio * (seen.episodes / EPISODES_SCALE) ** EPISODES_POWER
+
+
+def _unlearned_steps(seen: CurveStatistics, patience: Patience) -> float:
+    if not seen.episodes:
+        return patience.unlearned_steps
+    return min(patience.unlearned_steps, patience.unlearned_episodes * seen.steps / seen.episodes)
+
+
+def _short(steps: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if steps >= size:
+            return f"{steps / size:.3g}{unit}"
+    return f"{steps:.0f}"

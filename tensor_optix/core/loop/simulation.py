@@ -1,0 +1,128 @@
+"""What the loop would decide on scores that somebody already has: its own `decide`, without training anything."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from tensor_optix.core.backoff_scheduler import Effect
+from tensor_optix.core.decisions.patience import Patience, PatienceVerdict
+from tensor_optix.core.decisions.trend import Verdict, is_improvement
+from tensor_optix.core.loop.decider import decide, patience_with
+from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.parts import LoopConfig
+from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.errors import InvalidArgumentError
+
+Values: TypeAlias = Sequence[float] | np.ndarray
+_NO_VALUES = HyperparamSet({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What was decided on one evaluation."""
+
+    index: int
+    """Which of the scores it was."""
+    steps: int
+    """Environment steps until then."""
+    score: float
+    verdict: Verdict
+    state: LoopState
+    """State of the loop after the decision; DORMANT = it would have stopped here."""
+    no_improvement: int
+    """Evaluations in a row without an improvement."""
+    is_best: bool
+    """True if the policy would have been saved as the new best."""
+    patience: PatienceVerdict
+    """How far the patience was used up; `str` gives the sentence."""
+
+
+def simulate(
+    scores: Values,
+    std_errs: Values | None,
+    steps: Values,
+    config: LoopConfig | None = None,
+    *,
+    episodes: Values | None = None,
+) -> list[Decision]:
+    """Return what the loop would have decided on E windows whose scores are known, until it would have stopped.
+
+        decisions = simulate(scores, std_errs, steps)
+        stop_step = decisions[-1].steps if decisions[-1].state is LoopState.DORMANT else None
+
+    Windows in which the loop would not have evaluated are passed over, so there may be fewer decisions than scores.
+    A score that beats the best becomes the best, as where no validation tests it again.
+
+    Args:
+        scores: (E,) score of each window; higher is better. One that is not finite is no evidence.
+        std_errs: (E,) their standard errors; NaN, or None for all of them, = unknown.
+        steps: (E,) environment steps of training at the end of each window, increasing.
+        config: the knobs of the loop; None = those of `RLOptimizer` by default, with a patience that grows with the
+            scale of the task.
+        episodes: (E,) training episodes that had ended by then; None = unknown, and no plateau is certain.
+
+    Raises:
+        InvalidArgumentError: sequences of different lengths, or steps that do not increase.
+    """
+    config = config if config is not None else LoopConfig(patience=Patience())
+    errors = [math.nan] * len(scores) if std_errs is None else std_errs
+    counts = [0] * len(scores) if episodes is None else episodes
+    _check(scores, errors, steps, counts)
+    state, decisions = RunState(position=config.scheduler.initial()), list[Decision]()
+    for index, (score, error, step, count) in enumerate(zip(scores, errors, steps, counts, strict=True)):
+        if config.max_episodes is not None and index >= config.max_episodes:
+            break
+        state = state.collected(int(step) - state.env_steps, int(count) - state.episodes)
+        if not state.is_due:
+            continue
+        metrics = EvalMetrics(float(score), {"score_std_err": float(error)}, state.window_id)
+        is_best = metrics.is_usable and is_improvement(float(score), state.best_score, config.improvement_margin)
+        state, effects = decide(state, Outcome(hyperparams=_NO_VALUES, metrics=metrics, is_best=is_best), config)
+        if is_best:
+            state = replace(state, best=_snapshot(metrics, index))
+        decisions.append(_decision(state, index, metrics, config, is_best=is_best))
+        if Effect.DORMANT in effects:
+            break
+    return decisions
+
+
+def _decision(state: RunState, index: int, metrics: EvalMetrics, config: LoopConfig, *, is_best: bool) -> Decision:
+    return Decision(
+        index=index,
+        steps=state.env_steps,
+        score=metrics.primary_score,
+        verdict=state.verdict,
+        state=state.position.state,
+        no_improvement=state.position.no_improvement,
+        is_best=is_best,
+        patience=patience_with(state, config),
+    )
+
+
+def _snapshot(metrics: EvalMetrics, index: int) -> PolicySnapshot:
+    return PolicySnapshot(
+        snapshot_id=f"{index:06d}",
+        sequence=index,
+        window_id=metrics.episode_id,
+        eval_metrics=metrics,
+        hyperparams=_NO_VALUES,
+        created_at="",
+    )
+
+
+def _check(scores: Values, errors: Values, steps: Values, counts: Values) -> None:
+    lengths = {"scores": len(scores), "std_errs": len(errors), "steps": len(steps), "episodes": len(counts)}
+    if len(set(lengths.values())) > 1:
+        raise InvalidArgumentError(f"scores, std_errs, steps and episodes must have one length, but got {lengths}.")
+    before = 0
+    for index, step in enumerate(steps):
+        if not step > before:
+            raise InvalidArgumentError(
+                f"steps must increase from above 0, but steps[{index}] is {step!r} after {before!r}. Pass the total of "
+                f"the run at each window."
+            )
+        before = step

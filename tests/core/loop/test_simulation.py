@@ -1,0 +1,83 @@
+import math
+
+import numpy as np
+import pytest
+
+from tensor_optix import BackoffScheduler, LoopConfig, LoopState, Patience, simulate
+from tensor_optix.core.decisions.trend import Verdict
+from tensor_optix.errors import InvalidArgumentError
+
+STEPS = np.arange(1, 1_001) * 2_048
+PLAIN = LoopConfig(scheduler=BackoffScheduler(max_interval=1))
+
+
+def rising(n: int, end: int) -> np.ndarray:
+    return 100.0 * np.minimum(np.arange(n) / end, 1.0)
+
+
+def test_by_default_it_waits_as_the_scale_of_the_curve_asks_for() -> None:
+    decisions = simulate(rising(1_000, 100), [0.1] * 1_000, STEPS)
+    assert decisions[-1].state is LoopState.DORMANT
+    assert decisions[-1].steps == pytest.approx(4.5 * 100 * 2_048, rel=0.05)
+    assert decisions[-1].patience.is_exhausted
+    assert str(decisions[-1].patience).startswith("quiet for ")
+    assert decisions[0].verdict is Verdict.IMPROVED
+    assert [one.state for one in decisions].count(LoopState.DORMANT) == 1
+
+
+def test_many_episodes_of_little_noise_end_it_sooner() -> None:
+    noise = np.random.default_rng(0).normal(0.0, 0.5, 1_000)
+    ended = simulate(rising(1_000, 100) + noise, [0.5] * 1_000, STEPS, episodes=np.arange(1, 1_001) * 200)
+    assert ended[-1].steps < 160 * 2_048
+
+
+def test_a_threshold_by_hand_is_the_whole_rule() -> None:
+    decisions = simulate(rising(1_000, 100), [0.0] * 1_000, STEPS, PLAIN)
+    assert decisions[-1].state is LoopState.DORMANT
+    assert decisions[-1].no_improvement == 20
+    assert decisions[-1].index == 120
+    assert str(decisions[-1].patience) == "20 of 20 evaluations without improvement"
+
+
+def test_what_still_rises_goes_on() -> None:
+    decisions = simulate(np.arange(1_000.0), None, STEPS)
+    assert [one.index for one in decisions] == list(range(1_000))
+    assert all(one.is_best and one.state is LoopState.ACTIVE for one in decisions)
+
+
+def test_windows_that_are_not_due_are_passed_over() -> None:
+    decisions = simulate(rising(1_000, 100), [0.1] * 1_000, STEPS)
+    gaps = np.diff([one.index for one in decisions])
+    assert gaps.max() > 1
+    assert gaps[:90].max() == 1
+
+
+def test_the_end_of_the_budget_ends_it() -> None:
+    assert len(simulate(np.arange(50.0), None, STEPS[:50], LoopConfig(max_episodes=7))) == 7
+
+
+def test_scores_without_evidence_decide_nothing() -> None:
+    decisions = simulate([1.0, math.nan, 2.0], None, STEPS[:3])
+    assert decisions[1].verdict is Verdict.NO_EVIDENCE
+    assert not decisions[1].is_best
+    assert simulate([], None, []) == []
+
+
+def test_it_is_pure() -> None:
+    scores = np.random.default_rng(0).normal(size=300)
+    once, again = (simulate(scores, [1.0] * 300, STEPS[:300], LoopConfig(patience=Patience())) for _ in range(2))
+    assert once == again
+
+
+@pytest.mark.parametrize(
+    ("scores", "errors", "steps", "message"),
+    [
+        ([1.0, 2.0], None, [1], "must have one length"),
+        ([1.0, 2.0], [0.1], [1, 2], "must have one length"),
+        ([1.0, 2.0], None, [2, 2], r"steps\[1\] is 2 after 2"),
+        ([1.0], None, [0], r"steps\[0\] is 0 after 0"),
+    ],
+)
+def test_what_is_no_curve_is_refused(scores: list, errors: list | None, steps: list, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        simulate(scores, errors, steps)
