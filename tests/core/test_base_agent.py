@@ -143,3 +143,14 @@ class TestGreedyAgent:
 def test_what_an_agent_can_do_is_asked_through_its_greedy_view(agent: BaseAgent, masks: bool, greedy: bool) -> None:
     assert takes_masks(agent) is masks
     assert can_be_greedy(agent) is greedy
+
+
+def test_a_greedy_view_forwards_masks_where_the_agent_takes_them() -> None:
+    masks = np.array([[False, True, True, False]])
+    assert GreedyAgent(Sapper()).act_masked(np.zeros((1, 2)), masks).tolist() == [1]
+    assert isinstance(Sapper(), ActsMasked)
+    assert takes_masks(Sapper())
+    assert takes_masks(GreedyAgent(Sapper()))
+    assert not takes_masks(NumpyAgent())
+    assert not takes_masks(GreedyAgent(NumpyAgent()))
+    assert len(GreedyAgent(NumpyAgent()).act_masked(np.zeros((3, 2)), masks)) == 3

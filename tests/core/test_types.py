@@ -13,8 +13,6 @@ from tensor_optix.core.types import (
     EvalMetrics,
     HyperparamSet,
     PolicySnapshot,
-    jsonable,
-    numeric_items,
 )
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
@@ -253,46 +251,3 @@ def test_a_snapshot_is_not_rebuilt_from_half_its_fields(missing: str) -> None:
     del plain[missing]
     with pytest.raises(CheckpointCorruptError, match=missing):
         PolicySnapshot.from_dict(plain)
-
-
-# --- helpers ---
-
-
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [
-        (np.float32(0.5), 0.5),
-        (np.int32(7), 7),
-        (np.bool_(True), True),
-        (np.float64("inf"), None),
-        (math.nan, None),
-        (3, 3),
-        ("text", "text"),
-        (None, None),
-        (False, False),
-    ],
-)
-def test_jsonable_gives_plain_json_scalars(value: Any, plain: Any) -> None:
-    assert jsonable(value) == plain
-    assert type(jsonable(value)) is type(plain)
-
-
-def test_numeric_items_are_real_numbers_and_a_bool_is_none() -> None:
-    mapping = {
-        "int": 1,
-        "float": 0.5,
-        "np_float": np.float32(0.25),
-        "np_int": np.int64(4),
-        "nan": math.nan,
-        "bool": True,
-        "np_bool": np.bool_(True),
-        "text": "1.0",
-        "none": None,
-        "list": [1.0],
-        "array": np.ones(2),
-        "complex": 1j,
-    }
-    found = dict(numeric_items(mapping))
-    assert math.isnan(found.pop("nan"))
-    assert found == {"int": 1.0, "float": 0.5, "np_float": 0.25, "np_int": 4.0}
-    assert {type(value) for value in found.values()} == {float}

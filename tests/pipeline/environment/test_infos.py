@@ -9,7 +9,6 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tensor_optix import BatchPipeline, RLOptimizer, VectorBatchPipeline
-from tensor_optix.core.base_agent import ActsMasked, GreedyAgent, takes_masks
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.infos import infos_by_environment, mask_in, masks_in
@@ -62,17 +61,6 @@ def test_a_whole_run_keeps_off_the_mines(tmp_path: Any, validation: Any) -> None
     report = RLOptimizer(agent, pipeline, val_pipeline, checkpoint_dir=tmp_path, max_episodes=4).run()
     assert report.best_score == 5
     assert agent.modes == ({False} if validation is None else {False, True})
-
-
-def test_a_greedy_view_forwards_masks_where_the_agent_takes_them() -> None:
-    masks = np.array([[False, True, True, False]])
-    assert GreedyAgent(Sapper()).act_masked(np.zeros((1, 2)), masks).tolist() == [1]
-    assert isinstance(Sapper(), ActsMasked)
-    assert takes_masks(Sapper())
-    assert takes_masks(GreedyAgent(Sapper()))
-    assert not takes_masks(NumpyAgent())
-    assert not takes_masks(GreedyAgent(NumpyAgent()))
-    assert len(GreedyAgent(NumpyAgent()).act_masked(np.zeros((3, 2)), masks)) == 3
 
 
 class Harmless(Mined):
