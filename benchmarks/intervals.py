@@ -18,7 +18,7 @@ from tensor_optix.core.decisions.intervals import LEVEL, METHOD, mean_probabilit
 
 TITLE = "Calibration of intervals"
 EPISODES = (5, 10, 20, 50, 100, 200)
-SAMPLES = 4000
+SAMPLES = 2000
 SEEN = 500
 """Episodes in which a run has seen the range of a policy's returns, where no worse policy has widened it."""
 GOAL = 0.93
