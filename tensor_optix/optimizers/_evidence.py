@@ -46,7 +46,7 @@ class TrialBudget:
     """Keeps the windows under trial values within a share of all of them.
 
         begin a trial of k evaluations of m windows:  spent + k·m ≤ 0.15·(windows + k·m), or k·m = 1 and spent = 0
-        a trial that is kept:                         spent ← max(0, spent − 2·its windows)
+        a trial kept by more than 3 standard errors:  spent ← max(0, spent − 2·its windows)
 
     So trials that pay go on without a pause, and those that do not get 15 % of the run.
     """

@@ -46,8 +46,8 @@ class BackoffOptimizer(BaseOptimizer):
     - no difference, or one within two standard errors, is no gradient: θᵢ is as it was (decision "restored");
     - the noisier the scores, the more evaluations a trial takes, up to 8; there is none where those could not show an
       effect of a tenth of the range of the scores so far;
-    - at most 15 % of the windows are collected under trial values; a trial that is kept gives back its windows and as
-      many again;
+    - at most 15 % of the windows are collected under trial values; a trial that is kept by more than three standard
+      errors gives back its windows and as many again;
     - where all episodes have the same return and so had the last ones, no trial can be judged, and there is none;
     - a parameter with a `Signal` is brought back as soon as its diagnostic is out of the healthy range
       ("corrected"), and a trial that drives it out is not kept. It is raised only while the policy is uncertain (its
@@ -249,7 +249,8 @@ class BackoffOptimizer(BaseOptimizer):
             return _with(hyperparams, trial.name, param.clip(trial.original))
         gradient = gain / (trial.applied - trial.original)
         if gradient * trial.direction > 0:
-            self._budget.earn(trial.windows)
+            if settles(gain, error, is_over=False):  # what is kept by luck does not pay
+                self._budget.earn(trial.windows)
             self._decision = "kept"
             return hyperparams
         self._decision = "reversed"
