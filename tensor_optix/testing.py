@@ -51,12 +51,12 @@ def check_acts(agent: BaseAgent, env: str | gym.Env) -> None:
 def check_acting_leaves_no_trace(agent: BaseAgent, env: str | gym.Env) -> None:
     """`act` and `act_batch` change neither weights nor hyper-parameters."""
     window = _window(agent, env, _STEPS)
-    before, params = _weight_files(agent), agent.get_hyperparams().params
+    before, params = _weight_files(agent), _params(agent)
     for observation in window.observations:
         agent.act(observation)
     agent.act_batch(window.observations)
     _require(_weight_files(agent) == before, "act changed the weights; learning belongs in learn.")
-    _require(agent.get_hyperparams().params == params, "act changed the hyper-parameters.")
+    _require(_params(agent) == params, "act changed the hyper-parameters.")
 
 
 def check_learns(agent: BaseAgent, env: str | gym.Env) -> None:
@@ -73,16 +73,15 @@ def check_learns(agent: BaseAgent, env: str | gym.Env) -> None:
 
 def check_learn_keeps_names(agent: BaseAgent, env: str | gym.Env) -> None:
     """`learn` adds and removes no hyper-parameter."""
-    before = set(agent.get_hyperparams().params)
+    before = set(_params(agent))
     agent.learn(_window(agent, env, _STEPS))
-    after = set(agent.get_hyperparams().params)
+    after = set(_params(agent))
     _require(before == after, f"learn changed the names of the hyper-parameters: {sorted(before ^ after)}.")
 
 
 def check_hyperparams_round_trip(agent: BaseAgent, env: str | gym.Env) -> None:
     """What `set_hyperparams` puts in force, `get_hyperparams` reads back exactly, as a copy."""
-    original = agent.get_hyperparams()
-    _require(isinstance(original, HyperparamSet), "get_hyperparams must return a HyperparamSet.")
+    original = HyperparamSet(_params(agent))
     changed = copy.deepcopy(original)
     for name, bound in agent.default_param_bounds.items():
         low, high = (bound.low, bound.high) if hasattr(bound, "low") else bound  # type: ignore[union-attr,misc]
@@ -91,10 +90,10 @@ def check_hyperparams_round_trip(agent: BaseAgent, env: str | gym.Env) -> None:
             other = low if value != low else high
             changed.params[name] = int(other) if isinstance(value, int) else other
     agent.set_hyperparams(copy.deepcopy(changed))
-    read = agent.get_hyperparams().params
+    read = _params(agent)
     _require(read == changed.params, f"set_hyperparams({changed.params}) reads back as {read}.")
     agent.get_hyperparams().params.clear()
-    _require(agent.get_hyperparams().params == read, "get_hyperparams must return a copy; the caller changed yours.")
+    _require(_params(agent) == read, "get_hyperparams must return a copy; the caller changed yours.")
     agent.set_hyperparams(original)
 
 
@@ -105,7 +104,7 @@ def check_save_and_load(agent: BaseAgent, env: str | gym.Env) -> None:
         path = os.path.join(folder, "weights")
         agent.save_weights(path)
         _require(any(Path(folder).iterdir()), "save_weights(path) wrote no file at its path.")
-        before, params = _weight_files(agent), agent.get_hyperparams().params
+        before, params = _weight_files(agent), _params(agent)
         greedy = _greedy(agent, window)
         for _ in range(3):
             agent.learn(window)
@@ -113,7 +112,7 @@ def check_save_and_load(agent: BaseAgent, env: str | gym.Env) -> None:
         _require(_weight_files(agent) == before, "load_weights does not bring back what save_weights saved.")
         if type(agent).act_batch is not BaseAgent.act_batch:
             _require(bool(np.array_equal(_greedy(agent, window), greedy)), "A loaded policy acts differently.")
-        names = set(agent.get_hyperparams().params)
+        names = set(_params(agent))
         _require(names == set(params), "load_weights changed the hyper-parameters.")
 
 
@@ -135,8 +134,8 @@ def check_training_state(agent: BaseAgent, env: str | gym.Env) -> None:
 AGENT_CHECKS: tuple[Callable[[BaseAgent, str | gym.Env], None], ...] = (
     check_acts,
     check_acting_leaves_no_trace,
+    check_learn_keeps_names,  # before any other learning, which may be what adds a name
     check_learns,
-    check_learn_keeps_names,
     check_hyperparams_round_trip,
     check_save_and_load,
     check_training_state,
@@ -146,6 +145,13 @@ AGENT_CHECKS: tuple[Callable[[BaseAgent, str | gym.Env], None], ...] = (
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ContractError(message)
+
+
+def _params(agent: BaseAgent) -> dict[str, Any]:
+    """Return a copy of the hyper-parameters, which stays what it is when the agent changes its own."""
+    found = agent.get_hyperparams()
+    _require(isinstance(found, HyperparamSet), "get_hyperparams must return a HyperparamSet.")
+    return copy.deepcopy(found.params)
 
 
 def _window(agent: BaseAgent, env: str | gym.Env, steps: int) -> EpisodeData:
