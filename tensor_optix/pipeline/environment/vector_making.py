@@ -18,6 +18,9 @@ from tensor_optix.pipeline.environment.vector_state import seeded
 
 EnvFn = Callable[[], gym.Env]
 
+_OF_THE_VECTOR = frozenset(("num_envs", "vectorization_mode", "vector_kwargs", "wrappers"))
+"""What `gym.make_vec` keeps among the arguments of the environments."""
+
 
 def vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
     """Return the vector environment, and what makes single ones of its kind where that is known.
@@ -68,4 +71,6 @@ def single_of(env: VectorEnv) -> EnvFn:
     spec = env.spec
     if spec is None:
         raise ValueError("the vector environment has no spec")
-    return rebuild(gym.make(spec.id, **{k: v for k, v in spec.kwargs.items() if k != "num_envs"}))
+    if spec.kwargs.get("wrappers"):
+        raise ValueError("the vector environment was made with wrappers of its own")
+    return rebuild(gym.make(spec.id, **{name: v for name, v in spec.kwargs.items() if name not in _OF_THE_VECTOR}))

@@ -152,12 +152,6 @@ def test_what_is_no_environment() -> None:
         EnvironmentSource(3)  # type: ignore[arg-type]
 
 
-def test_seeds_of_episodes_are_fixed() -> None:
-    assert [episode_seed(5, n) for n in range(3)] == [5, 266167485, 845851794]
-    assert len({episode_seed(0, n) for n in range(1000)}) == 1000
-    assert all(0 <= episode_seed(7, n) < 2**31 for n in range(100))
-
-
 def test_the_loop_runs_on_a_feed(tmp_path: Path) -> None:
     pipeline = LivePipeline(EnvironmentSource("CartPole-v1"), None, LivePipeline.every_n_steps(100))
     agent = NumpyAgent()

@@ -1,0 +1,241 @@
+"""Episodes that can be replayed: their seeds, the trace of their actions, and the environment that resets by itself."""
+
+import json
+import logging
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tensor_optix.core.faults import MOST_IN_A_ROW
+from tensor_optix.pipeline.environment import episodes
+from tensor_optix.pipeline.environment.bad_steps import StepCheck
+from tensor_optix.pipeline.environment.episodes import (
+    BAD_RESETS,
+    BAD_STEP,
+    EpisodeTrace,
+    SeededEpisodes,
+    encoded_or_none,
+    episode_seed,
+    is_same,
+    replay,
+    warn_of_new_episodes,
+)
+from tensor_optix.pipeline.environment.observations import ObservationFlattener
+
+
+class Walk(gym.Env[Any, Any]):
+    """Adds up its actions from a start that its seed decides, until the sum is 10; what is given as bad is NaN."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = spaces.Discrete(4)
+
+    def __init__(self, bad_resets: int = 0, bad_at: float | None = None) -> None:
+        self.bad_resets, self.bad_at = bad_resets, bad_at
+        self.seeds: list[int | None] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.seeds.append(seed)
+        self.place = float(self.np_random.random())
+        if self.bad_resets:
+            self.bad_resets -= 1
+            return np.full(1, math.nan, np.float32), {}
+        return self.seen(), {"start": self.place}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.place += float(action)
+        reward = math.nan if self.bad_at is not None and self.place >= self.bad_at else 1.0
+        return self.seen(), reward, self.place >= 10.0, False, {}
+
+    def seen(self) -> np.ndarray:
+        return np.array([self.place], np.float32)
+
+
+def test_seeds_of_episodes_are_fixed() -> None:
+    assert [episode_seed(5, n) for n in range(3)] == [5, 266167485, 845851794]
+    assert len({episode_seed(0, n) for n in range(1000)}) == 1000
+    assert all(0 <= episode_seed(7, n) < 2**31 for n in range(100))
+
+
+def through_json(state: Any) -> Any:
+    return json.loads(json.dumps(state))
+
+
+def taken(trace: EpisodeTrace) -> list[Any]:
+    return [
+        None if one is None else one.tolist()
+        for one in EpisodeTrace(len(trace.numbers)).restore(through_json(trace.state()))
+    ]
+
+
+class TestTrace:
+    def test_the_actions_are_those_since_the_last_end_over_all_windows(self) -> None:
+        trace = EpisodeTrace(2)
+        trace.add(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[False, True, False], [False, False, False]]))
+        assert (trace.numbers, taken(trace)) == ([1, 0], [[3], [4, 5, 6]])
+        trace.add(np.array([[7, 8], [9, 10]]), np.array([[False, False], [True, True]]))
+        assert (trace.numbers, taken(trace)) == ([1, 2], [[3, 7, 8], []])
+
+    def test_a_restored_trace_goes_on(self) -> None:
+        trace, again = EpisodeTrace(), EpisodeTrace()
+        trace.add(np.array([[1, 2]]), np.array([[True, False]]))
+        again.restore(through_json(trace.state()))
+        for each in (trace, again):
+            each.add(np.array([[3]]), np.array([[False]]))
+        assert taken(again) == taken(trace) == [[2, 3]]
+        assert again.numbers == [1]
+
+    def test_an_episode_that_is_left_has_no_actions(self) -> None:
+        trace = EpisodeTrace(2)
+        trace.add(np.array([[1], [2]]), np.zeros((2, 1), bool))
+        trace.begin_next(1, 3)
+        assert (trace.numbers, taken(trace)) == ([0, 3], [[1], []])
+
+    def test_an_episode_that_is_too_long_is_not_replayed_and_the_next_one_is(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(episodes, "MAX_REPLAYED_STEPS", 3)
+        trace = EpisodeTrace()
+        trace.add(np.array([[1, 2]]), np.zeros((1, 2), bool))
+        trace.add(np.array([[3, 4]]), np.zeros((1, 2), bool))
+        assert taken(trace) == [None]
+        again = EpisodeTrace()
+        assert again.restore(through_json(trace.state())) == [None]
+        for each in (trace, again):
+            each.add(np.array([[5, 6]]), np.array([[False, False]]))
+            assert taken(each) == [None]
+            each.add(np.array([[7, 8]]), np.array([[True, False]]))
+            assert taken(each) == [[8]]
+
+    def test_actions_that_are_no_numbers_are_not_replayed(self) -> None:
+        trace = EpisodeTrace()
+        trace.add(np.array([[{"move": 1}]], object), np.zeros((1, 1), bool))
+        assert taken(trace) == [None]
+
+    def test_what_is_taken_in_is_a_copy(self) -> None:
+        trace, actions = EpisodeTrace(), np.array([[1, 2]])
+        trace.add(actions, np.zeros((1, 2), bool))
+        actions[:] = 9
+        assert taken(trace) == [[1, 2]]
+
+
+def replayed(env: gym.Env, actions: list[Any]) -> Any:
+    return replay(env, 3, actions, lambda action: action, StepCheck(ObservationFlattener(env.observation_space)))
+
+
+class TestReplay:
+    def test_the_same_actions_lead_to_the_same_place(self) -> None:
+        env = Walk()
+        begun, _ = env.reset(seed=3)
+        found = replayed(env, [1, 2])
+        assert found is not None
+        assert found.observation.tolist() == pytest.approx([begun[0] + 3.0])
+        assert np.array_equal(replayed(env, []).observation, begun)
+
+    def test_an_episode_that_ends_under_way_is_none(self) -> None:
+        assert replayed(Walk(), [3, 3, 3, 3]) is None
+
+    @pytest.mark.parametrize("env", [Walk(bad_resets=1), Walk(bad_at=2.0)])
+    def test_a_bad_step_under_way_is_none(self, env: Walk) -> None:
+        assert replayed(env, [1, 2]) is None
+
+    def test_actions_are_given_as_the_environment_takes_them(self) -> None:
+        env = Walk()
+        check = StepCheck(ObservationFlattener(env.observation_space))
+        found = replay(env, 3, [1], lambda action: action + 2, check)
+        assert found is not None
+        assert found.observation[0] == pytest.approx(found.info.get("start", env.place))
+
+
+class TestSeededEpisodes:
+    def test_each_episode_has_its_seed_and_a_seed_begins_again(self) -> None:
+        env = Walk()
+        wrapped = SeededEpisodes(env)
+        for seed in (5, None, None, 5):
+            wrapped.reset(seed=seed)
+        assert env.seeds == [5, episode_seed(5, 1), episode_seed(5, 2), 5]
+        assert wrapped.episode_in_progress[0] == 0
+
+    def test_without_a_seed_the_environment_chooses(self) -> None:
+        env = Walk()
+        SeededEpisodes(env).reset()
+        assert env.seeds == [None]
+
+    def test_a_good_step_is_passed_on(self) -> None:
+        wrapped = SeededEpisodes(Walk())
+        begun, info = wrapped.reset(seed=5)
+        assert info == {"start": pytest.approx(begun[0])}
+        observation, reward, terminated, truncated, info = wrapped.step(1)
+        assert observation[0] == pytest.approx(begun[0] + 1.0)
+        assert (reward, terminated, truncated, info) == (1.0, False, False, {})
+
+    def test_a_bad_step_ends_the_episode_and_says_why(self) -> None:
+        wrapped = SeededEpisodes(Walk(bad_at=2.0))
+        wrapped.reset(seed=5)
+        observation, reward, terminated, truncated, info = wrapped.step(3)
+        assert (reward, terminated, truncated) == (0.0, False, True)
+        assert wrapped.observation_space.contains(observation)
+        assert "reward" in info[BAD_STEP]
+
+    def test_a_bad_reset_is_tried_again_with_the_next_seed_and_told(self) -> None:
+        env = Walk(bad_resets=2)
+        wrapped = SeededEpisodes(env)
+        observation, info = wrapped.reset(seed=5)
+        assert np.isfinite(observation).all()
+        assert len(info[BAD_RESETS]) == 2
+        assert env.seeds == [5, episode_seed(5, 1), episode_seed(5, 2)]
+        assert wrapped.episode_in_progress[0] == 2
+
+    def test_resets_that_stay_bad_end_and_leave_it_to_the_pipeline(self) -> None:
+        env = Walk(bad_resets=99)
+        observation, info = SeededEpisodes(env).reset(seed=5)
+        assert len(env.seeds) == len(info[BAD_RESETS]) == MOST_IN_A_ROW
+        assert env.observation_space.contains(observation)
+
+    def test_an_episode_is_brought_back_by_its_number_and_actions(self) -> None:
+        first = SeededEpisodes(Walk())
+        first.reset(seed=5)
+        first.reset()
+        observation, *_ = first.step(3)
+        again = SeededEpisodes(Walk())
+        again.reset(seed=5)
+        again.episode_in_progress = (1, [3])
+        assert np.array_equal(again.replayed_observation, observation)
+        assert np.array_equal(again.step(1)[0], first.step(1)[0])
+        again.episode_in_progress = (1, [3] * 9)
+        assert again.replayed_observation is None
+
+    def test_errors_name_the_environment_and_not_what_is_around_it(self) -> None:
+        env = Walk()
+        assert str(SeededEpisodes(env)) == str(env)
+
+
+def test_observations_are_compared_bit_for_bit() -> None:
+    observation = np.array([0.1, np.nan], np.float32)
+    saved = encoded_or_none(observation)
+    assert is_same(observation, saved)
+    assert not is_same(np.nextafter(observation, 1.0), saved)
+    assert not is_same(observation.astype(np.float64), saved)
+    assert not is_same(observation, None)
+    assert encoded_or_none({"not": "numbers"}) is None
+
+
+@pytest.mark.parametrize(
+    ("seed", "is_too_long", "reason"),
+    [
+        (None, False, "pass seed="),
+        (None, True, "pass seed="),
+        (1, True, "100,000 steps"),
+        (1, False, "not deterministic"),
+    ],
+)
+def test_a_new_episode_is_told_with_its_reason(
+    caplog: pytest.LogCaptureFixture, seed: int | None, is_too_long: bool, reason: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        warn_of_new_episodes(seed, is_too_long)
+    assert [reason in record.message for record in caplog.records] == [True]
