@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from tensor_optix.errors import BadDataError, FeedFatalError, MissingDependencyError
-from tensor_optix.pipeline.feed import recording
+from tensor_optix.errors import MissingDependencyError
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
@@ -194,66 +193,6 @@ def test_a_torn_end_costs_the_last_window_at_the_most(tmp_path: Path, cut: int) 
     again = replayed(path, Counting())
     assert len(again) >= 8
     assert rows(again) == rows(windows)[: len(rows(again))]
-
-
-def test_each_line_says_what_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "session.jsonl.zst"
-    recorded(path, Feed([item(n) for n in range(21)]), Counting(), 1)
-    first, second, *_, last = lines(path)
-    assert first == {"format": "tensor-optix-session", "version": 1}
-    assert second["observation"] == [0.0, 0.0]
-    assert (second["dtype"], second["shape"]) == ("<f4", [2])
-    assert last == {"window": 0}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{}\n",
-        b'{"format":"tensor-optix-session","version":99}\n',
-        b'{"format":"other","version":1}\n',
-        b"not json\n",
-        b'{"format":"tensor-optix-session","version":1}\n{"surprise":1}\n',
-        b'{"format":"tensor-optix-session","version":1}\n{"observation":[1.0]}\n',
-        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"O","shape":[1],"observation":[1.0]}\n',
-        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"no","shape":[1],"observation":[1.0]}\n',
-        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"f4","shape":[2],"observation":[1.0]}\n',
-        b'{"format":"tensor-optix-session","version":1}\n' + b"[" * 10_000 + b"\n",
-        b'{"format":"tensor-optix-session","version":1}\n{"dtype":"f4","shape":[1],"observation":[1.0],"info":'
-        b'{"x":{"__array__":["O",[1],[1]]}}}\n',
-    ],
-)
-def test_what_is_no_session_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "session.jsonl.zst"
-    path.write_bytes(zstandard.ZstdCompressor().compress(content))
-    with pytest.raises(FeedFatalError, match=r"session|damaged"):
-        replayed(path, Counting())
-
-
-def test_a_file_that_is_missing_or_no_zstandard(tmp_path: Path) -> None:
-    with pytest.raises(FeedFatalError, match="cannot be read"):
-        replayed(tmp_path / "none", Counting())
-    path = tmp_path / "session.jsonl.zst"
-    path.write_bytes(b"plain text")
-    with pytest.raises(FeedFatalError, match="no zstandard file"):
-        replayed(path, Counting())
-
-
-def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "MAX_LINE_BYTES", 1 << 20)
-    path = tmp_path / "bomb"
-    path.write_bytes(zstandard.ZstdCompressor().compress(b" " * (8 << 20)))
-    with pytest.raises(FeedFatalError, match="more than 1048576 bytes"):
-        replayed(path, Counting())
-
-
-def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
-    source = Feed([item(n, thing=object()) for n in range(30)])
-    pipeline = live(source, record=tmp_path / "session.jsonl.zst")
-    with pytest.raises(BadDataError, match="cannot be recorded"):
-        next(pipeline.episodes())
-    pipeline.teardown()
 
 
 def test_zstandard_is_missed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
