@@ -203,7 +203,7 @@ class TestStatus:
 
 class TestReport:
     def test_it_holds_the_best_the_last_and_the_counts(self, tmp_path: Path) -> None:
-        made = report(STATE, counted(), parts(tmp_path))
+        made = report(STATE, counted(), parts(tmp_path), LoopConfig())
         assert (made.best_score, made.best_std_err, made.best_window) == (2.0, 0.5, 5)
         assert (made.train_score, made.val_score, made.generalization_gap) == (2.5, 1.5, 1.0)
         assert (made.windows, made.evaluations, made.env_steps) == (10, 7, 1000)
@@ -213,7 +213,9 @@ class TestReport:
         assert not made.confirmed
 
     def test_before_anything_was_scored_it_claims_nothing(self, tmp_path: Path) -> None:
-        made = report(RunState(position=BackoffScheduler().initial()), RunProgress(Clock()), parts(tmp_path))
+        made = report(
+            RunState(position=BackoffScheduler().initial()), RunProgress(Clock()), parts(tmp_path), LoopConfig()
+        )
         assert math.isnan(made.best_score)
         assert math.isnan(made.train_score)
         assert (made.best_window, made.best_snapshot, made.best_interval, made.hyperparams) == (None, None, None, {})
@@ -225,7 +227,7 @@ class TestReport:
         with progress.timed("learn"):
             progress.clock.now = 3.0  # type: ignore[attr-defined]
         progress.clock.now = 5.0  # type: ignore[attr-defined]
-        seconds = report(STATE, progress, parts(tmp_path)).seconds
+        seconds = report(STATE, progress, parts(tmp_path), LoopConfig()).seconds
         assert seconds == {"total": 5.0, "collect": 0.0, "learn": 3.0, "validate": 0.0, "loop": 2.0}
 
     @pytest.mark.parametrize(("asked", "said"), [(StopReason.BUDGET, "budget"), (None, "stopped")])
@@ -235,7 +237,7 @@ class TestReport:
         progress = RunProgress(Clock())
         if asked is not None:
             progress.stop(asked)
-        assert report(STATE, progress, parts(tmp_path)).reason == said
+        assert report(STATE, progress, parts(tmp_path), LoopConfig()).reason == said
 
     def test_the_interval_is_bounded_by_what_this_era_has_seen(self, tmp_path: Path) -> None:
         whole = parts(tmp_path)

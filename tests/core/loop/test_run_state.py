@@ -9,6 +9,7 @@ import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.loop.run_state import CurrentState, RunState, WatchState, plain
 from tensor_optix.core.stop_reason import StopReason
@@ -38,6 +39,10 @@ def full() -> RunState:
         window_id=9,
         next_evaluation=12,
         env_steps=1000,
+        episodes=30,
+        curve=ScoreCurve().added(100, 1.0, 0.5, 3).added(200, 2.0, episodes=6),
+        steps_before=700,
+        episodes_before=20,
         test_steps=200,
         evaluations=7,
         era_began=3,
@@ -66,7 +71,16 @@ def through_json(state: RunState, *history: Any) -> RunState:
 def test_a_window_that_was_collected_is_counted_with_its_steps_and_nothing_else_changes() -> None:
     state = full()
     assert state.collected(32) == replace(state, window_id=10, env_steps=1032)
+    assert state.collected(32, 2) == replace(state, window_id=10, env_steps=1032, episodes=32)
     assert RunState(position=FIRST).collected(0).window_id == 0
+
+
+def test_a_score_is_on_the_curve_at_the_learners_own_steps_and_episodes() -> None:
+    state = full().scored(EvalMetrics(3.0, {"score_std_err": 0.1}))
+    assert (state.curve.evaluations, state.curve.steps, state.curve.episodes) == (3, 300, 10)
+    anew = state.with_new_curve()
+    assert (anew.curve, anew.steps_before, anew.episodes_before) == (ScoreCurve(), 1000, 30)
+    assert state.steps_per_window == 100
 
 
 @pytest.mark.parametrize(("window_id", "is_due"), [(11, False), (12, True), (13, True)])
