@@ -1,0 +1,91 @@
+"""The arguments of the command line: what each command is called with, and what is refused."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tensor_optix
+from tensor_optix import _cli_parser
+
+COMMANDS = ("train", "resume", "evaluate", "replay")
+
+
+def made() -> argparse.ArgumentParser:
+    """A parser whose commands return their own number."""
+    return _cli_parser.parser(**{name: (lambda args, n=n: n) for n, name in enumerate(COMMANDS)})
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    return made().parse_args(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["train", "E-v0"], "train"),
+        (["resume", "run"], "resume"),
+        (["evaluate", "run"], "evaluate"),
+        (["replay", "a"], "replay"),
+    ],
+)
+def test_each_command_calls_its_function(arguments: list[str], command: str) -> None:
+    args = parse(*arguments)
+    assert COMMANDS[args.command(args)] == command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        (["train", "E-v0"], {"env": "E-v0", "algo": "auto", "framework": "auto", "seed": None, "hp": [], "evolve": 0}),
+        (["train", "E-v0", "--hp", "a=1", "--hp", "b=2"], {"hp": ["a=1", "b=2"]}),
+        (["train", "E-v0", "--net-arch", "64", "32", "--threads", "2"], {"net_arch": [64, 32], "threads": 2}),
+        (["train", "E-v0", "--no-tuning", "--async-envs"], {"no_tuning": True, "async_envs": True}),
+        (["train", "E-v0", "--run-dir", "a b"], {"run_dir": Path("a b")}),
+        (["resume", "run", "--max-episodes", "3"], {"run_dir": Path("run"), "max_episodes": 3, "no_progress": False}),
+        (["evaluate", "run"], {"episodes": 100, "verify": False, "confirm": False, "json": False}),
+        (["replay", "a", "b", "--episodes", "7"], {"files": [Path("a"), Path("b")], "episodes": 7}),
+    ],
+)
+def test_arguments_have_their_types_and_defaults(arguments: list[str], values: dict[str, Any]) -> None:
+    found = vars(parse(*arguments))
+    assert {name: found[name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["play"], "invalid choice: 'play'"),
+        (["train"], "ENV"),
+        (["train", "E-v0", "--algo", "a3c"], "invalid choice: 'a3c'"),
+        (["train", "E-v0", "--seed", "1.5"], "invalid int value: '1.5'"),
+        (["train", "E-v0", "--net-arch"], "expected at least one argument"),
+        (["evaluate"], "RUN_DIR"),
+        (["replay"], "FILE"),
+        (["resume", "run", "--seed", "1"], "unrecognized arguments: --seed"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(*arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"tensor-optix {tensor_optix.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (subparsers,) = (a for a in made()._actions if isinstance(a, argparse._SubParsersAction))
+    actions = subparsers.choices[command]._actions
+    assert [action.dest for action in actions if action.option_strings and not action.help] == []
+    with pytest.raises(SystemExit):
+        parse(command, "--help")
+    assert command in capsys.readouterr().out
