@@ -9,7 +9,7 @@
 
 All paths are computed from ids and relative to the directory, so that a moved one still loads. A snapshot is written to
 a temporary folder, synced, renamed, and only then listed (`durable_folder`): what `save` has returned is safe.
-Longer than 300 lines because its public methods stand in one class; most of their code is in `storage`.
+Longer than 300 lines: its public methods stand in one class; most of their code is in `storage`.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Steps in, windows out: the only place that knows where episodes begin and end.
 
-One module, longer than others, so that both builders stand beside each other: that of one environment, and that of N
-which are stepped together. They share how successors and masks are filled in, and a rule that changes in one changes in
+Longer than 300 lines: both builders stand beside each other, that of one environment, and that of N which are stepped
+together. They share how successors and masks are filled in, and a rule that changes in one changes in
 the other.
 """
 

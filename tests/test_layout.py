@@ -1,0 +1,141 @@
+"""The rooms have walls: what stands where, how long it is, and how deep the imports of the core are."""
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tensor_optix
+
+PACKAGE = Path(tensor_optix.__file__).parent
+CORE = PACKAGE / "core"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+DOORS = {
+    "types",
+    "base_agent",
+    "base_evaluator",
+    "base_optimizer",
+    "base_pipeline",
+    "loop_controller",
+    "backoff_scheduler",
+    "checkpoint_registry",
+    "normalizers",
+    "trajectory_buffer",
+    "policy_manager",
+    "ensemble_agent",
+    "regime_detector",
+    "meta_controller",
+    "search_space",
+    "episode_evaluator",
+    "loop_callback",
+    "training_report",
+    "hyperparams",
+    "faults",
+    "run_state",  # the documented path of `read_history`
+    "stop_reason",  # a report holds what decisions compute, and both name the reason of an end
+}
+ROOMS = {"decisions", "storage", "loop", "evolution"}
+
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 40
+DEEPEST = 8
+LONG_FILES = {"core/loop/execution.py": "two lines over: the referee of evolution is also what executes decisions"}
+"""Files that may be longer without a reason in their docstring, and why."""
+LONG_FUNCTIONS = {
+    "optimizer.py:__init__": "hands each of its 24 arguments, one a line, to where it belongs",
+    "core/loop_controller.py:__init__": "wires the parts of the loop, one object a line",
+}
+"""Functions that may be longer, and why."""
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_the_core_is_its_doors_and_its_rooms() -> None:
+    doors = {path.stem for path in CORE.glob("*.py")} - {"__init__"}
+    rooms = {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert (doors, rooms) == (DOORS, ROOMS)
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_says_what_lives_there_and_what_never_comes_in(room: str) -> None:
+    docstring = ast.get_docstring(ast.parse((CORE / room / "__init__.py").read_text())) or ""
+    assert len(docstring.splitlines()) >= 3
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_long_file_says_why(path: Path) -> None:
+    if name_of(path) in LONG_FILES:
+        return
+    source = path.read_text()
+    reason = ast.get_docstring(ast.parse(source)) or ""
+    assert len(source.splitlines()) <= LONGEST_FILE or f"Longer than {LONGEST_FILE} lines: " in reason
+
+
+def long_functions() -> Iterator[str]:
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_length(node) > LONGEST_FUNCTION:
+                yield f"{name_of(path)}:{node.name}"
+
+
+def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_functions_are_short_but_for_those_with_a_reason() -> None:
+    assert set(long_functions()) <= LONG_FUNCTIONS.keys()
+
+
+def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of the core that a module of it needs when it is imported."""
+    found: set[str] = set()
+    for node in at_import(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & modules.keys()
+
+
+def at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """The statements that run on import: neither those of functions nor those for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not is_for_types and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from at_import(node)
+
+
+def place_of(module: str) -> str:
+    """The door, or the room with all that it holds, that a module of the core belongs to."""
+    return module.split(".")[2]
+
+
+def test_doors_and_rooms_are_few_floors_above_each_other_and_have_no_circle() -> None:
+    modules = {
+        ".".join(("tensor_optix", *path.relative_to(PACKAGE).with_suffix("").parts)): path
+        for path in CORE.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    needs: dict[str, set[str]] = {place_of(name): set() for name in modules}
+    for name, path in modules.items():
+        needs[place_of(name)] |= {place_of(needed) for needed in imports_of(path, modules)} - {place_of(name)}
+    below: list[str] = []
+
+    @functools.cache
+    def chain(place: str) -> tuple[str, ...]:
+        """The longest chain of imports that ends at a place; its length is the floor that the place is on."""
+        assert place not in below, f"a circle: {[*below, place]}"
+        below.append(place)
+        longest = max((chain(needed) for needed in sorted(needs[place])), key=len, default=())
+        below.pop()
+        return (*longest, place)
+
+    deepest = max(map(chain, sorted(needs)), key=len)
+    assert len(deepest) <= DEEPEST, f"{len(deepest)} floors: {' < '.join(deepest)}"
