@@ -1,0 +1,107 @@
+"""Adam on the user's own optimizer: the same step as its own, and everything else left to it."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tensor_optix.adapters.pytorch._adam import AdamState, is_basic_adam
+
+torch.set_num_threads(1)
+
+
+def model(seed: int = 0) -> nn.Linear:
+    torch.manual_seed(seed)
+    return nn.Linear(3, 2)
+
+
+def basic(network: nn.Module, **options: Any) -> bool:
+    parameters = list(network.parameters())
+    return is_basic_adam(torch.optim.Adam(parameters, **options), parameters)
+
+
+class TestBasic:
+    def test_a_plain_adam_over_exactly_these_parameters_is(self) -> None:
+        assert basic(model())
+        assert basic(model(), lr=0.5, betas=(0.5, 0.9), eps=1e-5)
+        network = model()
+        assert is_basic_adam(torch.optim.Adam(reversed(list(network.parameters()))), list(network.parameters()))
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"amsgrad": True}, {"weight_decay": 0.1}, {"maximize": True}, {"lr": torch.tensor(0.1), "foreach": False}],
+        ids=lambda options: next(iter(options)),
+    )
+    def test_any_other_form_of_adam_is_not(self, options: dict[str, Any]) -> None:
+        assert not basic(model(), **options)
+
+    @pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop])
+    def test_another_optimizer_is_not(self, kind: Any) -> None:
+        network = model()
+        assert not is_basic_adam(kind(network.parameters(), lr=0.1), list(network.parameters()))
+
+    def test_other_parameters_and_several_groups_are_not(self) -> None:
+        network, other = model(), model()
+        optimizer = torch.optim.Adam(network.parameters())
+        assert not is_basic_adam(optimizer, list(other.parameters()))
+        assert not is_basic_adam(optimizer, [network.weight])
+        optimizer.add_param_group({"params": list(other.parameters())})
+        assert not is_basic_adam(optimizer, [*network.parameters(), *other.parameters()])
+
+    def test_parameters_that_are_fixed_or_of_another_type_are_not(self) -> None:
+        assert not basic(model().double())
+        network = model()
+        network.bias.requires_grad_(False)
+        assert not basic(network)
+
+    def test_a_user_who_watches_the_steps_keeps_them(self) -> None:
+        network = model()
+        optimizer = torch.optim.Adam(network.parameters())
+        optimizer.register_step_post_hook(lambda *_: None)
+        assert not is_basic_adam(optimizer, list(network.parameters()))
+
+
+class TestState:
+    def gradients(self, network: nn.Module, step: int) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(step)
+        return [torch.randn(p.shape, generator=generator) for p in network.parameters()]
+
+    @pytest.mark.parametrize("scale", [None, 4.0])
+    def test_steps_are_those_of_the_optimizer_itself(self, scale: float | None) -> None:
+        ours, theirs = model(), model()
+        own = torch.optim.Adam(ours.parameters(), lr=0.1, betas=(0.8, 0.9), eps=1e-5)
+        reference = torch.optim.Adam(theirs.parameters(), lr=0.1, betas=(0.8, 0.9), eps=1e-5)
+        state = AdamState(own, list(ours.parameters()))
+        for step in range(5):
+            gradients = self.gradients(ours, step)
+            for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
+                parameter.grad = gradient / (scale or 1.0)
+            reference.step()
+            with torch.no_grad():
+                state.apply(list(ours.parameters()), gradients, None if scale is None else torch.tensor(scale))
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+        assert float(state.step) == 5.0
+        saved = own.state_dict()["state"]
+        assert saved.keys() == reference.state_dict()["state"].keys()
+        assert all(saved[n].keys() == reference.state_dict()["state"][n].keys() for n in saved)
+
+    def test_moments_begin_as_the_optimizer_begins_them_and_those_there_are_kept(self) -> None:
+        network = model()
+        optimizer = torch.optim.Adam(network.parameters())
+        assert AdamState(optimizer, list(network.parameters())).is_uniform
+        for parameter in network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        before = copy.deepcopy(optimizer.state_dict()["state"])
+        state = AdamState(optimizer, list(network.parameters()))
+        assert float(state.step) == 1.0
+        assert torch.equal(optimizer.state_dict()["state"][0]["exp_avg"], before[0]["exp_avg"])
+
+    def test_parameters_that_have_made_different_numbers_of_steps_are_not_uniform(self) -> None:
+        network = model()
+        optimizer = torch.optim.Adam(network.parameters())
+        network.weight.grad = torch.ones_like(network.weight)
+        optimizer.step()
+        assert not AdamState(optimizer, list(network.parameters())).is_uniform
