@@ -1,0 +1,168 @@
+"""Saving the state of a run and putting it back: when, what, and that snapshot and state agree."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.loop.history import History
+from tensor_optix.core.loop.keeping import Keeping
+from tensor_optix.core.loop.learner import Single
+from tensor_optix.core.loop.parts import LoopParts
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.stop_reason import StopReason
+from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
+from tensor_optix.core.storage.run_keeper import RunKeeper
+from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointStorageError
+from tests.fakes.agents import RememberingAgent
+from tests.fakes.loops import FixedOptimizer
+from tests.helpers import ScoreEvaluator, ScriptedPipeline
+
+
+class Evolves:
+    """A callback with a learner of its own, which it writes and gives back."""
+
+    def __init__(self, learner: BaseAgent | None = None) -> None:
+        self.learner, self.spawned = learner, 0
+
+    def run_state(self) -> dict[str, Any]:
+        return {"spawned": self.spawned}
+
+    def write_agents(self, folder: Path) -> None:
+        (folder / "variant").write_text("weights")
+
+    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent | None:
+        assert (folder / "variant").read_text() == "weights"
+        self.spawned = state["spawned"]
+        return self.learner
+
+
+class Rig:
+    """Saving that is due only where the clock says so: each save takes a second, of a run of none."""
+
+    def __init__(self, folder: Path, *, keeps: bool = True, callbacks: Mapping[str, Any] | None = None) -> None:
+        self.now = 0.0
+        self.agent = RememberingAgent()
+        self.registry, self.ring = CheckpointRegistry(folder), ResumeRing(folder)
+        self.registry.open()
+        self.parts = LoopParts(
+            agent=self.agent,
+            pipeline=ScriptedPipeline([], self.agent),
+            val_pipeline=None,
+            evaluator=ScoreEvaluator(),
+            optimizer=FixedOptimizer(),
+            registry=self.registry,
+            history=History(folder / "history.jsonl"),
+            keeper=RunKeeper(self.ring, lambda: self.now) if keeps else None,
+        )
+        if self.parts.keeper is not None:
+            self.parts.keeper.start()
+        self.current = CurrentState(RunState(position=BackoffScheduler().initial()))
+        self.progress, self.slot = RunProgress(lambda: 0.0), Single(self.agent)
+        self.keeping = Keeping(self.current, self.parts, self.slot, self.progress, dict(callbacks or {}))
+
+    def newest(self) -> ResumePoint:
+        point = self.ring.newest()
+        assert point is not None
+        return point
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.registry.close()
+
+
+def never_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunKeeper, "is_due", False)
+
+
+def test_a_run_that_keeps_nothing_saves_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, keeps=False)
+    rig.keeping.save()
+    rig.registry.close()
+    assert rig.ring.newest() is None
+
+
+def test_what_is_saved_comes_back(rig: Rig) -> None:
+    rig.agent.weight = 2.5
+    rig.current.change(window_id=7, env_steps=70, event="drift")
+    rig.progress.count_watch("drifts")
+    rig.keeping.save()
+    before = rig.current.state
+    rig.agent.weight, rig.current.state = 0.0, RunState(position=BackoffScheduler().initial())
+    assert rig.keeping.restored(rig.newest()) == before
+    assert (rig.agent.weight, rig.progress.watch) == (2.5, {"drifts": 1})
+
+
+class TestWhen:
+    def test_a_window_that_is_not_due_is_not_saved(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        never_due(monkeypatch)
+        rig.keeping.save()
+        assert rig.ring.newest() is None
+
+    def test_a_new_best_is_saved_at_once_and_once(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        never_due(monkeypatch)
+        rig.current.change(best=rig.registry.save(rig.agent, EvalMetrics(1.0)))
+        rig.keeping.save()
+        first = rig.newest().sequence
+        rig.keeping.save()
+        assert rig.newest().sequence == first
+
+    def test_the_end_of_a_run_is_saved(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        never_due(monkeypatch)
+        rig.progress.stop(StopReason.CONVERGED)
+        rig.keeping.save()
+        assert rig.keeping.restored(rig.newest()).ended is StopReason.CONVERGED
+
+    def test_a_disk_that_refuses_is_counted_and_asked_again(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        never_due(monkeypatch)
+        rig.current.change(best=rig.registry.save(rig.agent, EvalMetrics(1.0)))
+        save, calls = ResumeRing.save, []
+
+        def full_once(ring: ResumeRing, *arguments: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 1:
+                raise CheckpointStorageError("No space left on device")
+            return save(ring, *arguments)
+
+        monkeypatch.setattr(ResumeRing, "save", full_once)
+        rig.keeping.save()
+        rig.keeping.save()
+        rig.keeping.save()
+        assert (len(calls), rig.progress.health.counts) == (2, {"state": 1})
+
+
+class TestCallbacks:
+    def test_a_learner_that_evolution_had_chosen_learns_again(self, tmp_path: Path) -> None:
+        variant, evolves = RememberingAgent(), Evolves()
+        rig = Rig(tmp_path, callbacks={"Evolves": evolves})
+        evolves.spawned = 3
+        rig.keeping.save()
+        evolves.spawned, evolves.learner = 0, variant
+        rig.keeping.restored(rig.newest())
+        assert (rig.slot.agent, evolves.spawned) == (variant, 3)
+        rig.registry.close()
+
+    def test_other_callbacks_than_before_are_refused(self, rig: Rig) -> None:
+        rig.keeping.save()
+        other = Keeping(rig.current, rig.parts, rig.slot, rig.progress, {"Evolves": Evolves()})
+        with pytest.raises(CheckpointMismatchError, match="Evolves"):
+            other.restored(rig.newest())
+
+
+@pytest.mark.parametrize("field", ["run", "totals", "drift_detector", "callbacks", "optimizer", "format"])
+def test_a_state_that_lacks_something_is_damaged(rig: Rig, field: str) -> None:
+    rig.keeping.save()
+    point = rig.newest()
+    lacking = {name: value for name, value in point.state.items() if name != field}
+    with pytest.raises(CheckpointCorruptError, match=r"expected fields|has format None"):
+        rig.keeping.restored(replace(point, state=lacking))
