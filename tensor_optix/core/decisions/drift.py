@@ -2,17 +2,29 @@
 
 import bisect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Protocol, runtime_checkable
 
-from tensor_optix.core.decisions.trend import degradation_drop
+from tensor_optix.core.decisions.trend import degradation_drop, rounding_of
 from tensor_optix.errors import InvalidArgumentError
 
 _OVERSHOOT = 1.166
 """By how much the sum passes its threshold, in Siegmund's approximation."""
 _MOST = 250
 """Scores that the calm is remembered by."""
+_SHORTEST, _LONGEST = 3, 10
+"""Windows in a row that are looked at together: fewer may be one bad moment, more are the matter of the sum."""
+_SHARE = 0.1
+"""Share of the rate of false alarms that runs of one length have."""
+_FAR = 8
+"""Windows in a row after which a fall far beyond the noise needs no calm scores in number."""
+_EXPECTED = 40
+"""Expected scores that are kept."""
+_OWN = 25
+"""Windows after which the scores of the watch speak for themselves."""
+_ENOUGH = 12
+"""Calm scores among them with which a run in progress is not given up."""
 _NORMAL = NormalDist()
 
 
@@ -37,6 +49,18 @@ class DriftDetector(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsItsLevel(Protocol):
+    """A detector that may be told beforehand what is usual, so that it can see a fall in the first windows, too.
+
+    What a `DriftDetector` may add; the loop looks for it once.
+    """
+
+    def expect(self, scores: Sequence[float]) -> None:
+        """Take what single windows have scored before the watch, finite numbers; called after `reset`, if at all."""
+        ...
+
+
 class PageHinkley:
     """Page-Hinkley on standardised scores: sees a fall of their level, and knows how often it is wrong.
 
@@ -52,6 +76,17 @@ class PageHinkley:
     λ² is by how much the sum of scores that depend on each other spreads more than that of independent ones, where the
     correlation ρ from each to the next fades geometrically. A rise is no drift: who does better than before need not be
     woken. The first 250 scores stay what is compared with, so that a slow fall is seen, too.
+
+    Ranks among few scores are no evidence, and each fallen score makes the next one look more usual. So there is a
+    second rule. Scores below what must be held, `level − max(|level|·(1 − degradation_threshold),
+    min_degradation_drop)`, are a run until one is not, and only then join the calm ones, whose median is the level. The
+    newest k = 3 … 10 scores of a run are drift where that many are too seldom that low by chance:
+
+        P = C(j + k, k) / C(n + k, k)      drift where ln P ≤ λ ln(rate / 10)
+
+    for j of n calm scores no higher than the highest of the k; exact where scores are independent, whatever their
+    distribution. With too few calm scores for that, it is drift where at least 8 lie further below every calm one than
+    they lie apart. Scores that were usual before the watch (`expect`) are calm ones for its first 25 windows.
 
     E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); D. V. Hinkley, "Inference about the change-point
     from cumulative sum tests", Biometrika 58 (1971); D. Siegmund, "Sequential Analysis" (1985); ranks: F. Lombard and
@@ -91,37 +126,105 @@ class PageHinkley:
         spread = math.sqrt((1.0 + correlation) / (1.0 - correlation))
         self.threshold = _threshold(false_alarm_rate, self._allowance, spread)
         """h, in standard deviations of a score."""
+        self._rarest = spread * math.log(_SHARE * false_alarm_rate)
         self.reset()
 
     def reset(self) -> None:
         """Forget every score."""
+        self._ranked: list[float] = []
         self._calm: list[float] = []
+        self._run: list[float] = []
         self._fall = 0.0
+        self._expects = False
+
+    def expect(self, scores: Sequence[float]) -> None:
+        """Begin anew, with the newest 40 of these as the calm scores of the first 25 windows.
+
+        Args:
+            scores: of single windows, in the order of time.
+        """
+        self.reset()
+        self._calm = sorted(float(score) for score in scores[-_EXPECTED:])
+        self._expects = bool(self._calm)
 
     def update(self, score: float) -> bool:
         """Take the next score and return whether its level has fallen by now."""
         self._fall = max(0.0, self._fall - self._standardised(score) - self._allowance)
-        if len(self._calm) < _MOST:
-            bisect.insort(self._calm, score)
-        return self._fall > self.threshold
+        _insert(self._ranked, score)
+        if self._calm and score < self._held(self._calm):
+            self._run = [*self._run, score][-_MOST:]
+        else:
+            for calm in (*self._run, score):
+                _insert(self._calm, calm)
+            self._run = []
+        has_fallen = self._fall > self.threshold or self._is_run_too_low()
+        if self._expects and len(self._ranked) >= _OWN and not has_fallen:
+            self._forget_expected()
+        return has_fallen
 
     def _standardised(self, score: float) -> float:
-        if not self._calm:
+        if not self._ranked:
             return 0.0
-        level = self._calm[len(self._calm) // 2]
-        if level - degradation_drop(level, *self._tolerated) <= score < level:
+        level = _median(self._ranked)
+        if self._held(self._ranked) <= score < level:
             score = level  # what may be lost is not counted as lost
         # Equals share the rank in their middle.
-        rank = (bisect.bisect_left(self._calm, score) + bisect.bisect_right(self._calm, score)) / 2 + 1
-        return _NORMAL.inv_cdf((rank - 0.5) / (len(self._calm) + 1))
+        rank = (bisect.bisect_left(self._ranked, score) + bisect.bisect_right(self._ranked, score)) / 2 + 1
+        return _NORMAL.inv_cdf((rank - 0.5) / (len(self._ranked) + 1))
+
+    def _held(self, scores: list[float]) -> float:
+        """Return the lowest score that is no fall."""
+        level = _median(scores)
+        return level - degradation_drop(level, *self._tolerated) - float(rounding_of(level))
+
+    def _is_run_too_low(self) -> bool:
+        highest, lowest, n = -math.inf, math.inf, len(self._calm)
+        for k, score in enumerate(reversed(self._run[-_LONGEST:]), 1):
+            highest, lowest = max(highest, score), min(lowest, score)
+            if k < _SHORTEST:
+                continue
+            j = bisect.bisect_right(self._calm, highest)
+            if math.log(math.comb(j + k, k) / math.comb(n + k, k)) <= self._rarest:
+                return True
+            if k >= _FAR and self._calm[0] - highest > highest - lowest:
+                return True
+        return False
+
+    def _forget_expected(self) -> None:
+        """Let the calm scores be those of the watch itself."""
+        self._expects = False
+        self._calm = list(self._ranked)
+        if len(self._calm) - len(self._run) < _ENOUGH:
+            self._run = []  # the watch itself is what is usual: what was expected was too high
+        for score in self._run:
+            self._calm.remove(score)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the calm scores and the sum."""
-        return {"calm": list(self._calm), "fall": self._fall}
+        """Return the scores, the run and the sum."""
+        return {
+            "ranked": list(self._ranked),
+            "calm": list(self._calm),
+            "run": list(self._run),
+            "fall": self._fall,
+            "expects": self._expects,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
         self._calm, self._fall = [float(score) for score in state["calm"]], float(state["fall"])
+        # Versions without runs saved the calm scores alone.
+        self._ranked = [float(score) for score in state.get("ranked", self._calm)]
+        self._run = [float(score) for score in state.get("run", ())]
+        self._expects = bool(state.get("expects", False))
+
+
+def _median(scores: list[float]) -> float:
+    return scores[len(scores) // 2]
+
+
+def _insert(scores: list[float], score: float) -> None:
+    if len(scores) < _MOST:
+        bisect.insort(scores, score)
 
 
 def _threshold(rate: float, k: float, spread: float) -> float:

@@ -1,10 +1,13 @@
 """Which policy is champion, and in which era: what is written while a trained policy is watched."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tensor_optix.core.backoff_scheduler import Event
+from tensor_optix.core.decisions.drift import KnowsItsLevel
 from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.decisions.trend import train_scores
 from tensor_optix.core.loop.decider import DRIFT_EVENT
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
@@ -42,21 +45,27 @@ class Championship:
         self._slot = slot
         self._progress = progress
         self._watch = watch
+        detector = parts.drift_detector
+        self._informed = detector if isinstance(detector, KnowsItsLevel) else None
+        """The detector, where it can be told what is usual."""
 
     def begin(self) -> None:
         """Let the champion act, and put whatever else has become the best on trial."""
         position = self._config.scheduler.transition(self._run.state.position, Event.WATCH)
         self._run.change(position=position, next_evaluation=self._run.state.window_id + position.interval)
         best, watch = self._run.state.best, replace(self._run.state.watch, challenger=None)
+        usual: Sequence[float] = ()
         if best is not None:
             trial = self._watch.challenge(watch, best)
             if trial is not None:
                 self._progress.count_watch("trials")
                 watch = trial
             else:
+                if watch.champion is None or watch.champion.snapshot_id != best.snapshot_id:
+                    usual = self._plateau()
                 self._crown(self._parts.registry.load_best(self._slot.agent, best))
                 watch = replace(self._run.state.watch, challenger=None)
-        self._parts.drift_detector.reset()
+        self._watch_anew(usual)
         self._run.change(watch=replace(watch, newest=()))
 
     def keep(self) -> None:
@@ -86,8 +95,23 @@ class Championship:
         self._crown(self._in_new_era(winner, self._watch.settled_score(winner, scores)))
         self._parts.registry.load_best(self._slot.agent, self._run.state.watch.champion)
         if outcome.is_promoted:
-            self._parts.drift_detector.reset()
+            self._watch_anew(self._watch.usual_scores(scores))
             self._run.change(watch=replace(self._run.state.watch, newest=()))
+
+    def _watch_anew(self, usual: Sequence[float]) -> None:
+        """Let the detector begin anew, and tell it what windows like those to come have scored."""
+        self._parts.drift_detector.reset()
+        if self._informed is not None and usual:
+            self._informed.expect(usual)
+
+    def _plateau(self) -> Sequence[float]:
+        """Return the scores of the windows since the last rise: a new champion is no worse than those policies.
+
+        One that was woken and has not been beaten is: it acts with the exploration that it was saved with, and the
+        windows of its successors would wake it again and again.
+        """
+        quiet, recent = self._run.state.position.no_improvement, self._run.state.recent
+        return [float(score) for score in train_scores(recent[-quiet:] if quiet else ())]
 
     def _in_new_era(self, snapshot: PolicySnapshot, metrics: EvalMetrics) -> PolicySnapshot:
         """Begin an era, in which a snapshot is the first and has this score."""

@@ -126,6 +126,13 @@ class Watch:
         """Return the score that the winner of a trial goes on with: validated, or else that of its windows."""
         return winner.eval_metrics if self._scorer.validation.is_there else _measured(winner.eval_metrics, scores)
 
+    def usual_scores(self, scores: Sequence[float]) -> Sequence[float]:
+        """Return what windows are expected to score that are collected by the winner of a trial; empty if unknown.
+
+        A shadow's scores are those of windows that another policy collected.
+        """
+        return () if isinstance(self._evaluator, ScoresActions) else scores
+
     def _new_score(self, state: RunState, watch: WatchState, live: EvalMetrics) -> EvalMetrics:
         """Return what the champion is worth after a drift: validated, or else by its newest windows."""
         validated = self._scorer.validated(state, live)
