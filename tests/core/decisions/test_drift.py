@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.core.decisions.drift import DriftDetector, KnowsItsLevel, PageHinkley
 from tensor_optix.errors import InvalidArgumentError
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -86,6 +86,92 @@ def test_a_fall_is_seen_within_ten_windows(calm: int, fall: float, share: float)
     assert sum(d <= 10 for d in delays) >= share * len(delays)
 
 
+def first_alarm(detector: PageHinkley, scores: np.ndarray) -> float:
+    """Windows until the first alarm; infinite for never."""
+    return next((n for n, score in enumerate(scores, 1) if detector.update(float(score))), math.inf)
+
+
+@pytest.mark.parametrize("calm", [1, 2, 5, 10, 12])
+@pytest.mark.parametrize("noise", [0.0, 5.0, 20.0])
+def test_a_collapse_is_seen_from_the_first_window_on(calm: int, noise: float) -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(50):
+        scores = np.concatenate([rng.normal(450, noise, calm), rng.normal(10, noise, 10)])
+        assert calm < first_alarm(PageHinkley(), scores) <= calm + 10
+
+
+@pytest.mark.parametrize("calm", [0, 1, 2, 5, 10])
+def test_a_fall_is_seen_from_the_first_window_on_where_it_is_known_what_is_usual(calm: int) -> None:
+    rng, in_time = np.random.default_rng(10), 0
+    for _ in range(100):
+        detector = PageHinkley()
+        detector.expect(rng.normal(size=40).tolist())
+        scores = np.concatenate([rng.normal(size=calm), rng.normal(-3.0, 1.0, 10)])
+        in_time += calm < first_alarm(detector, scores) < math.inf
+    assert in_time >= 95
+
+
+@pytest.mark.parametrize("too_high", [0.0, 0.5])
+def test_what_is_expected_may_be_a_little_too_high(too_high: float) -> None:
+    rng, woken = np.random.default_rng(11), 0
+    for _ in range(200):
+        detector = PageHinkley()
+        detector.expect(rng.normal(too_high, 1.0, 20).tolist())
+        woken += first_alarm(detector, rng.normal(size=60)) < math.inf
+    assert woken <= 8
+
+
+def test_what_is_expected_is_forgotten_where_the_watch_speaks_for_itself() -> None:
+    detector = PageHinkley()
+    detector.expect([1.0] * 3)  # too few to say anything but what is held
+    levels = [0.9 if n % 3 else 1.0 for n in range(24)]
+    assert first_alarm(detector, np.array(levels)) == math.inf
+    assert len(detector.state_dict()["calm"]) + len(detector.state_dict()["run"]) == 27
+    detector.update(1.0)
+    assert sorted(detector.state_dict()["calm"]) == sorted([*levels, 1.0])
+    detector.reset()
+    assert detector.state_dict() == PageHinkley().state_dict()
+
+
+def test_a_run_in_progress_stays_out_of_the_calm_scores_when_what_was_expected_is_forgotten() -> None:
+    detector = PageHinkley(false_alarm_rate=1e-6)
+    detector.expect([1.0] * 6)
+    assert first_alarm(detector, np.array([1.0] * 23 + [0.5] * 2)) == math.inf
+    assert detector.state_dict()["calm"] == [1.0] * 23
+    assert detector.state_dict()["run"] == [0.5] * 2
+
+
+def test_nothing_expected_is_a_new_beginning() -> None:
+    detector = PageHinkley()
+    detector.update(1.0)
+    detector.expect([])
+    assert detector.state_dict() == PageHinkley().state_dict()
+    assert isinstance(detector, KnowsItsLevel)
+
+
+def test_fallen_scores_do_not_join_the_calm_ones_until_it_was_chance() -> None:
+    detector = PageHinkley()
+    for score in [10.0] * 5 + [1.0, 2.0]:
+        assert not detector.update(score)
+    assert detector.state_dict()["calm"] == [10.0] * 5
+    detector.update(10.0)
+    assert detector.state_dict()["calm"] == [1.0, 2.0] + [10.0] * 6
+    assert detector.state_dict()["run"] == []
+
+
+def test_rounding_is_no_fall() -> None:
+    detector = PageHinkley(degradation_threshold=1.0)
+    assert first_alarm(detector, np.array([0.1] * 30 + [0.1 - 1e-16] * 60)) == math.inf
+
+
+def test_a_state_saved_before_there_were_runs_is_read() -> None:
+    detector = PageHinkley()
+    detector.load_state_dict({"calm": [1.0, 2.0], "fall": 0.5})
+    assert detector.state_dict() == {
+        "ranked": [1.0, 2.0], "calm": [1.0, 2.0], "run": [], "fall": 0.5, "expects": False,
+    }  # fmt: skip
+
+
 def test_a_slow_fall_is_seen_too() -> None:
     rng = np.random.default_rng(3)
     scores = rng.normal(size=2000) - np.concatenate([np.zeros(300), np.linspace(0.0, 3.0, 1700)])
@@ -150,9 +236,12 @@ def test_the_mean_time_to_a_false_alarm_is_the_wanted_one() -> None:
 scores = st.lists(st.floats(-1e9, 1e9), max_size=60)
 
 
-@given(scores, scores)
-def test_what_is_saved_goes_on_as_if_it_had_never_stopped(before: list[float], after: list[float]) -> None:
-    first, second = PageHinkley(0.1), PageHinkley(0.1)
+@given(scores, scores, scores, st.sampled_from([0.1, 0.001]))
+def test_what_is_saved_goes_on_as_if_it_had_never_stopped(
+    expected: list[float], before: list[float], after: list[float], rate: float
+) -> None:
+    first, second = PageHinkley(rate), PageHinkley(rate)
+    first.expect(expected)
     for score in before:
         first.update(score)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
@@ -172,7 +261,10 @@ def test_its_memory_is_bounded_and_reset_forgets() -> None:
     detector = PageHinkley()
     for n in range(1000):
         detector.update(float(n % 7))
-    assert len(detector.state_dict()["calm"]) == 250
+    assert len(detector.state_dict()["calm"]) == len(detector.state_dict()["ranked"]) == 250
+    for n in range(1000):
+        detector.update(-1e6 - n)
+    assert len(detector.state_dict()["run"]) == 250
     detector.reset()
     assert detector.state_dict() == PageHinkley().state_dict()
     assert isinstance(detector, DriftDetector)

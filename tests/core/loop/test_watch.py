@@ -314,6 +314,81 @@ def test_a_drift_is_heard_even_where_validation_fails_just_then(tmp_path: Path) 
     assert all(math.isfinite(s.eval_metrics.primary_score) for s in rig.optimizer.registry.ranked_snapshots)
 
 
+class Deaf:
+    """A detector that says what it is told to."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.seen = at, 0
+
+    def update(self, score: float) -> bool:
+        self.seen += 1
+        return self.seen == self.at
+
+    def reset(self) -> None:
+        self.seen = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+class Informed(PageHinkley):
+    """Remembers what it was told."""
+
+    def __init__(self, at: int = 0) -> None:
+        super().__init__()
+        self.expected: list[list[float]] = []
+        self.at, self.told = at, 0
+
+    def expect(self, scores: Sequence[float]) -> None:
+        super().expect(scores)
+        self.expected.append(list(scores))
+
+    def update(self, score: float) -> bool:
+        self.told += 1
+        return super().update(score) or self.told == self.at
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_a_detector_is_told_what_windows_like_those_to_come_have_scored(
+    tmp_path: Path, evaluator: type[BaseEvaluator]
+) -> None:
+    detector = Informed()
+    rig = Rig(tmp_path, evaluator=evaluator, drift_detector=detector)
+    asleep = rig.hooks.dormant[0]
+    before = [record.eval_metrics.primary_score for record in rig.history if record.window_id <= asleep]
+    assert detector.expected[0] == before[-6:]  # the windows without a rise
+    # In the trial the champion is watched, of whom nothing is known in the new world; then the one promoted, whose own
+    # windows are known where it has acted.
+    assert rig.report.watch["promotions"] == 1
+    assert [len(scores) for scores in detector.expected[1:]] == ([8] if evaluator is MeanReward else [])
+
+
+def test_one_that_was_woken_and_is_still_the_best_is_expected_nothing_of(tmp_path: Path) -> None:
+    detector = Informed(at=20)
+    agent = Follower(teach=lambda window, level: level if window < 35 else 30.0)
+    rig = Rig(tmp_path, {0: 1.0}, windows=80, agent=agent, drift_detector=detector)
+    assert rig.events()[0][1] == "drift"
+    assert len(rig.hooks.dormant) > 1
+    assert "trials" not in rig.report.watch
+    assert len(detector.expected) == 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5, 10])
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_it_wakes_where_the_world_changes_right_after_it_has_fallen_asleep(
+    tmp_path: Path, evaluator: type[BaseEvaluator], after: int
+) -> None:
+    asleep = Rig(tmp_path / "calm", {0: 1.0}, windows=60, evaluator=evaluator).hooks.dormant[0]
+    changes = asleep + 1 + after
+    rig = Rig(tmp_path / "broken", {0: 1.0, changes: 4.0}, windows=changes + 10, evaluator=evaluator)
+    ((woken, event),) = rig.events()
+    assert event == "drift"
+    assert changes <= woken < changes + 10
+
+
 class FromNowOn(MetaController):
     """Spawns when it is told to."""
 
@@ -366,26 +441,6 @@ def test_a_spawned_challenger_is_tried_like_any_other(tmp_path: Path, evaluator:
     assert counts == {"wakes": 1, "drifts": 1, "trials": 1, "promotions": 1}
     assert rig.report.windows == 160  # a spent budget has not ended it
     assert str(rig.report.best_snapshot).endswith(str(spawned["snapshot"]))
-
-
-class Deaf:
-    """A detector that says what it is told to."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.seen = at, 0
-
-    def update(self, score: float) -> bool:
-        self.seen += 1
-        return self.seen == self.at
-
-    def reset(self) -> None:
-        self.seen = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seen": self.seen}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.seen = state["seen"]
 
 
 def test_another_detector_may_do_the_watching(tmp_path: Path) -> None:
