@@ -19,6 +19,8 @@ _SHARE = 0.1
 """Share of the rate of false alarms that runs of one length have."""
 _FAR = 8
 """Windows in a row after which a fall far beyond the noise needs no calm scores in number."""
+_FEW = 4
+"""Calm scores up to which such a fall must be as wide as the fallen scores are apart; of more, the less wide."""
 _EXPECTED = 40
 """Expected scores that are kept."""
 _OWN = 25
@@ -86,7 +88,8 @@ class PageHinkley:
 
     for j of n calm scores no higher than the highest of the k; exact where scores are independent, whatever their
     distribution. With too few calm scores for that, it is drift where at least 8 lie further below every calm one than
-    they lie apart. Scores that were usual before the watch (`expect`) are calm ones for its first 25 windows.
+    min(1, 4/n) times the distance that they lie apart. Scores that were usual before the watch (`expect`) are calm ones
+    for its first 25 windows.
 
     E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); D. V. Hinkley, "Inference about the change-point
     from cumulative sum tests", Biometrika 58 (1971); D. Siegmund, "Sequential Analysis" (1985); ranks: F. Lombard and
@@ -186,7 +189,7 @@ class PageHinkley:
             j = bisect.bisect_right(self._calm, highest)
             if math.log(math.comb(j + k, k) / math.comb(n + k, k)) <= self._rarest:
                 return True
-            if k >= _FAR and self._calm[0] - highest > highest - lowest:
+            if k >= _FAR and self._calm[0] - highest > min(1.0, _FEW / n) * (highest - lowest):
                 return True
         return False
 

@@ -107,11 +107,16 @@ class Championship:
     def _plateau(self) -> Sequence[float]:
         """Return the scores of the windows since the last rise: a new champion is no worse than those policies.
 
-        One that was woken and has not been beaten is: it acts with the exploration that it was saved with, and the
-        windows of its successors would wake it again and again.
+        Where patience is short they are few, so earlier ones that are no lower count, too, up to three times as many.
+        One that was woken and has not been beaten may be worse: it acts with the exploration that it was saved with,
+        and the windows of its successors would wake it again and again.
         """
         quiet, recent = self._run.state.position.no_improvement, self._run.state.recent
-        return [float(score) for score in train_scores(recent[-quiet:] if quiet else ())]
+        if not quiet or not recent:
+            return ()
+        scores = train_scores(recent)
+        lowest = scores[-quiet:].min()
+        return [float(score) for score in scores[-3 * quiet :] if score >= lowest]
 
     def _in_new_era(self, snapshot: PolicySnapshot, metrics: EvalMetrics) -> PolicySnapshot:
         """Begin an era, in which a snapshot is the first and has this score."""

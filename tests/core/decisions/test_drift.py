@@ -111,6 +111,15 @@ def test_a_fall_is_seen_from_the_first_window_on_where_it_is_known_what_is_usual
     assert in_time >= 95
 
 
+def test_the_more_is_known_the_less_far_a_run_has_to_fall() -> None:
+    run = np.array([-0.6, -0.3, -1.0, -0.5, -0.6, -0.4, -0.7, -0.5])
+    few, more = PageHinkley(), PageHinkley()
+    few.expect([0.2, 0.3])
+    more.expect([0.2, 0.3, 0.4, 0.2, 0.6, 0.3, 0.4, 0.3])
+    assert first_alarm(few, run) == math.inf
+    assert first_alarm(more, run) == 8
+
+
 @pytest.mark.parametrize("too_high", [0.0, 0.5])
 def test_what_is_expected_may_be_a_little_too_high(too_high: float) -> None:
     rng, woken = np.random.default_rng(11), 0
