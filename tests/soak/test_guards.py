@@ -14,6 +14,7 @@ from gymnasium import spaces
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer, VectorBatchPipeline, make_agent
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.loop.guard import Health
+from tensor_optix.core.loop.learner import learner_slot
 from tensor_optix.core.loop.learning import learn_guarded
 from tensor_optix.core.loop.tuning import SuggestionError, Tuner
 from tensor_optix.core.loop_callback import LoopCallback
@@ -410,12 +411,12 @@ class Bounded(NumpyAgent):
 
 def test_bad_suggestions_reach_no_agent(goal: Goal, is_full: bool, fault_seed: int) -> None:
     agent, optimizer, refused, escaped = Bounded(), Suggesting(fault_seed), 0, 0
-    tuner, metrics = Tuner(agent, optimizer), EvalMetrics(1.0)
+    tuner, metrics = Tuner(learner_slot(agent), optimizer), EvalMetrics(1.0)
     n = 50_000 if is_full else 5_000
     for window in range(n):
         before = agent.get_hyperparams().params
         try:
-            tuner.step(metrics, window)
+            tuner.step(None, metrics, window)
         except SuggestionError:
             refused += 1
             escaped += agent.params != before
