@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.storage import atomic, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, QUARANTINE
 from tensor_optix.core.storage.policy_state import Stateful, restored_policy_state, write_policy_state
@@ -311,6 +312,14 @@ class CheckpointRegistry:
             else:
                 break
         raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
+
+    def load_if_better(self, agent: BaseAgent, score: float) -> bool:
+        """Load the best snapshot into `agent` if that is better than `score`; return whether it was."""
+        best = self.best
+        if best is None or not is_improvement(best.eval_metrics.primary_score, score):
+            return False
+        self.load_best(agent)
+        return True
 
     def archive(self, also: Sequence[str] = ()) -> Path | None:
         """Move all files of an earlier run to `previous_<n>/`, so that a new run starts empty.

@@ -12,7 +12,6 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.lineage import EvolutionCounts, Lineage
 from tensor_optix.core.decisions.mutation import PerturbsWeights, adaptive_noise_scale, mutate
-from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.evolution.ensemble import Ensemble
 from tensor_optix.core.hyperparams import read_back
 from tensor_optix.core.search_space import SearchSpace
@@ -77,15 +76,15 @@ class PolicyPool(Ensemble):
         self._shells: list[weakref.ref[BaseAgent]] = []
         """Every agent that became a variant, for as long as it lives: none may do so twice."""
 
-    def join_run(self, companions: Mapping[str, Stateful], space: SearchSpace | None, seed: int | None) -> None:
-        """Take part in a run: load its policies with their companions, mutate what it tunes, repeat as it repeats.
+    def join_run(self, parts: Mapping[str, Stateful], space: SearchSpace | None, seed: int | None) -> None:
+        """Take part in a run: load its policies with their state, mutate what it tunes, repeat as it repeats.
 
         Args:
-            companions: what is saved and restored together with the policies of the run, by name.
+            parts: what is saved and restored together with the policies of the run, by name.
             space: what may be mutated; None = the bounds of each agent.
             seed: where mutations come from, unless this was built with a seed of its own.
         """
-        for name, part in companions.items():
+        for name, part in parts.items():
             self.registry.attach(name, part)
         self._space = space
         if seed is not None and not self._is_seeded:
@@ -127,11 +126,7 @@ class PolicyPool(Ensemble):
 
     def evolve(self, agent: BaseAgent, current_score: float) -> bool:
         """Load the best snapshot into `agent` if that is better than its current score; True if it was."""
-        best = self.registry.best
-        if best is None or not is_improvement(best.eval_metrics.primary_score, current_score):
-            return False
-        self.registry.load_best(agent)
-        return True
+        return self.registry.load_if_better(agent, current_score)
 
     def spawn_variant(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 from tensor_optix.core.backoff_scheduler import Effect, Event
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.succession import LearnerSlot
-from tensor_optix.core.decisions.trend import Verdict, is_improvement
+from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.championship import Championship
@@ -172,11 +172,7 @@ class Execution:
 
     def roll_back(self, score: float) -> bool:
         """Load the best policy into the acting agent if that is better than `score`; True if it was."""
-        best = self._parts.registry.best
-        if best is None or not is_improvement(best.eval_metrics.primary_score, score):
-            return False
-        self._parts.registry.load_best(self._slot.agent)
-        return True
+        return self._parts.registry.load_if_better(self._slot.agent, score)
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
