@@ -32,8 +32,8 @@ _MEMBERS = "_members.json"
 class EnsembleAgent(BaseAgent):
     """The members of a `PolicyManager` behind the six methods of one agent; see `act_together` for how they agree.
 
-    All members that tell their action probabilities learn from each window. It was lived by the mixture and not by any
-    of them, so it carries the mixture's log-probabilities, log Σ wᵢ·πᵢ(a|s)/Σ wᵢ, and each corrects for them.
+    All members that tell their action probabilities learn from each window. It was collected by the mixture and not by
+    any of them, so it carries the mixture's log-probabilities, log Σ wᵢ·πᵢ(a|s)/Σ wᵢ, and each corrects for them.
 
     Where a member does not tell them (averaged numbers, votes), only the primary agent learns, from what was executed.
     An off-policy agent (`LearnsOffPolicy`: SAC, DQN) asks for no more. Another one gets the log-probability of the

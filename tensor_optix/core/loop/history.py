@@ -30,7 +30,7 @@ class HistoryRecord:
 
     window_id: int
     env_steps: int
-    """Training steps lived so far."""
+    """Training steps collected so far."""
     verdict: str
     state: str
     """State of the loop after the decision."""
@@ -41,7 +41,7 @@ class HistoryRecord:
     probed_param: str | None
     """Hyper-parameter that was on trial in this window."""
     hyperparams: HyperparamSet
-    """The values that the window was lived with."""
+    """The values in force while the window was collected."""
     eval_metrics: EvalMetrics
     is_best: bool = False
     """True if the policy was saved as the new best."""
@@ -172,7 +172,7 @@ def parse_record(line: bytes, where: str) -> HistoryRecord:
 
 
 def _last_lines(file: FileIO, end: int, most: int) -> list[bytes]:
-    """Return the last `most` lines before `end`: a run may have lived millions of windows."""
+    """Return the last `most` lines before `end`: a run may have collected millions of windows."""
     begin = max(end - MAX_TAIL_BYTES, 0)
     file.seek(begin)
     lines = file.read(end - begin).splitlines()
