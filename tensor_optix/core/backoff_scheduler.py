@@ -17,7 +17,6 @@
 | any | SPAWNED | ACTIVE | counter 0, interval = base |
 | DORMANT | WATCH | WATCHDOG | interval = max |
 | any | NO_EVIDENCE | as it was | |
-| any | FLAT_START | as it was | the patience runs from where there is something to learn |
 
 A new best is saved (*checkpoint*) whatever the move: rising and being the best are two things.
 The counter is `no_improvement`, the evaluations in a row without one. A degradation does not reset it: a policy that
@@ -44,8 +43,6 @@ class Event(enum.Enum):
     FLAT = Verdict.FLAT.value
     DEGRADED = Verdict.DEGRADED.value
     NO_EVIDENCE = Verdict.NO_EVIDENCE.value
-    FLAT_START = "flat_start"
-    """Every episode so far has given the same result."""
     WAITING = "waiting"
     """No improvement for long enough, but not for the scale of the task."""
     SPAWNED = "spawned"
@@ -109,7 +106,7 @@ class BackoffScheduler:
         dormant = old.state in (LoopState.DORMANT, LoopState.WATCHDOG)
         count = old.no_improvement + 1
         match event:
-            case Event.NO_EVIDENCE | Event.FLAT_START:
+            case Event.NO_EVIDENCE:
                 return old
             case Event.IMPROVED | Event.SPAWNED:
                 return self.initial()

@@ -113,7 +113,7 @@ def test_every_pair_of_state_and_event_does_what_the_table_promises(old: Schedul
 
 def test_the_table_was_read_whole() -> None:
     rows = table()
-    assert len(rows) == 16
+    assert len(rows) == 15
     assert {row.event for row in rows} == set(Event)
     named_in_table = {effect for row in rows for effect in re.findall(r"\*(\w+)\*", row.what_else)}
     assert named_in_table == {e.value for e in Effect} - {Effect.CHECKPOINT.value}

@@ -402,16 +402,16 @@ class TestSelection:
         assert returns == [5.25, 5.0]
 
 
-def test_a_flat_start_is_tolerated_and_a_plateau_is_not(tmp_path: Path) -> None:
+def test_thresholds_set_by_hand_are_obeyed_on_a_flat_start_as_on_any_plateau(tmp_path: Path) -> None:
     class Known(ScoreEvaluator):
         def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
             metrics = super().score(episode_data, train_diagnostics)
             return EvalMetrics(metrics.primary_score, {"score_std_err": 0.0}, metrics.episode_id)
 
-    flat = Rig(tmp_path / "flat", [-200.0] * 60, evaluator=Known()).run()
-    assert (flat.reason, flat.windows) == ("converged", 5 * 4 + 4)
-    late = Rig(tmp_path / "late", [-200.0] * 10 + [-150.0] * 40, evaluator=Known()).run()
-    assert (late.reason, late.best_score, late.windows) == ("converged", -150.0, 10 + 1 + 4)
+    flat = Rig(tmp_path / "flat", [-200.0] * 60, evaluator=Known(), dormant=12).run()
+    assert (flat.reason, flat.windows) == ("converged", 1 + 12)
+    late = Rig(tmp_path / "late", [-200.0] * 10 + [-150.0] * 40, evaluator=Known(), dormant=12).run()
+    assert (late.reason, late.best_score, late.windows) == ("converged", -150.0, 10 + 1 + 12)
 
 
 class TestFailure:

@@ -47,6 +47,8 @@ class CurveStatistics:
     """σ₁: standard deviation of one return at the start."""
     deviation: float
     """σ: that of one return at present."""
+    best_deviation: float
+    """That of one return where the best level was reached."""
     slope_bound: float
     """Upper bound of the slope of the last fifth, per unit of ln t; infinite where there are too few scores."""
     episodes: float | None
@@ -57,7 +59,8 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveS
     """Return what the rule knows of a curve of at least one evaluation; O(`MAX_BINS`)."""
     bins = curve.bins()
     first = curve.first_level(LEVEL_SCORES)
-    best = np.maximum.accumulate(levels(bins))
+    level = levels(bins)
+    best = np.maximum.accumulate(level)
     gain = max(0.0, float(best[-1]) - first)
     rise = int(np.argmax(best >= first + (1.0 - REST) * gain)) if gain > 0.0 else 0
     to_return = math.sqrt(episodes_per_evaluation)
@@ -68,7 +71,8 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveS
         best=float(best[-1]),
         gain=gain,
         first_deviation=to_return * curve.first_deviation(),
-        deviation=to_return * _present_deviation(bins),
+        deviation=to_return * _deviation_at(bins, len(level) - 1),
+        best_deviation=to_return * _deviation_at(bins, int(np.argmax(level))),
         slope_bound=slope_bound(bins),
         episodes=curve.episodes,
     )
@@ -115,16 +119,16 @@ def slope_bound(bins: Bins) -> float:
     return slope + SLOPE_ERRORS * math.sqrt(max(variance, known))
 
 
-def _present_deviation(bins: Bins) -> float:
-    """Return the standard deviation of one score over the last tenth of the steps."""
-    before = int(np.count_nonzero(bins.steps <= 0.9 * bins.steps[-1]))
-    since = min(before, max(len(bins.steps) - LEVEL_SCORES, 0))
-    counts, variances = bins.counts[since:], bins.variances[since:]
+def _deviation_at(bins: Bins, end: int) -> float:
+    """Return the standard deviation of one score over the last tenth of the steps until bin `end`."""
+    before = int(np.count_nonzero(bins.steps <= 0.9 * bins.steps[end]))
+    since = min(before, max(end + 1 - LEVEL_SCORES, 0))
+    counts, variances = bins.counts[since : end + 1], bins.variances[since : end + 1]
     is_known = np.isfinite(variances)
     n = float(counts[is_known].sum())
     if n > 0.0:
         return math.sqrt(float(counts[is_known] @ variances[is_known]) / n)
-    differences = np.diff(bins.scores[max(0, min(since, len(bins.scores) - 8)) :])
+    differences = np.diff(bins.scores[max(0, min(since, end - 7)) : end + 1])
     return float(np.sqrt(np.mean(differences**2) / 2.0 * bins.counts[0])) if differences.size else 0.0
 
 

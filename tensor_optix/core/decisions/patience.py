@@ -9,7 +9,8 @@ ones. Here it is a multiple of the steps Rₜ that the curve took to get where i
 The multiple is small only where the plateau is certain. With the gain Gₜ, the standard deviation σ of one episode's
 return at present, γ = Gₜ / σ, and n training episodes:
 
-    UNLEARNED    Gₜ ≤ 8 σ₁ (σ₁: of the first returns) or Gₜ ≤ 2 σ:  at least min(2·10⁷ steps, 10⁴ episodes)
+    UNLEARNED    Gₜ ≤ 8 σ₁ (σ₁: of the first returns) or Gₜ ≤ 2 σ, now or where the best level was reached, as a few
+                 lucky episodes would have it:  at least min(2·10⁷ steps, 10⁴ episodes)
     SATURATED    γ · (n / 1000)^1.5 > 120, and the upper bound of the slope of the last fifth, per unit of ln t,
                  is below 0.25·Gₜ:  multiple 0.22; below 0.5·Gₜ:  multiple 1
     SATURATING   else:  multiple 3.5
@@ -56,7 +57,7 @@ class Constants:
     learned: float = 8.0
     """Gain from which something has been learned, in deviations of the first returns ..."""
     clear: float = 2.0
-    """... and in deviations of the present ones."""
+    """... and in deviations of the present ones, and of those where the best level was reached."""
     certainty: float = 120.0
     """γ · (n / 1000)^1.5 from which a plateau is certain."""
     flat_slope: float = 0.25
@@ -226,7 +227,7 @@ def _phase(seen: CurveStatistics, patience: Patience) -> Phase:
     if patience.target is not None:
         if seen.best >= patience.target:
             return Phase.SATURATED
-    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * seen.deviation):
+    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * max(seen.deviation, seen.best_deviation)):
         return Phase.UNLEARNED
     is_flat = seen.slope_bound < rule.nearly_flat_slope * seen.gain
     is_certain = is_flat and _certainty(seen) > rule.certainty

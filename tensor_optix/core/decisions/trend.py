@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -98,25 +98,32 @@ def judge(
     return Verdict.FLAT
 
 
-def is_flat_start(evaluations: Sequence[EvalMetrics], patience: int) -> bool:
-    """Return True while every episode so far, of training and validation, has the same return.
+def all_alike(evaluations: Sequence[EvalMetrics]) -> bool:
+    """Return True if every episode behind some evaluations, of training and validation, has the same return.
 
-    The reward has not been found yet, which is not a plateau. A flat start is tolerated for `FLAT_START` times the
-    patience; after that it counts as a plateau.
+    A window in which no episode ended says nothing, and a single episode has the return that is its score. Where a
+    score has no error, and is not that of one episode, nothing is known of the episodes: they are not called alike.
 
     Args:
-        evaluations: the usable ones so far, in the order of time.
-        patience: evaluations without improvement until DORMANT.
+        evaluations: usable ones.
     """
-    if len(evaluations) > min(FLAT_START * patience, MOST_EVALUATIONS - 1):
-        return False
-    scores = {s for m in evaluations for s in (m.primary_score, m.metrics.get("train_score", m.primary_score))}
-    errors = {(m.std_err, m.metrics.get("train_score_std_err", m.std_err)) for m in evaluations}
-    return len(scores) == 1 and errors == {(0.0, 0.0)}
+    scores = np.array([score for metrics in evaluations for score in _scores_of_like_episodes(metrics)])
+    return bool(np.isfinite(scores).all() and np.ptp(scores) <= rounding_of(*scores)) if scores.size else False
 
 
-FLAT_START = 5
-"""Patience of a flat start, in units of the ordinary patience."""
+def _scores_of_like_episodes(metrics: EvalMetrics) -> Iterator[float]:
+    """Yield the score of validation and that of training where there is one; NaN if its episodes may differ."""
+    is_held_out = "train_score" in metrics.metrics
+    parts = [(metrics.primary_score, metrics.std_err, "val_episodes" if is_held_out else "episodes")]
+    if is_held_out:
+        named = metrics.metrics
+        parts.append((named["train_score"], named.get("train_score_std_err", math.nan), "episodes"))
+    for score, error, counted in parts:
+        episodes = metrics.metrics.get(counted, math.nan)
+        if episodes != 0.0:
+            yield score if error <= rounding_of(score) or (math.isnan(error) and episodes == 1.0) else math.nan
+
+
 MOST_EVALUATIONS = 200
 """Evaluations that the trend looks back on."""
 DEGRADATION_ERRORS = 2.0

@@ -7,7 +7,7 @@
 | no usable score | NO_EVIDENCE | NO_EVIDENCE | MISSING |
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
 | FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |
-| FLAT, and every episode so far gave the same | FLAT | FLAT_START | `effects` of the move |
+| a score, and every episode so far gave the same | as judged | the verdict's | `effects` of the move |
 | on watch: drift, or a validated score judged DEGRADED | DEGRADED | DEGRADED | WAKE, `effects` of the move, TUNE |
 | on watch: a trial has ended | FLAT | FLAT | SETTLE |
 | on watch: any other score | FLAT | FLAT | nothing |
@@ -15,8 +15,8 @@
 
 `judge` is in `decisions.trend`, the patience in `decisions.patience`; the moves and their `effects` are the table of
 `backoff_scheduler`. The interval of the new state says when the next window is due, at the latest where the patience
-runs out (but never before `base_interval` windows); without evidence it is the next one. A flat start is tuned as
-little as it is judged: no value can be told from another.
+runs out (but never before `base_interval` windows); without evidence it is the next one. On a flat start nothing is
+tuned: no value can be told from another.
 """
 
 import enum
@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.decisions.patience import PatienceVerdict, assess, windows_until_due
-from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, is_flat_start, judge
+from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, all_alike, judge
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState, WatchState
@@ -82,9 +82,8 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
         state = state.scored(metrics)
     elif verdict is Verdict.DEGRADED:
         state, acts = _woken(state), (*acts, Act.WAKE)
-    is_flat = is_flat_start([*state.recent, metrics], config.scheduler.dormant_threshold)
-    event = Event.FLAT_START if verdict is Verdict.FLAT and is_flat else Event(verdict.value)
-    position = _moved(state, event, config)
+    is_flat = state.is_flat_start and all_alike([*state.recent, metrics])
+    position = _moved(state, Event(verdict.value), config)
     acts = (*acts, *effects(state.position, position, verdict, is_best=outcome.is_best))
     state = replace(
         state,

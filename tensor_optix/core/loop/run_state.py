@@ -69,8 +69,8 @@ class RunState:
     """What the last evaluation said."""
     event: str | None = None
     """What happened on watch in the last evaluation."""
-    is_flat_start: bool = False
-    """True while every episode has given the same result."""
+    is_flat_start: bool = True
+    """False as soon as two episodes of the run have had different returns."""
     recent: tuple[EvalMetrics, ...] = ()
     """The newest usable evaluations, in the order of time; a resumed run has them from its history."""
     metrics: EvalMetrics | None = None

@@ -98,3 +98,11 @@ class TestStatistics:
     def test_without_known_errors_the_noise_is_that_of_successive_scores(self):
         scores = np.random.default_rng(0).normal(0.0, 2.0, 240)
         assert statistics_of(curve_of(scores), 1).deviation == pytest.approx(2.0, rel=0.35)
+
+    def test_that_of_the_best_level_is_the_deviation_where_it_was_reached(self):
+        quiet, noisy = statistics_of(curve_of([0.0] * 100, 0.0), 1), [0.0, 1.0] * 4
+        assert (quiet.deviation, quiet.best_deviation) == (0.0, 0.0)
+        lucky = statistics_of(curve_of([*[0.0] * 50, *[1.0, 1.0, 0.0], *[0.0] * 50]), 1)
+        assert (lucky.deviation, lucky.gain > 0.0, lucky.best_deviation > 0.2) == (0.0, True, True)
+        rising = statistics_of(curve_of([*np.arange(50.0), *(50.0 + np.array(noisy * 5))]), 1)
+        assert rising.best_deviation == pytest.approx(rising.deviation, rel=0.2)

@@ -56,6 +56,7 @@ def seen(**changes):
         "gain": 100.0,
         "first_deviation": 1.0,
         "deviation": 10.0,
+        "best_deviation": 1.0,
         "slope_bound": 100.0,
         "episodes": 100.0,
     }
@@ -67,6 +68,7 @@ class TestDecide:
         patience = Patience()
         assert decide(seen(gain=7.0), patience).phase is Phase.UNLEARNED
         assert decide(seen(deviation=60.0), patience).phase is Phase.UNLEARNED
+        assert decide(seen(best_deviation=60.0), patience).phase is Phase.UNLEARNED
         assert decide(seen(gain=0.0, first_deviation=0.0, deviation=0.0), patience).phase is Phase.UNLEARNED
         assert decide(seen(), patience).phase is Phase.SATURATING
         certain = seen(deviation=1.0, episodes=5_000.0, slope_bound=10.0)

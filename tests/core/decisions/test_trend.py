@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensor_optix.core.decisions.trend import (
-    FLAT_START,
     Verdict,
+    all_alike,
     degradation_drop,
     has_risen,
-    is_flat_start,
     is_improvement,
     judge,
     noise_of,
@@ -297,22 +296,29 @@ def flat(n: int, **changes: float) -> list[EvalMetrics]:
 @pytest.mark.parametrize(
     ("evaluations", "is_flat"),
     [
+        ([], False),
         (flat(1), True),
-        (flat(4 * FLAT_START), True),
-        (flat(4 * FLAT_START + 1), False),  # tolerated for long enough
+        (flat(100), True),
         ([*flat(3), EvalMetrics(-199.0, flat(1)[0].metrics)], False),
         ([*flat(3), *flat(1, train_score=-199.0)], False),  # training has found something
         (flat(3, train_score=-199.0), False),
         (flat(3, score_std_err=0.5), False),
-        (flat(3, train_score_std_err=math.nan), False),  # a single episode says nothing of the others
-        ([EvalMetrics(-200.0)] * 3, False),  # nothing is known of its episodes
+        (flat(3, train_score_std_err=NAN), False),  # nothing is known of the episodes
+        (flat(3, train_score_std_err=NAN, episodes=2.0), False),
+        (flat(3, train_score_std_err=NAN, episodes=1.0), True),  # the score is its return
+        (flat(3, train_score=-199.0, train_score_std_err=NAN, episodes=1.0), False),
+        (flat(3, train_score=NAN, train_score_std_err=NAN, episodes=0.0), True),  # no episode has ended
+        (flat(3, score_std_err=NAN, val_episodes=1.0), True),
+        ([EvalMetrics(-200.0)] * 3, False),
+        ([EvalMetrics(-200.0, {"score_std_err": NAN, "episodes": 1.0})] * 3, True),
+        ([EvalMetrics(0.3, {"score_std_err": 1e-17}), EvalMetrics(0.1 + 0.2, {"score_std_err": 0.0})], True),
         ([EvalMetrics(-200.0, {"score_std_err": 0.0})] * 3, True),  # nothing is held out
     ],
 )
-def test_a_flat_start_is_one_on_which_every_episode_comes_to_the_same(
+def test_episodes_are_alike_where_each_is_known_to_have_the_same_return(
     evaluations: list[EvalMetrics], is_flat: bool
 ) -> None:
-    assert is_flat_start(evaluations, patience=4) is is_flat
+    assert all_alike(evaluations) is is_flat
 
 
 # --- what is looked at ---

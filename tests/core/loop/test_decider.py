@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, SchedulerState
@@ -17,6 +18,7 @@ from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState, WatchState
 from tensor_optix.core.loop.selection import Retest
+from tensor_optix.core.loop.simulation import simulate
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 
 CONFIG = LoopConfig(scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=8))
@@ -95,16 +97,20 @@ def test_a_plateau_cools_and_the_last_of_the_patience_ends_the_learner() -> None
     assert state.env_steps == 40
 
 
-def test_a_flat_start_is_an_event_of_its_own_and_is_not_tuned() -> None:
+def test_a_flat_start_is_judged_as_any_other_and_is_not_tuned_until_two_episodes_differ() -> None:
     state = RunState(position=CONFIG.scheduler.initial())
     flat = Outcome(hyperparams=VALUES, metrics=EvalMetrics(0.0, {"score_std_err": 0.0}))
-    for _ in range(6):
+    for count in range(3):
         state, effects = decide(state.collected(10), flat, CONFIG)
         assert Act.TUNE not in effects
-        assert state.position.no_improvement == 0
-        assert state.is_flat_start
-    assert state.verdict is Verdict.FLAT
-    assert state.position.state is LoopState.ACTIVE
+        assert (state.position.no_improvement, state.is_flat_start) == (count, True)
+        state = replace(state, best=snapshot(0.0))
+    found = EvalMetrics(0.2, {"score_std_err": 0.2})
+    state, effects = decide(state.collected(10), Outcome(hyperparams=VALUES, metrics=found), CONFIG)
+    assert (Act.TUNE in effects, state.is_flat_start) == (True, False)
+    for _ in range(9):
+        state, effects = decide(state.collected(10), flat, CONFIG)
+        assert (Act.TUNE in effects, state.is_flat_start) == (True, False)
 
 
 def test_what_the_incumbent_has_shown_is_saved_first_and_counts() -> None:
@@ -211,6 +217,31 @@ class TestScaledPatience:
         assert states[-1].window_id < 200
         assert states[0].curve.evaluations == 1
         assert (states[0].curve.steps, states[0].curve.episodes) == (100, 2)
+
+    @pytest.mark.parametrize("rate", [0.0, 0.01, 0.1, 0.3])
+    def test_a_success_by_chance_never_shortens_the_patience(self, rate: float) -> None:
+        """One episode a window, one of them in 1/`rate` finds the reward."""
+        config = replace(self.CONFIG, patience=Patience(unlearned_episodes=200))
+        steps = np.arange(1, 501) * 100
+        for seed in range(20):
+            scores = (np.random.default_rng(seed).random(500) < rate).astype(float)
+            last = simulate(scores, None, steps, config, episodes=np.arange(1, 501))[-1]
+            assert last.index + 1 >= 200
+            assert rate > 0.0 or (last.index + 1, last.state) == (201, LoopState.DORMANT)
+
+    def test_windows_without_evidence_are_neither_flat_nor_the_end_of_a_flat_start(self) -> None:
+        """The patience that is left after them is the same."""
+        nothing = Outcome(hyperparams=VALUES, metrics=EvalMetrics(math.nan, {}, has_evidence=False))
+        flat = Outcome(hyperparams=VALUES, metrics=EvalMetrics(0.0, {"score_std_err": 0.0}))
+        state = RunState(position=CONFIG.scheduler.initial(), best=snapshot(0.0))
+        for _ in range(10):
+            state, _ = decide(state.collected(0), nothing, self.CONFIG)
+            before = state.position
+            state, _ = decide(state.collected(100, 1), flat, self.CONFIG)
+            after, effects = decide(state.collected(0), nothing, self.CONFIG)
+            assert (after.position, after.curve, effects) == (state.position, state.curve, (Act.MISSING,))
+            assert state.position != before or state.evaluations < 3
+            assert state.is_flat_start
 
     def test_a_degradation_does_not_end_the_patience(self) -> None:
         states = self.after([*self.RISE, *[50.0] * 60], self.CONFIG)

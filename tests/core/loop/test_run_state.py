@@ -60,7 +60,7 @@ def full() -> RunState:
         ),
         verdict=Verdict.IMPROVED,
         event="drift",
-        is_flat_start=True,
+        is_flat_start=False,
     )
 
 
