@@ -1,10 +1,22 @@
-"""A callback that records its calls, and an optimizer that suggests what it is given."""
+"""A loop over scripted scores, a callback that records its calls, an optimizer that suggests what it is given."""
 
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.loop.history import History, HistoryRecord, read_history
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.loop_controller import LoopController
+from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 
 class Recorder(LoopCallback):
@@ -61,3 +73,61 @@ class FixedOptimizer(BaseOptimizer):
     @property
     def is_probing(self) -> bool:
         return self.probing
+
+
+class LoopRig:
+    """A loop over scripted scores, and everything around it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        scores: Iterable[float | None],
+        *,
+        pipeline: ScriptedPipeline | None = None,
+        val_scores: Sequence[float | None] | None = None,
+        val_pipeline: BasePipeline | None = None,
+        optimizer: FixedOptimizer | None = None,
+        evaluator: BaseEvaluator | None = None,
+        agent: NumpyAgent | None = None,
+        plateau: int = 2,
+        dormant: int = 4,
+        base_interval: int = 1,
+        max_interval: int = 1,
+        callbacks: Sequence[LoopCallback] = (),
+        **config: Any,
+    ) -> None:
+        self.agent, self.optimizer, self.recorder = agent or NumpyAgent(), optimizer or FixedOptimizer(), Recorder()
+        self.pipeline = pipeline or ScriptedPipeline(list(scores), self.agent)
+        self.pipeline.agent = self.agent
+        self.val_pipeline = val_pipeline if val_scores is None else ScriptedPipeline(list(val_scores), self.agent)
+        self.registry = CheckpointRegistry(folder)
+        self.registry.open()
+        parts = LoopParts(
+            agent=self.agent,
+            pipeline=self.pipeline,
+            val_pipeline=self.val_pipeline,
+            evaluator=evaluator or ScoreEvaluator(),
+            optimizer=self.optimizer,
+            registry=self.registry,
+            history=History(folder / "history.jsonl"),
+        )
+        scheduler = BackoffScheduler(
+            plateau_threshold=plateau,
+            dormant_threshold=dormant,
+            base_interval=base_interval,
+            max_interval=max(max_interval, base_interval),
+        )
+        clock = itertools.count()
+        self.loop = LoopController(
+            parts,
+            LoopConfig(scheduler=scheduler, **config),
+            [*callbacks, self.recorder],
+            clock=lambda: float(next(clock)),
+        )
+        self.folder = folder
+
+    def run(self) -> TrainingReport:
+        return self.loop.run()
+
+    def history(self) -> list[HistoryRecord]:
+        return read_history(self.folder / "history.jsonl")

@@ -1,6 +1,7 @@
 """Calling the hooks of several callbacks: none disturbs another, and failures and delays are counted."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
-from tests.fakes.loops import Recorder
+from tests.fakes.loops import LoopRig, Recorder
 
 
 def still() -> float:
@@ -107,3 +108,16 @@ def test_a_slow_callback_is_counted_and_reported_once(caplog: pytest.LogCaptureF
         "Callback Takes took 5.0 s of a window of 6.1 s: the training waits for it. Do less in it, or do it in a "
         "thread of its own."
     ]
+
+
+def test_a_callback_with_only_some_of_the_hooks_will_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Bare:
+        stopped = False
+
+        def on_loop_stop(self) -> None:
+            self.stopped = True
+
+    bare = Bare()
+    LoopRig(tmp_path, [1.0], callbacks=[bare]).run()  # type: ignore[list-item]
+    assert bare.stopped
+    assert not caplog.records

@@ -15,6 +15,7 @@ from tensor_optix.core.loop.learning import (
 )
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import BadDataError, ContractError, NonFiniteError
+from tests.fakes.loops import LoopRig
 from tests.fakes.windows import windows
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
@@ -141,3 +142,13 @@ def test_three_divergences_leave_a_run_that_can_be_resumed(tmp_path: Path) -> No
 
 def test_window_of_is_good() -> None:
     assert window_fault(window_of(1.0)) is None
+
+
+@pytest.mark.parametrize("loss", [np.float32("nan"), np.array(np.inf), float("nan")])
+def test_a_loss_of_any_number_type_that_is_not_finite_is_seen(tmp_path: Path, loss: Any) -> None:
+    class Diverging(NumpyAgent):
+        def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+            return {"loss": loss, "loss_kind": "mse", "loss_parts": [1.0]}
+
+    with pytest.raises(NonFiniteError):
+        LoopRig(tmp_path, [1.0] * 3, agent=Diverging()).run()

@@ -10,6 +10,14 @@ from tensor_optix.core.loop.parts import LoopConfig, LoopStatus
 from tensor_optix.core.types import LoopState
 from tensor_optix.errors import InvalidArgumentError
 
+RULES = {
+    "max_episodes": "must be a whole number of at least 1",
+    "degradation_threshold": "must be in (0, 1]",
+    "improvement_margin": "must be a finite number of at least 0",
+    "min_degradation_drop": "must be a finite number of at least 0",
+    "on_converged": "'auto', 'stop' or 'watch'",
+}
+
 
 class TestConfig:
     @pytest.mark.parametrize(
@@ -46,10 +54,11 @@ class TestConfig:
             ("on_converged", None),
         ],
     )
-    def test_a_knob_out_of_its_range_is_named_with_its_value(self, knob: str, value: Any) -> None:
+    def test_a_knob_out_of_its_range_is_named_with_its_rule_and_value(self, knob: str, value: Any) -> None:
         with pytest.raises(InvalidArgumentError) as raised:
             LoopConfig(**{knob: value})
         assert knob in str(raised.value)
+        assert RULES[knob] in str(raised.value)
         assert repr(value) in str(raised.value)
 
     def test_a_config_that_was_checked_stays_as_it_is(self) -> None:

@@ -22,7 +22,12 @@ from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import Scorer, no_score
 from tensor_optix.core.loop.selection import TEST_SHARE, TEST_WINDOWS
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
-from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError
+from tensor_optix.errors import (
+    BadDataError,
+    CheckpointStorageError,
+    ContractError,
+)
+from tests.fakes.loops import FixedOptimizer, LoopRig
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
@@ -245,3 +250,51 @@ def test_no_score_is_no_evidence() -> None:
     metrics = no_score(12)
     assert math.isnan(metrics.primary_score)
     assert (metrics.episode_id, metrics.has_evidence, metrics.is_usable) == (12, False, False)
+
+
+class TestEvidence:
+    def test_a_window_without_an_episode_decides_nothing(self, tmp_path: Path) -> None:
+        optimizer = FixedOptimizer()
+        rig = LoopRig(tmp_path, [1.0, None, None, None, None, None, 2.0], optimizer=optimizer)
+        report = rig.run()
+        assert report.reason == "exhausted"
+        assert report.best_score == 2.0
+        assert [record.verdict for record in rig.history()] == ["improved", *["no_evidence"] * 5, "improved"]
+        assert [score for name, score in optimizer.seen if name == "suggest"] == [1.0, 2.0]
+
+    def test_evidence_accumulates_into_the_next_evaluation(self, tmp_path: Path) -> None:
+        class Counting(ScoreEvaluator):
+            def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+                metrics = super().score(episode_data, train_diagnostics)
+                return EvalMetrics(
+                    metrics.primary_score,
+                    {"n": float(len(episode_data.completed_episodes()))},
+                    metrics.episode_id,
+                    metrics.has_evidence,
+                )
+
+        rig = LoopRig(tmp_path, [None, 1.0, 2.0, 3.0], evaluator=Counting(), base_interval=3)
+        rig.run()
+        counted = {record.window_id: record.eval_metrics.metrics["n"] for record in rig.history()}
+        assert counted == {0: 0.0, 1: 1.0}
+
+    def test_twenty_in_a_row_are_worth_one_warning(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING):
+            LoopRig(tmp_path, [None] * 50).run()
+        messages = [record.getMessage() for record in caplog.records]
+        assert len(messages) == 1
+        assert "20 windows in a row" in messages[0]
+        assert "window_size" in messages[0]
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_a_score_that_is_no_number_is_reported_and_never_best(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, bad: float
+    ) -> None:
+        class Sometimes(BaseEvaluator):
+            def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+                return EvalMetrics([bad, 1.0, bad, 2.0][episode_data.episode_id], {}, episode_data.episode_id)
+
+        with caplog.at_level(logging.WARNING):
+            report = LoopRig(tmp_path, [0.0] * 4, evaluator=Sometimes()).run()
+        assert report.best_score == 2.0
+        assert sum("never becomes the best" in record.getMessage() for record in caplog.records) == 1

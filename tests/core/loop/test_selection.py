@@ -1,14 +1,18 @@
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import MOST_EVIDENCE, TEST_WINDOWS, Challenge, challenge, play
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
-from tests.helpers import window_of
+from tests.fakes.loops import LoopRig
+from tests.helpers import NumpyAgent, ScriptedPipeline, window_of
 
 EVALUATOR = EpisodeReturnEvaluator()
 
@@ -124,3 +128,78 @@ def test_playing_ends_at_its_limit_or_when_asked_to() -> None:
     assert len(play(Table(returns), EVALUATOR, seeds, max_steps=5).windows) == 2
     table = Table(returns)
     assert len(play(table, EVALUATOR, seeds, is_stopped=lambda: len(table.played) == 4).windows) == 4
+
+
+class SeededPipeline(ScriptedPipeline):
+    """Validation whose episodes are fixed by seeds: the return is the agent's worth plus the luck of the seed."""
+
+    def __init__(self, agent: NumpyAgent, worth: dict[int, float], luck: dict[int, float]) -> None:
+        super().__init__([], agent)
+        self.worth, self.luck, self.next_seed = worth, luck, 0
+        self.played: list[tuple[int, int]] = []
+        """(windows that the policy had learned from, seed)."""
+
+    def episodes(self):
+        while True:
+            yield self.play(self.fresh_seeds())
+
+    def fresh_seeds(self) -> list[int]:
+        self.next_seed += 1
+        return [self.next_seed - 1]
+
+    def play(self, seeds):
+        learned = round(self.agent.weight / 0.1)
+        self.played += [(learned, seed) for seed in seeds]
+        return window_of(self.worth[learned] + self.luck.get(seeds[0], 0.0), length=1)
+
+
+class TestSelection:
+    def test_the_first_is_scored_on_fresh_episodes(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {1: 5.0}, {0: 4.0})
+        report = LoopRig(tmp_path, [0.0], agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator()).run()
+        assert report.best_score == 5.0
+        assert val.played == [(1, 0), (1, 1), (1, 2)]
+
+    def test_a_lucky_candidate_is_not_crowned(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {1: 5.0, 2: 4.0}, {3: 3.0})  # its first episode is a lucky one
+        rig = LoopRig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
+        assert rig.run().best_score == 5.0
+        assert val.played[3:] == [(2, 3), (2, 4), (2, 5), (1, 4), (1, 5)]
+        assert round(agent.weight, 6) == 0.1  # the best is given back; the learner had its own again before
+        assert [record.is_best for record in rig.history()] == [True, False]
+        assert [record.eval_metrics.primary_score for record in rig.history()] == [5.0, 4.0]
+
+    def test_a_better_one_is_ahead_of_the_best_on_the_same_fresh_episodes(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        luck = {1: -1.0, 2: 3.0, 4: 1.0}
+        val = SeededPipeline(agent, {1: 5.0, 2: 7.0}, luck)
+        rig = LoopRig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
+        report = rig.run()
+        assert val.played[3:] == [(2, 3), (2, 4), (2, 5), (1, 4), (1, 5)]
+        best = rig.registry.best
+        assert best is not None
+        assert [window.seeds for window in best.evidence] == [(4,), (5,)]
+        assert [window.returns for window in best.evidence] == [(8.0,), (7.0,)]
+        first = rig.registry.snapshots()[0]
+        assert [window.returns for window in first.evidence] == [(4.0,), (8.0,), (6.0,), (5.0,)]
+        assert first.eval_metrics.primary_score == 5.75
+        assert report.best_window == 1
+
+    def test_tests_that_have_cost_too_much_are_short(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {n: float(n) for n in range(1, 40)}, {})
+        LoopRig(tmp_path, [0.0] * 30, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator()).run()
+        tests = len(val.played) - 30
+        assert tests <= 30 + 5  # a step for two of training: hardly more than one window apiece
+
+    def test_what_was_played_is_stored_and_survives(self, tmp_path: Path) -> None:
+        agent = NumpyAgent()
+        val = SeededPipeline(agent, {1: 5.0}, {1: 0.25})
+        LoopRig(tmp_path, [0.0], agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator()).run()
+        best = CheckpointRegistry(tmp_path).best
+        assert best is not None
+        assert PolicySnapshot.from_dict(json.loads(json.dumps(best.to_dict()))) == best
+        returns = [value for window in best.evidence for value in window.returns]
+        assert returns == [5.25, 5.0]
