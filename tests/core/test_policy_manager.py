@@ -7,11 +7,8 @@ import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.policy_manager import PolicyManager, PolicyManagerCallback
-from tensor_optix.errors import (
+from tensor_optix.errors import ContractError, InvalidArgumentError
 from tests.helpers import NumpyAgent
-    ContractError,
-    InvalidArgumentError,
-)
 
 
 @pytest.mark.parametrize(
