@@ -167,18 +167,6 @@ def test_both_frameworks_make_the_same_steps(tmp_path: Path, params: dict[str, A
     assert difference(first, second) < 1e-5
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_compiled_steps_equal_eager_ones() -> None:
-    agents = [dqn("torch", target_update_freq=3, updates_per_step=1.0, compile=c) for c in (False, True)]
-    for i in range(2):
-        found = [agent.learn(window(12, seed=i)) for agent in agents]
-        assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
-    assert next(iter(agents[1]._updaters.values())).is_compiled
-    ours, theirs = map(weights_of, agents)
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
-
-
 class Identity(gym.Env):
     """Reward 1 for the action that the observation names."""
 
@@ -289,17 +277,6 @@ def test_what_is_remembered_is_normalised_with_the_statistics_of_now(framework: 
     assert np.abs(rows[:, None] - expected[None]).max(-1).min(1).max() < 1e-6
     remembered = saved_state(agent, tmp_path)[0]
     assert max(array.max() for name, array in remembered.items() if "observations" in name) == 1.0
-
-
-def test_a_model_with_dropout_has_a_target_in_keras() -> None:
-    import keras
-
-    from tensor_optix import TFDQNAgent
-
-    layers = keras.layers
-    net = keras.Sequential([layers.Input((3,)), layers.Dense(8, "relu"), layers.Dropout(0.5), layers.Dense(2)])
-    agent = TFDQNAgent(net, 2, keras.optimizers.Adam(), HyperparamSet({"batch_size": 8, "learning_starts": 8}), seed=0)
-    assert agent.learn(window(16))["n_updates"] == 4
 
 
 class TestBadInput:

@@ -10,52 +10,16 @@ from tensor_optix.core.base_agent import (
     ActionLogProbabilities,
     ActionProbabilities,
     LearnsOffPolicy,
-    ReportsEffectiveHyperparams,
 )
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.mutation import PerturbsWeights
 from tensor_optix.errors import BadDataError
+from tests.fakes.built_in import AGENTS, agent_of, both_frameworks
 from tests.fakes.weights import model_weights
 
-AGENTS = [("CartPole-v1", "ppo"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "sac")]
-both = pytest.mark.parametrize("framework", ["torch", "tf"])
-SMALL = {"replay_capacity": 1000}
 OBSERVATIONS = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32) / 10
 
 
-def agent_of(env: str, algorithm: str, framework: str, seed: int = 0) -> Any:
-    return make_agent(env, algorithm, framework, SMALL if algorithm != "ppo" else None, seed=seed, net_arch=(8,))
-
-
-@both
-@pytest.mark.parametrize(("env", "algorithm"), AGENTS)
-def test_the_effective_learning_rate_is_the_optimizers_own(env: str, algorithm: str, framework: str) -> None:
-    agent = agent_of(env, algorithm, framework)
-    assert isinstance(agent, ReportsEffectiveHyperparams)
-    agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, "learning_rate": 2e-4}))
-    assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(2e-4)
-    optimizer = next(iter(agent._optimizers.values()))
-    agent._backend.set_learning_rate(optimizer, 5e-3)  # behind the agent's back
-    assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(5e-3)
-
-
-@both
-@pytest.mark.parametrize(("env", "algorithm"), AGENTS)
-def test_weights_are_perturbed_by_a_share_of_their_own_size(env: str, algorithm: str, framework: str) -> None:
-    agent = agent_of(env, algorithm, framework)
-    assert isinstance(agent, PerturbsWeights)
-    before = model_weights(agent)
-    agent.perturb_weights(0.1, np.random.default_rng(0))
-    after = model_weights(agent)
-    for name, array in before.items():
-        size = float(np.sqrt(np.square(array).mean()))
-        if array.size > 20:
-            assert np.std(after[name] - array) == pytest.approx(0.1 * size, rel=0.5, abs=1e-9), name
-    agent.perturb_weights(0.0, np.random.default_rng(0))
-    assert all(np.array_equal(after[name], array) for name, array in model_weights(agent).items())
-
-
-@both
+@both_frameworks
 @pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
 @pytest.mark.parametrize("is_masked", [False, True])
 def test_probabilities_are_the_frequencies_of_actions(algorithm: str, framework: str, is_masked: bool) -> None:
@@ -76,7 +40,7 @@ def test_numbers_and_several_choices_have_no_table_of_probabilities() -> None:
     assert make_agent("Pendulum-v1", "ppo", "torch", seed=0).action_probs(np.zeros((2, 3))) is None  # type: ignore[attr-defined]
 
 
-@both
+@both_frameworks
 def test_a_learner_knows_how_likely_the_average_of_several_was_for_itself(framework: str, tmp_path: Any) -> None:
     from tensor_optix import BatchPipeline
 
@@ -100,7 +64,7 @@ def test_a_learner_knows_how_likely_the_average_of_several_was_for_itself(framew
     assert not any(name.startswith("agent1") for name in found)
 
 
-@both
+@both_frameworks
 @pytest.mark.parametrize(("env", "algorithm"), AGENTS)
 def test_replay_memories_learn_off_policy_and_ppo_does_not(env: str, algorithm: str, framework: str) -> None:
     agent = agent_of(env, algorithm, framework)
@@ -108,7 +72,7 @@ def test_replay_memories_learn_off_policy_and_ppo_does_not(env: str, algorithm: 
     assert isinstance(agent, ActionLogProbabilities) is (algorithm == "ppo")
 
 
-@both
+@both_frameworks
 def test_log_probabilities_of_choices_are_those_of_the_table(framework: str) -> None:
     agent = agent_of("CartPole-v1", "ppo", framework)
     rows, actions = OBSERVATIONS[:4], np.array([0, 1, 1, 0])
@@ -122,7 +86,7 @@ def test_log_probabilities_of_choices_are_those_of_the_table(framework: str) -> 
             agent.action_log_probs(rows, bad)
 
 
-@both
+@both_frameworks
 def test_an_ensemble_keeps_to_masks_and_its_members_learn_off_policy(framework: str, tmp_path: Any) -> None:
     from tensor_optix import BatchPipeline
 

@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import keras
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from tensor_optix import HyperparamSet, TFSACAgent, TorchSACAgent
+from tensor_optix import HyperparamSet, TorchSACAgent
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.errors import (
     BadDataError,
     CheckpointMismatchError,
-    ContractError,
     HyperparamError,
     InvalidArgumentError,
     ModelShapeError,
@@ -31,7 +29,6 @@ from tests.algorithms.off_policy import (
     as_targets,
     difference,
     equal_pair,
-    keras_net,
     outputs,
     sac,
     target_weights,
@@ -147,18 +144,6 @@ def test_both_frameworks_make_the_same_steps(tmp_path: Path) -> None:
     assert difference(first, second) < 1e-5
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_compiled_steps_equal_eager_ones() -> None:
-    agents = [sac("torch", tau=0.05, compile=compile) for compile in (False, True)]
-    for i in range(2):
-        found = [agent.learn(window(10, seed=i, discrete=False)) for agent in agents]
-        assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
-    assert agents[1]._update.is_compiled
-    ours, theirs = map(weights_of, agents)
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
-
-
 class Reach(gym.Env):
     """Reward −(a − o)², so that the best action is what is seen."""
 
@@ -239,21 +224,6 @@ def test_a_seed_restarts_the_noise_too() -> None:
     np.testing.assert_array_equal(first.act_batch(OBSERVED[:3]), second.act_batch(OBSERVED[:3]))
 
 
-def test_running_statistics_are_each_models_own() -> None:
-    def net(inputs: int, outputs: int) -> torch.nn.Sequential:
-        return torch.nn.Sequential(torch.nn.Linear(inputs, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, outputs))
-
-    nets = [net(3, 4), net(5, 1), net(5, 1)]
-    alpha = [torch.nn.Parameter(torch.zeros(1))]
-    trained = (nets[0].parameters(), [*nets[1].parameters(), *nets[2].parameters()], alpha)
-    given = HyperparamSet({"batch_size": 8, "learning_starts": 8, "replay_capacity": 100})
-    agent = TorchSACAgent(*nets, 2, *(torch.optim.Adam(p) for p in trained), given, seed=0)
-    assert agent.learn(window(8, discrete=False))["n_updates"] == 8
-    for model in nets:  # each was in training mode in its own objective only
-        assert int(model[1].num_batches_tracked) == 8  # type: ignore[arg-type]
-        assert not model.training
-
-
 # --- bad input ---
 
 
@@ -265,33 +235,6 @@ class TestBadInput:
             sac("torch", exploration_noise="brown")
         with pytest.raises(HyperparamError, match=r"'batch_sise'.*Did you mean 'batch_size'"):
             sac("torch", batch_sise=3)
-
-    @pytest.mark.parametrize("parameters", [[torch.zeros(2)], [torch.zeros(1), torch.zeros(1)]], ids=["two", "twice"])
-    def test_a_pytorch_temperature_is_one_number(self, parameters: list[torch.Tensor]) -> None:
-        nets = [torch_net(3, 4), torch_net(5, 1), torch_net(5, 1)]
-        optimizers = [
-            torch.optim.Adam(p) for p in (nets[0].parameters(), [*nets[1].parameters(), *nets[2].parameters()])
-        ]
-        alpha = torch.optim.Adam([p.requires_grad_() for p in parameters])
-        with pytest.raises(ContractError, match="must train log α, one tensor of one number"):
-            TorchSACAgent(*nets, 2, *optimizers, alpha, HyperparamSet({}))
-
-    def test_a_critic_that_is_not_trained(self) -> None:
-        nets = [torch_net(3, 4), torch_net(5, 1), torch_net(5, 1)]
-        optimizers = [
-            torch.optim.Adam(p)
-            for p in (nets[0].parameters(), nets[1].parameters(), [torch.nn.Parameter(torch.zeros(1))])
-        ]
-        with pytest.raises(ContractError, match="critic_optimizer does not train 'critic2"):
-            TorchSACAgent(*nets, 2, *optimizers, HyperparamSet({}))
-
-    def test_a_keras_optimizer_that_is_taken(self) -> None:
-        adam = keras.optimizers.Adam
-        taken = adam()
-        taken.build(keras_net(3, 1).trainable_variables)
-        nets = [keras_net(3, 4), keras_net(5, 1), keras_net(5, 1)]
-        with pytest.raises(ContractError, match="alpha_optimizer is already bound"):
-            TFSACAgent(*nets, 2, adam(), adam(), taken, HyperparamSet({}))
 
     @pytest.mark.parametrize(
         ("changes", "message"),

@@ -1,5 +1,3 @@
-import functools
-import itertools
 import os
 import signal
 from typing import Any
@@ -7,12 +5,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from tensor_optix import HyperparamSet, RLOptimizer, TorchPPOAgent, VectorBatchPipeline, make_agent
+from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import (
     ContractError,
     EnvironmentFailedError,
@@ -20,130 +16,8 @@ from tensor_optix.errors import (
     InvalidArgumentError,
     SpaceError,
 )
+from tests.fakes.vectors import ByStepAgent, CountingEnv, makers, windows_of
 from tests.helpers import NumpyAgent
-
-
-class CountingEnv(gym.Env):
-    """Observation = (number of the environment, its global step); reward = action; ends after 3 to 9 steps.
-
-    Every other episode is cut by a time limit, so that both ends occur.
-    """
-
-    observation_space = gym.spaces.Box(-1.0, 1e9, (2,), np.float64)
-    action_space = gym.spaces.Discrete(5)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.steps = self.episodes = self.left = 0
-
-    def observe(self) -> np.ndarray:
-        return np.array([self.number, self.steps], np.float64)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.left = 3 + (self.number * 5 + self.episodes) % 7
-        self.episodes += 1
-        self.steps += 1
-        return self.observe(), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        self.steps += 1
-        self.left -= 1
-        ended, cut = self.left == 0, self.episodes % 2 == 0
-        return self.observe(), float(action), ended and not cut, ended and cut, {"step": self.steps}
-
-
-class ByStepAgent(NumpyAgent):
-    """Its action depends on the observation alone, so that transitions tell which observation they came from."""
-
-    def act(self, observation: Any) -> int:
-        return int(observation[0] * 3 + observation[1]) % 5
-
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
-        return (observations[:, 0] * 3 + observations[:, 1]).astype(np.int64) % 5
-
-
-def makers(n: int) -> list[Any]:
-    return [lambda i=i: CountingEnv(i) for i in range(n)]
-
-
-def vector(n: int, mode: AutoresetMode, is_async: bool) -> VectorEnv:
-    return (AsyncVectorEnv if is_async else SyncVectorEnv)(makers(n), autoreset_mode=mode)
-
-
-Transition = tuple[tuple[float, ...], int, float, tuple[float, ...], bool, bool]
-
-
-def expected_rows(number: int, steps: int) -> list[Transition]:
-    """The true transitions of one environment, by a plain loop."""
-    env, agent, found = CountingEnv(number), ByStepAgent(), []
-    observation, _ = env.reset()
-    for _ in range(steps):
-        action = agent.act(observation)
-        following, reward, terminated, truncated, _ = env.step(action)
-        found.append((tuple(observation), action, reward, tuple(following), terminated, truncated))
-        observation = env.reset()[0] if terminated or truncated else following
-    return found
-
-
-def windows_of(pipeline: VectorBatchPipeline, n: int) -> list[EpisodeData]:
-    found = list(itertools.islice(pipeline.episodes(), n))
-    pipeline.teardown()
-    return found
-
-
-STEPS, N_ENVS = 100_000, 16
-
-
-@functools.cache
-def truth(number: int) -> tuple[np.ndarray, ...]:
-    """(observations, actions, rewards, next observations, terminated, truncated) of one environment."""
-    rows = expected_rows(number, STEPS // N_ENVS)
-    return tuple(np.array([row[column] for row in rows]) for column in range(6))
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize(
-    ("is_async", "steps"),
-    # Nearly all the time of processes of their own goes into talking to them.
-    [(False, STEPS), (True, STEPS // 10), pytest.param(True, STEPS, marks=pytest.mark.slow)],
-)
-def test_every_autoreset_mode_gives_exactly_the_transitions_that_were_lived(
-    mode: AutoresetMode, is_async: bool, steps: int
-) -> None:
-    pipeline = VectorBatchPipeline(vector(N_ENVS, mode, is_async), ByStepAgent(), window_size=125)
-    windows = windows_of(pipeline, steps // N_ENVS // 125)
-    assert sum(window.length for window in windows) == steps // N_ENVS // 125 * 125 * N_ENVS
-    for number in range(N_ENVS):
-        rows = slice(number * 125, (number + 1) * 125)
-        fields = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated")
-        for name, expected in zip(fields, truth(number), strict=True):
-            found = np.concatenate([getattr(window, name)[rows] for window in windows])
-            np.testing.assert_array_equal(found, expected[: len(found)], err_msg=f"{name} of environment {number}")
-        told = [info["step"] for window in windows for info in window.infos[rows]]
-        np.testing.assert_array_equal(told, truth(number)[3][: len(told), 1], err_msg=f"infos of environment {number}")
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_completed_episodes_are_whole_across_windows(mode: AutoresetMode) -> None:
-    windows = windows_of(VectorBatchPipeline(vector(3, mode, False), ByStepAgent(), window_size=7), 20)
-    completed = sorted((e.length, e.total_return) for window in windows for e in window.completed or ())
-    expected = []
-    for number in range(3):
-        length, total = 0, 0.0
-        for _, _, reward, _, terminated, truncated in expected_rows(number, 140):
-            length, total = length + 1, total + reward
-            if terminated or truncated:
-                expected.append((length, total))
-                length, total = 0, 0.0
-    assert completed == sorted(expected)
-
-
-def test_rows_are_env_major_and_segments_end_with_each_environment() -> None:
-    window = windows_of(VectorBatchPipeline(makers(3), ByStepAgent(), window_size=5), 1)[0]
-    assert window.n_envs == 3
-    assert window.observations[:, 0].tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    assert window.segment_ends()[[4, 9, 14]].all()
 
 
 def test_one_forward_pass_per_step() -> None:
@@ -217,28 +91,6 @@ class TestBadInput:
         agent: BaseAgent = make_agent("Acrobot-v1", framework="torch", seed=0)
         with pytest.raises(Exception, match="cannot take observations"):
             VectorBatchPipeline(("CartPole-v1", 2), agent).setup()
-
-
-class NestedInfoEnv(CountingEnv):
-    """Its info has numbers, arrays and dictionaries in dictionaries, some of them only now and then."""
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        observation, reward, terminated, truncated, info = super().step(action)
-        info["deep"] = {"er": {"step": self.steps}, "array": np.array([self.steps, self.number])}
-        if self.steps % 2:
-            info["odd"] = {"text": str(self.steps)}
-        return observation, reward, terminated, truncated, info
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
-def test_infos_come_through_however_deep(mode: AutoresetMode, kind: Any) -> None:
-    env = kind([lambda i=i: NestedInfoEnv(i) for i in range(2)], autoreset_mode=mode)
-    (window,) = windows_of(VectorBatchPipeline(env, ByStepAgent(), window_size=30), 1)
-    for (number, step), info in zip(window.next_observations, window.infos, strict=True):
-        odd = {"odd": {"text": str(int(step))}} if step % 2 else {}
-        assert info["deep"].pop("array").tolist() == [step, number]
-        assert info == {"step": step, "deep": {"er": {"step": step}}} | odd
 
 
 class FailingEnv(CountingEnv):
@@ -362,32 +214,3 @@ def test_a_ready_vector_that_was_closed_is_named() -> None:
     windows_of(pipeline, 1)
     with pytest.raises(ContractError, match="closed by teardown"):
         next(pipeline.episodes())
-
-
-class LastMaskEnv(CountingEnv):
-    """Masks that allow all but action 0, and nothing at all once the episode has ended."""
-
-    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict]:
-        observation, _ = super().reset(**arguments)
-        return observation, {"action_mask": np.array([0, 1, 1, 1, 1], bool)}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        observation, reward, terminated, truncated, _ = super().step(action)
-        ended = terminated or truncated
-        return observation, reward, ended, False, {"action_mask": np.arange(5) > (5 if ended else 0)}
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_an_end_that_allows_nothing_is_no_trouble_in_any_mode(mode: AutoresetMode) -> None:
-    env = SyncVectorEnv([lambda i=i: LastMaskEnv(2 * i) for i in range(2)], autoreset_mode=mode)
-    actor, critic = (torch.nn.Linear(2, size) for size in (5, 1))
-    agent = TorchPPOAgent(
-        actor, critic, torch.optim.Adam([*actor.parameters(), *critic.parameters()]), HyperparamSet({}), seed=0
-    )
-    for window in windows_of(VectorBatchPipeline(env, agent, window_size=40), 2):
-        assert window.action_masks is not None
-        assert window.action_masks[:, 1:].all()
-        assert not window.action_masks[:, 0].any()
-        assert (window.actions > 0).all()
-        allowed = window.next_action_masks[:, 1:].any(1)  # type: ignore[index]
-        np.testing.assert_array_equal(allowed, ~window.terminated)
