@@ -1,139 +1,30 @@
-"""A six-method agent on a feed whose world changes: it sleeps, wakes, learns again, and is tried against itself."""
+"""A six-method agent on a feed whose world changes: it is watched, wakes, learns again, and is tried against itself."""
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import PageHinkley
-from tensor_optix.core.loop.history import HistoryRecord, read_history
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.meta_controller import MetaAction, MetaController
 from tensor_optix.core.policy_manager import PolicyManager
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import ContractError
-from tensor_optix.optimizer import RLOptimizer
 from tests.fakes.agents import Follower
-
-STEPS = 8
-
-
-class World(BasePipeline):
-    """A live feed of a level that changes at known windows; a window is the same whoever asks for it."""
-
-    is_live = True
-
-    def __init__(self, levels: Mapping[int, float], windows: int) -> None:
-        self.levels, self.windows, self.position = dict(levels), windows, 0
-        self.acted: list[float] = []
-
-    def episodes(self) -> Iterator[EpisodeData]:
-        assert self.agent is not None
-        while self.position < self.windows:
-            n, self.position = self.position, self.position + 1
-            rng = np.random.default_rng([7, n])
-            level = [value for begins, value in sorted(self.levels.items()) if begins <= n][-1]
-            seen = level + rng.normal(0.0, 0.1, (STEPS, 1))
-            actions = np.array([self.agent.act(row) for row in seen])
-            self.acted.append(float(actions[0]))
-            yield EpisodeData(
-                observations=seen,
-                actions=actions,
-                rewards=-np.abs(actions - seen[:, 0]) + rng.normal(0.0, 0.05, STEPS),
-                terminated=np.zeros(STEPS, bool),
-                truncated=np.zeros(STEPS, bool),
-                episode_id=n,
-            )
-
-    def stream_state(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
-        self.position = state["position"]
-
-
-class MeanReward(BaseEvaluator):
-    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
-        return EvalMetrics(float(np.mean(episode_data.rewards)), {}, episode_data.episode_id)
-
-
-class Counterfactual(MeanReward):
-    """Knows what any action would have brought: nothing that is observed depends on it."""
-
-    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
-        losses = np.abs(np.asarray(actions) - episode_data.observations[:, 0])
-        return EvalMetrics(-float(losses.mean()), {}, episode_data.episode_id)
-
-
-EVALUATORS = [MeanReward, Counterfactual]
-ONE_CHANGE = {0: 1.0, 60: 4.0}
-
-
-class Hooks(LoopCallback):
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.dormant: list[int] = []
-        self.degraded: list[int] = []
-        self.stop_after, self.stop = stop_after, lambda: None
-
-    def on_dormant(self, window_id: int) -> None:
-        self.dormant.append(window_id)
-
-    def on_degradation(self, window_id: int, eval_metrics: EvalMetrics) -> None:
-        self.degraded.append(window_id)
-
-    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
-        if window_id == self.stop_after:
-            self.stop()
-
-
-class Rig:
-    def __init__(
-        self,
-        path: Path,
-        levels: Mapping[int, float] = ONE_CHANGE,
-        *,
-        windows: int = 130,
-        evaluator: type[BaseEvaluator] = MeanReward,
-        stop_after: int | None = None,
-        agent: Follower | None = None,
-        callbacks: Sequence[LoopCallback] = (),
-        **options: Any,
-    ) -> None:
-        self.path, self.agent, self.hooks = path, agent or Follower(), Hooks(stop_after)
-        self.world = World(levels, windows)
-        self.optimizer = RLOptimizer(
-            self.agent,
-            self.world,
-            evaluator=evaluator(),
-            checkpoint_dir=path,
-            plateau_threshold=3,
-            dormant_threshold=6,
-            max_interval_episodes=25,
-            callbacks=[self.hooks, *callbacks],
-            seed=0,
-            **options,
-        )
-        self.hooks.stop = self.optimizer.stop
-        self.report = self.optimizer.run()
-
-    @property
-    def history(self) -> list[HistoryRecord]:
-        return read_history(self.path / "history.jsonl")
-
-    def events(self) -> list[tuple[int, str]]:
-        return [(record.window_id, record.event) for record in self.history if record.event is not None]
+from tests.fakes.watching import EVALUATORS, ONE_CHANGE, Counterfactual, MeanReward, WatchRig, World
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_it_sleeps_wakes_learns_again_and_sleeps_again(tmp_path: Path, evaluator: type[BaseEvaluator]) -> None:
-    rig = Rig(tmp_path, evaluator=evaluator)
+def test_it_becomes_dormant_wakes_learns_again_and_becomes_dormant_again(
+    tmp_path: Path, evaluator: type[BaseEvaluator]
+) -> None:
+    rig = WatchRig(tmp_path, evaluator=evaluator)
     (drift, woken), (settled, trial) = rig.events()
     assert 60 <= drift < 70
     assert woken == "drift"
@@ -141,7 +32,7 @@ def test_it_sleeps_wakes_learns_again_and_sleeps_again(tmp_path: Path, evaluator
     first, second = rig.hooks.dormant
     assert [window for window in rig.hooks.degraded if window > first] == [drift]
     assert first < drift < second < settled
-    # Nothing is learned on watch; from the window after the drift on it is, until the loop sleeps again.
+    # Nothing is learned on watch; from the window after the drift on it is, until the loop is dormant again.
     assert rig.agent.learned == [*range(first + 1), *range(drift + 1, second + 1)]
     assert rig.world.acted[drift + 1] == rig.world.acted[first + 1]  # it learns again from the champion's weights
     assert rig.agent.weight == pytest.approx(4.0, abs=0.3)
@@ -153,103 +44,55 @@ def test_it_sleeps_wakes_learns_again_and_sleeps_again(tmp_path: Path, evaluator
 
 
 def test_on_watch_it_is_evaluated_at_the_largest_interval(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, {0: 1.0})
-    asleep = [record.window_id for record in rig.history if record.state == "watchdog"]
-    assert rig.hooks.dormant == asleep[:1]
-    assert {b - a for a, b in itertools.pairwise(asleep)} == {25}
+    rig = WatchRig(tmp_path, {0: 1.0})
+    dormant = [record.window_id for record in rig.history if record.state == "watchdog"]
+    assert rig.hooks.dormant == dormant[:1]
+    assert {b - a for a, b in itertools.pairwise(dormant)} == {25}
     assert rig.events() == []
 
 
-@pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_who_learned_nothing_of_use_is_demoted_and_the_champion_acts_again(
-    tmp_path: Path, evaluator: type[BaseEvaluator]
-) -> None:
-    # What is learned after the change is the champion's level a little off: the best of noise, and no better.
-    agent = Follower(teach=lambda window, level: level if window < 60 else 0.9)
-    rig = Rig(tmp_path, agent=agent, evaluator=evaluator)
-    settled = [(window, event) for window, event in rig.events() if not event.startswith("drift")]
-    assert all(event.startswith("demoted: ") for _, event in settled)
-    assert rig.report.watch.get("promotions", 0) == 0
-    champion = rig.world.acted[rig.hooks.dormant[0] + 1]
-    for window, _ in settled:
-        assert rig.world.acted[window + 1] == champion
-    assert rig.agent.weight == champion
-
-
 def test_a_shadow_acts_nowhere_and_turns_are_taken_in_pairs(tmp_path: Path) -> None:
-    shadow = Rig(tmp_path / "shadow", evaluator=Counterfactual)
+    shadow = WatchRig(tmp_path / "shadow", evaluator=Counterfactual)
     settled, second = shadow.events()[1][0], shadow.hooks.dormant[1]
     champion = shadow.world.acted[shadow.events()[0][0]]
     assert set(shadow.world.acted[second + 1 : settled + 1]) == {champion}
-    turns = Rig(tmp_path / "turns")
+    turns = WatchRig(tmp_path / "turns")
     settled, second = turns.events()[1][0], turns.hooks.dormant[1]
     acted = "".join("c" if a == champion else "h" for a in turns.world.acted[second + 1 : settled + 1])
     assert acted == ("chhc" * 100)[: len(acted)]
     assert len(acted) == 16  # eight pairs, all of them won
 
 
-def test_scores_of_a_world_that_is_gone_bar_nobody(tmp_path: Path) -> None:
-    # The new world is worse for everybody: nothing in it comes near what the champion once scored.
-    class Harder(MeanReward):
-        def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
-            found = super().score(episode_data, train_diagnostics)
-            return EvalMetrics(found.primary_score - 5.0 * (episode_data.episode_id >= 60), {}, found.episode_id)
-
-    rig = Rig(tmp_path, evaluator=Harder, max_snapshots=20)
-    assert rig.report.watch["promotions"] == 1
-    assert rig.agent.weight == pytest.approx(4.0, abs=0.3)
-    assert -5.5 < rig.report.best_score < -4.9
-    ranked = rig.optimizer.registry.ranked_snapshots
-    assert [snapshot.era for snapshot in ranked] == sorted((s.era for s in ranked), reverse=True)
-    assert max(s.eval_metrics.primary_score for s in ranked) > -0.5  # the old scores are still told
-
-
-def test_a_run_that_ends_before_the_trial_gives_the_champion_back(tmp_path: Path) -> None:
-    full = Rig(tmp_path / "full")
-    drift, settled = (window for window, _ in full.events())
-    champion = full.world.acted[drift]
-    for n, stop_after in enumerate((drift + 4, settled - 1)):
-        rig = Rig(tmp_path / str(n), stop_after=stop_after)
-        assert rig.report.watch.get("promotions", 0) == 0
-        assert rig.agent.weight == champion
-
-
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_a_run_that_is_stopped_on_watch_and_resumed_is_the_one_that_was_not(
     tmp_path: Path, evaluator: type[BaseEvaluator]
 ) -> None:
-    whole = Rig(tmp_path / "whole", evaluator=evaluator, restore_best=False)
+    whole = WatchRig(tmp_path / "whole", evaluator=evaluator, restore_best=False)
     drift, settled = (window for window, _ in whole.events())
     stops = [30, drift - 1, drift, drift + 1, drift + 3, whole.hooks.dormant[1], settled - 5, settled - 2, settled]
     for n, stop_after in enumerate([*stops, None]):
-        rig = Rig(tmp_path / "cut", evaluator=evaluator, restore_best=False, stop_after=stop_after, resume=n > 0)
+        rig = WatchRig(tmp_path / "cut", evaluator=evaluator, restore_best=False, stop_after=stop_after, resume=n > 0)
     assert (tmp_path / "cut" / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
     assert rig.agent.weight == whole.agent.weight
     assert rig.report.watch == whole.report.watch
 
 
 def test_a_second_call_of_run_goes_on_watching(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, stop_after=30)
+    rig = WatchRig(tmp_path, stop_after=30)
     rig.hooks.stop_after = None
     report = rig.optimizer.run()
     assert (report.reason, report.windows) == ("exhausted", 130)
     assert report.watch["promotions"] == 1
 
 
-def test_the_champion_is_not_pruned_while_others_become_better(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, {0: 1.0, 60: 40.0}, max_snapshots=1)
-    assert rig.report.watch["promotions"] == 1
-
-
 def test_a_challenger_that_cannot_be_read_is_demoted(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+    rig = WatchRig(tmp_path)
     settled = rig.events()[1][0]
-    again = Rig(tmp_path / "again", stop_after=settled - 3)
+    detector = PageHinkley()
+    again = WatchRig(tmp_path / "again", stop_after=settled - 3, drift_detector=detector)
     challenger = max((tmp_path / "again").glob("snapshot_*"))
     (challenger / "weights" / "agent.npy").write_bytes(b"damaged")
     again.hooks.stop_after = None
-    detector = again.optimizer._controller._parts.drift_detector
-    assert isinstance(detector, PageHinkley)
     calm, to_come = len(detector.state_dict()["calm"]), 130 - again.world.position
     assert calm >= 5
     report = again.optimizer.run()
@@ -282,13 +125,13 @@ class Alarms:
 def test_a_drift_ends_a_trial_undecided_and_the_champion_learns_again(
     tmp_path: Path, evaluator: type[BaseEvaluator]
 ) -> None:
-    detector = Alarms(60, 64)  # on watch, and with the fourth window that the champion lives in the trial
-    rig = Rig(tmp_path, windows=200, evaluator=evaluator, drift_detector=detector)
+    detector = Alarms(60, 64)  # on watch, and with the fourth window of the champion in the trial
+    rig = WatchRig(tmp_path, windows=200, evaluator=evaluator, drift_detector=detector)
     (first, woken), (second, again), (_, settled) = rig.events()
     assert (woken, again, settled[:8]) == ("drift", "drift", "promoted")
-    asleep = rig.hooks.dormant[1]
-    assert second - asleep == (4 if evaluator is Counterfactual else 8)  # c h h c c h h c
-    assert rig.world.acted[second + 1] == rig.world.acted[first] == rig.world.acted[asleep + 1]
+    dormant = rig.hooks.dormant[1]
+    assert second - dormant == (4 if evaluator is Counterfactual else 8)  # c h h c c h h c
+    assert rig.world.acted[second + 1] == rig.world.acted[first] == rig.world.acted[dormant + 1]
     assert second + 1 in rig.agent.learned
     counts = {name: rig.report.watch[name] for name in rig.report.watch if name != "windows"}
     assert counts == {"wakes": 2, "drifts": 2, "trials": 2, "promotions": 1}
@@ -307,7 +150,7 @@ def test_a_drift_is_heard_even_where_validation_fails_just_then(tmp_path: Path) 
 
     validation = World(ONE_CHANGE, 10**6)
     validation.position = 60  # of the new world, in which the old policy never was
-    rig = Rig(tmp_path, windows=75, evaluator=Flaky, val_pipeline=validation, val_episodes=1)
+    rig = WatchRig(tmp_path, windows=75, evaluator=Flaky, val_pipeline=validation, val_episodes=1)
     assert Flaky.failed == 1
     assert rig.report.watch["drifts"] == 1
     assert math.isfinite(rig.report.best_score)
@@ -334,58 +177,14 @@ class Deaf:
         self.seen = state["seen"]
 
 
-class Informed(PageHinkley):
-    """Remembers what it was told."""
-
-    def __init__(self, at: int = 0) -> None:
-        super().__init__()
-        self.expected: list[list[float]] = []
-        self.at, self.told = at, 0
-
-    def expect(self, scores: Sequence[float]) -> None:
-        super().expect(scores)
-        self.expected.append(list(scores))
-
-    def update(self, score: float) -> bool:
-        self.told += 1
-        return super().update(score) or self.told == self.at
-
-
-@pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_a_detector_is_told_what_windows_like_those_to_come_have_scored(
-    tmp_path: Path, evaluator: type[BaseEvaluator]
-) -> None:
-    detector = Informed()
-    rig = Rig(tmp_path, evaluator=evaluator, drift_detector=detector)
-    asleep = rig.hooks.dormant[0]
-    before = [record.eval_metrics.primary_score for record in rig.history if record.window_id <= asleep]
-    # The windows without a rise, and of those before them which are no lower, up to three times as many.
-    assert detector.expected[0] == [score for score in before[-18:] if score >= min(before[-6:])]
-    assert len(detector.expected[0]) > 6
-    # In the trial the champion is watched, of whom nothing is known in the new world; then the one promoted, whose own
-    # windows are known where it has acted.
-    assert rig.report.watch["promotions"] == 1
-    assert [len(scores) for scores in detector.expected[1:]] == ([8] if evaluator is MeanReward else [])
-
-
-def test_one_that_was_woken_and_is_still_the_best_is_expected_nothing_of(tmp_path: Path) -> None:
-    detector = Informed(at=20)
-    agent = Follower(teach=lambda window, level: level if window < 35 else 30.0)
-    rig = Rig(tmp_path, {0: 1.0}, windows=80, agent=agent, drift_detector=detector)
-    assert rig.events()[0][1] == "drift"
-    assert len(rig.hooks.dormant) > 1
-    assert "trials" not in rig.report.watch
-    assert len(detector.expected) == 1
-
-
 @pytest.mark.parametrize("after", [0, 1, 2, 5, 10])
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_it_wakes_where_the_world_changes_right_after_it_has_fallen_asleep(
+def test_it_wakes_where_the_world_changes_right_after_it_became_dormant(
     tmp_path: Path, evaluator: type[BaseEvaluator], after: int
 ) -> None:
-    asleep = Rig(tmp_path / "calm", {0: 1.0}, windows=60, evaluator=evaluator).hooks.dormant[0]
-    changes = asleep + 1 + after
-    rig = Rig(tmp_path / "broken", {0: 1.0, changes: 4.0}, windows=changes + 10, evaluator=evaluator)
+    dormant = WatchRig(tmp_path / "calm", {0: 1.0}, windows=60, evaluator=evaluator).hooks.dormant[0]
+    changes = dormant + 1 + after
+    rig = WatchRig(tmp_path / "broken", {0: 1.0, changes: 4.0}, windows=changes + 10, evaluator=evaluator)
     ((woken, event),) = rig.events()
     assert event == "drift"
     assert changes <= woken < changes + 10
@@ -429,14 +228,14 @@ def test_a_spawned_challenger_is_tried_like_any_other(tmp_path: Path, evaluator:
 
     evolution = manager.as_callback(first, agent_factory=make, meta_controller=controller)
     evolution.printer = None
-    rig = Rig(tmp_path, windows=160, agent=first, evaluator=evaluator, callbacks=[Allow(controller), evolution])
+    rig = WatchRig(tmp_path, windows=160, agent=first, evaluator=evaluator, callbacks=[Allow(controller), evolution])
     (drift, woken), (settled, trial) = rig.events()
     assert (woken, trial[:10]) == ("drift", "promoted: ")
     (variant,) = made
     assert drift < min(variant.learned) < max(variant.learned) < settled  # nothing was learned during the trial
     assert variant.weight == pytest.approx(4.0, abs=0.3)
     assert max(first.learned) < min(variant.learned)
-    assert first.weight == variant.weight  # the best is given back to whom the run began with
+    assert first.weight == variant.weight  # the agent that the run began with is given the best
     (spawned,) = manager.training_report()["lineage"]
     assert spawned["outcome"] == "new best"
     counts = {name: rig.report.watch[name] for name in rig.report.watch if name != "windows"}
@@ -446,13 +245,12 @@ def test_a_spawned_challenger_is_tried_like_any_other(tmp_path: Path, evaluator:
 
 
 def test_another_detector_may_do_the_watching(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, {0: 1.0}, windows=100, drift_detector=Deaf(at=30))
+    rig = WatchRig(tmp_path, {0: 1.0}, windows=100, drift_detector=Deaf(at=30))
     assert rig.events()[0] == (rig.hooks.dormant[0] + 30, "drift")
     with pytest.raises(ContractError, match="drift_detector must be a DriftDetector"):
-        Rig(tmp_path / "no", drift_detector=object())
+        WatchRig(tmp_path / "no", drift_detector=object())
 
 
 def test_the_default_detector_keeps_to_the_thresholds_of_the_loop(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, windows=90, min_degradation_drop=50.0)
+    rig = WatchRig(tmp_path, windows=90, min_degradation_drop=50.0)
     assert rig.events() == []  # a fall by three is none
-    assert isinstance(rig.optimizer._controller._parts.drift_detector, PageHinkley)
