@@ -23,12 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.decisions.ranking import ranked
 from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.storage import atomic, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, QUARANTINE
 from tensor_optix.core.storage.policy_state import Stateful, restored_policy_state, write_policy_state
 from tensor_optix.core.storage.signing import signing_key
-from tensor_optix.core.storage.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders, ranked
+from tensor_optix.core.storage.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import (
     CheckpointCorruptError,
@@ -79,7 +80,7 @@ class CheckpointRegistry:
         self._now = now
         self._may_be_shared = allow_shared_directory or os.environ.get(_ALLOW_SHARED) == "1"
         self._lock: atomic.DirectoryLock | None = None
-        self._folders = SnapshotFolders(self.directory)
+        self._folders = SnapshotFolders(self.directory, ranked)
         self._pinned: set[str] = set()
         _REGISTRIES.add(self)
         self.era = 0

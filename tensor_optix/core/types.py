@@ -269,6 +269,8 @@ class PolicySnapshot:
     """The episodes behind the score, where they are fixed by seeds."""
     era: int = 0
     """The era that the score was measured in. A drift begins a new one; scores of different eras do not compare."""
+    in_reserve: bool = False
+    """True while it is only an alternative for the last test: it does not rank before it was tested."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -42,7 +42,7 @@ class Act(enum.Enum):
     MISSING = "missing"
     """Say what is missing where no score could be decided on."""
     RESCORE = "rescore"
-    """Save what the incumbent has shown by now."""
+    """Save what the incumbent has shown by now; the first of the ranking is the best then."""
     WAKE = "wake"
     """Begin an era, in which the champion is scored anew and learning goes on from it."""
     SETTLE = "settle"
@@ -65,6 +65,8 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     if outcome.watch is not None:
         state = replace(state, watch=outcome.watch)
     state = replace(state, test_steps=state.test_steps + outcome.test_steps)
+    if outcome.is_best or outcome.incumbent is not None:
+        state = replace(state, best_tested_in=state.window_id)
     if outcome.fault is not None:
         return state, (Act.FAULT,)
     if not state.is_on_watch:

@@ -137,11 +137,11 @@ class Execution:
     def _rescore(self, outcome: Outcome) -> None:
         if outcome.incumbent is None or self._run.state.best is None:
             return
+        registry, incumbent = self._parts.registry, outcome.incumbent
         with self._progress.health.surviving_storage("save a new score"):
-            best = self._parts.registry.rescore(
-                self._run.state.best, outcome.incumbent.metrics, outcome.incumbent.evidence
-            )
-            self._run.change(best=best)
+            rescored = registry.rescore(self._run.state.best, incumbent.metrics, incumbent.evidence)
+            # What it was crowned for may have been luck: then another one is the best that is known.
+            self._run.change(best=registry.best or rescored)
 
     def settle_at_last(self, *, keeps_own: bool) -> None:
         """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""

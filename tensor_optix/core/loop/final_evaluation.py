@@ -20,9 +20,9 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.ranking import ranked
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, standard_error
 from tensor_optix.core.loop.selection import Tested, play, with_evidence
-from tensor_optix.core.storage.snapshot_folders import ranked
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 

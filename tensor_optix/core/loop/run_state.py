@@ -58,6 +58,8 @@ class RunState:
     without_evidence: int = 0
     """Evaluations in a row without any evidence."""
     best: PolicySnapshot | None = None
+    best_tested_in: int = -1
+    """Window in which the best was last tested."""
     ended: StopReason | None = None
     """Why there is nothing left to do; None while there is."""
     last_good: HyperparamSet | None = None

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
@@ -16,7 +16,16 @@ from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
-from tensor_optix.core.loop.selection import TEST_SHARE, Challenge, Retest, challenge
+from tensor_optix.core.loop.selection import (
+    CLOSE_SHARE,
+    TEST_SHARE,
+    Challenge,
+    Retest,
+    challenge,
+    could_be_ahead,
+    is_retest_due,
+    retest,
+)
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow
 from tensor_optix.errors import BadDataError
@@ -122,18 +131,37 @@ class Scorer:
         if self.validation.is_there:
             with self._progress.timed("validate"):
                 metrics = self._evaluator.combine(train_metrics, self.validation.score())
-        margin = self._config.improvement_margin
-        if not (metrics.is_usable and is_improvement(metrics.primary_score, state.best_score, margin)):
-            return Scored(metrics)
+        is_ahead = is_improvement(metrics.primary_score, state.best_score, self._config.improvement_margin)
         if self.validation.seeded is None:
             # Without validation the policy that was scored is gone unless it could be staged.
-            return Scored(metrics, self.validation.is_there or can_be_saved)
+            return Scored(metrics, metrics.is_usable and is_ahead and (self.validation.is_there or can_be_saved))
+        if not (metrics.is_usable and (is_ahead or self._could_be_ahead(state, metrics))):
+            return self._with_retest(state, Scored(metrics), self.validation.seeded)
         outcome = self._tested(state, self.validation.seeded)
         if outcome is None:
             return Scored(metrics)
         steps = outcome.tested.steps + (outcome.incumbent.steps if outcome.incumbent is not None else 0)
         metrics = self._evaluator.combine(train_metrics, outcome.metrics)
         return Scored(metrics, outcome.wins, outcome.tested.evidence, outcome.incumbent, steps)
+
+    def _could_be_ahead(self, state: RunState, metrics: EvalMetrics) -> bool:
+        """Return whether a candidate that is not ahead is to be tested all the same."""
+        if state.best is None or state.test_steps > CLOSE_SHARE * state.env_steps:
+            return False
+        return could_be_ahead(metrics, state.best.eval_metrics, self._config.improvement_margin)
+
+    def _with_retest(self, state: RunState, scored: Scored, pipeline: PlaysSeeds) -> Scored:
+        """Return a score with what the incumbent has shown, where it is time to test that again."""
+        best = state.best
+        if best is None or not is_retest_due(best, state.window_id, state.best_tested_in):
+            return scored
+        if state.test_steps > CLOSE_SHARE * state.env_steps:
+            return scored
+        with self._progress.timed("validate"), self._progress.health.surviving_storage("test the best"):
+            with self._registry.loaded(best, self._slot.agent):
+                found = retest(pipeline, self._evaluator, best)
+            return replace(scored, incumbent=found, test_steps=found.steps)
+        return scored
 
     def _tested(self, state: RunState, pipeline: PlaysSeeds) -> Challenge | None:
         """Test the policy against the best; None where the storage failed."""
@@ -146,6 +174,7 @@ class Scorer:
                 as_incumbent=None if best is None else lambda: self._registry.loaded(best, self._slot.agent),
                 margin=self._config.improvement_margin,
                 is_cheap=state.test_steps > TEST_SHARE * state.env_steps,
+                max_steps=TEST_SHARE * state.env_steps - state.test_steps,
             )
         return None
 

@@ -5,10 +5,13 @@ none keeps its crown for the ones that once were kind to it:
 
     1. the candidate plays fresh episodes, which no decision has seen
     2. the incumbent plays the same ones; they are added to those that its score rests on
-    3. the candidate is crowned if it was ahead on them and its score there beats all that the incumbent has shown
+    3. the candidate is crowned if it was ahead on them, its score there beats all that the incumbent has shown, and so
+       does its lower bound (`decisions.ranking`): ten successes in ten do not beat ninety-five in a hundred
+    4. while only the lower bound says no, it plays on, up to as many episodes as the incumbent's score rests on
 
 A first candidate skips 2. The learner has its own weights back afterwards. The cost is bounded: where the tests have
-taken more than their share of the steps, a candidate plays one window of fresh episodes alone.
+taken more than their share of the steps, a candidate plays one window of fresh episodes alone. The incumbent is tested
+alone, too, while few episodes are behind its score: at first soon, then less and less often.
 """
 
 import math
@@ -20,6 +23,8 @@ import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
+from tensor_optix.core.decisions.intervals import span_of
+from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, returns_of
 from tensor_optix.core.decisions.trend import is_improvement, standard_error
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import BadDataError
@@ -30,6 +35,11 @@ MOST_EVIDENCE = 20
 """Windows that the score of the best rests on at most; the oldest make way."""
 TEST_SHARE = 0.5
 """Tests may take this many steps per step of training."""
+CLOSE_SHARE = 0.25
+"""The same for tests that only might bring a better best: of candidates behind by no more than their error, and of the
+incumbent alone."""
+RETEST_FACTOR = 1.5
+"""The incumbent is tested again when the windows since it was crowned have grown by this factor."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ def challenge(
     as_incumbent: Callable[[], AbstractContextManager[object]] | None = None,
     margin: float = 0.0,
     is_cheap: bool = False,
+    max_steps: float = math.inf,
 ) -> Challenge:
     """Test the policy that the pipeline's agent holds against the incumbent.
 
@@ -133,6 +144,7 @@ def challenge(
             where it cannot be played.
         margin: by how much it must be beaten, in units of the score.
         is_cheap: True to play one window of fresh episodes and nothing else.
+        max_steps: the candidate does not play on beyond so many.
     """
     seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)]
     tested = play(pipeline, evaluator, seeds)
@@ -140,14 +152,71 @@ def challenge(
     if incumbent is None:
         return Challenge(is_improvement(metrics.primary_score, None, margin), tested, metrics)
     if is_cheap or as_incumbent is None:
-        wins = is_improvement(metrics.primary_score, incumbent.eval_metrics.primary_score, margin)
-        return Challenge(wins, tested, metrics)
+        known = Retest(incumbent.eval_metrics, incumbent.evidence, 0)
+        return Challenge(_beats(metrics, known, margin) and _is_sure(tested, metrics, known), tested, metrics)
     with as_incumbent():
         theirs = play(pipeline, evaluator, seeds)
-    retest = with_evidence(incumbent, theirs, evaluator)
-    is_ahead = is_improvement(metrics.primary_score, theirs.score(evaluator).primary_score, margin)
-    wins = is_ahead and is_improvement(metrics.primary_score, retest.metrics.primary_score, margin)
-    return Challenge(wins, tested, metrics, retest)
+    known = with_evidence(incumbent, theirs, evaluator)
+    wins = is_improvement(metrics.primary_score, theirs.score(evaluator).primary_score, margin)
+    while wins := wins and _beats(metrics, known, margin):
+        if _is_sure(tested, metrics, known):
+            break
+        if len(tested.windows) >= len(known.evidence) or tested.steps >= max_steps:
+            wins = False
+            break
+        tested += play(pipeline, evaluator, [pipeline.fresh_seeds() for _ in range(TEST_WINDOWS)])
+        metrics = tested.score(evaluator)
+    return Challenge(wins, tested, metrics, known)
+
+
+def retest(pipeline: PlaysSeeds, evaluator: BaseEvaluator, incumbent: PolicySnapshot) -> Retest:
+    """Test the incumbent, whose policy the pipeline's agent holds, by itself.
+
+    Args:
+        pipeline: where the episodes are played.
+        evaluator: what scores them.
+        incumbent: the best so far.
+    """
+    seeds = [pipeline.fresh_seeds() for _ in range(TEST_WINDOWS)]
+    return with_evidence(incumbent, play(pipeline, evaluator, seeds), evaluator)
+
+
+def could_be_ahead(metrics: EvalMetrics, incumbent: EvalMetrics, margin: float) -> bool:
+    """Return True if a candidate is ahead of the incumbent, or behind by no more than the error of the difference.
+
+    Args:
+        metrics: of the candidate.
+        incumbent: of the best so far.
+        margin: by how much it must be beaten, in units of the score.
+    """
+    errors = [error for error in (metrics.std_err, incumbent.std_err) if math.isfinite(error)]
+    return is_improvement(metrics.primary_score + math.hypot(*errors), incumbent.primary_score, margin)
+
+
+def is_retest_due(incumbent: PolicySnapshot, window_id: int, tested_in: int) -> bool:
+    """Return True if the incumbent is to be tested again: few episodes are behind its score, and the run has gone on.
+
+    Args:
+        incumbent: the best so far.
+        window_id: the window in hand.
+        tested_in: the window in which it was last tested.
+    """
+    age, age_then = window_id - incumbent.window_id, max(tested_in - incumbent.window_id, 0)
+    return len(incumbent.evidence) < MOST_EVIDENCE and age >= max(age_then + 1, RETEST_FACTOR * age_then)
+
+
+def _beats(metrics: EvalMetrics, incumbent: Retest, margin: float) -> bool:
+    return is_improvement(metrics.primary_score, incumbent.metrics.primary_score, margin)
+
+
+def _is_sure(tested: Tested, metrics: EvalMetrics, incumbent: Retest) -> bool:
+    """Return True if the candidate's lower bound is the higher one, or where no bounds are known."""
+    found = ((tested.evidence, metrics), (incumbent.evidence, incumbent.metrics))
+    if not all(rests_on_returns(evidence, scored.primary_score) for evidence, scored in found):
+        return True
+    ours, theirs = (returns_of(evidence) for evidence, _ in found)
+    span = span_of([*ours, *theirs])
+    return lower_bound(ours, span) > lower_bound(theirs, span)
 
 
 def with_evidence(

@@ -2,9 +2,9 @@
 
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensor_optix.core.storage import atomic, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, DurableFolders, bytes_in, is_damage
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "snapshot_"
 MANIFEST = "manifest.json"
+Ranked: TypeAlias = Callable[[Sequence[PolicySnapshot]], Sequence[PolicySnapshot]]
 _BEFORE = "before"
 """In metadata: the description of a snapshot when the run's state was last saved, and the number of that state."""
 READ_AT_OPEN = 256 << 20
@@ -26,10 +27,16 @@ READ_AT_OPEN = 256 << 20
 
 
 class SnapshotFolders(DurableFolders):
-    """The folders of all snapshots in a directory, whose number is the snapshot's sequence number."""
+    """The folders of all snapshots in a directory, whose number is the snapshot's sequence number.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: where they are.
+        ranked: returns the snapshots that have a rank, best first.
+    """
+
+    def __init__(self, directory: Path, ranked: Ranked) -> None:
         super().__init__(directory, PREFIX)
+        self._ranked = ranked
         self._reported: set[int] = set()
 
     def read(self, sequence: int) -> dict[str, Any]:
@@ -123,10 +130,13 @@ class SnapshotFolders(DurableFolders):
                 self.rewrite(sequence, {"snapshot": earlier.to_dict()}, metadata["files"])
 
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
-        """Delete all but the newest `max_snapshots`, the best and the pinned; list the rest in the manifest."""
+        """Delete all but the newest `max_snapshots`, the best and the pinned; list the rest in the manifest.
+
+        Those in reserve are not counted, and stay as long as they are pinned.
+        """
         snapshots = self.all()
-        best = next(iter(ranked(snapshots)), None)
-        newest = {s.sequence for s in snapshots[-max_snapshots:]}
+        best = next(iter(self._ranked(snapshots)), None)
+        newest = {s.sequence for s in [s for s in snapshots if not s.in_reserve][-max_snapshots:]}
         kept = [s for s in snapshots if s.sequence in newest or s is best or s.snapshot_id in pinned]
         unlisted: OSError | None = None
         try:
@@ -140,7 +150,7 @@ class SnapshotFolders(DurableFolders):
 
     def write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
         """Write the manifest, for people and their programs; nothing here reads it."""
-        best = next(iter(ranked(snapshots)), None)
+        best = next(iter(self._ranked(snapshots)), None)
         manifest = {
             "format": FOLDER_FORMAT,
             "best": best.snapshot_id if best else None,
@@ -186,12 +196,6 @@ class SnapshotFolders(DurableFolders):
         # The process that wrote it may have died before this step.
         atomic.fsync_directory(self.directory)
         return found
-
-
-def ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
-    """Return the scored ones, best first, the newest era before all others; of equals the earlier one first."""
-    scored = [snapshot for snapshot in snapshots if snapshot.eval_metrics.is_usable]
-    return sorted(scored, key=lambda s: (-s.era, -s.eval_metrics.primary_score, s.sequence))
 
 
 def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:

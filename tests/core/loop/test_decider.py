@@ -118,6 +118,7 @@ def test_what_the_incumbent_has_shown_is_saved_first_and_counts() -> None:
     shown = Retest(EvalMetrics(5.0, {"score_std_err": 0.1}), (), 7)
     after, effects = decide(state, outcome_of(5.0, incumbent=shown, test_steps=20), CONFIG)
     assert effects[0] is Act.RESCORE
+    assert after.best_tested_in == after.window_id
     assert after.verdict is Verdict.FLAT  # against 100 it would be a degradation
     assert after.test_steps == 20
     assert decide(state, outcome_of(5.0), CONFIG)[0].verdict is Verdict.DEGRADED

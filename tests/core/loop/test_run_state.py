@@ -48,6 +48,7 @@ def full() -> RunState:
         era_began=3,
         learner_since=2,
         without_evidence=1,
+        best_tested_in=3,
         best=snapshot(2.0, evidence=(PlayedWindow(seeds=(1, 2), returns=(1.0, 3.0), score=2.0),), era=1),
         ended=StopReason.CONVERGED,
         last_good=HyperparamSet({"learning_rate": 0.2, "activation": "tanh"}, 8),

@@ -20,7 +20,7 @@ from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import Scorer, no_score
-from tensor_optix.core.loop.selection import TEST_SHARE, TEST_WINDOWS
+from tensor_optix.core.loop.selection import CLOSE_SHARE, TEST_SHARE, TEST_WINDOWS
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
 from tensor_optix.errors import (
     BadDataError,
@@ -144,8 +144,36 @@ class TestWithValidation:
         rig = Rig(tmp_path, is_seeded=True)
         best = rig.save(8.0, weight=8.0)
         rig.agent.weight = 3.0
-        scored = rig.score(9.0, best)
+        scored = rig.score(9.0, best, best_tested_in=4)
         assert (scored.is_best, scored.test_steps, scored.incumbent) == (False, 0, None)
+        rig.registry.close()
+
+    @pytest.mark.parametrize(
+        ("tested_in", "steps", "is_tested"), [(-1, 0, True), (3, 0, False), (-1, 1 + CLOSE_SHARE * 1000, False)]
+    )
+    def test_meanwhile_the_best_is_tested_again_where_that_is_due_and_affordable(
+        self, tmp_path: Path, tested_in: int, steps: float, is_tested: bool
+    ) -> None:
+        rig = Rig(tmp_path, is_seeded=True)
+        best = rig.save(8.0, weight=5.0)
+        rig.agent.weight = 3.0
+        scored = rig.score(9.0, best, best_tested_in=tested_in, env_steps=1000, test_steps=int(steps))
+        assert (scored.metrics.primary_score, scored.is_best, rig.agent.weight) == (3.0, False, 3.0)
+        assert scored.test_steps == is_tested * 2 * TEST_WINDOWS
+        assert (scored.incumbent is not None) is is_tested
+        if scored.incumbent is not None:
+            assert scored.incumbent.metrics.primary_score == 5.0
+        rig.registry.close()
+
+    def test_a_candidate_behind_by_no_more_than_the_error_is_tested(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, is_seeded=True)
+        rig.agent.weight = 2.5
+        best = rig.registry.save(rig.agent, EvalMetrics(8.0, {"score_std_err": 6.0}))
+        rig.agent.weight = 3.0
+        scored = rig.score(9.0, best, best_tested_in=4, env_steps=1000)
+        assert (scored.is_best, scored.test_steps) == (True, 2 * 2 * TEST_WINDOWS)
+        dear = rig.score(9.0, best, best_tested_in=4, env_steps=1000, test_steps=int(1 + CLOSE_SHARE * 1000))
+        assert (dear.is_best, dear.test_steps) == (False, 0)
         rig.registry.close()
 
     def test_tests_that_have_cost_their_share_are_short(self, tmp_path: Path) -> None:

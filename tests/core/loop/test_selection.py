@@ -9,7 +9,16 @@ import pytest
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
-from tensor_optix.core.loop.selection import MOST_EVIDENCE, TEST_WINDOWS, Challenge, challenge, play
+from tensor_optix.core.loop.selection import (
+    MOST_EVIDENCE,
+    TEST_WINDOWS,
+    Challenge,
+    challenge,
+    could_be_ahead,
+    is_retest_due,
+    play,
+    retest,
+)
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 from tests.fakes.loops import LoopRig
 from tests.helpers import NumpyAgent, ScriptedPipeline, window_of
@@ -120,6 +129,61 @@ def test_a_cheap_test_is_one_fresh_window_of_the_candidate() -> None:
     table = Table((5.5,))
     outcome: Challenge = challenge(table, EVALUATOR, BEST, as_incumbent=table.as_incumbent, is_cheap=True)
     assert (outcome.wins, table.played, outcome.incumbent) == (True, [("candidate", 0)], None)
+
+
+LONG = incumbent(0.9, {100 + n: float(n % 10 > 0) for n in range(18)})
+"""Right in nine of ten episodes, as far as its eighteen say."""
+
+
+@pytest.mark.parametrize(
+    ("candidates", "wins", "played"),
+    [
+        ([1.0] * 40, True, 20),  # as many episodes as it has to
+        ([1.0] * 4 + [0.0] * 36, False, 6),  # it has fallen behind
+        ([1.0, 0.0] + [1.0] * 38, False, 2),  # it was not ahead in the first place
+    ],
+)
+def test_a_candidate_with_few_episodes_plays_on_until_it_is_surely_ahead_or_has_fallen_behind(
+    candidates: list[float], wins: bool, played: int
+) -> None:
+    table = Table(candidates, [0.5, 0.5])
+    outcome = challenge(table, EVALUATOR, LONG, as_incumbent=table.as_incumbent)
+    assert outcome.wins is wins
+    assert len(outcome.tested.windows) <= played
+    assert outcome.metrics.primary_score == np.mean(candidates[: len(outcome.tested.windows)])
+
+
+def test_a_candidate_does_not_play_on_beyond_its_steps() -> None:
+    table = Table([1.0] * 40, [0.5, 0.5])
+    outcome = challenge(table, EVALUATOR, LONG, as_incumbent=table.as_incumbent, max_steps=9)
+    assert (outcome.wins, len(outcome.tested.windows)) == (False, 4)
+
+
+def test_the_incumbent_is_tested_alone_and_keeps_what_it_has_shown() -> None:
+    found = retest(Table([0.0, 2.0]), EVALUATOR, BEST)
+    assert [window.seeds for window in found.evidence] == [(90,), (91,), (0,), (1,)]
+    assert found.metrics.primary_score == np.mean([4.0, 6.0, 0.0, 2.0])
+
+
+def test_it_is_tested_soon_after_it_was_crowned_then_less_and_less_often_and_not_forever() -> None:
+    tested_in, due = 0, []
+    for window_id in range(1, 60):
+        if is_retest_due(BEST, window_id, tested_in):
+            tested_in = window_id
+            due.append(window_id)
+    assert due == [1, 2, 3, 5, 8, 12, 18, 27, 41]
+    assert not is_retest_due(incumbent(1.0, dict.fromkeys(range(MOST_EVIDENCE), 1.0)), 1000, 0)
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "margin", "could_be"),
+    [(5.1, 0.0, 0.0, True), (4.0, 0.5, 0.0, False), (4.0, 1.5, 0.0, True), (4.0, 1.5, 1.0, False)],
+)
+def test_one_that_is_behind_by_no_more_than_its_error_could_be_ahead(
+    score: float, error: float, margin: float, could_be: bool
+) -> None:
+    metrics = EvalMetrics(score, {"score_std_err": error})
+    assert could_be_ahead(metrics, EvalMetrics(5.0, {"score_std_err": float("nan")}), margin) is could_be
 
 
 def test_playing_ends_at_its_limit_or_when_asked_to() -> None:
