@@ -1,4 +1,4 @@
-"""The rooms have walls: what stands where, how long it is, and how deep the imports of the core are."""
+"""The rooms have walls: what stands where, how long it is, how deep the core's imports are, and where it is tested."""
 
 import ast
 import functools
@@ -12,6 +12,8 @@ import tensor_optix
 PACKAGE = Path(tensor_optix.__file__).parent
 CORE = PACKAGE / "core"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = Path(__file__).parent
+TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 DOORS = {
     "types",
@@ -41,7 +43,12 @@ ROOMS = {"decisions", "storage", "loop", "evolution"}
 
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 40
+LONGEST_TEST_FILE = 600
 DEEPEST = 8
+TESTED_ELSEWHERE = {
+    "adapters/pytorch/_torch.py": "imports PyTorch or says how to install it: test_init.py blocks the import",
+}
+"""Modules without a test file of their name, and why."""
 LONG_FUNCTIONS = {
     "optimizer.py:__init__": "hands each of its 24 arguments, one a line, to where it belongs",
     "core/loop_controller.py:__init__": "wires the parts of the loop, one object a line",
@@ -135,3 +142,36 @@ def test_doors_and_rooms_are_few_floors_above_each_other_and_have_no_circle() ->
 
     deepest = max(map(chain, sorted(needs)), key=len)
     assert len(deepest) <= DEEPEST, f"{len(deepest)} floors: {' < '.join(deepest)}"
+
+
+def test_each_module_has_the_test_file_of_its_name() -> None:
+    """`tensor_optix/a/_b.py` is tested by `tests/a/test_b.py`."""
+    without = set[str]()
+    for module in MODULES:
+        place = module.relative_to(PACKAGE)
+        test_file = TESTS / place.with_name(f"test_{place.stem.removeprefix('_')}.py")
+        if place.stem != "__init__" and not test_file.exists():
+            without.add(place.as_posix())
+    assert without == TESTED_ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_a_test_file_is_not_too_long_and_borrows_from_helpers_only(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) <= LONGEST_TEST_FILE
+    borrowed = [
+        module
+        for node in ast.walk(ast.parse(source))
+        for module in modules_named_by(node)
+        if module.split(".")[0] == "tests" and any(part.startswith("test_") for part in module.split("."))
+    ]
+    assert borrowed == [], "put what several tests need into tests/fakes"
+
+
+def modules_named_by(node: ast.AST) -> list[str]:
+    """The modules that an import may name, those that come `from` a package included."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module is not None:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []

@@ -64,7 +64,7 @@ def outcome(agent: BaseAgent, path: Path) -> dict[str, Any]:
     return {"state": state, "history": (path / "history.jsonl").read_bytes()}
 
 
-def lived(
+def trained(
     path: Path,
     build: Callable[[], tuple[BaseAgent, BasePipeline, list[LoopCallback]]],
     stops: tuple[int, ...] = (),
@@ -72,7 +72,7 @@ def lived(
     tuner: Callable[[], BaseOptimizer] | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
-    """Run with interruptions after the windows `stops`, each time in objects of their own."""
+    """Run with interruptions after the windows `stops`, each time in new objects."""
     for i, stop in enumerate((*stops, -1)):
         agent, pipeline, callbacks = build()
         stopping = StopAfter(stop)
@@ -165,8 +165,8 @@ CASES: dict[str, Any] = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(case: str, tmp_path: Path) -> None:
     stops = (3,) if case.startswith("tf") else (2, 3, 8)  # each agent compiles its own program there
-    whole = lived(tmp_path / "whole", CASES[case])
-    resumed = lived(tmp_path / "resumed", CASES[case], stops=stops)
+    whole = trained(tmp_path / "whole", CASES[case])
+    resumed = trained(tmp_path / "resumed", CASES[case], stops=stops)
     assert resumed["history"] == whole["history"]
     assert resumed["state"] == whole["state"]
 
@@ -192,9 +192,9 @@ def evolving(
 @pytest.mark.parametrize("ensemble", [False, True])
 def test_evolution_goes_on_where_it_was(ensemble: bool, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"windows": 60, "plateau_threshold": 2, "dormant_threshold": 4, "val_pipeline": None}
-    whole = lived(tmp_path / "whole", evolving(tmp_path / "whole", ensemble=ensemble), **arguments)
+    whole = trained(tmp_path / "whole", evolving(tmp_path / "whole", ensemble=ensemble), **arguments)
     stops = (3, 9, 14, 20, 30)  # with the first agent, with each variant, between the evaluations
-    resumed = lived(tmp_path / "resumed", evolving(tmp_path / "resumed", ensemble=ensemble), stops, **arguments)
+    resumed = trained(tmp_path / "resumed", evolving(tmp_path / "resumed", ensemble=ensemble), stops, **arguments)
     assert whole["reason"] == "budget"
     assert [variant["number"] for variant in whole["evolution"]["lineage"]] == [1, 2, 3]
     assert resumed == whole
@@ -214,7 +214,7 @@ def test_an_agent_of_six_methods_keeps_the_hyperparameters_that_were_tuned(
     def run(path: Path, stops: tuple[int, ...] = ()) -> dict[str, Any]:
         build = evolving(path, kind=SixMethods, ensemble=ensemble)
         thresholds: dict[str, Any] = {"plateau_threshold": 2, "dormant_threshold": 4, "max_interval_episodes": 2}
-        return lived(path, build, stops, windows=60, tuner=TUNERS[tuner], val_pipeline=None, **thresholds)
+        return trained(path, build, stops, windows=60, tuner=TUNERS[tuner], val_pipeline=None, **thresholds)
 
     whole = run(tmp_path / "whole")
     rates = {line["hyperparams"]["params"]["learning_rate"] for line in map(json.loads, whole["history"].splitlines())}
@@ -223,8 +223,8 @@ def test_an_agent_of_six_methods_keeps_the_hyperparameters_that_were_tuned(
 
 
 def test_a_resumed_run_that_lost_its_state_would_differ(tmp_path: Path) -> None:
-    whole = lived(tmp_path / "whole", numpy_agent)
-    cut = lived(tmp_path / "cut", numpy_agent, windows=8)
+    whole = trained(tmp_path / "whole", numpy_agent)
+    cut = trained(tmp_path / "cut", numpy_agent, windows=8)
     assert cut["state"] != whole["state"]
     assert whole["history"].startswith(cut["history"][:200])
     assert np.count_nonzero([line != b"" for line in whole["history"].split(b"\n")]) == 12
@@ -234,8 +234,8 @@ def resumed(path: Path) -> None:
     RLOptimizer(*numpy_agent()[:2], checkpoint_dir=path, max_episodes=6, seed=5, val_episodes=2, resume=True).run()
 
 
-def test_a_run_of_which_no_state_is_intact_does_not_begin_anew_by_itself(tmp_path: Path) -> None:
-    lived(tmp_path, numpy_agent, windows=4)
+def test_a_run_of_which_no_state_is_intact_does_not_start_over_by_itself(tmp_path: Path) -> None:
+    trained(tmp_path, numpy_agent, windows=4)
     for point in tmp_path.glob("resume_[0-9]*"):
         (point / "state.json").write_text("{}")
     for _ in range(2):  # the second time they are in quarantine
@@ -273,7 +273,7 @@ def resealed(folder: Path, state: dict[str, Any]) -> None:
     ],
 )
 def test_a_state_that_was_tampered_with_is_a_typed_error(path: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
-    lived(tmp_path, numpy_agent, windows=4)
+    trained(tmp_path, numpy_agent, windows=4)
     newest = max(tmp_path.glob("resume_[0-9]*"))
     state = json.loads((newest / "state.json").read_text())
     parent = state
@@ -290,7 +290,7 @@ def snapshots(path: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in snapshot.items() if name != "created_at"} for snapshot in found]
 
 
-def test_a_run_that_is_cut_off_while_its_best_is_settled_comes_to_the_same(
+def test_a_run_that_is_cut_off_while_its_best_is_settled_gives_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a kill would leave is copied before and after each score that is replaced."""

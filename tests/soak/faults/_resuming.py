@@ -159,8 +159,9 @@ def _live(kind: str, directory: Path, windows: int) -> None:
 
 
 def _serve(kind: str) -> None:
-    import tests.soak.faults._watched  # imported once, before any fork
-    import tests.test_resume  # noqa: F401
+    # Imported once, before any fork: the package resolves its public names on first use.
+    import tests.soak.faults._watched  # noqa: F401
+    from tensor_optix import BatchPipeline, PolicyManager, RLOptimizer, VectorBatchPipeline, make_agent  # noqa: F401
 
     if kind in ("torch", "tf"):
         __import__({"torch": "torch", "tf": "tensorflow"}[kind])

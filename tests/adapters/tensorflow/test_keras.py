@@ -1,0 +1,40 @@
+"""TensorFlow is imported quietly, and refused where Keras runs on something else; each in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+IMPORT = "from tensor_optix.adapters.tensorflow._keras import keras, tf; print(keras.backend.backend())"
+
+
+def run(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+def test_nothing_is_printed_while_tensorflow_starts_and_an_agent_acts() -> None:
+    done = run("from tensor_optix import make_agent; make_agent('CartPole-v1', framework='tf').act([0, 0, 0, 0])")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_keras_on_another_backend_is_refused_with_what_to_set() -> None:
+    done = run(IMPORT, KERAS_BACKEND="torch")
+    assert done.returncode != 0
+    assert "ContractError: Keras runs on the 'torch' backend, but TensorFlow agents need 'tensorflow'" in done.stderr
+    assert "KERAS_BACKEND=tensorflow" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("keras", "MissingDependencyError: The TensorFlow agents need tensorflow, which is not installed"),
+        ("absl", "ModuleNotFoundError: import of absl halted"),  # a broken installation is told as it is
+    ],
+)
+def test_what_tensorflow_says_is_shown_where_it_cannot_be_imported(missing: str, message: str) -> None:
+    done = run(f"import sys; sys.modules[{missing!r}] = None\n{IMPORT}")
+    assert done.returncode != 0
+    assert message in done.stderr
