@@ -39,7 +39,7 @@ def make_agent(
     env: str | gym.Env,
     algorithm: str = "auto",
     framework: str = "auto",
-    hyperparams: Mapping[str, Any] | HyperparamSet | None = None,
+    hyperparams: Mapping[str, object] | HyperparamSet | None = None,
     seed: int | None = None,
     net_arch: Sequence[int] | None = None,
 ) -> BaseAgent:
@@ -90,7 +90,7 @@ def make_agent(
     return _sac(builder, box, action_space, hidden, params, preset.exploration_noise)
 
 
-def _ppo(builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
+def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
     distribution = distribution_for(action_space)
     outputs = None if distribution is None else distribution.output_size(action_space)
     if distribution is None or outputs is None:
@@ -106,7 +106,7 @@ def _ppo(builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[
     return builder.ppo(actor, critic, params, distribution)
 
 
-def _dqn(builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any) -> BaseAgent:
+def _dqn(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
     if not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
         raise SpaceError(f"DQN serves Discrete actions from 0, but the space is {action_space}. Use PPO or SAC.")
     n_actions = int(action_space.n)
@@ -147,7 +147,7 @@ def _is_image(box: spaces.Box) -> bool:
     return box.dtype == np.uint8 and len(box.shape) == 3
 
 
-def _are_sizes(net_arch: Any) -> bool:
+def _are_sizes(net_arch: object) -> bool:
     return isinstance(net_arch, Sequence) and all(is_whole(size) and size >= 1 for size in net_arch)
 
 

@@ -110,7 +110,7 @@ def _measured(pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clo
     return best
 
 
-def _n_choices(action_space: Any) -> list[int]:
+def _n_choices(action_space: object) -> list[int]:
     """Return how many actions each choice has of which a mask speaks."""
     if isinstance(action_space, spaces.MultiDiscrete):
         return [int(n) for n in action_space.nvec]
@@ -134,7 +134,7 @@ class _RandomAgent(BaseAgent):
         self._think(observations)
         return self._actions[self._rng.integers(_POOL, size=len(observations))]
 
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+    def act_masked(self, observations: object, action_masks: Any, *, deterministic: bool = False) -> Any:
         self._think(observations)
         scores = np.where(action_masks, self._rng.random(action_masks.shape), -1.0)
         parts = np.split(scores, np.cumsum(self._n_choices)[:-1], axis=1)

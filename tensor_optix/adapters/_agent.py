@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Backend
+from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import AgentStore, Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.core.search_space import HyperparamTable, Param
@@ -30,8 +30,8 @@ class BuiltInAgent:
         self,
         backend: Backend,
         table: HyperparamTable,
-        models: Mapping[str, Any],
-        optimizers: Mapping[str, Any],
+        models: Mapping[str, Model],
+        optimizers: Mapping[str, object],
         generators: tuple[str, ...],
         seed: int | None,
     ) -> None:
@@ -68,7 +68,7 @@ class BuiltInAgent:
             self._backend.set_learning_rate(optimizer, params["learning_rate"])
         self._hyperparams = HyperparamSet(params, hp.episode_id)
 
-    def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _resolved(self, params: Mapping[str, object]) -> dict[str, Any]:
         return self._table.resolve(params)
 
     def effective_hyperparams(self) -> dict[str, float]:
@@ -78,7 +78,7 @@ class BuiltInAgent:
         return {"learning_rate": max(rates, key=lambda rate: abs(rate - asked))}
 
     @property
-    def _learned_models(self) -> Mapping[str, Any]:
+    def _learned_models(self) -> Mapping[str, Model]:
         """All models that learning changes, by name."""
         return self._models
 
@@ -143,7 +143,7 @@ class BuiltInAgent:
         )
 
     def _check_training_state(
-        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], hyperparams: HyperparamSet
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], hyperparams: HyperparamSet
     ) -> None:
         self._check_extra_state(arrays, values, self._table.resolve(hyperparams.params))
 
@@ -152,7 +152,7 @@ class BuiltInAgent:
         return {}, {}
 
     def _check_extra_state(
-        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], params: Mapping[str, object]
     ) -> None:
         """Raise a typed error unless a file's `_extra_state` fits the agent and the file's hyper-parameters.
 
@@ -163,5 +163,5 @@ class BuiltInAgent:
                 f"The training state has {sorted((*arrays, *values))}, which the agent lacks."
             )
 
-    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, object]) -> None:
         """Restore what `_extra_state` returned, all or nothing."""

@@ -8,7 +8,9 @@ import numpy as np
 from tensor_optix.errors import BadDataError, ModelShapeError, SpaceError
 
 
-def check_output(name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: Any) -> None:
+def check_output(
+    name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: object
+) -> None:
     """Raise `ModelShapeError`, naming both shapes, unless the model gives rows of shape `expected`."""
     shape = getattr(observation_space, "shape", None)
     if shape is None:

@@ -1,10 +1,13 @@
 """The operations in numpy: what acting computes with, and the reference that both frameworks are tested against."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from tensor_optix.adapters.backend import Ops
+
+_T = TypeVar("_T")
 
 
 class _NumpyOps:
@@ -18,36 +21,36 @@ class _NumpyOps:
     tanh = staticmethod(np.tanh)
 
     @staticmethod
-    def sum(x: Any) -> Any:
+    def sum(x: np.ndarray) -> np.ndarray:
         return np.sum(x, axis=-1)
 
     @staticmethod
-    def log_softmax(x: Any) -> Any:
+    def log_softmax(x: np.ndarray) -> np.ndarray:
         shifted = x - x.max(-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
     @staticmethod
-    def gather(x: Any, indices: Any) -> Any:
+    def gather(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
         return np.take_along_axis(x, np.asarray(indices, np.int64)[..., None], axis=-1)[..., 0]
 
     @staticmethod
-    def max(x: Any) -> Any:
+    def max(x: np.ndarray) -> np.ndarray:
         return np.max(x, axis=-1)
 
     @staticmethod
-    def argmax(x: Any) -> Any:
+    def argmax(x: np.ndarray) -> np.ndarray:
         return np.argmax(x, axis=-1)
 
     @staticmethod
-    def softplus(x: Any) -> Any:
+    def softplus(x: np.ndarray) -> np.ndarray:
         return np.logaddexp(x, 0.0)
 
     @staticmethod
-    def concat(parts: Any) -> Any:
+    def concat(parts: Sequence[np.ndarray]) -> np.ndarray:
         return np.concatenate(parts, axis=-1)
 
     @staticmethod
-    def no_gradient(fn: Any) -> Any:
+    def no_gradient(fn: Callable[[], _T]) -> _T:
         return fn()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output, refuse_non_finite_window
-from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import discounted_returns, explained_variance
@@ -51,10 +51,10 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
     def __init__(
         self,
         backend: Backend,
-        model: Any,
-        optimizer: Any,
+        model: Model,
+        optimizer: object,
         hyperparams: HyperparamSet,
-        compute_loss_fn: Callable[[Any, EpisodeData], Any] | None,
+        compute_loss_fn: Callable[[Any, EpisodeData], object] | None,
         seed: int | None,
     ) -> None:
         backend.check({"model": model}, {"optimizer": (optimizer, ("model",))})
@@ -110,8 +110,8 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         }
 
     def _loss(
-        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+        self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         ops = self._backend.ops
         log_probs = ops.log_softmax(models[0](batch["observations"]))
         chosen = ops.gather(log_probs, batch["actions"])
@@ -119,7 +119,7 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         loss = -ops.mean(chosen * batch["advantages"]) - scalars["entropy_coef"] * entropy
         return loss, {"loss": loss}
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: object, action_space: Any) -> None:
         """Try the model on one observation and compare its output with the action space.
 
         Raises:

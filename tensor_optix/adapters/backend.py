@@ -6,9 +6,15 @@ verbs that have effects: acting, updating, and moving weights in and out as name
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+
+Tensor: TypeAlias = Any
+"""A tensor of the backend's framework, or a numpy array under `NUMPY_OPS`: the three libraries share no type."""
+
+Model: TypeAlias = Any
+"""A `torch.nn.Module` or a `keras.Model`: callable on a batch of inputs (B, ...)."""
 
 
 class Ops(Protocol):
@@ -18,22 +24,22 @@ class Ops(Protocol):
     as constants.
     """
 
-    exp: Callable[..., Any]
-    sqrt: Callable[..., Any]
-    square: Callable[..., Any]
-    minimum: Callable[..., Any]
-    clip: Callable[..., Any]
-    where: Callable[..., Any]
-    mean: Callable[..., Any]
-    sum: Callable[..., Any]
-    log_softmax: Callable[..., Any]
-    gather: Callable[..., Any]
-    max: Callable[..., Any]
-    argmax: Callable[..., Any]
-    tanh: Callable[..., Any]
-    softplus: Callable[..., Any]
-    concat: Callable[..., Any]
-    no_gradient: Callable[[Callable[[], Any]], Any]
+    exp: Callable[..., Tensor]
+    sqrt: Callable[..., Tensor]
+    square: Callable[..., Tensor]
+    minimum: Callable[..., Tensor]
+    clip: Callable[..., Tensor]
+    where: Callable[..., Tensor]
+    mean: Callable[..., Tensor]
+    sum: Callable[..., Tensor]
+    log_softmax: Callable[..., Tensor]
+    gather: Callable[..., Tensor]
+    max: Callable[..., Tensor]
+    argmax: Callable[..., Tensor]
+    tanh: Callable[..., Tensor]
+    softplus: Callable[..., Tensor]
+    concat: Callable[..., Tensor]
+    no_gradient: Callable[[Callable[[], Tensor]], Tensor]
 
 
 TARGET_RATE = "target_rate"
@@ -57,12 +63,12 @@ class Objective:
         name: prefix of the metric `grad_norm`, where several objectives have one each.
     """
 
-    loss: Callable[[Sequence[Any], Mapping[str, Any], Mapping[str, Any]], tuple[Any, dict[str, Any]]]
-    models: Sequence[Any]
+    loss: Callable[[Sequence[Model], Mapping[str, Tensor], Mapping[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
+    models: Sequence[Model]
     optimizer: Any
     max_grad_norm: str | None = None
-    reads: Sequence[Any] = ()
-    lagged: Sequence[Any] = ()
+    reads: Sequence[Model] = ()
+    lagged: Sequence[Model] = ()
     name: str = ""
 
     @property
@@ -74,11 +80,11 @@ class Objective:
 class Predictor(Protocol):
     """A model's output as a numpy array, without gradients, always from the model's present weights."""
 
-    def __call__(self, observations: Any) -> np.ndarray:
+    def __call__(self, observations: object) -> np.ndarray:
         """Return the output (B, ...) for observations (B, ...)."""
         ...
 
-    def one(self, observation: Any) -> np.ndarray:
+    def one(self, observation: object) -> np.ndarray:
         """Return the output (...) for one observation."""
         ...
 
@@ -120,7 +126,7 @@ class Backend(Protocol):
     name: str
     ops: Ops
 
-    def check(self, models: Mapping[str, Any], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+    def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
         """Look at what the user handed over, before anything is done with it.
 
         Args:
@@ -133,7 +139,7 @@ class Backend(Protocol):
         """
         ...
 
-    def predictor(self, model: Any) -> Predictor:
+    def predictor(self, model: Model) -> Predictor:
         """Return what computes the model's output for acting; dense stacks skip the framework."""
         ...
 
@@ -144,11 +150,11 @@ class Backend(Protocol):
         """
         ...
 
-    def lagged_copy(self, model: Any) -> Any:
+    def lagged_copy(self, model: Model) -> Model:
         """Return a copy of a model for `Objective.lagged`: called like it, never trained, with weights of its own."""
         ...
 
-    def temperature(self, optimizer: Any) -> Any:
+    def temperature(self, optimizer: Any) -> Model:
         """Return a model of one weight, log α, which `optimizer` trains; called with anything it returns log α.
 
         Raises:
@@ -156,15 +162,15 @@ class Backend(Protocol):
         """
         ...
 
-    def minimise(self, loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
+    def minimise(self, loss: Callable[[], Tensor], models: Sequence[Model], optimizer: Any) -> tuple[float, float]:
         """Make one optimizer step on a loss that the user computes; return the loss and the gradients' norm."""
         ...
 
-    def weights(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def weights(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
         """Return copies of all weights as `{"<model>.<path>": array}`."""
         ...
 
-    def set_weights(self, models: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+    def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:
         """Put weights in place: all of them, or none if one is missing, misshapen or not finite.
 
         Raises:

@@ -32,7 +32,7 @@ class RiverDetector:
         InvalidArgumentError: there is no such detector, or it does not take the options.
     """
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, **options: object) -> None:
         drift = require("river.drift", "RiverDetector", "drift")
         kinds = {kind: found for kind, found in vars(drift).items() if hasattr(found, "drift_detected")}
         if name not in kinds:
@@ -57,7 +57,7 @@ class RiverDetector:
         scores = list(self._scores)
         return statistics.median(scores[-_NEWEST:]) < statistics.median(scores[:-_NEWEST])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the newest scores."""
         return {"scores": list(self._scores)}
 

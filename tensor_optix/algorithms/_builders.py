@@ -1,11 +1,12 @@
 """Ready agents from networks, one builder per framework; each imports its framework when it is made."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from tensor_optix.adapters._architecture import Architecture
+from tensor_optix.adapters.backend import Model
 from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import HyperparamSet
@@ -21,19 +22,19 @@ def builder_for(framework: str, seed: int | None) -> "Builder":
 class Builder(Protocol):
     """One framework's part of building an agent."""
 
-    def network(self, architecture: Architecture) -> Any:
+    def network(self, architecture: Architecture) -> Model:
         """Return a network."""
         ...
 
-    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+    def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         """Return a PPO agent; a Gaussian one's actor gets its free log_std here."""
         ...
 
-    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+    def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
         """Return a DQN agent."""
         ...
 
-    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+    def sac(self, networks: Sequence[Model], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
         """Return a SAC agent of an actor and two critics."""
         ...
 
@@ -46,12 +47,12 @@ class _TorchBuilder:
         self._generator = torch.Generator()
         self._generator.manual_seed(seed if seed is not None else self._generator.seed() % 2**63)
 
-    def network(self, architecture: Architecture) -> Any:
+    def network(self, architecture: Architecture) -> Model:
         from tensor_optix.adapters.pytorch import _networks
 
         return _networks.build(architecture, self._generator)
 
-    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+    def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         import torch
 
         from tensor_optix.adapters.pytorch._predictor import LogStd
@@ -62,7 +63,7 @@ class _TorchBuilder:
         optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
         return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
-    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+    def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
         import torch
 
         from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
@@ -70,7 +71,7 @@ class _TorchBuilder:
         optimizer = torch.optim.Adam(q_network.parameters())
         return TorchDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
 
-    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+    def sac(self, networks: Sequence[Model], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
         import torch
 
         from tensor_optix.algorithms.torch_sac import TorchSACAgent
@@ -95,12 +96,12 @@ class _TFBuilder:
         self._seed = seed
         self._seeds = np.random.SeedSequence(seed)
 
-    def network(self, architecture: Architecture) -> Any:
+    def network(self, architecture: Architecture) -> Model:
         from tensor_optix.adapters.tensorflow import _networks
 
         return _networks.build(architecture, self._seeds)
 
-    def ppo(self, actor: Any, critic: Any, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
+    def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam
         from tensor_optix.adapters.tensorflow._predictor import LogStd
         from tensor_optix.algorithms.tf_ppo import TFPPOAgent
@@ -110,13 +111,13 @@ class _TFBuilder:
         optimizer = PaperAdam(epsilon=1e-5)
         return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
-    def dqn(self, q_network: Any, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
+    def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam
         from tensor_optix.algorithms.tf_dqn import TFDQNAgent
 
         return TFDQNAgent(q_network, n_actions, PaperAdam(epsilon=1e-8), hyperparams, seed=self._seed)
 
-    def sac(self, networks: Sequence[Any], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
+    def sac(self, networks: Sequence[Model], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam
         from tensor_optix.algorithms.tf_sac import TFSACAgent
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from tensor_optix.adapters._checks import check_action_masks, check_actions
-from tensor_optix.adapters.backend import Ops
+from tensor_optix.adapters.backend import Ops, Tensor
 from tensor_optix.errors import InvalidArgumentError, SpaceError
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -33,11 +33,11 @@ class Distribution(Protocol):
         """Return the greedy action per row of `params` (..., P)."""
         ...
 
-    def log_prob_and_entropy(self, ops: Ops, params: Any, actions: Any) -> tuple[Any, Any]:
+    def log_prob_and_entropy(self, ops: Ops, params: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log π(a|s) (B,) and H(π(·|s)) (B,)."""
         ...
 
-    def output_size(self, action_space: Any) -> int | None:
+    def output_size(self, action_space: object) -> int | None:
         """Return P for a Gymnasium action space, None if the distribution cannot serve it."""
         ...
 
@@ -68,12 +68,12 @@ class Categorical:
         """Return the likeliest action."""
         return params.argmax(-1)
 
-    def log_prob_and_entropy(self, ops: Ops, params: Any, actions: Any) -> tuple[Any, Any]:
+    def log_prob_and_entropy(self, ops: Ops, params: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log π(a|s) = log_softmax(logits)ₐ;  H = −Σ π log π."""
         log_probs = ops.log_softmax(params)
         return ops.gather(log_probs, actions), -ops.sum(ops.exp(log_probs) * log_probs)
 
-    def output_size(self, action_space: Any) -> int | None:
+    def output_size(self, action_space: object) -> int | None:
         """Return n for `Discrete(n)` that starts at 0."""
         n = getattr(action_space, "n", None)
         is_single_choice = getattr(action_space, "shape", ()) == () and getattr(action_space, "start", 0) == 0
@@ -119,7 +119,7 @@ class MultiCategorical:
         """Return the likeliest action of each choice."""
         return np.stack([params[..., part].argmax(-1) for part in self._parts], axis=-1)
 
-    def log_prob_and_entropy(self, ops: Ops, params: Any, actions: Any) -> tuple[Any, Any]:
+    def log_prob_and_entropy(self, ops: Ops, params: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log π(a|s) = Σᵢ log πᵢ(aᵢ|s);  H = Σᵢ Hᵢ."""
         log_prob, entropy = 0.0, 0.0
         for i, part in enumerate(self._parts):
@@ -127,7 +127,7 @@ class MultiCategorical:
             log_prob, entropy = log_prob + of_choice[0], entropy + of_choice[1]
         return log_prob, entropy
 
-    def output_size(self, action_space: Any) -> int | None:
+    def output_size(self, action_space: object) -> int | None:
         """Return Σ nvec for the `MultiDiscrete(nvec)` that starts at 0, or the `MultiBinary`, of these sizes."""
         return sum(self.nvec) if _nvec_of(action_space) == self.nvec else None
 
@@ -158,7 +158,7 @@ class DiagonalGaussian:
         """Return μ."""
         return np.split(params, 2, axis=-1)[0].astype(np.float32)
 
-    def log_prob_and_entropy(self, ops: Ops, params: Any, actions: Any) -> tuple[Any, Any]:
+    def log_prob_and_entropy(self, ops: Ops, params: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log N(a; μ, σ) = −½ Σ ((a − μ)/σ)² − Σ log σ − A/2·log 2π;  H = Σ log σ + A/2·log 2πe."""
         size = params.shape[-1] // 2
         mean, log_std = params[..., :size], ops.clip(params[..., size:], LOG_STD_MIN, LOG_STD_MAX)
@@ -190,7 +190,7 @@ _CATEGORICAL = Categorical()
 _DISTRIBUTIONS: dict[str, Distribution] = {d.name: d for d in (_CATEGORICAL, DiagonalGaussian())}
 
 
-def masked(ops: Ops, params: Any, masks: Any) -> Any:
+def masked(ops: Ops, params: Tensor, masks: Tensor) -> Tensor:
     """Return logits (..., P) under which what `masks` (..., P) bool forbids is never drawn.
 
     The others keep their odds: log-probabilities and entropies are those of the renormalised distribution.
@@ -226,7 +226,7 @@ def as_argument(distribution: Distribution) -> str:
     return repr(distribution.name if distribution.name in _DISTRIBUTIONS else distribution)
 
 
-def distribution_for(action_space: Any) -> Distribution | None:
+def distribution_for(action_space: object) -> Distribution | None:
     """Return the distribution that serves a Gymnasium action space, None if none does."""
     nvec = _nvec_of(action_space)
     if nvec is not None:
@@ -234,7 +234,7 @@ def distribution_for(action_space: Any) -> Distribution | None:
     return next((d for d in _DISTRIBUTIONS.values() if d.output_size(action_space) is not None), None)
 
 
-def _nvec_of(action_space: Any) -> tuple[int, ...] | None:
+def _nvec_of(action_space: object) -> tuple[int, ...] | None:
     """Return the number of actions of each choice of a flat MultiDiscrete or MultiBinary, None for other spaces."""
     shape = getattr(action_space, "shape", None)
     if shape is None or len(shape) != 1 or shape[0] < 1:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
-from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor, Updater
 from tensor_optix.adapters.saving.store import Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.algorithms import _epsilon_greedy as epsilon_greedy
@@ -80,9 +80,9 @@ class DQNAgent(BuiltInAgent, BaseAgent):
     def __init__(
         self,
         backend: Backend,
-        q_network: Any,
+        q_network: Model,
         n_actions: int,
-        optimizer: Any,
+        optimizer: object,
         hyperparams: HyperparamSet,
         *,
         seed: int | None,
@@ -98,7 +98,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         self._q_network, self._optimizer, self._compile = q_network, optimizer, compile
         self._off_policy = TargetsAndLearner(backend, {"target": q_network}, save_replay=save_replay)
         self._values = backend.predictor(q_network)
-        self._updaters: dict[tuple[bool, bool], Any] = {}
+        self._updaters: dict[tuple[bool, bool], Updater] = {}
         self.set_hyperparams(hyperparams)
 
     # --- acting ---
@@ -114,7 +114,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         """Return one action per row, ε-greedy or greedy, from one forward pass."""
         return self._chosen(self._values(observations), None, deterministic)
 
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> np.ndarray:
         """Return one allowed action per row.
 
         Args:
@@ -125,13 +125,13 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         values = self._values(observations)
         return self._chosen(values, self._checked_masks(action_masks, values), deterministic)
 
-    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray:
+    def action_probs(self, observations: object, action_masks: object = None) -> np.ndarray:
         """Return (B, n) the ε-greedy probability of each action, 0 for those that `action_masks` (B, n) forbid."""
         values = self._values(observations)
         masks = None if action_masks is None else self._checked_masks(action_masks, values)
         return epsilon_greedy.probabilities(values, masks, self._hyperparams.params["epsilon"])
 
-    def _checked_masks(self, action_masks: Any, values: np.ndarray) -> np.ndarray:
+    def _checked_masks(self, action_masks: object, values: np.ndarray) -> np.ndarray:
         masks = np.asarray(action_masks, bool)
         check_action_masks(masks, len(values), (self._n_actions,))
         return masks
@@ -187,7 +187,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         scalars = {name: float(p[name]) for name in ("gamma", "huber_delta", "max_grad_norm")}
         return run_steps(self._updater(), batches, scalars, rates)
 
-    def _updater(self) -> Any:
+    def _updater(self) -> Updater:
         # Another formula is another program; a number in it is not.
         p = self._hyperparams.params
         formula = bool(p["double_q"]), p["huber_delta"] > 0.0
@@ -208,15 +208,15 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         self,
         is_double: bool,
         is_huber: bool,
-        models: Sequence[Any],
-        batch: Mapping[str, Any],
-        scalars: Mapping[str, Any],
-    ) -> tuple[Any, dict[str, Any]]:
+        models: Sequence[Model],
+        batch: Mapping[str, Tensor],
+        scalars: Mapping[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch, under the backend's gradient."""
         ops, (q_network, target_network) = self._backend.ops, models
         following = batch["next_observations"]
 
-        def next_value() -> Any:
+        def next_value() -> Tensor:
             if is_double:
                 chosen = ops.argmax(self._allowed(q_network(following), batch))
                 return ops.gather(target_network(following), chosen)
@@ -235,19 +235,19 @@ class DQNAgent(BuiltInAgent, BaseAgent):
             loss = squared_td_loss(ops, q=q, target=target)
         return loss, {"loss": loss, "mean_q": ops.mean(q)}
 
-    def _allowed(self, values: Any, batch: Mapping[str, Any]) -> Any:
+    def _allowed(self, values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         masks = batch.get("next_action_masks")
         return values if masks is None else masked(self._backend.ops, values, masks)
 
     # --- hyper-parameters and saving ---
 
-    def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _resolved(self, params: Mapping[str, object]) -> dict[str, Any]:
         resolved = super()._resolved({**params, "double_q": _as_flag(params.get("double_q", 0))})
         self._off_policy.learner.check(resolved)
         return resolved
 
     @property
-    def _learned_models(self) -> Mapping[str, Any]:
+    def _learned_models(self) -> Mapping[str, Model]:
         return {**self._models, **self._off_policy.targets}
 
     def load_weights(self, path: str) -> None:
@@ -259,18 +259,18 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         return self._off_policy.state()
 
     def _check_extra_state(
-        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], params: Mapping[str, object]
     ) -> None:
         if values.keys() != {"learner"}:
             raise CheckpointMismatchError(f"The training state has {sorted(values)}, where DQN has ['learner'].")
         self._off_policy.check_saved(arrays, values, params, self._hyperparams.params["replay_capacity"])
 
-    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, object]) -> None:
         self._off_policy.restore(arrays, values)
 
     # --- does it fit? ---
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: object, action_space: Any) -> None:
         """Try the network on one observation and compare its output with the action space.
 
         Raises:
@@ -290,7 +290,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         self._off_policy.learner.announce(self._hyperparams.params, observation_space, action_space)
 
 
-def _as_flag(value: Any) -> int:
+def _as_flag(value: object) -> int:
     """Return 0 or 1 for a flag, which may come as a bool."""
     if value in (0, 1):
         return int(value)

@@ -1,33 +1,33 @@
 """The losses, as in the papers, over the operations that every backend has."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tensor_optix.adapters.backend import Ops
+from tensor_optix.adapters.backend import Ops, Tensor
 
 
 class PPOLoss(NamedTuple):
     """The loss of one minibatch and what is worth knowing of it; all are scalars."""
 
-    loss: Any
-    policy_loss: Any
-    value_loss: Any
-    entropy: Any
-    approx_kl: Any
-    clip_fraction: Any
+    loss: Tensor
+    policy_loss: Tensor
+    value_loss: Tensor
+    entropy: Tensor
+    approx_kl: Tensor
+    clip_fraction: Tensor
 
 
 def ppo_loss(
     ops: Ops,
     *,
-    log_prob: Any,
-    old_log_prob: Any,
-    advantage: Any,
-    value: Any,
-    target_return: Any,
-    entropy: Any,
-    clip_ratio: Any,
-    vf_coef: Any,
-    entropy_coef: Any,
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantage: Tensor,
+    value: Tensor,
+    target_return: Tensor,
+    entropy: Tensor,
+    clip_ratio: Tensor,
+    vf_coef: Tensor,
+    entropy_coef: Tensor,
 ) -> PPOLoss:
     """Clipped surrogate objective.
 
@@ -70,12 +70,12 @@ def ppo_loss(
     )
 
 
-def td_target(*, reward: Any, terminated: Any, next_q: Any, gamma: Any) -> Any:
+def td_target(*, reward: Tensor, terminated: Tensor, next_q: Tensor, gamma: Tensor) -> Tensor:
     """Y = r + γ·(1 − terminated)·Q(s′), all (B,): only a death has no future, a time limit has one."""
     return reward + gamma * (1.0 - terminated) * next_q
 
 
-def squared_td_loss(ops: Ops, *, q: Any, target: Any) -> Any:
+def squared_td_loss(ops: Ops, *, q: Tensor, target: Tensor) -> Tensor:
     """E[(Q(s, a) − y)²], (B,) each, y a constant.
 
     Source: Human-level control through deep reinforcement learning (Mnih et al., 2015).
@@ -83,7 +83,7 @@ def squared_td_loss(ops: Ops, *, q: Any, target: Any) -> Any:
     return ops.mean(ops.square(q - target))
 
 
-def huber_td_loss(ops: Ops, *, q: Any, target: Any, huber_delta: Any) -> Any:
+def huber_td_loss(ops: Ops, *, q: Tensor, target: Tensor, huber_delta: Tensor) -> Tensor:
     """E[½e² where |e| ≤ d, d·(|e| − ½d) elsewhere] with e = Q(s, a) − y, (B,) each, y a constant and d = `huber_delta`.
 
     Source: Robust Estimation of a Location Parameter (Huber, 1964).
@@ -94,7 +94,7 @@ def huber_td_loss(ops: Ops, *, q: Any, target: Any, huber_delta: Any) -> Any:
     return ops.mean(ops.where(squared <= huber_delta * huber_delta, 0.5 * squared, linear))
 
 
-def sac_critic_loss(ops: Ops, *, q1: Any, q2: Any, target: Any) -> Any:
+def sac_critic_loss(ops: Ops, *, q1: Tensor, q2: Tensor, target: Tensor) -> Tensor:
     """E[(Q₁(s, a) − y)²] + E[(Q₂(s, a) − y)²], all (B,).
 
     Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
@@ -102,7 +102,7 @@ def sac_critic_loss(ops: Ops, *, q1: Any, q2: Any, target: Any) -> Any:
     return ops.mean(ops.square(q1 - target)) + ops.mean(ops.square(q2 - target))
 
 
-def sac_actor_loss(ops: Ops, *, log_prob: Any, q1: Any, q2: Any, alpha: Any) -> Any:
+def sac_actor_loss(ops: Ops, *, log_prob: Tensor, q1: Tensor, q2: Tensor, alpha: Tensor) -> Tensor:
     """E[α·log π(a|s) − min(Q₁, Q₂)(s, a)] with a drawn by reparameterisation; (B,) each, α a scalar.
 
     Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
@@ -110,7 +110,7 @@ def sac_actor_loss(ops: Ops, *, log_prob: Any, q1: Any, q2: Any, alpha: Any) -> 
     return ops.mean(alpha * log_prob - ops.minimum(q1, q2))
 
 
-def sac_alpha_loss(ops: Ops, *, log_alpha: Any, entropy: Any, target_entropy: float) -> Any:
+def sac_alpha_loss(ops: Ops, *, log_alpha: Tensor, entropy: Tensor, target_entropy: float) -> Tensor:
     """L_α = −α·(E[log π(a|s)] + H_target) with α = exp(log α): α grows while the entropy −E[log π] is below its target.
 
     Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Backend
+from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.adapters.saving.weights import check_specs
@@ -23,7 +23,7 @@ class TargetsAndLearner:
         save_replay: save the replay memory, too.
     """
 
-    def __init__(self, backend: Backend, online: Mapping[str, Any], *, save_replay: bool) -> None:
+    def __init__(self, backend: Backend, online: Mapping[str, Model], *, save_replay: bool) -> None:
         self._backend = backend
         self._online = dict(online)
         self._save_replay = save_replay
@@ -45,8 +45,8 @@ class TargetsAndLearner:
     def check_saved(
         self,
         arrays: Mapping[str, TensorSpec],
-        values: Mapping[str, Any],
-        params: Mapping[str, Any],
+        values: Mapping[str, object],
+        params: Mapping[str, object],
         most_capacity: int,
     ) -> None:
         """Raise a typed error unless a saved `state` fits; nothing has been read yet but the header.

@@ -11,7 +11,7 @@ import numpy as np
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_output, refuse_non_finite_window
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
-from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.algorithms._distributions import (
     FORBIDDEN,
     Distribution,
@@ -82,8 +82,8 @@ class PPOAgent(BuiltInAgent, BaseAgent):
     def __init__(
         self,
         backend: Backend,
-        models: Mapping[str, Any],
-        optimizer: Any,
+        models: Mapping[str, Model],
+        optimizer: object,
         hyperparams: HyperparamSet,
         distribution: str | Distribution,
         seed: int | None,
@@ -110,7 +110,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         """Return one action per row, drawn or greedy, from one forward pass."""
         return self._choose(self._policy(observations), deterministic)
 
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or greedy among those whose logits `action_masks` (B, P) allows.
 
         Raises:
@@ -122,7 +122,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         self._distribution.check_masks(masks, *params.shape)
         return self._choose(masked(NUMPY_OPS, params, masks), deterministic)
 
-    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray | None:
+    def action_probs(self, observations: object, action_masks: object = None) -> np.ndarray | None:
         """Return π(·|s) (B, n) for one discrete choice, None for several at once or for numbers; see `act_masked`."""
         if self._distribution.name != "categorical":
             return None
@@ -133,7 +133,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             params = masked(NUMPY_OPS, params, masks)
         return np.exp(NUMPY_OPS.log_softmax(params))
 
-    def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
+    def action_log_probs(self, observations: object, actions: Any, action_masks: object = None) -> np.ndarray:
         """Return log π(a|s) (B,) float32, whichever policy chose the actions; see `act_masked` for the masks.
 
         Raises:
@@ -191,8 +191,8 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         return diagnostics
 
     def _loss(
-        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+        self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch, under the backend's gradient."""
         ops, (actor, critic) = self._backend.ops, models
         params = actor(batch["observations"])
@@ -248,7 +248,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
 
     # --- does it fit? ---
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: object, action_space: object) -> None:
         """Try the models on one observation and compare their outputs with the action space.
 
         Raises:

@@ -167,7 +167,7 @@ class ReplayLearner:
 
 
 def check_saved_learner(
-    arrays: Mapping[str, Sized], values: Any, params: Mapping[str, Any], most_capacity: int
+    arrays: Mapping[str, Sized], values: object, params: Mapping[str, Any], most_capacity: int
 ) -> None:
     """Raise a typed error unless what `ReplayLearner.state` saved fits an agent.
 

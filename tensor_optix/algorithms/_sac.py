@@ -11,7 +11,7 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_output, check_pair_output
-from tensor_optix.adapters.backend import Backend, Objective
+from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
@@ -80,9 +80,9 @@ class SACAgent(BuiltInAgent, BaseAgent):
     def __init__(
         self,
         backend: Backend,
-        models: Mapping[str, Any],
+        models: Mapping[str, Model],
         action_dim: int,
-        optimizers: Mapping[str, Any],
+        optimizers: Mapping[str, object],
         hyperparams: HyperparamSet,
         *,
         exploration_noise: str,
@@ -107,7 +107,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         self._set_log_alpha(self._hyperparams.params["log_alpha_init"])
         self._update = backend.updater(self._objectives(models["actor"], optimizers), compile)
 
-    def _objectives(self, actor: Any, optimizers: Mapping[str, Any]) -> list[Objective]:
+    def _objectives(self, actor: Model, optimizers: Mapping[str, object]) -> list[Objective]:
         """One update step: the critics, then the actor, then the temperature; the targets follow the critics."""
         targets = tuple(self._off_policy.targets.values())
         return [
@@ -177,12 +177,12 @@ class SACAgent(BuiltInAgent, BaseAgent):
         return run_steps(self._update, batches, scalars)
 
     def _critic_loss(
-        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+        self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         critic1, critic2, target1, target2, actor, temperature = models
         ops = self._backend.ops
 
-        def next_value() -> Any:
+        def next_value() -> Tensor:
             following = batch["next_observations"]
             action, log_prob = squashed_gaussian.sample_with_log_prob(ops, actor(following), batch["next_noise"])
             pair = ops.concat([following, action])
@@ -201,8 +201,8 @@ class SACAgent(BuiltInAgent, BaseAgent):
         return loss, {"critic_loss": loss}
 
     def _actor_loss(
-        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+        self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         actor, critic1, critic2, temperature = models
         ops, observations = self._backend.ops, batch["observations"]
         action, log_prob = squashed_gaussian.sample_with_log_prob(ops, actor(observations), batch["noise"])
@@ -212,8 +212,8 @@ class SACAgent(BuiltInAgent, BaseAgent):
         return loss, {"actor_loss": loss, "entropy": -ops.mean(log_prob)}
 
     def _alpha_loss(
-        self, models: Sequence[Any], batch: Mapping[str, Any], scalars: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+        self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         log_alpha = models[0](batch["observations"])
         loss = sac_alpha_loss(
             self._backend.ops,
@@ -234,13 +234,13 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     # --- hyper-parameters and saving ---
 
-    def _resolved(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _resolved(self, params: Mapping[str, object]) -> dict[str, Any]:
         resolved = super()._resolved(params)
         self._off_policy.learner.check(resolved)
         return resolved
 
     @property
-    def _learned_models(self) -> Mapping[str, Any]:
+    def _learned_models(self) -> Mapping[str, Model]:
         return {**self._models, **self._off_policy.targets}
 
     def load_weights(self, path: str) -> None:
@@ -254,7 +254,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         return {**{f"{_NOISE}.{name}": array for name, array in noise.items()}, **arrays}, {**values, "noise": position}
 
     def _check_extra_state(
-        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, Any], params: Mapping[str, Any]
+        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], params: Mapping[str, object]
     ) -> None:
         if values.keys() != {"learner", "noise"}:
             raise CheckpointMismatchError(f"The training state has {sorted(values)}, where SAC has learner and noise.")
@@ -270,7 +270,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     # --- does it fit? ---
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: Any, action_space: object) -> None:
         """Try the models on one observation and action, and compare their outputs with the action space.
 
         Raises:

@@ -5,11 +5,10 @@ tensors.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Ops
+from tensor_optix.adapters.backend import Ops, Tensor
 from tensor_optix.algorithms._distributions import LOG_STD_MAX, LOG_STD_MIN
 
 _INSIDE = np.float32(1.0 - 2.0**-24)
@@ -29,7 +28,7 @@ def mode(params: np.ndarray) -> np.ndarray:
     return np.clip(np.tanh(mean).astype(np.float32), -_INSIDE, _INSIDE)
 
 
-def sample_with_log_prob(ops: Ops, params: Any, noise: Any) -> tuple[Any, Any]:
+def sample_with_log_prob(ops: Ops, params: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Return actions (B, A), differentiable in `params`, and log π(a|s) (B,).
 
     log π(a|s) = log N(u; μ, σ) − Σᵢ log(1 − tanh²(uᵢ)),  log(1 − tanh² u) = 2·(log 2 − u − softplus(−2u))

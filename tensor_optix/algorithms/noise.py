@@ -23,11 +23,11 @@ class Noise(Protocol):
         """Return what `restore` goes on from: arrays by name, and plain JSON values."""
         ...
 
-    def check_saved(self, arrays: Mapping[str, Any], values: Any) -> None:
+    def check_saved(self, arrays: Mapping[str, object], values: object) -> None:
         """Raise `CheckpointMismatchError` unless `restore` can go on from arrays of such shapes, and these values."""
         ...
 
-    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, object]) -> None:
         """Go on from `state`."""
         ...
 
@@ -50,12 +50,12 @@ class WhiteNoise:
         """Return nothing: there is no memory."""
         return {}, {}
 
-    def check_saved(self, arrays: Mapping[str, Any], values: Any) -> None:
+    def check_saved(self, arrays: Mapping[str, object], values: object) -> None:
         """Refuse anything: there is no memory."""
         if arrays or values != {}:
             raise CheckpointMismatchError("The training state has exploration noise, but white noise has no state.")
 
-    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, object]) -> None:
         """Take nothing."""
 
 
@@ -87,7 +87,7 @@ class PinkNoise:
         """Return the sequences and the position in them."""
         return {"sequences": self._sequences.copy()}, {"position": self._position}
 
-    def check_saved(self, arrays: Mapping[str, Any], values: Any) -> None:
+    def check_saved(self, arrays: Mapping[str, Any], values: object) -> None:
         """Raise `CheckpointMismatchError` unless they are sequences of this size and a position in them."""
         position = values.get("position") if isinstance(values, Mapping) else None
         shape = arrays["sequences"].shape if arrays.keys() == {"sequences"} else ()

@@ -1,7 +1,6 @@
 """DQN for TensorFlow."""
 
-from typing import Any
-
+from tensor_optix.adapters.tensorflow._keras import keras
 from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.algorithms._dqn import DQNAgent
 from tensor_optix.core.types import HyperparamSet
@@ -39,9 +38,9 @@ class TFDQNAgent(DQNAgent):
 
     def __init__(
         self,
-        q_network: Any,
+        q_network: keras.Model,
         n_actions: int,
-        optimizer: Any,
+        optimizer: keras.optimizers.Optimizer,
         hyperparams: HyperparamSet,
         *,
         seed: int | None = None,

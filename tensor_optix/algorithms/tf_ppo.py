@@ -1,7 +1,6 @@
 """PPO for TensorFlow."""
 
-from typing import Any
-
+from tensor_optix.adapters.tensorflow._keras import keras
 from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.algorithms._ppo import PPOAgent
@@ -42,9 +41,9 @@ class TFPPOAgent(PPOAgent):
 
     def __init__(
         self,
-        actor: Any,
-        critic: Any,
-        optimizer: Any,
+        actor: keras.Model,
+        critic: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
         hyperparams: HyperparamSet,
         *,
         distribution: str | Distribution = "categorical",

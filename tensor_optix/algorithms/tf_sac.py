@@ -1,7 +1,6 @@
 """SAC for TensorFlow."""
 
-from typing import Any
-
+from tensor_optix.adapters.tensorflow._keras import keras
 from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.algorithms._sac import SACAgent
 from tensor_optix.core.types import HyperparamSet
@@ -48,13 +47,13 @@ class TFSACAgent(SACAgent):
 
     def __init__(
         self,
-        actor: Any,
-        critic1: Any,
-        critic2: Any,
+        actor: keras.Model,
+        critic1: keras.Model,
+        critic2: keras.Model,
         action_dim: int,
-        actor_optimizer: Any,
-        critic_optimizer: Any,
-        alpha_optimizer: Any,
+        actor_optimizer: keras.optimizers.Optimizer,
+        critic_optimizer: keras.optimizers.Optimizer,
+        alpha_optimizer: keras.optimizers.Optimizer,
         hyperparams: HyperparamSet,
         *,
         exploration_noise: str = "white",

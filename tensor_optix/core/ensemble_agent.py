@@ -102,7 +102,7 @@ class EnsembleAgent(BaseAgent):
         observations = np.asarray(observations)
         return act_together(self._pm.agents, self._pm.weights, observations, self._rng, deterministic=deterministic)
 
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+    def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> Any:
         """Return one allowed action per row, given `action_masks` (B, n) bool; a vote needs members that know masks."""
         self._pm.check_not_empty()
         return act_together(
@@ -127,7 +127,7 @@ class EnsembleAgent(BaseAgent):
             probs = np.take_along_axis(mixture, chosen, axis=-1)[:, 0]
             log_probs = np.log(np.maximum(probs, _LEAST_PROBABILITY)).astype(np.float32)
             episode_data = dataclasses.replace(episode_data, log_probs=log_probs)
-        diagnostics: dict[str, Any] = {}
+        diagnostics: dict[str, object] = {}
         for index, agent in enumerate(self._pm.agents):
             found = agent.learn(episode_data)
             if agent is primary:
@@ -239,7 +239,7 @@ class EnsembleAgent(BaseAgent):
         primary = self._mixture()["primary"]
         return {name: _file(path, name, primary) for name in self._pm.members_by_name}
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: object, action_space: object) -> None:
         """Ask each member whether it fits, where it can tell."""
         for agent in self._pm.agents:
             if isinstance(agent, ChecksSpaces):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent, ReportsEffectiveHyperparams
 from tensor_optix.core.types import HyperparamSet, jsonable
@@ -13,13 +12,13 @@ _ROUNDING = 1e-6
 """Relative difference that single precision may make."""
 
 
-def effective_params(agent: BaseAgent) -> Mapping[str, Any]:
+def effective_params(agent: BaseAgent) -> Mapping[str, object]:
     """Return the values in force, read from the optimizer where the agent can tell them."""
     read = agent.get_hyperparams().params
     return {**read, **agent.effective_hyperparams()} if isinstance(agent, ReportsEffectiveHyperparams) else read
 
 
-def read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]:
+def read_back(agent: BaseAgent, requested: Mapping[str, object]) -> dict[str, object]:
     """Return the values in force, or raise `HyperparamError` if one of them is not what was asked for."""
     if not requested:
         return {}
@@ -34,16 +33,16 @@ def read_back(agent: BaseAgent, requested: Mapping[str, Any]) -> dict[str, Any]:
     return {name: effective[name] for name in requested}
 
 
-def _is_rounded(value: Any, arrived: Any) -> bool:
+def _is_rounded(value: object, arrived: object) -> bool:
     return is_real(value) and is_real(arrived) and math.isclose(arrived, value, rel_tol=_ROUNDING, abs_tol=0.0)
 
 
-def hyperparams_state(agent: BaseAgent) -> dict[str, Any]:
+def hyperparams_state(agent: BaseAgent) -> dict[str, object]:
     """Return an agent's hyper-parameters as plain JSON values."""
     return jsonable(agent.get_hyperparams().params)
 
 
-def restore_hyperparams(agent: BaseAgent, saved: Mapping[str, Any]) -> None:
+def restore_hyperparams(agent: BaseAgent, saved: Mapping[str, object]) -> None:
     """Put back the hyper-parameters that the agent's training state does not hold: by default it is the weights."""
     hyperparams = agent.get_hyperparams().copy()
     moved = {name: value for name, value in saved.items() if jsonable(hyperparams.params.get(name)) != value}

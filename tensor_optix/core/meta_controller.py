@@ -2,7 +2,6 @@
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -66,7 +65,7 @@ class MetaController:
         self._improvement_threshold = improvement_threshold
         self._window = window
 
-    def decide(self, history: Sequence[EvalMetrics], pm_status: Mapping[str, Any]) -> MetaAction:
+    def decide(self, history: Sequence[EvalMetrics], pm_status: Mapping[str, object]) -> MetaAction:
         """Return what to do now.
 
         Args:

@@ -38,7 +38,7 @@ class RunningMeanStd:
         """√var, in the shape of one sample."""
         return np.sqrt(self.var)
 
-    def update(self, batch: Any) -> None:
+    def update(self, batch: object) -> None:
         """Take in samples (B, *shape).
 
         Raises:
@@ -63,7 +63,7 @@ class RunningMeanStd:
         spread = self.var * self.count + var * n + np.square(delta) * (self.count * n / total)
         self.mean, self.var, self.count = self.mean + delta * (n / total), spread / total, total
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the statistics as plain JSON values."""
         return {"mean": self.mean.tolist(), "var": self.var.tolist(), "count": self.count}
 
@@ -99,17 +99,17 @@ class ObsNormalizer:
         self.clip = _checked_clip(clip)
         self.stats = RunningMeanStd(obs_shape)
 
-    def update(self, batch: Any) -> None:
+    def update(self, batch: object) -> None:
         """Take observations (B, *obs_shape) into the statistics; one observation (*obs_shape) is a batch of one."""
         batch = np.asarray(batch)
         self.stats.update(batch[None] if batch.shape == self.stats.shape else batch)
 
-    def normalize(self, obs: Any) -> np.ndarray:
+    def normalize(self, obs: object) -> np.ndarray:
         """Return one observation, or any batch of them, normalised; the statistics stay as they are."""
         scaled = (np.asarray(obs) - self.stats.mean) / np.sqrt(self.stats.var + _EPSILON)
         return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the statistics as plain JSON values."""
         return self.stats.state_dict()
 
@@ -172,7 +172,7 @@ class RewardNormalizer:
         """Take one reward into the statistics; `ends` where it is the last of its episode."""
         self.update(np.array([[reward]]), np.array([[ends]]))
 
-    def update(self, rewards: Any, ends: Any) -> None:
+    def update(self, rewards: object, ends: object) -> None:
         """Take a window of N environments' rewards into the statistics.
 
         Args:
@@ -203,12 +203,12 @@ class RewardNormalizer:
         """Forget the episodes in progress: what comes next begins new ones. The statistics stay as they are."""
         self._returns = np.zeros(1)
 
-    def normalize(self, rewards: Any) -> np.ndarray:
+    def normalize(self, rewards: object) -> np.ndarray:
         """Return rewards of any shape scaled, as float32; the statistics stay as they are."""
         scaled = np.asarray(rewards, np.float64) / np.sqrt(self.stats.var + _EPSILON)
         return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the statistics as plain JSON values; the returns in progress belong to the stream, not to them."""
         return self.stats.state_dict()
 

@@ -170,7 +170,7 @@ class SearchSpace(Mapping[str, Param]):
     def __repr__(self) -> str:
         return f"SearchSpace({self._params!r})"
 
-    def check_names(self, params: Mapping[str, Any]) -> None:
+    def check_names(self, params: Mapping[str, object]) -> None:
         """Raise `HyperparamError` if a tunable name is not among the agent's hyper-parameters `params`."""
         for name in self:
             if name not in params:
@@ -196,7 +196,7 @@ class Hyperparam:
     tune: Param | None = None
     """The range in which an optimizer may move it; None = it is not tuned by default."""
 
-    def check(self, name: str, value: Any, owner: str) -> float | int:
+    def check(self, name: str, value: object, owner: str) -> float | int:
         """Return `value` as a float or an int, or raise `HyperparamError` naming the rule."""
         kind = "an integer" if self.integer else "a number"
         rule = f"must be {kind} in {'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
@@ -254,7 +254,7 @@ class HyperparamTable(Mapping[str, Hyperparam]):
         return "\n".join(lines)
 
 
-def _pair_to_param(name: str, bound: Any) -> Param:
+def _pair_to_param(name: str, bound: object) -> Param:
     try:
         low, high = cast(tuple[float, float], bound)
         if isinstance(bound, str) or isinstance(low, str) or isinstance(high, str):

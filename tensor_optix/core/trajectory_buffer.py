@@ -1,18 +1,16 @@
 """Returns, advantages and minibatches over one window. Numpy only, no policy in it."""
 
-from typing import Any
-
 import numpy as np
 
 from tensor_optix.errors import InvalidArgumentError
 
 
 def compute_gae(
-    rewards: Any,
-    values: Any,
-    next_values: Any,
-    terminated: Any,
-    ends: Any,
+    rewards: object,
+    values: object,
+    next_values: object,
+    terminated: object,
+    ends: object,
     gamma: float,
     gae_lambda: float,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +49,7 @@ def compute_gae(
     return result.astype(np.float32), (result + values).astype(np.float32)
 
 
-def discounted_returns(rewards: Any, ends: Any, gamma: float, bootstrap: Any = 0.0) -> np.ndarray:
+def discounted_returns(rewards: object, ends: object, gamma: float, bootstrap: object = 0.0) -> np.ndarray:
     """Return Gₜ = rₜ + γ·Gₜ₊₁ within each segment, as float32 (T,).
 
     Args:
@@ -93,7 +91,7 @@ def make_minibatches(n_steps: int, minibatch_size: int, n_epochs: int, rng: np.r
     return np.concatenate(epochs).reshape(n_epochs * per_epoch, size)
 
 
-def explained_variance(values: Any, targets: Any) -> float:
+def explained_variance(values: object, targets: object) -> float:
     """Return 1 − Var(R − V)/Var(R): 1 is a perfect critic, 0 a useless one, below 0 a harmful one; 0 for constant R."""
     values, targets = np.asarray(values, np.float64), np.asarray(targets, np.float64)
     variance = targets.var()

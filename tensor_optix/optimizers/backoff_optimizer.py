@@ -263,7 +263,7 @@ class BackoffOptimizer(BaseOptimizer):
         self._turn += 1
         return name
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the phase, the trial, its budget, the scores and the scale."""
         return {
             "scale": self._scale,

@@ -144,7 +144,7 @@ class PBTOptimizer(BaseOptimizer):
                 )
         return SearchSpace(space)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the population and the generator."""
         return {"population": [list(pair) for pair in self._population], "rng": self._rng.bit_generator.state}
 

@@ -25,7 +25,7 @@ class Malformed(NamedTuple):
     """What a source yields in the place of a frame that it cannot make an item of: it is counted and set aside."""
 
     reason: str
-    frame: Any = None
+    frame: object = None
 
 
 class Heartbeat:
@@ -70,7 +70,7 @@ class Quarantine:
         self.kept: deque[Malformed] = deque(maxlen=_KEPT)
         self.count = 0
 
-    def add(self, reason: str, what: Any = None) -> None:
+    def add(self, reason: str, what: object = None) -> None:
         """Set one item aside; logged the 1st, 2nd, 4th, 8th, ... time."""
         self.count += 1
         self.kept.append(Malformed(reason, shown(what)))
@@ -78,7 +78,7 @@ class Quarantine:
             logger.warning("An item of the feed was refused (%d until now): %s", self.count, reason)
 
 
-def shown(what: Any) -> str:
+def shown(what: object) -> str:
     """Return a short description of anything, however large it is or badly it behaves."""
     if isinstance(what, bytes | bytearray | memoryview | str):
         return repr(what[:_SHOWN])
@@ -87,7 +87,7 @@ def shown(what: Any) -> str:
     return type(what).__name__
 
 
-def size_of(observation: Any) -> int:
+def size_of(observation: object) -> int:
     """Return about how many bytes an observation takes, without a walk through it."""
     if isinstance(observation, np.ndarray):
         return observation.nbytes
@@ -101,13 +101,13 @@ class ItemCheck:
         space: of the observations, which says what shape fits; without it the first item that passes says so too.
     """
 
-    def __init__(self, space: Any = None) -> None:
+    def __init__(self, space: object = None) -> None:
         self._shape: tuple[int, ...] | None = getattr(space, "shape", None)
         self._dtype: np.dtype[Any] | None = None
         self._is_told = self._shape is not None
         self._passed = 0
 
-    def __call__(self, item: Item) -> tuple[np.ndarray, float, bool, bool, Mapping[str, Any]]:
+    def __call__(self, item: Item) -> tuple[np.ndarray, float, bool, bool, Mapping[str, object]]:
         """Return the item in plain types.
 
         Raises:
@@ -143,7 +143,7 @@ class ItemCheck:
                 f"{quarantine.kept[-1].reason}. stream() must yield (observation, reward, terminated, truncated, info)."
             )
 
-    def _as_array(self, observation: Any) -> np.ndarray:
+    def _as_array(self, observation: object) -> np.ndarray:
         try:
             array = np.asarray(observation)
         except (ValueError, TypeError, OverflowError) as error:
@@ -190,7 +190,7 @@ def _as_number(reward: Any) -> float:
         raise BadDataError(f"its reward is {shown(reward)}, but must be one number") from None
 
 
-def _as_flag(name: str, value: Any) -> bool:
+def _as_flag(name: str, value: object) -> bool:
     if isinstance(value, np.bool_) or (isinstance(value, int | np.integer) and value in (0, 1)):
         return bool(value)
     raise BadDataError(f"its {name} is {shown(value)}, but must be True or False")

@@ -87,7 +87,7 @@ class Normalization:
             window = replace(window, rewards=self.rewards.normalize(window.rewards))
         return window
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the statistics in force as plain JSON values; empty where nothing is normalised."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 

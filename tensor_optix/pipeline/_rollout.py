@@ -15,7 +15,7 @@ from tensor_optix.support.arrays import decoded, encoded
 
 _Place = tuple[int, int]
 """(step, environment)"""
-_NONE: Mapping[int, Any] = {}
+_NONE: Mapping[int, object] = {}
 _COLLECTED = "lived"
 """The name in saved states of (N,) bool: whose action a step has taken, and whose step is in no window yet."""
 _STEP_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "action_masks", _COLLECTED)
@@ -33,8 +33,8 @@ class RolloutBuilder:
         self._start_window()
 
     def _start_window(self) -> None:
-        self._observations: list[Any] = []
-        self._actions: list[Any] = []
+        self._observations: list[object] = []
+        self._actions: list[object] = []
         self._rewards: list[float] = []
         self._terminated: list[bool] = []
         self._truncated: list[bool] = []
@@ -54,15 +54,15 @@ class RolloutBuilder:
 
     def add(
         self,
-        observation: Any,
-        action: Any,
+        observation: object,
+        action: object,
         reward: float,
         terminated: bool,
         truncated: bool,
-        info: Mapping[str, Any],
-        next_observation: Any,
-        action_mask: Any = None,
-        next_action_mask: Any = None,
+        info: Mapping[str, object],
+        next_observation: object,
+        action_mask: object = None,
+        next_action_mask: object = None,
     ) -> None:
         """Add one step, as `env.step` returned it.
 
@@ -84,7 +84,7 @@ class RolloutBuilder:
             self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
             self._episode_return, self._episode_length = 0.0, 0
 
-    def cut_off(self, observation: Any, action_mask: Any = None) -> None:
+    def cut_off(self, observation: object, action_mask: object = None) -> None:
         """Leave the episode in progress: its last step in the window is truncated, and it is no completed episode.
 
         Args:
@@ -105,7 +105,7 @@ class RolloutBuilder:
         """Go on from `state`."""
         self._episode_return, self._episode_length = float(state["return"]), int(state["length"])
 
-    def build(self, window_id: int, next_observation: Any, next_action_mask: Any = None) -> EpisodeData:
+    def build(self, window_id: int, next_observation: object, next_action_mask: Any = None) -> EpisodeData:
         """Return the window and begin the next.
 
         Args:
@@ -132,7 +132,7 @@ class RolloutBuilder:
         return data
 
 
-def _successors(rows: np.ndarray, last: Any, finals: Mapping[int, Any]) -> np.ndarray:
+def _successors(rows: np.ndarray, last: object, finals: Mapping[int, object]) -> np.ndarray:
     """Return what follows each row: the next row, `last` after the last one, and `finals` where an episode ended."""
     following = np.empty_like(rows)
     following[:-1] = rows[1:]
@@ -230,10 +230,10 @@ class VectorRolloutBuilder:
         rewards: np.ndarray,
         terminated: np.ndarray,
         truncated: np.ndarray,
-        infos: Mapping[int, Mapping[str, Any]],
-        final_observations: Mapping[int, Any],
+        infos: Mapping[int, Mapping[str, object]],
+        final_observations: Mapping[int, object],
         action_masks: np.ndarray | None = None,
-        final_masks: Mapping[int, Any] = _NONE,
+        final_masks: Mapping[int, object] = _NONE,
         invalid: np.ndarray | None = None,
     ) -> None:
         """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
@@ -331,7 +331,7 @@ class VectorRolloutBuilder:
         self._keep_after(ends, collected)
         return data
 
-    def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, Any]]:
+    def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, object]]:
         if not self._infos:
             return [{}] * rows.size
         return [self._infos.get((step, i), {}) for i, steps in enumerate(rows.tolist()) for step in steps]
@@ -357,7 +357,7 @@ def _env_major(by_step: np.ndarray, rows: np.ndarray, offset: int = 0) -> np.nda
     return by_step[rows + offset, np.arange(len(rows))[:, None]].reshape(rows.size, *by_step.shape[2:])
 
 
-def _env_major_successors(by_step: np.ndarray, rows: np.ndarray, finals: Mapping[_Place, Any]) -> np.ndarray:
+def _env_major_successors(by_step: np.ndarray, rows: np.ndarray, finals: Mapping[_Place, object]) -> np.ndarray:
     """Return what follows each row: what stands in the step after, and `finals` where an episode ended."""
     following = _env_major(by_step, rows, offset=1)
     size = rows.shape[1]

@@ -68,7 +68,7 @@ class VectorSteps:
         self._builder.restore(state["builder"])
         self._bad.restore(state["bad_in_a_row"])
 
-    def reset(self, **arguments: Any) -> None:
+    def reset(self, **arguments: object) -> None:
         """Begin new episodes in all environments.
 
         Raises:
@@ -77,7 +77,7 @@ class VectorSteps:
         """
         self.observations, self.masks = self._reset(**arguments)
 
-    def step(self, actions: Any, taken: Any) -> None:
+    def step(self, actions: Any, taken: object) -> None:
         """Take one step in all environments and add it to the window.
 
         Args:
@@ -145,7 +145,7 @@ class VectorSteps:
         masks[which] = True if found is None else found[which]
         return observations, masks
 
-    def _reset(self, **arguments: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def _reset(self, **arguments: object) -> tuple[np.ndarray, np.ndarray | None]:
         begun = self._check.reset(self._vector.reset(**arguments))
         self._note_bad_resets(begun.infos)
         for i, reason in begun.bad.items():

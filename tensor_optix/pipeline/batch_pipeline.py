@@ -96,7 +96,7 @@ class BatchPipeline(BasePipeline):
         self._check = StepCheck(self._flattener)
         self._bad = BadSteps()
         self._builder = RolloutBuilder()
-        self._observation: Any = None
+        self._observation: object = None
         self._mask: np.ndarray | None = None
         self._episode = -1
         """The episode in progress, counted from 0 over the whole run."""
@@ -133,7 +133,7 @@ class BatchPipeline(BasePipeline):
         """What observations are normalised with; None where they are not."""
         return self._normalization.observations
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the statistics of the normalisers."""
         return self._normalization.state_dict()
 
@@ -218,7 +218,7 @@ class BatchPipeline(BasePipeline):
         self._trace.add(window.actions[None], window.dones[None])
         return self._normalization.apply(replace(window, metadata=self._bad.metadata()))
 
-    def _leave_episode(self, observation: Any, mask: np.ndarray | None, error: BadDataError) -> None:
+    def _leave_episode(self, observation: object, mask: np.ndarray | None, error: BadDataError) -> None:
         """Leave the episode in progress for a bad step that was taken at `observation`."""
         self._bad.fault(str(error))
         self._builder.cut_off(observation, mask)
@@ -226,7 +226,7 @@ class BatchPipeline(BasePipeline):
             self._trace.begin_next(0)
             self._normalization.end_episode(0)
 
-    def _act(self, agent: BaseAgent, observation: Any, mask: np.ndarray | None) -> Any:
+    def _act(self, agent: BaseAgent, observation: object, mask: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
             observation = self._normalization.observations.normalize(observation)
         if mask is not None:

@@ -115,7 +115,7 @@ class LivePipeline(BasePipeline):
         self._clock, self._record = clock, record
         if record is not None:
             require("zstandard", "LivePipeline(record=...)", "live")
-        self._close: Callable[[], Any] = lambda: None
+        self._close: Callable[[], object] = lambda: None
         self._point = ResumePoint()
         self._forget_feed()
         if seed is not None:
@@ -169,7 +169,7 @@ class LivePipeline(BasePipeline):
         """Return where the feed stands after the last window, as plain JSON values."""
         return self._point.to_dict()
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: Mapping[str, object]) -> None:
         """Go on from what `stream_state` returned; before the first window.
 
         A replayable source goes on with the next item; of another one that numbers its items, the gap is counted.

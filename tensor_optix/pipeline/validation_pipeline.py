@@ -138,7 +138,7 @@ class ValidationPipeline(BasePipeline):
         self._next_window_id += 1
         return self._normalization.apply(EpisodeData.concatenate(episodes))
 
-    def _usable(self, check: Callable[[Any], Step], returned: Any) -> Step | None:
+    def _usable(self, check: Callable[[Any], Step], returned: object) -> Step | None:
         """Return what an environment returned, None where it must not be used; logged the 1st, 2nd, 4th, ... time."""
         try:
             return check(returned)
@@ -150,7 +150,7 @@ class ValidationPipeline(BasePipeline):
                 )
             return None
 
-    def _add(self, builder: RolloutBuilder, before: Step, action: Any, step: Step) -> bool:
+    def _add(self, builder: RolloutBuilder, before: Step, action: object, step: Step) -> bool:
         """Add a step, and return whether the episode ended with it."""
         is_cut = len(builder) + 1 >= MAX_EPISODE_STEPS
         truncated = step.truncated or is_cut

@@ -122,7 +122,7 @@ class VectorBatchPipeline(BasePipeline):
         """What observations are normalised with; None where they are not."""
         return self._normalization.observations
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the statistics of the normalisers."""
         return self._normalization.state_dict()
 
@@ -204,7 +204,7 @@ class VectorBatchPipeline(BasePipeline):
             return self._seed
         return int(np.random.SeedSequence([self._seed, self._vector.times_closed]).generate_state(1)[0] >> 1)
 
-    def _act(self, agent: BaseAgent, observations: Any, masks: np.ndarray | None) -> Any:
+    def _act(self, agent: BaseAgent, observations: object, masks: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
             observations = self._normalization.observations.normalize(observations)
         if masks is None:

@@ -44,12 +44,12 @@ def decoded(data: Mapping[str, Any]) -> np.ndarray:
     return np.frombuffer(raw, dtype).reshape(shape).copy()
 
 
-def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+def generator_state(generator: np.random.Generator) -> dict[str, object]:
     """Return where a numpy generator stands, as JSON values."""
     return _with_arrays(generator.bit_generator.state, lambda value: isinstance(value, np.ndarray), encoded)
 
 
-def restore_generator(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
+def restore_generator(generator: np.random.Generator, state: Mapping[str, object]) -> None:
     """Let a generator of the same kind go on from `generator_state`.
 
     Raises:

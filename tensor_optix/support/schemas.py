@@ -31,14 +31,14 @@ _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Number = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
 """A finite number."""
-_NUMBER_OR_NONE: Any = Union[Number, None]  # noqa: UP007 - `|` is not defined for what is annotated
+_NUMBER_OR_NONE: object = Union[Number, None]  # noqa: UP007 - `|` is not defined for what is annotated
 Loose = Annotated[Any, "a number for the most part"]
 """A number, of which None is NaN, or whatever else was saved in its place."""
 SAVED_AS = "saved_as"
 """Key of a dataclass field's metadata: the type to read, where it is not the one that is declared."""
 
 
-def decode_object(data: bytes, where: str) -> dict[str, Any]:
+def decode_object(data: bytes, where: str) -> dict[str, object]:
     """Decode a JSON object: no NaN or infinity, no key twice, no text that takes far more memory than it has bytes.
 
     Raises:
@@ -60,7 +60,7 @@ def decode_object(data: bytes, where: str) -> dict[str, Any]:
     return names
 
 
-def checked(kind: Any, data: object, where: str) -> Any:
+def checked(kind: object, data: object, where: str) -> Any:
     """Return `data`, plain values, as a msgspec type.
 
     Raises:
@@ -106,13 +106,13 @@ def check_plain(value: object, path: str = "$") -> None:
         raise CheckpointCorruptError(f"JSON has no {type(value).__name__} - at `{path}`")
 
 
-def _advice(kind: Any, message: str) -> str:
+def _advice(kind: object, message: str) -> str:
     found = _UNKNOWN.search(message)
     fields = getattr(kind, "__struct_fields__", ())
     return did_you_mean(found["name"], fields) if found else ""
 
 
-def _count_keys(value: dict[str, Any]) -> int:
+def _count_keys(value: dict[str, object]) -> int:
     count = 0
     waiting: list[dict[str, Any] | list[Any]] = [value]
     while waiting:
@@ -125,13 +125,13 @@ def _count_keys(value: dict[str, Any]) -> int:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: type) -> dict[str, object]:
     hints = get_type_hints(cls)
     return {field.name: field.metadata.get(SAVED_AS, hints[field.name]) for field in dataclasses.fields(cls)}
 
 
 @functools.cache
-def _wire(hint: Any) -> Any:
+def _wire(hint: object) -> Any:
     """Return the msgspec type of the plain values of a type: a dataclass as a closed object, a float as it or null."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is float:
@@ -153,7 +153,7 @@ def _wire(hint: Any) -> Any:
 
 def _closed_struct(cls: type) -> Any:
     hints = _hints(cls)
-    named: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    named: list[tuple[str, object] | tuple[str, object, object]] = []
     for field in dataclasses.fields(cls):
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         wire = _wire(hints[field.name])

@@ -37,7 +37,7 @@ class CompiledSteps:
         self._unrolled = UNROLLED if len(self._groups) == 1 else 1
         self._names: list[str] = []
         self._metric_names: list[str] = []
-        self._built_for: Any = None
+        self._built_for: object = None
         self._step: Any = None
         self.has_run = False
         """True once a group of steps went through: what fails later is an error, not a lack of support."""
@@ -129,7 +129,7 @@ class CompiledSteps:
         first = {name: tensor[0] for name, tensor in block.items()}
         for model in models:
             model.eval()  # so that looking changes nothing, such as the statistics of a normalisation
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         try:
             with torch.no_grad():
                 for group in self._groups:

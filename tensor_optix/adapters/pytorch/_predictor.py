@@ -52,7 +52,7 @@ class TorchPredictor:
         self._dtype: Any = np.float32
         self._mirror()
 
-    def __call__(self, observations: Any) -> np.ndarray:
+    def __call__(self, observations: object) -> np.ndarray:
         """Return the output for observations (B, ...)."""
         if self._layers is not None and not self._is_current():
             self._mirror()
@@ -60,7 +60,7 @@ class TorchPredictor:
             return self._through_torch(np.asarray(observations))
         return _dense.forward(self._layers, np.asarray(observations, self._dtype))
 
-    def one(self, observation: Any) -> np.ndarray:
+    def one(self, observation: object) -> np.ndarray:
         """Return the output for one observation."""
         if self._layers is not None and self._is_current():  # a dense stack takes a single row as it is
             return _dense.forward(self._layers, np.asarray(observation, self._dtype))

@@ -115,7 +115,7 @@ class Program:
         batch: Mapping[str, Any],
         scalars: Mapping[str, Any],
         metrics: Mapping[str, Any],
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Put group g's state after one step in the place of that before; return its metrics."""
         group, state = self._groups[g], states[g]
         weights = [each[0] for each in states]
@@ -160,8 +160,14 @@ def _homes(groups: Sequence[Group]) -> dict[int, tuple[int, bool, int]]:
 
 
 def _adam_step(
-    w: Any, m: Any, v: Any, t: Any, gradient: Any, learning_rate: Any, constants: tuple[float, float, float]
-) -> tuple[Any, Any, Any, Any]:
+    w: torch.Tensor,
+    m: torch.Tensor,
+    v: torch.Tensor,
+    t: torch.Tensor,
+    gradient: torch.Tensor,
+    learning_rate: torch.Tensor,
+    constants: tuple[float, float, float],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return weights, moments and the number of steps after one more step."""
     beta1, beta2, eps = constants
     t = t + 1

@@ -68,7 +68,7 @@ class Trained:
 
     def move_targets(self, rate: float) -> None:
         """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt; running statistics of normalisation layers are taken over."""
-        lerp: Callable[..., Any] = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
+        lerp: Callable[..., object] = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
         with torch.no_grad():
             lerp(self.targets, self.sources, rate)
             for lagged, model in zip(self.objective.lagged, self.objective.models, strict=True):
@@ -239,5 +239,5 @@ def denormals_flushed() -> Iterator[None]:
 
 def global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return the Euclidean norm of all entries of all gradients."""
-    norms: Callable[..., Any] = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
+    norms: Callable[..., object] = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
     return torch.linalg.vector_norm(torch.stack(norms(list(gradients))))

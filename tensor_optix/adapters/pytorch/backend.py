@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
+from tensor_optix.adapters.backend import Objective, Ops, Predictor, Tensor, Updater
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
 from tensor_optix.adapters.saving.weights import check_weights
@@ -38,7 +38,7 @@ class _TorchOps:
         return torch.cat(tuple(parts), -1)
 
     @staticmethod
-    def no_gradient(fn: Callable[[], Any]) -> Any:
+    def no_gradient(fn: Callable[[], Tensor]) -> Tensor:
         with torch.no_grad():
             return fn()
 
@@ -71,7 +71,7 @@ class Temperature(torch.nn.Module):
             group["params"][0] = self.log_alpha
             optimizer.state.pop(given, None)
 
-    def forward(self, _: Any) -> torch.Tensor:
+    def forward(self, _: object) -> torch.Tensor:
         """Return log α as a scalar."""
         return self.log_alpha.reshape(())
 
@@ -82,7 +82,9 @@ class TorchBackend:
     name = "torch"
     ops: Ops = _TorchOps()
 
-    def check(self, models: Mapping[str, torch.nn.Module], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+    def check(
+        self, models: Mapping[str, torch.nn.Module], optimizers: Mapping[str, tuple[object, Sequence[str]]]
+    ) -> None:
         """See `Backend.check`."""
         for name, model in models.items():
             if not isinstance(model, torch.nn.Module):
@@ -209,5 +211,5 @@ class TorchBackend:
         return float(optimizer.param_groups[0]["lr"])
 
 
-def _is_json(value: Any) -> bool:
+def _is_json(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str | list | tuple)

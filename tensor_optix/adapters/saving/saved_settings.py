@@ -40,7 +40,7 @@ def check_moments(
             )
 
 
-def check_settings(name: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_settings(name: str, saved: Mapping[str, object], own: Mapping[str, object]) -> None:
     """Raise `CheckpointMismatchError` unless an optimizer's saved settings are of the same kinds as its own."""
     check_plain(saved)
     if saved.keys() != own.keys():
@@ -56,7 +56,7 @@ def check_settings(name: str, saved: Mapping[str, Any], own: Mapping[str, Any]) 
 
 
 def restored_generators(
-    generators: Mapping[str, np.random.Generator], saved: Mapping[str, Mapping[str, Any]]
+    generators: Mapping[str, np.random.Generator], saved: Mapping[str, Mapping[str, object]]
 ) -> dict[str, Any]:
     """Return the states to put in force, each tried on a generator of its own.
 
@@ -78,7 +78,7 @@ def restored_generators(
     return states
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e30
 
 

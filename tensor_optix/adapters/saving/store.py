@@ -50,7 +50,7 @@ class AgentStore:
         optimizers: its optimizers by name.
     """
 
-    def __init__(self, backend: Backend, models: Mapping[str, Any], optimizers: Mapping[str, Any]) -> None:
+    def __init__(self, backend: Backend, models: Mapping[str, object], optimizers: Mapping[str, object]) -> None:
         self._backend = backend
         self._models = dict(models)
         self._optimizers = dict(optimizers)
@@ -79,7 +79,7 @@ class AgentStore:
         self._backend.set_weights(self._models, tensors)
 
     def _weights_to_read(
-        self, specs: Mapping[str, TensorSpec], plain: Mapping[str, Any], own: Mapping[str, np.ndarray]
+        self, specs: Mapping[str, TensorSpec], plain: Mapping[str, object], own: Mapping[str, np.ndarray]
     ) -> list[str]:
         """Return the names of the weights in a file, once they are known to fit."""
         meta, weights = checked(_WeightsMeta, plain, "Saved weights"), stand_ins(_weights_among(specs))
@@ -138,7 +138,7 @@ class AgentStore:
         own = self._backend.weights(self._models)
         before = {name: self._backend.optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
 
-        def choose(specs: Mapping[str, TensorSpec], plain: Mapping[str, Any]) -> list[str]:
+        def choose(specs: Mapping[str, TensorSpec], plain: Mapping[str, object]) -> list[str]:
             meta = self._training_meta(path, plain)
             check_specs(own, _weights_among(specs))
             for name, (moments, settings) in before.items():
@@ -168,7 +168,7 @@ class AgentStore:
             generator.bit_generator.state = restored[name]
         return HyperparamSet.from_dict(meta.hyperparams)
 
-    def _training_meta(self, path: str, plain: Mapping[str, Any]) -> _TrainingMeta:
+    def _training_meta(self, path: str, plain: Mapping[str, object]) -> _TrainingMeta:
         if "generators" not in plain:
             raise CheckpointMismatchError(f"{path!r} holds weights only, no training state. Use load_weights.")
         meta = checked(_TrainingMeta, plain, repr(path))

@@ -82,7 +82,7 @@ Choice: TypeAlias = Callable[[Mapping[str, TensorSpec], Mapping[str, Any]], Iter
 """Looks at what a file holds and at the values beside it, and returns the names to read; raises what is wrong."""
 
 
-def save_tensors(path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+def save_tensors(path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
     """Write `<path>.safetensors`.
 
     Raises:
@@ -146,7 +146,9 @@ def refuse_non_finite(tensors: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _read_header(stream: FileIO, size: int, file: str) -> tuple[dict[str, tuple[TensorSpec, int]], dict[str, Any], int]:
+def _read_header(
+    stream: FileIO, size: int, file: str
+) -> tuple[dict[str, tuple[TensorSpec, int]], dict[str, object], int]:
     """Return what each array is and where it begins, the JSON values, and where the arrays begin."""
     prefix = bytearray(_LENGTH_BYTES)
     read_exactly(stream, prefix, file)

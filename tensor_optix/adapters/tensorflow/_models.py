@@ -44,6 +44,6 @@ class Temperature(keras.layers.Layer):
         self.log_alpha = self.add_weight(shape=(1,), initializer="zeros", name="log_alpha")
         self.built = True
 
-    def call(self, _: Any) -> Any:
+    def call(self, _: object) -> Any:
         """Return log α as a scalar."""
         return tf.reshape(self.log_alpha, ())

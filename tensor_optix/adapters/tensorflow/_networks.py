@@ -43,7 +43,7 @@ def build(architecture: Architecture, seeds: np.random.SeedSequence) -> Any:
 def _initial(architecture: Architecture, gain: float, fan_in: int, seeds: np.random.SeedSequence) -> dict[str, Any]:
     kernel_seed, bias_seed = (int(child.generate_state(1)[0]) for child in seeds.spawn(2))
     if architecture.initial == "orthogonal":
-        orthogonal: Any = keras.initializers.Orthogonal(gain, seed=kernel_seed)
+        orthogonal: object = keras.initializers.Orthogonal(gain, seed=kernel_seed)
         return {"kernel_initializer": orthogonal, "bias_initializer": "zeros"}
     bound = 1.0 / math.sqrt(fan_in)
     return {

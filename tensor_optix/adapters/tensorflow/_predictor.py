@@ -87,7 +87,7 @@ class KerasPredictor:
         self._layers: list[_dense.type_of_layer] | None = None
         self._variables: list[Any] = []
         self._buffers: list[Any] = []
-        self._mirrors: list[tuple[Any, str]] = []
+        self._mirrors: list[tuple[object, str]] = []
         self._stale = True
         self._always_read = False
         self._seen_updates = -1
@@ -96,7 +96,7 @@ class KerasPredictor:
         self._compiled: Any = None
         self._mirror()
 
-    def __call__(self, observations: Any) -> np.ndarray:
+    def __call__(self, observations: object) -> np.ndarray:
         """Return the output for observations (B, ...)."""
         if self._layers is None:
             return self._through_tensorflow(np.asarray(observations, np.float32))
@@ -111,7 +111,7 @@ class KerasPredictor:
         self._last_act = time.perf_counter()
         return output
 
-    def one(self, observation: Any) -> np.ndarray:
+    def one(self, observation: object) -> np.ndarray:
         """Return the output for one observation."""
         if self._layers is not None:
             return self(observation)
@@ -156,7 +156,7 @@ class KerasPredictor:
         for variable in self._variables:
             self._watch(variable)
 
-    def _follow(self, variable: Any, mirror: Any, name: str) -> None:
+    def _follow(self, variable: Any, mirror: object, name: str) -> None:
         self._variables.append(variable.value)
         self._mirrors.append((mirror, name))
 
@@ -168,7 +168,7 @@ class KerasPredictor:
         for buffer, (mirror, name) in zip(self._buffers, self._mirrors, strict=True):
             setattr(mirror, name, np.asarray(buffer))
 
-    def _watch(self, variable: Any) -> None:
+    def _watch(self, variable: object) -> None:
         for name in _MUTATORS:
             original = getattr(variable, name)
 

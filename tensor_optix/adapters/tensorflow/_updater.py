@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import TARGET_RATE, Objective
+from tensor_optix.adapters.backend import TARGET_RATE, Model, Objective, Tensor
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
 
@@ -62,7 +62,7 @@ class TFUpdater:
         return self._run(self._stacked_steps, n_steps, _scalars(scalars), tensors, varying)
 
     def _run(
-        self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Any], *data: Any
+        self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Tensor], *data: Tensor
     ) -> dict[str, float]:
         arguments = (tf.constant(n_steps, tf.int32), scalars, *data)
         with OWN_UPDATES.announced():
@@ -85,13 +85,13 @@ class TFUpdater:
             self._runs[program] = tf.function(program)
             return self._runs[program](*arguments)
 
-    def _gathered_steps(self, n_steps: Any, scalars: Any, data: Any, rows: Any) -> Any:
+    def _gathered_steps(self, n_steps: Tensor, scalars: Tensor, data: Tensor, rows: Tensor) -> Any:
         """Steps on the rows of a window."""
         return self._steps(
             n_steps, lambda k: ({name: tf.gather(tensor, rows[k]) for name, tensor in data.items()}, scalars)
         )
 
-    def _stacked_steps(self, n_steps: Any, scalars: Any, batches: Any, varying: Any) -> Any:
+    def _stacked_steps(self, n_steps: Tensor, scalars: Tensor, batches: Tensor, varying: Tensor) -> Any:
         """Steps on minibatches that are stacked already."""
         return self._steps(
             n_steps,
@@ -101,17 +101,17 @@ class TFUpdater:
             ),
         )
 
-    def _steps(self, n_steps: Any, inputs_of: Callable[[Any], tuple[Any, Any]]) -> Any:
+    def _steps(self, n_steps: Tensor, inputs_of: Callable[[Any], tuple[Any, Any]]) -> Any:
         """K update steps as a loop inside the graph; returns the mean of each metric."""
         self.traces += 1
 
-        def step(k: Any) -> Any:
+        def step(k: Tensor) -> Any:
             batch, scalars = inputs_of(k)
             batch = {
                 name: tf.cast(t, tf.float32) if t.dtype == tf.uint8 and name != "actions" else t
                 for name, t in batch.items()
             }
-            metrics: dict[str, Any] = {}
+            metrics: dict[str, Tensor] = {}
             for trained in self._trained:
                 metrics |= trained.step(batch, {**scalars, **metrics})
             self._metric_names = list(metrics)
@@ -136,7 +136,7 @@ class _Trained:
             *(lambda x, model=model: model(x, training=False) for model in objective.reads),
         ]
 
-    def step(self, batch: Any, scalars: Mapping[str, Any]) -> dict[str, Any]:
+    def step(self, batch: Tensor, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Make one step on a minibatch and return its metrics."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
@@ -146,7 +146,7 @@ class _Trained:
             lagged.move(model, scalars[TARGET_RATE])
         return metrics
 
-    def apply_gradients(self, gradients: list[Any], scalars: Mapping[str, Any]) -> Any:
+    def apply_gradients(self, gradients: list[Tensor], scalars: Mapping[str, Tensor]) -> Any:
         """Make one optimizer step, the gradients bounded in their global norm; return the norm before."""
         pairs = [(g, v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]
         norm = tf.linalg.global_norm([gradient for gradient, _ in pairs])
@@ -157,12 +157,14 @@ class _Trained:
         return norm
 
 
-def _has_convolutions(model: Any) -> bool:
+def _has_convolutions(model: keras.Model) -> bool:
     layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
     return any(isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.Conv3D) for layer in layers)
 
 
-def one_step(loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
+def one_step(
+    loss: Callable[[], Tensor], models: Sequence[Model], optimizer: keras.optimizers.Optimizer
+) -> tuple[float, float]:
     """Make one eager optimizer step on a loss that the caller computes; return the loss and the gradients' norm."""
     trained = _Trained(Objective(lambda *_: (None, {}), models, optimizer))
     with tf.GradientTape() as tape:
@@ -171,7 +173,7 @@ def one_step(loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> 
     return float(value), float(norm)
 
 
-def _scalars(scalars: Mapping[str, float]) -> dict[str, Any]:
+def _scalars(scalars: Mapping[str, float]) -> dict[str, Tensor]:
     return {name: tf.constant(value, tf.float32) for name, value in scalars.items()}
 
 
@@ -186,7 +188,7 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([array, padding])
 
 
-def _as_tensor(array: np.ndarray) -> Any:
+def _as_tensor(array: np.ndarray) -> Tensor:
     if np.issubdtype(array.dtype, np.floating):
         return tf.constant(array, tf.float32)
     if array.dtype in (np.uint8, np.bool_):  # images become numbers one minibatch at a time

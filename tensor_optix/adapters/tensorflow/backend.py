@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Objective, Ops, Predictor, Updater
+from tensor_optix.adapters.backend import Model, Objective, Ops, Predictor, Tensor, Updater
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature
@@ -26,31 +26,31 @@ class _TFOps:
     softplus = staticmethod(tf.math.softplus)
 
     @staticmethod
-    def max(x: Any) -> Any:
+    def max(x: Tensor) -> Tensor:
         return tf.reduce_max(x, -1)
 
     @staticmethod
-    def argmax(x: Any) -> Any:
+    def argmax(x: Tensor) -> Tensor:
         return tf.argmax(x, -1)
 
     @staticmethod
-    def concat(parts: Any) -> Any:
+    def concat(parts: Sequence[Tensor]) -> Tensor:
         return tf.concat(list(parts), -1)
 
     @staticmethod
-    def no_gradient(fn: Callable[[], Any]) -> Any:
+    def no_gradient(fn: Callable[[], Tensor]) -> Tensor:
         return tf.nest.map_structure(tf.stop_gradient, fn())
 
     @staticmethod
-    def sum(x: Any) -> Any:
+    def sum(x: Tensor) -> Tensor:
         return tf.reduce_sum(x, -1)
 
     @staticmethod
-    def log_softmax(x: Any) -> Any:
+    def log_softmax(x: Tensor) -> Tensor:
         return tf.nn.log_softmax(x, -1)
 
     @staticmethod
-    def gather(x: Any, indices: Any) -> Any:
+    def gather(x: Tensor, indices: Tensor) -> Tensor:
         # As a product with a one-hot matrix: its gradient is one, too, where a gather's would be a scatter.
         return tf.reduce_sum(x * tf.one_hot(indices, tf.shape(x)[-1], dtype=x.dtype), -1)
 
@@ -61,7 +61,7 @@ class TFBackend:
     name = "tensorflow"
     ops: Ops = _TFOps()
 
-    def check(self, models: Mapping[str, Any], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+    def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[object, Sequence[str]]]) -> None:
         """See `Backend.check`."""
         for name, model in models.items():
             if not isinstance(model, keras.Model):
@@ -86,7 +86,7 @@ class TFBackend:
                     f"Give each agent an optimizer of its own."
                 )
 
-    def predictor(self, model: Any) -> Predictor:
+    def predictor(self, model: keras.Model) -> Predictor:
         """See `Backend.predictor`."""
         return KerasPredictor(model)
 
@@ -94,11 +94,11 @@ class TFBackend:
         """See `Backend.updater`."""
         return TFUpdater(objective, compile)
 
-    def lagged_copy(self, model: Any) -> LaggedModel:
+    def lagged_copy(self, model: keras.Model) -> LaggedModel:
         """See `Backend.lagged_copy`."""
         return LaggedModel(model)
 
-    def temperature(self, optimizer: Any) -> Temperature:
+    def temperature(self, optimizer: object) -> Temperature:
         """See `Backend.temperature`."""
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise ContractError(
@@ -112,18 +112,20 @@ class TFBackend:
         optimizer.build(made.trainable_variables)
         return made
 
-    def minimise(self, loss: Callable[[], Any], models: Sequence[Any], optimizer: Any) -> tuple[float, float]:
+    def minimise(
+        self, loss: Callable[[], Tensor], models: Sequence[Model], optimizer: keras.optimizers.Optimizer
+    ) -> tuple[float, float]:
         """See `Backend.minimise`."""
         return one_step(loss, models, optimizer)
 
-    def weights(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def weights(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
         """See `Backend.weights`; a path is the variable's position in its model and its name, `0.kernel`.
 
         Keras' own paths count the models of the process, so they differ from run to run.
         """
         return {name: _read(variable) for name, variable in _named_variables(models).items()}
 
-    def set_weights(self, models: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+    def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""
         variables = _named_variables(models)
         check_weights({name: tuple(variable.shape) for name, variable in variables.items()}, weights)
@@ -137,7 +139,7 @@ class TFBackend:
         }
 
     def set_optimizer_state(
-        self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+        self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, object]
     ) -> None:
         """See `Backend.set_optimizer_state`."""
         expected = {str(i): tuple(variable.shape) for i, variable in enumerate(optimizer.variables)}
@@ -171,7 +173,7 @@ def _read(variable: Any) -> np.ndarray:
     return tf.raw_ops.ReadVariableOp(resource=own.handle, dtype=own.dtype).numpy()
 
 
-def _named_variables(models: Mapping[str, Any]) -> dict[str, Any]:
+def _named_variables(models: Mapping[str, Model]) -> dict[str, Any]:
     # A plain tf.Variable puts ":0" behind its name, a Keras one does not.
     return {
         f"{name}.{i}.{v.name.removesuffix(':0')}": v

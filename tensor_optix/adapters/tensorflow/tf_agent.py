@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensor_optix.adapters._policy_gradient import PolicyGradientAgent
+from tensor_optix.adapters.tensorflow._keras import keras
 from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 
@@ -29,10 +30,10 @@ class TFAgent(PolicyGradientAgent):
 
     def __init__(
         self,
-        model: Any,
-        optimizer: Any,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
         hyperparams: HyperparamSet,
-        compute_loss_fn: Callable[[Any, EpisodeData], Any] | None = None,
+        compute_loss_fn: Callable[[keras.Model, EpisodeData], Any] | None = None,
         *,
         seed: int | None = None,
     ) -> None:

@@ -45,12 +45,12 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
     owed: Annotated[float, msgspec.Meta(ge=0.0, le=1e18)]
 
 
-def check_progress(values: Any) -> Progress:
+def check_progress(values: object) -> Progress:
     """Return a learner's saved progress, or raise `CheckpointCorruptError` naming the field that is wrong."""
     return checked(Progress, values, "The saved replay learner")
 
 
-def check_layout(arrays: Mapping[str, Sized], values: Any, capacity: int) -> None:
+def check_layout(arrays: Mapping[str, Sized], values: object, capacity: int) -> None:
     """Raise a typed error unless these can be the arrays and values of a replay memory of that capacity."""
     memory = checked(_Memory, values, "The saved replay memory")
     if memory.capacity != capacity:

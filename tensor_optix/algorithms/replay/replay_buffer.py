@@ -252,7 +252,7 @@ class ReplayBuffer:
             "starts": [self._starts.first_id, self._starts.next_id],
         }
 
-    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
         """Replace everything by what `state` returned.
 
         Raises:

@@ -1,7 +1,6 @@
 """What a window brings to a replay memory: rows of N environments, (N, T/N, ...)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ def rows_of(window: EpisodeData) -> dict[str, np.ndarray]:
     return {name: by_environment(window, values) for name, values in rows.items()}
 
 
-def by_environment(window: EpisodeData, values: Any) -> np.ndarray:
+def by_environment(window: EpisodeData, values: object) -> np.ndarray:
     """Return rows (T, ...) as (N, T/N, ...)."""
     values = np.asarray(values)
     return values.reshape(window.n_envs, -1, *values.shape[1:])

@@ -42,7 +42,7 @@ class DriftDetector(Protocol):
         """Begin anew: the policy is another one, or the world is."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return what it knows, as plain JSON values."""
         ...
 
@@ -202,7 +202,7 @@ class PageHinkley:
         for score in self._run:
             self._calm.remove(score)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the scores, the run and the sum."""
         return {
             "ranked": list(self._ranked),

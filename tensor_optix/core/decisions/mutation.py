@@ -22,7 +22,7 @@ class PerturbsWeights(Protocol):
         """Add noise to each weight tensor: normal, with `scale` times the tensor's own root mean square as σ."""
 
 
-def mutate(params: Mapping[str, Any], space: SearchSpace, scale: float, rng: np.random.Generator) -> dict[str, Any]:
+def mutate(params: Mapping[str, Any], space: SearchSpace, scale: float, rng: np.random.Generator) -> dict[str, object]:
     """Return `params` with each tunable value moved by a normal step, inside its bounds.
 
         uᵢ' = reflect(uᵢ + scale·N(0, 1)),  u = the value on its own scale, mapped onto [0, 1]

@@ -90,7 +90,7 @@ class Successor(Protocol):
         """Take part in a loop, whose learner sits in `slot`."""
         ...
 
-    def join_run(self, parts: Mapping[str, Any], space: SearchSpace | None, seed: int | None) -> None:
+    def join_run(self, parts: Mapping[str, object], space: SearchSpace | None, seed: int | None) -> None:
         """Take part in a run: what is saved with its policies, what it tunes, and how it repeats."""
         ...
 

@@ -12,7 +12,7 @@ from tensor_optix.errors import NonFiniteError, SpaceError
 def act_together(
     agents: Sequence[BaseAgent],
     weights: Sequence[float],
-    observations: Any,
+    observations: object,
     rng: np.random.Generator,
     *,
     deterministic: bool = False,
@@ -54,7 +54,7 @@ def act_together(
 
 
 def mixed_probabilities(
-    agents: Sequence[BaseAgent], weights: Sequence[float], observations: Any, action_masks: Any = None
+    agents: Sequence[BaseAgent], weights: Sequence[float], observations: object, action_masks: object = None
 ) -> np.ndarray | None:
     """Return (B, n) the mixture Σ wᵢ·πᵢ/Σ wᵢ, None unless all agents tell their probabilities.
 
@@ -82,7 +82,7 @@ def mixed_probabilities(
     return mixture / mixture.sum(axis=-1, keepdims=True)
 
 
-def _act(agent: BaseAgent, observations: Any, action_masks: Any, deterministic: bool) -> Any:
+def _act(agent: BaseAgent, observations: object, action_masks: object, deterministic: bool) -> Any:
     if action_masks is not None and isinstance(agent, ActsMasked):
         return agent.act_masked(observations, action_masks, deterministic=deterministic)
     return agent.act_batch(observations, deterministic=deterministic)

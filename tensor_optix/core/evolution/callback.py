@@ -101,7 +101,7 @@ class PolicyManagerCallback(LoopCallback):
         """Return `pm.training_report()`."""
         return self.pm.training_report()
 
-    def run_state(self) -> dict[str, Any]:
+    def run_state(self) -> dict[str, object]:
         """Return members, lineage and counts as plain JSON values, the agents by name."""
         return {**self.learners.state(), "reason": self._reason.value if self._reason else None}
 
@@ -109,7 +109,7 @@ class PolicyManagerCallback(LoopCallback):
         """Write the agents that do not act at present to files in `folder`."""
         self.learners.write_agents(folder)
 
-    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
+    def restore_run(self, state: Mapping[str, object], folder: Path) -> BaseAgent:
         """Go on from `run_state` and `write_agents`, and return the learner."""
         self._reason = StopReason(state["reason"]) if state["reason"] else None
         return self.learners.restore(state, folder)

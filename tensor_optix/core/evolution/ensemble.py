@@ -191,7 +191,7 @@ class Ensemble:
         """Remove a member that has not held; it does not count as pruned. Somebody who is none is no error."""
         self._members = [member for member in self._members if member.agent is not agent]
 
-    def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
+    def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, object]:
         """Return the members by name, with weights and scores, and the generator, as plain JSON values."""
         members = [
             {"name": m.name, "agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)}

@@ -96,7 +96,7 @@ class PolicyPool(Ensemble):
         self._counts.pruned += len(removed)
         return removed
 
-    def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, Any]:
+    def members_state(self, name_of: Callable[[BaseAgent], str]) -> dict[str, object]:
         """Return the members, the counts and the lineage, as plain JSON values."""
         return {**super().members_state(name_of), "counts": self._counts.to_dict(), "regime": self._regime}
 

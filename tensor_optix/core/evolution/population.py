@@ -83,7 +83,7 @@ class Population:
                     raise
         self.keep_only([self[name] for name in names])
 
-    def load(self, folder: Path, hyperparams: Mapping[str, Mapping[str, Any]], but: BaseAgent) -> None:
+    def load(self, folder: Path, hyperparams: Mapping[str, Mapping[str, object]], but: BaseAgent) -> None:
         """Read what `save` wrote, and go on with what `hyperparams` returned."""
         for name, saved in hyperparams.items():
             if self[name] is not but:

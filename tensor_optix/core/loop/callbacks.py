@@ -4,7 +4,6 @@ import copy
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop_callback import LoopCallback
@@ -36,7 +35,7 @@ class CallbackList:
         self._reported: set[int] = set()
         self._begin_window()
 
-    def call(self, hook: str, *args: Any) -> None:
+    def call(self, hook: str, *args: object) -> None:
         """Call one hook of every callback, each with copies of the arguments."""
         for i, callback in enumerate(self._callbacks):
             begun = self._clock()

@@ -292,7 +292,7 @@ class Execution:
                 WINDOWS_WITHOUT_EVIDENCE,
             )
 
-    def _warn_once(self, topic: str, message: str, *args: Any) -> None:
+    def _warn_once(self, topic: str, message: str, *args: object) -> None:
         if topic not in self._warned_of:
             self._warned_of.add(topic)
             logger.warning(message, *args)

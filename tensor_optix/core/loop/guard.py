@@ -85,7 +85,7 @@ class GuardedEvaluator(BaseEvaluator):
         """Score a window with other actions, where the evaluator is one of `ScoresActions`."""
         return self._checked("score_actions", episode_data, actions)
 
-    def _checked(self, method: str, *arguments: Any) -> EvalMetrics:
+    def _checked(self, method: str, *arguments: object) -> EvalMetrics:
         try:
             found = getattr(self._evaluator, method)(*arguments)
             if not isinstance(found, EvalMetrics) or not _is_number(found.primary_score):
@@ -98,5 +98,5 @@ class GuardedEvaluator(BaseEvaluator):
         return found
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.loop.parts import LoopParts
@@ -82,7 +81,7 @@ class Keeping:
         for callback in self._callbacks.values():
             callback.write_agents(folder)
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         return {
             "format": RUN_FORMAT,
             "run": replace(self._run.state, ended=self._progress.ended).to_dict(),

@@ -130,7 +130,7 @@ class Learning:
 
 def learn_guarded(
     agent: BaseAgent, registry: CheckpointRegistry, health: Health, window: EpisodeData
-) -> tuple[dict[str, Any], str | None]:
+) -> tuple[dict[str, object], str | None]:
     """Let an agent learn from a window; return its diagnostics, and what is not finite, if anything is.
 
     The agent is restored where `learn` raises, and where it has left something that is not finite.

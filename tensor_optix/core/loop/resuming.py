@@ -36,7 +36,7 @@ _AGENT = "agent"
 class KeepsRunState(Protocol):
     """A callback whose state is part of the run's, as evolution's is."""
 
-    def run_state(self) -> dict[str, Any]:
+    def run_state(self) -> dict[str, object]:
         """Return the state as plain JSON values."""
         ...
 
@@ -44,7 +44,7 @@ class KeepsRunState(Protocol):
         """Write the agents that the state names, but do not act at present, to files in `folder`."""
         ...
 
-    def restore_run(self, state: Mapping[str, Any], folder: Path) -> BaseAgent | None:
+    def restore_run(self, state: Mapping[str, object], folder: Path) -> BaseAgent | None:
         """Go on from `run_state` and `write_agents`, and return the learner; None = the one that learns already."""
         ...
 
@@ -74,7 +74,7 @@ def write_agent(agent: BaseAgent, folder: Path) -> None:
     agent.save_training_state(str(folder / _AGENT))
 
 
-def parts_state(parts: LoopParts, agent: BaseAgent) -> dict[str, Any]:
+def parts_state(parts: LoopParts, agent: BaseAgent) -> dict[str, object]:
     """Return the state of everything else that the loop brings together, as plain JSON values."""
     return {
         "hyperparams": hyperparams_state(agent),
@@ -106,7 +106,7 @@ def restore_parts(parts: LoopParts, agent: BaseAgent, state: Mapping[str, Any], 
     _restore_global_generators(state["generators"])
 
 
-def _pipeline_state(pipeline: BasePipeline) -> dict[str, Any]:
+def _pipeline_state(pipeline: BasePipeline) -> dict[str, object]:
     return {"policy": jsonable(pipeline.state_dict()), "stream": jsonable(pipeline.stream_state())}
 
 
@@ -116,7 +116,7 @@ def _restore_pipeline(pipeline: BasePipeline, state: Mapping[str, Any]) -> None:
         pipeline.restore_stream(state["stream"])
 
 
-def _global_generators() -> dict[str, Any]:
+def _global_generators() -> dict[str, object]:
     """Return where the generators of the standard library and of numpy stand: a user's own code may draw on them."""
     version, words, spare = random.getstate()
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - theirs, not ours

@@ -154,7 +154,7 @@ class CurrentState:
     def __init__(self, state: RunState) -> None:
         self.state = state
 
-    def change(self, **fields: Any) -> None:
+    def change(self, **fields: object) -> None:
         """Replace fields of the state."""
         self.state = replace(self.state, **fields)
 

@@ -106,7 +106,7 @@ class Scorer:
         self._progress.health.clear("validation")
         return metrics
 
-    def shadowed(self, state: RunState, data: EpisodeData, actions: Any) -> EvalMetrics:
+    def shadowed(self, state: RunState, data: EpisodeData, actions: object) -> EvalMetrics:
         """Return what a window would be worth with other actions; for evaluators that can tell (`ScoresActions`)."""
         metrics = self._surviving(state, lambda: self._evaluator.score_actions(data, actions))
         return metrics or no_score(state.window_id)
@@ -126,7 +126,9 @@ class Scorer:
         health.clear("evaluator")
         return found
 
-    def _scored(self, state: RunState, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool) -> Scored:
+    def _scored(
+        self, state: RunState, data: EpisodeData, diagnostics: dict[str, object], *, can_be_saved: bool
+    ) -> Scored:
         metrics = train_metrics = self._evaluator.score(data, diagnostics)
         if self.validation.is_there:
             with self._progress.timed("validate"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.storage import atomic
 from tensor_optix.core.storage.signing import SIGNATURE, check_signature, signed
@@ -25,7 +24,7 @@ def sealed(sequence: int, content: Mapping[str, object], files: Mapping[str, obj
     return atomic.encode_json(metadata | {"sha256": atomic.digest_of(metadata)})
 
 
-def metadata_in(folder: Path, sequence: int) -> dict[str, Any]:
+def metadata_in(folder: Path, sequence: int) -> dict[str, object]:
     """Return the metadata of a folder, verified.
 
     Args:

@@ -21,7 +21,7 @@ _MAX_BYTES = 64 << 20  # statistics of images have a number per pixel
 class Stateful(Protocol):
     """A part of a run whose state is saved and restored together with the policy."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the state as plain JSON values; empty where there is none."""
         ...
 

@@ -14,8 +14,8 @@ from tensor_optix.pipeline.environment.episodes import BAD_STEP
 class Finals(NamedTuple):
     """What ended episodes ended with, by environment, where the next step does not show it."""
 
-    observations: dict[int, Any]
-    masks: dict[int, Any]
+    observations: dict[int, object]
+    masks: dict[int, object]
     bad: dict[int, str]
     """What is wrong with a final observation."""
 
@@ -38,7 +38,7 @@ class Autoreset(ABC):
 
     @abstractmethod
     def finals(
-        self, step: VectorStep, infos: Mapping[int, Mapping[str, Any]], ended: Iterable[int], check: StepCheck
+        self, step: VectorStep, infos: Mapping[int, Mapping[str, object]], ended: Iterable[int], check: StepCheck
     ) -> Finals:
         """Return what the episodes of the environments `ended` ended with; `infos` are the step's by environment."""
 
@@ -49,7 +49,7 @@ class NextStepReset(Autoreset):
     spends_steps_on_resets = True
 
     def finals(
-        self, step: VectorStep, infos: Mapping[int, Mapping[str, Any]], ended: Iterable[int], check: StepCheck
+        self, step: VectorStep, infos: Mapping[int, Mapping[str, object]], ended: Iterable[int], check: StepCheck
     ) -> Finals:
         """Return nothing: the next step is added with the final observations."""
         return Finals({}, {}, {})
@@ -61,7 +61,7 @@ class CallerReset(Autoreset):
     leaves_resets_to_caller = True
 
     def finals(
-        self, step: VectorStep, infos: Mapping[int, Mapping[str, Any]], ended: Iterable[int], check: StepCheck
+        self, step: VectorStep, infos: Mapping[int, Mapping[str, object]], ended: Iterable[int], check: StepCheck
     ) -> Finals:
         """Return what the step itself gave."""
         masks = step.masks

@@ -53,7 +53,7 @@ class StepCheck:
         is_unflattened = self._is_array and not flattener.is_flattened
         self._shape, self._dtype = (flattener.space.shape, flattener.space.dtype) if is_unflattened else (None, None)
 
-    def is_plainly_good(self, returned: Any) -> bool:
+    def is_plainly_good(self, returned: object) -> bool:
         """Return True where a look is enough to see that nothing is wrong; False says nothing."""
         if type(returned) is not tuple or len(returned) != 5:
             return False
@@ -93,7 +93,7 @@ class StepCheck:
             raise BadDataError(f"its action mask is malformed: {error}"[:200]) from None
         return Step(checked[0] if self._is_array else observation, reward, terminated, truncated, info, mask)
 
-    def reset(self, returned: Any) -> Step:
+    def reset(self, returned: object) -> Step:
         """Return what `env.reset` returned; raises as `step` does."""
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise BadDataError(f"what reset returned is {shown(returned)}, and not two values")
@@ -167,7 +167,7 @@ class VectorStepCheck:
             bad,
         )
 
-    def reset(self, returned: Any) -> VectorStep:
+    def reset(self, returned: object) -> VectorStep:
         """Return what `env.reset` returned."""
         none = np.zeros(self._n_envs, bool)
         observations, infos = returned if isinstance(returned, tuple) and len(returned) == 2 else (None, None)
@@ -246,7 +246,7 @@ def _where(flags: np.ndarray) -> list[int]:
     return np.flatnonzero(flags).tolist()
 
 
-def _as_numbers(rewards: Any) -> np.ndarray:
+def _as_numbers(rewards: object) -> np.ndarray:
     array = np.asarray(rewards)
     if array.dtype.kind not in "biufO":
         raise BadDataError(f"its rewards are of dtype {array.dtype}, and no numbers")

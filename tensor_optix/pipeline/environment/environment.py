@@ -99,7 +99,7 @@ def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
 
 
 def check_agent_fits(
-    agent: BaseAgent | None, observation_space: Any = None, action_space: spaces.Space[Any] | None = None
+    agent: BaseAgent | None, observation_space: object = None, action_space: spaces.Space[Any] | None = None
 ) -> BaseAgent:
     """Return the agent if there is one and, where spaces are given, it can tell that it fits them."""
     if agent is None:
@@ -109,7 +109,7 @@ def check_agent_fits(
     return agent
 
 
-def check_size(name: str, value: Any) -> None:
+def check_size(name: str, value: object) -> None:
     """Raise `InvalidArgumentError` unless `value` is a whole number of at least 1."""
     if not (is_whole(value) and value >= 1):
         raise InvalidArgumentError(f"{name} must be an integer of at least 1, but got {value!r}.")

@@ -81,7 +81,7 @@ class EpisodeTrace:
         self._steps = [MAX_REPLAYED_STEPS + 1 if actions is None else len(actions) for actions in replayed]
         return replayed
 
-    def _encoded(self, i: int) -> dict[str, Any] | None:
+    def _encoded(self, i: int) -> dict[str, object] | None:
         if self._steps[i] > MAX_REPLAYED_STEPS:
             return None
         chunks = [chunk for chunk in self._actions[i] if len(chunk)]
@@ -92,7 +92,7 @@ class EpisodeTrace:
 
 
 def replay(
-    env: gym.Env, seed: int, actions: Iterable[Any], to_env: Callable[[Any], Any], check: StepCheck
+    env: gym.Env, seed: int, actions: Iterable[object], to_env: Callable[[Any], object], check: StepCheck
 ) -> Step | None:
     """Return what an episode stands at after `actions`, None where it has ended before, or was left for a bad step."""
     try:
@@ -106,7 +106,7 @@ def replay(
     return now
 
 
-def encoded_or_none(array: Any) -> dict[str, Any] | None:
+def encoded_or_none(array: object) -> dict[str, object] | None:
     """Return an array as JSON values, None where it holds something else than numbers."""
     try:
         return encoded(np.asarray(array))
@@ -114,7 +114,7 @@ def encoded_or_none(array: Any) -> dict[str, Any] | None:
         return None
 
 
-def is_same(observation: Any, saved: Mapping[str, Any] | None) -> bool:
+def is_same(observation: object, saved: Mapping[str, object] | None) -> bool:
     """Return whether an observation is bit for bit the one that was saved; what could not be saved is not."""
     return saved is not None and encoded_or_none(observation) == dict(saved)
 
@@ -153,13 +153,13 @@ class SeededEpisodes(gym.Wrapper):
         self._root: int | None = None
         self._number = 0
         self._check = StepCheck(ObservationFlattener(env.observation_space))
-        self.replayed_observation: Any = None
+        self.replayed_observation: object = None
         """Where the last replay ended, as the agent sees it; None where its episode ended before."""
 
     def __str__(self) -> str:
         return str(self.env)  # errors name the environment, not what is around it
 
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step, or end the episode where it was bad."""
         returned = self.env.step(action)
         if self._check.is_plainly_good(returned):
@@ -170,7 +170,7 @@ class SeededEpisodes(gym.Wrapper):
             return self.observation_space.sample(), 0.0, False, True, {BAD_STEP: str(error)}
         return returned[0], reward, terminated, truncated, dict(info)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, object] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the next episode that begins well; a given seed makes it the first one again."""
         if seed is not None:
             self._root, self._number = seed, -1

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 _MASK = "action_mask"
 
 
-def infos_by_environment(infos: Mapping[str, Any], n_envs: int) -> dict[int, dict[str, Any]]:
+def infos_by_environment(infos: Mapping[str, object], n_envs: int) -> dict[int, dict[str, object]]:
     """Return each environment's info of a step: that of the step itself where the vector has reset it meanwhile."""
     if not infos:
         return {}
@@ -28,7 +28,7 @@ def infos_by_environment(infos: Mapping[str, Any], n_envs: int) -> dict[int, dic
     return found
 
 
-def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
+def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, object]:
     """Return the info of environment i: the vector's are arrays by name, with a mask `_name` beside each."""
     return {
         name: _info_of(values, i) if isinstance(values, Mapping) else values[i]
@@ -37,7 +37,7 @@ def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
     }
 
 
-def mask_in(info: Mapping[str, Any]) -> np.ndarray | None:
+def mask_in(info: Mapping[str, object]) -> np.ndarray | None:
     """Return the action mask (n,) bool in an environment's info, None where it has none."""
     mask = info.get(_MASK)
     if mask is None:
@@ -76,7 +76,7 @@ class MaskedActing:
     def __init__(self, warns: bool = True) -> None:
         self._warns = warns
 
-    def __call__(self, agent: BaseAgent, observations: Any, masks: Any, *, deterministic: bool = False) -> Any:
+    def __call__(self, agent: BaseAgent, observations: object, masks: object, *, deterministic: bool = False) -> Any:
         """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can."""
         if takes_masks(agent):
             return agent.act_masked(observations, masks, deterministic=deterministic)

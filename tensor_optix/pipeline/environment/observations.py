@@ -48,13 +48,13 @@ class ObservationFlattener:
         self.space = agent_observation_space(space) if self.is_flattened else space
         self._dtype = space.dtype if isinstance(space, spaces.Box) else None
 
-    def one(self, observation: Any) -> Any:
+    def one(self, observation: object) -> Any:
         """Return a copy of one observation as an array: the environment may change the one that it returned."""
         if self.is_flattened:
             return self.batch(observation, 1)[0]
         return self._of_space(observation.copy()) if isinstance(observation, np.ndarray) else observation
 
-    def batch(self, observations: Any, n: int) -> np.ndarray:
+    def batch(self, observations: object, n: int) -> np.ndarray:
         """Return the batched observations of n environments as a new array (n, ...)."""
         if not self.is_flattened:
             return self._of_space(np.array(observations))
@@ -68,7 +68,7 @@ class ObservationFlattener:
             return array.astype(self._dtype)
 
 
-def _leaves(space: Any) -> list[Any]:
+def _leaves(space: object) -> list[object]:
     if isinstance(space, spaces.Dict | spaces.Tuple):
         members = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
         return [leaf for member in members for leaf in _leaves(member)]

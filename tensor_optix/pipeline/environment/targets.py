@@ -1,7 +1,5 @@
 """What an environment says of the score from which it counts as solved: `env.spec.reward_threshold`."""
 
-from typing import Any
-
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import NormalizeReward
@@ -19,7 +17,7 @@ def reward_threshold_of(env: gym.Env) -> float | None:
     return _threshold(spec)
 
 
-def vector_reward_threshold_of(env: VectorEnv, env_fns: Any) -> float | None:
+def vector_reward_threshold_of(env: VectorEnv, env_fns: object) -> float | None:
     """Return the same of each environment of a vector; None where they live in processes of unknown environments.
 
     Args:
@@ -33,6 +31,6 @@ def vector_reward_threshold_of(env: VectorEnv, env_fns: Any) -> float | None:
     return _threshold(env.spec)
 
 
-def _threshold(spec: Any) -> float | None:
+def _threshold(spec: object) -> float | None:
     value = getattr(spec, "reward_threshold", None)
     return float(value) if is_real(value) else None

@@ -23,7 +23,7 @@ class VectorLifetime:
         EnvironmentFailedError: an environment's process ended while it was made.
     """
 
-    def __init__(self, env_fns: Any, async_envs: bool) -> None:
+    def __init__(self, env_fns: object, async_envs: bool) -> None:
         self._make: Callable[[], VectorEnv] = lambda: vector_of(env_fns, async_envs)[0]
         self.env, self.make_single = vector_of(env_fns, async_envs)
         self.autoreset = autoreset_of(self.env)
@@ -40,7 +40,7 @@ class VectorLifetime:
         """True where the environments were made here, one by one; False where they came as a vector."""
         return not self._is_ready_made and isinstance(self.env, AsyncVectorEnv | SyncVectorEnv)
 
-    def step(self, actions: Any) -> Any:
+    def step(self, actions: object) -> Any:
         """Return what `env.step` returns.
 
         Raises:
@@ -48,11 +48,11 @@ class VectorLifetime:
         """
         return self._call("step", self.env.step, actions)
 
-    def reset(self, **arguments: Any) -> Any:
+    def reset(self, **arguments: object) -> Any:
         """Return what `env.reset` returns; raises as `step` does."""
         return self._call("reset", self.env.reset, **arguments)
 
-    def _call(self, name: str, function: Callable[..., Any], *args: Any, **arguments: Any) -> Any:
+    def _call(self, name: str, function: Callable[..., object], *args: object, **arguments: object) -> Any:
         self._has_failed = True  # also where it is interrupted
         try:
             returned = function(*args, **arguments)

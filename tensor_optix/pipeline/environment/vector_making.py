@@ -1,7 +1,6 @@
 """Making vector environments, and single ones of the same kind."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
@@ -22,7 +21,7 @@ _OF_THE_VECTOR = frozenset(("num_envs", "vectorization_mode", "vector_kwargs", "
 """What `gym.make_vec` keeps among the arguments of the environments."""
 
 
-def vector_of(env_fns: Any, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
+def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
     """Return the vector environment, and what makes single ones of its kind where that is known.
 
     Args:

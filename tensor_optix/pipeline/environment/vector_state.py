@@ -20,7 +20,7 @@ def seeded(make: Callable[[], gym.Env]) -> Callable[[], gym.Env]:
     return lambda: SeededEpisodes(make())
 
 
-def saved_arrays(vector: VectorEnv) -> dict[str, Any] | None:
+def saved_arrays(vector: VectorEnv) -> dict[str, object] | None:
     """Return the state of a vector that is nothing but arrays and a generator, None for any other."""
     env = vector.unwrapped
     names = _ARRAYS.get(type(env))
@@ -46,7 +46,7 @@ def replay_all(
     seed: int,
     actions: Sequence[np.ndarray | None],
     numbers: Sequence[int],
-    to_env: Callable[[Any], Any],
+    to_env: Callable[[Any], object],
 ) -> list[Any] | None:
     """Replay the episodes in progress of a vector's environments, each a `SeededEpisodes`.
 

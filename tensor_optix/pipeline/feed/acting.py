@@ -28,9 +28,9 @@ class LiveActing:
 
     def __init__(
         self,
-        source: Any,
+        source: object,
         transient: tuple[type[BaseException], ...],
-        safe_action: Any,
+        safe_action: object,
         deadline: float | None,
         clock: Callable[[], float],
     ) -> None:

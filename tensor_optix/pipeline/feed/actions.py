@@ -59,7 +59,7 @@ class ActionGuard:
             )
         return deadline
 
-    def __call__(self, action: Any, is_late: bool = False) -> tuple[Any, Any]:
+    def __call__(self, action: object, is_late: bool = False) -> tuple[object, object]:
         """Return (the action for the window, in the policy's own scale; what to send).
 
         Raises:
@@ -81,14 +81,14 @@ class ActionGuard:
                 )
         return self.safe("it was late" if is_late else "it was not allowed")
 
-    def safe(self, reason: str) -> tuple[Any, Any]:
+    def safe(self, reason: str) -> tuple[object, object]:
         """Return the safe action, for the window and to send; logged the 1st, 2nd, 4th, ... time."""
         self.safe_actions += 1
         if self.safe_actions & (self.safe_actions - 1) == 0:
             logger.warning("The safe action was sent in the place of the agent's (%d): %s", self.safe_actions, reason)
         return self._safe_row, self._safe_action
 
-    def _is_allowed(self, action: Any) -> bool:
+    def _is_allowed(self, action: object) -> bool:
         try:
             return bool(self._lets_in(action))
         except (TypeError, ValueError, OverflowError):
@@ -103,7 +103,7 @@ class ActionChannel:
         transient: kinds of errors that mean that the connection is gone: the reading side finds out.
     """
 
-    def __init__(self, source: Any, transient: tuple[type[BaseException], ...]) -> None:
+    def __init__(self, source: object, transient: tuple[type[BaseException], ...]) -> None:
         self.unsent = 0
         """How often an action could not be sent."""
         self._source = source
@@ -115,7 +115,7 @@ class ActionChannel:
         """Whether the source takes actions."""
         return self._apply is not None
 
-    def __call__(self, action: Any) -> bool:
+    def __call__(self, action: object) -> bool:
         """Send an action; return whether nothing was in its way.
 
         Raises:

@@ -22,7 +22,7 @@ class EveryNSteps:
         check_size("n", n)
         self._n = int(n)
 
-    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: object) -> bool:
         """Return whether the window ends here."""
         return step_count >= self._n
 
@@ -39,7 +39,7 @@ class EveryNSeconds:
             raise InvalidArgumentError(f"n must be a positive number of seconds, but got {n!r}.")
         self._n = n
 
-    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: object) -> bool:
         """Return whether the window ends here."""
         return elapsed_seconds >= self._n
 
@@ -47,7 +47,7 @@ class EveryNSeconds:
 class OnDoneSignal:
     """A window that ends where the feed says that an episode ended (terminated or truncated)."""
 
-    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any) -> bool:
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: object) -> bool:
         """Return False: the flags, which the pipeline knows, end the window."""
         return False
 
@@ -70,7 +70,7 @@ class Boundary:
         self._ends = ends
         self._most = math.inf if isinstance(ends, EveryNSteps | EveryNSeconds) else MAX_STEPS
 
-    def __call__(self, step_count: int, elapsed_seconds: float, observation: Any, is_over: bool) -> bool:
+    def __call__(self, step_count: int, elapsed_seconds: float, observation: object, is_over: bool) -> bool:
         """Return whether the window ends after its last step.
 
         Raises:

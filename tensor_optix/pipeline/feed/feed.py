@@ -83,7 +83,7 @@ class FeedOptions:
             raise InvalidArgumentError(f"transient must be kinds of exceptions, but got {self.transient!r}.") from None
 
 
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
+def _pair(name: str, value: object) -> tuple[Any, Any]:
     if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(is_real, value))):
         raise InvalidArgumentError(f"{name} must be two finite numbers, but got {value!r}.")
     return value[0], value[1]
@@ -143,7 +143,7 @@ class Feed:
 
     def __init__(
         self,
-        source: Any,
+        source: object,
         options: FeedOptions,
         point: ResumePoint,
         *,
@@ -209,7 +209,7 @@ class Feed:
                 return self._refused(*entry) if isinstance(entry, Malformed) else BREAK
         return None
 
-    def _refused(self, reason: str, what: Any) -> Malformed:
+    def _refused(self, reason: str, what: object) -> Malformed:
         self.quarantine.add(reason, what)
         self._check.give_up_on(self.quarantine)
         return self.quarantine.kept[-1]

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from tensor_optix.errors import FeedOverflowError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, Malformed
@@ -55,7 +54,7 @@ class Intake:
 
     # --- the reading thread ---
 
-    def put(self, what: Any) -> bool:
+    def put(self, what: object) -> bool:
         """Take what a source yielded; waits for room where `overflow` is "block".
 
         Returns:

@@ -2,7 +2,6 @@
 
 import bisect
 from collections.abc import Iterator
-from typing import Any
 
 from tensor_optix.pipeline._items import BREAK, Break, Entry
 
@@ -40,7 +39,7 @@ class SequenceLedger:
         self.expected: int | None = None
         """The next number; None before the first."""
         self._origin = 0
-        self.epoch: Any = None
+        self.epoch: object = None
         self._held: dict[int, Entry] = {}
         self._oldest_held = 0.0
         self._missing: list[tuple[int, int]] = []  # declared gaps [start, end), in order
@@ -64,7 +63,7 @@ class SequenceLedger:
         """When a held item has waited long enough; None where none is held."""
         return self._oldest_held + self._max_wait if self._held else None
 
-    def add(self, sequence: int, epoch: Any, entry: Entry) -> Iterator[Entry | Break]:
+    def add(self, sequence: int, epoch: object, entry: Entry) -> Iterator[Entry | Break]:
         """Yield what can be delivered now that `entry` has come."""
         if epoch != self.epoch:
             if self.expected is not None:

@@ -49,7 +49,7 @@ class Closable(Protocol):
         """End the stream in progress, from another thread: it returns or raises within a second."""
 
 
-def check_source(source: Any) -> None:
+def check_source(source: object) -> None:
     """Raise `ContractError` unless `source` has a `stream` that can be called and read without an event loop."""
     stream = getattr(source, "stream", None)
     if isinstance(source, type):
@@ -101,7 +101,7 @@ def retrying(delays: tuple[float, float], rng: random.Random, **options: Any) ->
 
 
 @contextlib.contextmanager
-def _closed_after(stream: Iterable[Any]) -> Iterator[Iterable[Any]]:
+def _closed_after(stream: Iterable[object]) -> Iterator[Iterable[Any]]:
     """Close a generator when the block ends; anything else ends by itself."""
     try:
         yield stream

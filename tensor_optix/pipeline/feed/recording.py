@@ -73,7 +73,7 @@ class SessionRecorder:
         reward: float,
         terminated: bool,
         truncated: bool,
-        info: Mapping[str, Any],
+        info: Mapping[str, object],
         arrival: float,
     ) -> None:
         """Add an item that has passed the checks."""
@@ -184,7 +184,7 @@ def _join(seen: list[Recorded | Break], recorded: Recorded) -> None:
         seen.append(BREAK)
 
 
-def _item(path: Any, number: int, line: Line, form: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+def _item(path: object, number: int, line: Line, form: Any) -> tuple[object, float, bool, bool, dict[str, object]]:
     try:
         dtype, shape = form
         observation = np.asarray(line.observation, np.dtype(dtype))
@@ -219,7 +219,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[Line]:
         raise FeedFatalError(f"{path} is no recorded session: it is empty, or no zstandard file.")
 
 
-def _split(path: Any, reader: io.RawIOBase, damage: type[Exception]) -> Iterator[bytes]:
+def _split(path: object, reader: io.RawIOBase, damage: type[Exception]) -> Iterator[bytes]:
     """Yield whole lines; the last frame may be torn, and what of it cannot be read is left out."""
     rest = b""
     while True:
@@ -235,7 +235,7 @@ def _split(path: Any, reader: io.RawIOBase, damage: type[Exception]) -> Iterator
             raise FeedFatalError(f"{path} has a line of more than {MAX_LINE_BYTES} bytes.")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return what JSON has a word for, with a mark from which an array can be made again."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return {"__array__": [value.dtype.str, list(value.shape), value.tolist()]}
@@ -244,7 +244,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _revived(value: Any) -> Any:
+def _revived(value: object) -> Any:
     if isinstance(value, list):
         return [_revived(part) for part in value]
     if not isinstance(value, dict):

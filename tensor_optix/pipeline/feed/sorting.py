@@ -11,7 +11,7 @@ from tensor_optix.pipeline._items import BREAK, Break, Entry, Heartbeat, Malform
 _MAX_SEQUENCE = 1 << 62
 
 
-def sorted_out(what: Any, arrival: float, max_item_bytes: int) -> Entry | Malformed | Break | None:
+def sorted_out(what: object, arrival: float, max_item_bytes: int) -> Entry | Malformed | Break | None:
     """Return what a source yielded as an entry, a break, or malformed; None for a heartbeat.
 
     Args:
@@ -44,7 +44,7 @@ def sorted_out(what: Any, arrival: float, max_item_bytes: int) -> Entry | Malfor
     return Entry(tuple(what), arrival, is_late, acted)
 
 
-def numbered(sequence: Any, info: Any) -> tuple[int, int | str | None] | Malformed:
+def numbered(sequence: object, info: object) -> tuple[int, int | str | None] | Malformed:
     """Return (sequence, epoch) of an item, given its number and its info, or what is wrong with them."""
     epoch = info.get("epoch") if isinstance(info, Mapping) else None
     if isinstance(sequence, np.integer):
@@ -54,7 +54,7 @@ def numbered(sequence: Any, info: Any) -> tuple[int, int | str | None] | Malform
     return sequence, epoch
 
 
-def sequence_in(info: Any) -> Any:
+def sequence_in(info: object) -> Any:
     """Return the number that an info gives its item, None if it gives none."""
     return info.get("sequence") if type(info) is dict or isinstance(info, Mapping) else None
 

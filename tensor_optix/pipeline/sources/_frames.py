@@ -46,7 +46,7 @@ class FrameCodec:
     """
 
     def __init__(
-        self, format: str, schema: Any, to_item: Callable[[Any], Item | Heartbeat | None] | None, dtype: Any
+        self, format: str, schema: object, to_item: Callable[[Any], Item | Heartbeat | None] | None, dtype: Any
     ) -> None:
         if format not in FRAME_FORMATS:
             raise InvalidArgumentError(f"format must be one of {FRAME_FORMATS}, but got {format!r}.")
@@ -79,7 +79,7 @@ class FrameCodec:
             yield self._item(decoded)
 
     @staticmethod
-    def _users_item(to_item: Callable[[Any], Item | Heartbeat | None], decoded: Any) -> Item | Malformed | Heartbeat:
+    def _users_item(to_item: Callable[[Any], Item | Heartbeat | None], decoded: object) -> Item | Malformed | Heartbeat:
         try:
             item = to_item(decoded)
         except Exception as error:
@@ -105,7 +105,7 @@ class FrameCodec:
         return observation, decoded.reward, decoded.terminated, decoded.truncated, info
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be sent")

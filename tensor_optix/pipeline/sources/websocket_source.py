@@ -65,7 +65,7 @@ class WebSocketSource:
         url: str,
         *,
         format: str = "json",
-        schema: Any = Frame,
+        schema: object = Frame,
         to_item: Callable[[Any], Item | Heartbeat | None] | None = None,
         is_replayable: bool = False,
         subscribe: Sequence[str | bytes] = (),
@@ -76,9 +76,9 @@ class WebSocketSource:
         silence_timeout: float | None = None,
         open_timeout: float = 10.0,
         max_frame_bytes: int = 1 << 20,
-        dtype: Any = np.float32,
-        observation_space: Any = None,
-        action_space: Any = None,
+        dtype: object = np.float32,
+        observation_space: object = None,
+        action_space: object = None,
     ) -> None:
         self._websockets = require("websockets.sync.client", "WebSocketSource", "live")
         self._errors = require("websockets.exceptions", "WebSocketSource", "live")
@@ -189,7 +189,7 @@ class WebSocketSource:
                         self._handle = None
         raise last if last is not None else OSError("the address has no host")
 
-    def _items(self, connection: Any) -> Iterator[Item | Malformed | Heartbeat]:
+    def _items(self, connection: object) -> Iterator[Item | Malformed | Heartbeat]:
         while True:
             frame = self._received(connection)
             if frame is None:
