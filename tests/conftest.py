@@ -1,6 +1,7 @@
 """Shared by all tests: one thread per process, and the table of the reliability goals.
 
-A test that proves a goal calls the `goal` fixture, and the run ends with a table of what was measured.
+A test that proves a goal calls the `goal` fixture, and the run ends with a table of what was measured. What a busy
+machine may miss, seconds above all, goes through `timing`: the table shows it, and no test fails for it.
 """
 
 import os
@@ -17,6 +18,7 @@ Goal = Callable[[str, str, str, bool], None]
 """`goal(row, goal, measured, holds)`: record a row of the table; fails the test where the goal is missed."""
 
 _PROPERTY = "reliability-goal"
+_TIMING = "reliability-timing"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,14 +49,28 @@ def goal(request: pytest.FixtureRequest, fault_seed: int) -> Goal:
     return record
 
 
+@pytest.fixture
+def timing(request: pytest.FixtureRequest) -> Goal:
+    """Record a row as `goal` does, whose figure depends on what else the machine does: missing it fails nothing.
+
+    The test asserts besides what holds on any machine: a count, or a deadline that only a hang can miss.
+    """
+
+    def record(row: str, promised: str, measured: str, holds: bool) -> None:
+        request.node.user_properties.append((_TIMING, (row, promised, measured, holds)))
+
+    return record
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    missed = {_PROPERTY: "MISSED", _TIMING: "slower on this machine"}
     rows = [
-        (*value[:3], "holds" if value[3] else "MISSED")
+        (*value[:3], "holds" if value[3] else missed[name])
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", None) == "call"
         for name, value in report.user_properties
-        if name == _PROPERTY
+        if name in missed
     ]
     if not rows:
         return

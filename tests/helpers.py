@@ -135,8 +135,12 @@ class ConstantAgent(NumpyAgent):
         return self.action
 
 
-def until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
-    """Wait until something holds; the deadline is so late that only a hang can miss it."""
+HANG_S = 60.0
+"""A deadline, in seconds, so late that only a hang can miss it: not even eight busy processes on two cores."""
+
+
+def until(holds: Callable[[], Any], seconds: float = HANG_S) -> None:
+    """Wait until something holds, or fail at the deadline."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:

@@ -388,4 +388,4 @@ def test_live_pipeline_needs_none_of_the_packages_for_networks(monkeypatch: pyte
     )
     report = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=3).run()
     assert report.windows == 3
-    assert report.env_steps > 3
+    assert report.env_steps >= 3

@@ -170,7 +170,9 @@ def test_it_is_live_and_needs_an_agent() -> None:
 @pytest.mark.xdist_group("timing")
 @pytest.mark.slow
 @pytest.mark.parametrize("numbered", [False, True])
-def test_it_keeps_up_with_100_000_items_a_second(numbered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_up_with_a_source_that_never_pauses(
+    numbered: bool, monkeypatch: pytest.MonkeyPatch, timing: Any
+) -> None:
     class Endless:
         def stream(self) -> Iterator[Any]:
             observation = np.zeros(4, np.float32)
@@ -182,8 +184,7 @@ def test_it_keeps_up_with_100_000_items_a_second(numbered: bool, monkeypatch: py
     windows = pipeline.episodes()
     next(windows)
     begun, busy = time.perf_counter(), time.process_time()
-    for _ in range(300):
-        next(windows)
+    assert [next(windows).length for _ in range(300)] == [1000] * 300
     wall, busy = 300_000 / (time.perf_counter() - begun), 300_000 / (time.process_time() - busy)
     build, taken = StreamBuilder.window, []
 
@@ -194,16 +195,13 @@ def test_it_keeps_up_with_100_000_items_a_second(numbered: bool, monkeypatch: py
         return window
 
     monkeypatch.setattr(StreamBuilder, "window", timed)
-    for _ in range(100):
-        next(windows)
+    last = [next(windows) for _ in range(100)][-1]
+    assert last.metadata["dropped"] == 0  # the source waits for the learner, and nothing is lost
     hand_over, own = np.median(taken, axis=0) * 1e3
     pipeline.teardown()
-    print(
-        f"numbered={numbered}: {wall:,.0f} items/s ({busy:,.0f} per CPU second), "
-        f"hand-over of a window of 1000 in {own:.2f} ms ({hand_over:.2f} ms beside a source that never pauses)"
-    )
-    assert busy >= 100_000  # both threads together: others may use the machine
-    assert own < 1.0
+    measured = f"{busy:,.0f} ({wall:,.0f} by the clock), {own:.2f} ms ({hand_over:.2f} by the clock)"
+    promised = f"numbered={numbered}: >= 100,000 items per CPU second, hand-over of a window of 1000 in < 1 ms"
+    timing("live speed", promised, measured, busy >= 100_000 and own < 1.0)
 
 
 def test_spaces_and_seeds_are_the_source_s() -> None:

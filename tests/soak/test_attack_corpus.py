@@ -11,6 +11,7 @@ import pytest
 
 from tensor_optix.errors import TensorOptixError
 from tests.conftest import Goal
+from tests.helpers import HANG_S
 from tests.soak.attack_corpus import ATTACKS, Bench
 from tests.soak.oracle import watching
 
@@ -30,11 +31,8 @@ def test_there_are_at_least_60_attacks() -> None:
 def test_an_attack_is_refused_and_touches_nothing(tmp_path: Path, attack: Callable[[Bench], None]) -> None:
     bench = Bench(tmp_path)
     agent, canary = bench.agent.fingerprint(), bench.canary.read_bytes()
-    started = time.perf_counter()
     with pytest.raises(TensorOptixError) as caught:
         attack(bench)
-    elapsed = time.perf_counter() - started
-    print(f"{elapsed * 1e3:.1f} ms: {str(caught.value)[:150]}")
     assert len(str(caught.value)) < 2_000_000
     assert bench.agent.fingerprint() == agent
     assert bench.canary.read_bytes() == canary
@@ -43,12 +41,12 @@ def test_an_attack_is_refused_and_touches_nothing(tmp_path: Path, attack: Callab
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("timing")
-def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Path, goal: Goal) -> None:
+def test_every_attack_is_refused_in_little_time_and_memory(tmp_path: Path, goal: Goal, timing: Goal) -> None:
     slowest, most, refused = 0.0, 0, 0
     for number, attack in enumerate(ATTACKS.values()):
         (tmp_path / str(number)).mkdir()
         bench = Bench(tmp_path / str(number))
-        started = time.process_time()  # of its own: others may keep the machine busy
+        started = time.process_time()  # CPU time: others may keep the machine busy
         with contextlib.suppress(TensorOptixError):
             attack(bench)
             continue
@@ -61,9 +59,11 @@ def test_every_attack_is_refused_within_a_second_and_little_memory(tmp_path: Pat
             attack(bench)
         most = max(most, tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    measured = f"{refused} of {len(ATTACKS)} refused, slowest {slowest:.2f} s CPU, most memory {most / 2**20:.1f} MiB"
-    within = slowest <= SECONDS and most <= 2 * (6 << 20) + ALLOWANCE  # the largest content is 5 MB, the attack's own
-    goal("G27", "all of >= 60 attacks refused, typed, <= 1 s each", measured, refused == len(ATTACKS) >= 60 and within)
+    measured = f"{refused} of {len(ATTACKS)} refused, most memory {most / 2**20:.1f} MiB"
+    within = most <= 2 * (6 << 20) + ALLOWANCE  # the largest content is 5 MB, the attack's own
+    goal("G27", "all of >= 60 attacks refused, typed", measured, refused == len(ATTACKS) >= 60 and within)
+    timing("G27 seconds", "<= 1 s of CPU each", f"slowest {slowest:.2f} s CPU", slowest <= SECONDS)
+    assert slowest <= HANG_S
 
 
 @pytest.mark.soak

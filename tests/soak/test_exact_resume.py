@@ -15,6 +15,7 @@ import pytest
 
 from tensor_optix import BatchPipeline, RLOptimizer, make_agent
 from tensor_optix.core.storage.resume_ring import ResumeRing
+from tests.helpers import HANG_S
 from tests.soak.faults._ledger import litter_in
 from tests.soak.faults._power import scratch
 from tests.soak.faults._resuming import MEMBERS, SPAWNS, Runs
@@ -204,7 +205,7 @@ def test_killed_variants_leave_nothing_behind(goal: Goal) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("timing")
-def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, goal: Goal) -> None:
+def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, timing: Goal) -> None:
     shares = []
     for window_size, windows in ((2048, 10), (200, 60)):
         agent = make_agent("CartPole-v1", "ppo", "torch", seed=0)
@@ -219,9 +220,9 @@ def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, goal: Goal
         begun = time.perf_counter()
         optimizer.run()
         shares.append(optimizer._keeper.seconds / (time.perf_counter() - begun))
-        assert shares[-1] > 0
+        assert 0 < shares[-1] < 1
     measured = f"{shares[0]:.1%} with the 2,048 steps of the default, {shares[1]:.1%} with 200"
-    goal("G10 saving", "<= 5 % of the time goes to saving", measured, max(shares) <= 0.05)
+    timing("G10 saving", "<= 5 % of the time goes to saving", measured, max(shares) <= 0.05)
 
 
 @pytest.mark.xdist_group("timing")
@@ -236,7 +237,7 @@ def test_a_kill_costs_one_window_where_saving_one_is_cheap(goal: Goal, is_full: 
 
 
 @pytest.mark.timeout(600)
-def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path: Path, goal: Goal, is_full: bool) -> None:
+def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path: Path, goal: Goal, timing: Goal, is_full: bool) -> None:
     repeats, windows, cuts = (26, 60, 10) if is_full else (1, 40, 4)
     rng = np.random.default_rng(9)
     with Runs("numpy") as runs:
@@ -249,7 +250,8 @@ def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path: Path, goal: Goal, is_
             all_cuts += found
     longest = max(cut.seconds for cut in all_cuts)
     codes = sorted({cut.status for cut in all_cuts})
-    measured = f"{wrong} of {repeats} runs differ after {len(all_cuts)} signals, at most {longest:.2f} s, codes {codes}"
-    holds = not wrong and longest <= LONGEST_EXIT and set(codes) <= {0, 130, 143}
-    goal("G16", "resumable after SIGTERM, SIGINT and two of them; exit within 10 s", measured, holds)
-    assert holds, measured
+    measured = f"{wrong} of {repeats} runs differ after {len(all_cuts)} signals, codes {codes}"
+    holds = not wrong and set(codes) <= {0, 130, 143}
+    goal("G16", "resumable after SIGTERM, SIGINT and two of them", measured, holds)
+    timing("G16 seconds", f"exit within {LONGEST_EXIT:.0f} s", f"at most {longest:.2f} s", longest <= LONGEST_EXIT)
+    assert longest <= HANG_S

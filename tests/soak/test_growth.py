@@ -99,7 +99,7 @@ def median_of(seen: list[dict[str, float]], name: str) -> float:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("windows", [5_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_nothing_grows(windows: int, tmp_path: Path, goal: Goal) -> None:
+def test_nothing_grows(windows: int, tmp_path: Path, goal: Goal, timing: Goal) -> None:
     seen = live(tmp_path / "run", windows)
     early, late = seen[9:15], seen[-6:]
     growth = median_of(late, "rss") - median_of(early, "rss")
@@ -119,9 +119,10 @@ def test_nothing_grows(windows: int, tmp_path: Path, goal: Goal) -> None:
     if windows >= 1_000_000:  # a shorter run is all beginning
         costs = [after["seconds"] - before["seconds"] for before, after in itertools.pairwise(seen)]
         first, last = statistics.median(costs[:10]), statistics.median(costs[-10:])
-        goal(
+        timing(
             "G22", "a window costs at most 1.1 x as much at the end", f"{last / first:.2f} x", last <= MOST_COST * first
         )
+        assert last <= 4 * first  # a hundred times as many windows: what costs by their number would cost far more
 
 
 @pytest.mark.slow

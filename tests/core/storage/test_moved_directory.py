@@ -10,6 +10,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.storage.resume_ring import ResumeRing
 from tests.conftest import Goal
 from tests.fakes.disk import BigAgent, content, save_big, write_agent
+from tests.helpers import HANG_S
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -56,8 +57,8 @@ def test_a_run_goes_on_from_any_path_and_nothing_is_deleted_or_quarantined(tmp_p
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("timing")
-def test_a_directory_of_fifty_large_snapshots_is_reopened_quickly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goal: Goal
+def test_a_directory_of_fifty_large_snapshots_is_reopened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timing: Goal
 ) -> None:
     monkeypatch.setattr(BigAgent, "size", 1 << 17)  # 1 MiB
     registry = CheckpointRegistry(tmp_path, max_snapshots=50)
@@ -74,4 +75,5 @@ def test_a_directory_of_fifty_large_snapshots_is_reopened_quickly(
         taken.append(time.perf_counter() - start)
     p95 = sorted(taken)[37]
     measured = f"p95 {1e3 * p95:.0f} ms, median {1e3 * sorted(taken)[20]:.0f} ms"
-    goal("G10 reopen", "p95 <= 200 ms with 50 snapshots of 1 MiB", measured, p95 <= 0.2)
+    timing("G10 reopen", "p95 <= 200 ms with 50 snapshots of 1 MiB", measured, p95 <= 0.2)
+    assert max(taken) <= HANG_S

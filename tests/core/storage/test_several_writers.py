@@ -12,6 +12,7 @@ import pytest
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tests.conftest import Goal
 from tests.fakes.disk import save_big
+from tests.helpers import HANG_S
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -122,7 +123,7 @@ def test_of_two_that_open_at_once_exactly_one_writes_and_the_dead_and_only_they_
 @pytest.mark.slow
 @pytest.mark.xdist_group("timing")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_writers_never_hold_a_directory_together(tmp_path: Path, goal: Goal) -> None:
+def test_two_writers_never_hold_a_directory_together(tmp_path: Path, goal: Goal, timing: Goal) -> None:
     registry = CheckpointRegistry(tmp_path)
     save_big(registry, 1.0)
     registry.close()
@@ -131,9 +132,10 @@ def test_two_writers_never_hold_a_directory_together(tmp_path: Path, goal: Goal)
         float(answer[1]) for race in [*found["races"], found["stops"]] for answer in race if answer[0] == "locked"
     ]
     wrong, free = found["double"], max(found["kills"])
-    measured = f"{wrong} double holders, refused within {max(answers):.3f} s, free {1e3 * free:.1f} ms after kill -9"
-    promised = "0 double holders in 200 races, 50 kills, 10 stops; refused <= 2 s; free <= 100 ms"
-    goal("G8 writers", promised, measured, not wrong and max(answers) <= 2 and free <= 0.1)
+    goal("G8 writers", "0 double holders in 200 races, 50 kills, 10 stops", f"{wrong} double holders", not wrong)
+    measured = f"refused within {max(answers):.3f} s, free {1e3 * free:.1f} ms after kill -9"
+    timing("G8 seconds", "refused <= 2 s; free <= 100 ms", measured, max(answers) <= 2 and free <= 0.1)
+    assert max(*answers, free) <= HANG_S
 
 
 READER = """
