@@ -249,7 +249,7 @@ class Numbered:
         return b'{"observation":[%d,%d.5],"reward":%d,"sequence":%d}' % (n & 0xFFFF, n >> 16, n & 0xFF, n)
 
 
-if __name__ == "__main__":  # in a process of its own: prints its address, and serves until its input ends
+if __name__ == "__main__":  # as a separate process: prints its address, and serves until its input ends
     options = msgspec.json.decode(sys.argv[1])
     with FeedServer(Numbered(**options), greets=options.get("has_replay", True)) as running:
         print(running.url, flush=True)

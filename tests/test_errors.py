@@ -45,7 +45,7 @@ BUILT_IN = {
 """The built-in by code; codes are stable across releases."""
 
 
-def test_each_error_has_a_code_of_its_own_and_no_code_is_lost() -> None:
+def test_each_error_has_a_different_code_and_no_code_is_lost() -> None:
     codes = [kind.code for kind in ERRORS if kind is not TensorOptixError]
     assert sorted(codes) == sorted(BUILT_IN)
 

@@ -421,7 +421,7 @@ class TunableNumpyAgent(NumpyAgent):
         return {"learning_rate": (0.0, 1.0)}
 
 
-def test_evolution_takes_part_in_the_run_companions_bounds_and_seed(
+def test_evolution_takes_part_in_the_run_policy_state_bounds_and_seed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def evolved(folder: Path) -> tuple[StatefulPipeline, PolicyManager]:

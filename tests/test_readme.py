@@ -21,7 +21,7 @@ BLOCKS = {
 
 @pytest.fixture
 def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Everything as printed, but two windows long and in a folder of its own."""
+    """Everything as printed, but two windows long and in a separate folder."""
     init = RLOptimizer.__init__
 
     def short(self: RLOptimizer, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""How many environments and where: the decision as a table, and the measurement with a clock of its own."""
+"""How many environments and where: the decision as a table, and the measurement with a scripted clock."""
 
 import itertools
 import logging
@@ -56,7 +56,7 @@ def test_rates_are_those_of_the_best_window_of_each() -> None:
     assert (found.n_envs, found.async_envs) == (4, False)
 
 
-def test_slow_environments_are_tried_in_processes_of_their_own_and_leave_none() -> None:
+def test_slow_environments_are_tried_in_separate_processes_and_leave_none() -> None:
     found = choose_vectorisation("Acrobot-v1", 2, seconds=3.0, clock=ticking(0.5))
     assert set(found.steps_per_second) == {"single", "sync", "async"}
     assert (found.n_envs, found.async_envs) == (2, False)

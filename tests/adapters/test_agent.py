@@ -17,7 +17,7 @@ from tensor_optix.core.loop.learning import learn_guarded
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ContractError, HyperparamError, InvalidArgumentError
 from tests.fakes.built_in import AGENTS, agent_of, both_frameworks
-from tests.fakes.weights import model_weights, spoil, weights_of
+from tests.fakes.weights import model_weights, set_nan, weights_of
 from tests.fakes.windows import windows
 
 
@@ -37,7 +37,7 @@ def test_each_invalid_tensor_is_caught_and_the_agent_is_restored(framework: str,
 
         def poisoned(window: EpisodeData, name: str = name) -> dict[str, Any]:
             found = original(agent, window)
-            spoil(agent, framework, name)
+            set_nan(agent, framework, name)
             return found
 
         agent.learn = poisoned
@@ -65,7 +65,7 @@ def test_the_effective_learning_rate_is_the_optimizers_own(env: str, algorithm: 
 
 @both_frameworks
 @pytest.mark.parametrize(("env", "algorithm"), AGENTS)
-def test_weights_are_perturbed_by_a_share_of_their_own_size(env: str, algorithm: str, framework: str) -> None:
+def test_weights_are_perturbed_by_a_share_of_their_size(env: str, algorithm: str, framework: str) -> None:
     agent = agent_of(env, algorithm, framework)
     assert isinstance(agent, PerturbsWeights)
     before = model_weights(agent)

@@ -43,7 +43,7 @@ def test_the_same_seed_builds_the_same_agent_and_another_does_not(framework: str
 
 
 @both
-def test_only_a_gaussian_actor_has_a_spread_of_its_own(framework: str) -> None:
+def test_only_a_gaussian_actor_has_a_learned_spread(framework: str) -> None:
     discrete, continuous = (weights_of(agent(framework, name)) for name in ("categorical", "gaussian"))
     assert len(continuous) == len(discrete) + 1
 

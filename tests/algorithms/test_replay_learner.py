@@ -132,7 +132,7 @@ class TestSaved:
             learner.learn(window(), PARAMS, rng, lambda batches: (seen.append(batches["observations"]), {})[1])
         assert np.array_equal(*seen)
 
-    def test_without_its_memory_it_is_filled_anew(self) -> None:
+    def test_without_its_memory_it_is_filled_again(self) -> None:
         first, again = ReplayLearner(), ReplayLearner()
         for _ in range(2):
             learn(first, Steps())

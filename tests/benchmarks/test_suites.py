@@ -62,7 +62,7 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
     [(calibration, 1), (intervals, 1), (selection, 20), (evolution, 21), (tuning, 210)],
     ids=lambda v: getattr(v, "TITLE", v),
 )
-def test_every_measurement_of_a_plan_has_a_name_of_its_own(suite: Any, n: int) -> None:
+def test_every_measurement_of_a_plan_has_a_unique_name(suite: Any, n: int) -> None:
     keys = [measurement.key for measurement in suite.plan(Options())]
     assert len(keys) == len(set(keys)) == n
     if suite not in (calibration, intervals):

@@ -157,7 +157,7 @@ def walk(scheduler: BackoffScheduler, events: str) -> list[SchedulerState]:
         ("====", "ACCD"),
         ("=====", "ACCDD"),  # it stays dormant
         ("=+=+=+", "AAAAAA"),
-        ("==+==", "ACAAC"),  # an improvement starts the counting anew
+        ("==+==", "ACAAC"),  # an improvement restarts the counting
         ("===+====", "ACCAACCD"),
         ("=?=?=?=", "AACCCCD"),  # no evidence is no evaluation
         ("????????", "AAAAAAAA"),

@@ -46,7 +46,7 @@ class TestCombine:
         held_out = EvalMetrics(4.0, has_evidence=has_evidence)
         assert EVALUATOR.combine(EvalMetrics(math.nan, has_evidence=False), held_out).has_evidence is has_evidence
 
-    def test_a_training_window_without_an_episode_does_not_spoil_the_score(self) -> None:
+    def test_a_training_window_without_an_episode_does_not_change_the_score(self) -> None:
         joined = EVALUATOR.combine(EvalMetrics(math.nan, has_evidence=False), EvalMetrics(4.0))
         assert joined.is_usable
         assert math.isnan(joined.generalization_gap)

@@ -84,9 +84,9 @@ def test_a_snapshot_says_what_it_scored_and_what_it_was_trained_with(registry: C
 def test_the_hyperparams_of_the_snapshot_are_those_given_and_later_changes_do_not_reach_them(
     registry: CheckpointRegistry,
 ) -> None:
-    lived_with = HyperparamSet({"learning_rate": 0.5}, 3)
-    snapshot = registry.save(NumpyAgent(), EvalMetrics(1.0), 4, lived_with)
-    lived_with.params["learning_rate"] = 9.0
+    in_force = HyperparamSet({"learning_rate": 0.5}, 3)
+    snapshot = registry.save(NumpyAgent(), EvalMetrics(1.0), 4, in_force)
+    in_force.params["learning_rate"] = 9.0
     assert snapshot.hyperparams == registry.snapshots()[0].hyperparams == HyperparamSet({"learning_rate": 0.5}, 3)
 
 

@@ -45,7 +45,7 @@ def test_the_score_is_the_mean_return_of_the_completed_episodes(kind: Any) -> No
     assert metrics.metrics["reward_std"] == pytest.approx(np.std([1, 2, 4, 8, 100]))
 
 
-def test_a_return_counts_the_part_lived_in_earlier_windows() -> None:
+def test_a_return_counts_the_part_collected_in_earlier_windows() -> None:
     data = window([1.0, 1.0], [0, 1], completed=(EpisodeSummary(200.0, 200),))
     metrics = EpisodeReturnEvaluator().score(data, {})
     assert metrics.primary_score == 200.0

@@ -271,7 +271,7 @@ def test_the_history_is_one_json_line_per_evaluated_window(tmp_path: Path) -> No
     assert [json.loads(line)["eval_metrics"]["primary_score"] for line in lines] == [1.0, None, 2.0]
 
 
-def test_a_second_run_after_it_converged_has_a_patience_of_its_own(tmp_path: Path) -> None:
+def test_a_second_run_after_it_converged_starts_with_fresh_patience(tmp_path: Path) -> None:
     rig = LoopRig(tmp_path, [1.0] * 50)
     assert rig.run().windows == 5
     second = rig.run()

@@ -121,7 +121,7 @@ class TestRewardNormalizer:
             normalizer.step(reward)
         np.testing.assert_allclose(normalizer.normalize([1.0, -3.0]), np.array([1, -3]) / np.std([1, 1.5, 2.75]), 1e-5)
 
-    def test_an_episodes_end_starts_the_return_anew(self) -> None:
+    def test_an_episodes_end_restarts_the_return(self) -> None:
         normalizer = RewardNormalizer(gamma=1.0)
         for reward, ends in ((1.0, False), (2.0, True), (5.0, False)):
             normalizer.step(reward, ends)

@@ -17,5 +17,5 @@ def test_the_documented_path_reads_what_the_loop_has_written(tmp_path: Path) -> 
     assert all(isinstance(each, run_state.HistoryRecord) for each in read)
 
 
-def test_it_names_nothing_of_its_own() -> None:
+def test_it_only_names_what_others_define() -> None:
     assert [getattr(run_state, name) for name in run_state.__all__] == [history.HistoryRecord, history.read_history]

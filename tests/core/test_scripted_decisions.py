@@ -1,6 +1,6 @@
 """What the loop decides on scripted scores is what it has always decided: no processor changes it, no redesign may.
 
-`python -m tests.core.test_scripted_decisions` writes the file anew, where a decision is to change on purpose.
+`python -m tests.core.test_scripted_decisions` rewrites the file, where a decision is to change on purpose.
 """
 
 import json

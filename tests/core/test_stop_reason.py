@@ -15,7 +15,7 @@ def test_a_run_that_was_cut_off_has_something_left_to_do(reason: StopReason) -> 
 
 
 @pytest.mark.parametrize("reason", StopReason)
-def test_a_reason_is_found_by_its_saved_name_and_has_words_of_its_own(reason: StopReason) -> None:
+def test_a_reason_is_found_by_its_saved_name_and_has_a_unique_sentence(reason: StopReason) -> None:
     assert StopReason(reason.value) is reason
     assert reason.sentence.strip()
     assert [each for each in StopReason if each.sentence == reason.sentence] == [reason]

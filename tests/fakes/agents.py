@@ -1,4 +1,4 @@
-"""Agents with a training state of their own, and those that need none."""
+"""Agents that save a training state, and those that need none."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.helpers import NumpyAgent
 
 
 class Follower(NumpyAgent):
-    """Bets on a level, which learning moves towards what it has seen; `teach` may spoil that."""
+    """Bets on a level, which learning moves towards what it has seen; `teach` may change that."""
 
     def __init__(self, teach: Callable[[int, float], float] = lambda window, level: level) -> None:
         super().__init__(learning_rate=0.5)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 
-def spoil(agent: Any, framework: str, name: str) -> None:
+def set_nan(agent: Any, framework: str, name: str) -> None:
     """Put a NaN into one weight, past what refuses such weights."""
     model, _, key = name.partition(".")
     network = agent._models[model]

@@ -108,7 +108,7 @@ def test_a_trial_that_drives_its_signal_out_is_not_kept() -> None:
         assert optimizer.decision == decision
 
 
-def test_a_window_that_spoilt_the_agent_ends_the_trial() -> None:
+def test_a_window_that_made_the_agent_diverge_ends_the_trial() -> None:
     optimizer = BackoffOptimizer({"learning_rate": (1e-4, 1e-1)})
     hyperparams = HyperparamSet({"learning_rate": 1e-2})
     for score in (1.0, 2.0, 3.0):
@@ -167,7 +167,7 @@ def test_a_rate_that_is_too_high_is_lowered_whatever_the_policy(score: float, en
     assert values[2] < values[1] < values[0] < 1e-3
 
 
-def test_a_new_learner_has_an_uncertainty_and_a_best_of_its_own() -> None:
+def test_a_new_learner_starts_with_a_fresh_uncertainty_and_best() -> None:
     optimizer = BackoffOptimizer(SIGNALLED)
     for score in (10.0, 100.0):
         noisy(optimizer, {"x": 1e-3}, score, 0.5, kl=0.02, entropy=9.0)

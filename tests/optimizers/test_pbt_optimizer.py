@@ -112,7 +112,7 @@ def test_it_says_what_it_decided_and_forgets_another_agents_scores() -> None:
     assert len(optimizer.state_dict()["population"]) == 1
 
 
-def test_a_window_that_spoilt_the_agent_leaves_the_population_as_it_is() -> None:
+def test_a_window_that_made_the_agent_diverge_leaves_the_population_as_it_is() -> None:
     optimizer = PBTOptimizer({"learning_rate": (1e-4, 1e-2)}, seed=0)
     for score in range(10):
         optimizer.suggest(HyperparamSet({"learning_rate": 1e-3}), EvalMetrics(float(score)))

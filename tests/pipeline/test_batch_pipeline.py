@@ -148,7 +148,7 @@ def test_whole_episodes_are_yielded_where_episodes_are_asked_for() -> None:
     assert [len(window.completed or ()) for window in windows] == [2] * 5
 
 
-def test_the_environment_is_reset_once_per_episode_with_a_seed_of_its_own() -> None:
+def test_the_environment_is_reset_once_per_episode_with_another_seed() -> None:
     env = Counting()
     take(BatchPipeline(env, Modulo(), 20, seed=5), 1)
     assert env.reset_seeds == [episode_seed(5, number) for number in range(env.episode + 1)]
@@ -295,7 +295,7 @@ def test_teardown_closes_the_environment() -> None:
     assert env.closed == 1
 
 
-def test_after_a_teardown_nothing_of_the_half_lived_episode_is_left() -> None:
+def test_after_a_teardown_nothing_of_the_unfinished_episode_is_left() -> None:
     first, second, *_ = LENGTHS
     pipeline = BatchPipeline(Counting(), Modulo(), first - 1)
     take(pipeline, 1)

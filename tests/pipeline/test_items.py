@@ -20,7 +20,7 @@ def test_a_bad_item_is_counted_and_never_acted_on(name: str) -> None:
     agent = Counting()
     items = [item(0), item(1), item(2), BAD[name], item(4), item(5), item(6)]
     windows = list(live(Feed(items), agent=agent).episodes())
-    # The action for item 2 has no outcome, and item 4 begins anew.
+    # The action for item 2 has no outcome, and item 4 starts over.
     assert rows(windows) == [(0, 1, 1), (1, 2, 2), (4, 5, 5), (5, 6, 6)]
     assert list(windows[0].truncated) == [False, True, False, False]
     assert windows[0].metadata["quarantined"] == 1

@@ -76,7 +76,7 @@ both = pytest.mark.parametrize("vectorised", [False, True])
 
 
 @both
-def test_a_window_is_lived_and_built_with_the_statistics_of_the_windows_before_it(vectorised: bool) -> None:
+def test_a_window_is_collected_and_built_with_the_statistics_of_the_windows_before_it(vectorised: bool) -> None:
     raw = windows_of(make(vectorised), 4)
     agent = Watched()
     found = windows_of(make(vectorised, agent, normalize_observations=True), 4)
@@ -219,7 +219,7 @@ def test_what_is_no_normaliser_and_states_of_others_are_refused() -> None:
         BatchPipeline(Texts(), normalize_observations=True)
 
 
-def test_a_normaliser_of_ones_own_is_used() -> None:
+def test_a_given_normaliser_is_used() -> None:
     own = ObsNormalizer((2,), clip=0.5)
     pipeline = make(False, normalize_observations=own)
     assert pipeline.observation_normalizer is own

@@ -78,7 +78,7 @@ def test_terminated_and_truncated_stay_apart() -> None:
     assert data.terminated.dtype == data.truncated.dtype == bool
 
 
-def test_an_episode_counts_the_part_lived_in_earlier_windows() -> None:
+def test_an_episode_counts_the_part_collected_in_earlier_windows() -> None:
     builder = RolloutBuilder()
     first = window(builder, [(0, 1, False, False, 1), (1, 2, False, False, 2)], 0, 2)
     second = window(builder, [(2, 4, False, False, 3), (3, 8, False, False, 4)], 1, 4)
@@ -175,7 +175,7 @@ class Vector:
         return self.builder.build(0, self.observations(), size)
 
 
-def test_environments_that_reset_for_a_step_get_ahead_and_keep_what_they_lived() -> None:
+def test_environments_that_reset_for_a_step_get_ahead_and_keep_what_they_collected() -> None:
     for resets in (False, True):
         vector = Vector([2, 100], resets)
         first, second = vector.window(4), vector.window(4)

@@ -99,7 +99,7 @@ def test_the_agent_is_asked_greedily_once_per_step_with_the_rows_still_running()
     assert [set(batch[:, 1]) for batch in agent.batches] == [{0}, {1}, {2}, {3}]
 
 
-def test_every_window_has_seeds_of_its_own() -> None:
+def test_every_window_has_other_seeds() -> None:
     envs = [Seeded() for _ in range(5)]
     pipeline = ValidationPipeline([partial(lambda env: env, env) for env in envs], Watched(), seed=0)
     windows = list(itertools.islice(pipeline.episodes(), 20))

@@ -39,7 +39,7 @@ def truth(number: int) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize(
     ("is_async", "steps"),
-    # Nearly all the time of processes of their own goes into talking to them.
+    # Nearly all the time of separate processes goes into talking to them.
     [(False, STEPS), (True, STEPS // 10), pytest.param(True, STEPS, marks=pytest.mark.slow)],
 )
 def test_every_autoreset_mode_gives_exactly_the_transitions_that_happened(

@@ -131,7 +131,7 @@ def test_it_wakes_when_the_market_changes(seeds: int, tmp_path: Path, goal: Goal
     goal("drift", promised, measured, len(in_time) >= 0.95 * seeds)
 
 
-class AsleepAt(LoopCallback):
+class DormantAt(LoopCallback):
     """Remembers the window in which the loop first became DORMANT."""
 
     window: int | None = None
@@ -142,16 +142,14 @@ class AsleepAt(LoopCallback):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seeds", [1, pytest.param(100, marks=SLOW)])
-def test_it_wakes_when_the_market_changes_right_after_it_has_fallen_asleep(
-    seeds: int, tmp_path: Path, goal: Goal
-) -> None:
+def test_it_wakes_when_the_market_changes_right_after_it_became_dormant(seeds: int, tmp_path: Path, goal: Goal) -> None:
     in_time = dict.fromkeys((1, 2, 5, 10), 0)
     for seed in range(seeds):
-        asleep = AsleepAt()
-        watched(tmp_path / str(seed), seed, CALM, callbacks=[asleep])
-        assert asleep.window is not None
+        dormant = DormantAt()
+        watched(tmp_path / str(seed), seed, CALM, callbacks=[dormant])
+        assert dormant.window is not None
         for after in in_time:
-            changes = asleep.window + 1 + after
+            changes = dormant.window + 1 + after
             events, _ = watched(tmp_path / f"{seed}-{after}", seed, changes + WITHIN, changes)
             in_time[after] += [window >= changes for window, event in events if event == "drift"] == [True]
     for after, found in in_time.items():
@@ -160,7 +158,7 @@ def test_it_wakes_when_the_market_changes_right_after_it_has_fallen_asleep(
 
 
 def alarms(detector: PageHinkley, known: Callable[[], np.ndarray], scores: Sequence[float]) -> list[int]:
-    """Return the windows with an alarm; after each the watch begins anew, as in the loop."""
+    """Return the windows with an alarm; after each the watch starts over, as in the loop."""
     found = []
     detector.reset()
     detector.expect(known().tolist())

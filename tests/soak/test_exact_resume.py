@@ -135,9 +135,9 @@ def test_kills_on_watch_and_in_a_trial_leave_no_trace(kind: str, tmp_path: Path,
         assert whole["items"]["received"] == whole["items"]["learned"] == windows * STEPS
         watch = {message["window"]: message["watch"] for message in told if "window" in message}
         assert watch[windows - 1]["promotions"] == 1, "there was no trial to be killed in"
-        asleep = [w for w in watch if watch[w].get("windows", 0) > watch.get(w - 1, {}).get("windows", 0)]
-        trial = [w for w in asleep if watch[w].get("trials", 0) > watch[w].get("promotions", 0)]
-        calm = [w for w in asleep if w not in trial]
+        watched = [w for w in watch if watch[w].get("windows", 0) > watch.get(w - 1, {}).get("windows", 0)]
+        trial = [w for w in watched if watch[w].get("trials", 0) > watch[w].get("promotions", 0)]
+        calm = [w for w in watched if w not in trial]
         woken = next(w for w in watch if watch[w].get("drifts"))
         settled = next(w for w in watch if watch[w].get("promotions"))
         chosen = {trial[0] - 1, *trial, settled, woken - 1, woken, woken + 1, *map(int, rng.choice(calm, most))}

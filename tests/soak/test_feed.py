@@ -111,7 +111,7 @@ def test_with_replay_each_item_is_learned_once(
         "G18",
         "with replay: 0 lost, 0 repeated, 0 out of order, 0 gaps",
         f"{wrong}, {undeclared} gaps or drops in {found['rows']:,} rows, {last['reconnects']:,} reconnects of the "
-        f"processes that lived, {last['duplicates']:,} duplicates, {kills} kills, {time.monotonic() - begun:.0f} s",
+        f"last process, {last['duplicates']:,} duplicates, {kills} kills, {time.monotonic() - begun:.0f} s",
         not any(wrong.values()) and undeclared == 0,
     )
 
@@ -149,7 +149,7 @@ def test_without_replay_every_gap_is_declared(
 
 
 def detections(count: int, silence: float) -> list[float]:
-    """Leave connections half open, one after the other; return after how many seconds each was made anew."""
+    """Leave connections half open, one after the other; return after how many seconds each was replaced."""
     item = frame(b'{"observation":[1,2]}')
 
     def play(number: int, greeting: Any) -> Iterator[Any]:

@@ -72,7 +72,7 @@ class Meter(LoopCallback):
 
 
 def live(folder: Path, windows: int, leak: int = 0) -> list[dict[str, float]]:
-    """Run in a fresh process: in one that has lived, growth finds room in what was freed before, and does not show."""
+    """Run in a fresh process: in a used one, growth finds room in what was freed before, and does not show."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
         return fresh.submit(_live, folder, windows, leak).result()
 

@@ -21,7 +21,7 @@ from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import is_real
-from tests.fakes.weights import spoil, weights_of
+from tests.fakes.weights import set_nan, weights_of
 from tests.fakes.windows import BAD_SCORES
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
@@ -99,24 +99,24 @@ class Generated(gym.Env):
     def one_of(self, choices: Any) -> Any:
         return choices[int(self.rng.integers(len(choices)))]
 
-    def spoils(self, is_step: bool) -> bool:
-        spoils = self.is_good and self.rng.random() < SHARE
-        Generated.injected += spoils
-        self.is_good = not spoils and (self.is_good or is_step)  # a reset is no step
-        return spoils
+    def is_hit(self, is_step: bool) -> bool:
+        is_invalid = self.is_good and self.rng.random() < SHARE
+        Generated.injected += is_invalid
+        self.is_good = not is_invalid and (self.is_good or is_step)  # a reset is no step
+        return is_invalid
 
     def observe(self) -> np.ndarray:
         return (1.0 + self.rng.random(SHAPE)).astype(np.float32)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         observation = self.observe()
-        return (self.one_of(OBSERVATIONS)(observation) if self.spoils(False) else observation), {}
+        return (self.one_of(OBSERVATIONS)(observation) if self.is_hit(False) else observation), {}
 
     def step(self, action: Any) -> Any:
         assert np.isfinite(action).all()
         assert self.action_space.contains(action)
         step = [self.observe(), 1.0, bool(self.rng.random() < 0.05), bool(self.rng.random() < 0.02), {}]
-        if not self.spoils(True):
+        if not self.is_hit(True):
             return tuple(step)
         field = int(self.rng.integers(6))
         if field == 0:
@@ -253,7 +253,7 @@ def test_each_tensor_that_is_poisoned_is_caught_and_never_saved(kind: str, tmp_p
             if kind == "numpy":
                 agent.arrays[name][1, 1] = math.nan
             else:
-                spoil(agent, kind.split("-")[0], name)
+                set_nan(agent, kind.split("-")[0], name)
             return found
 
         return act

@@ -61,7 +61,7 @@ def measure(framework: str, leaks: bool) -> float:
 
 
 def growth(framework: str, leaks: bool = False) -> float:
-    """Measure in a process of its own, all of whose allocations `malloc` knows of."""
+    """Measure in a separate process, all of whose allocations `malloc` knows of."""
     command = [sys.executable, "-m", "tests.soak.test_memory", framework, *(["leak"] if leaks else [])]
     environment = {**os.environ, "PYTHONMALLOC": "malloc"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603

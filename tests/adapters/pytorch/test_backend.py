@@ -86,7 +86,7 @@ def transposed(weights: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (without, r"lacks tensor 'critic\.weight' of shape \(1, 3\)"),
         (with_one_more, r"has tensor 'critic\.bias', which the model lacks"),
@@ -95,12 +95,12 @@ def transposed(weights: dict[str, Any]) -> None:
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name_and_nothing_is_changed(
-    spoil: Callable[[dict[str, Any]], None], message: str
+    damage: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     target = models(1)
     before = state(target)
     weights = BACKEND.weights(models(0))
-    spoil(weights)
+    damage(weights)
     with pytest.raises(CheckpointMismatchError, match=message):
         BACKEND.set_weights(target, weights)
     assert_identical(state(target), before)

@@ -101,7 +101,7 @@ def test_copies_that_cannot_be_one_vector_are_refused() -> None:
         Group(Objective(loss_of, models, adam(parameters_of(models)), lagged=copies), parameters_of(models))
 
 
-def test_each_program_has_code_of_its_own() -> None:
+def test_each_program_has_separate_code() -> None:
     pair = Pair()
     group = Group(Objective(loss_of, pair.ours, pair.our_optimizer), parameters_of(pair.ours))
     made = [Program([group], [(0.9, 0.999, 1e-8)], 1, list(DATA), list(SCALARS), []) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The generic agent on any module that returns logits: acting, losses of the user's own, files, refusals."""
+"""The generic agent on any module that returns logits: acting, custom losses, files, refusals."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.fakes.policy_gradient import agent_of, linear, window
 torch.set_num_threads(1)
 
 
-def test_a_loss_of_the_users_own_takes_the_place_of_the_policy_gradient() -> None:
+def test_a_custom_loss_replaces_the_policy_gradient() -> None:
     model = linear()
     seen: list[tuple[Any, Any]] = []
 

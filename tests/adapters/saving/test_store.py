@@ -75,7 +75,7 @@ def everything_of(agent: Any, folder: Path) -> tuple[bytes, dict[str, Any]]:
     return b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors)), meta
 
 
-def spoiled(meta: dict[str, Any], tensors: dict[str, np.ndarray], damage: str) -> None:
+def damage_file(meta: dict[str, Any], tensors: dict[str, np.ndarray], damage: str) -> None:
     optimizer = next(iter(meta["optimizers"].values()))
     if damage == "generator":
         next(iter(meta["generators"].values()))["state"] = {"state": -1, "inc": "x"}
@@ -111,7 +111,7 @@ def test_a_load_that_fails_leaves_every_part_of_the_agent_bit_identical(
     before = everything_of(agent, tmp_path)
     for damage in ("generator", "hyperparams", "settings", "extra", "unknown", "dtype"):
         tensors, meta = load_tensors(str(tmp_path / "good"))
-        spoiled(meta, tensors, damage)
+        damage_file(meta, tensors, damage)
         save_tensors(str(tmp_path / "bad"), tensors, meta)
         with pytest.raises(TensorOptixError):
             agent.load_training_state(str(tmp_path / "bad"))

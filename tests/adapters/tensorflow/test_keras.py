@@ -1,4 +1,4 @@
-"""TensorFlow is imported quietly, and refused where Keras runs on something else; each in a process of its own."""
+"""TensorFlow is imported quietly, and refused where Keras runs on something else; each in a separate process."""
 
 import os
 import subprocess

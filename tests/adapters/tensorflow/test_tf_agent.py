@@ -59,7 +59,7 @@ def test_a_snapshot_acts_the_same_in_pytorch(tmp_path: Path) -> None:
     assert type(ours.act(observations[0])) is int
 
 
-def test_a_loss_of_the_users_own_takes_the_place_of_the_policy_gradient() -> None:
+def test_a_custom_loss_replaces_the_policy_gradient() -> None:
     model, seen = dense(), []
 
     def pull_to_zero(given: Any, data: EpisodeData) -> Any:

@@ -43,11 +43,11 @@ def test_a_variant_that_is_not_the_best_is_kept_if_it_holds(
 
 
 @pytest.mark.parametrize("validation", [Worth, SeededWorth])
-def test_who_is_kept_keeps_weights_of_its_own(tmp_path: Path, validation: type[Worth]) -> None:
+def test_who_is_kept_keeps_its_weights(tmp_path: Path, validation: type[Worth]) -> None:
     rig = EvolutionRig(tmp_path, [5.0, 4.9, 4.9], max_spawns=2, validation=validation)
     rig.loop.run()
     assert rig.outcomes() == ["kept", "kept"]
-    # Each began as a copy of 5 and lived four windows; the ensemble holds no copies of the parent.
+    # Each began as a copy of 5 and learned from four windows; the ensemble holds no copies of the parent.
     assert [member.weight for member in (rig.first, *rig.made)] == [5.0, 9.0, 9.0]
     assert rig.pm.agents == (rig.first, *rig.made)
 

@@ -91,7 +91,7 @@ def test_weights_are_disturbed_if_asked_for_and_possible(tmp_path: Path) -> None
         manager(tmp_path / "other", weight_noise=1.0).spawn_variant(TunableAgent(), 0.1)
 
 
-def test_a_mutation_of_ones_own_comes_last(tmp_path: Path) -> None:
+def test_a_custom_mutation_comes_last(tmp_path: Path) -> None:
     shell = TunableAgent()
 
     def mutation(agent: Any) -> None:
@@ -137,7 +137,7 @@ class Deaf(TunableAgent):
         self.params = {**hp.params, "learning_rate": self.params["learning_rate"]}
 
 
-def test_a_variant_whose_moved_values_do_not_arrive_is_none(tmp_path: Path) -> None:
+def test_a_variant_whose_moved_values_are_not_in_force_is_none(tmp_path: Path) -> None:
     pm = manager(tmp_path)
     with pytest.raises(HyperparamError, match=r"'learning_rate' was set to .*, but Deaf works with 0\.1"):
         pm.spawn_variant(Deaf(), noise_scale=0.1)

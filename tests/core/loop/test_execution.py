@@ -96,7 +96,7 @@ class Heir(LoopCallback):
         return {}
 
 
-def test_a_successor_is_asked_and_its_agent_has_a_patience_of_its_own(tmp_path: Path) -> None:
+def test_a_successor_is_asked_and_its_agent_starts_with_fresh_patience(tmp_path: Path) -> None:
     heir = Heir()
     rig = LoopRig(tmp_path, [1.0, *[2.0] * 30], callbacks=[heir], optimizer=FixedOptimizer([0.1] * 40))
     report = rig.run()

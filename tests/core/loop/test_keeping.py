@@ -27,7 +27,7 @@ from tests.helpers import ScoreEvaluator, ScriptedPipeline
 
 
 class Evolves:
-    """A callback with a learner of its own, which it writes and gives back."""
+    """A callback with a learner that it saves and restores."""
 
     def __init__(self, learner: BaseAgent | None = None) -> None:
         self.learner, self.spawned = learner, 0

@@ -79,8 +79,8 @@ def test_a_window_that_was_collected_is_counted_with_its_steps_and_nothing_else_
 def test_a_score_is_on_the_curve_at_the_learners_own_steps_and_episodes() -> None:
     state = full().scored(EvalMetrics(3.0, {"score_std_err": 0.1}))
     assert (state.curve.evaluations, state.curve.steps, state.curve.episodes) == (3, 300, 10)
-    anew = state.with_new_curve()
-    assert (anew.curve, anew.steps_before, anew.episodes_before) == (ScoreCurve(), 1000, 30)
+    renewed = state.with_new_curve()
+    assert (renewed.curve, renewed.steps_before, renewed.episodes_before) == (ScoreCurve(), 1000, 30)
     assert state.steps_per_window == 100
 
 

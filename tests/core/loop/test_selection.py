@@ -231,7 +231,7 @@ class TestSelection:
         rig = LoopRig(tmp_path, [0.0] * 2, agent=agent, val_pipeline=val, evaluator=EpisodeReturnEvaluator())
         assert rig.run().best_score == 5.0
         assert val.played[3:] == [(2, 3), (2, 4), (2, 5), (1, 4), (1, 5)]
-        assert round(agent.weight, 6) == 0.1  # the best is given back; the learner had its own again before
+        assert round(agent.weight, 6) == 0.1  # restored at the end; before, the learner had its weights again
         assert [record.is_best for record in rig.history()] == [True, False]
         assert [record.eval_metrics.primary_score for record in rig.history()] == [5.0, 4.0]
 

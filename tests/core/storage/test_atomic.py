@@ -99,7 +99,7 @@ def test_a_directory_is_made_with_those_above_it_and_each_name_is_synced(
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_directory_whose_name_could_not_be_synced_is_made_and_synced_anew(
+def test_a_directory_whose_name_could_not_be_synced_is_made_and_synced_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path) -> None:
@@ -271,7 +271,7 @@ lock = DirectoryLock(Path(sys.argv[1]))
 lock.acquire()
 if os.fork() == 0:
     print(lock.is_held, end=" ")
-    lock.release()  # not its own to give back
+    lock.release()  # another's: left alone
     try:
         lock.acquire()
     except CheckpointLockedError:

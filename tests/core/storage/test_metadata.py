@@ -1,4 +1,4 @@
-"""The metadata of a folder: sealed with a hash of their own, and read only as they were written."""
+"""The metadata of a folder: sealed with their hash, and read only as they were written."""
 
 import json
 from pathlib import Path

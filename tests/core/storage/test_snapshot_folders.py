@@ -309,7 +309,7 @@ def test_what_a_resumed_run_commits_again_is_not_saved_twice(registry: Checkpoin
 @pytest.mark.parametrize(
     "other", [{"score": 3.0}, {"weight": 0.5}, {"window_id": 5}], ids=lambda other: next(iter(other))
 )
-def test_what_differs_in_anything_is_a_snapshot_of_its_own(registry: CheckpointRegistry, other: dict[str, Any]) -> None:
+def test_what_differs_in_anything_is_a_separate_snapshot(registry: CheckpointRegistry, other: dict[str, Any]) -> None:
     same = {"score": 2.0, "weight": 2.0, "window_id": 4}
     first = save(registry, **same)
     assert save(registry, **{**same, **other}).sequence == first.sequence + 1

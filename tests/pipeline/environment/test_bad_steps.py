@@ -20,7 +20,7 @@ from tests.helpers import NumpyAgent
 LENGTH = 5
 
 
-class Spoilt(gym.Env):
+class InvalidSteps(gym.Env):
     """Episodes of five steps; observation = [episode, step], reward = 10·episode + step; `bad` says what is invalid.
 
     Args:
@@ -104,8 +104,8 @@ EXPECTED = [*whole(0), *piece(1, 2), *whole(2)]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad[0]}-{str(bad[1])[:12]}")
-def test_what_was_lived_before_is_kept_as_a_truncated_piece(bad: tuple[str, Any]) -> None:
-    (window,) = collected(BatchPipeline(Spoilt({(1, 3): bad}), window_size=12), 1)
+def test_what_was_collected_before_is_kept_as_a_truncated_piece(bad: tuple[str, Any]) -> None:
+    (window,) = collected(BatchPipeline(InvalidSteps({(1, 3): bad}), window_size=12), 1)
     assert rows(window) == EXPECTED
     assert [episode.length for episode in window.completed_episodes()] == [LENGTH, LENGTH]
     assert list(window.metadata["bad_steps"].values()) == [1]
@@ -113,14 +113,14 @@ def test_what_was_lived_before_is_kept_as_a_truncated_piece(bad: tuple[str, Any]
 
 def test_a_piece_of_an_earlier_window_and_a_bad_reset_leave_nothing_behind() -> None:
     nan = ("observation", np.full(2, math.nan, np.float32))
-    windows = collected(BatchPipeline(Spoilt({(0, 4): nan, (1, 0): nan}), window_size=3), 3)
+    windows = collected(BatchPipeline(InvalidSteps({(0, 4): nan, (1, 0): nan}), window_size=3), 3)
     assert [row for window in windows for row in rows(window)] == [*whole(0)[:3], *whole(2), *whole(3)[:1]]
     assert [sum(window.metadata.get("bad_steps", {}).values()) for window in windows] == [0, 2, 0]
     assert windows[2].completed_episodes()[0].total_return == sum(row[2] for row in whole(2))
 
 
 def vectors(bad: dict[tuple[int, int], tuple[str, Any]], mode: AutoresetMode | None) -> Any:
-    makers = [Spoilt, lambda: Spoilt(bad), Spoilt]
+    makers = [InvalidSteps, lambda: InvalidSteps(bad), InvalidSteps]
     return makers if mode is None else SyncVectorEnv(makers, autoreset_mode=mode)
 
 
@@ -143,7 +143,7 @@ def test_one_of_several_environments_is_reset_and_the_others_live_on(bad: tuple[
     + [((2, 0), BAD[0])],
     ids=str,
 )
-def test_a_vector_of_the_users_own_in_each_mode(mode: AutoresetMode, place: Any, bad: tuple[str, Any]) -> None:
+def test_a_vector_that_the_user_made_in_each_mode(mode: AutoresetMode, place: Any, bad: tuple[str, Any]) -> None:
     windows = collected(VectorBatchPipeline(vectors({place: bad}, mode), window_size=4), 5)
     by_env = [[row for window in windows for row in rows(window)[4 * i : 4 * i + 4]] for i in range(3)]
     good = [row for episode in range(4) for row in whole(episode)]
@@ -162,15 +162,15 @@ def test_a_vector_of_the_users_own_in_each_mode(mode: AutoresetMode, place: Any,
 
 
 class Together(VectorEnv):
-    """Two `Spoilt` that are reset together only."""
+    """Two `InvalidSteps` that are reset together only."""
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
     num_envs = 2
-    single_observation_space = Spoilt.observation_space
-    single_action_space = Spoilt.action_space
+    single_observation_space = InvalidSteps.observation_space
+    single_action_space = InvalidSteps.action_space
 
     def __init__(self, bad: dict[tuple[int, int], tuple[str, Any]]) -> None:
-        self.env = SyncVectorEnv([Spoilt, lambda: Spoilt(bad)])
+        self.env = SyncVectorEnv([InvalidSteps, lambda: InvalidSteps(bad)])
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         assert not options
@@ -192,7 +192,7 @@ def test_a_vector_that_resets_only_as_a_whole_is_reset_as_a_whole() -> None:
 def test_a_third_in_a_row_ends_it_and_a_good_step_between_does_not(n_episodes: int | None) -> None:
     nan = ("reward", math.nan)
     bad = {(episode, 1): nan for episode in (0, 1, 3, 4, 6, 7, 8)}
-    pipeline = BatchPipeline(Spoilt(bad), NumpyAgent(), 5, n_episodes=n_episodes)
+    pipeline = BatchPipeline(InvalidSteps(bad), NumpyAgent(), 5, n_episodes=n_episodes)
     stream = pipeline.episodes()
     assert [int(next(stream).observations[0, 0]) for _ in range(2)] == [2, 5]
     with pytest.raises(BadStepsError, match=r"3 episodes in a row.*its reward is nan") as raised:
@@ -202,7 +202,7 @@ def test_a_third_in_a_row_ends_it_and_a_good_step_between_does_not(n_episodes: i
 
 
 def test_a_window_of_whole_episodes_of_which_none_ends_is_given_up() -> None:
-    never = Spoilt({(episode, 4): ("reward", math.nan) for episode in range(50)})
+    never = InvalidSteps({(episode, 4): ("reward", math.nan) for episode in range(50)})
     with pytest.raises(BadDataError, match="in a row"):
         next(BatchPipeline(never, NumpyAgent(), n_episodes=2).episodes())
 
@@ -215,15 +215,15 @@ def test_three_in_a_row_of_one_environment_end_a_vector(place: int) -> None:
 
 
 def test_validation_leaves_an_episode_out_and_has_no_score_where_none_is_left() -> None:
-    pipeline = ValidationPipeline([Spoilt, lambda: Spoilt({(0, 3): BAD[0], (1, 1): BAD[8]})], NumpyAgent())
+    pipeline = ValidationPipeline([InvalidSteps, lambda: InvalidSteps({(0, 3): BAD[0], (1, 1): BAD[8]})], NumpyAgent())
     assert [episode.length for episode in pipeline.play([1, 2]).completed_episodes()] == [LENGTH]
     with pytest.raises(BadDataError, match="its reward is NoneType"):
-        ValidationPipeline([lambda: Spoilt({(0, 2): BAD[8]})], NumpyAgent()).play([1])
+        ValidationPipeline([lambda: InvalidSteps({(0, 2): BAD[8]})], NumpyAgent()).play([1])
 
 
 def test_a_run_counts_them_and_one_that_is_given_up_too(tmp_path: Any) -> None:
     def run(bad: dict[tuple[int, int], tuple[str, Any]], name: str) -> RLOptimizer:
-        pipeline = BatchPipeline(Spoilt(bad), window_size=10)
+        pipeline = BatchPipeline(InvalidSteps(bad), window_size=10)
         return RLOptimizer(
             NumpyAgent(), pipeline, val_pipeline=None, checkpoint_dir=tmp_path / name, max_episodes=6, seed=1
         )
@@ -236,9 +236,9 @@ def test_a_run_counts_them_and_one_that_is_given_up_too(tmp_path: Any) -> None:
     assert none._controller.report().health == {"step": 3}
 
 
-def test_a_normalised_return_begins_anew_with_the_episode() -> None:
+def test_a_normalised_return_restarts_with_the_episode() -> None:
     def stream(bad: dict[tuple[int, int], tuple[str, Any]]) -> Any:
-        pipeline = BatchPipeline(Spoilt(bad), window_size=3, normalize_rewards=True)
+        pipeline = BatchPipeline(InvalidSteps(bad), window_size=3, normalize_rewards=True)
         collected(pipeline, 2)
         return pipeline.stream_state()["normalization"]["returns"]
 

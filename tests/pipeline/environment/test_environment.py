@@ -213,6 +213,6 @@ def test_a_copy_is_not_rendered() -> None:
     assert rebuild(gym.make("CartPole-v1", render_mode="rgb_array"))().render_mode is None
 
 
-def test_wrappers_with_statistics_of_their_own_are_not_copied() -> None:
+def test_wrappers_that_keep_statistics_are_not_copied() -> None:
     with pytest.raises(ValueError, match="NormalizeObservation has statistics of its own"):
         rebuild(gym.wrappers.NormalizeObservation(gym.make("CartPole-v1")))

@@ -54,7 +54,7 @@ def test_one_and_many_are_gymnasiums_flatten(space: spaces.Space) -> None:
 @pytest.mark.parametrize(
     "space", [spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Box(-1, 1, (3,), np.float64)], ids=str
 )
-def test_a_box_passes_as_it_is_but_as_an_array_of_its_own(space: spaces.Box) -> None:
+def test_a_box_passes_as_it_is_but_as_a_copy(space: spaces.Box) -> None:
     flattener, sample = ObservationFlattener(space), space.sample()
     assert flattener.space is space
     assert agent_observation_space(space) is space
@@ -78,7 +78,7 @@ def test_what_has_no_array_form_is_refused_by_name(space: spaces.Space) -> None:
         agent_observation_space(space)
 
 
-def test_a_space_of_the_users_own_passes_as_it_is() -> None:
+def test_a_custom_space_passes_as_it_is() -> None:
     flattener = ObservationFlattener(spaces.Text(5))
     assert flattener.one("abc") == "abc"
 

@@ -1,4 +1,4 @@
-"""A vector from its making to its closing: what it raises, whether it is closed, and when it is made anew."""
+"""A vector from its making to its closing: what it raises, whether it is closed, and when it is made again."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def test_it_may_be_closed_more_than_once_and_counts_once() -> None:
     assert lifetime.times_closed == 1
 
 
-def test_a_vector_that_is_open_is_not_made_anew() -> None:
+def test_a_vector_that_is_open_is_not_made_again() -> None:
     lifetime = VectorLifetime([Counted], False)
     env = lifetime.env
     lifetime.reopen()
@@ -72,7 +72,7 @@ def test_a_vector_that_is_open_is_not_made_anew() -> None:
     assert lifetime.times_closed == 2
 
 
-def test_a_ready_made_vector_is_not_made_anew_and_has_no_episodes_of_ours() -> None:
+def test_a_ready_made_vector_is_not_made_again_and_has_no_episodes_of_ours() -> None:
     lifetime = VectorLifetime(SyncVectorEnv([Counted]), False)
     assert not lifetime.has_own_episodes
     assert lifetime.make_single is None
@@ -85,7 +85,7 @@ def test_a_ready_made_vector_is_not_made_anew_and_has_no_episodes_of_ours() -> N
 @pytest.mark.parametrize(
     ("env_fns", "is_own"), [([Counted], True), (("Pendulum-v1", 2), True), (("CartPole-v1", 2), False)]
 )
-def test_only_environments_made_one_by_one_reset_with_seeds_of_their_own(env_fns: Any, is_own: bool) -> None:
+def test_only_environments_made_one_by_one_reset_with_different_seeds(env_fns: Any, is_own: bool) -> None:
     lifetime = VectorLifetime(env_fns, False)
     assert lifetime.has_own_episodes is is_own
     lifetime.close()

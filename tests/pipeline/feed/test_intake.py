@@ -103,7 +103,7 @@ def test_numbers_may_be_numpy_s() -> None:
     assert json.loads(json.dumps(pipeline.stream_state()))["after"] == 5  # the last one is held
 
 
-def test_numbers_that_begin_anew_have_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
+def test_numbers_that_start_over_have_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
     def connection(**more: Any) -> list[Any]:
         return [*(item(n, numbered=True, **more) for n in range(4)), ConnectionError()]
 

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *numbers: int, window: int | None = None, **info: Any) -> None:
-    """Record items in a session of its own, and let a window end after them."""
+    """Record items in a separate session, and let a window end after them."""
     recorder = SessionRecorder(path)
     for n in numbers:
         observation, reward, terminated, truncated, _ = item(n)

@@ -48,7 +48,7 @@ class Ledger:
     may_quarantine: bool = False
     """Whether a snapshot may be put aside: the disk said that it cannot be read."""
     pinned: set[str] = field(default_factory=set)
-    """Snapshots that the process, as long as it lived, kept from being pruned."""
+    """Snapshots that the process, as long as it ran, kept from being pruned."""
     surplus: Listing | None = None
     """What was pruned, where it may still be there (None: it may not): a prune that fails does not undo its save."""
 

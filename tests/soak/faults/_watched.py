@@ -1,4 +1,4 @@
-"""A live run that falls asleep, wakes and tries a challenger, the same however often it is cut off."""
+"""A live run that becomes dormant, wakes and tries a challenger, the same however often it is cut off."""
 
 import itertools
 from collections.abc import Iterator
