@@ -39,10 +39,10 @@ class BaseOptimizer(ABC):
         """
 
     def on_new_learner(self) -> None:  # noqa: B027 - an optional hook
-        """Forget what is known of the agent, a trial included: another learner follows."""
+        """Forget what is known of the agent, a probe included: another learner follows."""
 
     def on_divergence(self) -> None:
-        """Forget the trial in force: learning has diverged, and the agent has its former weights and values again."""
+        """Forget the probe in force: learning has diverged, and the agent has its former weights and values again."""
         self.on_new_learner()
 
     @property
@@ -52,12 +52,12 @@ class BaseOptimizer(ABC):
 
     @property
     def is_probing(self) -> bool:
-        """True while a trial value is in force: a dip of the score is then no degradation."""
+        """True while a probe is in force: a dip of the score is then no degradation."""
         return False
 
     @property
     def probed_param(self) -> str | None:
-        """Name of the hyper-parameter on trial, None between trials."""
+        """Name of the hyper-parameter that is probed, None between probes."""
         return None
 
     @property

@@ -1,4 +1,4 @@
-"""What a trial of a hyper-parameter costs, what it has to show, and when it is worth beginning."""
+"""What a probe of a hyper-parameter costs, what it has to show, and when it is worth beginning."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 TREND_SCORES = 5
-"""A trial of one evaluation is expected from so many scores without one."""
-LONGEST_TRIAL = 8
-"""Evaluations in which a trial must be able to show its effect."""
+"""A probe of one evaluation is expected from so many scores without one."""
+LONGEST_PROBE = 8
+"""Evaluations in which a probe must be able to show its effect."""
 _SHARE = 0.15
-"""Share of the windows that may be collected under trial values which do not pay."""
+"""Share of the windows that may be collected under probe values which do not pay."""
 _EFFECT = 0.1
-"""The effect that a trial looks for, as a share of the range of the scores so far."""
+"""The effect that a probe looks for, as a share of the range of the scores so far."""
 _SETTLED, _SETTLED_EARLY = 2.0, 3.0
-"""Standard errors by which a gain settles a trial at its end, and before it."""
+"""Standard errors by which a gain settles a probe at its end, and before it."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A value in force on probation."""
+class Probe:
+    """A value that is in force to be judged."""
 
     name: str
     original: float
@@ -36,25 +36,25 @@ class Trial:
     """Windows collected under it so far."""
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "Trial":
-        """Rebuild from `vars(trial)`, as JSON has it."""
+    def from_dict(cls, state: Mapping[str, Any]) -> "Probe":
+        """Rebuild from `vars(probe)`, as JSON has it."""
         return cls(**{**state, "scores": tuple(state["scores"])})
 
 
 @dataclass
-class TrialBudget:
-    """Keeps the windows under trial values within a share of all of them.
+class ProbeBudget:
+    """Keeps the windows under probe values within a share of all of them.
 
-        begin a trial of k evaluations of m windows:  spent + k·m ≤ 0.15·(windows + k·m), or k·m = 1 and spent = 0
-        a trial kept by more than 3 standard errors:  spent ← max(0, spent − 2·its windows)
+        begin a probe of k evaluations of m windows:  spent + k·m ≤ 0.15·(windows + k·m), or k·m = 1 and spent = 0
+        a probe kept by more than 3 standard errors:  spent ← max(0, spent − 2·its windows)
 
-    So trials that pay go on without a pause, and those that do not get 15 % of the run.
+    So probes that pay go on without a pause, and those that do not get 15 % of the run.
     """
 
     windows: int = 0
     """All of them so far."""
     spent: int = 0
-    """Those under trial values, less what has been earned."""
+    """Those under probe values, less what has been earned."""
     newest: int = 0
     """Number of the window that was evaluated last."""
 
@@ -65,11 +65,11 @@ class TrialBudget:
         return elapsed
 
     def allows(self, windows: int) -> bool:
-        """Return True if a trial of that many windows may begin."""
+        """Return True if a probe of that many windows may begin."""
         return (self.spent == 0 and windows == 1) or self.spent + windows <= _SHARE * (self.windows + windows)
 
     def earn(self, windows: int) -> None:
-        """Give back the windows of a trial that was kept, and as many again."""
+        """Give back the windows of a probe that was kept, and as many again."""
         self.spent = max(0, self.spent - 2 * windows)
 
 
@@ -91,8 +91,8 @@ class ScoreRange:
         return self.highest - self.lowest if self.highest is not None and self.lowest is not None else 0.0
 
 
-def trial_length(std_err: float, extent: float) -> int | None:
-    """Return the evaluations that a trial needs, None where it needs more than `LONGEST_TRIAL`.
+def probe_length(std_err: float, extent: float) -> int | None:
+    """Return the evaluations that a probe needs, None where it needs more than `LONGEST_PROBE`.
 
     The mean of k scores against that of k others shows an effect of e where e ≥ 2·σ·√(2/k); so k = ⌈2·(2σ/e)²⌉.
 
@@ -103,22 +103,22 @@ def trial_length(std_err: float, extent: float) -> int | None:
     if std_err == 0.0:
         return 1
     effect = _EFFECT * extent
-    if effect <= 0.0 or 2.0 * (_SETTLED * std_err / effect) ** 2 > LONGEST_TRIAL:
+    if effect <= 0.0 or 2.0 * (_SETTLED * std_err / effect) ** 2 > LONGEST_PROBE:
         return None
     return max(1, math.ceil(2.0 * (_SETTLED * std_err / effect) ** 2))
 
 
 def expected_score(unprobed: Sequence[tuple[int, float]], length: int, at: float) -> tuple[float, float]:
-    """Return the score expected around evaluation `at` without a trial, and its standard error in units of σ.
+    """Return the score expected around evaluation `at` without a probe, and its standard error in units of σ.
 
         s₀ = mean of the newest k + (at − their mean time)·slope of the newest max(5, 4k)
 
     It is a weighted sum Σ wᵢ·sᵢ of scores with the same error σ, so its own is σ·√(Σ wᵢ²).
 
     Args:
-        unprobed: (number of the evaluation, score) of those without a trial, in the order of time.
-        length: k, evaluations that the trial takes.
-        at: mean number of the trial's evaluations.
+        unprobed: (number of the evaluation, score) of those without a probe, in the order of time.
+        length: k, evaluations that the probe takes.
+        at: mean number of the probe's evaluations.
     """
     numbers, scores = np.array(unprobed[-max(TREND_SCORES, 4 * length) :], np.float64).T
     base = np.zeros(scores.size)
@@ -132,5 +132,5 @@ def expected_score(unprobed: Sequence[tuple[int, float]], length: int, at: float
 
 
 def settles(gain: float, error: float, is_over: bool) -> bool:
-    """Return True if a gain is more than noise: more than two standard errors at a trial's end, three before it."""
+    """Return True if a gain is more than noise: more than two standard errors at a probe's end, three before it."""
     return abs(gain) > (_SETTLED if is_over else _SETTLED_EARLY) * error

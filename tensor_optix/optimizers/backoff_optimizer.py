@@ -14,13 +14,13 @@ from tensor_optix.core.search_space import Bounds, Param, SearchSpace
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.optimizers._evidence import (
-    LONGEST_TRIAL,
+    LONGEST_PROBE,
+    Probe,
+    ProbeBudget,
     ScoreRange,
-    Trial,
-    TrialBudget,
     expected_score,
+    probe_length,
     settles,
-    trial_length,
 )
 from tensor_optix.optimizers._signals import SignalWatch
 from tensor_optix.support.arguments import check_seed, is_real
@@ -39,18 +39,18 @@ class BackoffOptimizer(BaseOptimizer):
 
     A learning agent's score rises by itself, so s₀ is the score *expected* at the probe's window: the last one plus the
     trend of those without a probe. δᵢ is the step really taken after clipping; at the upper bound the probe goes down
-    instead. After each commit one evaluation passes without a probe, so that the next s₀ is not of a trial. Names take
+    instead. After each commit one evaluation passes without a probe, so that the next s₀ is not of one. Names take
     turns in the order of the bounds.
 
     What it does not do is to follow noise:
     - no difference, or one within two standard errors, is no gradient: θᵢ is as it was (decision "restored");
-    - the noisier the scores, the more evaluations a trial takes, up to 8; there is none where those could not show an
+    - the noisier the scores, the more evaluations a probe takes, up to 8; there is none where those could not show an
       effect of a tenth of the range of the scores so far;
-    - at most 15 % of the windows are collected under trial values; a trial that is kept by more than three standard
+    - at most 15 % of the windows are collected under probe values; a probe that is kept by more than three standard
       errors gives back its windows and as many again;
-    - where all episodes have the same return and so had the last ones, no trial can be judged, and there is none;
+    - where all episodes have the same return and so had the last ones, no probe can be judged, and there is none;
     - a parameter with a `Signal` is brought back as soon as its diagnostic is out of the healthy range
-      ("corrected"), and a trial that drives it out is not kept. It is raised only while the policy is uncertain (its
+      ("corrected"), and a probe that drives it out is not kept. It is raised only while the policy is uncertain (its
       entropy is above a quarter of the highest so far) and its score below the best, or nothing is learned yet;
     - when the score has degraded, the values of the best policy are back in force ("returned").
 
@@ -96,10 +96,10 @@ class BackoffOptimizer(BaseOptimizer):
         self._min_delta = min_delta
         self._seed = seed
         self._turn: int | None = None
-        self._trial: Trial | None = None
-        self._budget = TrialBudget()
+        self._in_force: Probe | None = None
+        self._budget = ProbeBudget()
         self._evaluations = 0
-        self._unprobed: deque[tuple[int, float]] = deque(maxlen=4 * LONGEST_TRIAL)
+        self._unprobed: deque[tuple[int, float]] = deque(maxlen=4 * LONGEST_PROBE)
         """(number of the evaluation, score) of those without a probe, newest last."""
         self._scores: deque[float] = deque(maxlen=NOISE_SCORES)
         """All of them, newest last, for their noise."""
@@ -121,13 +121,13 @@ class BackoffOptimizer(BaseOptimizer):
 
     @property
     def is_probing(self) -> bool:
-        """True while a trial value is in force."""
-        return self._trial is not None
+        """True while a probe is in force."""
+        return self._in_force is not None
 
     @property
     def probed_param(self) -> str | None:
-        """Name of the hyper-parameter on trial."""
-        return self._trial.name if self._trial else None
+        """Name of the hyper-parameter that is probed."""
+        return self._in_force.name if self._in_force else None
 
     @property
     def scale(self) -> float:
@@ -148,23 +148,23 @@ class BackoffOptimizer(BaseOptimizer):
         self._range.include(score)
         self._signals.observe(self._space or {}, metrics.metrics)
         windows = self._budget.count(metrics.episode_id)
-        if self._trial is not None:
+        if self._in_force is not None:
             self._budget.spent += windows
-            self._trial = replace(
-                self._trial, scores=(*self._trial.scores, score), windows=self._trial.windows + windows
+            self._in_force = replace(
+                self._in_force, scores=(*self._in_force.scores, score), windows=self._in_force.windows + windows
             )
         return_to, self._return_to = self._return_to, None
         if return_to is not None and any(hyperparams.params[name] != value for name, value in return_to.items()):
-            self._trial, self._decision = None, "returned"
+            self._in_force, self._decision = None, "returned"
             return HyperparamSet({**hyperparams.params, **return_to}, hyperparams.episode_id)
-        if self._trial is not None:
-            return self._commit(self._trial, hyperparams, metrics)
+        if self._in_force is not None:
+            return self._commit(self._in_force, hyperparams, metrics)
         self._unprobed.append((self._evaluations, score))
         is_ceiling = cannot_judge and self._range.extent > 0.0 and score > (self._range.lowest or 0.0)
         corrected = None if is_ceiling else self._corrected(hyperparams, metrics)
         if corrected is not None:
             return corrected
-        return hyperparams if cannot_judge else self._probe(hyperparams, metrics, windows)
+        return hyperparams if cannot_judge else self._begin_probe(hyperparams, metrics, windows)
 
     def on_improvement(self, metrics: EvalMetrics) -> None:
         """Shrink the step: what is in force works."""
@@ -179,10 +179,10 @@ class BackoffOptimizer(BaseOptimizer):
         self._return_to = {name: jsonable(best.params[name]) for name in self._space or () if name in best.params}
 
     def on_new_learner(self) -> None:
-        """Drop the trial and the scores, which are another agent's."""
-        if self._trial is not None:
+        """Drop the probe and the scores, which are another agent's."""
+        if self._in_force is not None:
             self._budget.spent += 1  # the window that diverged was collected under it
-        self._trial = self._return_to = None
+        self._in_force = self._return_to = None
         self._unprobed.clear()
         self._scores.clear()
         self._range = ScoreRange()
@@ -206,11 +206,11 @@ class BackoffOptimizer(BaseOptimizer):
             return 1.0
         return self._signals.correction(param.signal, metrics, self._range, self._error(metrics))
 
-    def _probe(self, hyperparams: HyperparamSet, metrics: EvalMetrics, windows: int) -> HyperparamSet:
-        """Put the next hyper-parameter on trial, if it can be judged and the budget allows it."""
+    def _begin_probe(self, hyperparams: HyperparamSet, metrics: EvalMetrics, windows: int) -> HyperparamSet:
+        """Begin to probe the next hyper-parameter, if it can be judged and the budget allows it."""
         space, error = self._space or {}, self._error(metrics)
-        # Nothing is known of the range at first; one short trial cannot cost much.
-        length = 1 if self._evaluations <= 1 else trial_length(error, self._range.extent)
+        # Nothing is known of the range at first; one short probe cannot cost much.
+        length = 1 if self._evaluations <= 1 else probe_length(error, self._range.extent)
         if length is None or not self._budget.allows(length * windows):
             return hyperparams
         for _ in range(len(space)):
@@ -219,7 +219,7 @@ class BackoffOptimizer(BaseOptimizer):
             for direction in (1, -1):
                 applied = param.perturb(value, scale=self._scale, min_delta=self._min_delta, direction=direction)
                 if applied != value and (applied > value) == (direction > 0):
-                    self._trial = Trial(name, jsonable(value), applied, direction, error, length)
+                    self._in_force = Probe(name, jsonable(value), applied, direction, error, length)
                     self._decision = "trial"
                     return _with(hyperparams, name, applied)
         return hyperparams
@@ -230,31 +230,31 @@ class BackoffOptimizer(BaseOptimizer):
         seen = float(noise_of(np.array(self._scores))) if len(self._scores) > _NOISE_STEPS else 0.0
         return max(known, seen)
 
-    def _commit(self, trial: Trial, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
-        """Keep the trial value, turn round, or leave it at the original where the scores cannot tell."""
-        param, seen = (self._space or {})[trial.name], len(trial.scores)
-        score = math.fsum(trial.scores) / seen
-        expected, weight = expected_score(list(self._unprobed), trial.length, self._evaluations - (seen - 1) / 2.0)
+    def _commit(self, probe: Probe, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
+        """Keep the probe value, turn round, or leave it at the original where the scores cannot tell."""
+        param, seen = (self._space or {})[probe.name], len(probe.scores)
+        score = math.fsum(probe.scores) / seen
+        expected, weight = expected_score(list(self._unprobed), probe.length, self._evaluations - (seen - 1) / 2.0)
         gain = score - expected
-        error = math.hypot(weight * trial.std_err, self._error(metrics) / math.sqrt(seen))
-        is_over = seen >= trial.length
+        error = math.hypot(weight * probe.std_err, self._error(metrics) / math.sqrt(seen))
+        is_over = seen >= probe.length
         is_evident = settles(gain, error, is_over) and abs(gain) > rounding_of(score, expected, self._range.extent)
-        drives_out = (self._correction(param, metrics) - 1.0) * (trial.applied - trial.original) < 0.0
+        drives_out = (self._correction(param, metrics) - 1.0) * (probe.applied - probe.original) < 0.0
         if not (is_over or is_evident or drives_out):
             self._decision = "trial"
             return hyperparams
-        self._trial = None
+        self._in_force = None
         if not is_evident or (gain > 0.0 and drives_out):
             self._decision = "restored"
-            return _with(hyperparams, trial.name, param.clip(trial.original))
-        gradient = gain / (trial.applied - trial.original)
-        if gradient * trial.direction > 0:
+            return _with(hyperparams, probe.name, param.clip(probe.original))
+        gradient = gain / (probe.applied - probe.original)
+        if gradient * probe.direction > 0:
             if settles(gain, error, is_over=False):  # what is kept by luck does not pay
-                self._budget.earn(trial.windows)
+                self._budget.earn(probe.windows)
             self._decision = "kept"
             return hyperparams
         self._decision = "reversed"
-        return _with(hyperparams, trial.name, param.mirrored(trial.applied, around=trial.original))
+        return _with(hyperparams, probe.name, param.mirrored(probe.applied, around=probe.original))
 
     def _next_name(self, names: list[str]) -> str:
         if self._turn is None:
@@ -264,11 +264,11 @@ class BackoffOptimizer(BaseOptimizer):
         return name
 
     def state_dict(self) -> dict[str, object]:
-        """Return the phase, the trial, its budget, the scores and the scale."""
+        """Return the phase, the probe, its budget, the scores and the scale."""
         return {
             "scale": self._scale,
             "turn": self._turn,
-            "trial": {**vars(self._trial), "scores": list(self._trial.scores)} if self._trial else None,
+            "trial": {**vars(self._in_force), "scores": list(self._in_force.scores)} if self._in_force else None,
             "evaluations": self._evaluations,
             "unprobed": [list(pair) for pair in self._unprobed],
             "scores": list(self._scores),
@@ -282,12 +282,12 @@ class BackoffOptimizer(BaseOptimizer):
         """Go on from `state_dict`."""
         self._scale = float(state["scale"])
         self._turn = state["turn"]
-        self._trial = Trial.from_dict(state["trial"]) if state["trial"] else None
+        self._in_force = Probe.from_dict(state["trial"]) if state["trial"] else None
         self._evaluations = int(state["evaluations"])
-        self._unprobed = deque(((n, score) for n, score in state["unprobed"]), maxlen=4 * LONGEST_TRIAL)
+        self._unprobed = deque(((n, score) for n, score in state["unprobed"]), maxlen=4 * LONGEST_PROBE)
         self._scores = deque(state["scores"], maxlen=NOISE_SCORES)
         self._return_to = state["return_to"]
-        self._budget = TrialBudget(**state["budget"])
+        self._budget = ProbeBudget(**state["budget"])
         self._range = ScoreRange(**state["range"])
         self._signals = SignalWatch(state["most_uncertain"])
 

@@ -1,4 +1,4 @@
-"""What a trial costs, what it has to show, and when it is worth beginning: numbers worked out by hand."""
+"""What a probe costs, what it has to show, and when it is worth beginning: numbers worked out by hand."""
 
 import json
 import math
@@ -6,40 +6,40 @@ import math
 import pytest
 
 from tensor_optix.optimizers._evidence import (
-    LONGEST_TRIAL,
+    LONGEST_PROBE,
     TREND_SCORES,
+    Probe,
+    ProbeBudget,
     ScoreRange,
-    Trial,
-    TrialBudget,
     expected_score,
+    probe_length,
     settles,
-    trial_length,
 )
 
 
-def test_a_trial_comes_back_from_json() -> None:
-    trial = Trial("gamma", 0.9, 0.95, 1, 0.5, 3, (1.0, 2.0), 7)
-    assert Trial.from_dict(json.loads(json.dumps(vars(trial)))) == trial
+def test_a_probe_comes_back_from_json() -> None:
+    probe = Probe("gamma", 0.9, 0.95, 1, 0.5, 3, (1.0, 2.0), 7)
+    assert Probe.from_dict(json.loads(json.dumps(vars(probe)))) == probe
 
 
 class TestBudget:
     def test_windows_are_counted_between_evaluations_and_each_is_one_at_least(self) -> None:
-        budget = TrialBudget()
+        budget = ProbeBudget()
         assert [budget.count(window) for window in (4, 6, 6, 2)] == [1, 2, 1, 1]
         assert (budget.windows, budget.newest) == (5, 2)
 
-    def test_a_first_trial_of_one_window_may_begin_before_its_share_of_the_run(self) -> None:
-        assert TrialBudget().allows(1)
-        assert not TrialBudget().allows(2)
-        assert not TrialBudget(windows=3, spent=1).allows(1)
+    def test_a_first_probe_of_one_window_may_begin_before_its_share_of_the_run(self) -> None:
+        assert ProbeBudget().allows(1)
+        assert not ProbeBudget().allows(2)
+        assert not ProbeBudget(windows=3, spent=1).allows(1)
 
     @pytest.mark.parametrize(("windows", "allowed"), [(112, True), (111, False)])
     def test_later_ones_keep_to_their_share(self, windows: int, allowed: bool) -> None:
         # 10 + 8 of 112 + 8 windows are 15 %.
-        assert TrialBudget(windows=windows, spent=10).allows(8) is allowed
+        assert ProbeBudget(windows=windows, spent=10).allows(8) is allowed
 
-    def test_a_trial_that_is_kept_earns_twice_its_windows_and_never_more_than_was_spent(self) -> None:
-        budget = TrialBudget(windows=100, spent=10)
+    def test_a_probe_that_is_kept_earns_twice_its_windows_and_never_more_than_was_spent(self) -> None:
+        budget = ProbeBudget(windows=100, spent=10)
         budget.earn(3)
         assert budget.spent == 4
         budget.earn(3)
@@ -62,13 +62,13 @@ class TestLength:
             (0.25, 10.0, 1),  # 2·(2·0.25/1)² = 0.5
             (0.5, 10.0, 2),  # 2·(2·0.5/1)² = 2
             (0.75, 10.0, 5),  # 4.5
-            (1.0, 10.0, LONGEST_TRIAL),
+            (1.0, 10.0, LONGEST_PROBE),
             (1.01, 10.0, None),
             (0.5, 0.0, None),  # scores that have not moved leave nothing to be shown
         ],
     )
-    def test_a_trial_is_as_long_as_its_effect_needs(self, std_err: float, extent: float, length: int | None) -> None:
-        assert trial_length(std_err, extent) == length
+    def test_a_probe_is_as_long_as_its_effect_needs(self, std_err: float, extent: float, length: int | None) -> None:
+        assert probe_length(std_err, extent) == length
 
 
 class TestExpectedScore:
@@ -105,7 +105,7 @@ class TestExpectedScore:
         (-3.1, False, True),
     ],
 )
-def test_a_gain_settles_a_trial_beyond_its_noise_and_early_only_beyond_doubt(
+def test_a_gain_settles_a_probe_beyond_its_noise_and_early_only_beyond_doubt(
     gain: float, is_over: bool, settled: bool
 ) -> None:
     assert settles(gain, 1.0, is_over) is settled

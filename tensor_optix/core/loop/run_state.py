@@ -125,7 +125,7 @@ class RunState:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; the evaluations are in the history."""
-        return plain(replace(self, recent=(), metrics=None))
+        return saved_form(replace(self, recent=(), metrics=None))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], history: Iterable[HistoryRecord]) -> Self:
@@ -159,14 +159,14 @@ class CurrentState:
         self.state = replace(self.state, **fields)
 
 
-def plain(value: Any) -> Any:
+def saved_form(value: Any) -> Any:
     """Return a value, dataclasses included, as plain JSON values that `rebuilt` reads again."""
     if hasattr(value, "to_dict") and not isinstance(value, RunState):
         return value.to_dict()
     if isinstance(value, enum.Enum):
         return value.value
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: saved_form(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):
-        return [plain(item) for item in value]
+        return [saved_form(item) for item in value]
     return jsonable(value)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from tensor_optix.errors import FeedOverflowError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, Malformed
-from tensor_optix.pipeline.feed.ledger import MEMORY, SequenceLedger
+from tensor_optix.pipeline.feed.ledger import MAX_DISTANCE, SequenceLedger
 from tensor_optix.pipeline.feed.sorting import fatal, numbered, sequence_in, sorted_out
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Intake:
         # Its own thread may hold it while a forgotten pipeline is collected, and closed.
         self._lock = threading.RLock()
         self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
-        self._left_out: deque[int] = deque(maxlen=MEMORY)
+        self._left_out: deque[int] = deque(maxlen=MAX_DISTANCE)
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._received = self._dropped = 0
         self._is_broken_at_tail = self._drops_newest = False
@@ -245,7 +245,7 @@ class Intake:
         It is not asked again for those that have not.
         """
         with self._lock:
-            self._left_out = deque((n for n in self._left_out if n > sequence), MEMORY)
+            self._left_out = deque((n for n in self._left_out if n > sequence), MAX_DISTANCE)
             return len(self._left_out)
 
     def close(self) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from tensor_optix.pipeline._items import BREAK, Break, Entry
 
-MEMORY = 100_000
-"""Largest distance, behind or ahead, at which a number is believed at once; also the most gaps remembered."""
+MAX_DISTANCE = 100_000
+"""Largest distance, behind or ahead, at which a number is believed at once; no more gaps than that are listed."""
 
 _MAX_ASKS = 10
 
@@ -20,7 +20,7 @@ class SequenceLedger:
     | ahead | held until the ones before it came, or did not within `patience` items or seconds: then those are a gap |
     | behind, or held already | a duplicate |
     | behind, in a declared gap | late: it is left out, and the gap is one smaller |
-    | farther than `MEMORY` | believed if the one after it follows (a gap, or a restarted count), else refused |
+    | farther than `MAX_DISTANCE` | believed if the one after it follows (a gap, or a restarted count), else refused |
 
     Args:
         patience: how many items, and how many seconds, an item ahead waits for those before it.
@@ -79,7 +79,7 @@ class SequenceLedger:
         ahead = sequence - self.expected
         if ahead == 0:
             yield from self._deliver(sequence, entry)
-        elif abs(ahead) > MEMORY and sequence not in self._held and not self._is_missing(sequence):
+        elif abs(ahead) > MAX_DISTANCE and sequence not in self._held and not self._is_missing(sequence):
             yield from self._doubt(sequence, entry)
         elif ahead > 0:
             yield from self._hold(sequence, entry)
@@ -175,7 +175,7 @@ class SequenceLedger:
     def _declare(self, start: int, end: int) -> None:
         self.gaps += end - start
         self._missing.append((start, end))
-        del self._missing[:-MEMORY]
+        del self._missing[:-MAX_DISTANCE]
 
     def _doubt(self, sequence: int, entry: Entry) -> Iterator[Entry | Break]:
         before, self._suspect = self._suspect, (sequence, entry)

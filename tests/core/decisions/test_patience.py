@@ -15,7 +15,7 @@ from tensor_optix.core.decisions.patience import (
     windows_until_due,
 )
 from tensor_optix.core.decisions.score_curve import ScoreCurve
-from tensor_optix.core.loop.run_state import plain
+from tensor_optix.core.loop.run_state import saved_form
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.schemas import rebuilt
 
@@ -197,13 +197,13 @@ class TestAssess:
 
     def test_is_deterministic_and_changes_nothing(self):
         curve = curve_of(saturating(300, 50), 0.1)
-        before = plain(curve)
+        before = saved_form(curve)
         assert assess(curve, Patience()) == assess(curve, Patience())
-        assert plain(curve) == before
+        assert saved_form(curve) == before
 
     def test_a_resumed_curve_gives_the_same_verdict(self):
         curve = curve_of(np.random.default_rng(0).normal(size=999), 0.5, episodes_per_window=4)
-        resumed = rebuilt(ScoreCurve, json.loads(json.dumps(plain(curve))))
+        resumed = rebuilt(ScoreCurve, json.loads(json.dumps(saved_form(curve))))
         assert assess(resumed, Patience()) == assess(curve, Patience())
 
     def test_false_stops_on_noisy_curves_are_rare(self):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.decisions.score_curve import MAX_BINS, ScoreCurve
-from tensor_optix.core.loop.run_state import plain
+from tensor_optix.core.loop.run_state import saved_form
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
 from tensor_optix.support.schemas import rebuilt
 
@@ -44,14 +44,14 @@ class TestScoreCurve:
         assert bins.steps[-1] == n * WINDOW
 
     def test_size_of_the_state_does_not_grow(self):
-        size = len(json.dumps(plain(curve_of(np.full(20_000, 1.5)))))
+        size = len(json.dumps(saved_form(curve_of(np.full(20_000, 1.5)))))
         assert size < 20_000
 
     def test_goes_on_as_if_it_had_not_been_saved(self):
         scores = np.random.default_rng(0).normal(size=700)
         whole = curve_of(scores, 0.5, episodes_per_window=3)
         half = curve_of(scores[:333], 0.5, episodes_per_window=3)
-        resumed = rebuilt(ScoreCurve, json.loads(json.dumps(plain(half))))
+        resumed = rebuilt(ScoreCurve, json.loads(json.dumps(saved_form(half))))
         for i, score in enumerate(scores[333:], start=334):
             resumed = resumed.added(i * WINDOW, float(score), 0.5, i * 3)
         assert resumed == whole
@@ -95,10 +95,10 @@ class TestScoreCurve:
     )
     def test_a_damaged_state_is_refused(self, damage, message):
         with pytest.raises(CheckpointCorruptError, match=message):
-            rebuilt(ScoreCurve, {**plain(curve_of([1.0, 2.0])), **damage})
+            rebuilt(ScoreCurve, {**saved_form(curve_of([1.0, 2.0])), **damage})
 
     def test_adding_leaves_the_curve_as_it_was(self):
         curve = curve_of([1.0, 2.0])
-        before = plain(curve)
+        before = saved_form(curve)
         curve.added(3 * WINDOW, 5.0)
-        assert plain(curve) == before
+        assert saved_form(curve) == before

@@ -11,7 +11,7 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
-from tensor_optix.core.loop.run_state import CurrentState, RunState, WatchState, plain
+from tensor_optix.core.loop.run_state import CurrentState, RunState, WatchState, saved_form
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
@@ -180,8 +180,8 @@ def test_nobody_changes_a_state_but_its_holder_who_replaces_it() -> None:
 
 
 def test_values_are_plain_whatever_holds_them() -> None:
-    assert plain(Trial((1.0,), (2.0,))) == {
-        f.name: plain(getattr(Trial((1.0,), (2.0,)), f.name)) for f in fields(Trial)
+    assert saved_form(Trial((1.0,), (2.0,))) == {
+        f.name: saved_form(getattr(Trial((1.0,), (2.0,)), f.name)) for f in fields(Trial)
     }
-    assert plain((StopReason.BUDGET, LoopState.ACTIVE)) == ["budget", LoopState.ACTIVE.value]
-    assert plain(EvalMetrics(math.nan)) == EvalMetrics(math.nan).to_dict()
+    assert saved_form((StopReason.BUDGET, LoopState.ACTIVE)) == ["budget", LoopState.ACTIVE.value]
+    assert saved_form(EvalMetrics(math.nan)) == EvalMetrics(math.nan).to_dict()

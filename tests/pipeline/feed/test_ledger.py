@@ -135,7 +135,7 @@ def test_with_little_patience_all_is_late_or_there(count: int) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "MEMORY", 1000)
+    monkeypatch.setattr(ledger_module, "MAX_DISTANCE", 1000)
     ledger = SequenceLedger((0, 1.0))
     fed(ledger, range(0, 4000, 2))
     assert ledger.missing_after(-1) == 1000
