@@ -10,14 +10,18 @@ from benchmarks import (
     calibration,
     curves,
     determinism,
+    easy,
     ensemble,
     evolution,
+    field,
+    honesty,
     imports,
     intervals,
     learning,
     overhead,
     selection,
     speed,
+    truth,
     tuning,
 )
 from benchmarks._results import Store, section, write_page
@@ -35,8 +39,14 @@ SUITES: Mapping[str, Suite] = {
     "evolution": evolution,
     "ensemble": ensemble,
     "tuning": tuning,
+    "easy": easy,
+    "truth": truth,
+    "honesty": honesty,
+    "field": field,
 }
 """Shortest first."""
+BY_ENVIRONMENT = (learning, selection, evolution, tuning, field, honesty, truth, easy)
+"""Those of which `--only` chooses."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         only=tuple(args.only),
         rounds=args.rounds,
         windows=args.windows,
+        minutes=args.minutes,
+        runs=args.runs,
         curves=args.curves,
     )
     stores = {name: Store(args.results / f"{name}.jsonl") for name in SUITES}
@@ -77,13 +89,19 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         default=[],
-        choices=sorted({task.env for suite in (learning, selection, evolution, tuning) for task in suite.TASKS}),
+        choices=sorted({task.env for suite in BY_ENVIRONMENT for task in suite.TASKS}),
         metavar="ENV",
-        help="this environment of learning, selection, evolution and tuning; repeatable",
+        help="this environment of learning, selection, evolution, tuning, field, honesty, truth and easy; repeatable",
     )
     parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds of speed (default: 5)")
     parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")
     parser.add_argument("--curves", type=Path, metavar="DIR", help="folder of the public learning curves of curves")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="cut each run of field, honesty, truth and easy then"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Options.runs, metavar="DIR", help="where those runs are kept, to go on with them"
+    )
     parser.add_argument("--fresh", action="store_true", help="measure anew what is already measured")
     parser.add_argument(
         "--results", type=Path, default=Path(__file__).parent / "results", metavar="DIR", help="where results go"
@@ -108,10 +126,12 @@ def _run(name: str, store: Store, options: Options, fresh: bool) -> int:
     planned = list(SUITES[name].plan(options))
     if fresh:
         store.forget(measurement.key for measurement in planned)
+        for measurement in planned:
+            measurement.discard()
     known, failures = store.rows(), 0
     for measurement in planned:
         label = f"{name} {measurement.key}"
-        if measurement.key in known:
+        if measurement.key in known and not measurement.goes_on(known[measurement.key]):
             print(f"{label}: already measured")
             continue
         start = time.perf_counter()

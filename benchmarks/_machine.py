@@ -3,10 +3,26 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
 from functools import cache
 from pathlib import Path
 
 _PACKAGES = ("tensor-optix", "tensorflow", "torch", "stable-baselines3", "gymnasium", "numpy")
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of the code, with `-dirty` where a file differs from it; None outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude", "*", "--abbrev=12"],  # noqa: S607 - as in PATH
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 @cache

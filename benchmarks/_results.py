@@ -11,7 +11,7 @@ from typing import Any, Self
 from benchmarks import _machine
 
 Row = dict[str, Any]
-"""One measurement: `key`, `measured_at`, `machine`, and what its suite has found."""
+"""One measurement: `key`, `measured_at`, `commit`, `machine`, and what its suite has found."""
 
 
 class Store:
@@ -38,7 +38,8 @@ class Store:
     def append(self, key: str, result: Mapping[str, Any]) -> Row:
         """Add one measurement, and return it as it is kept."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        row = {"key": key, "measured_at": now, **result, "machine": _machine.describe()}
+        made_by = {"measured_at": now, "commit": _machine.commit()}
+        row = {"key": key, **made_by, **result, "machine": _machine.describe()}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         is_torn = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
         with self._path.open("a") as file:

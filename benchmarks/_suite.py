@@ -32,6 +32,10 @@ class Options:
     """Folder of public learning curves; None = that of `TENSOR_OPTIX_CURVES`."""
     windows: int | None = None
     """Windows measured per run by the speed and the overhead suite; None = each suite's own."""
+    minutes: float | None = None
+    """After so long a run of the field is cut; None = never."""
+    runs: Path = ROOT / "runs" / "bench"
+    """Where the runs of the field are kept, so that they go on where they were cut."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Measurement:
     """Names it in the results: what has this key is not measured again."""
     measure: Callable[[], dict[str, Any]]
     """Returns what was found, as JSON values; raises `MeasurementError`."""
+    goes_on: Callable[[Row], bool] = lambda row: False
+    """True for a known row that measuring would take further: its run was cut, and is given more time now."""
+    discard: Callable[[], None] = lambda: None
+    """Removes what was kept of it besides its row, so that it is made anew."""
 
 
 class Suite(Protocol):
@@ -72,8 +80,24 @@ def run_python(*arguments: str, **variables: str) -> str:
     Raises:
         MeasurementError: it failed.
     """
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True)
+    return _output(arguments, environment(**variables), None)
+
+
+def run_python_within(seconds: float, *arguments: str) -> str:
+    """Run `python ARGUMENTS` and return what it printed.
+
+    Raises:
+        MeasurementError: it failed, or took longer than `seconds`.
+    """
+    return _output(arguments, environment(), seconds)
+
+
+def _output(arguments: Sequence[str], variables: Mapping[str, str], seconds: float | None) -> str:
+    command, name = [sys.executable, *arguments], " ".join(arguments[:3])
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise MeasurementError(f"{name} took more than {seconds:g} s") from error
     if done.returncode:
-        raise MeasurementError(f"{' '.join(arguments[:3])} failed: {done.stderr.strip()[-2000:]}")
+        raise MeasurementError(f"{name} failed: {done.stderr.strip()[-2000:]}")
     return done.stdout

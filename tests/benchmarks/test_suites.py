@@ -4,10 +4,33 @@ from typing import Any
 
 import pytest
 
-from benchmarks import calibration, ensemble, evolution, intervals, selection, tuning
+from benchmarks import calibration, easy, ensemble, evolution, field, honesty, intervals, selection, truth, tuning
 from benchmarks._suite import Options
 
 RUN = {"mean": 480.0, "reported": 481.0, "env_steps": 1000, "outcomes": ["new best", "kept"]}
+KEPT = {
+    "env": "CartPole-v1",
+    "seed": 0,
+    "arguments": [],
+    "reason": "converged",
+    "exit_code": 0,
+    "cut": False,
+    "seconds": 90.0,
+    "env_steps": 30_000,
+    "evaluations": 15,
+    "validation_share": 0.2,
+    "reported": 481.0,
+    "reported_std_err": 2.0,
+    "reported_low": 477.0,
+    "reported_high": 485.0,
+    "retest": 480.0,
+    "retest_std_err": 1.0,
+    "retest_low": 478.0,
+    "retest_high": 482.0,
+    "untrained": 20.0,
+    "untrained_std_err": 1.0,
+    "steps_to_level": 20_000,
+}
 ROWS: dict[Any, list[dict[str, Any]]] = {
     calibration: [
         {
@@ -54,19 +77,37 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
         for factor in (1.0, 30.0)
         for mode in tuning.MODES
     ],
+    easy: [KEPT, KEPT | {"seed": 1, "steps_to_level": None, "evaluations": 40}],
+    truth: [
+        KEPT | {"env": "FrozenLake8x8-v1", "retest": 0.0, "retest_std_err": 0.0, "reported": 1.0, "untrained": 0.0},
+        KEPT | {"env": "FrozenLake8x8-v1", "seed": 1},
+    ],
+    honesty: [KEPT, KEPT | {"reason": "interrupted", "reported": 500.0}, KEPT | {"cut": True, "reported": None}],
+    field: [KEPT, KEPT | {"env": "Taxi-v4", "cut": True, "retest": None}],
 }
 
 
 @pytest.mark.parametrize(
     ("suite", "n"),
-    [(calibration, 1), (intervals, 1), (selection, 20), (evolution, 21), (tuning, 210)],
+    [
+        (calibration, 1),
+        (intervals, 1),
+        (selection, 20),
+        (evolution, 21),
+        (tuning, 210),
+        (easy, 18),
+        (truth, 12),
+        (honesty, 135),
+        (field, 43),
+    ],
     ids=lambda v: getattr(v, "TITLE", v),
 )
 def test_every_measurement_of_a_plan_has_a_unique_name(suite: Any, n: int) -> None:
     keys = [measurement.key for measurement in suite.plan(Options())]
     assert len(keys) == len(set(keys)) == n
     if suite not in (calibration, intervals):
-        assert len(list(suite.plan(Options(seeds=(0,), only=("CartPole-v1",))))) == (21 if suite is tuning else 1)
+        one = Options(seeds=(0,), only=("CartPole-v1",))
+        assert len(list(suite.plan(one))) == {tuning: 21, honesty: 3, truth: 0}.get(suite, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +119,10 @@ def test_every_measurement_of_a_plan_has_a_unique_name(suite: Any, n: int) -> No
         (evolution, ["1/1", "+30.0 (1 runs)"]),
         (ensemble, ["1/1", "490.0 [400.0, 500.0]"]),
         (tuning, ["1/1 (400 [400, 400])", "0/1 (400 [400, 400])", "off-default"]),
+        (easy, ["20,000 [20,000, 20,000]", "inf [0.50, inf]", "1/2"]),
+        (truth, ["| FrozenLake8x8-v1 | 1/2 | 1/2 |"]),
+        (honesty, ["| all | 1 | 3 | 1/2 (50%) |", "| cut | 1 | 1 | 0/0 (0%) |"]),
+        (field, ["96%", "no episode ends", "1 of 2 environments measured", "| cut |"]),
     ],
     ids=lambda value: getattr(value, "TITLE", ""),
 )
