@@ -33,11 +33,8 @@ from tensor_optix.errors import (
     ModelShapeError,
     SpaceError,
 )
+from tests.fakes.weights import weights_of
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
-
-
-def weights_of(agent: Any) -> dict[str, np.ndarray]:
-    return agent._backend.weights({"actor": agent._actor, "critic": agent._critic})
 
 
 def run(folder: Path, *, seed: int = 3, windows: int = 4, **kwargs: Any) -> tuple[Any, Any]:

@@ -96,7 +96,8 @@ def test_scores_stay_with_their_member_when_others_go() -> None:
     pm.prune()
     pm.auto_update_weights()
     assert (pm.agents, pm.weights) == ((high,), (1.0,))
-    assert pm._members[0].mean_score == 9.0
+    (member,) = pm.members_state(lambda agent: "")["members"]
+    assert member["scores"] == [9.0]
 
 
 def test_who_is_discarded_is_gone_and_who_is_none_is_no_error() -> None:
