@@ -13,9 +13,10 @@ from tensor_optix.core.decisions.intervals import ScoreInterval, mean_interval
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
-from tensor_optix.core.training_report import TrainingReport, confirm_command, episodes_text, score_text
+from tensor_optix.core.training_report import NOT_AHEAD, TrainingReport, confirm_command, episodes_text, score_text
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.runs import confirmed_report, read_report, write_report
+from tensor_optix.support.plain import jsonable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,8 @@ class Evaluation:
             "reported": self.reported.score,
             "reported_std_err": 0.0 if math.isnan(self.reported.std_err) else self.reported.std_err,
             "confirmed": self.reported.confirmed,
+            "start_score": None if self.report is None else jsonable(self.report.start_score),
+            "ahead_of_start": None if self.report is None else self.report.ahead_of_start,
         }
 
     def __str__(self) -> str:
@@ -123,6 +126,10 @@ class Evaluation:
             f"Reported: {score_text(reported.score, reported.interval)} "
             f"({episodes_text(reported.interval, confirmed=reported.confirmed)})",
         ]
+        if self.report is not None and math.isfinite(self.report.start_score):
+            lines.append(f"Untrained: {score_text(self.report.start_score, self.report.start_interval)}")
+            if self.report.ahead_of_start is False:
+                lines.append(NOT_AHEAD)
         if not reported.confirmed:
             lines.append(f"Confirm it: {confirm_command(str(self.run_dir))}")
         return "\n".join(lines)

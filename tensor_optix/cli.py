@@ -34,11 +34,14 @@ from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.throughput import choose_vectorisation
 
 _EVALUATED_TOGETHER = 25
-_EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 130, 143
+_EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_NOTHING_LEARNED, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 3, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 1 not verified, 2 bad input, 130 or 143 ended by a signal."""
+    """Run one command and return the exit code.
+
+    0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal.
+    """
     args = parser(train=_train, resume=_resume, evaluate=_evaluate, replay=_replay).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
@@ -88,7 +91,7 @@ def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
     write_report(run_dir, report)
     print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
     if report.reason != StopReason.INTERRUPTED.value:
-        return 0
+        return _EXIT_NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else 0
     print(f"Resume it with: tensor-optix resume {shlex.quote(str(run_dir))}")
     return _EXIT_TERMINATED if optimizer.ended_by == signal.SIGTERM else _EXIT_INTERRUPTED
 

@@ -15,11 +15,12 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.decisions.trend import standard_error
+from tensor_optix.core.decisions.untrained import Start, is_ahead_apart
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
 from tensor_optix.core.storage.reading import read_plain
-from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
@@ -215,6 +216,9 @@ def confirmed_report(
         interval: of their mean.
     """
     mean = float(np.mean(returns))
+    start = Start(score=report.start_score, std_err=report.start_std_err, interval=report.start_interval)
+    if report.reason != StopReason.NOTHING_LEARNED.value and is_ahead_apart(mean, interval, start):
+        report = replace(report, ahead_of_start=True, advice="")
     return replace(
         report,
         best_score=mean,

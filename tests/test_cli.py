@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import pytest
 
 import tensor_optix
@@ -49,6 +51,42 @@ def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(
     assert f"tensor-optix evaluate '{folder}'" in out
 
 
+class Chain(gym.Env):
+    """Twenty states in a row; the reward is at the end, and one wrong step leads back to the beginning."""
+
+    observation_space, action_space = gym.spaces.Discrete(20), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict]:
+        super().reset(seed=seed)
+        self.at = 0
+        return self.at, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
+        self.at = self.at + 1 if action == 1 else 0
+        return self.at, float(self.at == 19), self.at == 19, False, {}
+
+
+def test_a_run_that_learned_nothing_says_so_and_exits_with_3_also_when_it_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gym.register("Chain20-v0", entry_point=Chain, max_episode_steps=30)
+    folder = str(tmp_path / "run")
+    short = ["--n-envs", "1", "--window-size", "128", "--plateau-threshold", "2", "--dormant-threshold", "3"]
+    assert main(["train", "Chain20-v0", "--seed", "0", "--run-dir", folder, "--no-progress", *short]) == 3
+    out = capsys.readouterr().out
+    assert "Nothing Learned" in out
+    assert "Every episode had the return 0" in " ".join(out.split())
+    report = TrainingReport.from_dict(json.loads((tmp_path / "run" / "report.json").read_text()))
+    assert (report.reason, report.converged, report.start_score) == ("nothing_learned", False, 0.0)
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["start_score"] for line in history] == [0.0] * report.evaluations
+    assert main(["resume", folder, "--no-progress"]) == 3
+    capsys.readouterr()
+    assert main(["evaluate", folder, "--episodes", "5", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["start_score"], result["ahead_of_start"]) == (0.0, False)
+
+
 def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
     run = json.loads((run_dir / "run.json").read_text())
     assert (run["env"], run["algorithm"], run["framework"], run["seed"]) == ("CartPole-v1", "ppo", "tf", 0)
@@ -69,11 +107,12 @@ def test_evaluate_plays_the_best_policy(run_dir: Path, capsys: pytest.CaptureFix
 
 def test_evaluate_says_it_in_words(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run_dir), "--episodes", "3"]) == 0
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
     assert "over 3 greedy episodes" in first
     assert METHOD in first
     assert second.startswith("Reported: ")
     assert second.endswith("(40 episodes)")
+    assert third.startswith("Untrained: ")
 
 
 def test_evaluate_gives_the_interval_of_what_it_played(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

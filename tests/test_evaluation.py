@@ -10,7 +10,9 @@ import pytest
 
 from tensor_optix._evaluation import Evaluation
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.core.loop.history import History
+from tensor_optix.core.training_report import NOT_AHEAD
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.runs import REPORT_FILE, read_report, write_report
@@ -85,6 +87,26 @@ class TestConfirm:
         write_report(registry.directory, report(best_snapshot="run/snapshot_000099", confirmed=True))
         found = evaluation(registry).reported
         assert (found.score, found.confirmed) == (50.0, False)
+
+    @pytest.mark.parametrize(
+        ("reason", "start", "ahead"),
+        [("interrupted", 1.0, True), ("interrupted", 9.8, False), ("nothing_learned", 1.0, False)],
+    )
+    def test_a_confirmed_score_may_be_ahead_of_the_untrained_policy_after_all(
+        self, registry: CheckpointRegistry, reason: str, start: float, ahead: bool
+    ) -> None:
+        interval = mean_interval([start - 0.5, start + 0.5] * 10)
+        fields = {"start_score": start, "start_interval": interval, "ahead_of_start": False, "advice": "Explore more."}
+        write_report(registry.directory, report(reason=reason, **fields))
+        found = evaluation(registry, RETURNS * 10)
+        assert f"Untrained: {start:.2f}  {interval.text()}" in str(found).splitlines()
+        assert NOT_AHEAD in str(found)
+        assert (found.to_dict()["start_score"], found.to_dict()["ahead_of_start"]) == (start, False)
+        assert found.confirm()
+        written = read_report(registry.directory)
+        assert written is not None
+        assert (written.ahead_of_start, written.advice) == (ahead, "" if ahead else "Explore more.")
+        assert (NOT_AHEAD not in str(found)) is ahead
 
     def test_without_a_report_nothing_is_written_and_the_score_stays_unconfirmed(
         self, registry: CheckpointRegistry

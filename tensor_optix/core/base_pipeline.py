@@ -70,3 +70,11 @@ class PlaysSeeds(Protocol):
     def play(self, seeds: Sequence[int]) -> EpisodeData:
         """Play one whole greedy episode per seed and return them as a window."""
         ...
+
+
+@runtime_checkable
+class CutsEpisodes(Protocol):
+    """A validation pipeline that cuts episodes which do not end."""
+
+    max_episode_steps: int
+    """Steps after which an episode is cut; may be changed between windows."""

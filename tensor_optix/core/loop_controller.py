@@ -3,6 +3,7 @@
 In pseudo-code, with the eight hooks:
 
     # <on_loop_start>
+    the untrained policy plays
     for window in pipeline.episodes():                              # the agent acts
         state = state.collected(window)
         outcome = watch.observe(window) if state.is_on_watch else training.step(window)
@@ -15,7 +16,7 @@ In pseudo-code, with the eight hooks:
             TUNE:        agent.set_hyperparams(optimizer.suggest(...))  # <on_hyperparam_update>
         record the outcome
         # <on_episode_end>
-    settle and restore the best policy
+    settle the best policy, compare it with the untrained one, and restore it
     # <on_loop_stop>
 
 The names of a turn: `RunState` (where the run stands), `Outcome` (what a window came to), `Training` and `Watch` (what
@@ -46,6 +47,7 @@ from tensor_optix.core.loop.run_progress import RunProgress, report, status
 from tensor_optix.core.loop.run_state import CurrentState, RunState
 from tensor_optix.core.loop.scoring import Scorer
 from tensor_optix.core.loop.training import Training
+from tensor_optix.core.loop.untrained import Untrained
 from tensor_optix.core.loop.watch import Watch
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.storage.resume_ring import ResumePoint
@@ -79,37 +81,23 @@ class LoopController:
         self._progress = progress = RunProgress(clock)
         self._callbacks = CallbackList(callbacks, clock, progress.health)
         self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
-        self._slot = learner_slot(parts.agent, parts.pipeline, parts.val_pipeline)
-        self._scorer = Scorer(self._slot, parts.registry, parts.evaluator, parts.val_pipeline, config, progress)
-        self._learning = Learning(self._slot, parts.registry, parts.optimizer, progress.health)
-        self._training = Training(self._slot, parts.registry, parts.optimizer, self._learning, self._scorer, progress)
+        self._slot = slot = learner_slot(parts.agent, parts.pipeline, parts.val_pipeline)
+        self._scorer = scorer = Scorer(slot, parts.registry, parts.evaluator, parts.val_pipeline, config, progress)
+        self._learning = learning = Learning(slot, parts.registry, parts.optimizer, progress.health)
+        self._training = Training(slot, parts.registry, parts.optimizer, learning, scorer, progress)
         self._watch = Watch(
-            self._slot,
-            parts.registry,
-            parts.evaluator,
-            parts.drift_detector,
-            self._scorer,
-            self._learning,
-            config.improvement_margin,
+            slot, parts.registry, parts.evaluator, parts.drift_detector, scorer, learning, config.improvement_margin
         )
-        current = CurrentState(RunState(position=config.scheduler.initial()))
-        self._championship = Championship(current, parts, config, self._slot, progress, self._watch)
+        self._current = current = CurrentState(RunState(position=config.scheduler.initial()))
+        self._championship = championship = Championship(current, parts, config, slot, progress, self._watch)
         self._run = Execution(
-            current,
-            parts,
-            config,
-            self._slot,
-            progress,
-            self._callbacks,
-            self._learning,
-            self._championship,
-            self._scorer.validation,
+            current, parts, config, slot, progress, self._callbacks, learning, championship, scorer.validation
         )
+        self._untrained = Untrained(current, parts, config, slot, progress, scorer.validation)
         kept = by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState))
-        self._keeping = Keeping(current, parts, self._slot, progress, kept)
-        self._current = current
+        self._keeping = Keeping(current, parts, slot, progress, kept)
         for successor in self._successors:
-            successor.join(self._slot)
+            successor.join(slot)
         self._is_resumed = False
         self._collecting = 0.0
         """Seconds that collecting the window in hand took."""
@@ -157,6 +145,7 @@ class LoopController:
         with stop_on_signals(self._interrupt):
             failed = True
             try:
+                self._untrained.play()
                 for window in () if progress.reason is not None else self._windows():
                     self._turn(window)
                     self._keeping.save()
@@ -280,7 +269,15 @@ class LoopController:
         self._championship.keep()
         try:
             take_steps(
-                closing_steps(self._run, self._parts, self._config, self._slot, progress, self._scorer.validation),
+                closing_steps(
+                    self._run,
+                    self._parts,
+                    self._config,
+                    self._slot,
+                    progress,
+                    self._scorer.validation,
+                    self._untrained,
+                ),
                 progress,
                 has_failed=failed,
             )

@@ -7,6 +7,7 @@ class StopReason(enum.Enum):
     """Why a run ended."""
 
     CONVERGED = "converged"
+    NOTHING_LEARNED = "nothing_learned"
     BUDGET = "budget"
     MAX_EPISODES = "max_episodes"
     STOPPED = "stopped"
@@ -17,7 +18,7 @@ class StopReason(enum.Enum):
     @property
     def is_final(self) -> bool:
         """True if a run that ended so has nothing left to do."""
-        return self in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED)
+        return self not in (StopReason.STOPPED, StopReason.INTERRUPTED, StopReason.ERROR)
 
     @property
     def sentence(self) -> str:
@@ -26,12 +27,13 @@ class StopReason(enum.Enum):
 
     @property
     def heading(self) -> str:
-        """What stands over the report; the training is complete only where nothing is left to do."""
+        """What stands over the report; the training is complete only where nothing is left to do and it was of use."""
         return _HEADINGS.get(self, "Training Complete")
 
 
 _SENTENCES = {
     StopReason.CONVERGED: "Converged: no further improvement",
+    StopReason.NOTHING_LEARNED: "Not ahead of the untrained policy",
     StopReason.BUDGET: "Spawn budget exhausted",
     StopReason.MAX_EPISODES: "max_episodes windows are done",
     StopReason.STOPPED: "stop() was called",
@@ -40,6 +42,7 @@ _SENTENCES = {
     StopReason.ERROR: "An error ended the run",
 }
 _HEADINGS = {
+    StopReason.NOTHING_LEARNED: "Nothing Learned",
     StopReason.STOPPED: "Training Stopped",
     StopReason.INTERRUPTED: "Training Interrupted",
     StopReason.ERROR: "Training Failed",

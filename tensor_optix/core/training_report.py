@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
@@ -11,6 +12,7 @@ from tensor_optix.core.stop_reason import StopReason as StopReason
 from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
+NOT_AHEAD = "The best is not ahead of the untrained policy."
 _WIDTH, _LABEL_WIDTH = 54, 16
 _WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")
 
@@ -61,9 +63,20 @@ class TrainingReport:
     """How far the patience was used up when the run ended, such as "quiet for 600k of 600k steps; 18 % chance of a
     further rise"; empty where nothing was evaluated."""
 
+    start_score: float = math.nan
+    """Score of the untrained policy, or else that of the first window; NaN where it is not known."""
+    start_std_err: float = math.nan
+    """Standard error of that score; NaN where it is not known."""
+    start_interval: ScoreInterval | None = None
+    """Where the mean return of the untrained policy lies; None where too little is known of it."""
+    ahead_of_start: bool | None = None
+    """Whether the best policy is ahead of the untrained one; None where nothing tells."""
+    advice: str = ""
+    """What to try where it is not."""
+
     @property
     def converged(self) -> bool:
-        """True if the loop itself decided that the model is trained."""
+        """True if the loop itself decided that the model is trained, and it has learned something."""
         return self.reason in (StopReason.CONVERGED.value, StopReason.BUDGET.value)
 
     @property
@@ -89,6 +102,8 @@ class TrainingReport:
             *self._score_rows(),
             ("Found in window", "-" if self.best_window is None else str(self.best_window)),
         ]
+        if math.isfinite(self.start_score):
+            rows.append(("Untrained", score_text(self.start_score, self.start_interval)))
         if math.isfinite(self.generalization_gap):
             rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train − val)"))
         rows += [
@@ -101,6 +116,7 @@ class TrainingReport:
         rows += _watch_rows(self.watch)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
+        rows += self._advice_rows()
         return _block(StopReason(self.reason).heading, rows)
 
     def _score_rows(self) -> list["_Row"]:
@@ -116,6 +132,11 @@ class TrainingReport:
         if not self.confirmed:
             rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir)}"))
         return rows
+
+    def _advice_rows(self) -> list["_Row"]:
+        text = "" if self.ahead_of_start is not False else f"{NOT_AHEAD} {self.advice}"
+        lines = textwrap.wrap(text or self.advice, _WIDTH - 2)
+        return [None, *((None, line) for line in lines)] if lines else []
 
 
 def score_text(score: float, interval: ScoreInterval | None, digits: int = 2) -> str:

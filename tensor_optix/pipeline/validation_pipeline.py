@@ -23,7 +23,7 @@ from tensor_optix.support.arrays import generator_state, restore_generator
 logger = logging.getLogger(__name__)
 
 MAX_EPISODE_STEPS = 50_000
-"""A longer episode is cut: a policy that never ends one must not stop the training."""
+"""A longer episode is always cut: a policy that never ends one must not stop the training."""
 
 
 class ValidationPipeline(BasePipeline):
@@ -50,6 +50,8 @@ class ValidationPipeline(BasePipeline):
         observation_normalizer: ObsNormalizer | None = None,
     ) -> None:
         self.agent = agent
+        self.max_episode_steps = MAX_EPISODE_STEPS
+        """Steps after which an episode is cut."""
         self._envs = [make() for make in env_fns]
         self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
         self._flattener = ObservationFlattener(self._envs[0].observation_space)
@@ -84,7 +86,7 @@ class ValidationPipeline(BasePipeline):
         self._next_window_id = int(state["window_id"])
 
     def _warn_of_cut(self) -> None:
-        if not self._has_warned:
+        if not self._has_warned and self.max_episode_steps >= MAX_EPISODE_STEPS:
             self._has_warned = True
             logger.warning(
                 "Validation cut an episode after %d steps. Give the environment a time limit "
@@ -152,7 +154,7 @@ class ValidationPipeline(BasePipeline):
 
     def _add(self, builder: RolloutBuilder, before: Step, action: object, step: Step) -> bool:
         """Add a step, and return whether the episode ended with it."""
-        is_cut = len(builder) + 1 >= MAX_EPISODE_STEPS
+        is_cut = len(builder) + 1 >= self.max_episode_steps
         truncated = step.truncated or is_cut
         flags = (step.terminated, truncated)
         builder.add(

@@ -137,7 +137,7 @@ def test_thresholds_set_by_hand_are_obeyed_on_a_flat_start_as_on_any_plateau(tmp
             return EvalMetrics(metrics.primary_score, {"score_std_err": 0.0}, metrics.episode_id)
 
     flat = LoopRig(tmp_path / "flat", [-200.0] * 60, evaluator=Known(), dormant=12).run()
-    assert (flat.reason, flat.windows) == ("converged", 1 + 12)
+    assert (flat.reason, flat.windows) == ("nothing_learned", 1 + 12)
     late = LoopRig(tmp_path / "late", [-200.0] * 10 + [-150.0] * 40, evaluator=Known(), dormant=12).run()
     assert (late.reason, late.best_score, late.windows) == ("converged", -150.0, 10 + 1 + 12)
 

@@ -51,7 +51,7 @@ def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict
     original = report(**fields)
     plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
     assert same(TrainingReport.from_dict(plain), original)
-    optional = ("best_window", "best_snapshot", "best_interval")
+    optional = ("best_window", "best_snapshot", "best_interval", "start_interval", "ahead_of_start")
     assert {name for name, value in fields.items() if value is NAN} == {
         name for name, value in plain.items() if value is None and name not in optional
     }
@@ -102,6 +102,7 @@ def test_the_printed_block() -> None:
         "  Interval         : 95% bounded Bayesian bootstrap",
         "  Tested on        : 100 episodes",
         "  Found in window  : 12",
+        "  Untrained        : 21.50",
         "  Generalization   : 10.0000  (train − val)",
         "  Windows          : 40  (25 evaluated)",
         "  Training steps   : 81,920  (4,096/s)",
@@ -109,6 +110,23 @@ def test_the_printed_block() -> None:
         "  Checkpoint       : run/snapshot_000003",
         rule,
     ]
+
+
+def test_a_best_that_is_not_ahead_of_the_untrained_policy_is_called_so_with_what_to_try() -> None:
+    nothing = report(
+        reason="nothing_learned", ahead_of_start=False, advice="Explore more. " * 6, start_interval=INTERVAL
+    )
+    assert str(nothing).splitlines()[-5:] == [
+        "━" * 54,
+        "  The best is not ahead of the untrained policy.",
+        "  Explore more. Explore more. Explore more. Explore",
+        "  more. Explore more. Explore more.",
+        "━" * 54,
+    ]
+    assert "  Untrained        : 21.50  [495.12, 499.50]" in str(nothing).splitlines()
+    assert "  No episode." in str(report(advice="No episode.")).splitlines()
+    for other in (report(ahead_of_start=True), report(), report(**UNSCORED)):
+        assert "not ahead" not in str(other)
 
 
 def test_an_unconfirmed_best_is_called_so_with_its_episodes_and_what_confirms_it() -> None:
@@ -126,13 +144,14 @@ HEADINGS = {
     StopReason.STOPPED: "Training Stopped",
     StopReason.INTERRUPTED: "Training Interrupted",
     StopReason.ERROR: "Training Failed",
+    StopReason.NOTHING_LEARNED: "Nothing Learned",
 }
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_training_complete_stands_over_complete_training_only(reason: StopReason) -> None:
     heading = HEADINGS.get(reason, "Training Complete")
-    assert (heading == "Training Complete") is reason.is_final
+    assert (heading == "Training Complete") is (reason.is_final and reason is not StopReason.NOTHING_LEARNED)
     assert str(report(reason=reason.value)).splitlines()[1] == f"  {heading}"
     evolution = EVOLVED["evolution"]
     assert evolution_block(evolution, reason.sentence).splitlines()[1] == f"  {heading}"

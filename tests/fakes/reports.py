@@ -24,6 +24,8 @@ def report(**fields: Any) -> TrainingReport:
         "seconds": {"total": 20.0, "collect": 12.0, "learn": 8.0},
         "hyperparams": {"learning_rate": 3e-4, "n_epochs": 10},
         "checkpoint_dir": "run",
+        "start_score": 21.5,
+        "start_std_err": 1.25,
     }
     return TrainingReport(**(values | fields))
 

@@ -7,7 +7,9 @@ from tensor_optix.core.loop.learner import Joint, Single
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_ending import Step
 from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.untrained import Untrained
 from tensor_optix.core.loop.validation import Validation
+from tensor_optix.core.stop_reason import StopReason
 
 
 def closing_steps(
@@ -17,6 +19,7 @@ def closing_steps(
     slot: Single | Joint,
     progress: RunProgress,
     validation: Validation,
+    untrained: Untrained,
 ) -> Iterator[Step]:
     """Yield what is to be done at the end of a run: save what is not saved, settle the best, restore it, close all.
 
@@ -27,6 +30,7 @@ def closing_steps(
         slot: where the learner sits; the user's own agent is given the best policy, whichever agent learned last.
         progress: why the run has ended.
         validation: what is closed last.
+        untrained: what compares the best with the untrained policy.
     """
     if run.state.best is None and run.state.window_id >= 0:
         yield "save the policy", run.save_unscored
@@ -35,6 +39,8 @@ def closing_steps(
             # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.
             keeps_own = not config.restore_best or slot.agent is not slot.first
             yield "evaluate the best policies", lambda: run.settle_at_last(keeps_own=keeps_own)
+        if progress.reason is not StopReason.ERROR:
+            yield "compare the best with the untrained policy", untrained.compare
         if config.restore_best:
             yield "restore the best policy", lambda: parts.registry.load_best(slot.first, run.state.best)
     yield "close the history", parts.history.close

@@ -268,6 +268,7 @@ class Execution:
             best_score=state.best_score,
             probed_param=outcome.probed_param,
             hyperparams=outcome.hyperparams,
+            start_score=state.start_score,
             **more,
         )
         with self._progress.health.surviving_storage("write the history"):

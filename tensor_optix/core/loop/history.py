@@ -51,6 +51,8 @@ class HistoryRecord:
     """What was wrong with the window, where nothing could be made of it."""
     event: str | None = None
     """What happened on watch: `drift`, `degradation`, or how a trial ended."""
+    start_score: float | None = None
+    """Score of the untrained policy, or else of the first window, where it is known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

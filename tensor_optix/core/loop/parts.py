@@ -75,6 +75,15 @@ class LoopConfig:
         """
         return is_live if self.on_converged == "auto" else self.on_converged == "watch"
 
+    def is_reached(self, score: float | None) -> bool:
+        """Return whether a score reaches the target of the task, where one is known.
+
+        Args:
+            score: the best; None = there is none.
+        """
+        target = self.patience.target
+        return score is not None and target is not None and score >= target
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopParts:

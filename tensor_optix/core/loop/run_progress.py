@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensor_optix.core.decisions.intervals import Span
+from tensor_optix.core.decisions.untrained import advice, start_of
 from tensor_optix.core.loop.decider import patience_with
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
@@ -44,6 +45,8 @@ class RunProgress:
     ended: StopReason | None = None
     """Why there is nothing left to do, also where the user has asked for an end first; None while there is."""
     stop_asked: bool = False
+    is_ahead: bool | None = None
+    """Whether the best is ahead of the untrained policy, as it was found at the end; None = not known."""
     is_over: bool = False
     """True once a run has ended, whose reason then says nothing about the next one."""
     tuning: dict[str, float] = field(default_factory=dict)
@@ -72,7 +75,8 @@ class RunProgress:
 
     def _forget(self) -> None:
         if self.is_over:
-            self.reason, self.ended, self.stop_asked, self.is_over = None, None, False, False
+            self.reason, self.ended, self.is_ahead = None, None, None
+            self.stop_asked, self.is_over = False, False
 
     def halt(self) -> None:
         """Stop the clock."""
@@ -142,14 +146,15 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         dormant_threshold=config.scheduler.dormant_threshold,
         patience=str(patience_with(state, config)) if config.patience.is_scaled and not state.is_on_watch else "",
         watch=dict(progress.watch),
-        span=_span(state, parts),
+        span=span_of_run(state, parts),
     )
 
 
 def report(state: RunState, progress: RunProgress, parts: LoopParts, config: LoopConfig) -> TrainingReport:
     """Return what the run has come to."""
     best, last = state.best, state.metrics
-    total = progress.total_seconds()
+    total, span = progress.total_seconds(), span_of_run(state, parts)
+    start = start_of(state.start, state.first, span)
     return TrainingReport(
         reason=(progress.reason or StopReason.STOPPED).value,
         best_score=best.eval_metrics.primary_score if best else math.nan,
@@ -168,12 +173,30 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         tuning=dict(progress.tuning),
         watch=dict(progress.watch),
         health=dict(progress.health.counts),
-        best_interval=best_interval(best, _span(state, parts)) if best else None,
+        best_interval=best_interval(best, span) if best else None,
         confirmed=best is not None and is_confirmed(best),
         stopped_because=str(patience_with(state, config)) if state.evaluations else "",
+        start_score=start.score if start else math.nan,
+        start_std_err=start.std_err if start else math.nan,
+        start_interval=start.interval if start else None,
+        ahead_of_start=progress.is_ahead,
+        advice=_advice(state, progress, config),
     )
 
 
-def _span(state: RunState, parts: LoopParts) -> Span | None:
+def _advice(state: RunState, progress: RunProgress, config: LoopConfig) -> str:
+    is_unscored = state.best is None and state.window_id >= 0 and state.episodes == 0
+    if not is_unscored and (progress.is_ahead is not False or config.is_reached(state.best_score)):
+        return ""
+    return advice(
+        episodes=state.episodes,
+        is_flat=state.is_flat_start,
+        score=math.nan if state.best_score is None else state.best_score,
+        is_cut_short=progress.reason not in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.NOTHING_LEARNED),
+    )
+
+
+def span_of_run(state: RunState, parts: LoopParts) -> Span | None:
+    """Return the lowest and highest return or score that a run has seen; None where it has seen none."""
     evaluations = [record.eval_metrics for record in parts.history if record.window_id >= state.era_began]
     return seen_span([*evaluations, *state.recent], [state.best] if state.best else [])

@@ -1,6 +1,7 @@
 """The state of a run: one value, replaced as a whole by each decision, saved and restored as a whole."""
 
 import enum
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
@@ -9,11 +10,15 @@ from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
+from tensor_optix.core.decisions.untrained import start_score
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.tuning import TuningTrial
 from tensor_optix.core.training_report import StopReason
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot, jsonable
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot, jsonable
 from tensor_optix.support.schemas import rebuilt
+
+FIRST_EVALUATIONS = 3
+"""Usable evaluations of a run that still say what the untrained policy was worth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,10 @@ class RunState:
     """What happened on watch in the last evaluation."""
     is_flat_start: bool = True
     """False as soon as two episodes of the run have had different returns."""
+    start: tuple[PlayedWindow, ...] = ()
+    """What the untrained policy did before the first window, where episodes are fixed by seeds."""
+    first: EvalMetrics | None = None
+    """The first evaluation with a known error, if that was one of the first `FIRST_EVALUATIONS`."""
     recent: tuple[EvalMetrics, ...] = ()
     """The newest usable evaluations, in the order of time; a resumed run has them from its history."""
     metrics: EvalMetrics | None = None
@@ -82,6 +91,11 @@ class RunState:
     def best_score(self) -> float | None:
         """Score of the best snapshot, None before there is one."""
         return self.best.eval_metrics.primary_score if self.best is not None else None
+
+    @property
+    def start_score(self) -> float | None:
+        """Score of the untrained policy, or else of the first window, None where it is not known."""
+        return start_score(self.start, self.first)
 
     @property
     def is_on_watch(self) -> bool:
@@ -117,7 +131,8 @@ class RunState:
             metrics.std_err,
             self.episodes - self.episodes_before,
         )
-        return replace(self, curve=curve)
+        is_first = self.first is None and self.era_began == 0 and len(self.recent) < FIRST_EVALUATIONS
+        return replace(self, curve=curve, first=metrics if is_first and math.isfinite(metrics.std_err) else self.first)
 
     def with_new_curve(self) -> Self:
         """Return the state in which a curve begins anew: that of another learner, or in another era."""

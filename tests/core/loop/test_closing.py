@@ -20,6 +20,7 @@ from tensor_optix.core.types import EvalMetrics
 from tests.fakes.loops import FixedOptimizer
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
+COMPARE = "compare the best with the untrained policy"
 CLOSE = ["close the history", "close the pipeline", "close the validation pipeline"]
 
 
@@ -29,12 +30,16 @@ class Run:
 
     state: RunState
     asked: list[Any] = field(default_factory=list)
+    compared: bool = False
 
     def save_unscored(self) -> None:
         self.asked.append("save_unscored")
 
     def settle_at_last(self, *, keeps_own: bool) -> None:
         self.asked.append(keeps_own)
+
+    def compare(self) -> None:
+        self.compared = True
 
 
 class Rig:
@@ -58,7 +63,7 @@ class Rig:
 
     def take(self) -> list[str]:
         validation, names = Validation(self.held_out, ScoreEvaluator()), []
-        arguments: Any = (self.run, self.parts, self.config, self.slot, self.progress, validation)
+        arguments: Any = (self.run, self.parts, self.config, self.slot, self.progress, validation, self.run)
         for name, step in closing_steps(*arguments):
             names.append(name)
             step()
@@ -75,8 +80,8 @@ def test_everything_is_closed_last(tmp_path: Path) -> None:
 
 def test_the_agent_is_given_the_best_weights_unless_it_is_to_keep_its_own(tmp_path: Path) -> None:
     restored, own = Rig(tmp_path / "a", best=2.0), Rig(tmp_path / "b", best=2.0, restore_best=False)
-    assert restored.take() == ["restore the best policy", *CLOSE]
-    assert own.take() == CLOSE
+    assert restored.take() == [COMPARE, "restore the best policy", *CLOSE]
+    assert own.take() == [COMPARE, *CLOSE]
     assert (restored.agent.weight, own.agent.weight) == (2.0, -1.0)
 
 
@@ -107,7 +112,15 @@ class TestFinalEvaluation:
     def test_it_comes_before_the_best_is_restored(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, best=2.0, final_evaluation=True)
         rig.progress.reason = StopReason.CONVERGED
-        assert rig.take() == ["evaluate the best policies", "restore the best policy", *CLOSE]
+        assert rig.take() == ["evaluate the best policies", COMPARE, "restore the best policy", *CLOSE]
+
+    @pytest.mark.parametrize("reason", [None, *StopReason])
+    def test_the_best_is_compared_with_the_untrained_policy_unless_an_error_ended_the_run(
+        self, tmp_path: Path, reason: StopReason | None
+    ) -> None:
+        rig = Rig(tmp_path, best=2.0)
+        rig.progress.reason = reason
+        assert (COMPARE in rig.take()) is rig.run.compared is (reason is not StopReason.ERROR)
 
     @pytest.mark.parametrize(
         ("restores", "is_variant", "keeps"), [(True, False, False), (False, False, True), (True, True, True)]

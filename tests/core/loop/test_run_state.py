@@ -11,7 +11,7 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
-from tensor_optix.core.loop.run_state import CurrentState, RunState, WatchState, saved_form
+from tensor_optix.core.loop.run_state import FIRST_EVALUATIONS, CurrentState, RunState, WatchState, saved_form
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
@@ -62,6 +62,8 @@ def full() -> RunState:
         verdict=Verdict.IMPROVED,
         event="drift",
         is_flat_start=False,
+        start=(PlayedWindow(seeds=(7, 8), returns=(0.0, 1.0), score=0.5),),
+        first=EvalMetrics(0.5, {"score_std_err": 0.5}),
     )
 
 
@@ -82,6 +84,18 @@ def test_a_score_is_on_the_curve_at_the_learners_own_steps_and_episodes() -> Non
     renewed = state.with_new_curve()
     assert (renewed.curve, renewed.steps_before, renewed.episodes_before) == (ScoreCurve(), 1000, 30)
     assert state.steps_per_window == 100
+
+
+def test_the_start_is_what_the_untrained_policy_played_or_else_the_first_evaluation_with_a_known_error() -> None:
+    known, unknown = EvalMetrics(3.0, {"score_std_err": 0.1}), EvalMetrics(2.0, {"score_std_err": math.nan})
+    state = RunState(position=FIRST).scored(unknown)
+    assert (state.first, state.start_score) == (None, None)
+    state = replace(state, recent=(unknown,)).scored(known)
+    assert (state.first, state.start_score) == (known, 3.0)
+    assert replace(state, recent=(unknown, known)).scored(EvalMetrics(9.0, {"score_std_err": 0.1})).first == known
+    assert RunState(position=FIRST, recent=(unknown,) * FIRST_EVALUATIONS).scored(known).first is None
+    assert RunState(position=FIRST, era_began=3).scored(known).first is None
+    assert full().start_score == 0.5
 
 
 @pytest.mark.parametrize(("window_id", "is_due"), [(11, False), (12, True), (13, True)])

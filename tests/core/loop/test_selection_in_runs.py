@@ -10,6 +10,7 @@ import pytest
 from tensor_optix import RLOptimizer
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.loop.untrained import MOST_EPISODES
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tests.helpers import NumpyAgent, window_of
@@ -90,8 +91,8 @@ class Bests(LoopCallback):
 
 def test_a_best_that_owes_its_score_to_luck_loses_it_while_the_run_goes_on(tmp_path: Path) -> None:
     def worth(policy: int, seed: int) -> float:
-        """Half of the episodes succeed, but of the second policy all of the first forty, and none afterwards."""
-        return float(seed < 40 if policy == 2 else chance(policy, seed) < 0.5)
+        """Half of the episodes succeed, but of the second policy all of its first forty, and none afterwards."""
+        return float(seed < MOST_EPISODES + 40 if policy == 2 else chance(policy, seed) < 0.5)
 
     bests = Bests()
     optimizer = run_in(tmp_path, worth, 40, callbacks=[bests])

@@ -1,0 +1,173 @@
+"""Is the best policy ahead of the untrained one that the run began with? Pure functions.
+
+    on the same seeds   dᵢ = Gᵢ − Gᵢ⁰:                               ahead if the interval of the mean of dᵢ is above 0
+    on other seeds      L = Ḡ − Ḡ⁰ − √((Ḡ − low)² + (high⁰ − Ḡ⁰)²):   ahead if L > 0
+    without seeds       the highest level of the learning curve, its lower bound:
+                                                                     ahead if it is above s⁰ + 2 · error of s⁰
+
+G are returns, s⁰ is the score of the first window. The intervals are those of `intervals`, so that equal constants are
+no gain, one lucky episode is none, and a constant gain is one.
+
+Source of the second: Zou and Donner, "Construction of confidence limits about effect measures: a general approach",
+Statistics in Medicine 27, 2008. The third says nothing where the error of s⁰ is not known.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tensor_optix.core.decisions.curve_statistics import levels
+from tensor_optix.core.decisions.intervals import ScoreInterval, Span, mean_interval, score_interval
+from tensor_optix.core.decisions.score_curve import ScoreCurve
+from tensor_optix.core.decisions.trend import recent, rounding_of, standard_error
+from tensor_optix.core.types import EvalMetrics, PlayedWindow
+
+FEWEST_PAIRS = 3
+"""Fewer differences say nothing."""
+FEWEST_EVALUATIONS = 5
+"""Evaluations before which a curve says nothing."""
+ERRORS = 2.0
+"""Standard errors of the first score that a level must be above it."""
+NEWEST = 20
+"""Training scores of the end that are compared with the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What the untrained policy scored."""
+
+    score: float
+    std_err: float
+    """Standard error of the score; NaN = unknown."""
+    interval: ScoreInterval | None = None
+    """Where the score lies; None = unknown."""
+
+
+def start_score(windows: Sequence[PlayedWindow], first: EvalMetrics | None) -> float | None:
+    """Return what the untrained policy scored, as `start_of`; None where it is not known."""
+    if windows:
+        return float(_values(windows, are_returns=_score_returns(windows)).mean())
+    return first.primary_score if first is not None else None
+
+
+def start_of(windows: Sequence[PlayedWindow], first: EvalMetrics | None, span: Span | None = None) -> Start | None:
+    """Return what the untrained policy scored, on its own episodes or else in the first window.
+
+    Args:
+        windows: the episodes that it played before anything was learned.
+        first: the first evaluation of the run whose error is known; None = none is.
+        span: lowest and highest return that the run has seen.
+
+    Returns:
+        None where neither is known.
+    """
+    if windows:
+        are_returns = _score_returns(windows)
+        values = _values(windows, are_returns=are_returns)
+        score, error = float(values.mean()), standard_error(values)
+        interval = score_interval(score, error, values.size, values.tolist() if are_returns else (), span)
+        return Start(score=score, std_err=error, interval=interval)
+    if first is None:
+        return None
+    episodes = first.metrics.get("val_episodes" if "val_score" in first.metrics else "episodes", math.nan)
+    interval = score_interval(first.primary_score, first.std_err, episodes, span=span)
+    return Start(score=first.primary_score, std_err=first.std_err, interval=interval)
+
+
+def is_ahead_on_same_seeds(best: Sequence[PlayedWindow], start: Sequence[PlayedWindow]) -> bool | None:
+    """Return whether the best is ahead on the episodes that both have played; None where there are too few.
+
+    Args:
+        best: windows of the best.
+        start: windows of the untrained policy; those with the same seeds are compared.
+    """
+    begun = {window.seeds: window for window in start}
+    pairs = [(window, begun[window.seeds]) for window in best if window.seeds in begun]
+    are_returns = _score_returns([window for pair in pairs for window in pair])
+    if are_returns:  # an episode that was left out for a bad step has no partner
+        pairs = [(a, b) for a, b in pairs if len(a.returns) == len(b.returns) == len(a.seeds)]
+    if not pairs:
+        return None
+    ours, theirs = (_values(side, are_returns=are_returns) for side in zip(*pairs, strict=True))
+    differences = np.where(np.abs(ours - theirs) > rounding_of(ours, theirs), ours - theirs, 0.0)
+    return mean_interval(differences.tolist()).low > 0.0 if differences.size >= FEWEST_PAIRS else None
+
+
+def is_ahead_apart(score: float, interval: ScoreInterval | None, start: Start) -> bool | None:
+    """Return whether the best is ahead on episodes of its own; None where too little is known.
+
+    Args:
+        score: of the best.
+        interval: of that score.
+        start: what the untrained policy scored.
+    """
+    if interval is None or start.interval is None or not math.isfinite(score):
+        return None
+    error = math.hypot(score - interval.low, start.interval.high - start.score)
+    return bool(score - start.score > error + rounding_of(score, start.score))
+
+
+def has_risen_from(first: EvalMetrics, curve: ScoreCurve, evaluations: Sequence[EvalMetrics]) -> bool | None:
+    """Return whether the scores have risen above the first, those of training included; None where nothing tells.
+
+    The first window was collected by the untrained policy, but a validation score may be that of one which has learned
+    from it. So where the training scores have risen, something was learned.
+
+    Args:
+        first: the first evaluation of the run whose error is known.
+        curve: the learning curve.
+        evaluations: the newest ones.
+    """
+    if curve.evaluations < FEWEST_EVALUATIONS:
+        return None
+    if _is_above(float(levels(curve.bins()).max()), first.primary_score, ERRORS * first.std_err):
+        return True
+    if "train_score" not in first.metrics:
+        return False
+    newest = [metrics.metrics.get("train_score", math.nan) for metrics in recent(evaluations, NEWEST)]
+    newest = [score for score in newest if math.isfinite(score)]
+    error = ERRORS * math.hypot(first.metrics.get("train_score_std_err", math.nan), standard_error(newest))
+    return _is_above(float(np.mean(newest)), first.metrics["train_score"], error) if math.isfinite(error) else None
+
+
+def advice(*, episodes: int, is_flat: bool, score: float, is_cut_short: bool) -> str:
+    """Return what to try where the best is not ahead of the untrained policy, in one or two sentences.
+
+    Args:
+        episodes: training episodes that have ended.
+        is_flat: True if every episode of the run had the same return.
+        score: the best score.
+        is_cut_short: True if the run was ended before it was done.
+    """
+    if episodes == 0:
+        return (
+            "No training episode has ended. Give the environment a time limit (gymnasium.wrappers.TimeLimit), or use "
+            "a longer window (window_size)."
+        )
+    longer = "Train longer first. " if is_cut_short else ""
+    if is_flat:
+        return (
+            f"{longer}Every episode had the return {score:g}, so the reward was never seen. Let episodes last longer, "
+            f"explore more, or shape the reward so that it leads there."
+        )
+    return (
+        f"{longer}Returns differ, but no policy came out ahead. Try more exploration, another learning rate, a longer "
+        f"window (window_size), or another algorithm."
+    )
+
+
+def _score_returns(windows: Sequence[PlayedWindow]) -> bool:
+    """Return True if the score of each window is the mean of its returns."""
+    return all(window.returns and window.score == float(np.mean(window.returns)) for window in windows)
+
+
+def _values(windows: Sequence[PlayedWindow], *, are_returns: bool) -> np.ndarray:
+    if are_returns:
+        return np.array([value for window in windows for value in window.returns], np.float64)
+    return np.array([window.score for window in windows], np.float64)
+
+
+def _is_above(level: float, first: float, error: float) -> bool:
+    return bool(level > first + error + rounding_of(level, first))

@@ -1,0 +1,139 @@
+"""The untrained policy plays before anything is learned, and the best plays the same episodes at the end.
+
+A run whose best is not ahead of it has learned nothing, however long its scores were quiet: it ends with
+`StopReason.NOTHING_LEARNED`. The seeds of these episodes are used for nothing else, so no policy was chosen on them.
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tensor_optix.core.base_pipeline import CutsEpisodes, PlaysSeeds
+from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.decisions.untrained import (
+    has_risen_from,
+    is_ahead_apart,
+    is_ahead_on_same_seeds,
+    start_of,
+)
+from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_progress import RunProgress, span_of_run
+from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.selection import Tested, play
+from tensor_optix.core.loop.standing import best_interval
+from tensor_optix.core.loop.validation import Validation
+from tensor_optix.core.stop_reason import StopReason
+from tensor_optix.core.types import PlayedWindow
+from tensor_optix.errors import BadDataError, CheckpointCorruptError
+
+logger = logging.getLogger(__name__)
+
+FEWEST_EPISODES, MOST_EPISODES = 5, 1_000
+"""Episodes that the untrained policy plays."""
+MOST_STEPS = 2_000
+"""No further episodes are begun beyond so many steps, and an episode is cut after as many."""
+
+
+class Untrained:
+    """Lets the untrained policy play, and compares the best with it.
+
+    Args:
+        current: the state of the run.
+        parts: what the loop is made of.
+        config: the knobs.
+        slot: where the learner sits.
+        progress: where time is counted, and why the run is to end.
+        validation: where policies are played.
+    """
+
+    def __init__(
+        self,
+        current: CurrentState,
+        parts: LoopParts,
+        config: LoopConfig,
+        slot: LearnerSlot,
+        progress: RunProgress,
+        validation: Validation,
+    ) -> None:
+        self._run = current
+        self._parts = parts
+        self._config = config
+        self._slot = slot
+        self._progress = progress
+        self._validation = validation
+        self._evaluator = GuardedEvaluator(parts.evaluator)
+
+    def play(self) -> None:
+        """Let the policy play as it is before the first window, where episodes are fixed by seeds; else do nothing."""
+        pipeline, state = self._validation.seeded, self._run.state
+        if not self._config.final_evaluation or pipeline is None or state.window_id >= 0 or state.start:
+            return
+        played, episodes = Tested((), ()), 0
+        while episodes < FEWEST_EPISODES or (played.steps <= MOST_STEPS and episodes < MOST_EPISODES):
+            window = self._played(pipeline, [pipeline.fresh_seeds()[:FEWEST_EPISODES]])
+            if not window.windows:
+                break
+            played, episodes = played + window, episodes + len(window.evidence[0].seeds)
+        self._run.change(start=played.evidence)
+
+    def compare(self) -> None:
+        """Let the best play the same episodes, where that is needed, and end the run for what has come of it."""
+        state, progress = self._run.state, self._progress
+        progress.is_ahead = self._is_ahead(state)
+        is_own = progress.reason in (StopReason.CONVERGED, StopReason.BUDGET)
+        if is_own and progress.is_ahead is False and not self._config.is_reached(state.best_score):
+            progress.reason = StopReason.NOTHING_LEARNED
+
+    def _is_ahead(self, state: RunState) -> bool | None:
+        best = state.best
+        if best is None or best.era > 0:  # of another world than the one that the run began in
+            return None
+        if not state.start:
+            return None if state.first is None else has_risen_from(state.first, state.curve, state.recent)
+        span = span_of_run(state, self._parts)
+        start = start_of(state.start, None, span)
+        apart = start and is_ahead_apart(best.eval_metrics.primary_score, best_interval(best, span), start)
+        if apart or self._progress.stop_asked:
+            return apart
+        together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start)
+        return apart if together is None else together
+
+    def _best_on_same_seeds(self, state: RunState) -> tuple[PlayedWindow, ...]:
+        pipeline, registry = self._validation.seeded, self._parts.registry
+        if pipeline is None or state.best is None:
+            return ()
+        self._slot.install(self._parts.agent)
+        try:
+            with registry.loaded(state.best, self._slot.agent):
+                return self._played(pipeline, [window.seeds for window in state.start], 10 * MOST_STEPS).evidence
+        except CheckpointCorruptError as error:
+            logger.warning("Snapshot %s is not compared with the untrained policy: %s", state.best.snapshot_id, error)
+            return ()
+
+    def _played(self, pipeline: PlaysSeeds, seeds: Sequence[Sequence[int]], max_steps: float = math.inf) -> Tested:
+        """Return what the acting agent does on seeds: nothing where it cannot be played or scored."""
+        try:
+            with self._progress.timed("validate"), _cut(pipeline):
+                return play(pipeline, self._evaluator, seeds, max_steps=max_steps, is_stopped=self._is_stopped)
+        except (BadDataError, EvaluatorFailedError) as error:
+            logger.warning("The untrained policy cannot be compared on these episodes: %s", error)
+            return Tested((), ())
+
+    def _is_stopped(self) -> bool:
+        return self._progress.stop_asked
+
+
+@contextmanager
+def _cut(pipeline: PlaysSeeds) -> Iterator[None]:
+    """Cut the episodes of the block that do not end, where the pipeline can."""
+    if not isinstance(pipeline, CutsEpisodes):
+        yield
+        return
+    usual = pipeline.max_episode_steps
+    pipeline.max_episode_steps = min(usual, MOST_STEPS)
+    try:
+        yield
+    finally:
+        pipeline.max_episode_steps = usual
