@@ -13,7 +13,7 @@ from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
-from tensor_optix.errors import CheckpointStorageError
+from tensor_optix.errors import BadDataError, CheckpointStorageError
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +93,14 @@ def settle(
 def _validated(
     state: RunState, metrics: EvalMetrics, parts: LoopParts, progress: RunProgress, validation: Validation
 ) -> EvalMetrics:
-    """Return the score of the policy as it is now, given the last evaluation."""
+    """Return the score of the policy as it is now, given the last evaluation; none where it cannot be played."""
     if metrics.episode_id == state.window_id:
         return metrics
     train_score = metrics.metrics.get("train_score", math.nan)
     train_metrics = dataclasses.replace(metrics, primary_score=train_score, episode_id=state.window_id)
-    with progress.timed("validate"):
-        return parts.evaluator.combine(train_metrics, validation.score())
+    try:
+        with progress.timed("validate"):
+            return parts.evaluator.combine(train_metrics, validation.score())
+    except BadDataError as error:
+        logger.warning("The last policy is not among those that are tested: %s", error)
+        return EvalMetrics(math.nan, {}, state.window_id, has_evidence=False)
