@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds, Validates
+from tensor_optix.core.base_pipeline import BasePipeline, CutsEpisodes, PlaysSeeds, Validates
 from tensor_optix.core.types import EpisodeData
 from tests.helpers import window_of
 
@@ -52,7 +52,8 @@ def test_without_a_state_it_goes_on_from_any() -> None:
 def test_what_a_pipeline_can_validate_is_told_by_its_methods() -> None:
     def method(self: Any, *args: Any) -> None: ...
 
-    assert not isinstance(Minimal(), Validates | PlaysSeeds)
+    assert not isinstance(Minimal(), Validates | PlaysSeeds | CutsEpisodes)
+    assert isinstance(type("Able", (Minimal,), {"max_episode_steps": 9})(), CutsEpisodes)
     assert isinstance(type("Able", (Minimal,), {"validation_pipeline": method})(), Validates)
     assert isinstance(type("Able", (Minimal,), {"fresh_seeds": method, "play": method})(), PlaysSeeds)
     for half in ("fresh_seeds", "play"):

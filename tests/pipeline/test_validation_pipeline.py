@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from tensor_optix.core.base_pipeline import CutsEpisodes
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, ContractError, InvalidArgumentError, ModelShapeError
 from tensor_optix.factory import make_agent
@@ -209,3 +210,12 @@ def test_an_episode_without_an_end_is_cut_with_one_warning(
         assert [episode.length for episode in window.completed or ()] == [30, 30]
         assert window.truncated.sum() == 2
     assert sum("cut an episode" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_episodes_may_be_cut_earlier_for_a_while_and_nobody_is_warned(caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = ValidationPipeline([Endless, Endless], NumpyAgent(), seed=0)
+    assert isinstance(pipeline, CutsEpisodes)
+    for limit in (7, 9):
+        pipeline.max_episode_steps = limit
+        assert [episode.length for episode in pipeline.play([1, 2]).completed or ()] == [limit, limit]
+    assert not caplog.records

@@ -5,8 +5,7 @@ A run whose best is not ahead of it has learned nothing, however long its scores
 """
 
 import logging
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tensor_optix.core.base_pipeline import CutsEpisodes, PlaysSeeds
@@ -21,7 +20,7 @@ from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress, span_of_run
 from tensor_optix.core.loop.run_state import CurrentState, RunState
-from tensor_optix.core.loop.selection import Tested, play
+from tensor_optix.core.loop.selection import play
 from tensor_optix.core.loop.standing import best_interval
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.stop_reason import StopReason
@@ -70,13 +69,8 @@ class Untrained:
         pipeline, state = self._validation.seeded, self._run.state
         if not self._config.final_evaluation or pipeline is None or state.window_id >= 0 or state.start:
             return
-        played, episodes = Tested((), ()), 0
-        while episodes < FEWEST_EPISODES or (played.steps <= MOST_STEPS and episodes < MOST_EPISODES):
-            window = self._played(pipeline, [pipeline.fresh_seeds()[:FEWEST_EPISODES]])
-            if not window.windows:
-                break
-            played, episodes = played + window, episodes + len(window.evidence[0].seeds)
-        self._run.change(start=played.evidence)
+        seeds = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
+        self._run.change(start=self._played(pipeline, seeds, MOST_STEPS))
 
     def compare(self) -> None:
         """Let the best play the same episodes, where that is needed, and end the run for what has come of it."""
@@ -107,19 +101,28 @@ class Untrained:
         self._slot.install(self._parts.agent)
         try:
             with registry.loaded(state.best, self._slot.agent):
-                return self._played(pipeline, [window.seeds for window in state.start], 10 * MOST_STEPS).evidence
+                return self._played(pipeline, (window.seeds for window in state.start), 10 * MOST_STEPS)
         except CheckpointCorruptError as error:
             logger.warning("Snapshot %s is not compared with the untrained policy: %s", state.best.snapshot_id, error)
             return ()
 
-    def _played(self, pipeline: PlaysSeeds, seeds: Sequence[Sequence[int]], max_steps: float = math.inf) -> Tested:
-        """Return what the acting agent does on seeds: nothing where it cannot be played or scored."""
+    def _played(
+        self, pipeline: PlaysSeeds, seeds: Iterable[Sequence[int]], most_steps: int
+    ) -> tuple[PlayedWindow, ...]:
+        """Return what the acting agent does on seeds, as far as it gets; the steps themselves are forgotten."""
+        played, steps, episodes = list[PlayedWindow](), 0, 0
         try:
             with self._progress.timed("validate"), _cut(pipeline):
-                return play(pipeline, self._evaluator, seeds, max_steps=max_steps, is_stopped=self._is_stopped)
+                for window_seeds in seeds:
+                    tested = play(pipeline, self._evaluator, [window_seeds], is_stopped=self._is_stopped)
+                    played += tested.evidence
+                    steps, episodes = steps + tested.steps, episodes + len(window_seeds)
+                    is_enough = episodes >= FEWEST_EPISODES and (steps > most_steps or episodes >= MOST_EPISODES)
+                    if is_enough or self._is_stopped():
+                        break
         except (BadDataError, EvaluatorFailedError) as error:
-            logger.warning("The untrained policy cannot be compared on these episodes: %s", error)
-            return Tested((), ())
+            logger.warning("The untrained policy is compared on no more episodes than before: %s", error)
+        return tuple(played)
 
     def _is_stopped(self) -> bool:
         return self._progress.stop_asked
