@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _machine
-from benchmarks._field_verdicts import steps_to_level
+from benchmarks._field_verdicts import first_of_level
 from benchmarks._results import Row
 from benchmarks._suite import ROOT, MeasurementError, Options, environment, run_python, run_python_within
 from benchmarks._worlds import PREFIX
@@ -200,12 +200,12 @@ def measured(run: KeptRun, episodes: int) -> dict[str, Any]:
         "untrained_std_err": untrained["std_err"],
         **_retest(run, episodes),
     }
-    level = None
+    first = None
     if row["retest"] is not None:
         scores = [record.eval_metrics.primary_score for record in history]
-        steps = [record.env_steps for record in history]
-        level = steps_to_level(steps, scores, row["untrained"], row["retest"])
-    return {**row, "steps_to_level": level}
+        first = first_of_level(scores, row["untrained"], row["retest"])
+    after = {} if first is None else {"steps_to_level": history[first].env_steps, "evaluations_to_level": first + 1}
+    return {**row, "steps_to_level": None, "evaluations_to_level": None, **after}
 
 
 def _untrained(run: KeptRun) -> dict[str, float]:

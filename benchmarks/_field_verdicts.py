@@ -19,8 +19,15 @@ LEVEL = 0.95
 TOGETHER = 3
 """Evaluations in a row whose mean must have reached it."""
 CALLED_TRAINED = ("converged", "budget")
-EXIT_CODES = {"converged": 0, "budget": 0, "max_episodes": 0, "exhausted": 0, "interrupted": 130}
-"""What the command line returns for each reason; any other reason has a code of its own, neither 0 nor 1."""
+EXIT_CODES = {
+    "converged": 0,
+    "budget": 0,
+    "max_episodes": 0,
+    "exhausted": 0,
+    "nothing_learned": 3,
+    "interrupted": 130,
+}
+"""What the command line returns for each reason."""
 
 
 def gap(row: Row) -> float:
@@ -75,8 +82,7 @@ def told_the_truth(row: Row) -> bool:
 
 def has_right_exit_code(row: Row) -> bool:
     """Return True if the exit code is that of the reason."""
-    expected = EXIT_CODES.get(row["reason"])
-    return row["exit_code"] == expected if expected is not None else row["exit_code"] not in (0, 1)
+    return row["exit_code"] == EXIT_CODES.get(row["reason"])
 
 
 def share_of_goal(row: Row, task: Task) -> float:
@@ -87,22 +93,23 @@ def share_of_goal(row: Row, task: Task) -> float:
     return (row["retest"] - zero) / (task.goal - zero)
 
 
-def steps_to_level(steps: Sequence[int], scores: Sequence[float], start: float, level: float) -> int | None:
-    """Return the steps of the first policy of the final level: from it on, `TOGETHER` evaluations have reached it.
+def first_of_level(scores: Sequence[float], start: float, level: float) -> int | None:
+    """Return the evaluation of the first policy of the final level: from it on, `TOGETHER` in a row have reached it.
 
     Args:
-        steps: training steps at each evaluation.
         scores: at each evaluation.
         start: score of the untrained policy.
         level: that of the policy handed back.
 
     Returns:
-        None where it was never reached.
+        Its number from 0; None where the level was never reached, or is not above the start.
     """
+    if level <= start or len(scores) < TOGETHER:
+        return None
     asked = start + LEVEL * (level - start)
-    means = np.convolve(scores, np.full(TOGETHER, 1.0 / TOGETHER), "valid") if len(scores) >= TOGETHER else np.empty(0)
+    means = np.convolve(scores, np.full(TOGETHER, 1.0 / TOGETHER), "valid")
     reached = np.flatnonzero(means >= asked - 1e-9 * max(1.0, abs(asked)))
-    return int(steps[reached[0]]) if reached.size else None
+    return int(reached[0]) if reached.size else None
 
 
 def steps_after(row: Row) -> float:

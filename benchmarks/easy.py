@@ -3,6 +3,7 @@
 Easy environments, no flag but the seed: the runs of `field`, with a bandit and a chain.
 """
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from benchmarks._suite import Measurement, Options
 TITLE = "The end of easy trainings"
 TASKS = EASY
 EVALUATIONS = 20
-"""That a run may always take."""
+"""That a run may always take after it."""
 _OF_FIELD = frozenset(task.env for task in FIELD)
 """Their runs are those of `field`, and are left to it."""
 MOST = 1.0
@@ -46,7 +47,7 @@ def render(rows: Sequence[Row]) -> list[str]:
         f"most {MOST:g}, and {EVALUATIONS} evaluations in any case. Medians over the seeds, with [min, max].",
         "",
         *table(
-            ("Environment", "Seeds", "Ended", "Steps before", "Ratio", "Evaluations", "Within the goal"),
+            ("Environment", "Seeds", "Ended", "Steps before", "Ratio", "Evaluations", "after it", "Within the goal"),
             (_line(task.env, found) for task, found in groups),
         ),
     ]
@@ -54,12 +55,18 @@ def render(rows: Sequence[Row]) -> list[str]:
 
 def is_soon(row: Row) -> bool:
     """Return True if a run ended by itself and soon enough."""
-    return not row["cut"] and (steps_after(row) <= MOST or row["evaluations"] <= EVALUATIONS)
+    return not row["cut"] and (steps_after(row) <= MOST or _evaluations_after(row) <= EVALUATIONS)
+
+
+def _evaluations_after(row: Row) -> float:
+    reached = row["evaluations_to_level"]
+    return math.inf if reached is None else row["evaluations"] - reached
 
 
 def _line(env: str, rows: Sequence[Row]) -> list[str]:
     before = [row["steps_to_level"] for row in rows if row["steps_to_level"] is not None]
     ratios = [steps_after(row) for row in rows]
+    after = [_evaluations_after(row) for row in rows]
     return [
         env,
         str(len(rows)),
@@ -67,5 +74,6 @@ def _line(env: str, rows: Sequence[Row]) -> list[str]:
         Spread.of(before).text() if before else "never reached",
         f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]",
         Spread.of(row["evaluations"] for row in rows).text(),
+        f"{statistics.median(after):g} [{min(after):g}, {max(after):g}]",
         f"{sum(map(is_soon, rows))}/{len(rows)}",
     ]

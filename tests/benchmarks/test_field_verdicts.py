@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks._field_tasks import Task
 from benchmarks._field_verdicts import (
+    first_of_level,
     gap,
     has_learned,
     has_right_exit_code,
@@ -14,7 +15,6 @@ from benchmarks._field_verdicts import (
     intervals_agree,
     share_of_goal,
     steps_after,
-    steps_to_level,
     told_the_truth,
 )
 
@@ -115,16 +115,19 @@ def test_the_scale_begins_at_the_untrained_policy_or_at_a_floor_above_it() -> No
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ([0.0, 0.0, 100.0, 95.0, 90.0], 300),
-        ([100.0, 0.0, 0.0, 100.0, 100.0, 100.0], 400),
+        ([0.0, 0.0, 100.0, 95.0, 90.0], 2),
+        ([100.0, 0.0, 0.0, 100.0, 100.0, 100.0], 3),
         ([0.0, 90.0, 94.0, 94.0], None),
         ([100.0, 100.0], None),
         ([], None),
     ],
 )
 def test_a_level_is_reached_where_evaluations_in_a_row_have_it(scores: list[float], expected: int | None) -> None:
-    steps = [100 * (i + 1) for i in range(len(scores))]
-    assert steps_to_level(steps, scores, start=0.0, level=100.0) == expected
+    assert first_of_level(scores, start=0.0, level=100.0) == expected
+
+
+def test_a_level_that_is_not_above_the_start_is_never_reached() -> None:
+    assert first_of_level([0.0] * 9, start=0.0, level=0.0) is None
 
 
 def test_steps_after_the_level_are_counted_in_those_before_it() -> None:

@@ -29,7 +29,8 @@ KEPT = {
     "retest_high": 482.0,
     "untrained": 20.0,
     "untrained_std_err": 1.0,
-    "steps_to_level": 20_000,
+    "steps_to_level": 10_000,
+    "evaluations_to_level": 5,
 }
 ROWS: dict[Any, list[dict[str, Any]]] = {
     calibration: [
@@ -77,7 +78,7 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
         for factor in (1.0, 30.0)
         for mode in tuning.MODES
     ],
-    easy: [KEPT, KEPT | {"seed": 1, "steps_to_level": None, "evaluations": 40}],
+    easy: [KEPT, KEPT | {"seed": 1, "steps_to_level": None, "evaluations_to_level": None}],
     truth: [
         KEPT | {"env": "FrozenLake8x8-v1", "retest": 0.0, "retest_std_err": 0.0, "reported": 1.0, "untrained": 0.0},
         KEPT | {"env": "FrozenLake8x8-v1", "seed": 1},
@@ -119,7 +120,7 @@ def test_every_measurement_of_a_plan_has_a_unique_name(suite: Any, n: int) -> No
         (evolution, ["1/1", "+30.0 (1 runs)"]),
         (ensemble, ["1/1", "490.0 [400.0, 500.0]"]),
         (tuning, ["1/1 (400 [400, 400])", "0/1 (400 [400, 400])", "off-default"]),
-        (easy, ["20,000 [20,000, 20,000]", "inf [0.50, inf]", "1/2"]),
+        (easy, ["10,000 [10,000, 10,000]", "inf [2.00, inf]", "inf [10, inf]", "1/2"]),
         (truth, ["| FrozenLake8x8-v1 | 1/2 | 1/2 |"]),
         (honesty, ["| all | 1 | 3 | 1/2 (50%) |", "| cut | 1 | 1 | 0/0 (0%) |"]),
         (field, ["96%", "no episode ends", "1 of 2 environments measured", "| cut |"]),
