@@ -31,7 +31,7 @@ from tensor_optix.core.decisions.curve_statistics import CurveStatistics, statis
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.support.arguments import check_amount, check_count, check_threshold
 
-DENSITY = 0.02
+DENSITY = 0.005
 """Growth of the steps after which a curve is evaluated again at the latest."""
 EPISODES_SCALE, EPISODES_POWER = 1_000.0, 1.5
 """Certainty: γ · (n / scale)^power."""

@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
 from tensor_optix.core.decisions.patience import PatienceVerdict, assess, windows_until_due
+from tensor_optix.core.decisions.policy_change import has_stopped_changing
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, all_alike, judge
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -101,7 +102,14 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
 
 def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
     """Return how far the patience with the present learner is used up."""
-    return assess(state.curve, config.patience, state.position.no_improvement, has_learned=state.goes_on_from_trained)
+    threshold = config.scheduler.dormant_threshold
+    return assess(
+        state.curve,
+        config.patience,
+        state.position.no_improvement,
+        is_settled=has_stopped_changing(state.recent, min(threshold, MOST_EVALUATIONS)),
+        has_learned=state.goes_on_from_trained,
+    )
 
 
 def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:

@@ -220,7 +220,7 @@ class TestAssess:
 class TestInterval:
     def test_is_the_backoffs_while_there_is_time(self):
         verdict = decide(seen(), Patience())
-        assert windows_until_due(verdict, 1_000_000, 8, WINDOW) == 8
+        assert windows_until_due(verdict, 10_000_000, 8, WINDOW) == 8
 
     def test_never_passes_the_end_of_the_patience(self):
         verdict = decide(seen(steps=440_000.0), Patience())
@@ -231,9 +231,9 @@ class TestInterval:
         verdict = decide(seen(quiet_evaluations=10), Patience())
         assert windows_until_due(verdict, 10**9, 100, WINDOW) == math.ceil(250_000 / 10 / WINDOW)
 
-    def test_is_at_most_a_fiftieth_of_the_run(self):
+    def test_is_at_most_a_two_hundredth_of_the_run(self):
         verdict = decide(seen(), Patience())
-        assert windows_until_due(verdict, 100 * WINDOW, 100, WINDOW) == 2
+        assert windows_until_due(verdict, 400 * WINDOW, 100, WINDOW) == 2
 
     def test_is_at_least_one_window(self):
         verdict = decide(seen(steps=1_000_000.0, quiet_evaluations=0), Patience())

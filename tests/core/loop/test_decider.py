@@ -265,3 +265,12 @@ class TestScaledPatience:
         again = RunState.from_dict(json.loads(json.dumps(state.to_dict())), ())
         assert again == replace(state, recent=(), metrics=None)
         assert patience_with(again, self.CONFIG) == patience_with(state, self.CONFIG)
+
+    def test_a_policy_that_has_stopped_changing_is_waited_for_no_longer_than_a_reached_target(self) -> None:
+        state = self.after([*self.RISE, *[100.0] * 6], self.CONFIG)[-1]
+        still = tuple(replace(m, metrics={**m.metrics, "approx_kl": 1e-7}) for m in state.recent)
+        moving = tuple(replace(m, metrics={**m.metrics, "approx_kl": 1e-2}) for m in state.recent)
+        settled = patience_with(replace(state, recent=still), self.CONFIG)
+        assert settled.reason == "the policy has stopped changing"
+        assert settled.allowed_steps < patience_with(state, self.CONFIG).allowed_steps
+        assert patience_with(replace(state, recent=moving), self.CONFIG) == patience_with(state, self.CONFIG)
