@@ -23,7 +23,8 @@ from tensor_optix.core.loop.history import read_history
 
 RETEST_SEED = 77_000_003
 """Root of the seeds of the re-test's episodes, which no run knows."""
-UNTRAINED_EPISODES = 50
+UNTRAINED_SHARE = 4
+"""The untrained policy plays one episode for so many of the re-test: it may never end one."""
 RETEST_SECONDS = 1800.0
 """A re-test that takes longer is given up: the policy never ends an episode."""
 CLOSING_SECONDS = 300.0
@@ -174,7 +175,7 @@ def measured(run: KeptRun, episodes: int) -> dict[str, Any]:
     progress = run.finish()
     report = json.loads((run.run_dir / "report.json").read_text())
     interval, seconds = report["best_interval"] or {}, report["seconds"]
-    untrained = _untrained(run)
+    untrained = _untrained(run, episodes // UNTRAINED_SHARE)
     path = run.run_dir / "history.jsonl"
     history = read_history(path) if path.exists() else []  # Ctrl-C may come before the first evaluation
     row = {
@@ -208,8 +209,8 @@ def measured(run: KeptRun, episodes: int) -> dict[str, Any]:
     return {**row, "steps_to_level": None, "evaluations_to_level": None, **after}
 
 
-def _untrained(run: KeptRun) -> dict[str, float]:
-    arguments = (str(run.run_dir), str(UNTRAINED_EPISODES), str(RETEST_SEED + 1))
+def _untrained(run: KeptRun, episodes: int) -> dict[str, float]:
+    arguments = (str(run.run_dir), str(episodes), str(RETEST_SEED + 1))
     return json.loads(run_python("-m", "benchmarks._untrained", *arguments))
 
 
