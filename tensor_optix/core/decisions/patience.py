@@ -237,7 +237,7 @@ def _phase(seen: CurveStatistics, patience: Patience) -> Phase:
 def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase) -> tuple[float, str]:
     rule, target = patience.constants, patience.target
     if phase is Phase.UNLEARNED:
-        return rule.saturating, "nothing learned yet"
+        return rule.saturating, "no clear rise yet"
     if target is not None:
         if phase is Phase.SATURATED:
             return rule.reached, f"the target {target:g} is reached"

@@ -138,7 +138,7 @@ class TestDecide:
         verdict = decide(seen(steps=380_000.0, rise_steps=200_000.0), Patience())
         assert str(verdict).startswith("quiet for 180k of 700k steps; ")
         assert " % chance of a further rise (saturating, the last rise took 200k steps)" in str(verdict)
-        assert "nothing learned yet" in str(decide(seen(gain=1.0), Patience()))
+        assert "no clear rise yet" in str(decide(seen(gain=1.0), Patience()))
         assert "3 evaluations to go" in str(decide(seen(quiet_evaluations=17), Patience()))
 
 
