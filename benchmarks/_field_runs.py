@@ -24,8 +24,8 @@ from tensor_optix.core.loop.history import read_history
 RETEST_SEED = 77_000_003
 """Root of the seeds of the re-test's episodes, which no run knows."""
 UNTRAINED_SHARE = 4
-"""The untrained policy plays one episode for so many of the re-test: it may never end one."""
-RETEST_SECONDS = 1800.0
+"""The untrained policy plays one episode for so many of the re-test."""
+RETEST_SECONDS = 600.0
 """A re-test that takes longer is given up: the policy never ends an episode."""
 CLOSING_SECONDS = 300.0
 """What a run has to end in after Ctrl-C."""

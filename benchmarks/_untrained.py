@@ -12,6 +12,8 @@ from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.runs import RunDescription
 
+MOST_STEPS = 2_000
+"""After which an episode is cut: an untrained policy may never end one."""
 _TOGETHER = 25
 
 
@@ -21,6 +23,7 @@ def untrained_returns(run: RunDescription, episodes: int, seed: int) -> list[flo
     training.agent = run.agent()
     pipeline = training.validation_pipeline(min(episodes, _TOGETHER), seed)
     assert isinstance(pipeline, ValidationPipeline)  # noqa: S101 - the suites' environments can be rebuilt
+    pipeline.max_episode_steps = MOST_STEPS
     returns: list[float] = []
     for window in pipeline.episodes():
         returns += [episode.total_return for episode in window.completed_episodes()]

@@ -13,6 +13,7 @@ from benchmarks._field_tasks import ENOUGH, FIELD, Task
 from benchmarks._field_verdicts import has_learned, is_called_trained, share_of_goal
 from benchmarks._results import Row, Spread, table
 from benchmarks._suite import Measurement, Options
+from benchmarks._untrained import MOST_STEPS
 
 TITLE = "The field, without a flag"
 TASKS = FIELD
@@ -41,8 +42,8 @@ def render(rows: Sequence[Row]) -> list[str]:
     unlearned = sum(is_called_trained(row) and not has_learned(row) for _, found in groups for row in found)
     return [
         "`tensor-optix train ENV --seed N`, nothing else set. Score: mean return of the policy handed back, on 200 "
-        "fresh episodes (Blackjack: 5,000). Untrained: the policy of the same run before any training. Share: of the "
-        f"way from there to the goal ({_floors()}). Goals are published returns of RL Baselines3 Zoo's "
+        "fresh episodes (Blackjack: 5,000). Untrained: the policy of the same run before any training, in episodes of "
+        f"at most {MOST_STEPS:,} steps. Share: of the way from there to the goal ({_floors()}). Goals are published returns of RL Baselines3 Zoo's "
         "tuned settings, one run each, the best of PPO, DQN and SAC; where there is none, the return of the optimal "
         "policy, or the registered threshold. Medians over the seeds, with [min, max].",
         "",
