@@ -130,6 +130,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         plateau_threshold=args.plateau_threshold,
         dormant_threshold=args.dormant_threshold,
         scaled_patience=all(isinstance(value, Default) for value in (args.dormant_threshold, args.max_interval)),
+        escape=not args.no_escape,
         evolve=args.evolve,
         threads=args.threads,
     )

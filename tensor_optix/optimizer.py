@@ -16,7 +16,7 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
+from tensor_optix.core.decisions.drift import DriftDetector
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.succession import Successor
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
@@ -73,6 +73,8 @@ class RLOptimizer:
         progress: True for a live view in the terminal.
         drift_detector: what tells, while a trained policy is watched, that its scores have fallen; None =
             `PageHinkley` with the thresholds above. `RiverDetector` brings those of `river`.
+        escape: try to escape from a local optimum before the run converges below what is known to be possible
+            (`decisions.escapes`), at most 25 % of the steps; not with thresholds set by hand, evolution, or a watch.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -109,6 +111,7 @@ class RLOptimizer:
         seed: int | None = None,
         progress: bool | None = None,
         drift_detector: DriftDetector | None = None,
+        escape: bool = True,
     ) -> None:
         _check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
@@ -124,6 +127,7 @@ class RLOptimizer:
                 dormant_threshold=dormant_threshold,
             ),
             patience=_patience((dormant_threshold, max_interval_episodes), pipeline, evaluator, int(val_episodes)),
+            escapes=escape,
             max_episodes=max_episodes,
             improvement_margin=improvement_margin,
             degradation_threshold=degradation_threshold,
@@ -147,7 +151,7 @@ class RLOptimizer:
             optimizer=optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3]),
             registry=self.registry,
             history=History(Path(checkpoint_dir) / "history.jsonl"),
-            drift_detector=drift_detector if drift_detector is not None else _detector(config),
+            drift_detector=drift_detector if drift_detector is not None else config.usual_detector(),
             keeper=self._keeper,
         )
         _check_contracts(
@@ -219,12 +223,6 @@ def _prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, p
     _refuse_other_agent("pipeline", pipeline, agent)
     pipeline.agent = agent
     pipeline.setup()
-
-
-def _detector(config: LoopConfig) -> PageHinkley:
-    return PageHinkley(
-        degradation_threshold=config.degradation_threshold, min_degradation_drop=config.min_degradation_drop
-    )
 
 
 def _patience(

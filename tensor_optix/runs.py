@@ -66,6 +66,8 @@ class RunDescription:
     dormant_threshold: int = 20
     scaled_patience: bool = False
     """True if the patience grows with the scale of the task, and the thresholds are its floors."""
+    escape: bool = False
+    """True if escapes are tried before the run converges."""
     evolve: int = 0
     """Variants that may be spawned."""
     threads: int = 1
@@ -98,6 +100,7 @@ class RunDescription:
             dormant_threshold=threshold(self.dormant_threshold),
             val_episodes=self.val_episodes,
             callbacks=self._evolution(run_dir, agent),
+            escape=self.escape,
             resume=resume,
             seed=self.seed,
             progress=progress,
@@ -260,6 +263,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     plateau_threshold: _Size
     dormant_threshold: _Size
     scaled_patience: bool = False
+    escape: bool = False
     evolve: Annotated[int, msgspec.Meta(ge=0, le=2**16)]
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)]
 

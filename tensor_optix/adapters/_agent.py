@@ -94,6 +94,14 @@ class BuiltInAgent:
         for name, moment in moments.items():
             self._backend.set_optimizer_state(self._optimizers[name], *moment)
 
+    def restart_optimizer(self) -> None:
+        """Set the moments of all optimizers to zero, as they are before the first step."""
+        for optimizer in self._optimizers.values():
+            moments, settings = self._backend.optimizer_state(optimizer)
+            fresh = {name: np.zeros_like(array) for name, array in moments.items()}
+            self._backend.set_optimizer_state(optimizer, fresh, settings)
+        self.set_hyperparams(self._hyperparams)  # Keras counts the learning rate among the moments
+
     def first_non_finite(self) -> str | None:
         """Return the name of a weight or moment with a NaN or an infinity, None if there is none."""
         weights = self._backend.weights(self._learned_models)

@@ -107,6 +107,14 @@ class Restorable(Protocol):
 
 
 @runtime_checkable
+class RestartsOptimizer(Protocol):
+    """An agent whose optimizer can forget what it has gathered, as another policy's."""
+
+    def restart_optimizer(self) -> None:
+        """Give the optimizer the state of a new one; weights, hyper-parameters and whatever is remembered stay."""
+
+
+@runtime_checkable
 class ReportsNonFinite(Protocol):
     """An agent that can tell whether learning has left numbers that are none."""
 

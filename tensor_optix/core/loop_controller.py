@@ -12,7 +12,7 @@ In pseudo-code, with the eight hooks:
             CHECKPOINT:  registry.commit(...)                       # <on_improvement>
             DEGRADATION: restore the best, if asked                 # <on_degradation>
             PLATEAU:                                                # <on_plateau>
-            DORMANT:     ask the successor: learn on, stop, or watch    # <on_dormant>
+            DORMANT:     dormancy.next(): learn on, escape, stop, watch  # <on_dormant>
             TUNE:        agent.set_hyperparams(optimizer.suggest(...))  # <on_hyperparam_update>
         record the outcome
         # <on_episode_end>
@@ -21,7 +21,7 @@ In pseudo-code, with the eight hooks:
 
 The names of a turn: `RunState` (where the run stands), `Outcome` (what a window came to), `Training` and `Watch` (what
 makes an outcome of a window), `decide` (what follows), `Effect` and `Act` (what is to be done), the learner's slot, the
-registry, the history, the callbacks, the `Successor` (what follows when a learner has ended), `RunProgress` (costs).
+registry, the history, the callbacks, `Dormancy` (what follows when a learner has ended), `RunProgress` (costs).
 """
 
 import logging
@@ -30,11 +30,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.decisions.succession import Continue, Ended, LearnOn, Stop, Successor
+from tensor_optix.core.decisions.succession import Successor
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.decider import decide
+from tensor_optix.core.loop.dormancy import Dormancy
+from tensor_optix.core.loop.escaping import Escaping
 from tensor_optix.core.loop.execution import Execution
 from tensor_optix.core.loop.keeping import Keeping
 from tensor_optix.core.loop.learner import learner_slot
@@ -94,6 +96,15 @@ class LoopController:
             current, parts, config, slot, progress, self._callbacks, learning, championship, scorer.validation
         )
         self._untrained = Untrained(current, parts, config, slot, progress, scorer.validation)
+        self._escaping = Escaping(current, parts, config, slot, scorer.validation, self._run.settle)
+        self._dormancy = Dormancy(
+            self._run,
+            self._escaping,
+            self._successors,
+            progress,
+            self.stop,
+            watches=config.watches(is_live=parts.pipeline.is_live),
+        )
         kept = by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState))
         self._keeping = Keeping(current, parts, slot, progress, kept)
         for successor in self._successors:
@@ -208,7 +219,7 @@ class LoopController:
         try:
             current.state, effects = decide(current.state, outcome, self._config)
             for effect in effects:
-                run.execute(effect, outcome, self._next)
+                run.execute(effect, outcome, self._dormancy.next)
             run.record(outcome)
         finally:
             if outcome.staged is not None:
@@ -222,35 +233,10 @@ class LoopController:
     def _end_turn(self, outcome: Outcome) -> None:
         metrics = None if outcome.fault is not None else outcome.metrics
         self._callbacks.call("on_episode_end", self._current.state.window_id, metrics)
-        if any(successor.is_spent for successor in self._successors):
-            self._next(is_dormant=False)
+        if self._dormancy.is_spent:
+            self._dormancy.next(is_dormant=False)
         if self._config.max_episodes is not None and self._current.state.window_id + 1 >= self._config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
-
-    def _next(self, *, is_dormant: bool) -> None:
-        """Ask what follows, and do it."""
-        run = self._run
-        watches = self._config.watches(is_live=self._parts.pipeline.is_live)
-        ended = Ended(
-            window_id=self._current.state.window_id,
-            is_dormant=is_dormant,
-            history=self._current.state.recent,
-            watches=watches,
-            referee=run,
-        )
-        answers = (successor.next(ended) for successor in self._successors if is_dormant or successor.is_spent)
-        answer = next((answer for answer in answers if not isinstance(answer, Continue)), Continue())
-        if isinstance(answer, LearnOn):
-            run.let_learn(answer.agent)
-            return
-        if isinstance(answer, Stop):
-            self.stop(answer.reason)
-            if answer.announce is not None:
-                answer.announce()
-        if is_dormant and watches:
-            self._championship.begin()
-        elif is_dormant:
-            self._progress.stop(StopReason.CONVERGED)
 
     def resume(self, point: ResumePoint) -> None:
         """Go on from a saved state instead of from the beginning; to be called before `run`.
@@ -271,6 +257,7 @@ class LoopController:
             take_steps(
                 closing_steps(
                     self._run,
+                    self._escaping,
                     self._parts,
                     self._config,
                     self._slot,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
+from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.stop_reason import StopReason as StopReason
 from tensor_optix.support.plain import jsonable
@@ -62,6 +63,8 @@ class TrainingReport:
     stopped_because: str = ""
     """How far the patience was used up when the run ended, such as "quiet for 600k of 600k steps; 18 % chance of a
     further rise"; empty where nothing was evaluated."""
+    escapes: tuple[EscapeRecord, ...] = ()
+    """What was tried before the run converged, in the order of time."""
 
     start_score: float = math.nan
     """Score of the untrained policy, or else that of the first window; NaN where it is not known."""
@@ -113,6 +116,7 @@ class TrainingReport:
             ("Checkpoint", self.best_snapshot or "-"),
         ]
         rows += _tuning_rows(self.tuning)
+        rows += _escape_rows(self.escapes)
         rows += _watch_rows(self.watch)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
@@ -237,6 +241,15 @@ def watch_text(watch: Mapping[str, int]) -> str:
     """Return the counts of the watch in words."""
     counts = [f"{watch[name]} {name}" for name in _WATCHED if name in watch]
     return ", ".join([f"{watch.get('windows', 0)} windows", *counts])
+
+
+def _escape_rows(escapes: Sequence[EscapeRecord]) -> list[_Row]:
+    rows: list[_Row] = [("Escapes", str(len(escapes)))] if escapes else []
+    for escape in escapes:
+        rows.append((None, f"  {escape.text}"))
+        rows.append((None, f"      score {_number(escape.score_before)} -> {_number(escape.score)}"))
+        rows += [(None, f"      {name} {_short(old)} -> {_short(new)}") for name, (old, new) in escape.changes.items()]
+    return rows
 
 
 def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tensor_optix.core.loop.escaping import Escaping
 from tensor_optix.core.loop.execution import Execution
 from tensor_optix.core.loop.learner import Joint, Single
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
@@ -14,6 +15,7 @@ from tensor_optix.core.stop_reason import StopReason
 
 def closing_steps(
     run: Execution,
+    escaping: Escaping,
     parts: LoopParts,
     config: LoopConfig,
     slot: Single | Joint,
@@ -25,6 +27,7 @@ def closing_steps(
 
     Args:
         run: what does it.
+        escaping: what gives the agent back the values that an escape has changed.
         parts: what the loop is made of.
         config: the knobs.
         slot: where the learner sits; the user's own agent is given the best policy, whichever agent learned last.
@@ -43,6 +46,8 @@ def closing_steps(
             yield "compare the best with the untrained policy", untrained.compare
         if config.restore_best:
             yield "restore the best policy", lambda: parts.registry.load_best(slot.first, run.state.best)
+    if run.state.escapes:
+        yield "end the escapes", escaping.close
     yield "close the history", parts.history.close
     yield "close the pipeline", parts.pipeline.teardown
     yield "close the validation pipeline", validation.close

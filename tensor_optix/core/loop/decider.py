@@ -8,6 +8,7 @@
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
 | FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |
 | a score, and every episode so far gave the same | as judged | the verdict's | `effects` of the move |
+| a score in an escape | `judge`, by the escape's own scores | the verdict's; FLAT at the end of its share | as above |
 | on watch: drift, or a validated score judged DEGRADED | DEGRADED | DEGRADED | WAKE, `effects` of the move, TUNE |
 | on watch: a trial has ended | FLAT | FLAT | SETTLE |
 | on watch: any other score | FLAT | FLAT | nothing |
@@ -23,7 +24,8 @@ import enum
 from dataclasses import replace
 from typing import TypeAlias
 
-from tensor_optix.core.backoff_scheduler import Effect, Event, SchedulerState, effects
+from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event, SchedulerState, effects
+from tensor_optix.core.decisions.escapes import EscapeRecord, windows_left
 from tensor_optix.core.decisions.patience import PatienceVerdict, assess, windows_until_due
 from tensor_optix.core.decisions.policy_change import has_stopped_changing
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, all_alike, judge
@@ -79,7 +81,9 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     verdict = _verdict(state, outcome, metrics, config)
     state = replace(state, evaluations=state.evaluations + 1, verdict=verdict, event=_event(state, outcome, verdict))
     if verdict is Verdict.NO_EVIDENCE:
-        return _without_evidence(state), (*first, *_settled(outcome), Act.MISSING)
+        missing = _without_evidence(state, config)
+        ends = effects(state.position, missing.position, verdict, is_best=False)
+        return missing, (*first, *_settled(outcome), Act.MISSING, *ends)
     acts: Effects = (*first, *_settled(outcome))
     if not state.is_on_watch:
         state = state.scored(metrics)
@@ -115,6 +119,8 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
 def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
     """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
     scheduler, old = config.scheduler, state.position
+    if state.escape is not None:
+        return _moved_in_escape(state, state.escape, scheduler, event)
     if not config.patience.is_scaled:
         return scheduler.transition(old, event)
     patience = patience_with(state, config)
@@ -125,6 +131,22 @@ def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
     if new.state is not LoopState.COOLING:
         return new
     due = windows_until_due(patience, state.curve.steps, new.interval, state.steps_per_window)
+    return replace(new, interval=min(new.interval, max(due, scheduler.base_interval)))
+
+
+def _moved_in_escape(
+    state: RunState, escape: EscapeRecord, scheduler: BackoffScheduler, event: Event
+) -> SchedulerState:
+    """Return where the state machine moves to in an escape, which has the plain patience and a share of the steps.
+
+    The evaluations that the threshold still asks for are spread over the windows that are left.
+    """
+    left = windows_left(escape, state.env_steps, state.steps_per_window)
+    if left < scheduler.base_interval:
+        spent = replace(state.position, no_improvement=scheduler.dormant_threshold - 1)
+        return scheduler.transition(spent, Event.FLAT)
+    new = scheduler.transition(state.position, event)
+    due = left // max(1, scheduler.dormant_threshold - new.no_improvement)
     return replace(new, interval=min(new.interval, max(due, scheduler.base_interval)))
 
 
@@ -148,7 +170,7 @@ def _judged(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: Loo
     return judge(
         metrics,
         best.primary_score if best is not None else None,
-        state.recent,
+        state.compared,
         best_std_err=best.std_err if best is not None else 0.0,
         patience=config.scheduler.dormant_threshold,
         improvement_margin=config.improvement_margin,
@@ -168,8 +190,14 @@ def _settled(outcome: Outcome) -> Effects:
     return () if outcome.is_promoted is None else (Act.SETTLE,)
 
 
-def _without_evidence(state: RunState) -> RunState:
-    return replace(state, without_evidence=state.without_evidence + 1, next_evaluation=state.window_id + 1)
+def _without_evidence(state: RunState, config: LoopConfig) -> RunState:
+    position = state.position if state.escape is None else _moved(state, Event.NO_EVIDENCE, config)
+    return replace(
+        state,
+        position=position,
+        without_evidence=state.without_evidence + 1,
+        next_evaluation=state.window_id + 1,
+    )
 
 
 def _woken(state: RunState) -> RunState:

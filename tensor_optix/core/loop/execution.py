@@ -1,7 +1,7 @@
 """The hands of the controller: what `decide` asks for is executed here.
 
-With `championship`, its part for the watch, it alone writes the best, the learner and the disk. It is also the referee
-of evolution.
+With `championship` and `escaping`, its parts for the watch and for escapes, it alone writes the best, the learner and
+the disk. It is also the referee of evolution.
 """
 
 import logging

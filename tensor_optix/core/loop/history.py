@@ -50,7 +50,7 @@ class HistoryRecord:
     fault: str | None = None
     """What was wrong with the window, where nothing could be made of it."""
     event: str | None = None
-    """What happened on watch: `drift`, `degradation`, or how a trial ended."""
+    """What happened on watch (`drift`, `degradation`, or how a trial ended), or to an escape."""
     start_score: float | None = None
     """Score of the untrained policy, or else of the first window, where it is known."""
 

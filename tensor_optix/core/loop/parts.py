@@ -34,6 +34,8 @@ class LoopConfig:
     """When to evaluate, and when to call it trained."""
     patience: Patience = field(default_factory=lambda: Patience(is_scaled=False))
     """How long to wait for a further rise once `scheduler.dormant_threshold`, which it takes over, is reached."""
+    escapes: bool = False
+    """Try to escape (`decisions.escapes`) before the run converges; not where a threshold is the whole patience."""
     max_episodes: int | None = None
     """Windows at most; None = until DORMANT."""
     improvement_margin: float = 0.0
@@ -66,6 +68,12 @@ class LoopConfig:
             raise InvalidArgumentError(
                 f"on_converged must be 'auto', 'stop' or 'watch', but got {self.on_converged!r}."
             )
+
+    def usual_detector(self) -> PageHinkley:
+        """Return the drift detector that has the thresholds of the loop."""
+        return PageHinkley(
+            degradation_threshold=self.degradation_threshold, min_degradation_drop=self.min_degradation_drop
+        )
 
     def watches(self, *, is_live: bool) -> bool:
         """Return whether the loop goes on watching when the policy is trained.

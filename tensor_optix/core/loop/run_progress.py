@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tensor_optix.core.decisions.escapes import with_best
 from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.untrained import advice, start_of
 from tensor_optix.core.loop.decider import patience_with
@@ -144,7 +145,7 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         windows_to_evaluation=max(state.next_evaluation - state.window_id, 0),
         no_improvement=state.position.no_improvement,
         dormant_threshold=config.scheduler.dormant_threshold,
-        patience=str(patience_with(state, config)) if config.patience.is_scaled and not state.is_on_watch else "",
+        patience=_patience_text(state, config),
         watch=dict(progress.watch),
         span=span_of_run(state, parts),
     )
@@ -175,6 +176,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         health=dict(progress.health.counts),
         best_interval=best_interval(best, span) if best else None,
         confirmed=best is not None and is_confirmed(best),
+        escapes=with_best(state.escapes, best.window_id if best else None),
         stopped_because=str(patience_with(state, config)) if state.evaluations else "",
         start_score=start.score if start else math.nan,
         start_std_err=start.std_err if start else math.nan,
@@ -194,6 +196,13 @@ def _advice(state: RunState, progress: RunProgress, config: LoopConfig) -> str:
         score=math.nan if state.best_score is None else state.best_score,
         is_cut_short=progress.reason not in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.NOTHING_LEARNED),
     )
+
+
+def _patience_text(state: RunState, config: LoopConfig) -> str:
+    """Return how far the patience is used up, or the escape in progress; empty where there is neither."""
+    if state.is_on_watch or not config.patience.is_scaled:
+        return ""
+    return str(patience_with(state, config)) if state.escape is None else f"used up; escape {state.escape.text}"
 
 
 def span_of_run(state: RunState, parts: LoopParts) -> Span | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
+from tensor_optix.core.decisions.escapes import EscapeRecord, running
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
@@ -53,7 +54,7 @@ class RunState:
     era_began: int = 0
     """Window from which on scores compare with each other."""
     learner_since: int = 0
-    """First window of the present learner."""
+    """First window of the present learner, or of an escape of it."""
     curve: ScoreCurve = field(default_factory=ScoreCurve)
     """The scores of the present learner in the present era, over its own steps and episodes."""
     steps_before: int = 0
@@ -75,7 +76,9 @@ class RunState:
     verdict: Verdict = Verdict.NO_EVIDENCE
     """What the last evaluation said."""
     event: str | None = None
-    """What happened on watch in the last evaluation."""
+    """What happened in the last evaluation: on watch, or to an escape."""
+    escapes: tuple[EscapeRecord, ...] = ()
+    """What was tried after the patience was used up, in the order of time."""
     is_flat_start: bool = True
     """False as soon as two episodes of the run have had different returns."""
     start: tuple[PlayedWindow, ...] = ()
@@ -110,7 +113,20 @@ class RunState:
     @property
     def goes_on_from_trained(self) -> bool:
         """Whether the learner began with a trained policy: as a variant, or woken from the watch."""
-        return self.learner_since > 0 or self.era_began > 0
+        return self.steps_before > 0 or self.era_began > 0
+
+    @property
+    def escape(self) -> EscapeRecord | None:
+        """The escape in progress."""
+        return running(self.escapes)
+
+    @property
+    def compared(self) -> tuple[EvalMetrics, ...]:
+        """The newest usable evaluations that a rise is told from: those of an escape are compared with each other."""
+        if self.escape is None:
+            return self.recent
+        own = self.curve.evaluations - self.escape.began_evaluation
+        return self.recent[len(self.recent) - min(own, len(self.recent)) :]
 
     @property
     def steps_per_window(self) -> int:

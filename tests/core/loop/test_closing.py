@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.learner import Single
@@ -63,7 +65,9 @@ class Rig:
 
     def take(self) -> list[str]:
         validation, names = Validation(self.held_out, ScoreEvaluator()), []
-        arguments: Any = (self.run, self.parts, self.config, self.slot, self.progress, validation, self.run)
+        escaping = SimpleNamespace(close=lambda: self.run.asked.append("end the escapes"))
+        parts, config, progress = self.parts, self.config, self.progress
+        arguments: Any = (self.run, escaping, parts, config, self.slot, progress, validation, self.run)
         for name, step in closing_steps(*arguments):
             names.append(name)
             step()
@@ -90,6 +94,15 @@ def test_the_users_own_agent_is_given_them_whoever_learned_last(tmp_path: Path) 
     rig.slot.install(variant)
     rig.take()
     assert (rig.agent.weight, variant.weight) == (2.0, 0.0)
+
+
+def test_escapes_are_ended_once_the_best_is_settled_and_restored(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, best=2.0, final_evaluation=True)
+    rig.progress.reason = StopReason.CONVERGED
+    tried = EscapeRecord(name="entropy", began_window=1, began_step=10, began_evaluation=1, share=10, score_before=2.0)
+    rig.run.state = replace(rig.run.state, escapes=(tried,))
+    assert rig.take() == ["evaluate the best policies", "restore the best policy", "end the escapes", *CLOSE]
+    assert rig.run.asked[-1] == "end the escapes"
 
 
 @pytest.mark.parametrize(("window_id", "saves"), [(3, True), (-1, False)])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
+from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
@@ -30,6 +31,19 @@ def snapshot(score: float, **more: Any) -> PolicySnapshot:
         created_at="2026-01-01T00:00:00",
         **more,
     )
+
+
+def escape(**more: Any) -> EscapeRecord:
+    values: dict[str, Any] = {
+        "name": "entropy",
+        "began_window": 8,
+        "began_step": 800,
+        "began_evaluation": 1,
+        "share": 400,
+        "score_before": 1.5,
+        "changes": {"entropy_coef": (0.01, 0.05)},
+    }
+    return EscapeRecord(**(values | more))
 
 
 def full() -> RunState:
@@ -61,6 +75,7 @@ def full() -> RunState:
         ),
         verdict=Verdict.IMPROVED,
         event="drift",
+        escapes=(escape(began_window=2, outcome=EscapeOutcome.KEPT, steps=80, last_window=4, score=2.0), escape()),
         is_flat_start=False,
         start=(PlayedWindow(seeds=(7, 8), returns=(0.0, 1.0), score=0.5),),
         first=EvalMetrics(0.5, {"score_std_err": 0.5}),
@@ -101,6 +116,18 @@ def test_the_start_is_what_the_untrained_policy_played_or_else_the_first_evaluat
 @pytest.mark.parametrize(("window_id", "is_due"), [(11, False), (12, True), (13, True)])
 def test_an_evaluation_is_due_from_its_window_on(window_id: int, is_due: bool) -> None:
     assert replace(full(), window_id=window_id).is_due is is_due
+
+
+def test_the_scores_of_an_escape_are_compared_with_each_other() -> None:
+    evaluations = tuple(EvalMetrics(float(n)) for n in range(4))
+    state = replace(full(), recent=evaluations)
+    assert state.escape == state.escapes[-1]
+    assert state.compared == evaluations[-1:]  # one on the curve before it, two by now
+    assert state.scored(EvalMetrics(3.0)).compared == evaluations[-2:]
+    begun = replace(state, escapes=(escape(began_evaluation=2),))
+    assert begun.compared == ()
+    none = replace(state, escapes=state.escapes[:1])
+    assert (none.escape, none.compared) == (None, evaluations)
 
 
 @pytest.mark.parametrize("loop_state", LoopState)

@@ -1,0 +1,236 @@
+"""What is tried before a learner whose patience is used up counts as trained: escapes from a local optimum. Pure.
+
+An escape is a short, bounded training from the best policy with something changed: fresh optimizer moments, more
+entropy, more random actions. Hyper-parameters that may not be tuned are left alone. What it finds becomes the best as
+any policy does, by the test of a candidate against the incumbent on the same held-out episodes; else the best and its
+hyper-parameters stand.
+
+    worth it    the best is evidently below a known target:  score + 2 · standard error < target
+                no target is known, and nothing was learned yet, or the plateau is not certain and the policy changes
+    budget      all escapes together: 25 % of the steps outside of them
+    share       the rest of the budget over the escapes that are left, at least `dormant_threshold` evaluations
+    over        the share is spent, or `dormant_threshold` evaluations without a rise of the escape's own scores
+
+A solved task pays nothing, and a run that is too short for one escape neither. The kinds are tried in the order of
+`ESCAPES`, each once per best policy. Sources: SGDR: Stochastic Gradient Descent with Warm Restarts (Loshchilov and
+Hutter, 2017); Resetting the Optimizer in Deep RL (Asadi et al., 2023); Understanding the impact of entropy on policy
+optimization (Ahmed et al., 2019).
+"""
+
+import enum
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from tensor_optix.core.decisions.patience import Phase
+from tensor_optix.core.search_space import Param
+from tensor_optix.core.types import EvalMetrics
+from tensor_optix.support.arguments import is_real
+
+BUDGET = 0.25
+"""Steps of all escapes, as a share of the steps outside of them."""
+ERRORS = 2.0
+"""Standard errors by which a score must be below a target."""
+CHANGING = 0.002
+"""Mean `approx_kl` of the newest evaluations from which a policy still changes: where PPO's learning rate is too small
+to do more."""
+
+
+class EscapeOutcome(enum.StrEnum):
+    """What has become of an escape."""
+
+    RUNNING = "running"
+    KEPT = "kept"
+    GIVEN_UP = "given up"
+    BROKEN_OFF = "broken off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raise:
+    """How a hyper-parameter is raised: `max(factor · value, least)`, inside the bounds of tuning."""
+
+    factor: float
+    least: float = 0.0
+    is_schedule: bool = False
+    """True for a value that the agent moves itself: it is raised although nobody tunes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escape:
+    """One kind of escape."""
+
+    name: str
+    sentence: str
+    """What it does, in words."""
+    changes: Mapping[str, Raise]
+    """By hyper-parameter; those that the agent does not have, or that may not be tuned, are left out."""
+    is_restart: bool = False
+    """True if it is worth trying for fresh moments alone."""
+
+
+ESCAPES = (
+    Escape(
+        name="restart",
+        sentence="fresh optimizer moments, twice the learning rate",
+        changes={"learning_rate": Raise(factor=2.0)},
+        is_restart=True,
+    ),
+    Escape(
+        name="entropy",
+        sentence="a larger entropy bonus",
+        changes={"entropy_coef": Raise(factor=5.0, least=0.02)},
+    ),
+    Escape(
+        name="exploration",
+        sentence="more random actions",
+        changes={"noise_std": Raise(factor=3.0), "epsilon": Raise(factor=1.0, least=0.5, is_schedule=True)},
+    ),
+)
+"""All kinds, in the order in which they are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EscapeRecord:
+    """One escape of a run."""
+
+    name: str
+    began_window: int
+    began_step: int
+    began_evaluation: int
+    """Evaluations on the learning curve before it."""
+    share: int
+    """Steps that it may take."""
+    score_before: float
+    """Of the best policy, from which it began."""
+    changes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+    """Hyper-parameters that it changed: (before, then)."""
+    outcome: EscapeOutcome = EscapeOutcome.RUNNING
+    steps: int = 0
+    """Steps that it took; 0 while it is running."""
+    last_window: int | None = None
+    score: float = math.nan
+    """Of the best policy when it ended."""
+
+    @property
+    def is_running(self) -> bool:
+        """True until it has ended."""
+        return self.outcome is EscapeOutcome.RUNNING
+
+    def ended(self, outcome: EscapeOutcome, *, window_id: int, env_steps: int, score: float) -> Self:
+        """Return the record of an escape that is over."""
+        return replace(self, outcome=outcome, last_window=window_id, steps=env_steps - self.began_step, score=score)
+
+    @property
+    def text(self) -> str:
+        """Such as 'entropy: given up after 40,960 steps', or 'entropy, 40,960 steps at most' while it is running."""
+        if self.is_running:
+            return f"{self.name}, {self.share:,} steps at most"
+        return f"{self.name}: {self.outcome} after {self.steps:,} steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a learner stands whose patience is used up."""
+
+    phase: Phase
+    """What its learning curve looks like."""
+    target: float | None
+    """Score that is known to be enough; None where none is known."""
+    best_score: float
+    best_std_err: float
+    changes: bool
+    """Whether the policy still changes, see `still_changes`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What can be changed of a learner."""
+
+    params: Mapping[str, Any]
+    """The hyper-parameters of the best policy."""
+    bounds: Mapping[str, Param]
+    """What may be tuned."""
+    can_restart: bool
+    """True if its optimizer can be given fresh moments."""
+
+
+def is_worth_trying(standing: Standing) -> bool:
+    """Return whether there is reason to believe that a better policy exists, see the module's table."""
+    if standing.target is not None:
+        error = standing.best_std_err if math.isfinite(standing.best_std_err) else 0.0
+        return standing.best_score + ERRORS * error < standing.target
+    return standing.phase is Phase.UNLEARNED or (standing.phase is Phase.SATURATING and standing.changes)
+
+
+def still_changes(evaluations: Sequence[EvalMetrics]) -> bool:
+    """Return whether a policy is known to change still: the mean of its `approx_kl` is at least `CHANGING`.
+
+    Args:
+        evaluations: the newest ones; what does not report the divergence of an update is not known to change.
+    """
+    found = [float(kl) for m in evaluations if is_real(kl := m.metrics.get("approx_kl"))]
+    return bool(found) and math.fsum(found) / len(found) >= CHANGING
+
+
+def next_escape(
+    tried: Sequence[EscapeRecord], learner: Learner, steps: int, least_share: int
+) -> tuple[Escape, int] | None:
+    """Return the escape that is due, with the steps that it may take; None where none is left or can be paid.
+
+    Args:
+        tried: those that have ended, in the order of time.
+        learner: what can be changed of the learner.
+        steps: environment steps of the run so far.
+        least_share: steps that an escape needs to show something.
+    """
+    since_kept = 1 + max((i for i, one in enumerate(tried) if one.outcome is EscapeOutcome.KEPT), default=-1)
+    done = {one.name for one in tried[since_kept:]}
+    left = [escape for escape in ESCAPES if escape.name not in done and _applies(escape, learner)]
+    spent = sum(one.steps for one in tried)
+    budget = int(BUDGET * (steps - spent)) - spent
+    if not left or budget < least_share:
+        return None
+    return left[0], max(budget // len(left), least_share)
+
+
+def changed(escape: Escape, learner: Learner) -> dict[str, float]:
+    """Return the hyper-parameters that an escape changes, with their new values; those at their bound are left out."""
+    moved: dict[str, float] = {}
+    for name, rule in escape.changes.items():
+        value, bound = learner.params.get(name), learner.bounds.get(name)
+        if not is_real(value) or (bound is None and not rule.is_schedule):
+            continue
+        raised = max(rule.factor * float(value), rule.least)
+        # What was set by hand beyond the bounds is not lowered by a raise.
+        moved[name] = max(float(value), raised if bound is None else float(bound.clip(raised)))
+    return {name: value for name, value in moved.items() if value != learner.params[name]}
+
+
+def running(escapes: Sequence[EscapeRecord]) -> EscapeRecord | None:
+    """Return the escape in progress."""
+    return escapes[-1] if escapes and escapes[-1].is_running else None
+
+
+def windows_left(escape: EscapeRecord, env_steps: int, steps_per_window: int) -> int:
+    """Return how many more windows an escape in progress may take."""
+    return max(0, (escape.share - (env_steps - escape.began_step)) // steps_per_window)
+
+
+def with_best(escapes: Iterable[EscapeRecord], window_id: int | None) -> tuple[EscapeRecord, ...]:
+    """Return the escapes as the last test of the run leaves them: the one that found the best policy is kept.
+
+    Args:
+        escapes: those of the run.
+        window_id: in which the best policy was found.
+    """
+    return tuple(
+        replace(one, outcome=EscapeOutcome.KEPT)
+        if window_id is not None and one.last_window is not None and one.began_window <= window_id <= one.last_window
+        else one
+        for one in escapes
+    )
+
+
+def _applies(escape: Escape, learner: Learner) -> bool:
+    return (escape.is_restart and learner.can_restart) or bool(changed(escape, learner))

@@ -1,0 +1,206 @@
+"""Trying to escape before a learner counts as trained, as `decisions.escapes` says; part of the controller's hands.
+
+An escape is no other learner: the best policy goes on in the same agent, on the same learning curve, with something
+changed. So it is saved and resumed with the state of the run, and what it finds is tested as every candidate is.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from tensor_optix.core.backoff_scheduler import Event
+from tensor_optix.core.base_agent import RestartsOptimizer
+from tensor_optix.core.decisions.escapes import (
+    Escape,
+    EscapeOutcome,
+    EscapeRecord,
+    Learner,
+    Standing,
+    changed,
+    is_worth_trying,
+    next_escape,
+    still_changes,
+)
+from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.hyperparams import read_back
+from tensor_optix.core.loop.decider import patience_with
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_state import CurrentState
+from tensor_optix.core.loop.validation import Validation
+from tensor_optix.core.search_space import SearchSpace
+from tensor_optix.core.types import HyperparamSet, PolicySnapshot
+from tensor_optix.errors import HyperparamError
+
+logger = logging.getLogger(__name__)
+
+
+class Escaping:
+    """Begins and judges escapes.
+
+    Args:
+        current: the state of the run.
+        parts: what the loop is made of.
+        config: the knobs.
+        slot: where the learner sits.
+        validation: where candidates are tested; without episodes that are fixed by seeds nothing is tried.
+        settle: tests the leading policies, the learner's own included, until one holds.
+    """
+
+    def __init__(
+        self,
+        current: CurrentState,
+        parts: LoopParts,
+        config: LoopConfig,
+        slot: LearnerSlot,
+        validation: Validation,
+        settle: Callable[[], None],
+    ) -> None:
+        self._run = current
+        self._parts = parts
+        self._config = config
+        self._slot = slot
+        self._validation = validation
+        self._settle = settle
+
+    def goes_on(self) -> bool:
+        """Judge the escape that has ended, and begin the next one; False where nothing is left to try."""
+        config, state = self._config, self._run.state
+        if not (config.escapes and config.patience.is_scaled) or self._slot.is_joint:
+            return False
+        if self._validation.seeded is None or state.best is None:
+            return False
+        ended = self._judged()
+        if ended is EscapeOutcome.KEPT and not patience_with(self._run.state, config).is_exhausted:
+            self._learn_on()
+            return True
+        if self._next() is None:
+            return False
+        if ended is None and config.final_evaluation:
+            self._settle_learner()
+        while (due := self._next()) is not None:
+            if self._begin(*due):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Where the run ends with an escape that was not kept, give the user's agent the best policy's values back."""
+        if self._run.state.escape is not None:
+            self._end(EscapeOutcome.BROKEN_OFF)
+        escapes, best = self._run.state.escapes, self._run.state.best
+        if not escapes or best is None or escapes[-1].outcome is EscapeOutcome.KEPT:
+            return
+        if not self._config.restore_best:
+            self._parts.registry.load_best(self._slot.agent, best)
+        self._put_in_force(self._params_of(best))
+
+    # --- judging ---
+
+    def _judged(self) -> EscapeOutcome | None:
+        """End the escape in progress and return what it came to; None where there was none."""
+        return None if self._run.state.escape is None else self._end(EscapeOutcome.GIVEN_UP)
+
+    def _end(self, otherwise: EscapeOutcome) -> EscapeOutcome:
+        """End the escape in progress: it is kept if the best policy is its own."""
+        state = self._run.state
+        escape, best = state.escapes[-1], state.best
+        is_kept = best is not None and best.window_id >= escape.began_window
+        ended = escape.ended(
+            EscapeOutcome.KEPT if is_kept else otherwise,
+            window_id=state.window_id,
+            env_steps=state.env_steps,
+            score=escape.score_before if state.best_score is None else state.best_score,
+        )
+        self._run.change(escapes=(*state.escapes[:-1], ended), event=_event(ended))
+        return ended.outcome
+
+    def _learn_on(self) -> None:
+        """Go on learning as usual: the learning curve has risen, and its patience is no longer used up."""
+        position = self._config.scheduler.transition(self._run.state.position, Event.SPAWNED)
+        self._run.change(position=position, next_evaluation=self._run.state.window_id + 1)
+
+    # --- beginning ---
+
+    def _next(self) -> tuple[Escape, int] | None:
+        """Return the escape that is due and its share of the steps; None where none is."""
+        state, config, scheduler = self._run.state, self._config, self._config.scheduler
+        if state.best is None:
+            return None
+        verdict = patience_with(state, config)
+        metrics = state.best.eval_metrics
+        standing = Standing(
+            phase=verdict.phase,
+            target=config.patience.target,
+            best_score=metrics.primary_score,
+            best_std_err=metrics.std_err,
+            changes=still_changes(state.recent[-scheduler.dormant_threshold :]),
+        )
+        if not is_worth_trying(standing):
+            return None
+        least = scheduler.dormant_threshold * scheduler.base_interval * state.steps_per_window
+        return next_escape(state.escapes, self._learner(state.best), state.env_steps, least)
+
+    def _learner(self, best: PolicySnapshot) -> Learner:
+        agent, space = self._slot.agent, self._parts.optimizer.search_space
+        return Learner(
+            params=self._params_of(best),
+            bounds=SearchSpace(agent.default_param_bounds) if space is None else space,
+            can_restart=isinstance(agent, RestartsOptimizer),
+        )
+
+    def _params_of(self, best: PolicySnapshot) -> dict[str, object]:
+        """Return the hyper-parameters that the best policy was found with; those not saved are as they are."""
+        own = self._slot.agent.get_hyperparams().params
+        return {**own, **{name: value for name, value in best.hyperparams.params.items() if name in own}}
+
+    def _settle_learner(self) -> None:
+        """Test what the learner has ended as before it is changed: it must not be lost."""
+        try:
+            self._settle()
+        except Exception:
+            logger.exception("The best policies could not be tested; they keep the scores that they have.")
+
+    def _begin(self, escape: Escape, share: int) -> bool:
+        """Let the best policy learn on, changed; False where the agent does not take the new values."""
+        best = self._parts.registry.load_best(self._slot.agent, self._run.state.best)
+        learner, state = self._learner(best), self._run.state
+        new = changed(escape, learner)
+        record = EscapeRecord(
+            name=escape.name,
+            began_window=state.window_id + 1,
+            began_step=state.env_steps,
+            began_evaluation=state.curve.evaluations,
+            share=share,
+            score_before=best.eval_metrics.primary_score,
+            changes={name: (learner.params[name], value) for name, value in new.items()},
+        )
+        self._run.change(escapes=(*state.escapes, record))
+        agent = self._slot.agent
+        if isinstance(agent, RestartsOptimizer):  # its moments are those of another policy
+            agent.restart_optimizer()
+        try:
+            self._put_in_force({**learner.params, **new})
+            read_back(agent, new)
+        except HyperparamError as error:
+            logger.warning("Escape %r is left out: %s", escape.name, error)
+            self._put_in_force(learner.params)
+            self._end(EscapeOutcome.GIVEN_UP)
+            return False
+        self._parts.optimizer.on_new_learner()
+        self._run.change(
+            position=self._config.scheduler.transition(state.position, Event.SPAWNED),
+            trial=None,
+            last_good=agent.get_hyperparams().copy(),
+            learner_since=record.began_window,
+            next_evaluation=record.began_window,
+            event=_event(record, before=self._run.state.event),
+        )
+        return True
+
+    def _put_in_force(self, params: Mapping[str, object]) -> None:
+        agent = self._slot.agent
+        agent.set_hyperparams(HyperparamSet(dict(params), agent.get_hyperparams().episode_id))
+
+
+def _event(record: EscapeRecord, before: str | None = None) -> str:
+    """Return what has happened to an escape, for the history, after what happened in the same window."""
+    text = f"escape {record.name}: {'begun' if record.is_running else record.outcome}"
+    return f"{before}; {text}" if before else text

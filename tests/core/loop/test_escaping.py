@@ -1,0 +1,198 @@
+"""Escapes in whole runs: a learner in a local optimum, with thresholds that are short, but not set by hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tensor_optix import BackoffOptimizer, BatchPipeline, RLOptimizer
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.escapes import BUDGET, EscapeOutcome
+from tensor_optix.core.loop.history import read_history
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.errors import HyperparamError
+from tensor_optix.support.arguments import Default
+from tests.fakes.basins import ENV, GLOBAL, LOCAL, TARGET, Climber
+from tests.fakes.loops import FixedOptimizer
+
+WINDOW = 10
+STUCK = 1.0  # an entropy bonus that nobody may set
+
+
+class Stops(LoopCallback):
+    """Stops a run after some windows."""
+
+    def __init__(self, *windows: int) -> None:
+        self.windows = windows
+        self.stop: Callable[[], None] = lambda: None
+        self.status: Callable[[], str] = str
+
+    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        if window_id in self.windows:
+            self.stop()
+
+
+def run(folder: Path, agent: Climber, **arguments: Any) -> TrainingReport:
+    pipeline = BatchPipeline(ENV, window_size=WINDOW, rescale_actions=False)
+    pipeline.reward_threshold = arguments.pop("target", TARGET)
+    stops = arguments.pop("stops", Stops())
+    given: dict[str, Any] = {
+        "optimizer": FixedOptimizer(),
+        "callbacks": [stops],
+        "plateau_threshold": 2,
+        "dormant_threshold": Default(4),
+        "max_interval_episodes": Default(2),
+        "val_episodes": 2,
+        "seed": 1,
+    }
+    loop = RLOptimizer(agent, pipeline, checkpoint_dir=folder, **(given | arguments))
+    stops.stop, stops.status = loop.stop, lambda: loop.status.patience
+    return loop.run()
+
+
+def events(folder: Path) -> list[str]:
+    return [record.event for record in read_history(folder / "history.jsonl") if record.event is not None]
+
+
+def test_a_learner_that_more_entropy_frees_ends_above_the_target(tmp_path: Path) -> None:
+    agent = Climber()
+    report = run(tmp_path, agent)
+    assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
+    assert report.reason == "converged"
+    assert [(one.name, one.outcome) for one in report.escapes] == [
+        ("restart", EscapeOutcome.GIVEN_UP),
+        ("entropy", EscapeOutcome.KEPT),
+    ]
+    assert dict(report.escapes[1].changes) == {"entropy_coef": (0.01, 0.05)}
+    assert report.escapes[1].score_before == pytest.approx(LOCAL, abs=0.1)
+    assert events(tmp_path) == [
+        "escape restart: begun",
+        "escape restart: given up; escape entropy: begun",
+        "escape entropy: kept",
+    ]
+
+
+def test_one_that_nothing_frees_costs_a_quarter_at_most_and_keeps_its_best_and_its_values(tmp_path: Path) -> None:
+    agent, plain = Climber(freed_at=STUCK), Climber(freed_at=STUCK)
+    report, without = run(tmp_path / "a", agent), run(tmp_path / "b", plain, escape=False)
+    assert report.reason == without.reason == "converged"
+    assert [one.outcome for one in report.escapes] == [EscapeOutcome.GIVEN_UP, EscapeOutcome.GIVEN_UP]
+    spent = sum(one.steps for one in report.escapes)
+    assert report.env_steps == without.env_steps + spent
+    assert 0 < spent <= BUDGET * without.env_steps
+    assert report.best_score == without.best_score
+    assert (agent.weight, agent.params) == (plain.weight, plain.params)
+
+
+def test_each_escape_begins_with_the_best_policy_and_its_values(tmp_path: Path) -> None:
+    agent = Climber(freed_at=STUCK)
+    report = run(tmp_path, agent)
+    restart, entropy = report.escapes
+    assert agent.in_force[restart.began_window] == {"learning_rate": 0.9, "entropy_coef": 0.01}  # bounded
+    assert agent.in_force[entropy.began_window] == {"learning_rate": 0.5, "entropy_coef": 0.05}
+    assert agent.in_force[restart.began_window - 1] == {"learning_rate": 0.5, "entropy_coef": 0.01}
+    first = [path for path in agent.loaded if path == Path(report.best_snapshot or "").name]
+    assert len(first) >= 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"escape": False},
+        {"target": None},
+        {"target": LOCAL - 1.0},
+        {"dormant_threshold": 4},
+        {"val_pipeline": None},
+        {"on_converged": "watch", "max_episodes": 120},
+        {"optimizer": BackoffOptimizer({})},
+    ],
+    ids=["not asked for", "unknown target", "target reached", "threshold by hand", "not held out", "watch", "untuned"],
+)
+def test_where_there_is_no_reason_or_no_leave_nothing_is_tried(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    report = run(tmp_path, Climber(), **arguments)
+    assert report.escapes == ()
+    assert events(tmp_path) == []
+    assert report.best_score == pytest.approx(LOCAL, abs=0.1)
+
+
+def test_where_evolution_is_in_charge_nothing_else_is_tried(tmp_path: Path) -> None:
+    agent = Climber(freed_at=STUCK)
+    manager = PolicyManager(CheckpointRegistry(tmp_path), max_spawns=1, seed=1)
+    evolution = manager.as_callback(agent, agent_factory=lambda: Climber(freed_at=STUCK))
+    evolution.printer = None
+    report = run(tmp_path, agent, callbacks=[evolution])
+    assert (report.escapes, report.evolution["spawns_used"]) == ((), 1)
+
+
+class Stubborn(Climber):
+    """Does not take an entropy bonus."""
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        if hp.params["entropy_coef"] != 0.01:
+            raise HyperparamError("entropy_coef is fixed.")
+        super().set_hyperparams(hp)
+
+
+def test_an_escape_that_the_agent_does_not_take_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    agent = Stubborn()
+    report = run(tmp_path, agent)
+    assert [(one.name, one.outcome, one.steps > 0) for one in report.escapes] == [
+        ("restart", EscapeOutcome.GIVEN_UP, True),
+        ("entropy", EscapeOutcome.GIVEN_UP, False),
+    ]
+    assert agent.params == {"learning_rate": 0.5, "entropy_coef": 0.01}
+    assert "Escape 'entropy' is left out: entropy_coef is fixed." in caplog.text
+
+
+def test_a_learner_that_keeps_its_own_weights_has_the_best_ones_after_an_escape_in_vain(tmp_path: Path) -> None:
+    agent = Climber(freed_at=STUCK)
+    report = run(tmp_path, agent, restore_best=False)
+    assert agent.weight == pytest.approx(report.best_score)
+    assert agent.params == {"learning_rate": 0.5, "entropy_coef": 0.01}
+
+
+def test_the_view_says_which_escape_is_in_progress(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Looks(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            seen.append(stops.status())
+
+    stops = Stops()
+    run(tmp_path, Climber(freed_at=STUCK), stops=stops, callbacks=[stops, Looks()])
+    told = [text for text in seen if "escape" in text]
+    assert {text.split(",")[0] for text in told} == {"used up; escape restart", "used up; escape entropy"}
+
+
+def test_without_escapes_a_run_is_the_one_that_it_was(tmp_path: Path) -> None:
+    run(tmp_path / "a", Climber(freed_at=STUCK))
+    run(tmp_path / "b", Climber(freed_at=STUCK), escape=False)
+    ours = (tmp_path / "a" / "history.jsonl").read_bytes().splitlines()
+    theirs = (tmp_path / "b" / "history.jsonl").read_bytes().splitlines()
+    assert ours[: len(theirs) - 1] == theirs[:-1]  # until the last window, in which the first escape begins
+    assert json.loads(theirs[-1])["state"] == "dormant"
+
+
+def state_of(folder: Path, agent: Climber, report: TrainingReport) -> Any:
+    told = {**report.to_dict(), "seconds": None, "checkpoint_dir": None, "best_snapshot": None}
+    return (folder / "history.jsonl").read_bytes(), agent.weight, agent.params, told
+
+
+@pytest.mark.parametrize("freed_at", [0.04, STUCK], ids=["freed", "stuck"])
+def test_a_run_that_is_stopped_in_an_escape_goes_on_bit_for_bit(tmp_path: Path, freed_at: float) -> None:
+    whole = Climber(freed_at=freed_at)
+    expected = state_of(tmp_path / "whole", whole, report := run(tmp_path / "whole", whole))
+    first, second = report.escapes
+    for window in (first.began_window - 1, first.began_window + 1, second.began_window, second.began_window + 2):
+        folder = tmp_path / str(window)
+        agent = Climber(freed_at=freed_at)
+        stopped = run(folder, agent, stops=Stops(window))
+        assert stopped.reason == "stopped"
+        assert stopped.escapes[-1].outcome in (EscapeOutcome.BROKEN_OFF, EscapeOutcome.KEPT)
+        agent = Climber(freed_at=freed_at)
+        assert state_of(folder, agent, run(folder, agent, resume=True)) == expected
