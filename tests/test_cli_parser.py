@@ -42,6 +42,8 @@ def test_each_command_calls_its_function(arguments: list[str], command: str) -> 
         (["train", "E-v0", "--hp", "a=1", "--hp", "b=2"], {"hp": ["a=1", "b=2"]}),
         (["train", "E-v0", "--net-arch", "64", "32", "--threads", "2"], {"net_arch": [64, 32], "threads": 2}),
         (["train", "E-v0", "--no-tuning", "--async-envs"], {"no_tuning": True, "async_envs": True}),
+        (["train", "E-v0"], {"no_escape": False}),
+        (["train", "E-v0", "--no-escape"], {"no_escape": True}),
         (["train", "E-v0", "--run-dir", "a b"], {"run_dir": Path("a b")}),
         (["resume", "run", "--max-episodes", "3"], {"run_dir": Path("run"), "max_episodes": 3, "no_progress": False}),
         (["evaluate", "run"], {"episodes": 100, "verify": False, "confirm": False, "json": False}),

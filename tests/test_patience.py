@@ -119,9 +119,17 @@ class TestCommandLine:
         patience = patience_of(RunDescription.read(tmp_path).optimizer(tmp_path, resume=True, progress=False))
         assert (patience.is_scaled, patience.reward_threshold) == (is_scaled, 475.0)
 
-    def test_a_run_that_was_begun_before_keeps_its_rule(self, tmp_path: Path) -> None:
-        RunDescription(env="CartPole-v1", algorithm="ppo", framework="tf", seed=0).write(tmp_path)
+    @pytest.mark.parametrize(("flags", "escapes"), [((), True), (("--no-escape",), False)])
+    def test_escapes_are_tried_unless_they_are_not_wanted(
+        self, tmp_path: Path, flags: tuple[str, ...], escapes: bool
+    ) -> None:
+        assert main(["train", "CartPole-v1", "--run-dir", str(tmp_path), "--no-progress", *self.RUN, *flags]) == 0
+        assert RunDescription.read(tmp_path).escape is escapes
+
+    def test_a_run_that_was_begun_before_keeps_its_rules(self, tmp_path: Path) -> None:
+        RunDescription(env="CartPole-v1", algorithm="ppo", framework="tf", seed=0, escape=True).write(tmp_path)
         saved = json.loads((tmp_path / "run.json").read_text())
-        del saved["scaled_patience"]
+        del saved["scaled_patience"], saved["escape"]
         (tmp_path / "run.json").write_text(json.dumps(saved))
-        assert not RunDescription.read(tmp_path).scaled_patience
+        run = RunDescription.read(tmp_path)
+        assert (run.scaled_patience, run.escape) == (False, False)

@@ -103,7 +103,7 @@ class LoopController:
             self._successors,
             progress,
             self.stop,
-            watches=config.watches(is_live=parts.pipeline.is_live),
+            watches=lambda: config.watches(is_live=parts.pipeline.is_live),
         )
         kept = by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState))
         self._keeping = Keeping(current, parts, slot, progress, kept)

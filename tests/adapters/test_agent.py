@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from tensor_optix import HyperparamSet, make_agent
-from tensor_optix.core.base_agent import (
-    ReportsEffectiveHyperparams,
-)
+from tensor_optix.core.base_agent import ReportsEffectiveHyperparams, RestartsOptimizer
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.mutation import PerturbsWeights
 from tensor_optix.core.loop.guard import Health
@@ -49,6 +47,26 @@ def test_each_invalid_tensor_is_caught_and_the_agent_is_restored(framework: str,
     assert caught == [f"{name} is not finite after learn()" for name in weights]
     del agent.learn
     assert learn_guarded(agent, registry, health, second)[1] is None  # what is valid passes
+
+
+@both_frameworks
+def test_a_restarted_optimizer_makes_the_step_of_a_new_one(framework: str, tmp_path: Path) -> None:
+    used, new = (make_agent("CartPole-v1", framework=framework, seed=seed, net_arch=[4]) for seed in (0, 1))
+    assert isinstance(used, RestartsOptimizer)
+    first, second = windows(2)
+    used.set_hyperparams(HyperparamSet({**used.get_hyperparams().params, "learning_rate": 1e-3}))
+    used.learn(first)
+    used.save_weights(str(tmp_path / "weights"))
+    used.restart_optimizer()
+    assert used.effective_hyperparams()["learning_rate"] == pytest.approx(1e-3)
+    new.load_weights(str(tmp_path / "weights"))
+    new.set_hyperparams(used.get_hyperparams())
+    for agent in (used, new):
+        agent.seed(2)
+        agent.learn(second)
+    ours, theirs = model_weights(used), model_weights(new)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 @both_frameworks

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
 from tensor_optix.core.decisions.intervals import METHOD, ScoreInterval
 from tensor_optix.core.training_report import StopReason, TrainingReport, episodes_text, evolution_block, score_text
 from tensor_optix.errors import CheckpointCorruptError
@@ -46,7 +47,24 @@ def test_the_printed_block_tells_tuning_and_evolution() -> None:
         assert line in lines, str(report(**EVOLVED))
 
 
-@pytest.mark.parametrize("fields", [{}, EVOLVED, UNSCORED, CONFIRMED, {"val_score": NAN, "generalization_gap": NAN}])
+ESCAPED: dict[str, Any] = {
+    "escapes": (
+        EscapeRecord(
+            name="entropy",
+            began_window=30,
+            began_step=60_000,
+            began_evaluation=20,
+            share=15_000,
+            score_before=480.0,
+            changes={"entropy_coef": (0.01, 0.05)},
+        ).ended(EscapeOutcome.GIVEN_UP, window_id=35, env_steps=72_288, score=480.0),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, EVOLVED, UNSCORED, CONFIRMED, ESCAPED, {"val_score": NAN, "generalization_gap": NAN}]
+)
 def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict[str, Any]) -> None:
     original = report(**fields)
     plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
@@ -127,6 +145,16 @@ def test_a_best_that_is_not_ahead_of_the_untrained_policy_is_called_so_with_what
     assert "  No episode." in str(report(advice="No episode.")).splitlines()
     for other in (report(ahead_of_start=True), report(), report(**UNSCORED)):
         assert "not ahead" not in str(other)
+
+
+def test_each_escape_is_told_with_what_it_changed() -> None:
+    lines = str(report(**CONFIRMED, **ESCAPED)).splitlines()
+    assert lines[-5:-1] == [
+        "  Escapes          : 1",
+        "    entropy: given up after 12,288 steps",
+        "        score 480.0000 -> 480.0000",
+        "        entropy_coef 0.01 -> 0.05",
+    ]
 
 
 def test_an_unconfirmed_best_is_called_so_with_its_episodes_and_what_confirms_it() -> None:

@@ -26,7 +26,7 @@ class Basins(gym.Env):
 
 
 ENV = "tests/Basins-v0"
-gym.register(ENV, entry_point=Basins, reward_threshold=TARGET)
+gym.register(ENV, entry_point="tests.fakes.basins:Basins", reward_threshold=TARGET)
 
 
 class Climber(NumpyAgent):

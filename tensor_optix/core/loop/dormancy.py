@@ -36,7 +36,7 @@ class Dormancy:
         progress: RunProgress,
         stop: Callable[[StopReason], None],
         *,
-        watches: bool,
+        watches: Callable[[], bool],
     ) -> None:
         self._run = run
         self._escaping = escaping
@@ -56,11 +56,12 @@ class Dormancy:
         Args:
             is_dormant: False where the learner has spent its share of windows and could go on.
         """
+        watches = self._watches()
         ended = Ended(
             window_id=self._run.state.window_id,
             is_dormant=is_dormant,
             history=self._run.state.recent,
-            watches=self._watches,
+            watches=watches,
             referee=self._run,
         )
         answers = (successor.next(ended) for successor in self._successors if is_dormant or successor.is_spent)
@@ -72,7 +73,7 @@ class Dormancy:
             self._stop(answer.reason)
             if answer.announce is not None:
                 answer.announce()
-        if is_dormant and self._watches:
+        if is_dormant and watches:
             self._run.championship.begin()
         elif is_dormant and (self._successors or not self._escaping.goes_on()):
             self._progress.stop(StopReason.CONVERGED)
