@@ -25,16 +25,12 @@ from typing import Any, Self
 
 from tensor_optix.core.decisions.patience import Phase
 from tensor_optix.core.search_space import Param
-from tensor_optix.core.types import EvalMetrics
 from tensor_optix.support.arguments import is_real
 
 BUDGET = 0.25
 """Steps of all escapes, as a share of the steps outside of them."""
 ERRORS = 2.0
 """Standard errors by which a score must be below a target."""
-CHANGING = 0.002
-"""Mean `approx_kl` of the newest evaluations from which a policy still changes: where PPO's learning rate is too small
-to do more."""
 
 
 class EscapeOutcome(enum.StrEnum):
@@ -140,7 +136,7 @@ class Standing:
     best_score: float
     best_std_err: float
     changes: bool
-    """Whether the policy still changes, see `still_changes`."""
+    """Whether the policy still changes, see `policy_change.still_changes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,16 +157,6 @@ def is_worth_trying(standing: Standing) -> bool:
         error = standing.best_std_err if math.isfinite(standing.best_std_err) else 0.0
         return standing.best_score + ERRORS * error < standing.target
     return standing.phase is Phase.UNLEARNED or (standing.phase is Phase.SATURATING and standing.changes)
-
-
-def still_changes(evaluations: Sequence[EvalMetrics]) -> bool:
-    """Return whether a policy is known to change still: the mean of its `approx_kl` is at least `CHANGING`.
-
-    Args:
-        evaluations: the newest ones; what does not report the divergence of an update is not known to change.
-    """
-    found = [float(kl) for m in evaluations if is_real(kl := m.metrics.get("approx_kl"))]
-    return bool(found) and math.fsum(found) / len(found) >= CHANGING
 
 
 def next_escape(

@@ -18,8 +18,8 @@ from tensor_optix.core.decisions.escapes import (
     changed,
     is_worth_trying,
     next_escape,
-    still_changes,
 )
+from tensor_optix.core.decisions.policy_change import still_changes
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.hyperparams import read_back
 from tensor_optix.core.loop.decider import patience_with

@@ -8,7 +8,6 @@ import pytest
 
 from tensor_optix.core.decisions.escapes import (
     BUDGET,
-    CHANGING,
     ESCAPES,
     EscapeOutcome,
     EscapeRecord,
@@ -18,13 +17,11 @@ from tensor_optix.core.decisions.escapes import (
     is_worth_trying,
     next_escape,
     running,
-    still_changes,
     windows_left,
     with_best,
 )
 from tensor_optix.core.decisions.patience import Phase
 from tensor_optix.core.search_space import Param
-from tensor_optix.core.types import EvalMetrics
 
 PPO = Learner(
     params={"learning_rate": 3e-4, "entropy_coef": 0.01, "clip_ratio": 0.2, "activation": "tanh"},
@@ -85,23 +82,6 @@ class TestReason:
         self, phase: Phase, changes: bool, expected: bool
     ) -> None:
         assert is_worth_trying(standing(phase=phase, changes=changes)) is expected
-
-    @pytest.mark.parametrize(
-        ("divergences", "expected"),
-        [
-            ([], False),
-            ([None, None], False),
-            ([CHANGING], True),
-            ([0.0, 0.0, 0.0], False),
-            ([None, 2 * CHANGING, 0.0], True),
-            ([CHANGING / 2, CHANGING / 2], False),
-        ],
-    )
-    def test_a_policy_changes_by_the_divergence_of_its_updates(
-        self, divergences: list[float | None], expected: bool
-    ) -> None:
-        evaluations = [EvalMetrics(1.0, {} if kl is None else {"approx_kl": kl}) for kl in divergences]
-        assert still_changes(evaluations) is expected
 
 
 class TestOrderAndBudget:

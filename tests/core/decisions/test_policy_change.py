@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tensor_optix.core.decisions.policy_change import STOPPED, has_stopped_changing
+from tensor_optix.core.decisions.policy_change import CHANGING, STOPPED, has_stopped_changing, still_changes
 from tensor_optix.core.types import EvalMetrics
 
 
@@ -30,3 +30,20 @@ def test_too_few_evaluations_are_no_proof() -> None:
 
 def test_an_agent_that_reports_no_divergence_is_not_known_to_have_stopped() -> None:
     assert not has_stopped_changing([EvalMetrics(1.0, {}, 0)] * 5, least=3)
+
+
+@pytest.mark.parametrize(
+    ("divergences", "expected"),
+    [
+        ([], False),
+        ([None, None], False),
+        ([CHANGING], True),
+        ([0.0, 0.0, 0.0], False),
+        ([None, 2 * CHANGING, 0.0], True),
+        ([CHANGING / 2, CHANGING / 2], False),
+    ],
+)
+def test_a_policy_is_known_to_change_by_the_mean_of_what_is_reported(
+    divergences: list[float | None], expected: bool
+) -> None:
+    assert still_changes(_evaluations(*divergences)) is expected
