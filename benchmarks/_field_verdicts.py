@@ -40,7 +40,7 @@ def gap(row: Row) -> float:
 
 
 def holds(row: Row) -> bool:
-    """Return True if the reported score and the re-test agree."""
+    """Return True if the reported score and the re-test agree, by their standard errors alone."""
     return abs(gap(row)) <= ERRORS
 
 
@@ -58,6 +58,16 @@ def intervals_agree(row: Row) -> bool:
     return retest - reported <= math.hypot(row["reported_high"] - reported, retest - row["retest_low"])
 
 
+def is_covered(row: Row) -> bool:
+    """Return True if the report claims no higher score than the re-test's, within what its interval leaves open.
+
+    No score claims nothing; a re-test that cannot be played to its end confirms nothing.
+    """
+    if row["reported"] is None:
+        return True
+    return row["retest"] is not None and (row["reported"] <= row["retest"] or intervals_agree(row))
+
+
 def has_learned(row: Row) -> bool:
     """Return True if the re-test is ahead of the untrained policy by more than their error."""
     if row["retest"] is None:
@@ -72,12 +82,8 @@ def is_called_trained(row: Row) -> bool:
 
 
 def told_the_truth(row: Row) -> bool:
-    """Return True if the report claims neither a higher score than the re-test's nor a training that taught nothing.
-
-    A re-test that cannot be played to its end confirms nothing; no score claims nothing.
-    """
-    is_covered = row["reported"] is None or gap(row) <= ERRORS
-    return is_covered and (has_learned(row) or not is_called_trained(row)) and has_right_exit_code(row)
+    """Return True if the report claims neither a higher score than the re-test's nor a training that taught nothing."""
+    return is_covered(row) and (has_learned(row) or not is_called_trained(row)) and has_right_exit_code(row)
 
 
 def has_right_exit_code(row: Row) -> bool:

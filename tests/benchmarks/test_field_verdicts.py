@@ -79,8 +79,9 @@ def test_what_is_not_clearly_ahead_of_the_untrained_policy_has_learned_nothing(
     ("changed", "expected"),
     [
         ({}, True),
-        ({"reported": 16.0}, False),
-        ({"reported": -50.0}, True),
+        ({"reported": 16.0, "reported_low": 10.0}, False),
+        ({"reported": 16.0, "reported_low": 5.0, "reported_std_err": 0.0, "retest_std_err": 0.0}, True),
+        ({"reported": -50.0, "reported_high": -40.0}, True),
         ({"untrained": 5.0}, False),
         ({"untrained": 5.0, "reason": "nothing_learned", "exit_code": 3}, True),
         ({"untrained": 5.0, "reason": "nothing_learned"}, False),
