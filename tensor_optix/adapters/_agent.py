@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._rates import LearningRates
 from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import AgentStore, Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
@@ -21,7 +22,9 @@ class BuiltInAgent:
         backend: the framework.
         table: the algorithm's hyper-parameters.
         models: what a snapshot holds, by name.
-        optimizers: the framework's optimizers by name; `learning_rate` is put in force in all of them.
+        optimizers: the framework's optimizers by name; `learning_rate` is put in force in all of them, at the ratios
+            of their parameter groups. Where the first hyper-parameters do not name it, it is the first optimizer's own,
+            and the ratios between the optimizers are kept, too.
         generators: names of the random generators, one each, so that using one more or less leaves the others alone.
         seed: root of their seeds; None takes one from the system.
     """
@@ -38,6 +41,7 @@ class BuiltInAgent:
         self._backend = backend
         self._table = table
         self._models, self._optimizers = dict(models), dict(optimizers)
+        self._rates = LearningRates(backend, self._optimizers)
         self._store = AgentStore(backend, models, optimizers)
         self._generator_names = generators
         self._hyperparams = HyperparamSet({})
@@ -53,7 +57,7 @@ class BuiltInAgent:
         return self._hyperparams.copy()
 
     def set_hyperparams(self, hp: HyperparamSet) -> None:
-        """Put values in force; those not named take their defaults.
+        """Put values in force; those not named take their defaults, `learning_rate` the optimizer's own.
 
         Raises:
             HyperparamError: a value out of its range, or an unknown key that looks misspelt; nothing is changed then.
@@ -64,18 +68,17 @@ class BuiltInAgent:
                 f"Hyper-parameters must be a HyperparamSet, but got {hp!r}. Wrap them: HyperparamSet(params={{...}})."
             )
         params = self._resolved(hp.params)
-        for optimizer in self._optimizers.values():
-            self._backend.set_learning_rate(optimizer, params["learning_rate"])
+        if not self._hyperparams.params:
+            self._rates.are_shared = "learning_rate" in hp.params
+        self._rates.put_in_force(params["learning_rate"])
         self._hyperparams = HyperparamSet(params, hp.episode_id)
 
     def _resolved(self, params: Mapping[str, object]) -> dict[str, Any]:
-        return self._table.resolve(params)
+        return self._table.resolve({"learning_rate": self._rates.own, **params})
 
     def effective_hyperparams(self) -> dict[str, float]:
         """Return the learning rate that the optimizers really work with, the farthest from what was asked for."""
-        asked = self._hyperparams.params["learning_rate"]
-        rates = [self._backend.learning_rate(optimizer) for optimizer in self._optimizers.values()]
-        return {"learning_rate": max(rates, key=lambda rate: abs(rate - asked))}
+        return {"learning_rate": self._rates.in_force(self._hyperparams.params["learning_rate"])}
 
     @property
     def _learned_models(self) -> Mapping[str, Model]:

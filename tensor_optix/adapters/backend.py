@@ -189,10 +189,18 @@ class Backend(Protocol):
         """Go on from `optimizer_state`."""
         ...
 
-    def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None:
-        """Put a learning rate in force."""
+    def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:
+        """Set the learning rate of each parameter group.
+
+        Raises:
+            HyperparamError: the optimizer follows a schedule of its own.
+        """
         ...
 
-    def learning_rate(self, optimizer: Any) -> float:
-        """Return the learning rate that the optimizer works with."""
+    def learning_rates(self, optimizer: Any) -> list[float]:
+        """Return the learning rate that each parameter group works with.
+
+        Raises:
+            HyperparamError: the optimizer follows a schedule of its own.
+        """
         ...

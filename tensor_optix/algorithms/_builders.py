@@ -8,7 +8,11 @@ import numpy as np
 from tensor_optix.adapters._architecture import Architecture
 from tensor_optix.adapters.backend import Model
 from tensor_optix.algorithms._distributions import Distribution
+from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
+from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
+from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.core.types import HyperparamSet
 
 
@@ -60,7 +64,7 @@ class _TorchBuilder:
 
         if distribution.name == "gaussian":
             actor.append(LogStd(actor[-1].out_features))
-        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], eps=1e-5)
+        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=_rate(PPO_HYPERPARAMS), eps=1e-5)
         return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
@@ -68,7 +72,7 @@ class _TorchBuilder:
 
         from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
 
-        optimizer = torch.optim.Adam(q_network.parameters())
+        optimizer = torch.optim.Adam(q_network.parameters(), lr=_rate(DQN_HYPERPARAMS))
         return TorchDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
 
     def sac(self, networks: Sequence[Model], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
@@ -82,9 +86,9 @@ class _TorchBuilder:
             critic1,
             critic2,
             action_dim,
-            torch.optim.Adam(actor.parameters()),
-            torch.optim.Adam([*critic1.parameters(), *critic2.parameters()]),
-            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]),
+            torch.optim.Adam(actor.parameters(), lr=_rate(SAC_HYPERPARAMS)),
+            torch.optim.Adam([*critic1.parameters(), *critic2.parameters()], lr=_rate(SAC_HYPERPARAMS)),
+            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=_rate(SAC_HYPERPARAMS)),
             hyperparams,
             exploration_noise=noise,
             seed=self._seed,
@@ -108,14 +112,15 @@ class _TFBuilder:
 
         if distribution.name == "gaussian":
             actor.add(LogStd())
-        optimizer = PaperAdam(epsilon=1e-5)
+        optimizer = PaperAdam(_rate(PPO_HYPERPARAMS), epsilon=1e-5)
         return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam
         from tensor_optix.algorithms.tf_dqn import TFDQNAgent
 
-        return TFDQNAgent(q_network, n_actions, PaperAdam(epsilon=1e-8), hyperparams, seed=self._seed)
+        optimizer = PaperAdam(_rate(DQN_HYPERPARAMS), epsilon=1e-8)
+        return TFDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
 
     def sac(self, networks: Sequence[Model], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam
@@ -127,10 +132,14 @@ class _TFBuilder:
             critic1,
             critic2,
             action_dim,
-            PaperAdam(epsilon=1e-8),
-            PaperAdam(epsilon=1e-8),
-            PaperAdam(epsilon=1e-8),
+            PaperAdam(_rate(SAC_HYPERPARAMS), epsilon=1e-8),
+            PaperAdam(_rate(SAC_HYPERPARAMS), epsilon=1e-8),
+            PaperAdam(_rate(SAC_HYPERPARAMS), epsilon=1e-8),
             hyperparams,
             exploration_noise=noise,
             seed=self._seed,
         )
+
+
+def _rate(table: HyperparamTable) -> float:
+    return table["learning_rate"].default

@@ -22,7 +22,8 @@ class TorchPPOAgent(PPOAgent):
     Args:
         actor: observations (B, ...) → logits (B, n) or (B, Σ nvec), or [mean ‖ log_std] (B, 2A) for a Gaussian policy.
         critic: observations (B, ...) → value (B, 1).
-        optimizer: any PyTorch optimizer over the weights of both; `learning_rate` is put in force in all its groups.
+        optimizer: any PyTorch optimizer over the weights of both. Its own rate is the default of `learning_rate`, and
+            its groups keep their ratios.
         hyperparams: overrides of `PPO_HYPERPARAMS`; keys not in that table are kept and ignored.
         distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions, `MultiCategorical(nvec)` for
             MultiDiscrete and MultiBinary actions.

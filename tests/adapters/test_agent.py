@@ -77,7 +77,7 @@ def test_the_effective_learning_rate_is_the_optimizers_own(env: str, algorithm: 
     agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, "learning_rate": 2e-4}))
     assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(2e-4)
     optimizer = next(iter(agent._optimizers.values()))
-    agent._backend.set_learning_rate(optimizer, 5e-3)  # behind the agent's back
+    agent._backend.set_learning_rates(optimizer, [5e-3])  # behind the agent's back
     assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(5e-3)
 
 

@@ -56,9 +56,9 @@ def test_weights_are_named_by_their_model(framework: str) -> None:
 @both
 def test_a_learning_rate_that_is_set_is_in_force(framework: str) -> None:
     backend, _, optimizer = parts(framework)
-    assert backend.learning_rate(optimizer) == pytest.approx(0.25)
-    backend.set_learning_rate(optimizer, 0.125)
-    assert backend.learning_rate(optimizer) == pytest.approx(0.125)
+    assert backend.learning_rates(optimizer) == [0.25]
+    backend.set_learning_rates(optimizer, [0.125])
+    assert backend.learning_rates(optimizer) == [0.125]
 
 
 @both

@@ -1,7 +1,7 @@
 """What the attacks and the fuzzers aim at: the real loaders over a small agent, whose state can be compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,11 @@ class NumpyBackend:
             array[...] = arrays[f"{i}.m"]
         optimizer["lr"] = float(settings["lr"])
 
-    def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None:
-        optimizer["lr"] = learning_rate
+    def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:
+        (optimizer["lr"],) = learning_rates
 
-    def learning_rate(self, optimizer: Any) -> float:
-        return optimizer["lr"]
+    def learning_rates(self, optimizer: Any) -> list[float]:
+        return [optimizer["lr"]]
 
 
 class SmallAgent(BuiltInAgent, BaseAgent):

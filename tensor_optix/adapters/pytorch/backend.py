@@ -11,7 +11,7 @@ from tensor_optix.adapters.backend import Objective, Ops, Predictor, Tensor, Upd
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
 from tensor_optix.adapters.saving.weights import check_weights
-from tensor_optix.errors import CheckpointMismatchError, ContractError
+from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError
 
 
 class _TorchOps:
@@ -198,17 +198,28 @@ class TorchBackend:
         groups = [{**mine, **saved} for mine, saved in zip(own, settings["groups"], strict=True)]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 
-    def set_learning_rate(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-        """See `Backend.set_learning_rate`."""
-        for group in optimizer.param_groups:
+    def set_learning_rates(self, optimizer: torch.optim.Optimizer, learning_rates: Sequence[float]) -> None:
+        """See `Backend.set_learning_rates`."""
+        _refuse_schedule(optimizer)
+        for group, learning_rate in zip(optimizer.param_groups, learning_rates, strict=True):
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(learning_rate)
             else:
                 group["lr"] = learning_rate
 
-    def learning_rate(self, optimizer: torch.optim.Optimizer) -> float:
-        """See `Backend.learning_rate`; that of the first group."""
-        return float(optimizer.param_groups[0]["lr"])
+    def learning_rates(self, optimizer: torch.optim.Optimizer) -> list[float]:
+        """See `Backend.learning_rates`."""
+        _refuse_schedule(optimizer)
+        return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def _refuse_schedule(optimizer: torch.optim.Optimizer) -> None:
+    # A scheduler wraps the optimizer's step to count it.
+    if hasattr(optimizer.step, "_wrapped_by_lr_sched"):
+        raise HyperparamError(
+            "The optimizer follows a torch.optim.lr_scheduler, so learning_rate cannot be put in force. "
+            "Leave the scheduler out: the loop tunes the rate while training."
+        )
 
 
 def _is_json(value: object) -> bool:

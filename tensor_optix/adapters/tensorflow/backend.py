@@ -151,18 +151,24 @@ class TFBackend:
         for i, variable in enumerate(optimizer.variables):
             variable.assign(arrays[str(i)])
 
-    def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None:
-        """See `Backend.set_learning_rate`."""
-        if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            raise HyperparamError(
-                "The optimizer follows a LearningRateSchedule, so learning_rate cannot be put in force. "
-                "Give it a number: the loop tunes it while training."
-            )
-        optimizer.learning_rate = learning_rate
+    def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:
+        """See `Backend.set_learning_rates`; a Keras optimizer has one group."""
+        _refuse_schedule(optimizer)
+        (optimizer.learning_rate,) = learning_rates
 
-    def learning_rate(self, optimizer: Any) -> float:
-        """See `Backend.learning_rate`."""
-        return float(optimizer.learning_rate)
+    def learning_rates(self, optimizer: Any) -> list[float]:
+        """See `Backend.learning_rates`; Keras keeps it in float32, here it is the number that was given."""
+        _refuse_schedule(optimizer)
+        return [float(str(np.float32(optimizer.learning_rate)))]
+
+
+def _refuse_schedule(optimizer: Any) -> None:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        raise HyperparamError(
+            "The optimizer follows a LearningRateSchedule, so learning_rate cannot be put in force. "
+            "Give it a number: the loop tunes it while training."
+        )
 
 
 def _read(variable: Any) -> np.ndarray:

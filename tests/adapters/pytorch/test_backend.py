@@ -189,13 +189,13 @@ def test_another_number_of_groups_is_refused() -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_learning_rate_is_put_in_force_in_every_group(name: str) -> None:
     optimizer = OPTIMIZERS[name](list(nn.Linear(3, 2).parameters()))
-    BACKEND.set_learning_rate(optimizer, 0.123)
+    BACKEND.set_learning_rates(optimizer, [0.123])
     assert {group["lr"] for group in optimizer.param_groups} == {0.123}
 
 
 def test_a_learning_rate_held_in_a_tensor_is_set_in_that_tensor() -> None:
     rate = torch.tensor(0.5)
     optimizer = torch.optim.Adam(nn.Linear(3, 2).parameters(), lr=rate)
-    BACKEND.set_learning_rate(optimizer, 0.25)
+    BACKEND.set_learning_rates(optimizer, [0.25])
     assert optimizer.param_groups[0]["lr"] is rate
     assert rate.item() == 0.25

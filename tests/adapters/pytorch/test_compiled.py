@@ -39,7 +39,7 @@ def test_compiled_steps_equal_the_textbook_and_neither_new_hyperparams_nor_anoth
         (ROWS, 2e-2, {"bound": 100.0, "weight": 0.1}),
     ):
         for optimizer in (pair.our_optimizer, pair.their_optimizer):
-            TorchBackend().set_learning_rate(optimizer, rate)
+            TorchBackend().set_learning_rates(optimizer, [rate])
         ours = updater(DATA, rows, scalars)
         theirs = textbook(pair.theirs, pair.their_optimizer, rows, scalars)
         pair.assert_equal(1e-5)

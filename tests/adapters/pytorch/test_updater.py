@@ -123,7 +123,7 @@ def test_a_learning_rate_changed_between_calls_holds_from_then_on() -> None:
     updater = pair.updater()
     for rate in (1e-2, 1e-4, 1e-1):
         for optimizer in (pair.our_optimizer, pair.their_optimizer):
-            TorchBackend().set_learning_rate(optimizer, rate)
+            TorchBackend().set_learning_rates(optimizer, [rate])
         updater(DATA, ROWS, SCALARS)
         textbook(pair.theirs, pair.their_optimizer)
     pair.assert_equal()

@@ -92,11 +92,11 @@ def test_the_state_of_another_kind_of_optimizer_is_refused() -> None:
 
 def test_the_learning_rate_is_put_in_force_and_a_schedule_is_refused() -> None:
     optimizer = keras.optimizers.Adam(0.1)
-    BACKEND.set_learning_rate(optimizer, 0.25)
+    BACKEND.set_learning_rates(optimizer, [0.25])
     assert float(optimizer.learning_rate) == 0.25
     scheduled = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
     with pytest.raises(HyperparamError, match="LearningRateSchedule"):
-        BACKEND.set_learning_rate(scheduled, 0.1)
+        BACKEND.set_learning_rates(scheduled, [0.1])
 
 
 def test_a_model_that_is_not_built_is_refused_by_name() -> None:
