@@ -100,7 +100,9 @@ def test_several_optimizers_keep_their_rates_unless_one_is_named() -> None:
 @pytest.mark.parametrize("framework", ["torch", "tf"])
 def test_ready_agents_have_the_rate_of_their_table(framework: str) -> None:
     builder = builder_for(framework, 0)
-    network = builder.network(Architecture(input_shape=(4,), hidden=(4,), outputs=2, activation="relu", initial="uniform"))
+    network = builder.network(
+        Architecture(input_shape=(4,), hidden=(4,), outputs=2, activation="relu", initial="uniform")
+    )
     agent: Any = builder.dqn(network, 2, HyperparamSet({"gamma": 0.9}))
     assert agent.get_hyperparams().params["learning_rate"] == DQN_HYPERPARAMS["learning_rate"].default
 

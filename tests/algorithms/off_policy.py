@@ -68,12 +68,12 @@ def sac(framework: str, seed: int = 5, **params: Any) -> Any:
         nets = [torch_net(*size) for size in sizes]
         log_alpha = torch.zeros(1, requires_grad=True)
         trained = (nets[0].parameters(), [*nets[1].parameters(), *nets[2].parameters()], [log_alpha])
-        optimizers = [torch.optim.Adam(parameters) for parameters in trained]
+        optimizers = [torch.optim.Adam(parameters, lr=3e-4) for parameters in trained]
         agent = TorchSACAgent(*nets, ACTIONS, *optimizers, given, seed=seed, **kwargs)
         NETWORKS[agent] = nets
         return agent
     kwargs.setdefault("compile", False)
-    optimizers = [PaperAdam(epsilon=1e-8) for _ in range(3)]
+    optimizers = [PaperAdam(3e-4, epsilon=1e-8) for _ in range(3)]
     nets = [keras_net(*size) for size in sizes]
     agent = TFSACAgent(*nets, ACTIONS, *optimizers, given, seed=seed, **kwargs)
     NETWORKS[agent] = nets

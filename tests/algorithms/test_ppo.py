@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 def torch_agent(n_in: int, n_out: int, distribution: Any, compile: bool, **params: Any) -> TorchPPOAgent:
     torch.manual_seed(0)
     actor, critic = (nn.Sequential(nn.Linear(n_in, 16), nn.Tanh(), nn.Linear(16, n)) for n in (n_out, 1))
-    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()])
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=3e-4)
     return TorchPPOAgent(
         actor, critic, optimizer, HyperparamSet(params), distribution=distribution, seed=0, compile=compile
     )
@@ -37,7 +37,7 @@ def tf_agent(n_in: int, n_out: int, distribution: Any, compile: bool, **params: 
         keras.Sequential([keras.layers.Input((n_in,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(n)])
         for n in (n_out, 1)
     )
-    optimizer = keras.optimizers.Adam()
+    optimizer = keras.optimizers.Adam(3e-4)
     return TFPPOAgent(
         actor, critic, optimizer, HyperparamSet(params), distribution=distribution, seed=0, compile=compile
     )

@@ -31,11 +31,13 @@ def test_the_learning_rate_is_read_back_exactly_and_is_the_optimizers_own() -> N
         assert parts.optimizer.param_groups[0]["lr"] == rate
 
 
-def test_the_learning_rate_is_put_in_force_in_every_group() -> None:
+def test_the_learning_rate_is_put_in_force_in_every_group_at_their_ratios() -> None:
     actor, critic = nn.Linear(3, 2), nn.Linear(3, 1)
-    optimizer = torch.optim.Adam([{"params": actor.parameters(), "lr": 1.0}, {"params": critic.parameters()}])
+    optimizer = torch.optim.Adam(
+        [{"params": actor.parameters(), "lr": 1.0}, {"params": critic.parameters(), "lr": 0.5}]
+    )
     TorchPPOAgent(actor, critic, optimizer, HyperparamSet({"learning_rate": 0.02}))
-    assert [group["lr"] for group in optimizer.param_groups] == [0.02, 0.02]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.02, 0.01]
 
 
 def test_what_is_not_given_takes_its_default_and_foreign_keys_are_kept() -> None:

@@ -24,7 +24,7 @@ class Parts:
         if gaussian:
             self.actor.append(LogStd(n))
         self.critic = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, 1))
-        self.optimizer = torch.optim.Adam([*self.actor.parameters(), *self.critic.parameters()])
+        self.optimizer = torch.optim.Adam([*self.actor.parameters(), *self.critic.parameters()], lr=3e-4)
         name = "gaussian" if gaussian else "categorical"
         self.agent = TorchPPOAgent(
             self.actor, self.critic, self.optimizer, HyperparamSet(params), distribution=name, seed=seed

@@ -12,6 +12,7 @@ import torch
 from tensor_optix.adapters.backend import TARGET_RATE, Objective
 from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_basic_adam
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps
+from tensor_optix.errors import ContractError
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +32,41 @@ class Trained:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         # Models may share layers: each weight counts once.
-        self.parameters = list(dict.fromkeys(p for m in objective.models for p in m.parameters() if p.requires_grad))
-        self.is_basic_adam = is_basic_adam(objective.optimizer, self.parameters)
-        self.fused = self.is_basic_adam and fused_adam_works()
+        self._all = list(dict.fromkeys(p for m in objective.models for p in m.parameters()))
+        self.parameters: list[torch.nn.Parameter] = []
+        self.is_basic_adam = self.fused = False
+        self.refresh()
         self.callables = (*objective.models, *objective.reads)
         self.sources = [p for m in objective.models for p in m.parameters()] if objective.lagged else []
         self.targets = [p for m in objective.lagged for p in m.parameters()]
 
+    def refresh(self) -> bool:
+        """Look again at what is frozen; return True if that has changed.
+
+        Raises:
+            ContractError: a weight is trainable now that the optimizer does not have.
+        """
+        present = [p for p in self._all if p.requires_grad]
+        if [*map(id, present)] == [*map(id, self.parameters)]:
+            return False
+        bound = {id(p) for group in self.objective.optimizer.param_groups for p in group["params"]}
+        for parameter in present:
+            if id(parameter) not in bound:
+                raise ContractError(
+                    f"A layer is trainable now whose weight of shape {tuple(parameter.shape)} the optimizer does not "
+                    f"have. Make the optimizer with all of the model's parameters: frozen ones stay as they are."
+                )
+        for parameter in self._all:
+            parameter.grad = None  # or the optimizer would go on with that of a layer's last step
+        self.parameters = present
+        self.is_basic_adam = is_basic_adam(self.objective.optimizer, present)
+        self.fused = self.is_basic_adam and fused_adam_works()
+        return True
+
     def apply_gradients(self, loss: torch.Tensor, max_grad_norm: float | None) -> torch.Tensor:
         """Make one optimizer step down the gradient of `loss`, bounded in its global norm; return the norm before."""
+        if not self.parameters:  # all is frozen
+            return torch.zeros((), device=loss.device)
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         used = gradients if all(g is not None for g in gradients) else [g for g in gradients if g is not None]
         norm = global_norm(used)
@@ -90,15 +117,17 @@ class TorchUpdater:
         self._models = list(dict.fromkeys(model for objective in listed for model in objective.models))
         # Only with several objectives is there a model that one trains and another only calls.
         self._has_modes = len(listed) > 1 and any(_has_mode(model) for model in self._models)
-        first = self._trained[0].parameters[0]
+        first = next(self._models[0].parameters())
         self._device, self._dtype = first.device, first.dtype
         self._compiled: CompiledSteps | None = None
-        can_compile = (
-            all(t.is_basic_adam for t in self._trained) and not self._has_modes and shutil.which("g++") is not None
-        )
+        self._compile = compile
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
-        self._may_compile = can_compile if compile is None else compile
+        self._may_compile = self._can_compile() if compile is None else compile
         self._steps_made = 0
+
+    def _can_compile(self) -> bool:
+        are_basic = all(trained.is_basic_adam for trained in self._trained)
+        return are_basic and not self._has_modes and shutil.which("g++") is not None
 
     @property
     def is_compiled(self) -> bool:
@@ -128,6 +157,10 @@ class TorchUpdater:
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray],
     ) -> dict[str, float]:
+        changed = [trained.refresh() for trained in self._trained]
+        if any(changed):
+            self._compiled = None
+            self._may_compile = self._can_compile() if self._compile is None else self._compile
         for model in self._models:
             model.train()
         metrics: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ import numpy as np
 from tensor_optix.adapters.backend import TARGET_RATE, Model, Objective, Tensor
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
+from tensor_optix.errors import ContractError
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ class TFUpdater:
     def _run(
         self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Tensor], *data: Tensor
     ) -> dict[str, float]:
+        changed = [trained.refresh() for trained in self._trained]
+        if any(changed):
+            self._runs.clear()
         arguments = (tf.constant(n_steps, tf.int32), scalars, *data)
         with OWN_UPDATES.announced():
             run = self._runs.get(program)
@@ -129,12 +133,32 @@ class _Trained:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        # Models may share layers: each weight counts once.
-        self.variables = list({id(v): v for model in objective.models for v in model.trainable_variables}.values())
+        self.variables: list[Any] = []
+        self.refresh()
         self._callables = [
             *(lambda x, model=model: model(x, training=True) for model in objective.models),
             *(lambda x, model=model: model(x, training=False) for model in objective.reads),
         ]
+
+    def refresh(self) -> bool:
+        """Look again at what is frozen; return True if that has changed.
+
+        Raises:
+            ContractError: a weight is trainable now that the optimizer does not have.
+        """
+        # Models may share layers: each weight counts once.
+        present = list({id(v): v for model in self.objective.models for v in model.trainable_variables}.values())
+        if [*map(id, present)] == [*map(id, self.variables)]:
+            return False
+        bound = {id(v) for v in bound_variables(self.objective.optimizer)}
+        strange = [v.path for v in present if id(v) not in bound]
+        if bound and strange:
+            raise ContractError(
+                f"A layer is trainable now whose weight {strange[0]!r} the optimizer does not have. Give the agent an "
+                f"optimizer that is not built: it takes all of the model's weights, and frozen ones stay as they are."
+            )
+        self.variables = present
+        return True
 
     def step(self, batch: Tensor, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Make one step on a minibatch and return its metrics."""
@@ -149,12 +173,25 @@ class _Trained:
     def apply_gradients(self, gradients: list[Tensor], scalars: Mapping[str, Tensor]) -> Any:
         """Make one optimizer step, the gradients bounded in their global norm; return the norm before."""
         pairs = [(g, v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]
+        if not pairs:  # all is frozen
+            return tf.zeros(())
         norm = tf.linalg.global_norm([gradient for gradient, _ in pairs])
         if self.objective.max_grad_norm is not None:
             factor = tf.minimum(scalars[self.objective.max_grad_norm] / (norm + 1e-6), 1.0)
             pairs = [(gradient * factor, variable) for gradient, variable in pairs]
         self.objective.optimizer.apply_gradients(pairs)
         return norm
+
+
+def bound_variables(optimizer: Any) -> list[Any]:
+    """Return the weights that a Keras optimizer was built for."""
+    return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
+
+
+def trainable_weights(models: Sequence[Model]) -> list[Any]:
+    """Return the weights that models learn, in their order, those of layers that are frozen now included."""
+    learned = {id(v) for model in models for layer in model._flatten_layers() for v in layer._trainable_variables}
+    return list({id(v): v for model in models for v in model.variables if id(v) in learned}.values())
 
 
 def _has_convolutions(model: keras.Model) -> bool:

@@ -10,7 +10,7 @@ from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
-from tensor_optix.adapters.tensorflow._updater import TFUpdater, one_step
+from tensor_optix.adapters.tensorflow._updater import TFUpdater, bound_variables, one_step, trainable_weights
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError, ModelShapeError
 
 
@@ -74,12 +74,12 @@ class TFBackend:
         for name, (optimizer, trained) in optimizers.items():
             if not isinstance(optimizer, keras.optimizers.Optimizer):
                 raise ContractError(f"{name} must be a keras.optimizers.Optimizer, but got {type(optimizer).__name__}.")
-            variables = list({id(v): v for name in trained for v in models[name].trainable_variables}.values())
+            variables = trainable_weights([models[name] for name in trained])
             if not optimizer.built:
                 optimizer.build(variables)
                 continue
-            bound = {id(v) for v in optimizer._trainable_variables}
-            strange = [v.path for v in variables if id(v) not in bound]
+            bound = {id(v) for v in bound_variables(optimizer)}
+            strange = [v.path for v in variables if v.trainable and id(v) not in bound]
             if strange:
                 raise ContractError(
                     f"{name} is already bound to other variables; it does not train {strange[0]!r}. "

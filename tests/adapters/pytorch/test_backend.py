@@ -189,7 +189,7 @@ def test_another_number_of_groups_is_refused() -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_learning_rate_is_put_in_force_in_every_group(name: str) -> None:
     optimizer = OPTIMIZERS[name](list(nn.Linear(3, 2).parameters()))
-    BACKEND.set_learning_rates(optimizer, [0.123])
+    BACKEND.set_learning_rates(optimizer, [0.123] * len(optimizer.param_groups))
     assert {group["lr"] for group in optimizer.param_groups} == {0.123}
 
 

@@ -84,12 +84,12 @@ def test_the_same_seed_draws_the_same_actions() -> None:
 # --- hyper-parameters, files, spaces ---
 
 
-def test_defaults_are_filled_in_and_the_learning_rate_is_put_in_force() -> None:
+def test_defaults_are_filled_in_and_the_learning_rate_is_the_optimizers_own() -> None:
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.7)
     agent = TorchAgent(model, optimizer, HyperparamSet({"mine": "kept"}))
-    assert agent.get_hyperparams().params == {"learning_rate": 1e-3, "gamma": 0.99, "entropy_coef": 0.0, "mine": "kept"}
-    assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert agent.get_hyperparams().params == {"learning_rate": 0.7, "gamma": 0.99, "entropy_coef": 0.0, "mine": "kept"}
+    assert optimizer.param_groups[0]["lr"] == 0.7
 
 
 @pytest.mark.parametrize(

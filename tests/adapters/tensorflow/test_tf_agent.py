@@ -78,7 +78,7 @@ def test_a_custom_loss_replaces_the_policy_gradient() -> None:
 def test_the_learning_rate_is_put_in_force_and_read_back() -> None:
     optimizer = keras.optimizers.SGD(0.7)
     made = agent(optimizer=optimizer, params={})
-    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
+    assert float(optimizer.learning_rate) == pytest.approx(0.7)
     made.set_hyperparams(HyperparamSet({"learning_rate": 0.25}))
     assert float(optimizer.learning_rate) == pytest.approx(0.25)
     assert made.effective_hyperparams() == pytest.approx({"learning_rate": 0.25})
