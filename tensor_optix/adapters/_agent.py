@@ -106,9 +106,14 @@ class BuiltInAgent:
         self.set_hyperparams(self._hyperparams)  # Keras counts the learning rate among the moments
 
     def first_non_finite(self) -> str | None:
-        """Return the name of a weight or moment with a NaN or an infinity, None if there is none."""
+        """Return the name of a weight or moment with a NaN or an infinity, None if there is none.
+
+        What learning leaves alone is not judged: the mask of causal attention holds -inf by design.
+        """
         weights = self._backend.weights(self._learned_models)
-        found = next((name for name, array in weights.items() if not np.isfinite(array).all()), None)
+        constants = self._backend.constants(self._learned_models)
+        invalid = (name for name, array in weights.items() if name not in constants and not np.isfinite(array).all())
+        found = next(invalid, None)
         if found is not None:
             return found
         for name, optimizer in self._optimizers.items():
@@ -119,10 +124,13 @@ class BuiltInAgent:
         return None
 
     def perturb_weights(self, scale: float, rng: np.random.Generator) -> None:
-        """Add normal noise to each weight tensor, σ being `scale` times the tensor's own root mean square."""
-        weights = self._backend.weights(self._models)
+        """Add normal noise to each weight tensor, σ being `scale` times the tensor's own root mean square.
+
+        Only what is trainable is a gene: frozen layers, running statistics and other buffers stay.
+        """
+        weights, trainable = self._backend.weights(self._models), self._backend.trainable(self._models)
         for name, array in weights.items():
-            if np.issubdtype(array.dtype, np.floating):
+            if name in trainable and np.issubdtype(array.dtype, np.floating):
                 sigma = scale * float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
                 weights[name] = (array + sigma * rng.standard_normal(array.shape)).astype(array.dtype)
         self._backend.set_weights(self._models, weights)
@@ -145,13 +153,14 @@ class BuiltInAgent:
 
     def save_training_state(self, path: str) -> None:
         """Write all that learning needs to go on as if it had never stopped to `<path>.safetensors`."""
-        self._store.save_training_state(path, self._generators, self._hyperparams, self._extra_state())
+        constants = self._backend.constants(self._learned_models)
+        self._store.save_training_state(path, self._generators, self._hyperparams, self._extra_state(), constants)
 
     def load_training_state(self, path: str) -> None:
         """Go on from `save_training_state`; the agent is untouched if the state does not fit."""
-        self.set_hyperparams(
-            self._store.load_training_state(path, self._generators, self._check_training_state, self._take_extra_state)
-        )
+        constants = self._backend.constants(self._learned_models)
+        check, take = self._check_training_state, self._take_extra_state
+        self.set_hyperparams(self._store.load_training_state(path, self._generators, check, take, constants))
 
     def _check_training_state(
         self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], hyperparams: HyperparamSet

@@ -4,7 +4,7 @@
 verbs that have effects: acting, updating, and moving weights in and out as named numpy arrays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -173,9 +173,22 @@ class Backend(Protocol):
     def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:
         """Put weights in place: all of them, or none if one is missing, misshapen or not finite.
 
+        Those of `constants` need not be finite.
+
         Raises:
             CheckpointMismatchError: names the tensor and both shapes.
             NonFiniteError: names the tensor.
+        """
+        ...
+
+    def trainable(self, models: Mapping[str, Model]) -> Collection[str]:
+        """Return the names, as in `weights`, of what an optimizer moves: no statistics, nothing that is frozen."""
+        ...
+
+    def constants(self, models: Mapping[str, Model]) -> Collection[str]:
+        """Return the names of weights that learning leaves alone, which may hold a NaN or an infinity by design.
+
+        The running statistics of normalisation layers are none: they diverge as the weights do.
         """
         ...
 

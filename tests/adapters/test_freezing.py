@@ -43,7 +43,7 @@ def freeze(layer: Any, frozen: bool) -> None:
 
 
 def kernel(layer: Any) -> np.ndarray:
-    return layer.weight.detach().numpy().copy() if isinstance(layer, torch.nn.Module) else layer.kernel.numpy()
+    return layer.weight.detach().numpy().copy() if hasattr(layer, "weight") else layer.kernel.numpy()
 
 
 KINDS = {

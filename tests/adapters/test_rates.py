@@ -87,8 +87,8 @@ def test_a_first_group_at_rest_stays_at_rest() -> None:
 def sac(rates: tuple[float, float, float], **params: Any) -> list[float]:
     actor, one, two = torch.nn.Linear(3, 2), torch.nn.Linear(4, 1), torch.nn.Linear(4, 1)
     parameters = (actor.parameters(), [*one.parameters(), *two.parameters()], [torch.zeros(1, requires_grad=True)])
-    optimizers = [torch.optim.Adam(p, lr=r) for p, r in zip(parameters, rates, strict=True)]
-    TorchSACAgent(actor, one, two, 1, *optimizers, HyperparamSet(params), seed=0)
+    optimizers: Any = [torch.optim.Adam(p, lr=r) for p, r in zip(parameters, rates, strict=True)]
+    TorchSACAgent(actor, one, two, 1, *optimizers, hyperparams=HyperparamSet(params), seed=0)
     return [rates_of(optimizer)[0] for optimizer in optimizers]
 
 
@@ -122,7 +122,8 @@ def test_a_scheduler_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("wrap", [lambda o: o, keras.optimizers.LossScaleOptimizer])
 def test_a_keras_schedule_is_refused(wrap: Any) -> None:
-    optimizer = wrap(keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)))
+    schedule: Any = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
+    optimizer = wrap(keras.optimizers.Adam(schedule))
     with pytest.raises(HyperparamError, match="follows a LearningRateSchedule"):
         keras_ppo(optimizer)
 

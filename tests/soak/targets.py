@@ -30,6 +30,12 @@ class NumpyBackend:
         for name, array in targets.items():
             array[...] = weights[name]
 
+    def trainable(self, models: Mapping[str, Any]) -> list[str]:
+        return list(self.weights(models))
+
+    def constants(self, models: Mapping[str, Any]) -> list[str]:
+        return []
+
     def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         moments = {f"{i}.m": array.copy() for i, array in enumerate(optimizer["moments"])}
         return moments, {"lr": optimizer["lr"], "betas": [0.9, 0.999], "kind": "Momentum"}

@@ -1,7 +1,7 @@
 """PyTorch behind the `Backend` protocol."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,9 @@ class TorchBackend:
 
     def lagged_copy(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Backend.lagged_copy`."""
-        return copy.deepcopy(model).eval().requires_grad_(False)
+        lagged: Any = copy.deepcopy(model).eval().requires_grad_(False)
+        lagged._constants_of_source = _constants_of(model)
+        return lagged
 
     def temperature(self, optimizer: torch.optim.Optimizer) -> torch.nn.Module:
         """See `Backend.temperature`; log α is the one parameter that the optimizer was made with."""
@@ -154,10 +156,24 @@ class TorchBackend:
     def set_weights(self, models: Mapping[str, torch.nn.Module], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""
         targets = {f"{n}.{path}": tensor for n, model in models.items() for path, tensor in model.state_dict().items()}
-        check_weights({name: tuple(tensor.shape) for name, tensor in targets.items()}, weights)
+        shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
+        check_weights(shapes, weights, self.constants(models))
         with torch.no_grad():
             for name, tensor in targets.items():
                 tensor.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def trainable(self, models: Mapping[str, torch.nn.Module]) -> Collection[str]:
+        """See `Backend.trainable`."""
+        return {
+            f"{name}.{path}"
+            for name, model in models.items()
+            for path, parameter in model.named_parameters(remove_duplicate=False)
+            if parameter.requires_grad
+        }
+
+    def constants(self, models: Mapping[str, torch.nn.Module]) -> Collection[str]:
+        """See `Backend.constants`: buffers but running statistics, and parameters that are frozen."""
+        return {f"{name}.{path}" for name, model in models.items() for path in _constants_of(model)}
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Backend.optimizer_state`."""
@@ -211,6 +227,20 @@ class TorchBackend:
         """See `Backend.learning_rates`."""
         _refuse_schedule(optimizer)
         return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def _constants_of(model: torch.nn.Module) -> frozenset[str]:
+    of_source = getattr(model, "_constants_of_source", None)  # in a lagged copy all parameters are frozen
+    if of_source is not None:
+        return of_source
+    learned = {path for path, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+    statistics = {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, torch.nn.modules.batchnorm._NormBase)
+        for name, _ in module.named_buffers(recurse=False)
+    }
+    return frozenset(model.state_dict().keys() - learned - statistics)
 
 
 def _refuse_schedule(optimizer: torch.optim.Optimizer) -> None:

@@ -4,7 +4,7 @@ Loading is staged. What the header of a file says is compared with the agent bef
 read and checked before anything is put in place, and what fails even then is restored.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -62,7 +62,8 @@ class AgentStore:
             NonFiniteError: a weight is NaN or infinite; nothing is written.
         """
         weights = self._backend.weights(self._models)
-        save_tensors(path, weights, {"framework": self._backend.name, "order": list(weights)})
+        meta = {"framework": self._backend.name, "order": list(weights)}
+        save_tensors(path, weights, meta, self._backend.constants(self._models))
 
     def load_weights(self, path: str) -> None:
         """Put the saved weights in place, all or none; those of a dense model may come from the other framework.
@@ -72,7 +73,8 @@ class AgentStore:
             CheckpointMismatchError: a tensor is missing, unknown or misshapen.
         """
         own = self._backend.weights(self._models)
-        tensors, plain = load_tensors(path, lambda specs, meta: self._weights_to_read(specs, meta, own))
+        constants = self._backend.constants(self._models)
+        tensors, plain = load_tensors(path, lambda specs, meta: self._weights_to_read(specs, meta, own), constants)
         meta = checked(_WeightsMeta, plain, repr(path))
         if meta.framework != self._backend.name:
             tensors = translated(tensors, meta.order, own)
@@ -96,8 +98,12 @@ class AgentStore:
         generators: Mapping[str, np.random.Generator],
         hyperparams: HyperparamSet,
         extra: Extra | None = None,
+        constants: Collection[str] = (),
     ) -> None:
-        """Write weights, optimizer moments, generators, hyper-parameters and `extra` to `<path>.safetensors`."""
+        """Write weights, optimizer moments, generators, hyper-parameters and `extra` to `<path>.safetensors`.
+
+        Weights named in `constants`, those among `extra` included, need not be finite.
+        """
         extra_arrays, extra_values = extra or ({}, {})
         tensors = self._backend.weights(self._models)
         tensors |= {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
@@ -113,7 +119,7 @@ class AgentStore:
             "hyperparams": hyperparams.to_dict(),
             "extra": dict(extra_values),
         }
-        save_tensors(path, tensors, meta)
+        save_tensors(path, tensors, meta, _anywhere(constants))
 
     def load_training_state(
         self,
@@ -121,6 +127,7 @@ class AgentStore:
         generators: Mapping[str, np.random.Generator],
         check: Callable[[Mapping[str, TensorSpec], Mapping[str, Any], HyperparamSet], None],
         take: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], None],
+        constants: Collection[str] = (),
     ) -> HyperparamSet:
         """Put everything back but the hyper-parameters, which are returned for the agent to put in force.
 
@@ -130,6 +137,7 @@ class AgentStore:
             check: sees what `extra` is said to be and the hyper-parameters before any array is read; raises what does
                 not fit the agent.
             take: takes what was saved as `extra`, all or nothing; if it raises, nothing else is changed.
+            constants: as they were saved with.
 
         Raises:
             CheckpointCorruptError: the file is missing or damaged.
@@ -148,7 +156,7 @@ class AgentStore:
             self._refuse_unknown(specs)
             return list(specs)
 
-        tensors, plain = load_tensors(path, choose)
+        tensors, plain = load_tensors(path, choose, _anywhere(constants))
         meta = self._training_meta(path, plain)
         restored = restored_generators(generators, meta.generators)
         try:
@@ -188,6 +196,10 @@ class AgentStore:
         for name in specs.keys() - _weights_among(specs).keys():
             if not name.startswith(known):
                 raise CheckpointMismatchError(f"The training state has tensor {name!r}, which the agent lacks.")
+
+
+def _anywhere(constants: Collection[str]) -> set[str]:
+    return {*constants, *(f"{_EXTRA}{name}" for name in constants)}
 
 
 def part_of(arrays: Mapping[str, T], name: str) -> dict[str, T]:

@@ -7,7 +7,7 @@ type, shape and place of each array. The arrays must fill the rest of the file e
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -82,14 +82,16 @@ Choice: TypeAlias = Callable[[Mapping[str, TensorSpec], Mapping[str, Any]], Iter
 """Looks at what a file holds and at the values beside it, and returns the names to read; raises what is wrong."""
 
 
-def save_tensors(path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
-    """Write `<path>.safetensors`.
+def save_tensors(
+    path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str, object], constants: Collection[str] = ()
+) -> None:
+    """Write `<path>.safetensors`; the arrays named in `constants` need not be finite.
 
     Raises:
         NonFiniteError: an array holds a NaN or an infinity; nothing is written.
         CheckpointError: there are more arrays than `load_tensors` would read; nothing is written.
     """
-    refuse_non_finite(tensors)
+    refuse_non_finite(tensors, constants)
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     data = safetensors.numpy.save(arrays, metadata={_META: json.dumps(dict(meta), allow_nan=False)})
     header = int.from_bytes(data[:_LENGTH_BYTES], "little")
@@ -106,12 +108,15 @@ def save_tensors(path: str, tensors: Mapping[str, np.ndarray], meta: Mapping[str
         stream.write(data)
 
 
-def load_tensors(path: str, choose: Choice | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_tensors(
+    path: str, choose: Choice | None = None, constants: Collection[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `save_tensors(path)` wrote.
 
     Args:
         path: as it was saved to.
         choose: names the arrays to read (None: all), having seen the header and nothing more.
+        constants: names of those that need not be finite.
 
     Raises:
         CheckpointCorruptError: no such file, or not one of ours.
@@ -132,14 +137,14 @@ def load_tensors(path: str, choose: Choice | None = None) -> tuple[dict[str, np.
             spec, offset = layout[name]
             stream.seek(start + offset)
             tensors[name] = _read_array(stream, spec, name, file)
-    refuse_non_finite(tensors)
+    refuse_non_finite(tensors, constants)
     return tensors, meta
 
 
-def refuse_non_finite(tensors: Mapping[str, np.ndarray]) -> None:
-    """Raise `NonFiniteError` naming the first array that holds a NaN or an infinity."""
+def refuse_non_finite(tensors: Mapping[str, np.ndarray], constants: Collection[str] = ()) -> None:
+    """Raise `NonFiniteError` naming the first array that holds a NaN or an infinity and is none of `constants`."""
     for name, array in tensors.items():
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        if name not in constants and np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise NonFiniteError(
                 f"Tensor {name!r} holds {int((~np.isfinite(array)).sum())} values that are not finite; "
                 f"such weights are neither saved nor loaded."

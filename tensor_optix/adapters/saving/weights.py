@@ -1,6 +1,6 @@
 """Weights as named numpy arrays: do they fit a model?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,15 @@ from tensor_optix.adapters.saving.tensorfile import TensorSpec, refuse_non_finit
 from tensor_optix.errors import CheckpointMismatchError
 
 
-def check_weights(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray]) -> None:
-    """Raise a typed error naming the first tensor that is missing, unknown, misshapen or not finite."""
+def check_weights(
+    shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray], constants: Collection[str] = ()
+) -> None:
+    """Raise a typed error naming the first tensor that is missing, unknown, misshapen or not finite.
+
+    `constants` are the names of those that need not be finite.
+    """
     check_shapes(shapes, weights)
-    refuse_non_finite(weights)
+    refuse_non_finite(weights, constants)
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) -> None:

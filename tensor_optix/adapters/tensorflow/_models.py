@@ -17,6 +17,7 @@ class LaggedModel:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.weights = [tf.Variable(v, trainable=False, name=v.name) for v in model.weights]
+        self.are_constant = are_constant(model)
         self._positions = {id(v): i for i, v in enumerate(model.weights)}
 
     def __call__(self, x: Any, training: bool = False) -> Any:
@@ -34,6 +35,15 @@ class LaggedModel:
             if target.dtype.is_floating:
                 share = tf.cast(rate, target.dtype)
                 target.assign(share * tf.convert_to_tensor(source) + (1.0 - share) * target)
+
+
+def are_constant(model: Any) -> list[bool]:
+    """Return which of a model's weights learning leaves alone: all that are frozen but running statistics."""
+    if isinstance(model, LaggedModel):
+        return model.are_constant
+    normalising = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization))
+    statistics = {id(v) for layer in normalising for v in (layer.moving_mean, layer.moving_variance)}
+    return [not v.trainable and id(v) not in statistics for v in model.weights]
 
 
 class Temperature(keras.layers.Layer):

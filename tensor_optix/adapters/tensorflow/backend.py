@@ -1,6 +1,6 @@
 """TensorFlow and Keras 3 behind the `Backend` protocol."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from tensor_optix.adapters.backend import Model, Objective, Ops, Predictor, Tensor, Updater
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow._keras import keras, tf
-from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature
+from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, are_constant
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
 from tensor_optix.adapters.tensorflow._updater import TFUpdater, bound_variables, one_step, trainable_weights
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError, ModelShapeError
@@ -128,9 +128,23 @@ class TFBackend:
     def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""
         variables = _named_variables(models)
-        check_weights({name: tuple(variable.shape) for name, variable in variables.items()}, weights)
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        check_weights(shapes, weights, self.constants(models))
         for name, variable in variables.items():
             variable.assign(weights[name])
+
+    def trainable(self, models: Mapping[str, Model]) -> Collection[str]:
+        """See `Backend.trainable`."""
+        return {name for name, variable in _named_variables(models).items() if variable.trainable}
+
+    def constants(self, models: Mapping[str, Model]) -> Collection[str]:
+        """See `Backend.constants`: what is not trainable, but running statistics."""
+        return {
+            name
+            for model_name, model in models.items()
+            for name, is_constant in zip(_named_variables({model_name: model}), are_constant(model), strict=True)
+            if is_constant
+        }
 
     def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Backend.optimizer_state`."""
