@@ -45,8 +45,8 @@ def render(rows: Sequence[Row]) -> list[str]:
         "fresh episodes (Blackjack: 5,000). Untrained: the policy of the same run before any training, in episodes of "
         f"at most {MOST_STEPS:,} steps. Share: of the way from there to the goal ({_floors()}). "
         "Goals are published returns of RL Baselines3 Zoo's tuned settings, one run each, the best of PPO, DQN and "
-        "SAC; where there is none, the return of the optimal policy, or the registered threshold. Medians over "
-        "the seeds, with [min, max].",
+        "SAC; where there is none, the return of the optimal policy, or the registered threshold. Minutes of wall "
+        "time depend on what else the machine does. Medians over the seeds, with [min, max].",
         "",
         *table(
             (
