@@ -60,6 +60,13 @@ def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     train.add_argument("--net-arch", type=int, nargs="+", metavar="SIZE", help="hidden layers (default: the preset's)")
     train.add_argument("--val-episodes", type=int, default=5, metavar="N", help="greedy episodes per evaluation")
+    train.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.25,
+        metavar="P",
+        help="share of all steps that validation and the last tests may take; 1 = no bound",
+    )
     train.add_argument("--evolve", type=int, default=0, metavar="N", help="train N mutated variants of the best policy")
     train.add_argument("--no-escape", action="store_true", help="call it trained without trying to escape first")
     train.add_argument("--no-tuning", action="store_true", help="leave the hyper-parameters as they are")

@@ -18,7 +18,7 @@ from tensor_optix._cli_parser import CONFIRMING_EPISODES, parser
 from tensor_optix._evaluation import Evaluation
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
-from tensor_optix.core.loop.selection import play
+from tensor_optix.core.loop.selection import play_again
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
@@ -124,6 +124,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         hyperparams=hyperparams,
         tuning=not args.no_tuning,
         val_episodes=args.val_episodes,
+        validation_share=_share(args.validation_share),
         max_episodes=args.max_episodes,
         base_interval=preset.base_interval,
         max_interval=preset.base_interval * args.max_interval,
@@ -134,6 +135,13 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         evolve=args.evolve,
         threads=args.threads,
     )
+
+
+def _share(given: float) -> float | None:
+    """Return the share of validation; None for 1, which is no bound."""
+    if not 0.0 < given <= 1.0:
+        raise InvalidArgumentError(f"--validation-share must be above 0, and at most 1 (no bound), but got {given}.")
+    return None if given == 1.0 else given
 
 
 def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescription, str]:
@@ -201,7 +209,7 @@ def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: Po
             f"Snapshot {snapshot.snapshot_id} was not scored on episodes that are fixed by seeds: nothing to verify."
         )
     evaluator = EpisodeReturnEvaluator()
-    again = play(pipeline, evaluator, [window.seeds for window in snapshot.evidence])
+    again = play_again(pipeline, evaluator, snapshot.evidence)
     pipeline.teardown()
     expected = [value for window in snapshot.evidence for value in window.returns]
     found = [value for window in again.evidence for value in window.returns]

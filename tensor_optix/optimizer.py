@@ -19,6 +19,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.succession import Successor
+from tensor_optix.core.decisions.validation_budget import ValidationBudget
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
@@ -42,13 +43,11 @@ class RLOptimizer:
     Args:
         agent: who acts and learns.
         pipeline: where experience comes from.
-        val_pipeline: `"auto"` plays `val_episodes` whole greedy episodes per evaluation in copies of the
-            training environment; a pipeline of your own is asked for one window per evaluation; None scores the
-            training windows.
+        val_pipeline: `"auto"` plays `val_episodes` whole greedy episodes per evaluation in copies of the environment;
+            a pipeline of your own is asked for one window per evaluation; None scores the training windows.
         evaluator: scores windows; None = `EpisodeReturnEvaluator`.
         optimizer: tunes hyper-parameters; None = `BackoffOptimizer` over the agent's `default_param_bounds`.
-        checkpoint_dir: where snapshots and history go. What an earlier run left there is moved to `previous_<n>/`,
-            unless it is resumed.
+        checkpoint_dir: for snapshots and history. What an earlier run left is moved to `previous_<n>/`, unless resumed.
         max_snapshots: how many of the newest snapshots are kept; the best is kept besides.
         rollback_on_degradation: restore the best weights when the score has degraded.
         improvement_margin: by how much the best must be beaten, in units of the score.
@@ -61,18 +60,18 @@ class RLOptimizer:
             by default it is the least that is waited for, as the patience grows with the scale of the task
             (`decisions.patience`), and the pipeline's `reward_threshold` and `max_return` count.
         degradation_threshold: share of the best score that must be held.
-        callbacks: who observes, objects with any of the hooks of `LoopCallback`; that of a `PolicyManager` is connected
-            to the loop by itself.
+        callbacks: who observes, with any of the hooks of `LoopCallback`; that of a `PolicyManager` connects itself.
         min_degradation_drop: smallest drop that counts as degradation, in units of the score.
         val_episodes: whole episodes per evaluation of the automatic validation.
+        validation_share: of all steps, for validation and last tests; an evaluation that would take more is put off,
+            and episodes that do not end are cut (`decisions.validation_budget`). None = no bound.
         on_converged: `"stop"`, `"watch"`, or `"auto"`: watch a live pipeline, stop any other.
         restore_best: give the agent the best weights when `run` ends.
         resume: go on with the run in `checkpoint_dir` from its last saved window, as if it had never stopped, instead
             of beginning a new one; where there is none, a new one begins. Everything else must be as it was.
         seed: seeds the agent, the pipeline, validation and tuning; a run repeats exactly.
         progress: True for a live view in the terminal.
-        drift_detector: what tells, while a trained policy is watched, that its scores have fallen; None =
-            `PageHinkley` with the thresholds above. `RiverDetector` brings those of `river`.
+        drift_detector: tells on watch that scores have fallen; None = `PageHinkley`. `RiverDetector` brings `river`'s.
         escape: try to escape from a local optimum before the run converges below what is known to be possible
             (`decisions.escapes`), at most 25 % of the steps; not with thresholds set by hand, evolution, or a watch.
 
@@ -105,6 +104,7 @@ class RLOptimizer:
         *,
         min_degradation_drop: float = 0.0,
         val_episodes: int = 5,
+        validation_share: float | None = 0.25,
         on_converged: Literal["auto", "stop", "watch"] = "auto",
         restore_best: bool = True,
         resume: bool = False,
@@ -128,6 +128,7 @@ class RLOptimizer:
             ),
             patience=_patience((dormant_threshold, max_interval_episodes), pipeline, evaluator, int(val_episodes)),
             escapes=escape,
+            validation=ValidationBudget(share=validation_share),
             max_episodes=max_episodes,
             improvement_margin=improvement_margin,
             degradation_threshold=degradation_threshold,

@@ -59,6 +59,8 @@ class RunDescription:
     """Those that were set; the others take their defaults."""
     tuning: bool = True
     val_episodes: int = 5
+    validation_share: float | None = None
+    """Share of all steps that validation may take; None = no bound."""
     max_episodes: int | None = None
     base_interval: int = 1
     max_interval: int = 100
@@ -99,6 +101,7 @@ class RunDescription:
             plateau_threshold=self.plateau_threshold,
             dormant_threshold=threshold(self.dormant_threshold),
             val_episodes=self.val_episodes,
+            validation_share=self.validation_share,
             callbacks=self._evolution(run_dir, agent),
             escape=self.escape,
             resume=resume,
@@ -257,6 +260,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     hyperparams: dict[Annotated[str, msgspec.Meta(max_length=64)], _Number]
     tuning: bool
     val_episodes: _Size
+    validation_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     max_episodes: _Size | None
     base_interval: _Size
     max_interval: _Size

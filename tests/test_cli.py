@@ -21,6 +21,7 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tensor_optix.runs import RunDescription
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
 
@@ -300,6 +301,22 @@ def test_every_algorithm_trains_and_evaluates(
     assert main([*argv, "--net-arch", "8", "--hp", "learning_starts=64", *SHORT]) == 0
     assert main(["evaluate", str(tmp_path / "r"), "--episodes", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [([], 0.25), (["--validation-share", "0.5"], 0.5), (["--validation-share", "1"], None)]
+)
+def test_the_share_of_validation_belongs_to_the_run(tmp_path: Path, given: list[str], kept: float | None) -> None:
+    folder = tmp_path / "run"
+    argv = ["train", "CartPole-v1", "--framework", "torch", "--seed", "0", "--run-dir", str(folder), *SHORT, *given]
+    assert main(argv) == 0
+    assert RunDescription.read(folder).validation_share == kept
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "nan"])
+def test_a_share_of_validation_that_is_none_is_refused(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "CartPole-v1", "--validation-share", share]) == 2
+    assert "--validation-share must be above 0" in capsys.readouterr().err
 
 
 def test_normalisation_belongs_to_the_run(

@@ -191,6 +191,7 @@ class TestBadInput:
             ({"max_episodes": 0}, InvalidArgumentError, "max_episodes must be a whole number of at least 1"),
             ({"max_snapshots": 0}, InvalidArgumentError, "max_snapshots must be a whole number of at least 1"),
             ({"val_episodes": 0}, InvalidArgumentError, "val_episodes must be a whole number of at least 1"),
+            ({"validation_share": 1.0}, InvalidArgumentError, "validation_share must be above 0 and below 1, or None"),
             ({"val_episodes": 2.5}, InvalidArgumentError, "val_episodes must be a whole number of at least 1"),
             ({"seed": -1}, InvalidArgumentError, "seed must be a whole number of at least 0, but got -1"),
             ({"checkpoint_dir": None}, InvalidArgumentError, "checkpoint_dir must be the path of a directory"),

@@ -1,7 +1,7 @@
 """The contract of a pipeline: it yields windows of experience."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from tensor_optix.core.base_agent import BaseAgent
@@ -78,3 +78,17 @@ class CutsEpisodes(Protocol):
 
     max_episode_steps: int
     """Steps after which an episode is cut; may be changed between windows."""
+
+
+@runtime_checkable
+class Boundable(Protocol):
+    """A validation pipeline whose episodes can be bounded, and left between two steps."""
+
+    def bound(self, max_steps: int | None, is_stopped: Callable[[], bool]) -> None:
+        """Say how far the episodes to come are played.
+
+        Args:
+            max_steps: an episode is cut after so many steps and counts with its return so far; None = no such bound.
+            is_stopped: asked between steps; as soon as it returns True, playing raises `PlayStoppedError`.
+        """
+        ...

@@ -12,6 +12,18 @@ BAD_STEPS = "bad_steps"
 """In a window's metadata: how often each kind of bad step occurred in it, by name."""
 
 
+EPISODE_LIMIT, CUT_EPISODES = "episode_limit", "cut_episodes"
+"""In a window's metadata: after how many steps its episodes were cut, and how many of them; absent if none was."""
+
+
+SEEDS = "seeds"
+"""In a window's metadata: the seeds of its episodes, from which they can be played again."""
+
+
+class PlayStoppedError(Exception):
+    """Validation was broken off between two steps, as somebody has asked for an end."""
+
+
 class BadStepsError(BadDataError):
     """An environment gives nothing but bad steps.
 

@@ -26,7 +26,7 @@ registry, the history, the callbacks, `Dormancy` (what follows when a learner ha
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tensor_optix.core.base_agent import BaseAgent
@@ -34,6 +34,7 @@ from tensor_optix.core.decisions.succession import Successor
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.closing import closing_steps
+from tensor_optix.core.loop.collecting import Collecting
 from tensor_optix.core.loop.decider import decide
 from tensor_optix.core.loop.dormancy import Dormancy
 from tensor_optix.core.loop.escaping import Escaping
@@ -110,8 +111,7 @@ class LoopController:
         for successor in self._successors:
             successor.join(slot)
         self._is_resumed = False
-        self._collecting = 0.0
-        """Seconds that collecting the window in hand took."""
+        self._collecting = Collecting(parts.pipeline, self._learning, progress)
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
 
@@ -141,6 +141,7 @@ class LoopController:
 
     def _interrupt(self, signal_number: int) -> None:
         self.ended_by = signal_number
+        self._progress.is_urgent = True
         self.stop(StopReason.INTERRUPTED)
 
     def run(self) -> TrainingReport:
@@ -157,7 +158,11 @@ class LoopController:
             failed = True
             try:
                 self._untrained.play()
-                for window in () if progress.reason is not None else self._windows():
+                pending = self._current.state.pending
+                if pending is not None:
+                    self._conclude_turn(self._training.finish(self._current.state, pending))
+                    self._keeping.save()
+                for window in () if progress.reason is not None else self._collecting.windows():
                     self._turn(window)
                     self._keeping.save()
                     if progress.reason is not None:
@@ -193,42 +198,35 @@ class LoopController:
             return ended
         return StopReason.MAX_EPISODES if most is not None and self._current.state.window_id + 1 >= most else None
 
-    def _windows(self) -> Iterator[EpisodeData]:
-        windows = iter(self._parts.pipeline.episodes())
-        acting = self._parts.pipeline.agent
-        while True:
-            if self._parts.pipeline.agent is not acting:  # a new learner: an iterator may hold the old one
-                windows, acting = iter(self._parts.pipeline.episodes()), self._parts.pipeline.agent
-            collected = self._progress.seconds["collect"]
-            with self._progress.timed("collect"):
-                window = self._learning.collected(windows)
-            self._collecting = self._progress.seconds["collect"] - collected
-            if window is None:
-                return
-            yield window
-
     def _turn(self, window: EpisodeData) -> None:
-        run, current, progress = self._run, self._current, self._progress
-        begun, was_probing = progress.total_seconds() - self._collecting, self._parts.optimizer.is_probing
-        current.state = current.state.collected(window.length, len(window.completed_episodes()))
+        current, progress = self._current, self._progress
+        begun, was_probing = progress.total_seconds() - self._collecting.seconds, self._parts.optimizer.is_probing
+        lengths = [episode.length for episode in window.completed_episodes()]
+        current.state = current.state.collected(window.length, len(lengths), max(lengths, default=0))
         if current.state.is_on_watch:
             progress.count_watch("windows")
             outcome = self._watch.observe(current.state, window)
         else:
             outcome = self._training.step(current.state, window)
-        try:
-            current.state, effects = decide(current.state, outcome, self._config)
-            for effect in effects:
-                run.execute(effect, outcome, self._dormancy.next)
-            run.record(outcome)
-        finally:
-            if outcome.staged is not None:
-                self._parts.registry.discard(outcome.staged)
+        self._conclude_turn(outcome)
         if was_probing:
             progress.count_tuning("probing_windows")
             progress.count_tuning("probing_steps", window.length)
             progress.count_tuning("probing_seconds", progress.total_seconds() - begun)
-        self._end_turn(outcome)
+
+    def _conclude_turn(self, outcome: Outcome) -> None:
+        current = self._current
+        try:
+            current.state, effects = decide(current.state, outcome, self._config)
+            for effect in effects:
+                self._run.execute(effect, outcome, self._dormancy.next)
+            self._run.record(outcome)
+        finally:
+            if outcome.staged is not None:
+                self._parts.registry.discard(outcome.staged)
+        if outcome.pending is None:  # else the run goes on with the same window
+            self._end_turn(outcome)
+        current.change(validation=self._scorer.validation.spent)
 
     def _end_turn(self, outcome: Outcome) -> None:
         metrics = None if outcome.fault is not None else outcome.metrics
@@ -246,6 +244,7 @@ class LoopController:
             CheckpointCorruptError: the state lacks something, or was saved by another version.
         """
         self._run.go_on_from(self._keeping.restored(point))
+        self._scorer.validation.spent = self._current.state.validation
         self._is_resumed = True
 
     def _close(self, failed: bool) -> None:

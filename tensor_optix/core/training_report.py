@@ -60,6 +60,8 @@ class TrainingReport:
     """Where the mean return of the best policy lies; None where too little is known of it."""
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
+    validation: dict[str, int] = field(default_factory=dict)
+    """What validation cost: `steps`, `put_off` (windows whose evaluation the budget put off), `cut` (episodes)."""
     stopped_because: str = ""
     """How far the patience was used up when the run ended, such as "quiet for 600k of 600k steps; 18 % chance of a
     further rise"; empty where nothing was evaluated."""
@@ -112,6 +114,7 @@ class TrainingReport:
         rows += [
             ("Windows", f"{self.windows}  ({self.evaluations} evaluated)"),
             ("Training steps", f"{self.env_steps:,}{speed}"),
+            *_validation_rows(self.validation, self.env_steps),
             ("Time", f"{self.seconds.get('total', 0.0):.1f} s"),
             ("Checkpoint", self.best_snapshot or "-"),
         ]
@@ -260,6 +263,16 @@ def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:
         ended = f"{watch.get('promotions', 0)} promoted, {watch.get('demotions', 0)} demoted"
         rows.append(("Challengers", f"{watch['trials']}  ({ended})"))
     return rows
+
+
+def _validation_rows(validation: Mapping[str, int], training_steps: int) -> list[_Row]:
+    steps = validation.get("steps", 0)
+    if not steps:
+        return []
+    told = {"put_off": "evaluations put off (--validation-share)", "cut": "episodes cut"}
+    more = [f"{validation[name]} {text}" for name, text in told.items() if validation.get(name)]
+    share = f"{steps / (steps + training_steps):.0%} of all"
+    return [("Validation", f"{steps:,} steps  ({', '.join([share, *more])})")]
 
 
 def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:

@@ -242,6 +242,8 @@ class PlayedWindow:
     """The undiscounted return of each episode."""
     score: float
     """The evaluator's score of the window."""
+    episode_limit: int | None = None
+    """After how many steps episodes were cut; None where none was."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -9,6 +10,7 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT, SEEDS, PlayStoppedError
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, InvalidArgumentError
@@ -18,12 +20,17 @@ from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits
 from tensor_optix.pipeline.environment.infos import MaskedActing, filled_masks
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
 
 logger = logging.getLogger(__name__)
 
 MAX_EPISODE_STEPS = 50_000
 """A longer episode is always cut: a policy that never ends one must not stop the training."""
+
+
+LONGEST_UNCUT = 2_000
+"""Where the environment has a time limit of at most so many steps, no episode is cut: training can get as far."""
 
 
 class ValidationPipeline(BasePipeline):
@@ -62,6 +69,10 @@ class ValidationPipeline(BasePipeline):
         self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
         self._next_window_id = 0
         self._has_warned = False
+        self._usual_limit, self._is_stopped = MAX_EPISODE_STEPS, lambda: False
+        self._never_cut = _time_limit(self._envs[0])
+        self._cut = 0
+        """Episodes of the window in progress that were cut."""
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
@@ -76,6 +87,12 @@ class ValidationPipeline(BasePipeline):
         """Return one new seed per environment."""
         return [int(seed) for seed in self._seeds.integers(2**31, size=len(self._envs))]
 
+    def bound(self, max_steps: int | None, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Cut the episodes to come after `max_steps` steps, and ask `is_stopped` between steps; see `Boundable`."""
+        limit = MAX_EPISODE_STEPS if max_steps is None else min(max_steps, MAX_EPISODE_STEPS)
+        self.max_episode_steps = self._usual_limit = max(limit, self._never_cut)
+        self._is_stopped = is_stopped
+
     def stream_state(self) -> dict[str, Any]:
         """Return where the episodes' seeds stand."""
         return {"window_id": self._next_window_id, "seeds": generator_state(self._seeds)}
@@ -86,12 +103,12 @@ class ValidationPipeline(BasePipeline):
         self._next_window_id = int(state["window_id"])
 
     def _warn_of_cut(self) -> None:
-        if not self._has_warned and self.max_episode_steps >= MAX_EPISODE_STEPS:
+        if not self._has_warned and self.max_episode_steps >= self._usual_limit:
             self._has_warned = True
             logger.warning(
-                "Validation cut an episode after %d steps. Give the environment a time limit "
-                "(gymnasium.wrappers.TimeLimit), or pass a val_pipeline of your own.",
-                MAX_EPISODE_STEPS,
+                "Validation cut an episode after %d steps; it counts with its return so far. Give the environment a "
+                "time limit (gymnasium.wrappers.TimeLimit), a larger validation_share, or pass a val_pipeline.",
+                self.max_episode_steps,
             )
 
     def teardown(self) -> None:
@@ -106,6 +123,7 @@ class ValidationPipeline(BasePipeline):
 
         Raises:
             BadDataError: there is no other.
+            PlayStoppedError: an end was asked for, see `bound`.
         """
         agent = check_agent_fits(self.agent)
         if not 1 <= len(seeds) <= len(self._envs):
@@ -116,8 +134,10 @@ class ValidationPipeline(BasePipeline):
         ]
         now = {i: start for i, start in enumerate(starts) if start is not None}
         builders = {i: RolloutBuilder() for i in now}
-        running = list(now)
+        running, self._cut = list(now), 0
         while running:
+            if self._is_stopped():
+                raise PlayStoppedError
             rows = np.stack([now[i].observation for i in running])
             actions = self._act(agent, rows, [now[i].mask for i in running])
             still_running = []
@@ -138,7 +158,9 @@ class ValidationPipeline(BasePipeline):
             builder.build(self._next_window_id, now[i].observation, now[i].mask) for i, builder in builders.items()
         ]
         self._next_window_id += 1
-        return self._normalization.apply(EpisodeData.concatenate(episodes))
+        bounds = {EPISODE_LIMIT: self.max_episode_steps, CUT_EPISODES: self._cut} if self._cut else {}
+        window = replace(EpisodeData.concatenate(episodes), metadata={SEEDS: tuple(seeds), **bounds})
+        return self._normalization.apply(window)
 
     def _usable(self, check: Callable[[Any], Step], returned: object) -> Step | None:
         """Return what an environment returned, None where it must not be used; logged the 1st, 2nd, 4th, ... time."""
@@ -154,15 +176,15 @@ class ValidationPipeline(BasePipeline):
 
     def _add(self, builder: RolloutBuilder, before: Step, action: object, step: Step) -> bool:
         """Add a step, and return whether the episode ended with it."""
-        is_cut = len(builder) + 1 >= self.max_episode_steps
-        truncated = step.truncated or is_cut
-        flags = (step.terminated, truncated)
+        is_cut = len(builder) + 1 >= self.max_episode_steps and not (step.terminated or step.truncated)
+        flags = (step.terminated, step.truncated or is_cut)
         builder.add(
             before.observation, action, step.reward, *flags, step.info, step.observation, before.mask, step.mask
         )
-        if is_cut and truncated and not step.terminated:
+        if is_cut:
+            self._cut += 1
             self._warn_of_cut()
-        return step.terminated or truncated
+        return is_cut or step.terminated or step.truncated
 
     def _act(self, agent: BaseAgent, rows: np.ndarray, masks: list[np.ndarray | None]) -> Any:
         if self._normalization.observations is not None:
@@ -171,6 +193,12 @@ class ValidationPipeline(BasePipeline):
         if allowed is None:
             return agent.act_batch(rows, deterministic=True)
         return self._act_masked(agent, rows, allowed, deterministic=True)
+
+
+def _time_limit(env: gym.Env) -> int:
+    """Return the environment's own limit of steps, 0 where it has none or a long one."""
+    limit = getattr(env.spec, "max_episode_steps", None)
+    return limit if is_whole(limit) and limit <= LONGEST_UNCUT else 0
 
 
 def held_out(

@@ -24,6 +24,14 @@ UNSCORED = {
 }
 
 
+def test_what_validation_cost_is_said_as_far_as_there_was_any() -> None:
+    assert "Validation" not in str(report())
+    cost = {"steps": 1_000, "put_off": 0, "cut": 0}
+    assert "Validation       : 1,000 steps  (25% of all)" in str(report(env_steps=3_000, validation=cost))
+    told = str(report(env_steps=3_000, validation={**cost, "put_off": 7, "cut": 2}))
+    assert "(25% of all, 7 evaluations put off (--validation-share), 2 episodes cut)" in told
+
+
 INTERVAL = ScoreInterval(low=495.125, high=499.5, level=0.95, method=METHOD, episodes=100)
 CONFIRMED: dict[str, Any] = {"best_interval": INTERVAL, "confirmed": True}
 

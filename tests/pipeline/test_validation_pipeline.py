@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from tensor_optix.core.base_pipeline import CutsEpisodes
+from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT, SEEDS, PlayStoppedError
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, ContractError, InvalidArgumentError, ModelShapeError
 from tensor_optix.factory import make_agent
@@ -198,6 +199,33 @@ class Endless(gym.Env):
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         return np.zeros(1, np.float32), 1.0, False, False, {}
+
+
+def test_an_episode_is_cut_where_it_is_bounded_and_the_window_says_so() -> None:
+    pipeline = ValidationPipeline([Endless, Endless], NumpyAgent(), seed=0)
+    pipeline.bound(25)
+    window = pipeline.play([3, 4])
+    assert [episode.length for episode in window.completed_episodes()] == [25, 25]
+    assert window.metadata == {SEEDS: (3, 4), EPISODE_LIMIT: 25, CUT_EPISODES: 2}
+    assert not window.terminated.any()
+
+
+def test_no_episode_is_cut_before_the_time_limit_of_its_environment() -> None:
+    pipeline = ValidationPipeline([lambda: gym.make("Acrobot-v1", max_episode_steps=60)], NumpyAgent(), seed=0)
+    pipeline.bound(25)
+    window = pipeline.play([0])
+    assert window.length == 60
+    assert EPISODE_LIMIT not in window.metadata
+
+
+def test_it_is_left_between_two_steps_and_plays_whole_episodes_again_afterwards() -> None:
+    left = iter([False] * 7 + [True])
+    pipeline = ValidationPipeline([Endless, Endless], NumpyAgent(), seed=0)
+    pipeline.bound(25, lambda: next(left))
+    with pytest.raises(PlayStoppedError):
+        pipeline.play([3, 4])
+    pipeline.bound(25)
+    assert pipeline.play([3, 4]).length == 50
 
 
 def test_an_episode_without_an_end_is_cut_with_one_warning(

@@ -3,7 +3,7 @@
 | what the window came to | verdict | event of the state machine | what the controller does |
 |---|---|---|---|
 | a fault | as before | none | FAULT |
-| nothing that was evaluated | as before | none | nothing |
+| nothing that was evaluated, or validation was broken off | as before | none | nothing |
 | no usable score | NO_EVIDENCE | NO_EVIDENCE | MISSING |
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
 | FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |
@@ -21,6 +21,7 @@ tuned: no value can be told from another.
 """
 
 import enum
+import math
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -34,6 +35,8 @@ from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState, WatchState
 from tensor_optix.core.types import EvalMetrics, LoopState
 
+MOST_STRETCH = 4.0
+"""Evaluations that one counts for at most, where the budget has put others off."""
 DEGRADATION_EVENT, DRIFT_EVENT = "degradation", "drift"
 
 
@@ -75,6 +78,7 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     if not state.is_on_watch:
         state = replace(state, last_good=outcome.hyperparams)
     metrics = outcome.metrics
+    state = replace(state, pending=outcome.pending)
     if metrics is None:
         return state, ()
     first = (Act.RESCORE,) if outcome.incumbent is not None else ()
@@ -104,12 +108,25 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     return state, acts if is_flat else (*acts, Act.TUNE)
 
 
+def threshold_of(state: RunState, config: LoopConfig) -> int:
+    """Return the evaluations without a rise that are waited for at least.
+
+    Those that the budget of validation has put off count, up to three for each that took place: or else the patience
+    would grow with what an evaluation costs.
+    """
+    scheduler = config.scheduler
+    if not config.patience.is_scaled or not state.evaluations:
+        return scheduler.dormant_threshold
+    stretch = min(1.0 + state.validation.put_off / state.evaluations, MOST_STRETCH)
+    return max(math.ceil(scheduler.dormant_threshold / stretch), scheduler.plateau_threshold + 1)
+
+
 def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
     """Return how far the patience with the present learner is used up."""
-    threshold = config.scheduler.dormant_threshold
+    threshold = threshold_of(state, config)
     return assess(
         state.curve,
-        config.patience,
+        replace(config.patience, dormant_threshold=threshold),
         state.position.no_improvement,
         is_settled=has_stopped_changing(state.recent, min(threshold, MOST_EVALUATIONS)),
         has_learned=state.goes_on_from_trained,
@@ -118,9 +135,9 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
 
 def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
     """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
-    scheduler, old = config.scheduler, state.position
+    scheduler, old = replace(config.scheduler, dormant_threshold=threshold_of(state, config)), state.position
     if state.escape is not None:
-        return _moved_in_escape(state, state.escape, scheduler, event)
+        return _moved_in_escape(state, state.escape, config.scheduler, event)
     if not config.patience.is_scaled:
         return scheduler.transition(old, event)
     patience = patience_with(state, config)

@@ -145,19 +145,18 @@ class Execution:
 
     def settle_at_last(self, *, keeps_own: bool) -> None:
         """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
-        self._progress.stop_asked = False
+        self._progress.stop_asked = self._progress.is_urgent
         self._settle(keeps_own=keeps_own)
 
     def _settle(self, *, keeps_own: bool) -> None:
         registry = self._parts.registry
         try:
-            best = settle(
-                self._run.state, self._slot.agent, self._parts, self._progress, self._validation, keeps_own=keeps_own
-            )
+            parts = (self._parts, self._config, self._progress, self._validation)
+            best = settle(self._run.state, self._slot.agent, *parts, keeps_own=keeps_own)
         except BaseException:
             self._run.change(best=registry.best)  # scores may have been replaced by then
             raise
-        self._run.change(best=best)
+        self._run.change(best=best, validation=self._validation.spent)
 
     def save_unscored(self) -> None:
         """Save the policy where none could be scored."""

@@ -46,6 +46,9 @@ def evaluate_leaders(
     evaluator: BaseEvaluator,
     is_stopped: Callable[[], bool],
     challenger: PolicySnapshot | None = None,
+    *,
+    windows: int = LEADER_WINDOWS,
+    most_steps: float = math.inf,
 ) -> PolicySnapshot | None:
     """Test leaders until one holds, and return it; another one's weights may be in the agent then.
 
@@ -59,8 +62,10 @@ def evaluate_leaders(
         evaluator: what scores them.
         is_stopped: True as soon as the user wants an end: the leader by then is returned.
         challenger: one that is saved without evidence, with the score that it claims: it decides when it is tested.
+        windows: of episodes per snapshot.
+        most_steps: nothing is played that would take the test beyond so many steps, as far as it can be told before.
     """
-    return _LastTest(agent, registry, pipeline, evaluator, is_stopped, challenger).run()
+    return _LastTest(agent, registry, pipeline, evaluator, is_stopped, challenger, windows, most_steps).run()
 
 
 @dataclasses.dataclass
@@ -71,6 +76,8 @@ class _LastTest:
     evaluator: BaseEvaluator
     is_stopped: Callable[[], bool]
     challenger: PolicySnapshot | None
+    windows: int
+    most_steps: float
     steps: dict[str, int] = dataclasses.field(default_factory=dict)
     """Of those that were tested."""
     damaged: set[str] = dataclasses.field(default_factory=set)
@@ -86,19 +93,20 @@ class _LastTest:
     def _play_offs(self) -> None:
         for _ in range(PLAY_OFFS):
             close = self._close()
-            if self.is_stopped() or len(close) < 2 or max(self._steps_of(s) for s in close) * 2 > LEADER_STEPS:
+            costs = [self.steps[snapshot.snapshot_id] for snapshot in close]
+            if self.is_stopped() or len(close) < 2 or max(costs) * 2 > LEADER_STEPS or not self._affords(sum(costs)):
                 break
             self._play_off(close)
 
     def _evident(self) -> list[PolicySnapshot]:
         return [s for s in self.registry.ranked_snapshots if s.snapshot_id not in self.damaged]
 
-    def _steps_of(self, snapshot: PolicySnapshot) -> int:
-        return self.steps[snapshot.snapshot_id]
+    def _affords(self, steps: int) -> bool:
+        return sum(self.steps.values()) + steps <= self.most_steps
 
     def _test_leaders(self) -> None:
-        seeds = [self.pipeline.fresh_seeds() for _ in range(LEADER_WINDOWS)]
-        while not self.is_stopped():
+        seeds = [self.pipeline.fresh_seeds() for _ in range(self.windows)]
+        while not self.is_stopped() and self._affords(max(self.steps.values(), default=0)):
             done = self.damaged | self.steps.keys()
             claiming = [] if self.challenger is None or self.challenger.snapshot_id in done else [self.challenger]
             leader = _next(ranked([*self._evident(), *claiming]), self.steps.keys())

@@ -13,6 +13,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
 from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.patience import Patience
+from tensor_optix.core.decisions.validation_budget import ValidationBudget
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -36,6 +37,8 @@ class LoopConfig:
     """How long to wait for a further rise once `scheduler.dormant_threshold`, which it takes over, is reached."""
     escapes: bool = False
     """Try to escape (`decisions.escapes`) before the run converges; not where a threshold is the whole patience."""
+    validation: ValidationBudget = field(default_factory=lambda: ValidationBudget(share=None))
+    """The share of the run's steps that validation may take."""
     max_episodes: int | None = None
     """Windows at most; None = until DORMANT."""
     improvement_margin: float = 0.0
@@ -74,6 +77,15 @@ class LoopConfig:
         return PageHinkley(
             degradation_threshold=self.degradation_threshold, min_degradation_drop=self.min_degradation_drop
         )
+
+    def episode_limit(self, training_steps: int, longest: int) -> int | None:
+        """Return after how many steps a validation episode is cut; None = never.
+
+        Args:
+            training_steps: environment steps of training so far.
+            longest: steps of the longest training episode that has ended.
+        """
+        return self.validation.episode_limit(training_steps, longest, self.patience.episodes_per_evaluation)
 
     def watches(self, *, is_live: bool) -> bool:
         """Return whether the loop goes on watching when the policy is trained.

@@ -1,5 +1,6 @@
 """The end of a run: which policy is best is settled by long tests, and every step of the ending is taken."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -7,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.loop.final_evaluation import evaluate_leaders
-from tensor_optix.core.loop.parts import LoopParts
+from tensor_optix.core.faults import PlayStoppedError
+from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, evaluate_leaders
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.validation import Validation
@@ -16,6 +18,9 @@ from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointStorageError
 
 logger = logging.getLogger(__name__)
+
+LAST_POLICIES = 3
+"""Policies that the budget of the last tests is shared by: the best, the last, and one that comes close."""
 
 Step: TypeAlias = tuple[str, Callable[[], Any]]
 
@@ -53,6 +58,7 @@ def settle(
     state: RunState,
     agent: BaseAgent,
     parts: LoopParts,
+    config: LoopConfig,
     progress: RunProgress,
     validation: Validation,
     *,
@@ -64,43 +70,47 @@ def settle(
         state: where the run stands.
         agent: the one that acts; the leaders are played in it.
         parts: what the loop is made of.
+        config: the knobs, with the budget of steps; the best stays as it is where nothing is left of it.
         progress: where time is counted, and the wish to end.
         validation: where policies are played; the best stays as it is where its episodes are not fixed by seeds.
         keeps_own: True to give the agent its own policy back.
     """
-    if validation.seeded is None or state.metrics is None:
+    budget, seeded = config.validation, validation.seeded
+    windows = budget.last_windows(state.env_steps, validation.spent, LAST_POLICIES, LEADER_WINDOWS)
+    if seeded is None or state.metrics is None or windows == 0:
         return state.best
     # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one. It is
     # no evidence until it is tested: however this ends, the best on disk is one that was.
-    claimed = _validated(state, state.metrics, parts, progress, validation)
-    last = parts.registry.save(agent, dataclasses.replace(claimed, has_evidence=False), state.window_id)
-    try:
-        with progress.timed("validate"):
+    limit = config.episode_limit(state.env_steps, state.longest_episode)
+    with contextlib.suppress(PlayStoppedError), progress.timed("validate"), validation.bounded(limit):
+        claimed = _validated(state, state.metrics, parts, validation)
+        last = parts.registry.save(agent, dataclasses.replace(claimed, has_evidence=False), state.window_id)
+        try:
             return evaluate_leaders(
                 agent,
                 parts.registry,
-                validation.seeded,
+                seeded,
                 parts.evaluator,
                 lambda: progress.stop_asked,
                 challenger=dataclasses.replace(last, eval_metrics=claimed),
+                windows=windows,
+                most_steps=budget.left(state.env_steps, validation.spent, is_last=True),
             )
-    finally:
-        if keeps_own:
-            parts.registry.load(last, agent)
-        parts.registry.prune()
+        finally:
+            if keeps_own:
+                parts.registry.load(last, agent)
+            parts.registry.prune()
+    return state.best
 
 
-def _validated(
-    state: RunState, metrics: EvalMetrics, parts: LoopParts, progress: RunProgress, validation: Validation
-) -> EvalMetrics:
+def _validated(state: RunState, metrics: EvalMetrics, parts: LoopParts, validation: Validation) -> EvalMetrics:
     """Return the score of the policy as it is now, given the last evaluation; none where it cannot be played."""
     if metrics.episode_id == state.window_id:
         return metrics
     train_score = metrics.metrics.get("train_score", math.nan)
     train_metrics = dataclasses.replace(metrics, primary_score=train_score, episode_id=state.window_id)
     try:
-        with progress.timed("validate"):
-            return parts.evaluator.combine(train_metrics, validation.score())
+        return parts.evaluator.combine(train_metrics, validation.score())
     except BadDataError as error:
         logger.warning("The last policy is not among those that are tested: %s", error)
         return EvalMetrics(math.nan, {}, state.window_id, has_evidence=False)

@@ -1,6 +1,6 @@
 """What a run has cost and met so far, why it is to end, and the status and the report drawn from it.
 
-No decision depends on anything here but the wish to end.
+No decision depends on anything here but the wish to end, and where validation overruns its share of the time.
 """
 
 import math
@@ -12,7 +12,8 @@ from typing import Any
 from tensor_optix.core.decisions.escapes import with_best
 from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.untrained import advice, start_of
-from tensor_optix.core.loop.decider import patience_with
+from tensor_optix.core.decisions.validation_budget import ValidationSpent
+from tensor_optix.core.loop.decider import patience_with, threshold_of
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.run_state import RunState
@@ -48,6 +49,8 @@ class RunProgress:
     stop_asked: bool = False
     is_ahead: bool | None = None
     """Whether the best is ahead of the untrained policy, as it was found at the end; None = not known."""
+    is_urgent: bool = False
+    """True if a signal has asked for it: validation is left between two steps."""
     is_over: bool = False
     """True once a run has ended, whose reason then says nothing about the next one."""
     tuning: dict[str, float] = field(default_factory=dict)
@@ -77,7 +80,7 @@ class RunProgress:
     def _forget(self) -> None:
         if self.is_over:
             self.reason, self.ended, self.is_ahead = None, None, None
-            self.stop_asked, self.is_over = False, False
+            self.stop_asked = self.is_urgent = self.is_over = False
 
     def halt(self) -> None:
         """Stop the clock."""
@@ -144,7 +147,7 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         probed_value=parts.agent.get_hyperparams().params.get(name) if name else None,
         windows_to_evaluation=max(state.next_evaluation - state.window_id, 0),
         no_improvement=state.position.no_improvement,
-        dormant_threshold=config.scheduler.dormant_threshold,
+        dormant_threshold=threshold_of(state, config),
         patience=_patience_text(state, config),
         watch=dict(progress.watch),
         span=span_of_run(state, parts),
@@ -177,6 +180,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         best_interval=best_interval(best, span) if best else None,
         confirmed=best is not None and is_confirmed(best),
         escapes=with_best(state.escapes, best.window_id if best else None),
+        validation=_cost(state.validation),
         stopped_because=str(patience_with(state, config)) if state.evaluations else "",
         start_score=start.score if start else math.nan,
         start_std_err=start.std_err if start else math.nan,
@@ -184,6 +188,10 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         ahead_of_start=progress.is_ahead,
         advice=_advice(state, progress, config),
     )
+
+
+def _cost(spent: ValidationSpent) -> dict[str, int]:
+    return {"steps": spent.steps, "put_off": spent.put_off, "cut": spent.cut}
 
 
 def _advice(state: RunState, progress: RunProgress, config: LoopConfig) -> str:

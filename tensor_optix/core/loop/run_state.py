@@ -12,6 +12,7 @@ from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.decisions.untrained import start_score
+from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.tuning import TuningTrial
 from tensor_optix.core.training_report import StopReason
@@ -50,6 +51,12 @@ class RunState:
     """Episodes of training that have ended."""
     test_steps: int = 0
     """Steps that candidates for the best were tested with."""
+    validation: ValidationSpent = field(default_factory=ValidationSpent)
+    """What validation has cost."""
+    longest_episode: int = 0
+    """Steps of the longest episode of training that has ended."""
+    pending: EvalMetrics | None = None
+    """Score of the window in hand itself, where its validation was broken off and is still to be done."""
     evaluations: int = 0
     era_began: int = 0
     """Window from which on scores compare with each other."""
@@ -133,10 +140,20 @@ class RunState:
         """Mean environment steps of a window, at least 1."""
         return max(1, round(self.env_steps / (self.window_id + 1)))
 
-    def collected(self, steps: int, episodes: int = 0) -> Self:
-        """Return the state with another window in hand, of `steps` environment steps, in which `episodes` ended."""
+    def collected(self, steps: int, episodes: int = 0, longest: int = 0) -> Self:
+        """Return the state with another window in hand.
+
+        Args:
+            steps: its environment steps.
+            episodes: how many ended in it.
+            longest: steps of the longest of them.
+        """
         return replace(
-            self, window_id=self.window_id + 1, env_steps=self.env_steps + steps, episodes=self.episodes + episodes
+            self,
+            window_id=self.window_id + 1,
+            env_steps=self.env_steps + steps,
+            episodes=self.episodes + episodes,
+            longest_episode=max(self.longest_episode, longest),
         )
 
     def scored(self, metrics: EvalMetrics) -> Self:

@@ -1,8 +1,10 @@
 """Scoring a window: on held-out episodes where there are any, and again where the score would be the best."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.decisions.trend import is_improvement
-from tensor_optix.core.faults import MOST_IN_A_ROW
+from tensor_optix.core.faults import MOST_IN_A_ROW, SEEDS, PlayStoppedError
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_progress import RunProgress
@@ -19,8 +21,10 @@ from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.selection import (
     CLOSE_SHARE,
     TEST_SHARE,
+    TEST_WINDOWS,
     Challenge,
     Retest,
+    Tested,
     challenge,
     could_be_ahead,
     is_retest_due,
@@ -33,6 +37,16 @@ from tensor_optix.errors import BadDataError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_PUT_OFF = (
+    "Validation has taken %d steps for %d steps of training: evaluations are put off until it takes at most "
+    "validation_share=%g of all steps. Scores keep their episodes; a larger validation_share evaluates more often."
+)
+_OVERRUN = (
+    "Validation has taken more than twice its share of the time (%d steps for %d steps of training, "
+    "validation_share=%g): evaluations are put off until it has not. They depend on the clock then, so the run does "
+    "not repeat exactly; lower val_episodes, or raise validation_share."
+)
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -44,6 +58,8 @@ class Scored:
     """The episodes behind the score, where they are fixed by seeds."""
     incumbent: Retest | None = None
     test_steps: int = 0
+    pending: EvalMetrics | None = None
+    """The score of the window itself, where its validation was broken off."""
 
 
 class Scorer:
@@ -72,7 +88,24 @@ class Scorer:
         self._evaluator = GuardedEvaluator(evaluator)
         self._config = config
         self._progress = progress
-        self.validation = Validation(val_pipeline, self._evaluator)
+        self.validation = Validation(val_pipeline, self._evaluator, lambda: progress.is_urgent)
+        self._has_told = False
+
+    def is_up(self, state: RunState) -> bool:
+        """Return whether the window in hand is scored: it is due, and its validation can be afforded, or is put off."""
+        if not state.is_due:
+            return False
+        budget, progress = self._config.validation, self._progress
+        is_slow = budget.is_slow(self.validation.spent, progress.seconds["validate"])
+        self.validation.spent = spent = replace(self.validation.spent, is_slow=is_slow)
+        is_overrun = budget.is_overrun(progress.seconds["validate"], progress.total_seconds())
+        if not self.validation.is_there or (self._affords(state, 1) and not is_overrun):
+            return True
+        self.validation.put_off()
+        if not self._has_told:
+            self._has_told = True
+            logger.info(_OVERRUN if is_overrun else _PUT_OFF, spent.steps, state.env_steps, budget.share)
+        return False
 
     def score(self, state: RunState, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool) -> Scored:
         """Return what a window is worth; no score where the evaluator fails, or nothing held out can be played.
@@ -87,6 +120,19 @@ class Scorer:
             Exception: what the evaluator or the validation raised, the third time in a row.
         """
         scored = self._surviving(state, lambda: self._scored(state, data, diagnostics, can_be_saved=can_be_saved))
+        return self._result(state, scored)
+
+    def finish(self, state: RunState, train_metrics: EvalMetrics) -> Scored:
+        """Return what a window is worth whose validation was broken off; see `score`.
+
+        Args:
+            state: where the run stands.
+            train_metrics: the score of the window itself.
+        """
+        scored = self._surviving(state, lambda: self._validated(state, train_metrics, can_be_saved=False))
+        return self._result(state, scored)
+
+    def _result(self, state: RunState, scored: Scored | None) -> Scored:
         if scored is not None:
             self._progress.health.clear("validation")
         return scored or Scored(no_score(state.window_id))
@@ -96,10 +142,11 @@ class Scorer:
         return self._surviving(state, lambda: self._evaluator.score(data, {})) or no_score(state.window_id)
 
     def validated(self, state: RunState, live: EvalMetrics) -> EvalMetrics:
-        """Return the score of `live` with that of held-out episodes, where there are any."""
+        """Return the score of `live` with that of held-out episodes, where there are any; none if it is broken off."""
         if not self.validation.is_there:
             return live
-        with self._progress.timed("validate"):
+        metrics = None
+        with contextlib.suppress(PlayStoppedError), self._progress.timed("validate"), self._bounded(state):
             metrics = self._surviving(state, lambda: self._evaluator.combine(live, self.validation.score()))
         if metrics is None:
             return no_score(state.window_id)
@@ -129,7 +176,20 @@ class Scorer:
     def _scored(
         self, state: RunState, data: EpisodeData, diagnostics: dict[str, object], *, can_be_saved: bool
     ) -> Scored:
-        metrics = train_metrics = self._evaluator.score(data, diagnostics)
+        return self._validated(state, self._evaluator.score(data, diagnostics), can_be_saved=can_be_saved)
+
+    def _bounded(self, state: RunState) -> AbstractContextManager[None]:
+        return self.validation.bounded(self._config.episode_limit(state.env_steps, state.longest_episode))
+
+    def _validated(self, state: RunState, train_metrics: EvalMetrics, *, can_be_saved: bool) -> Scored:
+        try:
+            with self._bounded(state):
+                return self._compared(state, train_metrics, can_be_saved=can_be_saved)
+        except PlayStoppedError:
+            return Scored(no_score(state.window_id), pending=train_metrics)
+
+    def _compared(self, state: RunState, train_metrics: EvalMetrics, *, can_be_saved: bool) -> Scored:
+        metrics = train_metrics
         if self.validation.is_there:
             with self._progress.timed("validate"):
                 metrics = self._evaluator.combine(train_metrics, self.validation.score())
@@ -150,6 +210,8 @@ class Scorer:
         """Return whether a candidate that is not ahead is to be tested all the same."""
         if state.best is None or state.test_steps > CLOSE_SHARE * state.env_steps:
             return False
+        if not self._affords(state, 2 * TEST_WINDOWS):
+            return False
         return could_be_ahead(metrics, state.best.eval_metrics, self._config.improvement_margin)
 
     def _with_retest(self, state: RunState, scored: Scored, pipeline: PlaysSeeds) -> Scored:
@@ -157,7 +219,7 @@ class Scorer:
         best = state.best
         if best is None or not is_retest_due(best, state.window_id, state.best_tested_in):
             return scored
-        if state.test_steps > CLOSE_SHARE * state.env_steps:
+        if state.test_steps > CLOSE_SHARE * state.env_steps or not self._affords(state, TEST_WINDOWS):
             return scored
         with self._progress.timed("validate"), self._progress.health.surviving_storage("test the best"):
             with self._registry.loaded(best, self._slot.agent):
@@ -165,9 +227,13 @@ class Scorer:
             return replace(scored, incumbent=found, test_steps=found.steps)
         return scored
 
+    def _affords(self, state: RunState, windows: int) -> bool:
+        return self._config.validation.affords(state.env_steps, self.validation.spent, windows)
+
     def _tested(self, state: RunState, pipeline: PlaysSeeds) -> Challenge | None:
         """Test the policy against the best; None where the storage failed."""
         best = state.best
+        left = self._config.validation.left(state.env_steps, self.validation.spent)
         with self._progress.timed("validate"), self._progress.health.surviving_storage("test a candidate"):
             return challenge(
                 pipeline,
@@ -175,10 +241,17 @@ class Scorer:
                 best,
                 as_incumbent=None if best is None else lambda: self._registry.loaded(best, self._slot.agent),
                 margin=self._config.improvement_margin,
-                is_cheap=state.test_steps > TEST_SHARE * state.env_steps,
-                max_steps=TEST_SHARE * state.env_steps - state.test_steps,
+                is_cheap=state.test_steps > TEST_SHARE * state.env_steps or not self._affords(state, 2 * TEST_WINDOWS),
+                max_steps=min(TEST_SHARE * state.env_steps - state.test_steps, left),
+                played=None if self._affords(state, 1) else self._played(),
             )
         return None
+
+    def _played(self) -> Tested | None:
+        """Return what the evaluation itself has shown; None where its episodes cannot be played again."""
+        window = self.validation.newest
+        seeds = None if window is None else window.metadata.get(SEEDS)
+        return Tested.of(window, seeds, self._evaluator) if window is not None and seeds is not None else None
 
 
 def no_score(window_id: int) -> EvalMetrics:

@@ -10,22 +10,25 @@ none keeps its crown for the ones that once were kind to it:
     4. while only the lower bound says no, it plays on, up to as many episodes as the incumbent's score rests on
 
 A first candidate skips 2. The learner has its own weights back afterwards. The cost is bounded: where the tests have
-taken more than their share of the steps, a candidate plays one window of fresh episodes alone. The incumbent is tested
-alone, too, while few episodes are behind its score: at first soon, then less and less often.
+taken more than their share of the steps, a candidate plays one window of fresh episodes alone; where the budget of
+validation is spent, it is judged by the episodes that brought it forward. The incumbent is tested alone, too, while few
+episodes are behind its score: at first soon, then less and less often.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_pipeline import PlaysSeeds
+from tensor_optix.core.base_pipeline import Boundable, PlaysSeeds
 from tensor_optix.core.decisions.intervals import span_of
 from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, returns_of
 from tensor_optix.core.decisions.trend import is_improvement, standard_error
+from tensor_optix.core.faults import EPISODE_LIMIT, PlayStoppedError
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import BadDataError
 
@@ -48,6 +51,17 @@ class Tested:
 
     windows: tuple[EpisodeData, ...]
     evidence: tuple[PlayedWindow, ...]
+
+    @classmethod
+    def of(cls, window: EpisodeData, seeds: Sequence[int], evaluator: BaseEvaluator) -> Self:
+        """Return what a window of episodes with these seeds has shown."""
+        record = PlayedWindow(
+            seeds=tuple(seeds),
+            returns=tuple(episode.total_return for episode in window.completed_episodes()),
+            score=evaluator.score(window, {}).primary_score,
+            episode_limit=window.metadata.get(EPISODE_LIMIT),
+        )
+        return cls((window,), (record,))
 
     @property
     def steps(self) -> int:
@@ -113,15 +127,32 @@ def play(
         except BadDataError as error:
             failed = error
             continue
-        record = PlayedWindow(
-            seeds=tuple(window_seeds),
-            returns=tuple(episode.total_return for episode in window.completed_episodes()),
-            score=evaluator.score(window, {}).primary_score,
-        )
-        tested += Tested((window,), (record,))
+        except PlayStoppedError:
+            if not is_stopped():
+                raise
+            break
+        tested += Tested.of(window, window_seeds, evaluator)
     if failed is not None and not tested.windows:
         raise failed
     return tested
+
+
+def play_again(pipeline: PlaysSeeds, evaluator: BaseEvaluator, evidence: Iterable[PlayedWindow]) -> Tested:
+    """Play the episodes of some windows once more, each cut where it was cut; see `play`.
+
+    Args:
+        pipeline: where they are played.
+        evaluator: what scores them.
+        evidence: the windows.
+    """
+
+    def seeds() -> Iterator[Sequence[int]]:
+        for window in evidence:
+            if isinstance(pipeline, Boundable):
+                pipeline.bound(window.episode_limit, lambda: False)
+            yield window.seeds
+
+    return play(pipeline, evaluator, seeds())
 
 
 def challenge(
@@ -133,6 +164,7 @@ def challenge(
     margin: float = 0.0,
     is_cheap: bool = False,
     max_steps: float = math.inf,
+    played: Tested | None = None,
 ) -> Challenge:
     """Test the policy that the pipeline's agent holds against the incumbent.
 
@@ -145,9 +177,11 @@ def challenge(
         margin: by how much it must be beaten, in units of the score.
         is_cheap: True to play one window of fresh episodes and nothing else.
         max_steps: the candidate does not play on beyond so many.
+        played: what it is judged by where it is to play nothing at all.
     """
-    seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)]
-    tested = play(pipeline, evaluator, seeds)
+    is_cheap = is_cheap or played is not None
+    seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)] if played is None else []
+    tested = play(pipeline, evaluator, seeds) if played is None else played
     metrics = tested.score(evaluator)
     if incumbent is None:
         return Challenge(is_improvement(metrics.primary_score, None, margin), tested, metrics)
@@ -225,10 +259,13 @@ def with_evidence(
     """Return the score of a snapshot with new episodes added to those that it rests on.
 
     Where a window scores the mean of its returns, the score is the mean over all of them. Any other score cannot be
-    put together from its parts, and is that of the new episodes alone.
+    put together from its parts, and is that of the new episodes alone. Episodes that were cut earlier than the new ones
+    make way: their returns do not compare.
     """
     found = tested.score(evaluator)
-    evidence = (*snapshot.evidence, *tested.evidence)[-most:]
+    limit = max((window.episode_limit or 0 for window in tested.evidence), default=0)
+    known = [window for window in snapshot.evidence if not 0 < (window.episode_limit or 0) < limit]
+    evidence = (*known, *tested.evidence)[-most:]
     if not all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence):
         evidence = tested.evidence
     else:

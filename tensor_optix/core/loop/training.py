@@ -10,8 +10,8 @@ from tensor_optix.core.loop.learning import Fault, Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
-from tensor_optix.core.loop.scoring import Scorer
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.loop.scoring import Scored, Scorer
+from tensor_optix.core.types import EpisodeData, EvalMetrics
 
 
 class Training:
@@ -63,13 +63,30 @@ class Training:
                 learned = self._learning.learn(window, state.window_id)
             if isinstance(learned, Fault):
                 return replace(outcome, fault=learned)
-            if not state.is_due:
+            if not self._scorer.is_up(state):
                 return outcome
             scored = self._scorer.score(state, window, learned, can_be_saved=staged is not None)
             is_over = True
         finally:
             if staged is not None and not is_over:
                 self._registry.discard(staged)
+        return self._scored(outcome, scored, staged)
+
+    def finish(self, state: RunState, train_metrics: EvalMetrics) -> Outcome:
+        """Score the policy after a window that was learned from, and whose validation was broken off.
+
+        Args:
+            state: where the run stands, with the window in hand.
+            train_metrics: the score of the window itself.
+        """
+        outcome = Outcome(
+            hyperparams=self._slot.agent.get_hyperparams().copy(), probed_param=self._optimizer.probed_param
+        )
+        return self._scored(outcome, self._scorer.finish(state, train_metrics), None)
+
+    def _scored(self, outcome: Outcome, scored: Scored, staged: Path | None) -> Outcome:
+        if scored.pending is not None:
+            return replace(outcome, pending=scored.pending)
         return replace(
             outcome,
             is_probing=self._optimizer.is_probing,

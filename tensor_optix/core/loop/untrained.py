@@ -5,10 +5,9 @@ A run whose best is not ahead of it has learned nothing, however long its scores
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
-from tensor_optix.core.base_pipeline import CutsEpisodes, PlaysSeeds
+from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.decisions.untrained import (
     has_risen_from,
@@ -76,6 +75,7 @@ class Untrained:
         """Let the best play the same episodes, where that is needed, and end the run for what has come of it."""
         state, progress = self._run.state, self._progress
         progress.is_ahead = self._is_ahead(state)
+        self._run.change(validation=self._validation.spent)
         is_own = progress.reason in (StopReason.CONVERGED, StopReason.BUDGET)
         if is_own and progress.is_ahead is False and not self._config.is_reached(state.best_score):
             progress.reason = StopReason.NOTHING_LEARNED
@@ -112,7 +112,7 @@ class Untrained:
         """Return what the acting agent does on seeds, as far as it gets; the steps themselves are forgotten."""
         played, steps, episodes = list[PlayedWindow](), 0, 0
         try:
-            with self._progress.timed("validate"), _cut(pipeline):
+            with self._progress.timed("validate"), self._validation.cut_at(MOST_STEPS):
                 for window_seeds in seeds:
                     tested = play(pipeline, self._evaluator, [window_seeds], is_stopped=self._is_stopped)
                     played += tested.evidence
@@ -126,17 +126,3 @@ class Untrained:
 
     def _is_stopped(self) -> bool:
         return self._progress.stop_asked
-
-
-@contextmanager
-def _cut(pipeline: PlaysSeeds) -> Iterator[None]:
-    """Cut the episodes of the block that do not end, where the pipeline can."""
-    if not isinstance(pipeline, CutsEpisodes):
-        yield
-        return
-    usual = pipeline.max_episode_steps
-    pipeline.max_episode_steps = min(usual, MOST_STEPS)
-    try:
-        yield
-    finally:
-        pipeline.max_episode_steps = usual

@@ -1,11 +1,15 @@
-"""Scoring a policy on held-out windows, one after the other."""
+"""Scoring a policy on held-out windows, one after the other, within a budget that all of them share."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
+from tensor_optix.core.base_pipeline import BasePipeline, Boundable, CutsEpisodes, PlaysSeeds
+from tensor_optix.core.decisions.validation_budget import ValidationSpent
+from tensor_optix.core.faults import CUT_EPISODES, PlayStoppedError
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import TensorOptixError
 
@@ -16,11 +20,25 @@ class Validation:
     Args:
         pipeline: where the agent acts and does not learn; None = nothing is held out.
         evaluator: what scores the windows.
+        is_stopped: True as soon as validation is to be left between two steps, where the pipeline can be (`Boundable`).
     """
 
-    def __init__(self, pipeline: BasePipeline | None, evaluator: BaseEvaluator) -> None:
+    def __init__(
+        self,
+        pipeline: BasePipeline | None,
+        evaluator: BaseEvaluator,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._pipeline = pipeline
         self._evaluator = evaluator
+        self._is_stopped = is_stopped
+        if isinstance(pipeline, Boundable):
+            pipeline.bound(None, is_stopped)
+        self._counted = _Counted(pipeline, self._count) if isinstance(pipeline, PlaysSeeds) else None
+        self.spent = ValidationSpent()
+        """What it has cost so far."""
+        self.newest: EpisodeData | None = None
+        """The window that was scored last."""
         self._windows: Iterator[EpisodeData] | None = None
         self._agent: BaseAgent | None = None
         """The agent that acts in them."""
@@ -33,7 +51,52 @@ class Validation:
     @property
     def seeded(self) -> PlaysSeeds | None:
         """The pipeline, if its episodes are fixed by seeds: only then can policies be compared on the same ones."""
-        return self._pipeline if isinstance(self._pipeline, PlaysSeeds) else None
+        return self._counted
+
+    @contextmanager
+    def bounded(self, max_steps: int | None) -> Iterator[None]:
+        """Let the block play with episodes of at most so many steps; one that is broken off has not played at all.
+
+        Raises:
+            PlayStoppedError: validation was to be left. The seeds and what is spent stand where they stood before, so
+                that the same is played again.
+        """
+        pipeline = self._pipeline
+        if not isinstance(pipeline, Boundable):
+            yield
+            return
+        spent, stream = self.spent, pipeline.stream_state()
+        pipeline.bound(max_steps, self._is_stopped)
+        try:
+            yield
+        except PlayStoppedError:
+            pipeline.restore_stream(stream)
+            self.spent, self._windows = spent, None
+            raise
+        finally:
+            pipeline.bound(None, self._is_stopped)
+
+    @contextmanager
+    def cut_at(self, most_steps: int) -> Iterator[None]:
+        """Let the block cut its episodes after so many steps at most, where the pipeline can."""
+        pipeline = self._pipeline
+        if not isinstance(pipeline, CutsEpisodes):
+            yield
+            return
+        usual = pipeline.max_episode_steps
+        pipeline.max_episode_steps = min(usual, most_steps)
+        try:
+            yield
+        finally:
+            pipeline.max_episode_steps = usual
+
+    def put_off(self) -> None:
+        """Count a window in which an evaluation was due and could not be afforded."""
+        self.spent = replace(self.spent, put_off=self.spent.put_off + 1)
+
+    def _count(self, window: EpisodeData) -> None:
+        cut = int(window.metadata.get(CUT_EPISODES, 0))
+        self.spent = replace(self.spent, steps=self.spent.steps + window.length, cut=self.spent.cut + cut)
 
     def score(self) -> EvalMetrics:
         """Score the next window; a pipeline that has run out starts over.
@@ -48,6 +111,8 @@ class Validation:
             if self._windows is None:
                 self._windows = iter(self._pipeline.episodes())
             for window in itertools.islice(self._windows, 1):
+                self._count(window)
+                self.newest, self.spent = window, replace(self.spent, newest=window.length)
                 return self._evaluator.score(window, {})
             self._windows = None
         raise TensorOptixError(
@@ -57,15 +122,15 @@ class Validation:
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score each agent by itself, on the same fresh episodes; nothing where episodes are not fixed by seeds."""
-        pipeline = self._pipeline
-        if not isinstance(pipeline, PlaysSeeds):
+        pipeline, counted = self._pipeline, self._counted
+        if pipeline is None or counted is None:
             return []
-        acting, seeds = pipeline.agent, pipeline.fresh_seeds()
+        acting, seeds = pipeline.agent, counted.fresh_seeds()
         try:
             scores = []
             for agent in agents:
                 pipeline.agent = GreedyAgent(agent)
-                scores.append(self._evaluator.score(pipeline.play(seeds), {}))
+                scores.append(self._evaluator.score(counted.play(seeds), {}))
             return scores
         finally:
             pipeline.agent = acting
@@ -75,3 +140,26 @@ class Validation:
         self._windows = None
         if self._pipeline is not None:
             self._pipeline.teardown()
+
+
+class _Counted:
+    """Another pipeline whose episodes are fixed by seeds, with what it plays counted.
+
+    Args:
+        pipeline: the other one.
+        count: told each window.
+    """
+
+    def __init__(self, pipeline: PlaysSeeds, count: Callable[[EpisodeData], None]) -> None:
+        self._pipeline = pipeline
+        self._count = count
+
+    def fresh_seeds(self) -> list[int]:
+        """Return the other one's."""
+        return self._pipeline.fresh_seeds()
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        """Play one whole greedy episode per seed."""
+        window = self._pipeline.play(seeds)
+        self._count(window)
+        return window

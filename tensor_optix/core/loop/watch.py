@@ -102,7 +102,7 @@ class Watch:
                 return replace(outcome, watch=watch, metrics=self._new_score(state, watch, live), event=DRIFT_EVENT)
         if watch.challenger is not None:
             return self._compare(state, replace(outcome, watch=watch), watch, window, live)
-        if not state.is_due:
+        if not self._scorer.is_up(state):
             return replace(outcome, watch=watch)
         metrics = self._scorer.validated(state, live)
         return replace(outcome, watch=watch, metrics=metrics, is_validated=self._scorer.validation.is_there)

@@ -12,7 +12,8 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Schedu
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.trend import Verdict
-from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with
+from tensor_optix.core.decisions.validation_budget import ValidationSpent
+from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with, threshold_of
 from tensor_optix.core.loop.learning import WINDOW, Fault
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -162,6 +163,22 @@ def test_the_state_is_saved_and_restored_as_a_whole() -> None:
     state, _ = decide(state, outcome_of(9.0), CONFIG)
     again = RunState.from_dict(state.to_dict(), ())
     assert again == replace(state, recent=(), metrics=None)
+
+
+def test_a_window_whose_validation_was_broken_off_is_still_to_be_decided_on() -> None:
+    state, pending = state_with(1.0, 2.0), EvalMetrics(3.0)
+    after, effects = decide(state, Outcome(hyperparams=VALUES, pending=pending), CONFIG)
+    assert effects == ()
+    assert after == replace(state, pending=pending, last_good=VALUES)
+    done, _ = decide(after, outcome_of(3.0), CONFIG)
+    assert done.pending is None
+
+
+@pytest.mark.parametrize(("put_off", "least"), [(0, 20), (10, 10), (20, 7), (30, 6), (1_000, 6)])
+def test_evaluations_that_were_put_off_count_in_the_patience_up_to_three_for_each(put_off: int, least: int) -> None:
+    state = replace(state_with(1.0), evaluations=10, validation=ValidationSpent(put_off=put_off))
+    assert threshold_of(state, LoopConfig(patience=Patience())) == least
+    assert threshold_of(state, LoopConfig(patience=Patience(is_scaled=False))) == 20
 
 
 class TestScaledPatience:

@@ -207,3 +207,12 @@ def test_a_play_off_that_would_take_too_long_is_not_begun(tmp_path: Path) -> Non
     assert leader is not None
     assert len(judge.played) <= 2 * LEADER_WINDOWS
     assert len(leader.evidence) == LEADER_WINDOWS
+
+
+def test_it_plays_as_many_windows_as_it_is_told_and_nothing_beyond_its_steps(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0, 2.0: 9.0, 3.0: 7.0})
+    judge = Judge(agent, {1.0: 5.0, 2.0: 4.0, 3.0: 6.5})
+    steps = judge.play([0]).length
+    judge.played.clear()
+    evaluate_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, windows=2, most_steps=4 * steps)
+    assert judge.played == [2.0, 2.0, 3.0, 3.0]

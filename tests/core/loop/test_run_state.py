@@ -12,6 +12,7 @@ from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
+from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.run_state import FIRST_EVALUATIONS, CurrentState, RunState, WatchState, saved_form
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
@@ -56,6 +57,9 @@ def full() -> RunState:
         episodes=30,
         curve=ScoreCurve().added(100, 1.0, 0.5, 3).added(200, 2.0, episodes=6),
         steps_before=700,
+        validation=ValidationSpent(steps=400, newest=50, put_off=3, cut=1, is_slow=True),
+        longest_episode=90,
+        pending=EvalMetrics(1.5, {"mean_return": 1.5}, 9),
         episodes_before=20,
         test_steps=200,
         evaluations=7,

@@ -1,6 +1,7 @@
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.faults import PlayStoppedError
 from tensor_optix.core.loop.selection import (
     MOST_EVIDENCE,
     TEST_WINDOWS,
@@ -17,7 +19,12 @@ from tensor_optix.core.loop.selection import (
     could_be_ahead,
     is_retest_due,
     play,
+    play_again,
     retest,
+    with_evidence,
+)
+from tensor_optix.core.loop.selection import (
+    Tested as Shown,
 )
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
 from tests.fakes.loops import LoopRig
@@ -109,6 +116,60 @@ def test_a_score_that_is_no_mean_of_returns_is_that_of_the_new_episodes() -> Non
     assert outcome.incumbent is not None
     assert outcome.incumbent.metrics.primary_score == 9.0
     assert [window.seeds for window in outcome.incumbent.evidence] == [(0,), (1,)]
+
+
+def cut(returns: float, limit: int | None) -> PlayedWindow:
+    return PlayedWindow(seeds=(0,), returns=(returns,), score=returns, episode_limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept"), [(200, 400, False), (400, 400, True), (None, 400, True), (200, None, True)]
+)
+def test_episodes_that_were_cut_earlier_than_the_new_ones_make_way(
+    before: int | None, now: int | None, kept: bool
+) -> None:
+    holder = replace(incumbent(-200.0, {}), evidence=(cut(-200.0, before),))
+    found = with_evidence(holder, Shown((window_of(-400.0),), (cut(-400.0, now),)), EVALUATOR)
+    assert found.metrics.primary_score == (-300.0 if kept else -400.0)
+
+
+@pytest.mark.parametrize(("returns", "wins"), [(4.0, False), (9.0, True)])
+def test_where_nothing_is_to_be_played_the_candidate_is_judged_by_what_it_has_played(
+    returns: float, wins: bool
+) -> None:
+    table = Table([], [])
+    played = Shown.of(window_of(returns), [7], EVALUATOR)
+    found = challenge(table, EVALUATOR, incumbent(5.0, {}), as_incumbent=table.as_incumbent, played=played)  # type: ignore[arg-type]
+    assert (found.wins, found.tested, table.played, table.next_seed) == (wins, played, [], 0)
+
+
+def test_episodes_are_played_again_as_far_as_they_were_played() -> None:
+    class Bounds(Table):
+        limits: list[int | None] = []
+
+        def bound(self, max_steps: int | None, is_stopped: Callable[[], bool]) -> None:
+            self.limits.append(max_steps)
+
+    table = Bounds([1.0, 2.0])
+    evidence = [
+        PlayedWindow(seeds=(1,), returns=(2.0,), score=2.0, episode_limit=200),
+        incumbent(1, {0: 1}).evidence[0],
+    ]
+    assert [window.returns for window in play_again(table, EVALUATOR, evidence).evidence] == [(2.0,), (1.0,)]
+    assert table.limits == [200, None]
+
+
+def test_a_test_that_is_broken_off_keeps_what_was_played_and_one_that_nobody_may_break_off_does_not() -> None:
+    class Stopped(Table):
+        def play(self, seeds: Sequence[int]) -> EpisodeData:
+            if self.played:
+                raise PlayStoppedError
+            return super().play(seeds)
+
+    table = Stopped([1.0, 2.0])
+    assert len(play(table, EVALUATOR, [[0], [1]], is_stopped=lambda: bool(table.played)).windows) == 1
+    with pytest.raises(PlayStoppedError):
+        play(table, EVALUATOR, [[0]])
 
 
 def test_a_first_candidate_plays_alone() -> None:

@@ -1,0 +1,160 @@
+"""How much validation a run can afford, and how long its episodes may be. Pure functions of counted steps.
+
+With T steps of training, V steps of validation, tests of candidates and last tests included, and a share p:
+
+    V ≤ B(T) = F + p / (1 − p) · T      F = 30,000 steps for the start; beyond them V is at most p of all steps
+    before the last tests               V ≤ ⅔ · B(T); the rest is kept for them
+
+F is 0 where the first 30,000 steps of validation take more than 20 seconds: in a slow simulator nothing is for free.
+An evaluation is expected to take as many steps as the one before it. Where they cannot be afforded it is put off,
+window by window; the episodes behind a score get no fewer. The first one always takes place. An episode is cut at the
+smaller one of two bounds, but not before 200 steps, nor before the environment's own time limit:
+
+    2 · longest training episode          ⅛ · ⅔ · p / (1 − p) · T / episodes, rounded down to 200 · 2ᵏ
+
+so that a policy which never ends its episodes costs little more than others. Its return so far is its score: no better,
+in the long run, than that of the longest training episodes. The bound doubles, so that scores compare in between.
+
+Steps are counted and not seconds, as a run must repeat exactly. Their share bounds that of the time, too: a step of
+validation is one of training without the learning. Where it is dearer all the same (training steps many environments in
+parallel, or as arrays), an emergency valve puts evaluations off while validation has taken more than twice its share of
+the time, and more than a minute. Only such a run, and one of a slow simulator at its start, depends on the clock.
+"""
+
+import math
+from dataclasses import dataclass
+
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.arguments import is_real
+
+RUN_SHARE = 2 / 3
+"""Of the budget, for evaluations and tests before the last tests."""
+FREE_STEPS, FREE_SECONDS = 30_000, 20.0
+"""F, and the seconds that they may take; ten times what they take where a step is fast."""
+EVALUATION_SHARE = 1 / 8
+"""Of that, for one evaluation whose episodes do not end."""
+LONGEST_MULTIPLE = 2
+"""An episode is cut at this multiple of the longest training episode."""
+SHORTEST_LIMIT = 200
+"""No episode is cut before."""
+VALVE_MULTIPLE, VALVE_SECONDS = 2.0, 60.0
+"""The valve opens at this multiple of the share of the time, and not before so many seconds of validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSpent:
+    """What validation has cost so far."""
+
+    steps: int = 0
+    """Environment steps of evaluations and tests."""
+    newest: int | None = None
+    """Steps of the newest evaluation; None before the first."""
+    put_off: int = 0
+    """Windows in which an evaluation was due and could not be afforded."""
+    cut: int = 0
+    """Episodes that were cut."""
+    is_slow: bool = False
+    """True if its first steps took so long that none are free."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationBudget:
+    """The share of a run's steps that validation may take.
+
+    Args:
+        share: p, between 0 and 1; None = no bound, and no episode is cut.
+
+    Raises:
+        InvalidArgumentError: a share that is not between 0 and 1.
+    """
+
+    share: float | None = 0.25
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not (is_real(self.share) and 0.0 < self.share < 1.0):
+            raise InvalidArgumentError(
+                f"validation_share must be above 0 and below 1, or None for no bound, but got {self.share!r}."
+            )
+
+    def steps(self, training_steps: int, *, is_slow: bool = False, is_last: bool = False) -> float:
+        """Return how many steps validation may have taken: all of the budget, or what is not kept for the last tests.
+
+        Args:
+            training_steps: T.
+            is_slow: True where no steps are free.
+            is_last: True for the last tests.
+        """
+        if self.share is None:
+            return math.inf
+        free = 0 if is_slow else FREE_STEPS
+        return (free + self.share / (1.0 - self.share) * training_steps) * (1.0 if is_last else RUN_SHARE)
+
+    def left(self, training_steps: int, spent: ValidationSpent, *, is_last: bool = False) -> float:
+        """Return how many steps validation may still take; below 0 where it has taken too many.
+
+        Args:
+            training_steps: T.
+            spent: what validation has cost so far.
+            is_last: True for the last tests.
+        """
+        return self.steps(training_steps, is_slow=spent.is_slow, is_last=is_last) - spent.steps
+
+    def is_slow(self, spent: ValidationSpent, validation_seconds: float) -> bool:
+        """Return whether the first steps of validation take so long that none are free.
+
+        Args:
+            spent: what validation has cost so far.
+            validation_seconds: wall time of that.
+        """
+        return spent.is_slow or (spent.steps < FREE_STEPS and validation_seconds > FREE_SECONDS)
+
+    def affords(self, training_steps: int, spent: ValidationSpent, evaluations: int = 1) -> bool:
+        """Return whether validation as long as some evaluations can be afforded; the first one always is.
+
+        Args:
+            training_steps: T.
+            spent: what validation has cost so far.
+            evaluations: how many, each as long as the newest.
+        """
+        if spent.newest is None:
+            return True
+        return evaluations * spent.newest <= self.left(training_steps, spent)
+
+    def last_windows(self, training_steps: int, spent: ValidationSpent, policies: int, most: int) -> int:
+        """Return how many windows of episodes each of some policies can play in the last tests, `most` at most.
+
+        Args:
+            training_steps: T.
+            spent: what validation has cost so far.
+            policies: how many are to be tested on the same episodes.
+            most: windows that are enough.
+        """
+        left, window = self.left(training_steps, spent, is_last=True), max(spent.newest or 1, 1)
+        least = 1 if left >= 2 * window else 0  # the last policy may have to be evaluated first
+        return int(min(max(left / (policies * window), least), most))
+
+    def episode_limit(self, training_steps: int, longest: int, episodes: int) -> int | None:
+        """Return after how many steps an episode is cut; None without a bound. See the module's formula.
+
+        Args:
+            training_steps: T.
+            longest: steps of the longest training episode that has ended, 0 before there is one.
+            episodes: of one evaluation.
+        """
+        if self.share is None:
+            return None
+        affordable = EVALUATION_SHARE * self.steps(training_steps, is_slow=True) / max(episodes, 1)
+        doublings = max(math.floor(math.log2(max(affordable, 1.0) / SHORTEST_LIMIT)), 0)
+        limit = SHORTEST_LIMIT * 2**doublings
+        return limit if longest == 0 else max(min(limit, LONGEST_MULTIPLE * longest), SHORTEST_LIMIT)
+
+    def is_overrun(self, validation_seconds: float, total_seconds: float) -> bool:
+        """Return whether validation takes so much of the time that the emergency valve opens.
+
+        Args:
+            validation_seconds: wall time of validation.
+            total_seconds: wall time of the run.
+        """
+        if self.share is None or validation_seconds <= VALVE_SECONDS:
+            return False
+        return validation_seconds > VALVE_MULTIPLE * self.share * total_seconds

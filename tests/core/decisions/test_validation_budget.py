@@ -1,0 +1,134 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tensor_optix.core.decisions.validation_budget import (
+    FREE_SECONDS,
+    FREE_STEPS,
+    SHORTEST_LIMIT,
+    VALVE_SECONDS,
+    ValidationBudget,
+    ValidationSpent,
+)
+from tensor_optix.errors import InvalidArgumentError
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_free(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "free" not in request.node.name.split("[")[0].split("_"):
+        monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 0)
+
+
+QUARTER, UNBOUNDED = ValidationBudget(), ValidationBudget(share=None)
+
+
+def test_a_quarter_of_all_steps_is_a_third_of_those_of_training_of_which_two_thirds_may_go_before_the_last_tests() -> (
+    None
+):
+    assert QUARTER.steps(9_000, is_last=True) == pytest.approx(3_000)
+    assert QUARTER.steps(9_000) == pytest.approx(2_000)
+    assert ValidationBudget(share=0.5).steps(9_000, is_last=True) == pytest.approx(9_000)
+
+
+def test_an_evaluation_is_afforded_if_one_as_long_as_the_newest_fits() -> None:
+    spent = ValidationSpent(steps=1_500, newest=500)
+    assert QUARTER.affords(9_000, spent)
+    assert not QUARTER.affords(8_900, spent)
+    assert not QUARTER.affords(9_000, spent, evaluations=2)
+
+
+def test_the_first_evaluation_is_always_afforded() -> None:
+    assert QUARTER.affords(1, ValidationSpent())
+
+
+def test_the_last_tests_share_what_is_left_of_the_whole_budget() -> None:
+    spent = ValidationSpent(steps=1_000, newest=100)
+    assert QUARTER.last_windows(9_000, spent, 3, 20) == 6
+    assert QUARTER.last_windows(90_000, spent, 3, 20) == 20
+    assert QUARTER.last_windows(3_000, spent, 3, 20) == 0
+
+
+def test_where_little_is_left_one_window_is_played_and_one_more_may_be_needed_before() -> None:
+    spent = ValidationSpent(steps=2_800, newest=100)
+    assert QUARTER.last_windows(9_000, spent, 3, 20) == 1
+    assert QUARTER.last_windows(9_000, ValidationSpent(steps=2_801, newest=100), 3, 20) == 0
+
+
+@pytest.mark.parametrize(
+    ("training_steps", "longest", "limit"),
+    [
+        (100, 0, SHORTEST_LIMIT),
+        (2_048, 5_000, SHORTEST_LIMIT),
+        (100_000, 5_000, 400),
+        (1_000_000, 5_000, 3_200),
+        (10_000_000, 5_000, 10_000),
+        (10_000_000, 20, SHORTEST_LIMIT),
+    ],
+)
+def test_an_episode_is_cut_at_twice_the_longest_as_far_as_the_budget_goes(
+    training_steps: int, longest: int, limit: int
+) -> None:
+    assert QUARTER.episode_limit(training_steps, longest, 5) == limit
+
+
+@given(st.integers(1, 10**8), st.integers(0, 10**6), st.integers(1, 50))
+def test_an_evaluation_whose_episodes_do_not_end_costs_an_eighth_of_the_budget_or_the_shortest_episodes(
+    training_steps: int, longest: int, episodes: int
+) -> None:
+    limit = QUARTER.episode_limit(training_steps, longest, episodes)
+    assert limit is not None
+    assert limit * episodes <= max(QUARTER.steps(training_steps) / 8, SHORTEST_LIMIT * episodes)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5_000), st.integers(1, 20_000)), min_size=1, max_size=200))
+def test_the_share_is_held_up_to_one_evaluation(windows: list[tuple[int, int]]) -> None:
+    trained, spent, dearest = 0, ValidationSpent(), 0
+    for steps, cost in windows:
+        trained += steps
+        if QUARTER.affords(trained, spent):
+            spent = ValidationSpent(steps=spent.steps + cost, newest=cost)
+            dearest = max(dearest, cost)
+        assert spent.steps <= QUARTER.steps(trained) + dearest
+
+
+def test_the_first_steps_are_free_where_they_are_fast() -> None:
+    spent = ValidationSpent(steps=15_000, newest=5_000)
+    assert QUARTER.affords(1, spent)
+    assert not QUARTER.affords(1, replace(spent, steps=15_001))
+    assert not QUARTER.affords(1, replace(spent, is_slow=True))
+    assert QUARTER.left(9_000, spent, is_last=True) == pytest.approx(FREE_STEPS + 3_000 - 15_000)
+
+
+def test_no_steps_are_free_once_the_first_have_taken_too_long_and_later_ones_cannot_change_that() -> None:
+    few, many = ValidationSpent(steps=100), ValidationSpent(steps=FREE_STEPS)
+    assert not QUARTER.is_slow(few, FREE_SECONDS)
+    assert QUARTER.is_slow(few, FREE_SECONDS + 0.1)
+    assert not QUARTER.is_slow(many, 1e6)
+    assert QUARTER.is_slow(replace(many, is_slow=True), 0.0)
+
+
+def test_without_a_share_everything_is_afforded_and_nothing_is_cut() -> None:
+    spent = ValidationSpent(steps=10**9, newest=10**9)
+    assert UNBOUNDED.affords(1, spent, 100)
+    assert UNBOUNDED.steps(1) == math.inf
+    assert UNBOUNDED.last_windows(1, spent, 3, 20) == 20
+    assert UNBOUNDED.episode_limit(1, 10**6, 5) is None
+    assert not UNBOUNDED.is_overrun(1e9, 1e9)
+
+
+def test_the_valve_opens_at_twice_the_share_of_the_time_and_not_in_the_first_minute() -> None:
+    assert not QUARTER.is_overrun(VALVE_SECONDS, VALVE_SECONDS)
+    assert QUARTER.is_overrun(61.0, 121.0)
+    assert not QUARTER.is_overrun(61.0, 122.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 2, math.nan, "a quarter", True])
+def test_a_share_that_is_none_is_refused_with_the_remedy(share: Any) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"validation_share must be above 0 and below 1, or None for no bound"
+    ):
+        ValidationBudget(share=share)
