@@ -315,6 +315,7 @@ def test_a_run_that_is_cut_off_while_its_best_is_settled_gives_the_same_result(
             callbacks=callbacks,
             seed=5,
             val_episodes=2,
+            validation_share=None,
             resume=resume,
         ).run()
 
