@@ -48,7 +48,7 @@ class RLOptimizer:
         evaluator: scores windows; None = `EpisodeReturnEvaluator`.
         optimizer: tunes hyper-parameters; None = `BackoffOptimizer` over the agent's `default_param_bounds`.
         checkpoint_dir: for snapshots and history. What an earlier run left is moved to `previous_<n>/`, unless resumed.
-        max_snapshots: how many of the newest snapshots are kept; the best is kept besides.
+        max_snapshots: how many of the newest snapshots are kept, beside the best and as many (up to 12) in reserve.
         rollback_on_degradation: restore the best weights when the score has degraded.
         improvement_margin: by how much the best must be beaten, in units of the score.
         max_episodes: windows at most; None = until DORMANT.

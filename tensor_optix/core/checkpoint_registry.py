@@ -18,7 +18,7 @@ import logging
 import os
 import re
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,6 +83,8 @@ class CheckpointRegistry:
         self._folders = SnapshotFolders(self.directory, ranked)
         self._pinned: set[str] = set()
         _REGISTRIES.add(self)
+        self.reserve: set[str] | None = None
+        """Ids of the snapshots in reserve that the run knows; None = not told."""
         self.era = 0
         """The era of new snapshots; see `PolicySnapshot.era`."""
         self.attached: dict[str, Stateful] = {}
@@ -124,7 +126,8 @@ class CheckpointRegistry:
                 raise
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock; the run no longer says what it has in reserve."""
+        self.reserve = None
         if self._lock is not None:
             self._lock.release()
 
@@ -167,8 +170,12 @@ class CheckpointRegistry:
         window_id: int,
         hyperparams: HyperparamSet,
         evidence: Sequence[PlayedWindow] = (),
+        *,
+        in_reserve: bool = False,
     ) -> PolicySnapshot:
         """Turn a staged folder into a snapshot, list it, and prune; on return it is on disk.
+
+        One in reserve is neither listed nor pruned: it stays until `keep_in_reserve` leaves it out.
 
         A snapshot that a resumed run commits again is not saved twice: where the newest one differs in its number only,
         it is returned.
@@ -189,11 +196,15 @@ class CheckpointRegistry:
                     created_at=self._now().isoformat(timespec="seconds"),
                     evidence=tuple(evidence),
                     era=self.era,
+                    in_reserve=in_reserve,
                 )
                 snapshot, is_new = self._folders.seal_snapshot(staged, draft)
         except BaseException:
             tree.try_remove(staged)
             raise
+        if in_reserve:
+            self.reserve = {*(self.reserve or ()), snapshot.snapshot_id}
+            return snapshot
         try:
             if is_new:
                 self._folders.list_and_prune(self.max_snapshots, self._pins())
@@ -207,21 +218,35 @@ class CheckpointRegistry:
     ) -> PolicySnapshot:
         """Replace a snapshot's score, and the episodes behind it, by those of a longer test; return the result."""
         self.open()
-        rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence))
+        rescored = dataclasses.replace(snapshot, eval_metrics=eval_metrics, evidence=tuple(evidence), in_reserve=False)
         with atomic.storage_errors("rescore a snapshot in", self.directory):
             self._folders.replace(rescored)
             self._folders.write_manifest(self.snapshots())
         return rescored
 
     def go_back_to(self, point: int) -> None:
-        """Undo each `rescore` since the run's state with this number was saved.
+        """Undo each `rescore` since the run's state with this number was saved, and what was put in reserve since.
 
         The resumed run makes the same tests again, with the same results.
         """
         self.open()
         with atomic.storage_errors("go back in", self.directory):
             self._folders.go_back_to(point)
+            if self.reserve is not None:
+                late = [s for s in self.snapshots() if s.in_reserve and s.snapshot_id not in self.reserve]
+                self._folders.remove([snapshot.sequence for snapshot in late])
             self._folders.write_manifest(self.snapshots())
+
+    def keep_in_reserve(self, snapshot_ids: Collection[str]) -> None:
+        """Delete those that were put in reserve and are not among these; a snapshot that was tested meanwhile stays.
+
+        Args:
+            snapshot_ids: of the snapshots in reserve that are still needed.
+        """
+        dropped = sorted((self.reserve or set()) - set(snapshot_ids))
+        self.reserve = set(snapshot_ids)
+        with atomic.storage_errors("prune", self.directory):
+            self._folders.drop_reserve([_sequence(snapshot_id) for snapshot_id in dropped])
 
     def prune(self) -> None:
         """Delete all but the newest `max_snapshots`, the best and the pinned ones. `commit` prunes, `rescore` not."""

@@ -255,7 +255,7 @@ class LoopController:
         try:
             take_steps(
                 closing_steps(
-                    self._run,
+                    self._run.snapshots,
                     self._escaping,
                     self._parts,
                     self._config,

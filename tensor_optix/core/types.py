@@ -270,7 +270,7 @@ class PolicySnapshot:
     evidence: tuple[PlayedWindow, ...] = ()
     """The episodes behind the score, where they are fixed by seeds."""
     era: int = 0
-    """The era that the score was measured in. A drift begins a new one; scores of different eras do not compare."""
+    """The era that it was measured in; a drift or a last test begins one. Scores of different eras do not compare."""
     in_reserve: bool = False
     """True while it is only an alternative for the last test: it does not rank before it was tested."""
 

@@ -93,7 +93,7 @@ ROWS: dict[Any, list[dict[str, Any]]] = {
     [
         (calibration, 1),
         (intervals, 1),
-        (selection, 20),
+        (selection, 160),
         (evolution, 21),
         (tuning, 210),
         (easy, 18),

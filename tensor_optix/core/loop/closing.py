@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 
 from tensor_optix.core.loop.escaping import Escaping
-from tensor_optix.core.loop.execution import Execution
 from tensor_optix.core.loop.learner import Joint, Single
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_ending import Step
 from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_snapshots import RunSnapshots
 from tensor_optix.core.loop.untrained import Untrained
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.stop_reason import StopReason
 
+CUT_SHORT = (StopReason.INTERRUPTED, StopReason.STOPPED)
+"""Ends of a run that could go on."""
+
 
 def closing_steps(
-    run: Execution,
+    run: RunSnapshots,
     escaping: Escaping,
     parts: LoopParts,
     config: LoopConfig,
@@ -38,7 +41,9 @@ def closing_steps(
     if run.state.best is None and run.state.window_id >= 0:
         yield "save the policy", run.save_unscored
     elif run.state.best is not None:
-        if config.final_evaluation and progress.reason is not None and progress.reason.is_final:
+        if config.final_evaluation and progress.reason in CUT_SHORT:
+            yield "confirm the best policy", run.confirm
+        elif config.final_evaluation and progress.reason is not None and progress.reason.is_final:
             # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.
             keeps_own = not config.restore_best or slot.agent is not slot.first
             yield "evaluate the best policies", lambda: run.settle_at_last(keeps_own=keeps_own)

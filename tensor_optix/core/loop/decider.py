@@ -13,6 +13,7 @@
 | on watch: a trial has ended | FLAT | FLAT | SETTLE |
 | on watch: any other score | FLAT | FLAT | nothing |
 | any of them, where the incumbent was tested too | | | RESCORE first |
+| a score on seeded episodes, and `decisions.reserve` is due | | | RESERVE first |
 
 `judge` is in `decisions.trend`, the patience in `decisions.patience`; the moves and their `effects` are the table of
 `backoff_scheduler`. The interval of the new state says when the next window is due, at the latest where the patience
@@ -29,6 +30,7 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event,
 from tensor_optix.core.decisions.escapes import EscapeRecord, windows_left
 from tensor_optix.core.decisions.patience import PatienceVerdict, assess, windows_until_due
 from tensor_optix.core.decisions.policy_change import has_stopped_changing
+from tensor_optix.core.decisions.reserve import is_due, observed
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, all_alike, judge
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -47,6 +49,8 @@ class Act(enum.Enum):
     """Record and count it; go back to the last good state, or end the run."""
     MISSING = "missing"
     """Say what is missing where no score could be decided on."""
+    RESERVE = "reserve"
+    """Save the policy as an alternative for the last test."""
     RESCORE = "rescore"
     """Save what the incumbent has shown by now; the first of the ranking is the best then."""
     WAKE = "wake"
@@ -90,7 +94,8 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
         return missing, (*first, *_settled(outcome), Act.MISSING, *ends)
     acts: Effects = (*first, *_settled(outcome))
     if not state.is_on_watch:
-        state = state.scored(metrics)
+        state = replace(state.scored(metrics), reserve=observed(state.reserve, metrics.primary_score))
+        acts = (*acts, *_reserved(state, outcome, config))
     elif verdict is Verdict.DEGRADED:
         state, acts = _woken(state), (*acts, Act.WAKE)
     is_flat = state.is_flat_start and all_alike([*state.recent, metrics])
@@ -203,6 +208,12 @@ def _event(state: RunState, outcome: Outcome, verdict: Verdict) -> str | None:
     return outcome.event
 
 
+def _reserved(state: RunState, outcome: Outcome, config: LoopConfig) -> Effects:
+    """Return whether the policy is kept for the last test; the best is kept anyway."""
+    is_wanted = config.final_evaluation and outcome.is_repeatable and not outcome.is_best
+    return (Act.RESERVE,) if is_wanted and is_due(state.reserve, state.env_steps) else ()
+
+
 def _settled(outcome: Outcome) -> Effects:
     return () if outcome.is_promoted is None else (Act.SETTLE,)
 
@@ -220,4 +231,4 @@ def _without_evidence(state: RunState, config: LoopConfig) -> RunState:
 def _woken(state: RunState) -> RunState:
     """Return the state of a new era: earlier scores are those of a world that is gone."""
     watch = WatchState(champion=state.watch.champion)
-    return replace(state.with_new_curve(), recent=(), era_began=state.window_id, watch=watch)
+    return replace(state.with_new_curve(), recent=(), reserve=(), era_began=state.window_id, watch=watch)

@@ -1,7 +1,7 @@
 """The hands of the controller: what `decide` asks for is executed here.
 
-With `championship` and `escaping`, its parts for the watch and for escapes, it alone writes the best, the learner and
-the disk. It is also the referee of evolution.
+It alone writes the best, the learner and the disk, with its parts `snapshots` and, for the watch and for escapes,
+`championship` and `escaping`. It is also the referee of evolution.
 """
 
 import logging
@@ -21,8 +21,8 @@ from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.learning import DIVERGENCE, Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
-from tensor_optix.core.loop.run_ending import settle
 from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_snapshots import RunSnapshots
 from tensor_optix.core.loop.run_state import CurrentState, RunState
 from tensor_optix.core.loop.scoring import no_score
 from tensor_optix.core.loop.tuning import SuggestionError, Tuner, TuningRecord
@@ -70,6 +70,7 @@ class Execution:
         self._learning = learning
         self.championship = championship
         self._validation = validation
+        self.snapshots = RunSnapshots(current, parts, config, slot, progress, callbacks, validation)
         self._tuner = Tuner(slot, parts.optimizer)
         self._tuned: tuple[TuningRecord, ...] = ()
         """What tuning did in this turn."""
@@ -95,14 +96,12 @@ class Execution:
                 self._recover(outcome)
             case Act.MISSING:
                 self._tell_missing(metrics)
-            case Act.RESCORE:
-                self._rescore(outcome)
+            case Act.RESCORE | Act.RESERVE | Effect.CHECKPOINT:
+                self.snapshots.write(effect, outcome, metrics)
             case Act.WAKE:
                 self.championship.wake(outcome, metrics)
             case Act.SETTLE:
                 self.championship.settle_trial(outcome)
-            case Effect.CHECKPOINT:
-                self._checkpoint(outcome, metrics)
             case Effect.DEGRADATION:
                 if self._config.rollback_on_degradation:
                     parts.registry.load_best(self._slot.agent)
@@ -121,53 +120,15 @@ class Execution:
         if state.best is not None and not registry.path_of(state.best).exists():
             state = replace(state, best=registry.best)
         registry.era = state.best.era if state.best else 0
+        registry.reserve = {one.snapshot_id for one in state.reserve}
         self._run.state = state
         self.championship.pin_champion()
-
-    # --- the best ---
-
-    def _checkpoint(self, outcome: Outcome, metrics: EvalMetrics) -> None:
-        registry = self._parts.registry
-        with self._progress.health.surviving_storage("save the best policy"):
-            staged = outcome.staged or registry.stage(self._slot.agent)
-            best = registry.commit(staged, metrics, self._run.state.window_id, outcome.hyperparams, outcome.evidence)
-            self._run.change(best=best)
-            self._callbacks.call("on_improvement", best)
-
-    def _rescore(self, outcome: Outcome) -> None:
-        if outcome.incumbent is None or self._run.state.best is None:
-            return
-        registry, incumbent = self._parts.registry, outcome.incumbent
-        with self._progress.health.surviving_storage("save a new score"):
-            rescored = registry.rescore(self._run.state.best, incumbent.metrics, incumbent.evidence)
-            # What it was crowned for may have been luck: then another one is the best that is known.
-            self._run.change(best=registry.best or rescored)
-
-    def settle_at_last(self, *, keeps_own: bool) -> None:
-        """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
-        self._progress.stop_asked = self._progress.is_urgent
-        self._settle(keeps_own=keeps_own)
-
-    def _settle(self, *, keeps_own: bool) -> None:
-        registry = self._parts.registry
-        try:
-            parts = (self._parts, self._config, self._progress, self._validation)
-            best = settle(self._run.state, self._slot.agent, *parts, keeps_own=keeps_own)
-        except BaseException:
-            self._run.change(best=registry.best)  # scores may have been replaced by then
-            raise
-        self._run.change(best=best, validation=self._validation.spent)
-
-    def save_unscored(self) -> None:
-        """Save the policy where none could be scored."""
-        metrics = self._run.state.metrics or no_score(max(self._run.state.window_id, 0))
-        self._parts.registry.save(self._slot.agent, metrics, self._run.state.window_id)
 
     # --- the referee of evolution ---
 
     def settle(self) -> None:
         """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights."""
-        self._settle(keeps_own=True)
+        self.snapshots.settle(keeps_own=True)
 
     def roll_back(self, score: float) -> bool:
         """Load the best policy into the acting agent if that is better than `score`; True if it was."""
@@ -190,6 +151,7 @@ class Execution:
             self._run.state.with_new_curve(),
             position=position,
             trial=None,
+            reserve=(),  # the policies of the learner before were tested when it ended
             learner_since=following,
             next_evaluation=following,
         )

@@ -1,42 +1,63 @@
-"""The last test of a learner: the leading snapshots are scored once more, on many fresh episodes, until one holds.
+"""The last test of a learner: a race chooses the best of all that might be it, and long tests confirm it.
 
-The best of many noisy scores is too high, and a score at an environment's ceiling says little. So the leader is played
-again on episodes that no decision has seen; its score becomes what it scored there, and if that puts another snapshot
-first, that one is tested too, on the same episodes. So is one that is behind by no more than its noise explains: the
-last policy above all, which a single bad episode of five may have put there. It ends when the leader's score is one of
-this evaluation and nobody else could well be ahead, or when enough were tested. Those that the test cannot tell apart
-then play off: as many fresh episodes again, the same ones for each, twice at most. Whenever it ends, the last policy
-ranks only if it was tested: the few episodes that nobody challenged are no evidence beside the tests of the others.
+    1. whoever could be the best by what is known races: the snapshots, the policies in reserve and the last one play
+       the same fresh episodes, in rounds that grow; after each the clearly worse drop out, and half of the close ones
+    2. the winner plays as many fresh episodes again. Its score becomes what it scored there: the highest of several
+       scores is too high, and a score that was chosen for is none to report
+    3. only if that is below the lower bound of another finalist, that one is confirmed too, on the same episodes
+    4. the best of those begins an era: scores that policies were chosen by do not compare with a confirmed one
+
+What was not confirmed keeps the rank that it had, and what is in reserve has none: the few episodes that nobody
+challenged are no evidence beside the tests of the others.
 """
 
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.ranking import ranked
-from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, standard_error
-from tensor_optix.core.loop.selection import Tested, play, with_evidence
+from tensor_optix.core.decisions.intervals import span_of
+from tensor_optix.core.decisions.racing import by_mean, plausible, survivors
+from tensor_optix.core.decisions.ranking import lower_bound
+from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS
+from tensor_optix.core.loop.selection import Tested, play
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
 
 LEADER_WINDOWS = 20
-"""Validation windows per snapshot."""
-MOST_TESTED = 6
-"""Snapshots, beyond which only who comes first is tested."""
-PLAY_OFFS = 2
-"""Rounds of play-off, each of as many windows as were played before."""
-MOST_IN_PLAY_OFF = 3
+"""Validation windows that confirm a snapshot."""
+SHORT_WINDOWS = 4
+"""The same, where a run was cut short."""
+ROUNDS = (3, 3, 6, 12)
+"""Validation windows per snapshot in each round of the race."""
+MOST_RACING = 16
+"""Snapshots in the first round."""
+MOST_CONFIRMED = 3
+"""Snapshots that are confirmed at most."""
+RACE_SHARE = 2 / 3
+"""Of the steps of the last test, for the race."""
 LEADER_STEPS = 100_000
-"""No further window is played for a snapshot that has already used this many steps, and no play-off that would."""
+"""No further window is played for a snapshot that has already used this many steps; a race takes no more in all."""
+
+
+@dataclasses.dataclass
+class Contender:
+    """A policy that might be the best."""
+
+    snapshot: PolicySnapshot
+    """With the score that it claims, where it is in reserve."""
+    known: tuple[float, ...]
+    """Scores of windows that tell how good it is."""
+    error: float = 0.0
+    """Standard error of their mean, where the evaluator tells one."""
+    raced: tuple[float, ...] = ()
+    """Scores of the windows that it has played in the race."""
 
 
 def evaluate_leaders(
@@ -45,15 +66,15 @@ def evaluate_leaders(
     pipeline: PlaysSeeds,
     evaluator: BaseEvaluator,
     is_stopped: Callable[[], bool],
-    challenger: PolicySnapshot | None = None,
+    alternatives: Sequence[Contender] = (),
     *,
     windows: int = LEADER_WINDOWS,
     most_steps: float = math.inf,
+    window_steps: float = 0.0,
 ) -> PolicySnapshot | None:
-    """Test leaders until one holds, and return it; another one's weights may be in the agent then.
+    """Test whoever might be the best, and return the best; another one's weights may be in the agent then.
 
-    Each snapshot is tested once at most, and plays off twice at most, so that it ends. A damaged one is reported and
-    passed over.
+    Each snapshot races and is confirmed once at most, so that it ends. A damaged one is reported and passed over.
 
     Args:
         agent: who plays; its weights are replaced.
@@ -61,11 +82,36 @@ def evaluate_leaders(
         pipeline: where they are played.
         evaluator: what scores them.
         is_stopped: True as soon as the user wants an end: the leader by then is returned.
-        challenger: one that is saved without evidence, with the score that it claims: it decides when it is tested.
-        windows: of episodes per snapshot.
-        most_steps: nothing is played that would take the test beyond so many steps, as far as it can be told before.
+        alternatives: those that do not rank, with the scores that they claim.
+        windows: of episodes that confirm a policy.
+        most_steps: of all that is played; the race is bounded by what the confirmation leaves of them.
+        window_steps: that a window is expected to take.
     """
-    return _LastTest(agent, registry, pipeline, evaluator, is_stopped, challenger, windows, most_steps).run()
+    race_steps = min(RACE_SHARE * most_steps, LEADER_STEPS)
+    test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, windows, window_steps)
+    return test.run(alternatives, race_steps)
+
+
+def confirm_leaders(
+    agent: BaseAgent,
+    registry: CheckpointRegistry,
+    pipeline: PlaysSeeds,
+    evaluator: BaseEvaluator,
+    is_stopped: Callable[[], bool],
+) -> PolicySnapshot | None:
+    """Confirm the first of the ranking by a short test, for a run that was cut short, and return the best.
+
+    The next ones are confirmed, too, while what the others have shown is below their lower bound. A test that is not
+    played to its end is none.
+
+    Args:
+        agent: who plays; its weights are replaced.
+        registry: the snapshots.
+        pipeline: where they are played.
+        evaluator: what scores them.
+        is_stopped: True as soon as there is no time left.
+    """
+    return _LastTest(agent, registry, pipeline, evaluator, is_stopped, SHORT_WINDOWS).run_short()
 
 
 @dataclasses.dataclass
@@ -75,64 +121,94 @@ class _LastTest:
     pipeline: PlaysSeeds
     evaluator: BaseEvaluator
     is_stopped: Callable[[], bool]
-    challenger: PolicySnapshot | None
-    windows: int
-    most_steps: float
-    steps: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Of those that were tested."""
+    windows: int = LEADER_WINDOWS
+    window_steps: float = 0.0
     damaged: set[str] = dataclasses.field(default_factory=set)
+    raced_steps: int = 0
+    raced_windows: int = 0
 
-    def run(self) -> PolicySnapshot | None:
+    def run(self, alternatives: Sequence[Contender], max_steps: float) -> PolicySnapshot | None:
         try:
-            self._test_leaders()
-            self._play_offs()
+            self._confirm(self._race(alternatives, max_steps))
         except BadDataError as error:
             logger.warning("The best policies are not tested any further: %s", error)
         return next(iter(self._evident()), None)
 
-    def _play_offs(self) -> None:
-        for _ in range(PLAY_OFFS):
-            close = self._close()
-            costs = [self.steps[snapshot.snapshot_id] for snapshot in close]
-            if self.is_stopped() or len(close) < 2 or max(costs) * 2 > LEADER_STEPS or not self._affords(sum(costs)):
-                break
-            self._play_off(close)
+    def run_short(self) -> PolicySnapshot | None:
+        try:
+            self._confirm(self._ranking())
+        except BadDataError as error:
+            logger.warning("The best policy is not tested: %s", error)
+        return next(iter(self._evident()), None)
+
+    def _ranking(self) -> list[Contender]:
+        """Return those that rank, of the newest era."""
+        ranking = self._evident()
+        errors = [s.eval_metrics.std_err if math.isfinite(s.eval_metrics.std_err) else 0.0 for s in ranking]
+        those = [(s, error) for s, error in zip(ranking, errors, strict=True) if s.era == ranking[0].era]
+        return [Contender(snapshot, known_scores(snapshot), error) for snapshot, error in those]
 
     def _evident(self) -> list[PolicySnapshot]:
         return [s for s in self.registry.ranked_snapshots if s.snapshot_id not in self.damaged]
 
-    def _affords(self, steps: int) -> bool:
-        return sum(self.steps.values()) + steps <= self.most_steps
+    # --- the race ---
 
-    def _test_leaders(self) -> None:
-        seeds = [self.pipeline.fresh_seeds() for _ in range(self.windows)]
-        while not self.is_stopped() and self._affords(max(self.steps.values(), default=0)):
-            done = self.damaged | self.steps.keys()
-            claiming = [] if self.challenger is None or self.challenger.snapshot_id in done else [self.challenger]
-            leader = _next(ranked([*self._evident(), *claiming]), self.steps.keys())
-            if leader is None:
+    def _race(self, alternatives: Sequence[Contender], max_steps: float) -> list[Contender]:
+        """Return who is left, the winner first."""
+        running = _could_be_first([*self._ranking(), *alternatives])[:MOST_RACING]
+        for number, windows in enumerate(ROUNDS):
+            # In the first round those with the worst prospects may be left out.
+            fewest = len(running) if number else 2
+            if self.is_stopped() or len(running) < 2 or not self._affords(windows * fewest, max_steps):
                 break
-            tested = self._play(leader, seeds)
+            played = self._round(running, windows, max_steps)
+            if self.is_stopped():
+                break
+            # What they were chosen by counts no more: a lucky one would live on it for rounds.
+            running = [played[i] for i in survivors([one.raced for one in played])]
+            if len({score for one in running for score in one.raced}) == 1:
+                break  # they have reached the ceiling together
+        return running
+
+    def _round(self, running: Sequence[Contender], windows: int, max_steps: float) -> list[Contender]:
+        """Let them play as many windows each, as far as the steps allow, and return who has."""
+        seeds = [self.pipeline.fresh_seeds() for _ in range(windows)]
+        played: list[Contender] = []
+        for one in running:
+            if not self._affords(windows, max_steps):
+                break
+            tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                metrics = _rescored(leader.eval_metrics, tested.score(self.evaluator))
-                self.registry.rescore(leader, metrics, tested.evidence)
+                self.raced_steps += tested.steps
+                self.raced_windows += len(tested.evidence)
+                one.raced += tuple(window.score for window in tested.evidence)
+                played.append(one)
+        return played
 
-    def _close(self) -> list[PolicySnapshot]:
-        """Return the first, and the tested ones that cannot be told from it."""
-        tested = [snapshot for snapshot in self._evident() if snapshot.snapshot_id in self.steps]
-        close = [other for other in tested[1:] if _is_close(tested[0], other)]
-        return [*tested[:1], *close][:MOST_IN_PLAY_OFF]
+    def _affords(self, windows: int, max_steps: float) -> bool:
+        """Return whether the race may take so many more windows."""
+        per_window = self.raced_steps / self.raced_windows if self.raced_windows else self.window_steps
+        return self.raced_steps + per_window * windows <= max_steps
 
-    def _play_off(self, snapshots: Sequence[PolicySnapshot]) -> None:
-        seeds = [self.pipeline.fresh_seeds() for _ in range(min(len(s.evidence) for s in snapshots))]
-        for snapshot in snapshots:
-            tested = self._play(snapshot, seeds)
-            if tested is None:
+    # --- the confirmation ---
+
+    def _confirm(self, finalists: Sequence[Contender]) -> None:
+        seeds = [self.pipeline.fresh_seeds() for _ in range(self.windows)]
+        confirmed: list[PolicySnapshot] = []
+        for one in finalists:
+            shown = max((s.eval_metrics.primary_score for s in confirmed), default=-math.inf)
+            if self.is_stopped() or len(confirmed) >= MOST_CONFIRMED:
+                break
+            if confirmed and not lower_bound(one.raced or one.known, span_of([*one.known, *one.raced])) > shown:
                 continue
-            retest = with_evidence(snapshot, tested, self.evaluator, most=len(snapshot.evidence) + len(seeds))
-            episodes = {"final_episodes": float(sum(len(window.returns) for window in retest.evidence))}
-            metrics = dataclasses.replace(retest.metrics, metrics={**retest.metrics.metrics, **episodes})
-            self.registry.rescore(snapshot, metrics, retest.evidence)
+            tested = self._play(one.snapshot, seeds)
+            if tested is not None:
+                metrics = _rescored(one.snapshot.eval_metrics, tested.score(self.evaluator))
+                confirmed.append(self.registry.rescore(one.snapshot, metrics, tested.evidence))
+        if confirmed:
+            best = max(confirmed, key=lambda snapshot: snapshot.eval_metrics.primary_score)
+            self.registry.era += 1
+            self.registry.rescore(dataclasses.replace(best, era=self.registry.era), best.eval_metrics, best.evidence)
 
     def _play(self, snapshot: PolicySnapshot, seeds: Sequence[Sequence[int]]) -> Tested | None:
         """Play a snapshot; None where it is damaged or the test was cut short, which is none then."""
@@ -143,36 +219,25 @@ class _LastTest:
             self.damaged.add(snapshot.snapshot_id)
             return None
         tested = play(self.pipeline, self.evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=self.is_stopped)
-        if self.is_stopped():
-            return None
-        self.steps[snapshot.snapshot_id] = self.steps.get(snapshot.snapshot_id, 0) + tested.steps
-        return tested
+        return None if self.is_stopped() else tested
 
 
-def _is_close(first: PolicySnapshot, other: PolicySnapshot) -> bool:
-    """Return True if two policies differ on the same windows by no more than chance would have it, but differ."""
-    differences = np.array([a.score - b.score for a, b in zip(first.evidence, other.evidence, strict=False)])
-    return bool(differences.any() and differences.mean() <= DEGRADATION_ERRORS * standard_error(differences))
+def known_scores(snapshot: PolicySnapshot) -> tuple[float, ...]:
+    """Return the scores of the windows behind a snapshot's score, or that score alone."""
+    return tuple(window.score for window in snapshot.evidence) or (snapshot.eval_metrics.primary_score,)
 
 
-def _next(ranking: Sequence[PolicySnapshot], tested: Collection[str]) -> PolicySnapshot | None:
-    """Return who is to be tested next, None where the first of the ranking is beyond doubt."""
-    if not ranking or ranking[0].snapshot_id not in tested:
-        return ranking[0] if ranking else None
-    if len(tested) >= MOST_TESTED:
-        return None
-    first = ranking[0]
-    for snapshot in ranking:
-        metrics = snapshot.eval_metrics
-        error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
-        could_be = metrics.primary_score + DEGRADATION_ERRORS * error
-        if (
-            snapshot.era == first.era
-            and snapshot.snapshot_id not in tested
-            and could_be > first.eval_metrics.primary_score
-        ):
-            return snapshot
-    return None
+def _could_be_first(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return who could be the best by its windows, or by the error that the evaluator tells, best mean first."""
+    known = [one.known for one in contenders]
+    order, could_be = by_mean(known), set(plausible(known))
+    highest = max((_mean(scores) for scores in known), default=-math.inf)
+    near = {i for i in order if _mean(known[i]) + DEGRADATION_ERRORS * contenders[i].error >= highest}
+    return [contenders[i] for i in order if i in could_be | near]
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return math.fsum(scores) / len(scores)
 
 
 def _rescored(selected: EvalMetrics, final: EvalMetrics) -> EvalMetrics:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from tensor_optix.core.decisions.reserve import MOST_RESERVED
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.loop.parts import LoopParts
 from tensor_optix.core.loop.resuming import (
@@ -50,12 +51,21 @@ class Keeping:
     def save(self) -> None:
         """Save what a resumed run needs, if it is time; always where a snapshot was saved, so that the two agree."""
         keeper, progress, best = self._parts.keeper, self._progress, self._run.state.best
+        has_much = len(self._parts.registry.reserve or ()) > 2 * MOST_RESERVED
         if keeper is None:
+            self._drop_reserve()
             return
-        if keeper.is_due or progress.reason is not None or best is not self._kept_best:
+        if keeper.is_due or progress.reason is not None or best is not self._kept_best or has_much:
             with progress.health.surviving_storage("save the run's state", "state"):
                 keeper.save(self._write_agents, self._saved)
                 self._kept_best = best
+                self._drop_reserve()  # a run that resumes from before this needs what is dropped now
+
+    def _drop_reserve(self) -> None:
+        registry, needed = self._parts.registry, {one.snapshot_id for one in self._run.state.reserve}
+        if registry.reserve is not None and registry.reserve != needed:
+            with self._progress.health.surviving_storage("drop policies in reserve"):
+                registry.keep_in_reserve(needed)
 
     def restored(self, point: ResumePoint) -> RunState:
         """Put everything back as it was saved, and return the state of the run.

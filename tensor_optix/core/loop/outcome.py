@@ -35,6 +35,8 @@ class Outcome:
     """What the best so far has shown in the same test."""
     test_steps: int = 0
     """Steps that the test took."""
+    is_repeatable: bool = False
+    """True if the score is that of episodes fixed by seeds, so that the last test can play the policy again."""
     is_validated: bool = False
     """True if the score is that of held-out episodes."""
     watch: WatchState | None = None

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.decisions.reserve import NEIGHBOURS
 from tensor_optix.core.faults import PlayStoppedError
-from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, evaluate_leaders
+from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, Contender, confirm_leaders, evaluate_leaders
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
@@ -20,8 +21,9 @@ from tensor_optix.errors import BadDataError, CheckpointStorageError
 logger = logging.getLogger(__name__)
 
 LAST_POLICIES = 3
-"""Policies that the budget of the last tests is shared by: the best, the last, and one that comes close."""
-
+"""Shares of the budget of the last tests: two for the race, one for the policy that it chooses."""
+SHORT_SECONDS = 5.0
+"""Seconds for the test of the best where a run was cut short: with the window in progress the end comes within 10."""
 Step: TypeAlias = tuple[str, Callable[[], Any]]
 
 
@@ -79,10 +81,10 @@ def settle(
     windows = budget.last_windows(state.env_steps, validation.spent, LAST_POLICIES, LEADER_WINDOWS)
     if seeded is None or state.metrics is None or windows == 0:
         return state.best
-    # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one. It is
-    # no evidence until it is tested: however this ends, the best on disk is one that was.
     limit = config.episode_limit(state.env_steps, state.longest_episode)
     with contextlib.suppress(PlayStoppedError), progress.timed("validate"), validation.bounded(limit):
+        # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
+        # It is no evidence until it is tested: however this ends, the best on disk is one that was.
         claimed = _validated(state, state.metrics, parts, validation)
         last = parts.registry.save(agent, dataclasses.replace(claimed, has_evidence=False), state.window_id)
         try:
@@ -92,8 +94,9 @@ def settle(
                 seeded,
                 parts.evaluator,
                 lambda: progress.stop_asked,
-                challenger=dataclasses.replace(last, eval_metrics=claimed),
+                _alternatives(state, parts, dataclasses.replace(last, eval_metrics=claimed)),
                 windows=windows,
+                window_steps=validation.spent.newest or 0,
                 most_steps=budget.left(state.env_steps, validation.spent, is_last=True),
             )
         finally:
@@ -101,6 +104,60 @@ def settle(
                 parts.registry.load(last, agent)
             parts.registry.prune()
     return state.best
+
+
+def confirm(
+    state: RunState,
+    agent: BaseAgent,
+    parts: LoopParts,
+    config: LoopConfig,
+    progress: RunProgress,
+    validation: Validation,
+) -> PolicySnapshot | None:
+    """Test the best of a run that was cut short on a few fresh episodes, and return the best; see `confirm_leaders`.
+
+    It takes `SHORT_SECONDS` at most, and a second signal ends it: the best is unconfirmed then. The agent keeps its own
+    policy.
+
+    Args:
+        state: where the run stands.
+        agent: the one that acts.
+        parts: what the loop is made of.
+        config: the knobs.
+        progress: where time is counted, and the wish to end.
+        validation: where the best is played; it stays as it is where its episodes are not fixed by seeds.
+    """
+    seeded = validation.seeded
+    if seeded is None or state.best is None:
+        return state.best
+    end = progress.clock() + SHORT_SECONDS
+    limit = config.episode_limit(state.env_steps, state.longest_episode)
+
+    def is_late() -> bool:
+        return progress.stop_asked or progress.clock() >= end
+
+    own_policy = parts.registry.loaded(state.best, agent)
+    bounds = validation.bounded(limit, is_late)
+    with contextlib.suppress(PlayStoppedError), progress.timed("validate"), bounds, own_policy:
+        return confirm_leaders(agent, parts.registry, seeded, parts.evaluator, is_late)
+    return state.best
+
+
+def _alternatives(state: RunState, parts: LoopParts, last: PolicySnapshot) -> list[Contender]:
+    """Return the policies in reserve, with the scores around them, and the last one if it has a score."""
+    kept = {s.snapshot_id: s for s in parts.registry.snapshots() if s.in_reserve and s.window_id != state.window_id}
+    known = [(kept.get(one.snapshot_id), one.scores) for one in state.reserve]
+    found = [_alternative(snapshot, scores) for snapshot, scores in known if snapshot is not None]
+    if not last.eval_metrics.is_usable:
+        return found
+    recent = tuple(metrics.primary_score for metrics in state.recent[-NEIGHBOURS:])
+    return [*found, _alternative(last, (*recent, last.eval_metrics.primary_score))]
+
+
+def _alternative(snapshot: PolicySnapshot, scores: tuple[float, ...]) -> Contender:
+    """Return a policy with the scores around it; its own error is that of one of them."""
+    error = snapshot.eval_metrics.std_err
+    return Contender(snapshot, scores, error / math.sqrt(len(scores)) if math.isfinite(error) else 0.0)
 
 
 def _validated(state: RunState, metrics: EvalMetrics, parts: LoopParts, validation: Validation) -> EvalMetrics:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.decisions.escapes import EscapeRecord, running
 from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.reserve import Reserve
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.decisions.untrained import start_score
@@ -73,6 +74,8 @@ class RunState:
     best: PolicySnapshot | None = None
     best_tested_in: int = -1
     """Window in which the best was last tested."""
+    reserve: Reserve = ()
+    """Policies that are alternatives for the last test."""
     ended: StopReason | None = None
     """Why there is nothing left to do; None while there is."""
     last_good: HyperparamSet | None = None

@@ -96,6 +96,7 @@ class Training:
             staged=staged,
             incumbent=scored.incumbent,
             test_steps=scored.test_steps,
+            is_repeatable=self._scorer.validation.seeded is not None,
             is_validated=self._scorer.validation.is_there,
         )
 

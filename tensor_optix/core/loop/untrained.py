@@ -82,7 +82,7 @@ class Untrained:
 
     def _is_ahead(self, state: RunState) -> bool | None:
         best = state.best
-        if best is None or best.era > 0:  # of another world than the one that the run began in
+        if best is None or state.era_began > 0:  # of another world than the one that the run began in
             return None
         if not state.start:
             return None if state.first is None else has_risen_from(state.first, state.curve, state.recent)

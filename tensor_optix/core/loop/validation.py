@@ -54,8 +54,12 @@ class Validation:
         return self._counted
 
     @contextmanager
-    def bounded(self, max_steps: int | None) -> Iterator[None]:
+    def bounded(self, max_steps: int | None, is_stopped: Callable[[], bool] | None = None) -> Iterator[None]:
         """Let the block play with episodes of at most so many steps; one that is broken off has not played at all.
+
+        Args:
+            max_steps: of an episode; None = no bound.
+            is_stopped: when it is to be left, in place of what the whole run is left for.
 
         Raises:
             PlayStoppedError: validation was to be left. The seeds and what is spent stand where they stood before, so
@@ -66,7 +70,7 @@ class Validation:
             yield
             return
         spent, stream = self.spent, pipeline.stream_state()
-        pipeline.bound(max_steps, self._is_stopped)
+        pipeline.bound(max_steps, is_stopped or self._is_stopped)
         try:
             yield
         except PlayStoppedError:

@@ -1,5 +1,6 @@
 """The snapshots in a directory as they lie on disk: read, written, ranked, listed in the manifest, pruned."""
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -132,11 +133,11 @@ class SnapshotFolders(DurableFolders):
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
         """Delete all but the newest `max_snapshots`, the best and the pinned; list the rest in the manifest.
 
-        Those in reserve are not counted, and stay as long as they are pinned.
+        What is in reserve is neither counted nor deleted.
         """
-        snapshots = self.all()
+        snapshots = [snapshot for snapshot in self.all() if not snapshot.in_reserve]
         best = next(iter(self._ranked(snapshots)), None)
-        newest = {s.sequence for s in [s for s in snapshots if not s.in_reserve][-max_snapshots:]}
+        newest = {s.sequence for s in snapshots[-max_snapshots:]}
         kept = [s for s in snapshots if s.sequence in newest or s is best or s.snapshot_id in pinned]
         unlisted: OSError | None = None
         try:
@@ -148,8 +149,17 @@ class SnapshotFolders(DurableFolders):
         if unlisted is not None:
             raise unlisted
 
+    def drop_reserve(self, sequences: Sequence[int]) -> None:
+        """Delete snapshots as far as they are still in reserve; a damaged one is quarantined when all are opened."""
+        gone: list[int] = []
+        for sequence in sequences:
+            with contextlib.suppress(CheckpointCorruptError):
+                if self.snapshot(sequence).in_reserve:
+                    gone.append(sequence)
+        self.remove(gone)
+
     def write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
-        """Write the manifest, for people and their programs; nothing here reads it."""
+        """Write the manifest, for people and their programs; nothing here reads it. What is in reserve is left out."""
         best = next(iter(self._ranked(snapshots)), None)
         manifest = {
             "format": FOLDER_FORMAT,
@@ -161,6 +171,7 @@ class SnapshotFolders(DurableFolders):
                     "score": jsonable(s.eval_metrics.primary_score) if s.eval_metrics.is_usable else None,
                 }
                 for s in snapshots
+                if not s.in_reserve
             ],
         }
         atomic.replace_file(self.directory / MANIFEST, atomic.encode_json(manifest))

@@ -43,6 +43,9 @@ class Run:
     def compare(self) -> None:
         self.compared = True
 
+    def confirm(self) -> None:
+        self.asked.append("confirm")
+
 
 class Rig:
     def __init__(self, folder: Path, *, best: float | None = None, window_id: int = 3, **config: Any) -> None:
@@ -120,7 +123,11 @@ class TestFinalEvaluation:
         rig = Rig(tmp_path, best=2.0, final_evaluation=True)
         rig.progress.reason = reason
         is_final = reason is not None and reason.is_final
-        assert ("evaluate the best policies" in rig.take()) is is_final
+        is_cut_short = reason in (StopReason.INTERRUPTED, StopReason.STOPPED)
+        steps = rig.take()
+        assert ("evaluate the best policies" in steps) is is_final
+        assert ("confirm the best policy" in steps) is is_cut_short
+        assert ("confirm" in rig.run.asked) is is_cut_short
 
     def test_it_comes_before_the_best_is_restored(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, best=2.0, final_evaluation=True)

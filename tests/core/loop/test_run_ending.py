@@ -71,12 +71,12 @@ def loop_in(
     )
 
 
-def test_a_last_policy_that_was_tested_ranks_where_the_test_puts_it(tmp_path: Path) -> None:
+def test_a_last_policy_that_has_lost_the_last_test_does_not_rank(tmp_path: Path) -> None:
     agent = NumpyAgent(learning_rate=1.0)
     report = loop_in(tmp_path, agent, lambda: None).run()
     assert (report.best_score, report.best_window, agent.weight) == (BEST, 0, 1.0)
     scores = [s.eval_metrics.primary_score for s in CheckpointRegistry(tmp_path).ranked_snapshots]
-    assert scores == [BEST, LAST]
+    assert scores == [BEST]
 
 
 def test_a_last_policy_that_cannot_be_played_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

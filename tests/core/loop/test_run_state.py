@@ -10,6 +10,7 @@ import pytest
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
 from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
 from tensor_optix.core.decisions.paired_trial import Trial
+from tensor_optix.core.decisions.reserve import Reserved
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
@@ -67,6 +68,7 @@ def full() -> RunState:
         learner_since=2,
         without_evidence=1,
         best_tested_in=3,
+        reserve=(Reserved(snapshot_id="000002", steps=400, scores=(1.0, 2.5), later=1),),
         best=snapshot(2.0, evidence=(PlayedWindow(seeds=(1, 2), returns=(1.0, 3.0), score=2.0),), era=1),
         ended=StopReason.CONVERGED,
         last_good=HyperparamSet({"learning_rate": 0.2, "activation": "tanh"}, 8),

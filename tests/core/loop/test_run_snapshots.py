@@ -10,6 +10,7 @@ import pytest
 from tensor_optix import RLOptimizer
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop.untrained import MOST_EPISODES
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics
@@ -101,3 +102,13 @@ def test_a_best_that_owes_its_score_to_luck_loses_it_while_the_run_goes_on(tmp_p
     assert (1, 1.0) in bests.seen
     assert bests.seen[-1][0] != 1
     assert min(score for window, score in bests.seen if window == 1) < 0.9
+
+
+def test_what_is_in_reserve_is_bounded_and_what_the_last_test_chose_is_the_best(tmp_path: Path) -> None:
+    optimizer = run_in(tmp_path, lambda policy, seed: float(chance(policy, seed) < 0.5), 40, max_snapshots=4)
+    report = optimizer.run()
+    registry = CheckpointRegistry(tmp_path)
+    reserved = [snapshot for snapshot in registry.snapshots() if snapshot.in_reserve]
+    assert 0 < len(reserved) <= 4
+    assert registry.best is not None
+    assert (report.best_snapshot, report.confirmed) == (str(registry.path_of(registry.best)), True)

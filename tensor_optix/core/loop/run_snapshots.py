@@ -1,0 +1,142 @@
+"""The snapshots that a run writes: its best, the alternatives for the last test, and what that test makes of them."""
+
+from tensor_optix.core.backoff_scheduler import Effect
+from tensor_optix.core.decisions.reserve import MOST_RESERVED, NEIGHBOURS, Reserved, thinned
+from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.loop.callbacks import CallbackList
+from tensor_optix.core.loop.decider import Act
+from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_ending import confirm, settle
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.scoring import no_score
+from tensor_optix.core.loop.validation import Validation
+from tensor_optix.core.types import EvalMetrics
+
+
+class RunSnapshots:
+    """Writes them; a part of the controller's hands.
+
+    Args:
+        current: the state of the run.
+        parts: what the loop is made of.
+        config: the knobs.
+        slot: where the learner sits.
+        progress: where costs and faults are counted.
+        callbacks: what is told.
+        validation: where the best policies are tested.
+    """
+
+    def __init__(
+        self,
+        current: CurrentState,
+        parts: LoopParts,
+        config: LoopConfig,
+        slot: LearnerSlot,
+        progress: RunProgress,
+        callbacks: CallbackList,
+        validation: Validation,
+    ) -> None:
+        self._run = current
+        self._parts = parts
+        self._config = config
+        self._slot = slot
+        self._progress = progress
+        self._callbacks = callbacks
+        self._validation = validation
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands."""
+        return self._run.state
+
+    def write(self, effect: Effect | Act, outcome: Outcome, metrics: EvalMetrics) -> None:
+        """Do what a decision asks for: CHECKPOINT, RESCORE or RESERVE.
+
+        Args:
+            effect: which of them.
+            outcome: what the window came to.
+            metrics: its score.
+        """
+        if effect is Effect.CHECKPOINT:
+            self._checkpoint(outcome, metrics)
+        elif effect is Act.RESCORE:
+            self._rescore(outcome)
+        elif effect is Act.RESERVE:
+            self._reserve(outcome, metrics)
+
+    def _checkpoint(self, outcome: Outcome, metrics: EvalMetrics) -> None:
+        """Save the policy as the best."""
+        registry = self._parts.registry
+        with self._progress.health.surviving_storage("save the best policy"):
+            staged = outcome.staged or registry.stage(self._slot.agent)
+            best = registry.commit(staged, metrics, self._run.state.window_id, outcome.hyperparams, outcome.evidence)
+            self._run.change(best=best)
+            self._callbacks.call("on_improvement", best)
+
+    def _rescore(self, outcome: Outcome) -> None:
+        """Save what the best has shown; it may not be the best then."""
+        if outcome.incumbent is None or self._run.state.best is None:
+            return
+        registry, incumbent = self._parts.registry, outcome.incumbent
+        with self._progress.health.surviving_storage("save a new score"):
+            rescored = registry.rescore(self._run.state.best, incumbent.metrics, incumbent.evidence)
+            # What it was crowned for may have been luck: then another one is the best that is known.
+            has_fallen = incumbent.metrics.primary_score < self._run.state.best.eval_metrics.primary_score
+            self._run.change(best=(registry.best if has_fallen else None) or rescored)
+
+    def _reserve(self, outcome: Outcome, metrics: EvalMetrics) -> None:
+        """Save the policy as an alternative for the last test, and drop the one that is needed least."""
+        state, registry = self._run.state, self._parts.registry
+        with self._progress.health.surviving_storage("save a policy in reserve"):
+            saved = registry.commit(
+                registry.stage(self._slot.agent),
+                metrics,
+                state.window_id,
+                outcome.hyperparams,
+                outcome.evidence,
+                in_reserve=True,
+            )
+            scores = tuple(m.primary_score for m in state.recent[-(NEIGHBOURS + 1) :])
+            new = Reserved(snapshot_id=saved.snapshot_id, steps=state.env_steps, scores=scores)
+            most = min(registry.max_snapshots, MOST_RESERVED)
+            self._run.change(reserve=thinned((*state.reserve, new), most))
+
+    def settle_at_last(self, *, keeps_own: bool) -> None:
+        """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
+        self._progress.stop_asked = self._progress.is_urgent
+        self.settle(keeps_own=keeps_own)
+
+    def confirm(self) -> None:
+        """Confirm the best of a run that was cut short, as far as a few seconds allow."""
+        self._progress.stop_asked = False
+        state, registry = self._run.state, self._parts.registry
+        try:
+            best = confirm(state, self._slot.agent, self._parts, self._config, self._progress, self._validation)
+        except BaseException:
+            self._run.change(best=registry.best)
+            raise
+        finally:
+            self._progress.stop_asked = True  # whatever follows is not to play
+        self._run.change(best=best)
+
+    def settle(self, *, keeps_own: bool) -> None:
+        """Settle which policy is best by long tests.
+
+        Args:
+            keeps_own: True to give the acting agent its own policy back.
+        """
+        registry = self._parts.registry
+        try:
+            parts = (self._parts, self._config, self._progress, self._validation)
+            best = settle(self._run.state, self._slot.agent, *parts, keeps_own=keeps_own)
+        except BaseException:
+            self._run.change(best=registry.best)  # scores may have been replaced by then
+            raise
+        self._run.change(best=best, validation=self._validation.spent)
+
+    def save_unscored(self) -> None:
+        """Save the policy where none could be scored."""
+        metrics = self._run.state.metrics or no_score(max(self._run.state.window_id, 0))
+        self._parts.registry.save(self._slot.agent, metrics, self._run.state.window_id)
