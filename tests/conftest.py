@@ -7,6 +7,7 @@ machine may miss, seconds above all, goes through `timing`: the table shows it, 
 import os
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +23,9 @@ _TIMING = "reliability-timing"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # An example that takes long on a busy machine is no failure.
+    hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("busy")
     # With -m 'slow or soak' the full tier has the control of each "0 of N" in its own run, and a row for each goal.
     config.addinivalue_line("markers", "soak: part of the full tier, too, quick as it is: a control, or a whole row")
 
