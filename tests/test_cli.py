@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -360,8 +361,10 @@ def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "Interrupted by the user" in out
     assert "Training Interrupted" in out
-    assert "episodes, unconfirmed" in out
-    assert f"tensor-optix evaluate {tmp_path} --confirm" in out
+    # A short test follows; on a busy machine its seconds may be too few, and the best is unconfirmed then.
+    tested = re.search(r"[1-9]\d* episodes(, unconfirmed)?", out)
+    assert tested is not None
+    assert (tested[1] is not None) == (f"tensor-optix evaluate {tmp_path} --confirm" in out)
     assert main(["evaluate", str(tmp_path), "--episodes", "1"]) == 0
 
 

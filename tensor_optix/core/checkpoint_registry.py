@@ -177,8 +177,8 @@ class CheckpointRegistry:
 
         One in reserve is neither listed nor pruned: it stays until `keep_in_reserve` leaves it out.
 
-        A snapshot that a resumed run commits again is not saved twice: where the newest one differs in its number only,
-        it is returned.
+        A snapshot that a resumed run commits again is not saved twice: where one that the run has left differs in its
+        number only, it is returned.
 
         Raises:
             CheckpointLockedError: another process writes to the directory.
@@ -225,16 +225,13 @@ class CheckpointRegistry:
         return rescored
 
     def go_back_to(self, point: int) -> None:
-        """Undo each `rescore` since the run's state with this number was saved, and what was put in reserve since.
+        """Undo each `rescore` since the run's state with this number was saved.
 
-        The resumed run makes the same tests again, with the same results.
+        The resumed run makes the same tests again, with the same results, and comes to the same policies in reserve.
         """
         self.open()
         with atomic.storage_errors("go back in", self.directory):
             self._folders.go_back_to(point)
-            if self.reserve is not None:
-                late = [s for s in self.snapshots() if s.in_reserve and s.snapshot_id not in self.reserve]
-                self._folders.remove([snapshot.sequence for snapshot in late])
             self._folders.write_manifest(self.snapshots())
 
     def keep_in_reserve(self, snapshot_ids: Collection[str]) -> None:

@@ -76,8 +76,8 @@ class Untrained:
         state, progress = self._run.state, self._progress
         progress.is_ahead = self._is_ahead(state)
         self._run.change(validation=self._validation.spent)
-        is_own = progress.reason in (StopReason.CONVERGED, StopReason.BUDGET)
-        if is_own and progress.is_ahead is False and not self._config.is_reached(state.best_score):
+        is_trained = progress.reason is StopReason.CONVERGED  # a spent budget is no claim
+        if is_trained and progress.is_ahead is False and not self._config.is_reached(state.best_score):
             progress.reason = StopReason.NOTHING_LEARNED
 
     def _is_ahead(self, state: RunState) -> bool | None:

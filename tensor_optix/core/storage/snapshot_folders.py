@@ -80,7 +80,7 @@ class SnapshotFolders(DurableFolders):
             staged: a folder with the policy.
             draft: the snapshot without its number, which is assigned here.
 
-        Returns the snapshot, and False where the newest one was the same already and `staged` was dropped.
+        Returns the snapshot, and False where there was the same one already and `staged` was dropped.
         """
         files = tree.checksums(staged)
         if twin := self._twin_of(draft, files):
@@ -188,25 +188,34 @@ class SnapshotFolders(DurableFolders):
                     self.quarantine(sequence, error)
 
     def _twin_of(self, draft: PolicySnapshot, files: tree.Checksums) -> PolicySnapshot | None:
-        """Return the newest snapshot where it is the same but for its number and the time, and intact."""
-        newest = next(reversed(self.sequences()), None)
-        if newest is None:
-            return None
-        try:
-            found = self.snapshot(newest)
-            same = dataclasses.replace(
-                draft, snapshot_id=found.snapshot_id, sequence=newest, created_at=found.created_at
-            )
-            # Compared as they are written: NaN is then equal to itself.
-            if atomic.encode_json(same.to_dict()) != atomic.encode_json(found.to_dict()):
+        """Return the newest snapshot that is the same but for its number and the time, and intact.
+
+        A run that was cut off leaves policies in reserve and untested ones, which it comes to again when it is resumed:
+        those are looked through, up to the first that is neither.
+        """
+        is_left = True
+        for sequence in reversed(self.sequences()):
+            if not is_left:
                 return None
-            if self.verify(newest)["files"] != files:
-                return None
-        except CheckpointCorruptError:
-            return None
-        # The process that wrote it may have died before this step.
-        atomic.fsync_directory(self.directory)
-        return found
+            try:
+                found = self.snapshot(sequence)
+                is_left = found.in_reserve or not found.eval_metrics.has_evidence
+                if found.window_id < draft.window_id:
+                    return None
+                same = dataclasses.replace(
+                    draft, snapshot_id=found.snapshot_id, sequence=sequence, created_at=found.created_at
+                )
+                # Compared as they are written: NaN is then equal to itself.
+                if atomic.encode_json(same.to_dict()) != atomic.encode_json(found.to_dict()):
+                    continue
+                if self.verify(sequence)["files"] != files:
+                    continue
+            except CheckpointCorruptError:
+                continue
+            # The process that wrote it may have died before this step.
+            atomic.fsync_directory(self.directory)
+            return found
+        return None
 
 
 def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:
