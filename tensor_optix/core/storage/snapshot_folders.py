@@ -193,29 +193,31 @@ class SnapshotFolders(DurableFolders):
         A run that was cut off leaves policies in reserve and untested ones, which it comes to again when it is resumed:
         those are looked through, up to the first that is neither.
         """
-        is_left = True
         for sequence in reversed(self.sequences()):
-            if not is_left:
-                return None
             try:
                 found = self.snapshot(sequence)
-                is_left = found.in_reserve or not found.eval_metrics.has_evidence
-                if found.window_id < draft.window_id:
-                    return None
-                same = dataclasses.replace(
-                    draft, snapshot_id=found.snapshot_id, sequence=sequence, created_at=found.created_at
-                )
-                # Compared as they are written: NaN is then equal to itself.
-                if atomic.encode_json(same.to_dict()) != atomic.encode_json(found.to_dict()):
-                    continue
-                if self.verify(sequence)["files"] != files:
-                    continue
             except CheckpointCorruptError:
                 continue
-            # The process that wrote it may have died before this step.
-            atomic.fsync_directory(self.directory)
-            return found
+            if found.window_id < draft.window_id:
+                return None
+            if self._is_twin(draft, files, found):
+                # The process that wrote it may have died before this step.
+                atomic.fsync_directory(self.directory)
+                return found
+            if not found.in_reserve and found.eval_metrics.has_evidence:
+                return None
         return None
+
+    def _is_twin(self, draft: PolicySnapshot, files: tree.Checksums, found: PolicySnapshot) -> bool:
+        same = dataclasses.replace(
+            draft, snapshot_id=found.snapshot_id, sequence=found.sequence, created_at=found.created_at
+        )
+        # Compared as they are written: NaN is then equal to itself.
+        is_same = atomic.encode_json(same.to_dict()) == atomic.encode_json(found.to_dict())
+        try:
+            return is_same and self.verify(found.sequence)["files"] == files
+        except CheckpointCorruptError:
+            return False
 
 
 def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:
