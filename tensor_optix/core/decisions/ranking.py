@@ -74,6 +74,11 @@ def returns_of(evidence: Sequence[PlayedWindow]) -> list[float]:
     return [value for window in evidence for value in window.returns]
 
 
+def score_returns(evidence: Sequence[PlayedWindow]) -> bool:
+    """Return True if the score of each window is the mean of its returns."""
+    return all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence)
+
+
 def rests_on_returns(evidence: Sequence[PlayedWindow], score: float) -> bool:
     """Return True if a score is the mean of the returns behind it.
 

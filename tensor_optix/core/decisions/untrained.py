@@ -20,6 +20,7 @@ import numpy as np
 
 from tensor_optix.core.decisions.curve_statistics import levels
 from tensor_optix.core.decisions.intervals import ScoreInterval, Span, mean_interval, score_interval
+from tensor_optix.core.decisions.ranking import returns_of, score_returns
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import recent, rounding_of, standard_error
 from tensor_optix.core.types import EvalMetrics, PlayedWindow
@@ -48,7 +49,7 @@ class Start:
 def start_score(windows: Sequence[PlayedWindow], first: EvalMetrics | None) -> float | None:
     """Return what the untrained policy scored, as `start_of`; None where it is not known."""
     if windows:
-        return float(_values(windows, are_returns=_score_returns(windows)).mean())
+        return float(_values(windows, are_returns=score_returns(windows)).mean())
     return first.primary_score if first is not None else None
 
 
@@ -64,7 +65,7 @@ def start_of(windows: Sequence[PlayedWindow], first: EvalMetrics | None, span: S
         None where neither is known.
     """
     if windows:
-        are_returns = _score_returns(windows)
+        are_returns = score_returns(windows)
         values = _values(windows, are_returns=are_returns)
         score, error = float(values.mean()), standard_error(values)
         interval = score_interval(score, error, values.size, values.tolist() if are_returns else (), span)
@@ -85,7 +86,7 @@ def is_ahead_on_same_seeds(best: Sequence[PlayedWindow], start: Sequence[PlayedW
     """
     begun = {window.seeds: window for window in start}
     pairs = [(window, begun[window.seeds]) for window in best if window.seeds in begun]
-    are_returns = _score_returns([window for pair in pairs for window in pair])
+    are_returns = score_returns([window for pair in pairs for window in pair])
     if are_returns:  # an episode that was left out for a bad step has no partner
         pairs = [(a, b) for a, b in pairs if len(a.returns) == len(b.returns) == len(a.seeds)]
     if not pairs:
@@ -158,14 +159,9 @@ def advice(*, episodes: int, is_flat: bool, score: float, is_cut_short: bool) ->
     )
 
 
-def _score_returns(windows: Sequence[PlayedWindow]) -> bool:
-    """Return True if the score of each window is the mean of its returns."""
-    return all(window.returns and window.score == float(np.mean(window.returns)) for window in windows)
-
-
 def _values(windows: Sequence[PlayedWindow], *, are_returns: bool) -> np.ndarray:
     if are_returns:
-        return np.array([value for window in windows for value in window.returns], np.float64)
+        return np.array(returns_of(windows), np.float64)
     return np.array([window.score for window in windows], np.float64)
 
 

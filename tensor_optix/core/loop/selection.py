@@ -26,7 +26,7 @@ import numpy as np
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import Boundable, PlaysSeeds
 from tensor_optix.core.decisions.intervals import span_of
-from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, returns_of
+from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, returns_of, score_returns
 from tensor_optix.core.decisions.trend import is_improvement, standard_error
 from tensor_optix.core.faults import EPISODE_LIMIT, PlayStoppedError
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
@@ -266,10 +266,10 @@ def with_evidence(
     limit = max((window.episode_limit or 0 for window in tested.evidence), default=0)
     known = [window for window in snapshot.evidence if not 0 < (window.episode_limit or 0) < limit]
     evidence = (*known, *tested.evidence)[-most:]
-    if not all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence):
+    if not score_returns(evidence):
         evidence = tested.evidence
     else:
-        returns = np.array([value for window in evidence for value in window.returns])
+        returns = np.array(returns_of(evidence))
         metrics = {**found.metrics, "mean_return": float(returns.mean()), "episodes": float(len(returns))}
         metrics["score_std_err"] = standard_error(returns)
         found = replace(found, primary_score=float(returns.mean()), metrics=metrics)
