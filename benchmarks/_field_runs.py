@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _machine
 from benchmarks._field_verdicts import first_of_level
 from benchmarks._results import Row
-from benchmarks._suite import ROOT, MeasurementError, Options, environment, run_python, run_python_within
+from benchmarks._suite import ROOT, Measurement, MeasurementError, Options, environment, run_python, run_python_within
 from benchmarks._worlds import PREFIX
 from tensor_optix.core.loop.history import read_history
 
@@ -164,6 +165,20 @@ def kept_run(env: str, seed: int, options: Options, name: str = "", **more: Any)
 def goes_on(row: Row, options: Options) -> bool:
     """Return True for the row of a run that was cut and is given more time now."""
     return row["cut"] and (options.minutes is None or 60.0 * options.minutes > row["seconds"] + 1.0)
+
+
+def measurement(key: str, run: KeptRun, episodes: int, options: Options, *, is_left: bool = False) -> Measurement:
+    """Return the measurement of a run.
+
+    Args:
+        key: its name.
+        run: the run.
+        episodes: of its re-test.
+        options: what the suite was asked for.
+        is_left: True to leave the run to another suite when it is measured.
+    """
+    discard = (lambda: None) if is_left else run.discard
+    return Measurement(key, partial(measured, run, episodes), partial(goes_on, options=options), discard)
 
 
 def measured(run: KeptRun, episodes: int) -> dict[str, Any]:

@@ -6,9 +6,8 @@ Easy environments, no flag but the seed: the runs of `field`, with a bandit and 
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-from benchmarks._field_runs import goes_on, kept_run, measured
+from benchmarks._field_runs import kept_run, measurement
 from benchmarks._field_tasks import EASY, FIELD
 from benchmarks._field_verdicts import LEVEL, TOGETHER, steps_after
 from benchmarks._results import Row, Spread, table
@@ -30,12 +29,8 @@ def plan(options: Options) -> Iterator[Measurement]:
         if not options.only or task.env in options.only:
             for seed in options.seeds or task.seeds:
                 run = kept_run(task.env, seed, options)
-                yield Measurement(
-                    f"{task.env}/seed{seed}",
-                    partial(measured, run, task.episodes),
-                    partial(goes_on, options=options),
-                    run.discard if task.env not in _OF_FIELD else lambda: None,
-                )
+                is_left = task.env in _OF_FIELD
+                yield measurement(f"{task.env}/seed{seed}", run, task.episodes, options, is_left=is_left)
 
 
 def render(rows: Sequence[Row]) -> list[str]:

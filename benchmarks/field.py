@@ -6,9 +6,8 @@ No flag but the seed, on 19 environments; the loop itself decides when the train
 
 import statistics
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-from benchmarks._field_runs import goes_on, kept_run, measured
+from benchmarks._field_runs import kept_run, measurement
 from benchmarks._field_tasks import ENOUGH, FIELD, Task
 from benchmarks._field_verdicts import has_learned, is_called_trained, share_of_goal
 from benchmarks._results import Row, Spread, table
@@ -27,12 +26,7 @@ def plan(options: Options) -> Iterator[Measurement]:
         if not options.only or task.env in options.only:
             for seed in options.seeds or task.seeds:
                 run = kept_run(task.env, seed, options)
-                yield Measurement(
-                    f"{task.env}/seed{seed}",
-                    partial(measured, run, task.episodes),
-                    partial(goes_on, options=options),
-                    run.discard,
-                )
+                yield measurement(f"{task.env}/seed{seed}", run, task.episodes, options)
 
 
 def render(rows: Sequence[Row]) -> list[str]:

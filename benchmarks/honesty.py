@@ -5,9 +5,8 @@
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-from benchmarks._field_runs import KeptRun, goes_on, kept_run, measured
+from benchmarks._field_runs import KeptRun, kept_run, measurement
 from benchmarks._field_tasks import REPORTED, SHORT, Task
 from benchmarks._field_verdicts import ERRORS, holds, intervals_agree, is_covered
 from benchmarks._results import Row, table
@@ -27,13 +26,9 @@ def plan(options: Options) -> Iterator[Measurement]:
         if not options.only or task.env in options.only:
             for seed in options.seeds or SHORT:
                 for name, run in _runs(task, seed, options).items():
-                    yield Measurement(
-                        f"{task.env}/{name}/seed{seed}",
-                        partial(measured, run, task.episodes),
-                        partial(goes_on, options=options),
-                        # The run that ends by itself is that of `field`, and is left to it.
-                        run.discard if name != "itself" else lambda: None,
-                    )
+                    # The run that ends by itself is that of `field`, and is left to it.
+                    key, is_left = f"{task.env}/{name}/seed{seed}", name == "itself"
+                    yield measurement(key, run, task.episodes, options, is_left=is_left)
 
 
 def _runs(task: Task, seed: int, options: Options) -> dict[str, KeptRun]:

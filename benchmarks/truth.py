@@ -6,9 +6,8 @@ costs, and the flag is far), and FrozenLake 8x8, whose few successes are luck at
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from benchmarks._field_runs import goes_on, kept_run, measured
+from benchmarks._field_runs import kept_run, measurement
 from benchmarks._field_tasks import SHORT
 from benchmarks._field_verdicts import has_learned, has_right_exit_code, is_covered, told_the_truth
 from benchmarks._results import Row, Spread, share, table
@@ -48,12 +47,7 @@ def plan(options: Options) -> Iterator[Measurement]:
             for seed in options.seeds or SHORT:
                 suffix = "".join(task.arguments[1:])
                 run = kept_run(task.env, seed, options, suffix, arguments=task.arguments)
-                yield Measurement(
-                    f"{task.name}/seed{seed}",
-                    partial(measured, run, EPISODES),
-                    partial(goes_on, options=options),
-                    run.discard,
-                )
+                yield measurement(f"{task.name}/seed{seed}", run, EPISODES, options)
 
 
 def render(rows: Sequence[Row]) -> list[str]:
