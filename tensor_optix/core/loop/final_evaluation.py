@@ -24,7 +24,7 @@ from tensor_optix.core.decisions.intervals import span_of
 from tensor_optix.core.decisions.racing import by_mean, plausible, survivors
 from tensor_optix.core.decisions.ranking import lower_bound
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS
-from tensor_optix.core.loop.selection import Tested, play
+from tensor_optix.core.loop.selection import Tested, play, rescored
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
@@ -203,7 +203,7 @@ class _LastTest:
                 continue
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                metrics = _rescored(one.snapshot.eval_metrics, tested.score(self.evaluator))
+                metrics = _confirmed(one.snapshot.eval_metrics, tested.score(self.evaluator))
                 confirmed.append(self.registry.rescore(one.snapshot, metrics, tested.evidence))
         if confirmed:
             best = max(confirmed, key=lambda snapshot: snapshot.eval_metrics.primary_score)
@@ -240,15 +240,7 @@ def _mean(scores: Sequence[float]) -> float:
     return math.fsum(scores) / len(scores)
 
 
-def _rescored(selected: EvalMetrics, final: EvalMetrics) -> EvalMetrics:
+def _confirmed(selected: EvalMetrics, final: EvalMetrics) -> EvalMetrics:
     """Return the final score in place of the one that the snapshot was selected by, which is kept beside it."""
-    metrics = {
-        **selected.metrics,
-        "selection_score": selected.primary_score,
-        "val_score": final.primary_score,
-        "score_std_err": final.std_err,
-        "final_episodes": final.metrics.get("episodes", 0.0),
-    }
-    if "train_score" in metrics:
-        metrics["generalization_gap"] = metrics["train_score"] - final.primary_score
-    return dataclasses.replace(selected, primary_score=final.primary_score, metrics=metrics)
+    episodes = final.metrics.get("episodes", 0.0)
+    return rescored(selected, final, selection_score=selected.primary_score, final_episodes=episodes)

@@ -273,8 +273,18 @@ def with_evidence(
         metrics = {**found.metrics, "mean_return": float(returns.mean()), "episodes": float(len(returns))}
         metrics["score_std_err"] = standard_error(returns)
         found = replace(found, primary_score=float(returns.mean()), metrics=metrics)
-    metrics = {**snapshot.eval_metrics.metrics, "val_score": found.primary_score, "score_std_err": found.std_err}
-    if "train_score" in metrics:
-        metrics["generalization_gap"] = metrics["train_score"] - found.primary_score
-    rescored = replace(snapshot.eval_metrics, primary_score=found.primary_score, metrics=metrics)
-    return Retest(rescored, evidence, tested.steps)
+    return Retest(rescored(snapshot.eval_metrics, found), evidence, tested.steps)
+
+
+def rescored(metrics: EvalMetrics, found: EvalMetrics, **more: float) -> EvalMetrics:
+    """Return metrics with the score of a longer test in place of their own.
+
+    Args:
+        metrics: those of a snapshot.
+        found: what the test has shown.
+        more: what else is to be told of it.
+    """
+    told = {**metrics.metrics, **more, "val_score": found.primary_score, "score_std_err": found.std_err}
+    if "train_score" in told:
+        told["generalization_gap"] = told["train_score"] - found.primary_score
+    return replace(metrics, primary_score=found.primary_score, metrics=told)
