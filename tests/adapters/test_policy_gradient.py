@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,7 @@ from tensor_optix.errors import (
     SpaceError,
 )
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tests.fakes.environments import Identity
 from tests.fakes.policy_gradient import agent_of, linear, window
 
 RETURNS = np.array([1 + 0.5 * (0 + 0.5 * 2), 0 + 0.5 * 2, 2, -1 + 0.5 * 3, 3, 0.5])
@@ -136,32 +136,11 @@ def test_actions_are_drawn_from_the_softmax_and_greedy_ones_are_the_likeliest() 
     assert type(agent.act(np.zeros(2, np.float32))) is int
 
 
-class Identity(gym.Env):
-    """Reward 1 for naming the observation; ten steps per episode."""
-
-    observation_space = spaces.Box(0.0, 1.0, (3,), np.float32)
-    action_space = spaces.Discrete(3)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.steps = 0
-        return self._draw(), {}
-
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward = float(action == self.state)
-        self.steps += 1
-        return self._draw(), reward, False, self.steps == 10, {}
-
-    def _draw(self) -> np.ndarray:
-        self.state = int(self.np_random.integers(3))
-        return np.eye(3, dtype=np.float32)[self.state]
-
-
 def test_it_learns_to_name_what_it_sees() -> None:
     model = linear(3, 3)
     optimizer = torch.optim.Adam(model.parameters())
     agent = TorchAgent(model, optimizer, HyperparamSet({"learning_rate": 0.05, "gamma": 0.0}), seed=0)
-    windows = BatchPipeline(Identity(), agent, window_size=100, seed=0).episodes()
+    windows = BatchPipeline(Identity(3, length=10), agent, window_size=100, seed=0).episodes()
     for _ in range(80):
         agent.learn(next(windows))
     np.testing.assert_array_equal(agent.act_batch(np.eye(3, dtype=np.float32), deterministic=True), [0, 1, 2])

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -28,6 +27,7 @@ from tests.algorithms.off_policy import (
     target_weights,
     window,
 )
+from tests.fakes.environments import Identity
 from tests.fakes.weights import weights_of
 
 OBSERVED = np.random.default_rng(3).normal(size=(400, OBSERVATIONS)).astype(np.float32)
@@ -167,30 +167,12 @@ def test_both_frameworks_make_the_same_steps(tmp_path: Path, params: dict[str, A
     assert difference(first, second) < 1e-5
 
 
-class Identity(gym.Env):
-    """Reward 1 for the action that the observation names."""
-
-    observation_space = spaces.Box(0.0, 1.0, (OBSERVATIONS,), np.float32)
-    action_space = spaces.Discrete(ACTIONS)
-
-    def observe(self) -> np.ndarray:
-        self.named = int(self.np_random.integers(ACTIONS))
-        return np.eye(OBSERVATIONS, dtype=np.float32)[self.named]
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.left = 20
-        return self.observe(), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward, self.left = float(action == self.named), self.left - 1
-        return self.observe(), reward, False, self.left == 0, {}
-
-
 @both
 def test_it_learns_the_identity(framework: str) -> None:
     agent = dqn(framework, gamma=0.0, learning_rate=1e-2, epsilon_decay=0.8, updates_per_step=1.0, batch_size=32)
-    windows = BatchPipeline(Identity(), agent, window_size=64, seed=0).episodes()
+    windows = BatchPipeline(
+        Identity(ACTIONS, length=20, n_observations=OBSERVATIONS), agent, window_size=64, seed=0
+    ).episodes()
     for _ in range(8):
         agent.learn(next(windows))
     named = np.eye(OBSERVATIONS, dtype=np.float32)[:ACTIONS]
@@ -262,7 +244,13 @@ class TestBadMasks:
 @both
 def test_what_is_remembered_is_normalised_with_the_statistics_of_now(framework: str, tmp_path: Path) -> None:
     agent = dqn(framework, learning_starts=64, replay_capacity=5000)
-    pipeline = BatchPipeline(Identity(), agent, window_size=64, seed=0, normalize_observations=True)
+    pipeline = BatchPipeline(
+        Identity(ACTIONS, length=20, n_observations=OBSERVATIONS),
+        agent,
+        window_size=64,
+        seed=0,
+        normalize_observations=True,
+    )
     pipeline.setup()
     windows = pipeline.episodes()
     seen: list[np.ndarray] = []

@@ -1,6 +1,5 @@
 from typing import Any
 
-import gymnasium as gym
 import keras
 import numpy as np
 import pytest
@@ -8,28 +7,8 @@ import pytest
 from tensor_optix import BatchPipeline, HyperparamSet, TFAgent, TFPPOAgent, make_agent
 from tensor_optix.adapters.tensorflow._adam import PaperAdam
 from tensor_optix.errors import HyperparamError, ModelShapeError
+from tests.fakes.environments import Identity
 from tests.fakes.weights import weights_of
-
-
-class IdentityEnv(gym.Env):
-    """Rewards the action that the observation names."""
-
-    observation_space = gym.spaces.Box(0.0, 1.0, (3,), np.float32)
-    action_space = gym.spaces.Discrete(3)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self._steps = 0
-        return self._observe(), {}
-
-    def _observe(self) -> np.ndarray:
-        self._index = int(self.np_random.integers(3))
-        return np.eye(3, dtype=np.float32)[self._index]
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward = float(action == self._index)
-        self._steps += 1
-        return self._observe(), reward, False, self._steps == 20, {}
 
 
 def network(n_in: int, n_out: int) -> keras.Sequential:
@@ -43,7 +22,7 @@ def build(**params: Any) -> TFPPOAgent:
 
 def test_it_learns_the_identity() -> None:
     agent = build(learning_rate=1e-2, gamma=0.5)
-    windows = BatchPipeline(IdentityEnv(), agent, window_size=256, seed=0).episodes()
+    windows = BatchPipeline(Identity(3, length=20), agent, window_size=256, seed=0).episodes()
     for _ in range(12):
         diagnostics = agent.learn(next(windows))
     assert set(diagnostics) >= {
@@ -57,7 +36,7 @@ def test_the_generic_agent_learns_the_identity() -> None:
     agent = TFAgent(
         network(3, 3), keras.optimizers.Adam(), HyperparamSet({"learning_rate": 3e-2, "gamma": 0.0}), seed=0
     )
-    windows = BatchPipeline(IdentityEnv(), agent, window_size=256, seed=0).episodes()
+    windows = BatchPipeline(Identity(3, length=20), agent, window_size=256, seed=0).episodes()
     for _ in range(40):
         diagnostics = agent.learn(next(windows))
     assert set(diagnostics) == {"loss", "grad_norm", "baseline_type", "explained_variance"}
@@ -66,7 +45,7 @@ def test_the_generic_agent_learns_the_identity() -> None:
 
 def test_tuning_traces_nothing_again() -> None:
     agent = build(minibatch_size=32)
-    windows = BatchPipeline(IdentityEnv(), agent, window_size=128, seed=0).episodes()
+    windows = BatchPipeline(Identity(3, length=20), agent, window_size=128, seed=0).episodes()
     for change in ({}, {"learning_rate": 1e-4}, {"clip_ratio": 0.1}, {"entropy_coef": 0.0}, {"n_epochs": 7}):
         agent.set_hyperparams(HyperparamSet({**agent.get_hyperparams().params, **change}))
         agent.learn(next(windows))
@@ -99,7 +78,7 @@ def test_a_learned_update_shows_in_the_next_action() -> None:
     keras.utils.set_random_seed(0)
     actor = network(3, 3)
     agent = TFPPOAgent(actor, network(3, 1), keras.optimizers.Adam(), HyperparamSet({}), seed=0)
-    window = next(iter(BatchPipeline(IdentityEnv(), agent, window_size=64, seed=0).episodes()))
+    window = next(iter(BatchPipeline(Identity(3, length=20), agent, window_size=64, seed=0).episodes()))
     for _ in range(2):
         agent.learn(window)
         expected = keras.ops.softmax(actor(np.eye(3, dtype=np.float32))).numpy()
@@ -113,8 +92,9 @@ def test_a_learned_update_shows_in_the_next_action() -> None:
 ])  # fmt: skip
 def test_a_model_of_the_wrong_size_is_refused_with_both_shapes(actor: Any, critic: Any, message: str) -> None:
     agent = TFPPOAgent(actor, critic, keras.optimizers.Adam(), HyperparamSet({}))
+    env = Identity(3, length=20)
     with pytest.raises(ModelShapeError, match=message):
-        agent.check_spaces(IdentityEnv.observation_space, IdentityEnv.action_space)
+        agent.check_spaces(env.observation_space, env.action_space)
 
 
 def test_a_misspelt_hyper_parameter_is_refused() -> None:
@@ -150,7 +130,7 @@ def test_subclassed_models_learn_through_xla_too(caplog: pytest.LogCaptureFixtur
     agent = TFPPOAgent(
         actor, critic, keras.optimizers.Adam(), HyperparamSet({"learning_rate": 1e-2, "gamma": 0.5}), seed=0
     )
-    windows = BatchPipeline(IdentityEnv(), agent, window_size=256, seed=0).episodes()
+    windows = BatchPipeline(Identity(3, length=20), agent, window_size=256, seed=0).episodes()
     for _ in range(30):
         agent.learn(next(windows))
     np.testing.assert_array_equal(agent.act_batch(np.eye(3), deterministic=True), [0, 1, 2])

@@ -13,6 +13,7 @@ from torch import nn
 from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tests.fakes.environments import Identity
 from tests.fakes.ppo import Parts
 
 torch.set_num_threads(1)
@@ -73,30 +74,9 @@ def test_the_value_of_a_reward_that_ends_is_its_discounted_sum() -> None:
     np.testing.assert_allclose(values_learned("terminated"), expected, rtol=0.05)
 
 
-class Identity(gym.Env):
-    """Reward 1 for naming the observation; ten steps per episode."""
-
-    observation_space = spaces.Box(0.0, 1.0, (4,), np.float32)
-    action_space = spaces.Discrete(4)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.steps = 0
-        return self._draw(), {}
-
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward = float(action == self.state)
-        self.steps += 1
-        return self._draw(), reward, False, self.steps == 10, {}
-
-    def _draw(self) -> np.ndarray:
-        self.state = int(self.np_random.integers(4))
-        return np.eye(4, dtype=np.float32)[self.state]
-
-
 def test_it_learns_to_name_what_it_sees() -> None:
     parts = Parts(4, 4, learning_rate=0.01, minibatch_size=32)
-    stream = BatchPipeline(Identity(), parts.agent, window_size=128, seed=0).episodes()
+    stream = BatchPipeline(Identity(4, length=10), parts.agent, window_size=128, seed=0).episodes()
     first = parts.agent.learn(next(stream))
     for _ in range(15):
         last = parts.agent.learn(next(stream))

@@ -10,6 +10,35 @@ from gymnasium import spaces
 from tests.helpers import NumpyAgent
 
 
+class Identity(gym.Env):
+    """Reward 1 for the action that the observation names, one-hot.
+
+    Args:
+        n_actions: how many there are.
+        length: steps of an episode, which a time limit ends.
+        n_observations: entries of an observation; None = as many as there are actions.
+    """
+
+    def __init__(self, n_actions: int, length: int, n_observations: int | None = None) -> None:
+        self.observation_space = spaces.Box(0.0, 1.0, (n_observations or n_actions,), np.float32)
+        self.action_space = spaces.Discrete(n_actions)
+        self.length = length
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._draw(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = float(action == self.named)
+        self.steps += 1
+        return self._draw(), reward, False, self.steps == self.length, {}
+
+    def _draw(self) -> np.ndarray:
+        self.named = int(self.np_random.integers(self.action_space.n))
+        return np.eye(self.observation_space.shape[0], dtype=np.float32)[self.named]
+
+
 class Mined(gym.Env):
     """Two of four actions are allowed at step s of episode e; any other is fatal. Observation = (s, e).
 
