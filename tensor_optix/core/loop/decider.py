@@ -140,9 +140,9 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
 
 def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
     """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
-    scheduler, old = replace(config.scheduler, dormant_threshold=threshold_of(state, config)), state.position
     if state.escape is not None:
         return _moved_in_escape(state, state.escape, config.scheduler, event)
+    scheduler, old = replace(config.scheduler, dormant_threshold=threshold_of(state, config)), state.position
     if not config.patience.is_scaled:
         return scheduler.transition(old, event)
     patience = patience_with(state, config)
