@@ -24,7 +24,7 @@ def optimizer(folder: Path, scores: list[float] = SCORES, **kwargs: Any) -> RLOp
 
 
 def patience_of(made: RLOptimizer) -> Any:
-    return made._controller._config.patience
+    return made._controller._run.config.patience
 
 
 def test_the_signature_shows_the_defaults_as_plain_numbers() -> None:

@@ -19,9 +19,10 @@ In pseudo-code, with the eight hooks:
     settle the best policy, compare it with the untrained one, and restore it
     # <on_loop_stop>
 
-The names of a turn: `RunState` (where the run stands), `Outcome` (what a window came to), `Training` and `Watch` (what
-makes an outcome of a window), `decide` (what follows), `Effect` and `Act` (what is to be done), the learner's slot, the
-registry, the history, the callbacks, `Dormancy` (what follows when a learner has ended), `RunProgress` (costs).
+The names of a turn: `Run` (what the parts share: the state, the learner's slot, the registry, the history, the
+callbacks, the costs), `RunState` (where it stands), `Outcome` (what a window came to), `Training` and `Watch` (what
+makes an outcome of a window), `decide` (what follows), `Effect` and `Act` (what is to be done), `Execution` (does it),
+`Dormancy` (what follows when a learner has ended).
 """
 
 import logging
@@ -31,7 +32,6 @@ from dataclasses import replace
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.succession import Successor
-from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.collecting import Collecting
@@ -40,14 +40,14 @@ from tensor_optix.core.loop.dormancy import Dormancy
 from tensor_optix.core.loop.escaping import Escaping
 from tensor_optix.core.loop.execution import Execution
 from tensor_optix.core.loop.keeping import Keeping
-from tensor_optix.core.loop.learner import learner_slot
 from tensor_optix.core.loop.learning import Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.resuming import KeepsRunState, by_name
+from tensor_optix.core.loop.run import new_run
 from tensor_optix.core.loop.run_ending import take_steps
-from tensor_optix.core.loop.run_progress import RunProgress, report, status
-from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.run_progress import report, status
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import Scorer
 from tensor_optix.core.loop.training import Training
 from tensor_optix.core.loop.untrained import Untrained
@@ -79,69 +79,64 @@ class LoopController:
         callbacks: Sequence[LoopCallback] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._parts = parts
-        self._config = config
-        self._progress = progress = RunProgress(clock)
-        self._callbacks = CallbackList(callbacks, clock, progress.health)
+        self._run = run = new_run(parts, config, callbacks, clock)
+        slot, progress, registry = run.slot, run.progress, parts.registry
         self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
-        self._slot = slot = learner_slot(parts.agent, parts.pipeline, parts.val_pipeline)
-        self._scorer = scorer = Scorer(slot, parts.registry, parts.evaluator, parts.val_pipeline, config, progress)
-        self._learning = learning = Learning(slot, parts.registry, parts.optimizer, progress.health)
-        self._training = Training(slot, parts.registry, parts.optimizer, learning, scorer, progress)
-        self._watch = Watch(
-            slot, parts.registry, parts.evaluator, parts.drift_detector, scorer, learning, config.improvement_margin
-        )
-        self._current = current = CurrentState(RunState(position=config.scheduler.initial()))
-        self._championship = championship = Championship(current, parts, config, slot, progress, self._watch)
-        self._run = Execution(
-            current, parts, config, slot, progress, self._callbacks, learning, championship, scorer.validation
-        )
-        self._untrained = Untrained(current, parts, config, slot, progress, scorer.validation)
-        self._escaping = Escaping(current, parts, config, slot, scorer.validation, self._run.settle)
+        scorer = Scorer(slot, registry, parts.evaluator, parts.val_pipeline, config, progress)
+        learning = Learning(slot, registry, parts.optimizer, progress.health)
+        self._training = Training(slot, registry, parts.optimizer, learning, scorer, progress)
+        detector, margin = parts.drift_detector, config.improvement_margin
+        self._watch = Watch(slot, registry, parts.evaluator, detector, scorer, learning, margin)
+        self._collecting = Collecting(parts.pipeline, learning, progress)
+        self._validation = validation = scorer.validation
+        self._championship = Championship(run, self._watch)
+        self._execution = Execution(run, learning, self._championship, validation)
+        self._untrained = Untrained(run, validation)
+        self._escaping = Escaping(run, validation, self._execution.settle)
         self._dormancy = Dormancy(
-            self._run,
+            self._execution,
             self._escaping,
             self._successors,
             progress,
             self.stop,
             watches=lambda: config.watches(is_live=parts.pipeline.is_live),
         )
-        kept = by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState))
-        self._keeping = Keeping(current, parts, slot, progress, kept)
+        self._keeping = Keeping(run, by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState)))
         for successor in self._successors:
             successor.join(slot)
         self._is_resumed = False
-        self._collecting = Collecting(parts.pipeline, self._learning, progress)
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
 
     @property
     def agent(self) -> BaseAgent:
         """The agent that acts and learns at present."""
-        return self._slot.agent
+        return self._run.slot.agent
 
     @property
     def state(self) -> RunState:
         """Where the run stands, as one value."""
-        return self._current.state
+        return self._run.state
 
     @property
     def status(self) -> LoopStatus:
         """Where the run stands, for whoever shows it."""
-        return status(self._current.state, self._progress, replace(self._parts, agent=self._slot.agent), self._config)
+        run = self._run
+        return status(run.state, run.progress, replace(run.parts, agent=run.slot.agent), run.config)
 
     def report(self) -> TrainingReport:
         """Return what the run has come to so far."""
-        return report(self._current.state, self._progress, self._parts, self._config)
+        run = self._run
+        return report(run.state, run.progress, run.parts, run.config)
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, which a live pipeline leaves, with everything saved."""
-        self._progress.stop(reason)
-        self._parts.pipeline.interrupt()
+        self._run.progress.stop(reason)
+        self._run.parts.pipeline.interrupt()
 
     def _interrupt(self, signal_number: int) -> None:
         self.ended_by = signal_number
-        self._progress.is_urgent = True
+        self._run.progress.is_urgent = True
         self.stop(StopReason.INTERRUPTED)
 
     def run(self) -> TrainingReport:
@@ -151,16 +146,16 @@ class LoopController:
             Exception: whatever the agent, a pipeline, the evaluator, the optimizer or a successor raised, after
                 everything is saved.
         """
-        progress = self._progress
+        progress = self._run.progress
         self._begin()
-        self._callbacks.call("on_loop_start")
+        self._run.callbacks.call("on_loop_start")
         with stop_on_signals(self._interrupt):
             failed = True
             try:
                 self._untrained.play()
-                pending = self._current.state.pending
+                pending = self._run.state.pending
                 if pending is not None:
-                    self._conclude_turn(self._training.finish(self._current.state, pending))
+                    self._conclude_turn(self._training.finish(self._run.state, pending))
                     self._keeping.save()
                 for window in () if progress.reason is not None else self._collecting.windows():
                     self._turn(window)
@@ -168,7 +163,7 @@ class LoopController:
                     if progress.reason is not None:
                         break
                 else:  # a live pipeline that was told to stop waits for no further window
-                    if progress.stop_asked and self._current.state.window_id >= 0:
+                    if progress.stop_asked and self._run.state.window_id >= 0:
                         self._keeping.save()
                 progress.reason = progress.reason or StopReason.EXHAUSTED
                 failed = False
@@ -179,35 +174,35 @@ class LoopController:
         return self.report()
 
     def _begin(self) -> None:
-        current, progress = self._current, self._progress
+        run, progress = self._run, self._run.progress
         ended = self._end_reached()
-        if current.state.is_on_watch and not self._is_resumed:
-            self._watch.act_again(current.state.watch)
+        if run.state.is_on_watch and not self._is_resumed:
+            self._watch.act_again(run.state.watch)
         self._is_resumed = False
-        if current.state.position.state is LoopState.DORMANT and ended is None:
-            current.change(position=self._config.scheduler.initial())
+        if run.state.position.state is LoopState.DORMANT and ended is None:
+            run.change(position=self._run.config.scheduler.initial())
         progress.start()
         progress.reason = ended or progress.reason
-        if self._parts.keeper is not None:
-            self._parts.keeper.start()
+        if self._run.parts.keeper is not None:
+            self._run.parts.keeper.start()
 
     def _end_reached(self) -> StopReason | None:
         """Return why nothing is left to do (the windows are spent, a resumed run had ended); None where there is."""
-        ended, most = self._progress.ended if self._is_resumed else None, self._config.max_episodes
+        ended, most = self._run.progress.ended if self._is_resumed else None, self._run.config.max_episodes
         if ended is not None and ended is not StopReason.MAX_EPISODES:
             return ended
-        return StopReason.MAX_EPISODES if most is not None and self._current.state.window_id + 1 >= most else None
+        return StopReason.MAX_EPISODES if most is not None and self._run.state.window_id + 1 >= most else None
 
     def _turn(self, window: EpisodeData) -> None:
-        current, progress = self._current, self._progress
-        begun, was_probing = progress.total_seconds() - self._collecting.seconds, self._parts.optimizer.is_probing
+        run, progress = self._run, self._run.progress
+        begun, was_probing = progress.total_seconds() - self._collecting.seconds, self._run.parts.optimizer.is_probing
         lengths = [episode.length for episode in window.completed_episodes()]
-        current.state = current.state.collected(window.length, len(lengths), max(lengths, default=0))
-        if current.state.is_on_watch:
+        run.state = run.state.collected(window.length, len(lengths), max(lengths, default=0))
+        if run.state.is_on_watch:
             progress.count_watch("windows")
-            outcome = self._watch.observe(current.state, window)
+            outcome = self._watch.observe(run.state, window)
         else:
-            outcome = self._training.step(current.state, window)
+            outcome = self._training.step(run.state, window)
         self._conclude_turn(outcome)
         if was_probing:
             progress.count_tuning("probing_windows")
@@ -215,25 +210,25 @@ class LoopController:
             progress.count_tuning("probing_seconds", progress.total_seconds() - begun)
 
     def _conclude_turn(self, outcome: Outcome) -> None:
-        current = self._current
+        run = self._run
         try:
-            current.state, effects = decide(current.state, outcome, self._config)
+            run.state, effects = decide(run.state, outcome, self._run.config)
             for effect in effects:
-                self._run.execute(effect, outcome, self._dormancy.next)
-            self._run.record(outcome)
+                self._execution.execute(effect, outcome, self._dormancy.next)
+            self._execution.record(outcome)
         finally:
             if outcome.staged is not None:
-                self._parts.registry.discard(outcome.staged)
+                self._run.parts.registry.discard(outcome.staged)
         if outcome.pending is None:  # else the run goes on with the same window
             self._end_turn(outcome)
-        current.change(validation=self._scorer.validation.spent)
+        run.change(validation=self._validation.spent)
 
     def _end_turn(self, outcome: Outcome) -> None:
         metrics = None if outcome.fault is not None else outcome.metrics
-        self._callbacks.call("on_episode_end", self._current.state.window_id, metrics)
+        self._run.callbacks.call("on_episode_end", self._run.state.window_id, metrics)
         if self._dormancy.is_spent:
             self._dormancy.next(is_dormant=False)
-        if self._config.max_episodes is not None and self._current.state.window_id + 1 >= self._config.max_episodes:
+        if self._run.config.max_episodes is not None and self._run.state.window_id + 1 >= self._run.config.max_episodes:
             self.stop(StopReason.MAX_EPISODES)
 
     def resume(self, point: ResumePoint) -> None:
@@ -243,41 +238,38 @@ class LoopController:
             CheckpointMismatchError: the objects are not what the run was begun with.
             CheckpointCorruptError: the state lacks something, or was saved by another version.
         """
-        self._run.go_on_from(self._keeping.restored(point))
-        self._scorer.validation.spent = self._current.state.validation
+        self._execution.go_on_from(self._keeping.restored(point))
+        self._validation.spent = self._run.state.validation
         self._is_resumed = True
 
     def _close(self, failed: bool) -> None:
-        progress = self._progress
+        progress = self._run.progress
         if failed:
             progress.reason = StopReason.ERROR
         self._championship.keep()
         try:
             take_steps(
                 closing_steps(
-                    self._run.snapshots,
-                    self._escaping,
-                    self._parts,
-                    self._config,
-                    self._slot,
-                    progress,
-                    self._scorer.validation,
+                    self._run,
+                    self._execution.snapshots,
                     self._untrained,
+                    self._escaping,
+                    self._validation,
                 ),
                 progress,
                 has_failed=failed,
             )
         finally:
-            self._slot.install(self._slot.first)
+            self._run.slot.install(self._run.slot.first)
             progress.halt()
             for successor in self._successors:
                 self._conclude(successor)
-            self._callbacks.call("on_loop_stop")
-            self._parts.registry.close()
+            self._run.callbacks.call("on_loop_stop")
+            self._run.parts.registry.close()
             progress.is_over = True
 
     def _conclude(self, successor: Successor) -> None:
         try:
-            successor.conclude(self._progress.reason or StopReason.STOPPED)
+            successor.conclude(self._run.progress.reason or StopReason.STOPPED)
         except Exception:  # the run is over and saved; its own error, if there was one, is not hidden
             logger.exception("%s.conclude failed.", type(successor).__name__)

@@ -24,6 +24,7 @@ from tensor_optix.optimizers._evidence import (
 )
 from tensor_optix.optimizers._signals import SignalWatch
 from tensor_optix.support.arguments import check_seed, is_real
+from tensor_optix.support.numbers import finite_or_zero
 from tensor_optix.support.plain import jsonable
 
 _SHRINK, _GROW = 0.9, 1.3
@@ -226,7 +227,7 @@ class BackoffOptimizer(BaseOptimizer):
 
     def _error(self, metrics: EvalMetrics) -> float:
         """Return the standard error of a score, 0 where nothing is known of it."""
-        known = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
+        known = finite_or_zero(metrics.std_err)
         seen = float(noise_of(np.array(self._scores))) if len(self._scores) > _NOISE_STEPS else 0.0
         return max(known, seen)
 

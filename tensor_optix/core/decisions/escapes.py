@@ -26,6 +26,7 @@ from typing import Any, Self
 from tensor_optix.core.decisions.patience import Phase
 from tensor_optix.core.search_space import Param
 from tensor_optix.support.arguments import is_real
+from tensor_optix.support.numbers import finite_or_zero
 
 BUDGET = 0.25
 """Steps of all escapes, as a share of the steps outside of them."""
@@ -154,7 +155,7 @@ class Learner:
 def is_worth_trying(standing: Standing) -> bool:
     """Return whether there is reason to believe that a better policy exists, see the module's table."""
     if standing.target is not None:
-        error = standing.best_std_err if math.isfinite(standing.best_std_err) else 0.0
+        error = finite_or_zero(standing.best_std_err)
         return standing.best_score + ERRORS * error < standing.target
     return standing.phase is Phase.UNLEARNED or (standing.phase is Phase.SATURATING and standing.changes)
 

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.numbers import finite_or_zero
 
 METHOD = "bounded Bayesian bootstrap"
 """Name of the method in reports, JSON and documentation."""
@@ -123,7 +124,7 @@ def summary_interval(
     if episodes < 1:
         raise InvalidArgumentError(f"episodes must be at least 1, but got {episodes!r}.")
     pairs = episodes // 2
-    error = std_err if math.isfinite(std_err) else 0.0
+    error = finite_or_zero(std_err)
     distance = error * math.sqrt(episodes * (episodes - 1) / (2 * pairs)) if pairs else 0.0
     returns = [mean - distance, mean + distance] * pairs + [mean] * (episodes % 2)
     return mean_interval(returns, span, level)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, degradation_drop
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.support.numbers import finite_or_zero
 from tensor_optix.support.plain import jsonable
 
 
@@ -86,6 +87,6 @@ HELD_SHARE = 0.95
 
 def holds(metrics: EvalMetrics, parent_score: float) -> bool:
     """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
-    error = metrics.std_err if math.isfinite(metrics.std_err) else 0.0
+    error = finite_or_zero(metrics.std_err)
     drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
     return metrics.is_usable and metrics.primary_score >= parent_score - drop

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import ContractError
+from tensor_optix.support.numbers import finite_or_zero
 
 
 class Verdict(enum.Enum):
@@ -91,7 +92,7 @@ def judge(
     if improved:
         return Verdict.IMPROVED
     if best_score is not None and math.isfinite(best_score) and not is_probing:
-        error = math.hypot(float(noise), best_std_err if math.isfinite(best_std_err) else 0.0)
+        error = math.hypot(float(noise), finite_or_zero(best_std_err))
         drop = degradation_drop(best_score, degradation_threshold, min_degradation_drop)
         if is_improvement(best_score, metrics.primary_score, max(drop, DEGRADATION_ERRORS * error)):
             return Verdict.DEGRADED

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from tensor_optix.core.loop.escaping import Escaping
-from tensor_optix.core.loop.learner import Joint, Single
-from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_ending import Step
-from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_snapshots import RunSnapshots
 from tensor_optix.core.loop.untrained import Untrained
 from tensor_optix.core.loop.validation import Validation
@@ -17,37 +15,32 @@ CUT_SHORT = (StopReason.INTERRUPTED, StopReason.STOPPED)
 
 
 def closing_steps(
-    run: RunSnapshots,
-    escaping: Escaping,
-    parts: LoopParts,
-    config: LoopConfig,
-    slot: Single | Joint,
-    progress: RunProgress,
-    validation: Validation,
+    run: Run,
+    snapshots: RunSnapshots,
     untrained: Untrained,
+    escaping: Escaping,
+    validation: Validation,
 ) -> Iterator[Step]:
     """Yield what is to be done at the end of a run: save what is not saved, settle the best, restore it, close all.
 
     Args:
-        run: what does it.
-        escaping: what gives the agent back the values that an escape has changed.
-        parts: what the loop is made of.
-        config: the knobs.
-        slot: where the learner sits; the user's own agent is given the best policy, whichever agent learned last.
-        progress: why the run has ended.
-        validation: what is closed last.
+        run: what ends; the user's own agent is given the best policy, whichever agent learned last.
+        snapshots: what writes and tests policies.
         untrained: what compares the best with the untrained policy.
+        escaping: what gives the agent back the values that an escape has changed.
+        validation: what is closed last.
     """
+    parts, config, slot, reason = run.parts, run.config, run.slot, run.progress.reason
     if run.state.best is None and run.state.window_id >= 0:
-        yield "save the policy", run.save_unscored
+        yield "save the policy", snapshots.save_unscored
     elif run.state.best is not None:
-        if config.final_evaluation and progress.reason in CUT_SHORT:
-            yield "confirm the best policy", run.confirm
-        elif config.final_evaluation and progress.reason is not None and progress.reason.is_final:
+        if config.final_evaluation and reason in CUT_SHORT:
+            yield "confirm the best policy", snapshots.confirm
+        elif config.final_evaluation and reason is not None and reason.is_final:
             # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.
             keeps_own = not config.restore_best or slot.agent is not slot.first
-            yield "evaluate the best policies", lambda: run.settle_at_last(keeps_own=keeps_own)
-        if progress.reason is not StopReason.ERROR:
+            yield "evaluate the best policies", lambda: snapshots.settle_at_last(keeps_own=keeps_own)
+        if reason is not StopReason.ERROR:
             yield "compare the best with the untrained policy", untrained.compare
         if config.restore_best:
             yield "restore the best policy", lambda: parts.registry.load_best(slot.first, run.state.best)

@@ -20,11 +20,9 @@ from tensor_optix.core.decisions.escapes import (
     next_escape,
 )
 from tensor_optix.core.decisions.policy_change import still_changes
-from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.hyperparams import read_back
 from tensor_optix.core.loop.decider import patience_with
-from tensor_optix.core.loop.parts import LoopConfig, LoopParts
-from tensor_optix.core.loop.run_state import CurrentState
+from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.types import HyperparamSet, PolicySnapshot
@@ -37,34 +35,20 @@ class Escaping:
     """Begins and judges escapes.
 
     Args:
-        current: the state of the run.
-        parts: what the loop is made of.
-        config: the knobs.
-        slot: where the learner sits.
+        run: what the hands share.
         validation: where candidates are tested; without episodes that are fixed by seeds nothing is tried.
         settle: tests the leading policies, the learner's own included, until one holds.
     """
 
-    def __init__(
-        self,
-        current: CurrentState,
-        parts: LoopParts,
-        config: LoopConfig,
-        slot: LearnerSlot,
-        validation: Validation,
-        settle: Callable[[], None],
-    ) -> None:
-        self._run = current
-        self._parts = parts
-        self._config = config
-        self._slot = slot
+    def __init__(self, run: Run, validation: Validation, settle: Callable[[], None]) -> None:
+        self._run = run
         self._validation = validation
         self._settle = settle
 
     def goes_on(self) -> bool:
         """Judge the escape that has ended, and begin the next one; False where nothing is left to try."""
-        config, state = self._config, self._run.state
-        if not (config.escapes and config.patience.is_scaled) or self._slot.is_joint:
+        config, state = self._run.config, self._run.state
+        if not (config.escapes and config.patience.is_scaled) or self._run.slot.is_joint:
             return False
         if self._validation.seeded is None or state.best is None:
             return False
@@ -88,8 +72,8 @@ class Escaping:
         escapes, best = self._run.state.escapes, self._run.state.best
         if not escapes or best is None or escapes[-1].outcome is EscapeOutcome.KEPT:
             return
-        if not self._config.restore_best:
-            self._parts.registry.load_best(self._slot.agent, best)
+        if not self._run.config.restore_best:
+            self._run.parts.registry.load_best(self._run.slot.agent, best)
         self._put_in_force(self._params_of(best))
 
     # --- judging ---
@@ -114,14 +98,14 @@ class Escaping:
 
     def _learn_on(self) -> None:
         """Go on learning as usual: the learning curve has risen, and its patience is no longer used up."""
-        position = self._config.scheduler.transition(self._run.state.position, Event.SPAWNED)
+        position = self._run.config.scheduler.transition(self._run.state.position, Event.SPAWNED)
         self._run.change(position=position, next_evaluation=self._run.state.window_id + 1)
 
     # --- beginning ---
 
     def _next(self) -> tuple[Escape, int] | None:
         """Return the escape that is due and its share of the steps; None where none is."""
-        state, config, scheduler = self._run.state, self._config, self._config.scheduler
+        state, config, scheduler = self._run.state, self._run.config, self._run.config.scheduler
         if state.best is None:
             return None
         verdict = patience_with(state, config)
@@ -139,7 +123,7 @@ class Escaping:
         return next_escape(state.escapes, self._learner(state.best), state.env_steps, least)
 
     def _learner(self, best: PolicySnapshot) -> Learner:
-        agent, space = self._slot.agent, self._parts.optimizer.search_space
+        agent, space = self._run.slot.agent, self._run.parts.optimizer.search_space
         return Learner(
             params=self._params_of(best),
             bounds=SearchSpace(agent.default_param_bounds) if space is None else space,
@@ -148,7 +132,7 @@ class Escaping:
 
     def _params_of(self, best: PolicySnapshot) -> dict[str, object]:
         """Return the hyper-parameters that the best policy was found with; those not saved are as they are."""
-        own = self._slot.agent.get_hyperparams().params
+        own = self._run.slot.agent.get_hyperparams().params
         return {**own, **{name: value for name, value in best.hyperparams.params.items() if name in own}}
 
     def _settle_learner(self) -> None:
@@ -160,7 +144,7 @@ class Escaping:
 
     def _begin(self, escape: Escape, share: int) -> bool:
         """Let the best policy learn on, changed; False where the agent does not take the new values."""
-        best = self._parts.registry.load_best(self._slot.agent, self._run.state.best)
+        best = self._run.parts.registry.load_best(self._run.slot.agent, self._run.state.best)
         learner, state = self._learner(best), self._run.state
         new = changed(escape, learner)
         record = EscapeRecord(
@@ -173,7 +157,7 @@ class Escaping:
             changes={name: (learner.params[name], value) for name, value in new.items()},
         )
         self._run.change(escapes=(*state.escapes, record))
-        agent = self._slot.agent
+        agent = self._run.slot.agent
         if isinstance(agent, RestartsOptimizer):  # its moments are those of another policy
             agent.restart_optimizer()
         try:
@@ -184,9 +168,9 @@ class Escaping:
             self._put_in_force(learner.params)
             self._end(EscapeOutcome.GIVEN_UP)
             return False
-        self._parts.optimizer.on_new_learner()
+        self._run.parts.optimizer.on_new_learner()
         self._run.change(
-            position=self._config.scheduler.transition(state.position, Event.SPAWNED),
+            position=self._run.config.scheduler.transition(state.position, Event.SPAWNED),
             trial=None,
             last_good=agent.get_hyperparams().copy(),
             learner_since=record.began_window,
@@ -196,7 +180,7 @@ class Escaping:
         return True
 
     def _put_in_force(self, params: Mapping[str, object]) -> None:
-        agent = self._slot.agent
+        agent = self._run.slot.agent
         agent.set_hyperparams(HyperparamSet(dict(params), agent.get_hyperparams().episode_id))
 
 

@@ -11,19 +11,16 @@ from typing import Any
 
 from tensor_optix.core.backoff_scheduler import Effect, Event
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.faults import MOST_IN_A_ROW
-from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.decider import Act
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.learning import DIVERGENCE, Learning
 from tensor_optix.core.loop.outcome import Outcome
-from tensor_optix.core.loop.parts import LoopConfig, LoopParts
-from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_snapshots import RunSnapshots
-from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import no_score
 from tensor_optix.core.loop.tuning import SuggestionError, Tuner, TuningRecord
 from tensor_optix.core.loop.validation import Validation
@@ -38,40 +35,19 @@ class Execution:
     """Executes effects.
 
     Args:
-        current: the state of the run.
-        parts: what the loop is made of.
-        config: the knobs.
-        slot: where the learner sits.
-        progress: where costs and faults are counted.
-        callbacks: what is told.
+        run: what the hands share.
         learning: what recovers from a fault.
         championship: what is written on watch.
         validation: where the best policies are tested.
     """
 
-    def __init__(
-        self,
-        current: CurrentState,
-        parts: LoopParts,
-        config: LoopConfig,
-        slot: LearnerSlot,
-        progress: RunProgress,
-        callbacks: CallbackList,
-        learning: Learning,
-        championship: Championship,
-        validation: Validation,
-    ) -> None:
-        self._run = current
-        self._parts = parts
-        self._config = config
-        self._slot = slot
-        self._progress = progress
-        self._callbacks = callbacks
+    def __init__(self, run: Run, learning: Learning, championship: Championship, validation: Validation) -> None:
+        self._run = run
         self._learning = learning
         self.championship = championship
         self._validation = validation
-        self.snapshots = RunSnapshots(current, parts, config, slot, progress, callbacks, validation)
-        self._tuner = Tuner(slot, parts.optimizer)
+        self.snapshots = RunSnapshots(run, validation)
+        self._tuner = Tuner(run.slot, run.parts.optimizer)
         self._tuned: tuple[TuningRecord, ...] = ()
         """What tuning did in this turn."""
         self._warned_of: set[str] = set()
@@ -89,7 +65,7 @@ class Execution:
             outcome: what the window came to.
             on_dormant: asks what follows when the learner has ended.
         """
-        state, parts, call = self._run.state, self._parts, self._callbacks.call
+        state, parts, call = self._run.state, self._run.parts, self._run.callbacks.call
         metrics = outcome.metrics if outcome.metrics is not None else no_score(state.window_id)
         match effect:
             case Act.FAULT:
@@ -103,8 +79,8 @@ class Execution:
             case Act.SETTLE:
                 self.championship.settle_trial(outcome)
             case Effect.DEGRADATION:
-                if self._config.rollback_on_degradation:
-                    parts.registry.load_best(self._slot.agent)
+                if self._run.config.rollback_on_degradation:
+                    parts.registry.load_best(self._run.slot.agent)
                 call("on_degradation", state.window_id, metrics)
             case Effect.PLATEAU:
                 call("on_plateau", state.window_id, state.position.state)
@@ -116,7 +92,7 @@ class Execution:
 
     def go_on_from(self, state: RunState) -> None:
         """Take the state of a saved run, as far as its snapshots are still there."""
-        registry = self._parts.registry
+        registry = self._run.parts.registry
         if state.best is not None and not registry.path_of(state.best).exists():
             state = replace(state, best=registry.best)
         registry.era = state.best.era if state.best else 0
@@ -132,21 +108,21 @@ class Execution:
 
     def roll_back(self, score: float) -> bool:
         """Load the best policy into the acting agent if that is better than `score`; True if it was."""
-        return self._parts.registry.load_if_better(self._slot.agent, score)
+        return self._run.parts.registry.load_if_better(self._run.slot.agent, score)
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
-        with self._progress.timed("validate"):
+        with self._run.progress.timed("validate"):
             return self._validation.scores_alone(agents)
 
     # --- the learner ---
 
     def let_learn(self, agent: BaseAgent) -> None:
         """Let an agent learn from the next window on, with a patience and trials of its own."""
-        self._slot.install(agent)
-        self._parts.optimizer.on_new_learner()
+        self._run.slot.install(agent)
+        self._run.parts.optimizer.on_new_learner()
         following = self._run.state.window_id + 1
-        position = self._config.scheduler.transition(self._run.state.position, Event.SPAWNED)
+        position = self._run.config.scheduler.transition(self._run.state.position, Event.SPAWNED)
         self._run.state = replace(
             self._run.state.with_new_curve(),
             position=position,
@@ -171,7 +147,7 @@ class Execution:
             self._run.change(last_good=milder, trial=None)
 
     def _tune(self, metrics: EvalMetrics) -> tuple[TuningRecord, ...]:
-        state, optimizer = self._run.state, self._parts.optimizer
+        state, optimizer = self._run.state, self._run.parts.optimizer
         if state.learner_since > state.window_id:
             return ()  # the score is not that of the present learner
         if state.position.state not in (LoopState.ACTIVE, LoopState.COOLING) and not optimizer.is_probing:
@@ -185,7 +161,7 @@ class Execution:
             optimizer.on_plateau(metrics)
         trial = state.trial
         self._run.change(trial=None)
-        health = self._progress.health
+        health = self._run.progress.health
         try:
             step = self._tuner.step(trial, metrics, state.window_id + 1)
         except SuggestionError as error:
@@ -196,11 +172,11 @@ class Execution:
         health.clear("suggestion")
         self._run.change(trial=step.trial)
         for record in step.records:
-            self._progress.count_tuning(f"{record.kind}s")
+            self._run.progress.count_tuning(f"{record.kind}s")
             if record.decision:
-                self._progress.count_tuning(record.decision)
+                self._run.progress.count_tuning(record.decision)
         if step.records and step.new.params != step.old.params:
-            self._callbacks.call("on_hyperparam_update", step.old, step.new)
+            self._run.callbacks.call("on_hyperparam_update", step.old, step.new)
         return step.records
 
     # --- the record ---
@@ -232,8 +208,8 @@ class Execution:
             start_score=state.start_score,
             **more,
         )
-        with self._progress.health.surviving_storage("write the history"):
-            self._parts.history.append(record)
+        with self._run.progress.health.surviving_storage("write the history"):
+            self._run.parts.history.append(record)
 
     def _tell_missing(self, metrics: EvalMetrics) -> None:
         if metrics.has_evidence:
@@ -241,7 +217,7 @@ class Execution:
                 "score",
                 "%s gave the score %r in window %d: it decides nothing and never becomes the best. "
                 "Return a finite number, or EvalMetrics(..., has_evidence=False) where there is nothing to judge by.",
-                type(self._parts.evaluator).__name__,
+                type(self._run.parts.evaluator).__name__,
                 metrics.primary_score,
                 self._run.state.window_id,
             )

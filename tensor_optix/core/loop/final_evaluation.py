@@ -27,6 +27,7 @@ from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS
 from tensor_optix.core.loop.selection import Tested, play, rescored
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
+from tensor_optix.support.numbers import finite_or_zero
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class _LastTest:
     def _ranking(self) -> list[Contender]:
         """Return those that rank, of the newest era."""
         ranking = self._evident()
-        errors = [s.eval_metrics.std_err if math.isfinite(s.eval_metrics.std_err) else 0.0 for s in ranking]
+        errors = [finite_or_zero(s.eval_metrics.std_err) for s in ranking]
         those = [(s, error) for s, error in zip(ranking, errors, strict=True) if s.era == ranking[0].era]
         return [Contender(snapshot, known_scores(snapshot), error) for snapshot, error in those]
 

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from tensor_optix.core.decisions.reserve import MOST_RESERVED
-from tensor_optix.core.decisions.succession import LearnerSlot
-from tensor_optix.core.loop.parts import LoopParts
 from tensor_optix.core.loop.resuming import (
     RUN_FORMAT,
     KeepsRunState,
@@ -15,8 +13,8 @@ from tensor_optix.core.loop.resuming import (
     saved_fields,
     write_agent,
 )
-from tensor_optix.core.loop.run_progress import RunProgress
-from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.run import Run
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.storage.resume_ring import ResumePoint
 from tensor_optix.core.types import PolicySnapshot, jsonable
 
@@ -25,33 +23,20 @@ class Keeping:
     """Saves what a resumed run needs, and restores it.
 
     Args:
-        current: the state of the run.
-        parts: what the loop is made of.
-        slot: where the learner sits.
-        progress: where costs and faults are counted.
+        run: what the hands share.
         callbacks: those whose state is part of the run's, by name.
     """
 
-    def __init__(
-        self,
-        current: CurrentState,
-        parts: LoopParts,
-        slot: LearnerSlot,
-        progress: RunProgress,
-        callbacks: dict[str, KeepsRunState],
-    ) -> None:
-        self._run = current
-        self._parts = parts
-        self._slot = slot
-        self._progress = progress
+    def __init__(self, run: Run, callbacks: dict[str, KeepsRunState]) -> None:
+        self._run = run
         self._callbacks = callbacks
         self._kept_best: PolicySnapshot | None = None
         """The best snapshot that the saved state knows."""
 
     def save(self) -> None:
         """Save what a resumed run needs, if it is time; always where a snapshot was saved, so that the two agree."""
-        keeper, progress, best = self._parts.keeper, self._progress, self._run.state.best
-        has_much = len(self._parts.registry.reserve or ()) > 2 * MOST_RESERVED
+        keeper, progress, best = self._run.parts.keeper, self._run.progress, self._run.state.best
+        has_much = len(self._run.parts.registry.reserve or ()) > 2 * MOST_RESERVED
         if keeper is None:
             self._drop_reserve()
             return
@@ -62,9 +47,9 @@ class Keeping:
                 self._drop_reserve()  # a run that resumes from before this needs what is dropped now
 
     def _drop_reserve(self) -> None:
-        registry, needed = self._parts.registry, {one.snapshot_id for one in self._run.state.reserve}
+        registry, needed = self._run.parts.registry, {one.snapshot_id for one in self._run.state.reserve}
         if registry.reserve is not None and registry.reserve != needed:
-            with self._progress.health.surviving_storage("drop policies in reserve"):
+            with self._run.progress.health.surviving_storage("drop policies in reserve"):
                 registry.keep_in_reserve(needed)
 
     def restored(self, point: ResumePoint) -> RunState:
@@ -75,28 +60,28 @@ class Keeping:
             CheckpointCorruptError: the state lacks something, or was saved by another version.
         """
         with saved_fields(point):
-            saved, parts = point.state, self._parts
+            saved, parts = point.state, self._run.parts
             for callback, kept in paired(self._callbacks, saved["callbacks"]):
                 learner = callback.restore_run(kept, point.folder)
                 if learner is not None:
-                    self._slot.install(learner)
-            restore_parts(parts, self._slot.agent, saved, point.folder)
+                    self._run.slot.install(learner)
+            restore_parts(parts, self._run.slot.agent, saved, point.folder)
             state = RunState.from_dict(saved["run"], parts.history)
-            self._progress.go_on_from(saved["totals"], state.ended)
+            self._run.progress.go_on_from(saved["totals"], state.ended)
             parts.drift_detector.load_state_dict(saved["drift_detector"])
         return state
 
     def _write_agents(self, folder: Path) -> None:
-        write_agent(self._slot.agent, folder)
+        write_agent(self._run.slot.agent, folder)
         for callback in self._callbacks.values():
             callback.write_agents(folder)
 
     def _saved(self) -> dict[str, object]:
         return {
             "format": RUN_FORMAT,
-            "run": replace(self._run.state, ended=self._progress.ended).to_dict(),
-            "totals": self._progress.totals(),
-            "drift_detector": jsonable(self._parts.drift_detector.state_dict()),
+            "run": replace(self._run.state, ended=self._run.progress.ended).to_dict(),
+            "totals": self._run.progress.totals(),
+            "drift_detector": jsonable(self._run.parts.drift_detector.state_dict()),
             "callbacks": {name: callback.run_state() for name, callback in self._callbacks.items()},
-            **parts_state(self._parts, self._slot.agent),
+            **parts_state(self._run.parts, self._run.slot.agent),
         }

@@ -2,14 +2,11 @@
 
 from tensor_optix.core.backoff_scheduler import Effect
 from tensor_optix.core.decisions.reserve import MOST_RESERVED, NEIGHBOURS, Reserved, thinned
-from tensor_optix.core.decisions.succession import LearnerSlot
-from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.decider import Act
 from tensor_optix.core.loop.outcome import Outcome
-from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_ending import confirm, settle
-from tensor_optix.core.loop.run_progress import RunProgress
-from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import no_score
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import EvalMetrics
@@ -19,31 +16,12 @@ class RunSnapshots:
     """Writes them; a part of the controller's hands.
 
     Args:
-        current: the state of the run.
-        parts: what the loop is made of.
-        config: the knobs.
-        slot: where the learner sits.
-        progress: where costs and faults are counted.
-        callbacks: what is told.
+        run: what the hands share.
         validation: where the best policies are tested.
     """
 
-    def __init__(
-        self,
-        current: CurrentState,
-        parts: LoopParts,
-        config: LoopConfig,
-        slot: LearnerSlot,
-        progress: RunProgress,
-        callbacks: CallbackList,
-        validation: Validation,
-    ) -> None:
-        self._run = current
-        self._parts = parts
-        self._config = config
-        self._slot = slot
-        self._progress = progress
-        self._callbacks = callbacks
+    def __init__(self, run: Run, validation: Validation) -> None:
+        self._run = run
         self._validation = validation
 
     @property
@@ -68,19 +46,19 @@ class RunSnapshots:
 
     def _checkpoint(self, outcome: Outcome, metrics: EvalMetrics) -> None:
         """Save the policy as the best."""
-        registry = self._parts.registry
-        with self._progress.health.surviving_storage("save the best policy"):
-            staged = outcome.staged or registry.stage(self._slot.agent)
+        registry = self._run.parts.registry
+        with self._run.progress.health.surviving_storage("save the best policy"):
+            staged = outcome.staged or registry.stage(self._run.slot.agent)
             best = registry.commit(staged, metrics, self._run.state.window_id, outcome.hyperparams, outcome.evidence)
             self._run.change(best=best)
-            self._callbacks.call("on_improvement", best)
+            self._run.callbacks.call("on_improvement", best)
 
     def _rescore(self, outcome: Outcome) -> None:
         """Save what the best has shown; it may not be the best then."""
         if outcome.incumbent is None or self._run.state.best is None:
             return
-        registry, incumbent = self._parts.registry, outcome.incumbent
-        with self._progress.health.surviving_storage("save a new score"):
+        registry, incumbent = self._run.parts.registry, outcome.incumbent
+        with self._run.progress.health.surviving_storage("save a new score"):
             rescored = registry.rescore(self._run.state.best, incumbent.metrics, incumbent.evidence)
             # What it was crowned for may have been luck: then another one is the best that is known.
             has_fallen = incumbent.metrics.primary_score < self._run.state.best.eval_metrics.primary_score
@@ -88,10 +66,10 @@ class RunSnapshots:
 
     def _reserve(self, outcome: Outcome, metrics: EvalMetrics) -> None:
         """Save the policy as an alternative for the last test, and drop the one that is needed least."""
-        state, registry = self._run.state, self._parts.registry
-        with self._progress.health.surviving_storage("save a policy in reserve"):
+        state, registry = self._run.state, self._run.parts.registry
+        with self._run.progress.health.surviving_storage("save a policy in reserve"):
             saved = registry.commit(
-                registry.stage(self._slot.agent),
+                registry.stage(self._run.slot.agent),
                 metrics,
                 state.window_id,
                 outcome.hyperparams,
@@ -105,20 +83,20 @@ class RunSnapshots:
 
     def settle_at_last(self, *, keeps_own: bool) -> None:
         """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
-        self._progress.stop_asked = self._progress.is_urgent
+        self._run.progress.stop_asked = self._run.progress.is_urgent
         self.settle(keeps_own=keeps_own)
 
     def confirm(self) -> None:
         """Confirm the best of a run that was cut short, as far as a few seconds allow."""
-        self._progress.stop_asked = False
-        state, registry = self._run.state, self._parts.registry
+        self._run.progress.stop_asked = False
+        run, registry = self._run, self._run.parts.registry
         try:
-            best = confirm(state, self._slot.agent, self._parts, self._config, self._progress, self._validation)
+            best = confirm(run.state, run.slot.agent, run.parts, run.config, run.progress, self._validation)
         except BaseException:
             self._run.change(best=registry.best)
             raise
         finally:
-            self._progress.stop_asked = True  # whatever follows is not to play
+            self._run.progress.stop_asked = True  # whatever follows is not to play
         self._run.change(best=best)
 
     def settle(self, *, keeps_own: bool) -> None:
@@ -127,10 +105,10 @@ class RunSnapshots:
         Args:
             keeps_own: True to give the acting agent its own policy back.
         """
-        registry = self._parts.registry
+        registry = self._run.parts.registry
         try:
-            parts = (self._parts, self._config, self._progress, self._validation)
-            best = settle(self._run.state, self._slot.agent, *parts, keeps_own=keeps_own)
+            parts = (self._run.parts, self._run.config, self._run.progress, self._validation)
+            best = settle(self._run.state, self._run.slot.agent, *parts, keeps_own=keeps_own)
         except BaseException:
             self._run.change(best=registry.best)  # scores may have been replaced by then
             raise
@@ -139,4 +117,4 @@ class RunSnapshots:
     def save_unscored(self) -> None:
         """Save the policy where none could be scored."""
         metrics = self._run.state.metrics or no_score(max(self._run.state.window_id, 0))
-        self._parts.registry.save(self._slot.agent, metrics, self._run.state.window_id)
+        self._run.parts.registry.save(self._run.slot.agent, metrics, self._run.state.window_id)

@@ -195,21 +195,6 @@ class RunState:
         )
 
 
-class CurrentState:
-    """Where the state of the run is kept between two decisions; only the controller's hands hold it.
-
-    Args:
-        state: where the run stands.
-    """
-
-    def __init__(self, state: RunState) -> None:
-        self.state = state
-
-    def change(self, **fields: object) -> None:
-        """Replace fields of the state."""
-        self.state = replace(self.state, **fields)
-
-
 def saved_form(value: Any) -> Any:
     """Return a value, dataclasses included, as plain JSON values that `rebuilt` reads again."""
     if hasattr(value, "to_dict") and not isinstance(value, RunState):

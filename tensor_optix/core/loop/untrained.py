@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from tensor_optix.core.base_pipeline import PlaysSeeds
-from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.decisions.untrained import (
     has_risen_from,
     is_ahead_apart,
@@ -16,9 +15,9 @@ from tensor_optix.core.decisions.untrained import (
     start_of,
 )
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
-from tensor_optix.core.loop.parts import LoopConfig, LoopParts
-from tensor_optix.core.loop.run_progress import RunProgress, span_of_run
-from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.run import Run
+from tensor_optix.core.loop.run_progress import span_of_run
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.selection import play
 from tensor_optix.core.loop.standing import best_interval
 from tensor_optix.core.loop.validation import Validation
@@ -38,46 +37,30 @@ class Untrained:
     """Lets the untrained policy play, and compares the best with it.
 
     Args:
-        current: the state of the run.
-        parts: what the loop is made of.
-        config: the knobs.
-        slot: where the learner sits.
-        progress: where time is counted, and why the run is to end.
+        run: what the hands share.
         validation: where policies are played.
     """
 
-    def __init__(
-        self,
-        current: CurrentState,
-        parts: LoopParts,
-        config: LoopConfig,
-        slot: LearnerSlot,
-        progress: RunProgress,
-        validation: Validation,
-    ) -> None:
-        self._run = current
-        self._parts = parts
-        self._config = config
-        self._slot = slot
-        self._progress = progress
+    def __init__(self, run: Run, validation: Validation) -> None:
+        self._run = run
         self._validation = validation
-        self._evaluator = GuardedEvaluator(parts.evaluator)
+        self._evaluator = GuardedEvaluator(run.parts.evaluator)
 
     def play(self) -> None:
         """Let the policy play as it is before the first window, where episodes are fixed by seeds; else do nothing."""
         pipeline, state = self._validation.seeded, self._run.state
-        if not self._config.final_evaluation or pipeline is None or state.window_id >= 0 or state.start:
+        if not self._run.config.final_evaluation or pipeline is None or state.window_id >= 0 or state.start:
             return
         seeds = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
         self._run.change(start=self._played(pipeline, seeds, MOST_STEPS))
 
     def compare(self) -> None:
         """Let the best play the same episodes, where that is needed, and end the run for what has come of it."""
-        state, progress = self._run.state, self._progress
+        state, progress = self._run.state, self._run.progress
         progress.is_ahead = self._is_ahead(state)
         self._run.change(validation=self._validation.spent)
         is_trained = progress.reason is StopReason.CONVERGED  # a spent budget is no claim
-        if is_trained and progress.is_ahead is False and not self._config.is_reached(state.best_score):
+        if is_trained and progress.is_ahead is False and not self._run.config.is_reached(state.best_score):
             progress.reason = StopReason.NOTHING_LEARNED
 
     def _is_ahead(self, state: RunState) -> bool | None:
@@ -86,21 +69,21 @@ class Untrained:
             return None
         if not state.start:
             return None if state.first is None else has_risen_from(state.first, state.curve, state.recent)
-        span = span_of_run(state, self._parts)
+        span = span_of_run(state, self._run.parts)
         start = start_of(state.start, None, span)
         apart = start and is_ahead_apart(best.eval_metrics.primary_score, best_interval(best, span), start)
-        if apart or self._progress.stop_asked:
+        if apart or self._run.progress.stop_asked:
             return apart
         together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start)
         return apart if together is None else together
 
     def _best_on_same_seeds(self, state: RunState) -> tuple[PlayedWindow, ...]:
-        pipeline, registry = self._validation.seeded, self._parts.registry
+        pipeline, registry = self._validation.seeded, self._run.parts.registry
         if pipeline is None or state.best is None:
             return ()
-        self._slot.install(self._parts.agent)
+        self._run.slot.install(self._run.parts.agent)
         try:
-            with registry.loaded(state.best, self._slot.agent):
+            with registry.loaded(state.best, self._run.slot.agent):
                 return self._played(pipeline, (window.seeds for window in state.start), 10 * MOST_STEPS)
         except CheckpointCorruptError as error:
             logger.warning("Snapshot %s is not compared with the untrained policy: %s", state.best.snapshot_id, error)
@@ -112,7 +95,7 @@ class Untrained:
         """Return what the acting agent does on seeds, as far as it gets; the steps themselves are forgotten."""
         played, steps, episodes = list[PlayedWindow](), 0, 0
         try:
-            with self._progress.timed("validate"), self._validation.cut_at(MOST_STEPS):
+            with self._run.progress.timed("validate"), self._validation.cut_at(MOST_STEPS):
                 for window_seeds in seeds:
                     tested = play(pipeline, self._evaluator, [window_seeds], is_stopped=self._is_stopped)
                     played += tested.evidence
@@ -125,4 +108,4 @@ class Untrained:
         return tuple(played)
 
     def _is_stopped(self) -> bool:
-        return self._progress.stop_asked
+        return self._run.progress.stop_asked

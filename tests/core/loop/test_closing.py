@@ -1,21 +1,17 @@
 """What is done when a run ends, and in which order."""
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.history import History
-from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
-from tensor_optix.core.loop.run_progress import RunProgress
-from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.run import new_run
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics
@@ -26,13 +22,12 @@ COMPARE = "compare the best with the untrained policy"
 CLOSE = ["close the history", "close the pipeline", "close the validation pipeline"]
 
 
-@dataclass
-class Run:
+class Hands:
     """What the steps ask the controller's hands for."""
 
-    state: RunState
-    asked: list[Any] = field(default_factory=list)
-    compared: bool = False
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.compared = False
 
     def save_unscored(self) -> None:
         self.asked.append("save_unscored")
@@ -54,9 +49,8 @@ class Rig:
         self.agent.weight = best or 0.0
         saved = None if best is None else self.registry.save(self.agent, EvalMetrics(best))
         self.agent.weight = -1.0
-        self.run = Run(RunState(position=BackoffScheduler().initial(), window_id=window_id, best=saved))
-        self.config, self.progress, self.slot = LoopConfig(**config), RunProgress(lambda: 0.0), Single(self.agent)
-        self.parts = LoopParts(
+        self.hands = Hands()
+        parts = LoopParts(
             agent=self.agent,
             pipeline=self.pipeline,
             val_pipeline=self.held_out,
@@ -65,12 +59,14 @@ class Rig:
             registry=self.registry,
             history=History(folder / "history.jsonl"),
         )
+        self.run = new_run(parts, LoopConfig(**config), [], lambda: 0.0)
+        self.run.change(window_id=window_id, best=saved)
+        self.progress, self.slot = self.run.progress, self.run.slot
 
     def take(self) -> list[str]:
         validation, names = Validation(self.held_out, ScoreEvaluator()), []
-        escaping = SimpleNamespace(close=lambda: self.run.asked.append("end the escapes"))
-        parts, config, progress = self.parts, self.config, self.progress
-        arguments: Any = (self.run, escaping, parts, config, self.slot, progress, validation, self.run)
+        escaping = SimpleNamespace(close=lambda: self.hands.asked.append("end the escapes"))
+        arguments: Any = (self.run, self.hands, self.hands, escaping, validation)
         for name, step in closing_steps(*arguments):
             names.append(name)
             step()
@@ -103,9 +99,9 @@ def test_escapes_are_ended_once_the_best_is_settled_and_restored(tmp_path: Path)
     rig = Rig(tmp_path, best=2.0, final_evaluation=True)
     rig.progress.reason = StopReason.CONVERGED
     tried = EscapeRecord(name="entropy", began_window=1, began_step=10, began_evaluation=1, share=10, score_before=2.0)
-    rig.run.state = replace(rig.run.state, escapes=(tried,))
+    rig.run.change(escapes=(tried,))
     assert rig.take()[-5:] == ["restore the best policy", "end the escapes", *CLOSE]
-    assert rig.run.asked[-1] == "end the escapes"
+    assert rig.hands.asked[-1] == "end the escapes"
 
 
 @pytest.mark.parametrize(("window_id", "saves"), [(3, True), (-1, False)])
@@ -114,7 +110,7 @@ def test_without_a_best_what_was_trained_is_saved_and_nothing_that_was_not(
 ) -> None:
     rig = Rig(tmp_path, window_id=window_id)
     assert rig.take() == [*(["save the policy"] if saves else []), *CLOSE]
-    assert rig.run.asked == (["save_unscored"] if saves else [])
+    assert rig.hands.asked == (["save_unscored"] if saves else [])
 
 
 class TestFinalEvaluation:
@@ -127,7 +123,7 @@ class TestFinalEvaluation:
         steps = rig.take()
         assert ("evaluate the best policies" in steps) is is_final
         assert ("confirm the best policy" in steps) is is_cut_short
-        assert ("confirm" in rig.run.asked) is is_cut_short
+        assert ("confirm" in rig.hands.asked) is is_cut_short
 
     def test_it_comes_before_the_best_is_restored(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, best=2.0, final_evaluation=True)
@@ -140,7 +136,7 @@ class TestFinalEvaluation:
     ) -> None:
         rig = Rig(tmp_path, best=2.0)
         rig.progress.reason = reason
-        assert (COMPARE in rig.take()) is rig.run.compared is (reason is not StopReason.ERROR)
+        assert (COMPARE in rig.take()) is rig.hands.compared is (reason is not StopReason.ERROR)
 
     @pytest.mark.parametrize(
         ("restores", "is_variant", "keeps"), [(True, False, False), (False, False, True), (True, True, True)]
@@ -153,7 +149,7 @@ class TestFinalEvaluation:
         if is_variant:
             rig.slot.install(NumpyAgent())
         rig.take()
-        assert rig.run.asked == [keeps]
+        assert rig.hands.asked == [keeps]
 
 
 def test_the_best_is_the_one_of_when_its_step_is_taken(tmp_path: Path) -> None:
@@ -163,8 +159,8 @@ def test_the_best_is_the_one_of_when_its_step_is_taken(tmp_path: Path) -> None:
     better = rig.registry.save(rig.agent, EvalMetrics(5.0))
 
     def settle_at_last(*, keeps_own: bool) -> None:
-        rig.run.state = replace(rig.run.state, best=better)
+        rig.run.change(best=better)
 
-    rig.run.settle_at_last = settle_at_last  # type: ignore[method-assign]
+    rig.hands.settle_at_last = settle_at_last  # type: ignore[method-assign]
     rig.take()
     assert rig.agent.weight == 5.0

@@ -12,10 +12,9 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.keeping import Keeping
-from tensor_optix.core.loop.learner import Single
-from tensor_optix.core.loop.parts import LoopParts
-from tensor_optix.core.loop.run_progress import RunProgress
-from tensor_optix.core.loop.run_state import CurrentState, RunState
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run import new_run
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
@@ -64,9 +63,9 @@ class Rig:
         )
         if self.parts.keeper is not None:
             self.parts.keeper.start()
-        self.current = CurrentState(RunState(position=BackoffScheduler().initial()))
-        self.progress, self.slot = RunProgress(lambda: 0.0), Single(self.agent)
-        self.keeping = Keeping(self.current, self.parts, self.slot, self.progress, dict(callbacks or {}))
+        self.run = new_run(self.parts, LoopConfig(), [], lambda: 0.0)
+        self.progress, self.slot = self.run.progress, self.run.slot
+        self.keeping = Keeping(self.run, dict(callbacks or {}))
 
     def newest(self) -> ResumePoint:
         point = self.ring.newest()
@@ -94,11 +93,11 @@ def test_a_run_that_keeps_nothing_saves_nothing(tmp_path: Path) -> None:
 
 def test_what_is_saved_comes_back(rig: Rig) -> None:
     rig.agent.weight = 2.5
-    rig.current.change(window_id=7, env_steps=70, event="drift")
+    rig.run.change(window_id=7, env_steps=70, event="drift")
     rig.progress.count_watch("drifts")
     rig.keeping.save()
-    before = rig.current.state
-    rig.agent.weight, rig.current.state = 0.0, RunState(position=BackoffScheduler().initial())
+    before = rig.run.state
+    rig.agent.weight, rig.run.state = 0.0, RunState(position=BackoffScheduler().initial())
     assert rig.keeping.restored(rig.newest()) == before
     assert (rig.agent.weight, rig.progress.watch) == (2.5, {"drifts": 1})
 
@@ -111,7 +110,7 @@ class TestWhen:
 
     def test_a_new_best_is_saved_at_once_and_once(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         never_due(monkeypatch)
-        rig.current.change(best=rig.registry.save(rig.agent, EvalMetrics(1.0)))
+        rig.run.change(best=rig.registry.save(rig.agent, EvalMetrics(1.0)))
         rig.keeping.save()
         first = rig.newest().sequence
         rig.keeping.save()
@@ -125,7 +124,7 @@ class TestWhen:
 
     def test_a_disk_that_refuses_is_counted_and_asked_again(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         never_due(monkeypatch)
-        rig.current.change(best=rig.registry.save(rig.agent, EvalMetrics(1.0)))
+        rig.run.change(best=rig.registry.save(rig.agent, EvalMetrics(1.0)))
         save, calls = ResumeRing.save, []
 
         def full_once(ring: ResumeRing, *arguments: Any) -> Any:
@@ -154,7 +153,7 @@ class TestCallbacks:
 
     def test_other_callbacks_than_before_are_refused(self, rig: Rig) -> None:
         rig.keeping.save()
-        other = Keeping(rig.current, rig.parts, rig.slot, rig.progress, {"Evolves": Evolves()})
+        other = Keeping(rig.run, {"Evolves": Evolves()})
         with pytest.raises(CheckpointMismatchError, match="Evolves"):
             other.restored(rig.newest())
 

@@ -14,7 +14,7 @@ from tensor_optix.core.decisions.reserve import Reserved
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
-from tensor_optix.core.loop.run_state import FIRST_EVALUATIONS, CurrentState, RunState, WatchState, saved_form
+from tensor_optix.core.loop.run_state import FIRST_EVALUATIONS, RunState, WatchState, saved_form
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
@@ -214,16 +214,10 @@ def test_a_position_that_is_missing_is_named_and_any_other_field_is_what_it_was_
         RunState.from_dict(saved, ())
 
 
-def test_nobody_changes_a_state_but_its_holder_who_replaces_it() -> None:
+def test_nobody_changes_a_state() -> None:
     state = full()
     with pytest.raises(FrozenInstanceError):
         state.window_id = 1  # type: ignore[misc]
-    current = CurrentState(state)
-    current.change(event=None, env_steps=0)
-    assert current.state == replace(state, event=None, env_steps=0)
-    assert state.env_steps == 1000
-    with pytest.raises(TypeError, match="unheard"):
-        current.change(unheard=1)
 
 
 def test_values_are_plain_whatever_holds_them() -> None:

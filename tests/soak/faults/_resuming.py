@@ -148,7 +148,9 @@ def _live(kind: str, directory: Path, windows: int) -> None:
         **options,
     )
     if is_watched:
-        optimizer._controller._parts.keeper._share = math.inf  # each window is saved, or most kills would find the same
+        optimizer._controller._run.parts.keeper._share = (
+            math.inf
+        )  # each window is saved, or most kills would find the same
     optimizer.run()
     if optimizer.ended_by is not None:
         _tell(stopped=optimizer.ended_by)

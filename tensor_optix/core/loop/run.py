@@ -1,0 +1,53 @@
+"""A run in progress: its state, and what the controller's hands act with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from tensor_optix.core.loop.callbacks import CallbackList
+from tensor_optix.core.loop.learner import Joint, Single, learner_slot
+from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_progress import RunProgress
+from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop_callback import LoopCallback
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What the hands of the controller share; only they hold it, and only they replace the state."""
+
+    state: RunState
+    """Where the run stands between two decisions."""
+    parts: LoopParts
+    """What the loop is made of."""
+    config: LoopConfig
+    """The knobs."""
+    slot: Single | Joint
+    """Where the learner sits."""
+    progress: RunProgress
+    """Where costs and faults are counted, and why the run is to end."""
+    callbacks: CallbackList
+    """What is told."""
+
+    def change(self, **fields: object) -> None:
+        """Replace fields of the state."""
+        self.state = replace(self.state, **fields)
+
+
+def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallback], clock: Callable[[], float]) -> Run:
+    """Return a run that has not begun.
+
+    Args:
+        parts: what the loop is made of.
+        config: the knobs.
+        callbacks: what is told, in this order.
+        clock: monotonic seconds.
+    """
+    progress = RunProgress(clock)
+    return Run(
+        state=RunState(position=config.scheduler.initial()),
+        parts=parts,
+        config=config,
+        slot=learner_slot(parts.agent, parts.pipeline, parts.val_pipeline),
+        progress=progress,
+        callbacks=CallbackList(callbacks, clock, progress.health),
+    )
