@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from tensor_optix.pipeline.batch_pipeline import BatchPipeline
     from tensor_optix.pipeline.live_pipeline import LivePipeline
     from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
+    from tensor_optix.pipeline.sources.generator_source import GeneratorSource
     from tensor_optix.pipeline.sources.replay_source import ReplaySource
     from tensor_optix.pipeline.sources.websocket_source import WebSocketSource
     from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
@@ -83,6 +84,7 @@ _HOMES = {
     "EpisodeReturnEvaluator": "core.episode_evaluator",
     "EpisodeSummary": "core.types",
     "EvalMetrics": "core.types",
+    "GeneratorSource": "pipeline.sources.generator_source",
     "HyperparamSet": "core.types",
     "LivePipeline": "pipeline.live_pipeline",
     "LoopCallback": "core.loop_callback",
@@ -155,6 +157,7 @@ __all__ = [
     "EpisodeReturnEvaluator",
     "EpisodeSummary",
     "EvalMetrics",
+    "GeneratorSource",
     "HyperparamSet",
     "LivePipeline",
     "LoopCallback",

@@ -26,6 +26,8 @@ class Malformed(NamedTuple):
 
     reason: str
     frame: object = None
+    is_over: bool = False
+    """True where an episode ends with it."""
 
 
 class Heartbeat:
@@ -70,10 +72,10 @@ class Quarantine:
         self.kept: deque[Malformed] = deque(maxlen=_KEPT)
         self.count = 0
 
-    def add(self, reason: str, what: object = None) -> None:
+    def add(self, reason: str, what: object = None, is_over: bool = False) -> None:
         """Set one item aside; logged the 1st, 2nd, 4th, 8th, ... time."""
         self.count += 1
-        self.kept.append(Malformed(reason, shown(what)))
+        self.kept.append(Malformed(reason, shown(what), is_over))
         if self.count & (self.count - 1) == 0:
             logger.warning("An item of the feed was refused (%d until now): %s", self.count, reason)
 

@@ -30,12 +30,14 @@ class LivePipeline(BasePipeline):
     sent after the item before. `data_source.apply(action)`, where there is one, receives each action. A source that
     numbers its items in `info["sequence"]` and takes `stream(after=number)` is read exactly once, also across a crash
     (`stream_state`, `restore_stream`); one that only numbers them has every gap counted. One with `is_finite` may end.
-    One with `is_lockstep` waits for each action: the time that the agent learns is then in no window.
+    One with `is_lockstep` waits for each action: the time that the agent learns is then in no window. A source that
+    does not wait runs ahead of the agent: `GeneratorSource` makes any source wait.
 
     Every window's `metadata` counts, since the beginning: `received` (each item once) = `learned` + `dropped` +
     `quarantined` + `buffered`; `reconnects`; `gaps` (numbers that never came); `late` (came after their gap was
-    declared; among the dropped); `duplicates` (in no other count); `safe_actions`; `unsent_actions`. Its `breaks` are
-    the rows before which items are missing: nothing is learned across them.
+    declared; among the dropped); `duplicates` (in no other count); `safe_actions`; `unsent_actions`; `stale_decisions`
+    (the source had given the next item before the action was sent). Its `breaks` are the rows before which items are
+    missing: nothing is learned across them.
 
     Args:
         data_source: what to read.
@@ -60,7 +62,8 @@ class LivePipeline(BasePipeline):
         rng: of the jitter.
 
     Raises:
-        ContractError: a source without `stream`, or a boundary that is no function.
+        ContractError: a source without `stream`, or with `is_lockstep` and no `apply`, or a boundary that is no
+            function.
         InvalidArgumentError: an argument breaks its rule.
         MissingDependencyError: zstandard (to record) is not installed.
     """
@@ -144,7 +147,8 @@ class LivePipeline(BasePipeline):
 
         Raises:
             FeedFatalError: the feed ended, or `apply` failed, by an error that another try does not cure.
-            ContractError: `episode_boundary_fn` raised, or never ends a window.
+            ContractError: `episode_boundary_fn` raised, or never ends a window; or a source with `is_lockstep` does
+                not wait.
             BadDataError: the agent's action must not be sent, and there is no `safe_action`.
         """
         agent = self._checked_agent()
@@ -202,7 +206,8 @@ class LivePipeline(BasePipeline):
         if self._stash is not None:
             item, self._stash = self._stash, None
             self._window_began = self._began_after_hold(item)
-            act(item)
+            if self._builder.begin(item, act, self._ends) is Taken.ENDS:
+                return self._window(feed, item)
         while (item := feed.take()) is not None:
             if not isinstance(item, Checked):
                 self._cut(item)
@@ -236,7 +241,7 @@ class LivePipeline(BasePipeline):
         return began
 
     def _act(self, agent: BaseAgent, item: Checked) -> Acted:
-        action, is_sent = self._acting.act(agent, item, self._recorder)
+        action, is_sent = self._acting.act(agent, item, self._recorder, self._feed)
         if self._window_began is None:
             self._window_began = item.arrival
         acted = Acted(item.observation, action, item.reward, item.info, item.mask)
@@ -252,7 +257,9 @@ class LivePipeline(BasePipeline):
             self._window_began = None  # what was acted on is in no window
         if self._recorder is not None:
             self._recorder.broken()
-        if isinstance(why, Malformed) and not self._acting.send_safe_action(why.reason) and self._is_lockstep:
+        if not isinstance(why, Malformed) or (self._is_lockstep and why.is_over):  # no action is waited for
+            return
+        if not self._acting.send_safe_action(why.reason) and self._is_lockstep:
             raise BadDataError(
                 f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
                 f"give LivePipeline(safe_action=...) what to send in such a case."
@@ -264,6 +271,7 @@ class LivePipeline(BasePipeline):
         counts = feed.counts(builder.learned, builder.isolated, self._acting.counts(), held=is_held)
         self._point = feed.resume_point(counts, number + 1, self._last, is_held=is_held)
         self._window_began = None
+        self._acting.end_window(number)
         if self._recorder is not None:
             self._recorder.window(number)
         return builder.window(number, following.observation, following.mask, counts)

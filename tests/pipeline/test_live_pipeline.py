@@ -19,7 +19,7 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline.feed.stream import StreamBuilder
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
-from tests.fakes.feeds import Acting, Counting, Feed, Replayable, balanced, item, live, rows
+from tests.fakes.feeds import Acting, Burst, Counting, Feed, Replayable, balanced, item, live, rows
 from tests.helpers import NumpyAgent
 
 # --- windows ---
@@ -121,6 +121,43 @@ def test_a_missing_package_is_missed_at_once(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(MissingDependencyError, match=r"pip install 'tensor-optix\[live\]'"):
         LivePipeline(Feed([]), record=str(tmp_path / "session.jsonl.zst"))
     LivePipeline(Feed([]))
+
+
+# --- a source that does not wait ---
+
+
+class Hasty(Burst):
+    """Gives everything before the first action."""
+
+    def apply(self, action: Any) -> None: ...
+
+
+class Late(Counting):
+    """Acts when its source has given everything."""
+
+    def __init__(self, source: Burst) -> None:
+        super().__init__()
+        self.source = source
+
+    def act(self, observation: Any) -> Any:
+        assert self.source.given.wait(60)
+        return super().act(observation)
+
+
+def test_decisions_behind_the_source_are_counted_and_spoken_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    source = Hasty(300)
+    windows = list(live(source, n=100, agent=Late(source)).episodes())
+    assert [window.metadata["stale_decisions"] for window in windows][:2] == [100, 200]
+    assert sum("decisions were stale" in record.msg for record in caplog.records) == 1
+
+
+def test_a_source_that_only_says_that_it_waits_is_not_believed() -> None:
+    class Boaster(Hasty):
+        is_lockstep = True
+
+    source = Boaster(300)
+    with pytest.raises(ContractError, match="Boaster says is_lockstep = True"):
+        next(live(source, n=100, agent=Late(source)).episodes())
 
 
 # --- interrupt and set up ---

@@ -1,15 +1,21 @@
 """From an item to an action at the source: the agent's, or the safe one where the agent's must not be sent."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.errors import FeedFatalError
+from tensor_optix.errors import ContractError, FeedFatalError
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard
-from tensor_optix.pipeline.feed.feed import Checked
+from tensor_optix.pipeline.feed.feed import Checked, Feed
 from tensor_optix.pipeline.feed.recording import SessionRecorder
+
+logger = logging.getLogger(__name__)
+
+STALE_SHARE = 0.1
+"""Of a window's decisions: so many stale ones are spoken of."""
 
 
 class LiveActing:
@@ -38,16 +44,25 @@ class LiveActing:
         self._deadline = self._guard.checked_deadline(deadline)
         self._send = ActionChannel(source, transient)
         self._act_masked = MaskedActing()
-        self._clock = clock
+        self._clock, self._source = clock, source
+        self._is_lockstep = bool(getattr(source, "is_lockstep", False))
+        self._decides = self._send.is_there and (self._is_lockstep or getattr(source, "sends_actions", True))
+        self._stale = self._decisions = 0
+        self._stale_before = 0
+        """Those of earlier windows."""
+        self._has_told = False
 
-    def act(self, agent: BaseAgent, item: Checked, recorder: SessionRecorder | None) -> tuple[Any, bool]:
-        """Send the action for an item.
+    def act(
+        self, agent: BaseAgent, item: Checked, recorder: SessionRecorder | None, feed: Feed | None = None
+    ) -> tuple[Any, bool]:
+        """Send the action for an item, the last one that was taken from `feed`.
 
         Returns:
             The action in the policy's own scale, and whether nothing was in its way.
 
         Raises:
             BadDataError: the action must not be sent, and there is no safe one.
+            ContractError: the source says that it waits for each action, and has not waited for this one.
             FeedFatalError: `apply` raised what another try does not cure.
         """
         seen, mask = item.observation, item.mask
@@ -63,7 +78,45 @@ class LiveActing:
         if is_late and recorder is not None:
             recorder.late()
         action, sent = self._guard(action, is_late)
+        if feed is not None and self._decides:
+            self._decide_on(item, feed)
         return action, self._send(sent)
+
+    def _decide_on(self, item: Checked, feed: Feed) -> None:
+        """Count a decision; it is stale where the source has gone on before it."""
+        is_over = item.terminated or item.truncated  # nothing is waited for after an end
+        if self._is_lockstep and not is_over and feed.is_ahead_in_stream:
+            raise ContractError(
+                f"{type(self._source).__name__} says is_lockstep = True, but gave the next item before the action for "
+                f"the last one was sent: the rewards would be those of earlier actions. Let stream() wait for "
+                f"apply(action) after each item, as GeneratorSource(source) does for any source, or leave is_lockstep "
+                f"out."
+            )
+        self._decisions += 1
+        self._stale += feed.is_ahead
+
+    def end_window(self, window_id: int) -> None:
+        """Say once, at the end of a window, that many of its decisions were stale.
+
+        Args:
+            window_id: number of the window.
+        """
+        stale, self._stale_before = self._stale - self._stale_before, self._stale
+        decisions, self._decisions = self._decisions, 0
+        if self._has_told or stale <= STALE_SHARE * decisions:
+            return
+        self._has_told = True
+        logger.warning(
+            "In window %d, %d of %d decisions were stale: %s had given the next item before the action was sent, so "
+            "that the reward in it is that of an earlier action. Where the source can wait for each action, let it: "
+            "LivePipeline(GeneratorSource(source)) makes any source wait. Where it cannot, learn less per window, or "
+            "pass overflow='drop_oldest' with a small buffer_size. Each window's metadata['stale_decisions'] counts "
+            "them; this is said once.",
+            window_id,
+            stale,
+            decisions,
+            type(self._source).__name__,
+        )
 
     def send_safe_action(self, reason: str) -> bool:
         """Send the safe action, where there is one and the source takes any; return whether it was sent."""
@@ -72,9 +125,14 @@ class LiveActing:
         return self._send(self._guard.safe(reason)[1])
 
     def counts(self) -> dict[str, int]:
-        """Return how many safe actions were sent, and how many actions could not be sent."""
-        return {"safe_actions": self._guard.safe_actions, "unsent_actions": self._send.unsent}
+        """Return how many safe actions were sent, how many could not be sent, and how many decisions were stale."""
+        return {
+            "safe_actions": self._guard.safe_actions,
+            "unsent_actions": self._send.unsent,
+            "stale_decisions": self._stale,
+        }
 
     def restart_counts(self) -> None:
         """Count from 0."""
         self._guard.safe_actions = self._send.unsent = 0
+        self._stale = self._stale_before = self._decisions = 0

@@ -15,6 +15,7 @@ from tensor_optix.pipeline.environment.infos import mask_in
 from tensor_optix.pipeline.feed.intake import OVERFLOWS, FeedEnded, Intake
 from tensor_optix.pipeline.feed.ledger import SequenceLedger
 from tensor_optix.pipeline.feed.reader import FeedReader, is_replayable
+from tensor_optix.pipeline.feed.sorting import ends_episode
 from tensor_optix.support.arguments import is_real, is_whole
 
 COUNTED = (
@@ -28,6 +29,7 @@ COUNTED = (
     "duplicates",
     "safe_actions",
     "unsent_actions",
+    "stale_decisions",
 )
 _LOOK_SECONDS = 0.25
 """A thread that waits looks this often whether the reading thread still runs."""
@@ -201,7 +203,7 @@ class Feed:
                     checked = self._check(entry.item)
                     mask = mask_in(checked[4]) if checked[4] else None
                 except BadDataError as error:
-                    return self._refused(str(error), entry.item[0])
+                    return self._refused(str(error), entry.item[0], ends_episode(entry.item))
                 return Checked(*checked, *entry[1:], mask)
             if entry is None:
                 self._look()
@@ -209,8 +211,18 @@ class Feed:
                 return self._refused(*entry) if isinstance(entry, Malformed) else BREAK
         return None
 
-    def _refused(self, reason: str, what: object) -> Malformed:
-        self.quarantine.add(reason, what)
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the source has already given an item after the last one that was taken."""
+        return self._intake.is_ahead
+
+    @property
+    def is_ahead_in_stream(self) -> bool:
+        """The same, without having been opened again in between."""
+        return self._intake.is_ahead_in_stream
+
+    def _refused(self, reason: str, what: object, is_over: bool) -> Malformed:
+        self.quarantine.add(reason, what, is_over)
         self._check.give_up_on(self.quarantine)
         return self.quarantine.kept[-1]
 
@@ -234,7 +246,7 @@ class Feed:
         Args:
             learned: items whose observation or reward is in a window, or will be.
             isolated: items that were acted on, but are in no window: the stream broke before and after them.
-            actions: how many were "safe_actions", and "unsent_actions".
+            actions: how many were "safe_actions", "unsent_actions" and "stale_decisions".
             held: an item was taken, and is not yet acted on.
         """
         now = {**self._intake.counts(), **actions, "learned": learned}

@@ -45,12 +45,14 @@ class Intake:
         self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._left_out: deque[int] = deque(maxlen=MAX_DISTANCE)
         self._entries: deque[Entry | Malformed | Break] = deque()
-        self._buffered = self._received = self._dropped = 0
+        self._buffered = self._came = self._dropped = 0
         self._is_broken_at_tail = self._drops_newest = False
         self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
         self._at_opening = (0, 0)
         self._repeats = 0
+        self._in_stream = 0
+        """Items of the stream in progress that were put into the buffer."""
 
     # --- the reading thread ---
 
@@ -73,7 +75,7 @@ class Intake:
             if type(taken) is Entry:
                 self._file(taken)
             elif taken is not None:
-                self._received += isinstance(taken, Malformed)
+                self._came += isinstance(taken, Malformed)
                 self._append(taken)
             if self._learner_waits:
                 self._arrived.notify()
@@ -89,6 +91,7 @@ class Intake:
         """Say that a stream broke off: where items have no numbers, it is unknown what is missing."""
         with self._lock:
             self._extend(self.ledger.interrupted())
+            self._in_stream = 0
             self._look_for_new_ones()
             if not self.is_numbered:
                 self._append(BREAK)
@@ -122,9 +125,7 @@ class Intake:
     def resumes_after(self) -> int | None:
         """The last number that need not be sent again, for a source that sends the others; None where there is none."""
         with self._lock:
-            returned = self.ledger.returned
             self.ledger.reopened()
-            self._received -= self.ledger.returned - returned
             return None if self.ledger.expected is None else self.ledger.expected - 1
 
     def _file(self, entry: Entry) -> None:
@@ -132,7 +133,7 @@ class Intake:
         sequence = sequence_in(info)
         if self.is_numbered is None:
             self.is_numbered = sequence is not None
-        self._received += 1
+        self._came += 1
         if not self.is_numbered or entry.is_late is not None:
             self._append(entry)
             return
@@ -145,17 +146,19 @@ class Intake:
             ledger.expected = sequence + 1
             self._append(entry)
             return
-        before = ledger.duplicates, ledger.late
+        late_before = ledger.late
         self._extend(ledger.add(sequence, epoch, entry))
-        self._received -= ledger.duplicates - before[0]
-        if ledger.late > before[1]:
+        if ledger.late > late_before:
             self._left_out.append(sequence)
 
     def _extend(self, entries: Iterable[Entry | Break]) -> None:
-        returned = self.ledger.returned
         for entry in entries:
             self._append(entry)
-        self._received -= self.ledger.returned - returned
+
+    @property
+    def _received(self) -> int:
+        """Items that came, each once: neither those that came again, nor those that were left to come again."""
+        return self._came - self.ledger.duplicates - self.ledger.returned
 
     def _append(self, entry: Entry | Malformed | Break) -> None:
         if entry is BREAK:
@@ -169,6 +172,7 @@ class Intake:
             self._entries.append(BREAK)
         self._entries.append(entry)
         self._buffered += 1
+        self._in_stream += 1
 
     def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
         """Drop what `overflow` says until half the buffer is free; return whether `entry` finds room.
@@ -238,6 +242,24 @@ class Intake:
             self._learner_waits = False
         if not self._entries and self.ledger.deadline is not None:
             self._extend(self.ledger.expire(self._clock()))
+
+    @property
+    def taken(self) -> int:
+        """Items of the stream in progress that are or were in the buffer, or wait for those before them."""
+        with self._lock:
+            return self._in_stream + self.ledger.waiting
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the source has given more than was taken."""
+        with self._lock:
+            return self._buffered + self.ledger.held > 0
+
+    @property
+    def is_ahead_in_stream(self) -> bool:
+        """Whether it has given more in the stream that the last item taken is from: that one it did not wait for."""
+        with self._lock:
+            return 0 < self._buffered < self._in_stream
 
     def left_out_after(self, sequence: int) -> int:
         """Return how many of the items that were dropped or late have a number above `sequence`.

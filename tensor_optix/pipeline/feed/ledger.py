@@ -59,6 +59,11 @@ class SequenceLedger:
         return len(self._held) + (self._suspect is not None)
 
     @property
+    def waiting(self) -> int:
+        """The same, without one whose number is not yet believed."""
+        return len(self._held)
+
+    @property
     def deadline(self) -> float | None:
         """When a held item has waited long enough; None where none is held."""
         return self._oldest_held + self._max_wait if self._held else None

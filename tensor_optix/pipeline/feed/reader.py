@@ -42,6 +42,14 @@ class TakesActions(Protocol):
 
 
 @runtime_checkable
+class Skippable(Protocol):
+    """A source that waits for an action after each item, and can be told that none will come."""
+
+    def skip(self) -> None:
+        """Wait for no action on the last item: it was left out, as it came before, or too late, or is no item."""
+
+
+@runtime_checkable
 class Closable(Protocol):
     """A source whose stream can be ended while it waits."""
 
@@ -50,7 +58,10 @@ class Closable(Protocol):
 
 
 def check_source(source: object) -> None:
-    """Raise `ContractError` unless `source` has a `stream` that can be called and read without an event loop."""
+    """Raise `ContractError` unless `source` has a `stream` that can be called and read without an event loop.
+
+    One that waits for each action must take them.
+    """
     stream = getattr(source, "stream", None)
     if isinstance(source, type):
         raise ContractError(f"data_source must be an object, but got the class itself: pass {source.__name__}(...).")
@@ -63,6 +74,11 @@ def check_source(source: object) -> None:
         raise ContractError(
             f"{type(source).__name__}.stream must be a plain generator, but it is asynchronous. It is read in a thread "
             f"of its own, so it may wait: use a client that blocks (websockets.sync.client, say)."
+        )
+    if getattr(source, "is_lockstep", False) and not isinstance(source, TakesActions):
+        raise ContractError(
+            f"{type(source).__name__} says is_lockstep = True, but has no apply(action), so it cannot wait for an "
+            f"action. Give it one, or leave is_lockstep out."
         )
 
 
@@ -223,15 +239,19 @@ class FeedReader:
         """Read one stream; returns if it brought something, so that the next failure waits for a short time only."""
         if self._closing.is_set():
             return
-        count, put = 0, self._intake.put
+        count, put, intake = 0, self._intake.put, self._intake
+        skip = self._source.skip if isinstance(self._source, Skippable) else None
         try:
             with _closed_after(self._open()) as stream:
                 for item in stream:
                     count += 1
                     if count == 1:
                         self._has_begun()
+                    taken = 0 if skip is None else intake.taken
                     if not put(item) or self._closing.is_set():
                         return
+                    if skip is not None and intake.taken <= taken:
+                        skip()
             if count == 0 and self._retrying is not None:
                 raise FeedError("the stream ended before its first item")
         except BaseException as error:

@@ -8,6 +8,7 @@ file goes on where the last window ended.
 """
 
 import io
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -136,52 +137,80 @@ class SessionRecorder:
 def read_session(path: str | os.PathLike[str]) -> Iterator[Recorded | Break]:
     """Yield what `SessionRecorder` recorded; a file cut off at its end is read as far as it goes.
 
+    The file is read twice at a time, once ahead: what came after the last window of a session counts only where no
+    later session follows. So nothing has to be remembered, however many lines there are.
+
     Raises:
         FeedFatalError: there is no such file, or it is no recorded session.
         MissingDependencyError: zstandard is not installed.
     """
-    seen: list[Recorded | Break] = []  # since the last window but for the item that ended it, of which more may be said
-    ended_by: Recorded | None = None
-    form, is_first = None, False
+    lines, reading = enumerate(_lines(path), 1), _Reading(path)
+    for count, counts in _stretches(path):
+        for number, line in itertools.islice(lines, count):
+            if counts:
+                yield from reading.take(number, line)
+    if reading.last is not None:
+        yield reading.last
+
+
+def _stretches(path: str | os.PathLike[str]) -> Iterator[tuple[int, bool]]:
+    """Yield (number of lines, whether they count) of each stretch; one ends with a window, a session or the file."""
+    count = 0
     for number, line in enumerate(_lines(path), 1):
-        if line.format is not None or number == 1:
-            if (line.format, line.version) != (SESSION_FORMAT, VERSION):
-                raise FeedFatalError(f"{path} is no recorded session of version {VERSION} (line {number}).")
-            seen, form, is_first = (
-                [],
-                None,
-                number > 1,
-            )  # no later session builds on what came after the last window
-            if ended_by is not None:
-                seen.append(ended_by)
+        if line.format is not None and number > 1:
+            yield count, False
+            count = 0
+        count += 1
+        if line.window is not None:
+            yield count, True
+            count = 0
+    yield count, True
+
+
+class _Reading:
+    """Makes items of the lines that count; the last one is held back, as the next line may say more about it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.last: Recorded | Break | None = None
+        self._path = path
+        self._form: Any = None
+        self._begins_session = False
+
+    def take(self, number: int, line: Line) -> Iterator[Recorded | Break]:
+        """Yield what can be given on now that the next line has been read."""
+        if line.format is not None:
+            self._form, self._begins_session = None, number > 1
+            if not isinstance(self.last, Recorded):
+                self.last = None  # how a later session goes on is seen from its first item
         elif line.window is not None:
-            yield from seen[:-1]
-            seen = seen[-1:]
-            ended_by = seen[0] if seen and isinstance(seen[0], Recorded) else None
+            return
         elif line.is_break:
-            seen.append(BREAK)
+            yield from self._next(BREAK)
         elif line.observation is None:
-            if seen and isinstance(seen[-1], Recorded):
+            if isinstance(self.last, Recorded):
                 more = {"is_late": line.late} if line.acted is None else {"acted": line.acted}
-                seen[-1] = seen[-1]._replace(**more)
+                self.last = self.last._replace(**more)
         else:
-            form = (line.dtype, line.shape) if line.dtype is not None else form
-            recorded = Recorded(_item(path, number, line, form), line.time or 0.0, line.late)
-            if is_first:
-                _join(seen, recorded)
-                is_first = False
-            seen.append(recorded)
-    yield from seen
+            self._form = (line.dtype, line.shape) if line.dtype is not None else self._form
+            recorded = Recorded(_item(self._path, number, line, self._form), line.time or 0.0, line.late)
+            if self._begins_session:
+                self._begins_session = False
+                yield from self._join(recorded)
+            yield from self._next(recorded)
 
+    def _next(self, what: Recorded | Break) -> Iterator[Recorded | Break]:
+        if self.last is not None:
+            yield self.last
+        self.last = what
 
-def _join(seen: list[Recorded | Break], recorded: Recorded) -> None:
-    """Prepare for the first item of a later session: numbered, it ended the last window, or is the next one."""
-    before = seen[-1].item[4].get("sequence") if seen and isinstance(seen[-1], Recorded) else None
-    sequence = recorded.item[4].get("sequence")
-    if before is not None and sequence == before:
-        seen.pop()
-    elif before is None or sequence != before + 1:
-        seen.append(BREAK)
+    def _join(self, recorded: Recorded) -> Iterator[Recorded | Break]:
+        """Prepare for the first item of a later session: numbered, it ended the last window, or is the next one."""
+        before = self.last.item[4].get("sequence") if isinstance(self.last, Recorded) else None
+        sequence = recorded.item[4].get("sequence")
+        if before is not None and sequence == before:
+            self.last = None
+        elif before is None or sequence != before + 1:
+            yield from self._next(BREAK)
 
 
 def _item(path: object, number: int, line: Line, form: Any) -> tuple[object, float, bool, bool, dict[str, object]]:
@@ -212,9 +241,13 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     ):
         for number, raw in enumerate(_split(path, reader, zstandard.ZstdError), 1):
             try:
-                yield decoder.decode(raw)
+                line = decoder.decode(raw)
             except (msgspec.DecodeError, RecursionError) as error:
                 raise FeedFatalError(f"{path} is no recorded session (line {number}: {error}).") from None
+            is_header = line.format is not None or number == 1
+            if is_header and (line.format, line.version) != (SESSION_FORMAT, VERSION):
+                raise FeedFatalError(f"{path} is no recorded session of version {VERSION} (line {number}).")
+            yield line
     if number == 0:
         raise FeedFatalError(f"{path} is no recorded session: it is empty, or no zstandard file.")
 

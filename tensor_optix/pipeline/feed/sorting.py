@@ -59,6 +59,14 @@ def sequence_in(info: object) -> Any:
     return info.get("sequence") if type(info) is dict or isinstance(info, Mapping) else None
 
 
+def ends_episode(what: object) -> bool:
+    """Return whether what a source yielded is an item that ends an episode: no action is waited for after it."""
+    item = what.item if isinstance(what, Recorded) else what
+    if not isinstance(item, tuple | list) or len(item) != 5:
+        return False
+    return any(isinstance(flag, bool | np.bool_ | int | np.integer) and bool(flag) for flag in item[2:4])
+
+
 def fatal(error: BaseException) -> BaseException:
     """Return the error to raise for one that ended the reading thread."""
     if isinstance(error, FeedFatalError):

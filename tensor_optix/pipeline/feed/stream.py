@@ -73,6 +73,10 @@ class StreamBuilder(RolloutBuilder):
             ends: (item, whether an episode has ended) -> whether the window ends here.
         """
 
+    @abstractmethod
+    def begin(self, item: Checked, act: Callable[[Checked], Acted], ends: Callable[[Checked, bool], bool]) -> Taken:
+        """Begin the step of an item before which no step is in progress; see `take`."""
+
     def act(self, acted: Acted) -> None:
         """Begin a step."""
         self._acted = acted
@@ -140,14 +144,18 @@ class NextRewardBuilder(StreamBuilder):
         if acted is not None:
             observation, reward, terminated, truncated, info = item[:5]
             self._add(acted, reward, terminated, truncated, info, observation, item.mask)
-            if ends(item, is_over):
-                if not is_over:
-                    return Taken.ENDS_BEFORE
+            ends_here = ends(item, is_over)
+            if is_over:
                 self.learned += 1
-                return Taken.ENDS
-        if is_over:
-            self.learned += acted is not None
-            self.isolated += acted is None
+                return Taken.ENDS if ends_here else Taken.GOES_ON
+            if ends_here:
+                return Taken.ENDS_BEFORE
+        return self.begin(item, act, ends)
+
+    def begin(self, item: Checked, act: Callable[[Checked], Acted], ends: Callable[[Checked, bool], bool]) -> Taken:
+        """Begin the next step by acting on an item, or leave it out where it ends an episode."""
+        if item.terminated or item.truncated:
+            self.isolated += 1
         else:
             act(item)
         return Taken.GOES_ON
@@ -169,6 +177,10 @@ class SameRewardBuilder(StreamBuilder):
             self._add(before, before.reward, False, False, before.info, item.observation, item.mask)
             if ends(item, False):
                 return Taken.ENDS_BEFORE
+        return self.begin(item, act, ends)
+
+    def begin(self, item: Checked, act: Callable[[Checked], Acted], ends: Callable[[Checked, bool], bool]) -> Taken:
+        """Begin the step of an item, and end it at once where it ends an episode."""
         acted = act(item)
         if not (item.terminated or item.truncated):
             return Taken.GOES_ON

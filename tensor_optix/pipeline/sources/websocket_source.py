@@ -92,7 +92,7 @@ class WebSocketSource:
                 raise InvalidArgumentError(f"{name} must be a positive number of seconds, but got {value!r}.")
         self._codec = FrameCodec(format, schema, to_item, dtype)
         self.is_replayable, self._subscribe = is_replayable, tuple(subscribe)
-        self._sends_actions, self._headers, self._ssl = sends_actions, headers, ssl
+        self.sends_actions, self._headers, self._ssl = sends_actions, headers, ssl
         self._silence = silence_timeout if silence_timeout is not None else max(2 * heartbeat, _MIN_SILENCE)
         self._open_timeout, self._max_frame_bytes = open_timeout, max_frame_bytes
         self.observation_space, self.action_space = observation_space, action_space
@@ -106,7 +106,7 @@ class WebSocketSource:
     def apply(self, action: Any) -> None:
         """Send an action; where there is no connection, it is dropped."""
         connection = self._connection
-        if connection is not None and self._sends_actions:
+        if connection is not None and self.sends_actions:
             with contextlib.suppress(self._errors.ConnectionClosed, OSError):  # the reading side finds out
                 connection.send(self._codec.encode({"action": action}))
 

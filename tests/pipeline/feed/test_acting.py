@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix.errors import BadDataError, InvalidArgumentError
+from tensor_optix.errors import BadDataError, ContractError, InvalidArgumentError
 from tensor_optix.pipeline.feed.acting import LiveActing
 from tensor_optix.pipeline.feed.feed import Checked
 from tensor_optix.pipeline.feed.recording import SessionRecorder, read_session
@@ -49,7 +49,7 @@ def test_the_agents_action_is_sent() -> None:
     rig = Rig()
     assert rig.acting.act(ConstantAgent(2), checked(), None) == (2, True)
     assert rig.source.applied == [2]
-    assert rig.acting.counts() == {"safe_actions": 0, "unsent_actions": 0}
+    assert rig.acting.counts() == {"safe_actions": 0, "unsent_actions": 0, "stale_decisions": 0}
 
 
 def test_a_source_that_takes_no_actions_is_acted_on_all_the_same() -> None:
@@ -71,7 +71,7 @@ class TestSafeAction:
         assert rig.source.applied == [0]
         assert rig.acting.counts()["safe_actions"] == 1
         rig.acting.restart_counts()
-        assert rig.acting.counts() == {"safe_actions": 0, "unsent_actions": 0}
+        assert rig.acting.counts() == {"safe_actions": 0, "unsent_actions": 0, "stale_decisions": 0}
 
     def test_without_one_nothing_is_sent_and_the_run_ends(self) -> None:
         rig = Rig()
@@ -132,4 +132,73 @@ def test_an_action_that_the_connection_loses_is_counted() -> None:
 
     rig = Rig(Lost([], action_space=SPACE))
     assert rig.acting.act(ConstantAgent(2), checked(), None) == (2, False)
-    assert rig.acting.counts() == {"safe_actions": 0, "unsent_actions": 1}
+    assert rig.acting.counts() == {"safe_actions": 0, "unsent_actions": 1, "stale_decisions": 0}
+
+
+class Ahead:
+    """A feed whose source is ahead of the agent, or is not."""
+
+    def __init__(self, is_ahead: bool = True, in_stream: bool | None = None) -> None:
+        self.is_ahead = is_ahead
+        self.is_ahead_in_stream = is_ahead if in_stream is None else in_stream
+
+
+class TestPace:
+    def decide(self, rig: Rig, *ahead: bool) -> None:
+        for is_ahead in ahead:
+            rig.acting.act(ConstantAgent(2), checked(), None, Ahead(is_ahead))  # type: ignore[arg-type]
+
+    def test_a_decision_is_stale_where_the_source_has_gone_on(self) -> None:
+        rig = Rig()
+        self.decide(rig, True, False, True)
+        assert rig.acting.counts()["stale_decisions"] == 2
+        rig.acting.restart_counts()
+        assert rig.acting.counts()["stale_decisions"] == 0
+
+    def test_it_is_said_once_with_the_remedy(self, caplog: pytest.LogCaptureFixture) -> None:
+        rig = Rig()
+        for window in range(3):
+            self.decide(rig, *[True] * 7, *[False] * 3)
+            rig.acting.end_window(window)
+        (record,) = caplog.records
+        assert "In window 0, 7 of 10 decisions were stale: Acting had" in record.getMessage()
+        assert "GeneratorSource(source)" in record.getMessage()
+
+    def test_a_few_are_counted_and_not_spoken_of(self, caplog: pytest.LogCaptureFixture) -> None:
+        rig = Rig()
+        self.decide(rig, True, *[False] * 9)
+        rig.acting.end_window(0)
+        assert rig.acting.counts()["stale_decisions"] == 1
+        assert not caplog.records
+
+    def test_where_no_action_is_sent_no_decision_is_stale(self) -> None:
+        class Mute(Acting):
+            sends_actions = False
+
+        for source in (Feed([]), Mute([])):
+            rig = Rig(source)
+            self.decide(rig, True)
+            assert rig.acting.counts()["stale_decisions"] == 0
+
+    def test_a_source_that_says_that_it_waits_and_does_not_is_refused(self) -> None:
+        class Hasty(Acting):
+            is_lockstep = True
+
+        rig = Rig(Hasty([], action_space=SPACE))
+        self.decide(rig, False)
+        with pytest.raises(ContractError, match="Hasty says is_lockstep = True, but gave the next item before"):
+            self.decide(rig, True)
+        assert rig.source.applied == [2]
+
+    @pytest.mark.parametrize(
+        ("changes", "in_stream"), [({"terminated": True}, True), ({"truncated": True}, True), ({}, False)]
+    )
+    def test_what_comes_after_an_end_or_by_a_new_stream_was_not_to_wait(
+        self, changes: dict[str, bool], in_stream: bool
+    ) -> None:
+        class Waiting(Acting):
+            is_lockstep = True
+
+        rig = Rig(Waiting([], action_space=SPACE))
+        rig.acting.act(ConstantAgent(2), checked(**changes), None, Ahead(True, in_stream))  # type: ignore[arg-type]
+        assert rig.source.applied == [2]

@@ -15,6 +15,7 @@ from tensor_optix.errors import (
     InvalidArgumentError,
 )
 from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.generator_source import GeneratorSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
 from tests.fakes.feeds import Acting, Counting, balanced, item, live, rows
 
@@ -124,12 +125,13 @@ def test_where_an_action_could_not_be_sent_nothing_is_learned_and_the_run_goes_o
 
 @pytest.mark.parametrize("error", [ConnectionResetError("gone"), ValueError("refused")])
 def test_an_apply_that_will_fail_again_is_an_error(error: Exception) -> None:
-    class Waiting(Broken):
-        is_lockstep = True
+    def broken() -> Broken:
+        return Broken([item(n) for n in range(9)], error=error, numbers=(2,))
 
-    waits = Waiting if isinstance(error, OSError) else Broken
-    for kind, options in ((waits, {}), (Broken, {"reconnect_on_disconnect": False})):
-        source = kind([item(n) for n in range(9)], error=error, numbers=(2,))
+    waits = GeneratorSource(broken()) if isinstance(error, OSError) else broken()
+    for source, options in ((waits, {}), (broken(), {"reconnect_on_disconnect": False})):
+        pipeline = live(source, **options)
         with pytest.raises(FeedFatalError, match=r"apply\(2\) raised") as caught:
-            list(live(source, **options).episodes())
+            list(pipeline.episodes())
         assert caught.value.__cause__ is error
+        pipeline.teardown()

@@ -2,14 +2,19 @@
 
 import itertools
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tensor_optix.errors import (
-    FeedOverflowError,
-)
+from tensor_optix.errors import FeedOverflowError
+from tensor_optix.pipeline._items import BREAK
+from tensor_optix.pipeline.feed.intake import Intake
+from tensor_optix.pipeline.feed.ledger import SequenceLedger
 from tests.fakes.feeds import Burst, Counting, Feed, balanced, feed_threads, item, live, rows
 from tests.helpers import until
 
@@ -116,3 +121,47 @@ def test_numbers_that_start_over_have_an_epoch(caplog: pytest.LogCaptureFixture)
     assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in (0, 1, 2, 0)]
     pipeline.teardown()
     assert not any("info['epoch']" in record.msg for record in caplog.records)
+
+
+STEPS = st.lists(st.one_of(st.integers(0, 12), st.sampled_from(["lost", "reopened", "take", "malformed"])), max_size=40)
+
+
+@given(STEPS, st.booleans(), st.sampled_from(["block", "drop_oldest", "drop_newest"]))
+def test_every_item_is_in_one_count_whatever_happens(steps: list[Any], can_refetch: bool, overflow: str) -> None:
+    ledger = SequenceLedger((2, 1000.0), can_refetch=can_refetch)
+    intake = Intake(8 if overflow != "block" else 1000, overflow, ledger, 1 << 20, lambda: 0.0)
+    taken = 0
+    for step in steps:
+        if step == "lost":
+            intake.interrupted()
+        elif step == "reopened":
+            assert intake.resumes_after is None or intake.resumes_after >= 0
+        elif step == "take":
+            taken += intake.take(0.0) not in (None, BREAK)
+        else:
+            intake.put(("bad",) if step == "malformed" else item(step, numbered=True))
+        counts = intake.counts()
+        assert counts["received"] == taken + counts["dropped"] + counts["quarantined"] + counts["buffered"]
+
+
+def test_what_waited_for_a_late_item_when_the_connection_was_lost_is_counted_once() -> None:
+    class Lossy:
+        connections, closed = 0, threading.Event()
+
+        def stream(self, after: int | None = None) -> Iterator[Any]:
+            self.connections += 1
+            if self.connections == 1:
+                yield from (item(n, numbered=True) for n in (0, 1, 2, 4, 5, 6))
+                raise ConnectionError
+            assert after is not None
+            yield from (item(n, numbered=True) for n in range(after + 1, 30))
+            self.closed.wait()
+
+        def close(self) -> None:
+            self.closed.set()
+
+    pipeline = live(Lossy(), n=5)
+    windows = list(itertools.islice(pipeline.episodes(), 4))
+    pipeline.teardown()
+    assert all(balanced(window.metadata) for window in windows)
+    assert rows(windows) == [(n, n + 1, n + 1) for n in range(20)]

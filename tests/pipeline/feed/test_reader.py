@@ -46,6 +46,14 @@ def test_a_source_without_stream() -> None:
         LivePipeline(Acting)
 
 
+def test_a_source_that_waits_must_take_actions() -> None:
+    class Waiting(Feed):
+        is_lockstep = True
+
+    with pytest.raises(ContractError, match=r"is_lockstep = True, but has no apply\(action\)"):
+        LivePipeline(Waiting([]))
+
+
 def test_a_source_that_is_asynchronous_or_yields_nothing() -> None:
     class Asynchronous:
         async def stream(self) -> Any:

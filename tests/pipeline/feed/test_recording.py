@@ -1,6 +1,7 @@
 """Sessions in a file: what is recorded is read back, and what is no session is refused."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,28 @@ def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_bytes(zstandard.ZstdCompressor().compress(b" " * (8 << 20)))
     with pytest.raises(FeedFatalError, match="more than 1048576 bytes"):
         list(read_session(path))
+
+
+FIRST = b'{"dtype":"<f4","shape":[1],"observation":[0.0]}\n'
+ITEM = b'{"observation":[0.0],"time":1.0}\n'
+HEADER = b'{"format":"tensor-optix-session","version":1}\n'
+
+
+@pytest.mark.parametrize("line", [ITEM, b'{"break":true}\n', b'{"late":true}\n', HEADER, HEADER + ITEM])
+def test_memory_does_not_grow_with_the_lines(tmp_path: Path, line: bytes) -> None:
+    def peak(count: int) -> int:
+        path = tmp_path / f"{count}.jsonl.zst"
+        content = HEADER + b'{"dtype":"<f4","shape":[1],"observation":[0.0]}\n' + line * count
+        path.write_bytes(zstandard.ZstdCompressor().compress(content.replace(HEADER + ITEM, HEADER + FIRST + ITEM)))
+        tracemalloc.start()
+        try:
+            for _ in read_session(path):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(120_000) < peak(40_000) + 500_000
 
 
 def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:

@@ -31,3 +31,23 @@ def test_a_break_that_the_source_tells_of() -> None:
     items = [item(0), item(1), BREAK, item(5), item(6), item(7)]
     (window,) = live(Feed(items)).episodes()
     assert rows([window]) == [(0, 1, 1), (5, 6, 6), (6, 7, 7)]
+
+
+class TestLoggedEpisodes:
+    """With reward_timing="same" an item has the end flag of its own step, wherever its window begins."""
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7])
+    @pytest.mark.parametrize("flag", ["terminated", "truncated"])
+    def test_an_end_is_kept_wherever_the_windows_close(self, size: int, flag: str) -> None:
+        source = Feed([item(n, **{flag: n % 3 == 2}) for n in range(12)])
+        source.is_episodic = True  # type: ignore[attr-defined]
+        windows = list(live(source, n=size, reward_timing="same").episodes())
+        assert [bool(end) for w in windows for end in getattr(w, flag)] == [n % 3 == 2 for n in range(12)]
+        assert [row[2] for row in rows(windows)] == list(range(12))
+        assert [e.total_return for w in windows for e in w.completed or ()] == [3.0, 12.0, 21.0, 30.0]
+        assert balanced(windows[-1].metadata)
+
+    def test_a_held_item_that_ends_an_episode_may_be_a_window_of_its_own(self) -> None:
+        windows = list(live(Feed([item(0), item(1, terminated=True), item(2)]), n=1, reward_timing="same").episodes())
+        assert rows(windows) == [(0, 1, 0), (1, 1, 1)]
+        assert [list(window.terminated) for window in windows] == [[False], [True]]

@@ -1,0 +1,5 @@
+"""The earlier path of the reader of sessions; the module itself is `pipeline.feed.recording`."""
+
+from tensor_optix.pipeline.feed.recording import SessionRecorder, read_session
+
+__all__ = ["SessionRecorder", "read_session"]
