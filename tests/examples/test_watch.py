@@ -17,7 +17,7 @@ def assert_woke_and_promoted(found: Watched, change_at: int) -> None:
     assert change_at <= woken < change_at + 10
     assert found.asleep[0] < change_at
     assert found.report.watch["promotions"] == 1
-    assert found.report.best_score > 0.2
+    assert found.report.best_score > 0.15  # on ticks that came after it was chosen: no lucky maximum
     on_trial = sorted(found.shadow)
     assert len(on_trial) >= 8
     assert np.mean([found.shadow[w] - found.acted[w] for w in on_trial]) > 0.3  # on the same ticks

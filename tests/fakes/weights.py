@@ -9,7 +9,7 @@ import numpy as np
 def set_nan(agent: Any, framework: str, name: str) -> None:
     """Put a NaN into one weight, past what refuses such weights."""
     model, _, key = name.partition(".")
-    network = agent._models[model]
+    network = agent._learned_models[model]
     if framework == "torch":
         next(value for n, value in network.named_parameters() if n == key).data.view(-1)[0] = math.nan
     else:

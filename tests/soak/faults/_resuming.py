@@ -22,7 +22,7 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[3]
 
 
-SLOW_WINDOW = 0.3
+SLOW_WINDOW = 0.6
 WATCHED = ("turns", "shadow")
 SPAWNS, MEMBERS = 300, 3
 """Budget of an evolving run."""
@@ -32,7 +32,7 @@ class Runs:
     """The tester's end.
 
     Args:
-        kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.3 s; "evolving": the
+        kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.6 s; "evolving": the
             first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`.
     """
 
@@ -148,9 +148,8 @@ def _live(kind: str, directory: Path, windows: int) -> None:
         **options,
     )
     if is_watched:
-        optimizer._controller._run.parts.keeper._share = (
-            math.inf
-        )  # each window is saved, or most kills would find the same
+        keeper = optimizer._controller._run.parts.keeper
+        keeper._share = math.inf  # each window is saved, or most kills would find the same
     optimizer.run()
     if optimizer.ended_by is not None:
         _tell(stopped=optimizer.ended_by)
