@@ -88,7 +88,7 @@ def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
     """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
     report = optimizer.run()
     print(report, flush=True)
-    write_report(run_dir, report)
+    write_report(optimizer.registry.directory, report)  # the process may have gone elsewhere
     print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
     if report.reason != StopReason.INTERRUPTED.value:
         return _EXIT_NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else 0

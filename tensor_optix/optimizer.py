@@ -4,7 +4,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -143,7 +142,7 @@ class RLOptimizer:
         self._val_pipeline = _resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
-        self._keeper = RunKeeper(ResumeRing(Path(checkpoint_dir)), time.perf_counter)
+        self._keeper = RunKeeper(ResumeRing(self.registry.directory), time.perf_counter)
         parts = LoopParts(
             agent=agent,
             pipeline=pipeline,
@@ -151,7 +150,7 @@ class RLOptimizer:
             evaluator=evaluator,
             optimizer=optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3]),
             registry=self.registry,
-            history=History(Path(checkpoint_dir) / "history.jsonl"),
+            history=History(self.registry.directory / "history.jsonl"),
             drift_detector=drift_detector if drift_detector is not None else config.usual_detector(),
             keeper=self._keeper,
         )

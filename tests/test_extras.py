@@ -12,7 +12,8 @@ with warnings.catch_warnings():  # SWIG's types warn while they are made, which 
     import Box2D  # noqa: F401
 
 from tensor_optix import BatchPipeline, RLOptimizer, VectorBatchPipeline, make_agent
-from tensor_optix.pipeline.environment.environment import make_environment, rebuild
+from tensor_optix.pipeline.environment.copies import rebuild
+from tensor_optix.pipeline.environment.environment import make_environment
 
 SMALL = {"batch_size": 16, "learning_starts": 16, "replay_capacity": 2000, "updates_per_step": 0.25}
 

@@ -115,6 +115,23 @@ def test_an_earlier_run_in_the_directory_is_moved_aside_not_mixed_in(tmp_path: P
     assert len(read_history(tmp_path / "history.jsonl")) == 2
 
 
+def test_a_run_stays_where_it_began_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Leaving(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: object) -> None:
+            monkeypatch.chdir(tmp_path / "other")
+
+    for name in ("start", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "start")
+    pipeline = ScriptedPipeline([1.0, 2.0, 3.0])
+    report = RLOptimizer(NumpyAgent(), pipeline, checkpoint_dir="run", callbacks=[Leaving()]).run()
+    assert Path.cwd() == tmp_path / "other"
+    assert not list((tmp_path / "other").iterdir())
+    run_dir = tmp_path / "start" / "run"
+    assert len(read_history(run_dir / "history.jsonl")) == 3
+    assert Path(report.best_snapshot or "").parent == run_dir
+
+
 def test_any_six_method_agent_trains_with_every_argument_of_the_facade(tmp_path: Path) -> None:
     class Quiet(LoopCallback):
         pass

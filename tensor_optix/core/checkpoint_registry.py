@@ -75,7 +75,7 @@ class CheckpointRegistry:
         check_count("max_snapshots", max_snapshots, 1)
         if not isinstance(checkpoint_dir, str | os.PathLike):
             raise InvalidArgumentError(f"checkpoint_dir must be the path of a directory, but got {checkpoint_dir!r}.")
-        self.directory = Path(checkpoint_dir)
+        self.directory = Path(checkpoint_dir).absolute()  # the process may go elsewhere while it trains
         self.max_snapshots = max_snapshots
         self._now = now
         self._may_be_shared = allow_shared_directory or os.environ.get(_ALLOW_SHARED) == "1"

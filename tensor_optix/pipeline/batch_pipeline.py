@@ -15,12 +15,12 @@ from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck
+from tensor_optix.pipeline.environment.copies import rebuild
 from tensor_optix.pipeline.environment.environment import (
     ActionScaler,
     check_agent_fits,
     check_size,
     make_environment,
-    rebuild,
 )
 from tensor_optix.pipeline.environment.episodes import (
     EpisodeTrace,
@@ -32,6 +32,7 @@ from tensor_optix.pipeline.environment.episodes import (
 )
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
@@ -61,6 +62,7 @@ class BatchPipeline(BasePipeline):
     Raises:
         InvalidArgumentError: `window_size` or `n_episodes` below 1, or a negative seed.
         EnvironmentNotFoundError: an unknown id.
+        ContractError: no environment, or one that cannot be reset as its wrappers do.
         SpaceError: observations that can be neither passed nor flattened.
         BadDataError: `episodes()` raises it after three bad steps in a row without a good one between.
     """
@@ -82,6 +84,7 @@ class BatchPipeline(BasePipeline):
             check_size(name, value)
         check_seed(seed)
         self.env = make_environment(env)
+        self._reset_env = EnvironmentReset(self.env)
         self.reward_threshold = reward_threshold_of(self.env)
         self.agent = agent
         self.window_size = int(window_size)
@@ -239,7 +242,7 @@ class BatchPipeline(BasePipeline):
         while True:
             self._episode += 1
             seed = None if self._seed is None else episode_seed(self._seed, self._episode)
-            returned = self.env.reset(seed=seed)
+            returned = self._reset_env(seed=seed)
             try:
                 begun = self._check.reset(returned)
             except BadDataError as error:

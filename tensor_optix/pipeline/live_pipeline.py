@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent, Seedable
@@ -115,7 +116,8 @@ class LivePipeline(BasePipeline):
         )
         jitter = rng if rng is not None else random.Random(seed)  # noqa: S311
         self._make_feed = partial(Feed, data_source, options, clock=clock, sleep=sleep, rng=jitter)
-        self._clock, self._record = clock, record
+        self._clock = clock
+        self._record = None if record is None else Path(record).absolute()  # the process may go elsewhere meanwhile
         if record is not None:
             require("zstandard", "LivePipeline(record=...)", "live")
         self._close: Callable[[], object] = lambda: None

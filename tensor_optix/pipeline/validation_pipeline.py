@@ -17,9 +17,11 @@ from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
+from tensor_optix.pipeline.environment.changes import layers_of
 from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits
 from tensor_optix.pipeline.environment.infos import MaskedActing, filled_masks
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
 
@@ -45,6 +47,10 @@ class ValidationPipeline(BasePipeline):
         seed: root of the episodes' seeds; None takes one from the system.
         rescale_actions: as in `BatchPipeline`.
         observation_normalizer: what the agent's observations are normalised with; it is not updated here.
+
+    Raises:
+        InvalidArgumentError: two functions return the same environment.
+        SpaceError: observations that can be neither passed nor flattened.
     """
 
     def __init__(
@@ -60,6 +66,11 @@ class ValidationPipeline(BasePipeline):
         self.max_episode_steps = MAX_EPISODE_STEPS
         """Steps after which an episode is cut."""
         self._envs = [make() for make in env_fns]
+        if len({id(env.unwrapped) for env in self._envs}) < len(self._envs):
+            raise InvalidArgumentError(
+                "env_fns must make an environment each, but two of them returned the same: its episodes would be mixed."
+            )
+        self._resets = [EnvironmentReset(env, warns=False) for env in self._envs]  # the training pipeline has said it
         self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
         self._flattener = ObservationFlattener(self._envs[0].observation_space)
         self._normalization = Normalization(observation_normalizer or False, False, self._flattener.space)
@@ -129,8 +140,8 @@ class ValidationPipeline(BasePipeline):
         if not 1 <= len(seeds) <= len(self._envs):
             raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
         starts = [
-            self._usable(check.reset, env.reset(seed=seed))
-            for check, env, seed in zip(self._checks, self._envs, seeds, strict=False)
+            self._usable(check.reset, reset(seed=seed))
+            for check, reset, seed in zip(self._checks, self._resets, seeds, strict=False)
         ]
         now = {i: start for i, start in enumerate(starts) if start is not None}
         builders = {i: RolloutBuilder() for i in now}
@@ -197,8 +208,9 @@ class ValidationPipeline(BasePipeline):
 
 def _time_limit(env: gym.Env) -> int:
     """Return the environment's own limit of steps, 0 where it has none or a long one."""
-    limit = getattr(env.spec, "max_episode_steps", None)
-    return limit if is_whole(limit) and limit <= LONGEST_UNCUT else 0
+    limits = [getattr(layer, "_max_episode_steps", None) for layer in layers_of(env)]
+    known = [limit for limit in (*limits, getattr(env.spec, "max_episode_steps", None)) if is_whole(limit)]
+    return min(known) if known and min(known) <= LONGEST_UNCUT else 0
 
 
 def held_out(
@@ -222,6 +234,13 @@ def held_out(
     """
     try:
         makers = find_makers()
+        return ValidationPipeline(
+            [makers[i % len(makers)] for i in range(n_episodes)],
+            agent,
+            seed=seed,
+            rescale_actions=rescale_actions,
+            observation_normalizer=observation_normalizer,
+        )
     except ValueError as error:
         logger.warning(
             "No automatic validation: %s. Scores come from the training windows; pass val_pipeline= to hold out "
@@ -229,7 +248,3 @@ def held_out(
             error,
         )
         return None
-    env_fns = [makers[i % len(makers)] for i in range(n_episodes)]
-    return ValidationPipeline(
-        env_fns, agent, seed=seed, rescale_actions=rescale_actions, observation_normalizer=observation_normalizer
-    )

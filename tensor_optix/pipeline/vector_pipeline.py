@@ -12,13 +12,14 @@ from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._vector_steps import VectorSteps
+from tensor_optix.pipeline.environment.changes import EnvFn
+from tensor_optix.pipeline.environment.copies import vector_copies
 from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits, check_size
 from tensor_optix.pipeline.environment.episodes import warn_of_new_episodes
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.targets import vector_reward_threshold_of
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
-from tensor_optix.pipeline.environment.vector_making import EnvFn, single_of
 from tensor_optix.pipeline.environment.vector_state import next_seeds, replay_all, restore_arrays, saved_arrays
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
@@ -178,7 +179,7 @@ class VectorBatchPipeline(BasePipeline):
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.
         """
         return held_out(
-            lambda: self._vector.make_single or [single_of(self.env)],
+            lambda: vector_copies(self.env, self._vector.makers),
             n_episodes,
             self.agent,
             seed=seed,

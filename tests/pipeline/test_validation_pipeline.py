@@ -218,6 +218,18 @@ def test_no_episode_is_cut_before_the_time_limit_of_its_environment() -> None:
     assert EPISODE_LIMIT not in window.metadata
 
 
+def test_a_limit_of_a_wrapper_counts_where_nothing_is_registered() -> None:
+    pipeline = ValidationPipeline([lambda: gym.wrappers.TimeLimit(Endless(), 60)], NumpyAgent(), seed=0)
+    pipeline.bound(25)
+    assert pipeline.play([0]).length == 60
+
+
+def test_functions_that_return_the_same_environment_are_refused() -> None:
+    env = Endless()
+    with pytest.raises(InvalidArgumentError, match="returned the same"):
+        ValidationPipeline([lambda: env, lambda: env])
+
+
 def test_it_is_left_between_two_steps_and_plays_whole_episodes_again_afterwards() -> None:
     left = iter([False] * 7 + [True])
     pipeline = ValidationPipeline([Endless, Endless], NumpyAgent(), seed=0)

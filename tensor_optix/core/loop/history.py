@@ -76,7 +76,7 @@ class History:
     """
 
     def __init__(self, path: Path, in_memory: int = IN_MEMORY) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._in_memory = in_memory
         self._file: FileIO | None = None
         self._recent: deque[HistoryRecord] = deque(maxlen=in_memory)

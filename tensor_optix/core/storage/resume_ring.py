@@ -60,7 +60,7 @@ class ResumeRing:
     def __init__(self, directory: Path, size: int = 2) -> None:
         if size < 1:
             raise InvalidArgumentError(f"size must be at least 1, but got {size!r}.")
-        self.directory = Path(directory)
+        self.directory = Path(directory).absolute()
         self.size = size
         self._folders = DurableFolders(self.directory, PREFIX)
 

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._items import ItemCheck, shown
-from tensor_optix.pipeline.environment.infos import mask_in, masks_in
+from tensor_optix.pipeline.environment.infos import copied, mask_in, masks_in
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
 
 logger = logging.getLogger(__name__)
@@ -77,10 +77,13 @@ class StepCheck:
             BadDataError: it must not be used; the message says why.
         """
         if self.is_plainly_good(returned):
-            observation, reward, terminated, truncated, info = returned
-            return Step(observation.copy(), reward, terminated, truncated, info, None)
+            observation, reward, terminated, truncated, _ = returned
+            return Step(observation.copy(), reward, terminated, truncated, {}, None)
         if not isinstance(returned, tuple | list) or len(returned) != 5:
-            raise BadDataError(f"what step returned is {shown(returned)}, and not five values")
+            raise BadDataError(
+                f"what step returned is {shown(returned)}, and not five values: (observation, reward, terminated, "
+                f"truncated, info)"
+            )
         try:
             observation = self._flattener.one(returned[0])
         except _MALFORMED as error:
@@ -91,12 +94,13 @@ class StepCheck:
             mask = mask_in(info) if info else None
         except _MALFORMED as error:
             raise BadDataError(f"its action mask is malformed: {error}"[:200]) from None
-        return Step(checked[0] if self._is_array else observation, reward, terminated, truncated, info, mask)
+        observation = checked[0] if self._is_array else observation
+        return Step(observation, reward, terminated, truncated, copied(info), mask)
 
     def reset(self, returned: object) -> Step:
         """Return what `env.reset` returned; raises as `step` does."""
         if not isinstance(returned, tuple | list) or len(returned) != 2:
-            raise BadDataError(f"what reset returned is {shown(returned)}, and not two values")
+            raise BadDataError(f"what reset returned is {shown(returned)}, and not two values: (observation, info)")
         return self.step((returned[0], 0.0, False, False, returned[1]))
 
 

@@ -1,9 +1,7 @@
 """What pipelines ask of a Gymnasium environment before and while they step it."""
 
-import copy
 import importlib
 import importlib.util
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -67,35 +65,6 @@ def check_registered(env: str) -> None:
             f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
             f"version, or install the package that brings it (pip install 'gymnasium[...]')."
         )
-
-
-_WATCHING_WRAPPERS = ("RecordVideo", "HumanRendering", "RenderCollection")
-
-
-def rebuild(env: gym.Env) -> Callable[[], gym.Env]:
-    """Return a function that makes copies of `env` from its spec.
-
-    Raises:
-        ValueError: it has no spec, or a wrapper that does not record how it was built.
-    """
-    if env.spec is None:
-        raise ValueError("the environment has no spec")
-    spec = copy.deepcopy(env.spec)
-    spec.kwargs.pop("render_mode", None)  # validation is not watched
-    names = [wrapper.name for wrapper in spec.additional_wrappers]
-    for name in names:
-        if name.startswith("Normalize"):
-            raise ValueError(f"its wrapper {name} has statistics of its own, which a copy would not share")
-    spec.additional_wrappers = tuple(w for w in spec.additional_wrappers if w.name not in _WATCHING_WRAPPERS)
-    try:
-        made = gym.make(spec)
-    except Exception as error:
-        raise ValueError(f"the environment cannot be made again from its spec: {error}") from error
-    matches = made.observation_space == env.observation_space and made.action_space == env.action_space
-    made.close()
-    if not matches:
-        raise ValueError("the environment made again from its spec has other spaces")
-    return lambda: gym.make(spec)
 
 
 def check_agent_fits(

@@ -16,6 +16,7 @@ from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.arrays import decoded, encoded
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def replay(
 ) -> Step | None:
     """Return what an episode stands at after `actions`, None where it has ended before, or was left for a bad step."""
     try:
-        now = check.reset(env.reset(seed=seed))
+        now = check.reset(EnvironmentReset(env, warns=False)(seed=seed))
         for action in actions:
             now = check.step(env.step(to_env(action)))
             if now.terminated or now.truncated:
@@ -146,10 +147,15 @@ class SeededEpisodes(gym.Wrapper):
     For the environments of a vector, which resets them by itself: only what wraps them sees each reset. Nor may a
     vector see a bad step, which it could not put together with the others' or would make numbers of: in its place the
     episode ends, truncated, with an observation that means nothing and an info that says so (`BAD_STEP`).
+
+    Args:
+        env: the environment.
+        warns: say so where its episodes cannot be seeded.
     """
 
-    def __init__(self, env: gym.Env) -> None:
+    def __init__(self, env: gym.Env, warns: bool = True) -> None:
         super().__init__(env)
+        self._reset = EnvironmentReset(env, warns)
         self._root: int | None = None
         self._number = 0
         self._check = StepCheck(ObservationFlattener(env.observation_space))
@@ -179,7 +185,7 @@ class SeededEpisodes(gym.Wrapper):
             self._number += 1
             if self._root is not None:
                 seed = episode_seed(self._root, self._number)
-            returned = self.env.reset(seed=seed, options=options)
+            returned = self._reset(seed=seed, options=options)
             try:
                 info = dict(self._check.reset(returned).info)
             except BadDataError as error:

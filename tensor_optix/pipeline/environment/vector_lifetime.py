@@ -25,7 +25,7 @@ class VectorLifetime:
 
     def __init__(self, env_fns: object, async_envs: bool) -> None:
         self._make: Callable[[], VectorEnv] = lambda: vector_of(env_fns, async_envs)[0]
-        self.env, self.make_single = vector_of(env_fns, async_envs)
+        self.env, self.makers = vector_of(env_fns, async_envs)
         self.autoreset = autoreset_of(self.env)
         self._is_ready_made = self.env is env_fns
         self.times_closed, self._is_closed = 0, False

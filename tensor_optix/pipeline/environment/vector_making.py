@@ -1,28 +1,23 @@
 """Making vector environments, and single ones of the same kind."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.environment import (
     check_registered,
     check_size,
     is_atari,
     make_environment,
-    rebuild,
 )
 from tensor_optix.pipeline.environment.vector_state import seeded
 
-EnvFn = Callable[[], gym.Env]
-
-_OF_THE_VECTOR = frozenset(("num_envs", "vectorization_mode", "vector_kwargs", "wrappers"))
-"""What `gym.make_vec` keeps among the arguments of the environments."""
-
 
 def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
-    """Return the vector environment, and what makes single ones of its kind where that is known.
+    """Return the vector environment, and what makes each environment in it where they are made one by one here.
 
     Args:
         env_fns: what `VectorBatchPipeline` takes: functions, `(id, num_envs)`, or a vector.
@@ -43,7 +38,7 @@ def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn]
         num_envs = int(num_envs)
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None and not async_envs:
-            return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), [lambda: gym.make(env_id)]
+            return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), None
         env_fns = [lambda: make_environment(env_id)] * num_envs
     makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
     if not makers or not all(callable(make) for make in makers):
@@ -53,7 +48,8 @@ def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn]
         )
     vectorised = AsyncVectorEnv if async_envs else SyncVectorEnv
     try:
-        return vectorised([seeded(make) for make in makers], autoreset_mode=AutoresetMode.SAME_STEP), makers
+        env_fns = [seeded(make, warns=i == 0) for i, make in enumerate(makers)]
+        return vectorised(env_fns, autoreset_mode=AutoresetMode.SAME_STEP), makers
     except (RuntimeError, AssertionError) as error:
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
@@ -63,13 +59,3 @@ def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn]
             "The process of an environment ended while it was made. Its own error was printed; call each of env_fns "
             "in this process to see it raise."
         ) from error
-
-
-def single_of(env: VectorEnv) -> EnvFn:
-    """Return what makes a single environment of a ready vector's kind, or raise `ValueError`."""
-    spec = env.spec
-    if spec is None:
-        raise ValueError("the vector environment has no spec")
-    if spec.kwargs.get("wrappers"):
-        raise ValueError("the vector environment was made with wrappers of its own")
-    return rebuild(gym.make(spec.id, **{name: v for name, v in spec.kwargs.items() if name not in _OF_THE_VECTOR}))

@@ -15,9 +15,14 @@ _ARRAYS: Mapping[type[VectorEnv], tuple[str, ...]] = {CartPoleVectorEnv: ("state
 """The vectorised environments of Gymnasium whose whole state is a few arrays and a generator."""
 
 
-def seeded(make: Callable[[], gym.Env]) -> Callable[[], gym.Env]:
-    """Return a function that makes the same environment with a seed of its own for each episode."""
-    return lambda: SeededEpisodes(make())
+def seeded(make: Callable[[], gym.Env], warns: bool = True) -> Callable[[], gym.Env]:
+    """Return a function that makes the same environment with a seed of its own for each episode.
+
+    Args:
+        make: makes the environment.
+        warns: say so where its episodes cannot be seeded.
+    """
+    return lambda: SeededEpisodes(make(), warns)
 
 
 def saved_arrays(vector: VectorEnv) -> dict[str, object] | None:

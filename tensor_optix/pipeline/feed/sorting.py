@@ -7,6 +7,7 @@ import numpy as np
 
 from tensor_optix.errors import FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, Heartbeat, Malformed, Recorded, shown, size_of
+from tensor_optix.pipeline.environment.infos import copied
 
 _MAX_SEQUENCE = 1 << 62
 
@@ -22,7 +23,8 @@ def sorted_out(what: object, arrival: float, max_item_bytes: int) -> Entry | Mal
     is_late = acted = None
     if type(what) is tuple and len(what) == 5 and type(what[0]) is np.ndarray:  # nearly always: no other question
         if what[0].nbytes <= max_item_bytes:
-            return Entry((what[0].copy(), *what[1:]), arrival)  # the source may go on changing its own
+            # The source may go on changing its own.
+            return Entry((what[0].copy(), *what[1:4], copied(what[4])), arrival)
     elif isinstance(what, Recorded):
         what, arrival, is_late, acted = what
     if isinstance(what, Break):
@@ -39,9 +41,7 @@ def sorted_out(what: object, arrival: float, max_item_bytes: int) -> Entry | Mal
     observation = what[0]
     if (size := size_of(observation)) > max_item_bytes:
         return Malformed(f"its observation has {size} bytes, more than max_item_bytes={max_item_bytes}")
-    if isinstance(observation, np.ndarray):
-        what = (observation.copy(), *what[1:])
-    return Entry(tuple(what), arrival, is_late, acted)
+    return Entry((copied(observation), *what[1:4], copied(what[4])), arrival, is_late, acted)
 
 
 def numbered(sequence: object, info: object) -> tuple[int, int | str | None] | Malformed:

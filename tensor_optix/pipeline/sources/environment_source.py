@@ -9,7 +9,9 @@ import gymnasium as gym
 from tensor_optix.pipeline._items import Item
 from tensor_optix.pipeline.environment.environment import checked_reward, make_environment
 from tensor_optix.pipeline.environment.episodes import episode_seed
+from tensor_optix.pipeline.environment.infos import copied
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.resets import EnvironmentReset
 
 
 class EnvironmentSource:
@@ -29,6 +31,7 @@ class EnvironmentSource:
 
     def __init__(self, env: str | gym.Env, *, seed: int | None = None) -> None:
         self.env = make_environment(env)
+        self._reset = EnvironmentReset(self.env)
         self._flattener = ObservationFlattener(self.env.observation_space)
         self.observation_space = self._flattener.space
         self.action_space = self.env.action_space
@@ -56,8 +59,9 @@ class EnvironmentSource:
         try:
             while True:
                 number, self._next_episode = self._next_episode, self._next_episode + 1
-                observation, info = env.reset(seed=None if self._seed is None else episode_seed(self._seed, number))
-                yield to_array(observation), 0.0, False, False, info
+                seed = None if self._seed is None else episode_seed(self._seed, number)
+                observation, info = self._reset(seed=seed)
+                yield to_array(observation), 0.0, False, False, copied(info)
                 is_over = False
                 while not is_over:
                     taken = actions.get()
@@ -65,6 +69,6 @@ class EnvironmentSource:
                         return
                     observation, reward, terminated, truncated, info = env.step(taken[0])
                     is_over = bool(terminated or truncated)
-                    yield to_array(observation), checked_reward(reward, env), terminated, truncated, info
+                    yield to_array(observation), checked_reward(reward, env), terminated, truncated, copied(info)
         finally:
             env.close()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from tensor_optix.pipeline._items import Break, Recorded
 from tensor_optix.pipeline.feed.recording import read_session
@@ -24,7 +25,7 @@ class ReplaySource:
     is_replayable = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
+        self.path = Path(path).absolute()
 
     def stream(self) -> Iterator[Recorded | Break]:
         """Yield the recorded items, and where some were missing."""

@@ -13,7 +13,6 @@ from tensor_optix.pipeline.environment.environment import (
     check_agent_fits,
     checked_reward,
     make_environment,
-    rebuild,
 )
 from tests.helpers import NumpyAgent
 
@@ -28,10 +27,6 @@ class Unregistered(gym.Env):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         return np.zeros(1, np.float32), 0.0, False, False, {}
-
-
-class Unrecorded(gym.Wrapper):
-    """A wrapper that does not record its arguments."""
 
 
 class TestMakeEnvironment:
@@ -57,41 +52,6 @@ class TestMakeEnvironment:
     def test_anything_else_is_a_contract_error_naming_its_type(self, wrong: Any) -> None:
         with pytest.raises(ContractError, match=type(wrong).__name__):
             make_environment(wrong)
-
-
-class TestRebuild:
-    def test_each_copy_is_a_new_environment_with_the_same_spaces(self) -> None:
-        env = gym.make("CartPole-v1")
-        make = rebuild(env)
-        first, second = make(), make()
-        assert len({id(e.unwrapped) for e in (env, first, second)}) == 3
-        assert first.observation_space == env.observation_space
-        assert first.action_space == env.action_space
-
-    def test_a_copy_keeps_arguments_and_recorded_wrappers(self) -> None:
-        env = gym.wrappers.RescaleAction(
-            gym.make("Pendulum-v1", g=5.0, max_episode_steps=7), np.float32(-3), np.float32(3)
-        )
-        copy = rebuild(env)()
-        assert copy.unwrapped.g == 5.0  # type: ignore[attr-defined]
-        assert copy.action_space == spaces.Box(-3.0, 3.0, (1,), np.float32)
-        copy.reset(seed=0)
-        ends = [copy.step(np.zeros(1, np.float32))[3] for _ in range(7)]
-        assert ends == [False] * 6 + [True]
-
-    def test_an_environment_without_a_spec_cannot_be_rebuilt(self) -> None:
-        with pytest.raises(ValueError, match="no spec"):
-            rebuild(Unregistered())
-
-    def test_a_wrapper_that_records_nothing_cannot_be_rebuilt(self) -> None:
-        with pytest.raises(ValueError, match="cannot be made again"):
-            rebuild(Unrecorded(gym.make("CartPole-v1")))
-
-    def test_a_space_changed_by_hand_is_noticed(self) -> None:
-        env = gym.make("CartPole-v1")
-        env.action_space = spaces.Discrete(3)
-        with pytest.raises(ValueError, match="other spaces"):
-            rebuild(env)
 
 
 def scale(space: spaces.Space[Any], action: Any, rescale: bool = True) -> Any:
@@ -207,12 +167,3 @@ class TestCheckAgentFits:
     def test_without_spaces_only_presence_is_checked(self) -> None:
         agent = Choosy()
         assert check_agent_fits(agent) is agent
-
-
-def test_a_copy_is_not_rendered() -> None:
-    assert rebuild(gym.make("CartPole-v1", render_mode="rgb_array"))().render_mode is None
-
-
-def test_wrappers_that_keep_statistics_are_not_copied() -> None:
-    with pytest.raises(ValueError, match="NormalizeObservation has statistics of its own"):
-        rebuild(gym.wrappers.NormalizeObservation(gym.make("CartPole-v1")))

@@ -2,16 +2,21 @@
 
 import itertools
 import logging
+from types import MappingProxyType
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tensor_optix import BatchPipeline, RLOptimizer, VectorBatchPipeline
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline.environment.infos import infos_by_environment, mask_in, masks_in
+from tensor_optix.pipeline.environment.infos import copied, infos_by_environment, mask_in, masks_in
+from tensor_optix.pipeline.live_pipeline import LivePipeline
+from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.fakes.environments import Mined, Sapper, allowed
 from tests.helpers import NumpyAgent
@@ -134,3 +139,61 @@ def test_an_info_is_that_of_the_step_and_not_of_the_reset_after_it() -> None:
     }
     assert infos_by_environment(infos, 2) == {0: {"x": 1}, 1: {"x": 9}}
     assert infos_by_environment({}, 2) == {}
+
+
+class Reusing(gym.Env):
+    """Hands out one info, and what is in it, again and again; ten steps an episode."""
+
+    observation_space = spaces.Box(0.0, 100.0, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.info: dict[str, Any] = {}
+        self.place, self.inner = np.zeros(2), {"list": [0]}
+
+    def look(self) -> tuple[np.ndarray, dict]:
+        if self.now % 10:
+            self.info.update(now=self.now, place=self.place, inner=self.inner)
+            self.place[:], self.inner["list"][0] = self.now, self.now
+        return np.full(1, self.now % 100, np.float32), self.info
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.info.clear()
+        self.now = 0
+        return self.look()
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.now += 1
+        observation, info = self.look()
+        return observation, 1.0, self.now == 9, False, info
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BatchPipeline(Reusing(), NumpyAgent(), window_size=20),
+        lambda: VectorBatchPipeline([Reusing, Reusing], NumpyAgent(), window_size=20),
+        lambda: ValidationPipeline([Reusing, Reusing], NumpyAgent()),
+        lambda: LivePipeline(EnvironmentSource(Reusing()), NumpyAgent(), LivePipeline.every_n_steps(20)),
+    ],
+)
+def test_an_info_that_is_handed_out_again_keeps_what_each_step_said(make: Any) -> None:
+    pipeline = make()
+    window = next(iter(pipeline.episodes()))
+    pipeline.teardown()
+    for info, now in zip(window.infos, np.asarray(window.next_observations)[:, 0], strict=True):
+        if info:  # a live window has a reset's among them
+            assert (info["now"], info["place"].tolist(), info["inner"]) == (now, [now, now], {"list": [now]})
+    assert sum(bool(info) for info in window.infos) >= 15
+
+
+def test_a_copy_has_containers_and_arrays_of_its_own_and_the_same_objects() -> None:
+    thing = object()
+    info = MappingProxyType({"a": [np.ones(1), (1, {"b": 2})], "c": thing, "d": "text"})
+    again = copied(info)
+    assert again == {"a": [np.ones(1), (1, {"b": 2})], "c": thing, "d": "text"}
+    assert again["a"] is not info["a"]
+    assert again["a"][0] is not info["a"][0]
+    assert again["c"] is thing

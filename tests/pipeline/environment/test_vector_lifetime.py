@@ -75,7 +75,7 @@ def test_a_vector_that_is_open_is_not_made_again() -> None:
 def test_a_ready_made_vector_is_not_made_again_and_has_no_episodes_of_ours() -> None:
     lifetime = VectorLifetime(SyncVectorEnv([Counted]), False)
     assert not lifetime.has_own_episodes
-    assert lifetime.make_single is None
+    assert lifetime.makers is None
     lifetime.reopen()
     lifetime.close()
     with pytest.raises(ContractError, match=r"was closed by teardown\. Make a new one"):

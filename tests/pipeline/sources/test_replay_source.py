@@ -46,6 +46,21 @@ def test_a_replay_gives_the_same_windows_and_decisions(tmp_path: Path) -> None:
     assert any(list(a.actions) != list(b.actions) for a, b in zip(other, windows, strict=True))
 
 
+def test_a_recording_stays_where_it_began_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("start", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "start")
+    pipeline = live(EnvironmentSource("CartPole-v1", seed=1), n=20, agent=NumpyAgent(), record="session.jsonl.zst")
+    source = ReplaySource("session.jsonl.zst")
+    monkeypatch.chdir(tmp_path / "other")
+    window = next(iter(pipeline.episodes()))
+    pipeline.teardown()
+    assert [path.name for path in (tmp_path / "start").iterdir()] == ["session.jsonl.zst"]
+    assert_same(next(iter(live(source, n=20, agent=NumpyAgent()).episodes())), window)
+
+
 def test_infos_and_masks_come_back(tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl.zst"
     windows = recorded(path, EnvironmentSource(Mined()), Sapper(), 3)
@@ -203,4 +218,4 @@ def test_zstandard_is_missed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_it_names_its_file() -> None:
-    assert repr(ReplaySource("a.jsonl.zst")) == "ReplaySource('a.jsonl.zst')"
+    assert repr(ReplaySource("/a.jsonl.zst")) == "ReplaySource('/a.jsonl.zst')"
