@@ -11,6 +11,8 @@ from tensor_optix.support.arguments import Default
 
 DORMANT_HELP = "evaluations until DORMANT at least; where it is given, exactly, whatever the scale of the task"
 
+BOUNDS = ("max_episodes", "max_steps", "target_score")
+"""What ends a run before it counts as trained, by its names in `RunDescription`."""
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
 Command: TypeAlias = Callable[[argparse.Namespace], int]
@@ -51,7 +53,7 @@ def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
     train.add_argument("--seed", type=int, help="with --n-envs: repeats a run exactly (default: random, printed)")
     train.add_argument("--run-dir", type=Path, help="directory of the run (default: runs/ENV-ALGO-TIME-SEED)")
-    train.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: until trained)")
+    add_bounds(train, "until trained")
     train.add_argument("--window-size", type=int, metavar="T", help="steps per window (default: the preset's)")
     train.add_argument("--n-envs", type=int, metavar="N", help="parallel environments (default: measured, printed)")
     train.add_argument("--async-envs", action="store_true", help="with --n-envs: each in a process of its own")
@@ -85,10 +87,28 @@ def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return train
 
 
+def add_bounds(command: argparse.ArgumentParser, default: str) -> None:
+    """Add what ends a run before it counts as trained."""
+    command.add_argument(
+        "--max-windows",
+        "--max-episodes",
+        dest="max_episodes",
+        type=int,
+        metavar="N",
+        help=f"windows at most; the second name means the same, not episodes (default: {default})",
+    )
+    command.add_argument(
+        "--max-steps", type=int, metavar="N", help=f"training steps, ending with a window (default: {default})"
+    )
+    command.add_argument(
+        "--target-score", type=float, metavar="S", help=f"end when a confirmed score reaches it (default: {default})"
+    )
+
+
 def add_resume(resume: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of `resume`."""
     resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    resume.add_argument("--max-episodes", type=int, metavar="N", help="windows at most (default: as at the start)")
+    add_bounds(resume, "as at the start")
     resume.add_argument("--no-progress", action="store_true", help="no live view")
     return resume
 

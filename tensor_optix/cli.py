@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 
-from tensor_optix._cli_parser import CONFIRMING_EPISODES, parser
+from tensor_optix._cli_parser import BOUNDS, CONFIRMING_EPISODES, parser
 from tensor_optix._evaluation import Evaluation
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
@@ -73,12 +73,12 @@ def _train(args: argparse.Namespace) -> int:
 
 def _resume(args: argparse.Namespace) -> int:
     run = RunDescription.read(args.run_dir)
-    if args.max_episodes is not None:
-        run = dataclasses.replace(run, max_episodes=args.max_episodes)
+    bounds = {name: value for name in BOUNDS if (value := getattr(args, name)) is not None}
+    run = dataclasses.replace(run, **bounds)
     set_threads(run.framework, run.threads)
     optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress)
     optimizer.registry.open()  # a run of another process is left unchanged
-    if args.max_episodes is not None:
+    if bounds:
         run.write(args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
     return _finish(optimizer, args.run_dir)
@@ -125,7 +125,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         tuning=not args.no_tuning,
         val_episodes=args.val_episodes,
         validation_share=_share(args.validation_share),
-        max_episodes=args.max_episodes,
+        **{name: getattr(args, name) for name in BOUNDS},
         base_interval=preset.base_interval,
         max_interval=preset.base_interval * args.max_interval,
         plateau_threshold=args.plateau_threshold,

@@ -6,17 +6,23 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
+from tensor_optix._wiring import (
+    check_contracts,
+    child_seeds,
+    most_windows,
+    patience_of,
+    prepare,
+    resolve_validation,
+    tuner,
+)
 from tensor_optix.callbacks.progress import Progress
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
-from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable, can_be_greedy
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.base_pipeline import BasePipeline, Validates
+from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector
-from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.succession import Successor
 from tensor_optix.core.decisions.validation_budget import ValidationBudget
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
@@ -28,9 +34,6 @@ from tensor_optix.core.storage.atomic import sole_run
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.training_report import TrainingReport
-from tensor_optix.core.types import jsonable
-from tensor_optix.errors import ContractError, InvalidArgumentError
-from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.support.arguments import Default, check_count, check_seed
 
 
@@ -50,10 +53,10 @@ class RLOptimizer:
         max_snapshots: how many of the newest snapshots are kept, beside the best and as many (up to 12) in reserve.
         rollback_on_degradation: restore the best weights when the score has degraded.
         improvement_margin: by how much the best must be beaten, in units of the score.
-        max_episodes: windows at most; None = until DORMANT.
+        max_episodes: the same as `max_windows`, by its name of version 0.8: "episode" means a window here.
         base_interval: windows between evaluations while learning.
         backoff_factor: growth of that interval on a plateau.
-        max_interval_episodes: its cap. Set by hand, it and `dormant_threshold` are obeyed to the letter.
+        max_interval_episodes: its cap, in windows. Set by hand, it and `dormant_threshold` are obeyed to the letter.
         plateau_threshold: evaluations without improvement until COOLING.
         dormant_threshold: evaluations without improvement until DORMANT: trained. Set by hand, it is the whole rule;
             by default it is the least that is waited for, as the patience grows with the scale of the task
@@ -73,6 +76,10 @@ class RLOptimizer:
         drift_detector: tells on watch that scores have fallen; None = `PageHinkley`. `RiverDetector` brings `river`'s.
         escape: try to escape from a local optimum before the run converges below what is known to be possible
             (`decisions.escapes`), at most 25 % of the steps; not with thresholds set by hand, evolution, or a watch.
+        max_windows: windows at most; None = until DORMANT.
+        max_steps: training steps after which the run ends, with the window in progress.
+        target_score: end the run when a confirmed score reaches it (`core.loop.target`).
+        tuning: False leaves the hyper-parameters as they are.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -111,8 +118,12 @@ class RLOptimizer:
         progress: bool | None = None,
         drift_detector: DriftDetector | None = None,
         escape: bool = True,
+        max_windows: int | None = None,
+        max_steps: int | None = None,
+        target_score: float | None = None,
+        tuning: bool = True,
     ) -> None:
-        _check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
+        check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
         check_count("val_episodes", val_episodes, 1)
         check_seed(seed)
@@ -125,10 +136,12 @@ class RLOptimizer:
                 plateau_threshold=plateau_threshold,
                 dormant_threshold=dormant_threshold,
             ),
-            patience=_patience((dormant_threshold, max_interval_episodes), pipeline, evaluator, int(val_episodes)),
+            patience=patience_of((dormant_threshold, max_interval_episodes), pipeline, evaluator, int(val_episodes)),
             escapes=escape,
             validation=ValidationBudget(share=validation_share),
-            max_episodes=max_episodes,
+            max_episodes=most_windows(max_windows, max_episodes),
+            max_steps=max_steps,
+            target_score=target_score,
             improvement_margin=improvement_margin,
             degradation_threshold=degradation_threshold,
             min_degradation_drop=min_degradation_drop,
@@ -137,9 +150,9 @@ class RLOptimizer:
             restore_best=restore_best,
             final_evaluation=val_pipeline == "auto",
         )
-        seeds = _child_seeds(seed, 5)
-        _prepare(agent, pipeline, seeds[0], seeds[1])
-        self._val_pipeline = _resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
+        seeds = child_seeds(seed, 5)
+        prepare(agent, pipeline, seeds[0], seeds[1])
+        self._val_pipeline = resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
         self._keeper = RunKeeper(ResumeRing(self.registry.directory), time.perf_counter)
@@ -148,13 +161,13 @@ class RLOptimizer:
             pipeline=pipeline,
             val_pipeline=self._val_pipeline,
             evaluator=evaluator,
-            optimizer=optimizer if optimizer is not None else BackoffOptimizer(seed=seeds[3]),
+            optimizer=tuner(optimizer, is_wanted=tuning, seed=seeds[3]),
             registry=self.registry,
             history=History(self.registry.directory / "history.jsonl"),
             drift_detector=drift_detector if drift_detector is not None else config.usual_detector(),
             keeper=self._keeper,
         )
-        _check_contracts(
+        check_contracts(
             evaluator=(parts.evaluator, BaseEvaluator),
             optimizer=(parts.optimizer, BaseOptimizer),
             drift_detector=(parts.drift_detector, DriftDetector),
@@ -169,10 +182,10 @@ class RLOptimizer:
         self._has_run = False
 
     def run(self) -> TrainingReport:
-        """Train until DORMANT, `max_episodes`, `stop()`, Ctrl-C or SIGTERM, and return the report.
+        """Train until DORMANT, a bound or the target, `stop()`, Ctrl-C or SIGTERM, and return the report.
 
         When it returns, the agent holds the best weights (`restore_best`). A second call goes on with the same run, as
-        far as `max_episodes` allows.
+        far as `max_windows`, `max_steps` and `target_score` allow.
 
         Raises:
             CheckpointLockedError: another process, or another run of this one, uses `checkpoint_dir`.
@@ -212,87 +225,3 @@ class RLOptimizer:
     def status(self) -> LoopStatus:
         """Where the run stands."""
         return self._controller.status
-
-
-def _prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, pipeline_seed: int | None) -> None:
-    """Seed both, refuse what cannot be saved now and not after the first window, and let the agent act."""
-    jsonable(agent.get_hyperparams().params)
-    for part, seed in ((agent, agent_seed), (pipeline, pipeline_seed)):
-        if seed is not None and isinstance(part, Seedable) and callable(part.seed):
-            part.seed(seed)
-    _refuse_other_agent("pipeline", pipeline, agent)
-    pipeline.agent = agent
-    pipeline.setup()
-
-
-def _patience(
-    thresholds: Sequence[int], pipeline: BasePipeline, evaluator: BaseEvaluator, val_episodes: int
-) -> Patience:
-    """Return the patience that grows with the scale of the task, or the plain one where a threshold was set by hand."""
-    # A target in returns says nothing of another score.
-    compares = type(evaluator) is EpisodeReturnEvaluator and evaluator.scores_returns
-    return Patience(
-        is_scaled=all(isinstance(value, Default) for value in thresholds),
-        episodes_per_evaluation=val_episodes,
-        reward_threshold=pipeline.reward_threshold if compares else None,
-        max_return=pipeline.max_return if compares else None,
-    )
-
-
-def _resolve_validation(
-    val_pipeline: BasePipeline | Literal["auto"] | None,
-    pipeline: BasePipeline,
-    agent: BaseAgent,
-    val_episodes: int,
-    seed: int | None,
-) -> BasePipeline | None:
-    if val_pipeline is None:
-        return None
-    if isinstance(val_pipeline, str):
-        if val_pipeline != "auto":
-            raise InvalidArgumentError(f"val_pipeline must be a pipeline, 'auto' or None, but got {val_pipeline!r}.")
-        return pipeline.validation_pipeline(val_episodes, seed) if isinstance(pipeline, Validates) else None
-    _check_contracts(val_pipeline=(val_pipeline, BasePipeline))
-    if val_pipeline is pipeline:
-        raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
-    if _environment_of(val_pipeline) is not None and _environment_of(val_pipeline) is _environment_of(pipeline):
-        raise ContractError(
-            "pipeline and val_pipeline step the same environment, so that validation would break off the episodes of "
-            "training. Make one for each."
-        )
-    _refuse_other_agent("val_pipeline", val_pipeline, agent)
-    # Held-out data is acted on greedily, which also leaves the exploration of training as it is.
-    val_pipeline.agent = GreedyAgent(agent) if can_be_greedy(agent) else agent
-    val_pipeline.setup()
-    return val_pipeline
-
-
-def _environment_of(pipeline: BasePipeline) -> object:
-    env = getattr(pipeline, "env", None)
-    return getattr(env, "unwrapped", env)
-
-
-def _refuse_other_agent(name: str, pipeline: BasePipeline, agent: BaseAgent) -> None:
-    acting = pipeline.agent.agent if isinstance(pipeline.agent, GreedyAgent) else pipeline.agent
-    if acting is not None and acting is not agent:
-        raise ContractError(
-            f"{name} holds another agent ({type(acting).__name__}) than the one that learns ({type(agent).__name__}), "
-            f"which would learn from somebody else's actions. Give both the same object, or leave the pipeline's out."
-        )
-
-
-def _check_contracts(**parts: tuple[object, type]) -> None:
-    for name, (part, contract) in parts.items():
-        if isinstance(part, contract):
-            continue
-        rule = f"{name} must be a {contract.__name__}, but got"
-        if isinstance(part, type):
-            raise ContractError(f"{rule} the class {part.__name__} itself. Make one of it: {part.__name__}(...).")
-        remedy = "Write BatchPipeline(env, agent)." if contract is BasePipeline else "Subclass it."
-        raise ContractError(f"{rule} {type(part).__name__}. {remedy}")
-
-
-def _child_seeds(seed: int | None, n: int) -> list[int] | list[None]:
-    if seed is None:
-        return [None] * n
-    return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]

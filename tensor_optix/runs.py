@@ -25,7 +25,6 @@ from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.support.arguments import Default
@@ -62,6 +61,11 @@ class RunDescription:
     validation_share: float | None = None
     """Share of all steps that validation may take; None = no bound."""
     max_episodes: int | None = None
+    """Windows at most."""
+    max_steps: int | None = None
+    """Training steps, after which the run ends with the window in progress."""
+    target_score: float | None = None
+    """The run ends when a confirmed score reaches it."""
     base_interval: int = 1
     max_interval: int = 100
     plateau_threshold: int = 5
@@ -93,9 +97,11 @@ class RunDescription:
         return RLOptimizer(
             agent=agent,
             pipeline=self.pipeline(),
-            optimizer=None if self.tuning else BackoffOptimizer({}),
+            tuning=self.tuning,
             checkpoint_dir=run_dir,
-            max_episodes=self.max_episodes,
+            max_windows=self.max_episodes,
+            max_steps=self.max_steps,
+            target_score=self.target_score,
             base_interval=self.base_interval,
             max_interval_episodes=threshold(self.max_interval),
             plateau_threshold=self.plateau_threshold,
@@ -262,6 +268,8 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     val_episodes: _Size
     validation_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     max_episodes: _Size | None
+    max_steps: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
+    target_score: _Number | None = None
     base_interval: _Size
     max_interval: _Size
     plateau_threshold: _Size

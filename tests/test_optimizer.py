@@ -107,6 +107,19 @@ def test_plain_defaults_really_tune(tmp_path: Path) -> None:
     assert any(record.probed_param == "learning_rate" or record.probed_param for record in history)
 
 
+def test_without_tuning_nothing_is_changed(tmp_path: Path) -> None:
+    run(tmp_path, windows=6, tuning=False)
+    history = read_history(tmp_path / "history.jsonl")
+    assert len({tuple(record.hyperparams.params.values()) for record in history}) == 1
+
+
+@pytest.mark.parametrize("bound", [{"max_windows": 2}, {"max_windows": 2, "max_episodes": 2}, {"max_steps": 17}])
+def test_a_run_ends_at_its_bound(tmp_path: Path, bound: dict[str, int]) -> None:
+    pipeline = BatchPipeline("CartPole-v1", window_size=16)
+    report = RLOptimizer(NumpyAgent(), pipeline, val_pipeline=None, checkpoint_dir=tmp_path, **bound).run()
+    assert (report.windows, report.env_steps) == (2, 32)
+
+
 def test_an_earlier_run_in_the_directory_is_moved_aside_not_mixed_in(tmp_path: Path) -> None:
     run(tmp_path, windows=2)
     first = (tmp_path / "history.jsonl").read_bytes()
@@ -206,6 +219,11 @@ class TestBadInput:
             ({"base_interval": 5, "max_interval_episodes": 2}, InvalidArgumentError, "max_interval_episodes must be"),
             ({"backoff_factor": 0.5}, InvalidArgumentError, "backoff_factor must be a number of at least 1"),
             ({"max_episodes": 0}, InvalidArgumentError, "max_episodes must be a whole number of at least 1"),
+            ({"max_windows": 0}, InvalidArgumentError, "max_windows must be a whole number of at least 1"),
+            ({"max_windows": 3, "max_episodes": 4}, InvalidArgumentError, "two names of one bound, but got 3 and 4"),
+            ({"max_steps": 0}, InvalidArgumentError, "max_steps must be a whole number of at least 1"),
+            ({"target_score": float("nan")}, InvalidArgumentError, "target_score must be a finite number"),
+            ({"tuning": False, "optimizer": BackoffOptimizer({})}, InvalidArgumentError, "Give one of them"),
             ({"max_snapshots": 0}, InvalidArgumentError, "max_snapshots must be a whole number of at least 1"),
             ({"val_episodes": 0}, InvalidArgumentError, "val_episodes must be a whole number of at least 1"),
             ({"validation_share": 1.0}, InvalidArgumentError, "validation_share must be above 0 and below 1, or None"),

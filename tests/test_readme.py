@@ -25,7 +25,7 @@ def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     init = RLOptimizer.__init__
 
     def short(self: RLOptimizer, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **{**kwargs, "max_episodes": 2})
+        init(self, *args, **{**kwargs, "max_windows": 2, "max_episodes": None})
 
     monkeypatch.setattr(RLOptimizer, "__init__", short)
     monkeypatch.chdir(tmp_path)

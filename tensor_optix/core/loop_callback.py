@@ -1,4 +1,4 @@
-"""Observing a run: the eight hooks, and the calling of them."""
+"""Observing a run: the hooks, and the check of those who have them."""
 
 import logging
 from collections.abc import Iterable
@@ -19,8 +19,11 @@ class LoopCallback:
     def on_loop_stop(self) -> None:
         """Called last, when everything is saved and the best policy restored."""
 
-    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+    def on_window_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         """Called after every window; `eval_metrics` is None where the window was not evaluated."""
+
+    def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        """Called right after `on_window_end`, with the same: "episode" means a window in this name, not an episode."""
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Called when a new best policy has been saved."""

@@ -1,6 +1,6 @@
 """The loop: collect, learn, score, decide, execute, record.
 
-In pseudo-code, with the eight hooks:
+In pseudo-code, with the hooks:
 
     # <on_loop_start>
     the untrained policy plays
@@ -15,7 +15,7 @@ In pseudo-code, with the eight hooks:
             DORMANT:     dormancy.next(): learn on, escape, stop, watch  # <on_dormant>
             TUNE:        agent.set_hyperparams(optimizer.suggest(...))  # <on_hyperparam_update>
         record the outcome
-        # <on_episode_end>
+        # <on_window_end>, <on_episode_end>
     settle the best policy, compare it with the untrained one, and restore it
     # <on_loop_stop>
 
@@ -49,6 +49,7 @@ from tensor_optix.core.loop.run_ending import take_steps
 from tensor_optix.core.loop.run_progress import report, status
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import Scorer
+from tensor_optix.core.loop.target import Target
 from tensor_optix.core.loop.training import Training
 from tensor_optix.core.loop.untrained import Untrained
 from tensor_optix.core.loop.watch import Watch
@@ -93,6 +94,7 @@ class LoopController:
         self._execution = Execution(run, learning, self._championship, validation)
         self._untrained = Untrained(run, validation)
         self._escaping = Escaping(run, validation, self._execution.settle)
+        self._target = Target(run, validation, self._execution.settle)
         self._dormancy = Dormancy(
             self._execution,
             self._escaping,
@@ -187,11 +189,13 @@ class LoopController:
             self._run.parts.keeper.start()
 
     def _end_reached(self) -> StopReason | None:
-        """Return why nothing is left to do (the windows are spent, a resumed run had ended); None where there is."""
-        ended, most = self._run.progress.ended if self._is_resumed else None, self._run.config.max_episodes
-        if ended is not None and ended is not StopReason.MAX_EPISODES:
+        """Return why nothing is left to do (a bound is reached, a resumed run had ended); None where there is."""
+        ended = self._run.progress.ended if self._is_resumed else None
+        if ended not in (None, StopReason.MAX_EPISODES, StopReason.MAX_STEPS, StopReason.TARGET):
             return ended
-        return StopReason.MAX_EPISODES if most is not None and self._run.state.window_id + 1 >= most else None
+        if self._target.is_confirmed:
+            return StopReason.TARGET
+        return self._bound_reached()
 
     def _turn(self, window: EpisodeData) -> None:
         run, progress = self._run, self._run.progress
@@ -225,11 +229,16 @@ class LoopController:
 
     def _end_turn(self, outcome: Outcome) -> None:
         metrics = None if outcome.fault is not None else outcome.metrics
-        self._run.callbacks.call("on_episode_end", self._run.state.window_id, metrics)
+        for hook in ("on_window_end", "on_episode_end"):
+            self._run.callbacks.call(hook, self._run.state.window_id, metrics)
         if self._dormancy.is_spent:
             self._dormancy.next(is_dormant=False)
-        if self._run.config.max_episodes is not None and self._run.state.window_id + 1 >= self._run.config.max_episodes:
-            self.stop(StopReason.MAX_EPISODES)
+        reached = self._bound_reached() or (StopReason.TARGET if self._target.is_reached() else None)
+        if reached is not None:
+            self.stop(reached)
+
+    def _bound_reached(self) -> StopReason | None:
+        return self._run.config.spent(self._run.state.window_id + 1, self._run.state.env_steps)
 
     def resume(self, point: ResumePoint) -> None:
         """Go on from a saved state instead of from the beginning; to be called before `run`.

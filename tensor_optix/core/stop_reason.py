@@ -10,6 +10,8 @@ class StopReason(enum.Enum):
     NOTHING_LEARNED = "nothing_learned"
     BUDGET = "budget"
     MAX_EPISODES = "max_episodes"
+    MAX_STEPS = "max_steps"
+    TARGET = "target"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     EXHAUSTED = "exhausted"
@@ -36,6 +38,8 @@ _SENTENCES = {
     StopReason.NOTHING_LEARNED: "Not ahead of the untrained policy",
     StopReason.BUDGET: "Spawn budget exhausted",
     StopReason.MAX_EPISODES: "max_episodes windows are done",
+    StopReason.MAX_STEPS: "max_steps training steps are done",
+    StopReason.TARGET: "target_score is reached",
     StopReason.STOPPED: "stop() was called",
     StopReason.INTERRUPTED: "Interrupted by the user",
     StopReason.EXHAUSTED: "The pipeline has no more windows",

@@ -11,7 +11,7 @@ from tests.fakes.loops import Recorder
 
 
 def test_every_hook_does_nothing_until_it_is_overridden() -> None:
-    assert len(HOOKS) == 8
+    assert len(HOOKS) == 9
     for hook in HOOKS:
         method = getattr(LoopCallback(), hook)
         assert method(*[None] * len(inspect.signature(method).parameters)) is None

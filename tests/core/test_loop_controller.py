@@ -63,6 +63,32 @@ def test_max_episodes_counts_windows(tmp_path: Path) -> None:
     assert (report.reason, report.windows) == ("max_episodes", 3)
 
 
+def test_max_steps_ends_with_the_window_that_reaches_it(tmp_path: Path) -> None:
+    one = LoopRig(tmp_path / "a", [1.0], max_episodes=1).run().env_steps
+    report = LoopRig(tmp_path / "b", [1.0] * 9, max_steps=2 * one + 1).run()
+    assert (report.reason, report.windows) == ("max_steps", 3)
+
+
+def test_a_second_run_goes_no_further_than_its_bounds(tmp_path: Path) -> None:
+    rig = LoopRig(tmp_path, [1.0] * 9, max_steps=1)
+    assert (rig.run().windows, rig.run().windows) == (1, 1)
+
+
+def test_the_end_of_a_window_has_two_names(tmp_path: Path) -> None:
+    class Both(LoopCallback):
+        def __init__(self) -> None:
+            self.told: list[tuple] = []
+
+        def on_window_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            self.told.append(("window", window_id, eval_metrics and eval_metrics.primary_score))
+
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            self.told.append(("episode", window_id, eval_metrics and eval_metrics.primary_score))
+
+    LoopRig(tmp_path, [1.0, 2.0], callbacks=[both := Both()]).run()
+    assert both.told == [("window", 0, 1.0), ("episode", 0, 1.0), ("window", 1, 2.0), ("episode", 1, 2.0)]
+
+
 def test_a_pipeline_that_runs_dry_ends_the_run(tmp_path: Path) -> None:
     assert LoopRig(tmp_path, [1.0, 2.0]).run().reason == "exhausted"
 

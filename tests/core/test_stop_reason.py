@@ -5,7 +5,14 @@ import pytest
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.training_report import StopReason as ReportedReason
 
-COMPLETE = {StopReason.CONVERGED, StopReason.BUDGET, StopReason.MAX_EPISODES, StopReason.EXHAUSTED}
+COMPLETE = {
+    StopReason.CONVERGED,
+    StopReason.BUDGET,
+    StopReason.MAX_EPISODES,
+    StopReason.MAX_STEPS,
+    StopReason.TARGET,
+    StopReason.EXHAUSTED,
+}
 FINAL = {StopReason.NOTHING_LEARNED, *COMPLETE}
 
 

@@ -18,6 +18,10 @@ SLOW_SECONDS = 1.0
 """What a callback may take in a window in any case."""
 
 
+LAST_HOOK = "on_episode_end"
+"""The one that ends a window."""
+
+
 class CallbackList:
     """Tells several callbacks, in order; what one of them raises is logged with its name and goes no further.
 
@@ -49,7 +53,7 @@ class CallbackList:
                 self._health.count("callback")
                 logger.exception("Callback %s.%s failed.", type(callback).__name__, hook)
             self._seconds[i] += self._clock() - begun
-        if hook == "on_episode_end":
+        if hook == LAST_HOOK:
             self._end_window()
         elif hook == "on_loop_start":
             self._begin_window()

@@ -36,7 +36,7 @@ def closing_steps(
     elif run.state.best is not None:
         if config.final_evaluation and reason in CUT_SHORT:
             yield "confirm the best policy", snapshots.confirm
-        elif config.final_evaluation and reason is not None and reason.is_final:
+        elif config.final_evaluation and _ends_untested(reason):
             # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.
             keeps_own = not config.restore_best or slot.agent is not slot.first
             yield "evaluate the best policies", lambda: snapshots.settle_at_last(keeps_own=keeps_own)
@@ -49,3 +49,8 @@ def closing_steps(
     yield "close the history", parts.history.close
     yield "close the pipeline", parts.pipeline.teardown
     yield "close the validation pipeline", validation.close
+
+
+def _ends_untested(reason: StopReason | None) -> bool:
+    """Return whether the last test is still to come; a target is reached by a score that it has confirmed."""
+    return reason is not None and reason.is_final and reason is not StopReason.TARGET

@@ -15,6 +15,7 @@ from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.validation_budget import ValidationBudget
 from tensor_optix.core.loop.history import History
+from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, is_real
@@ -40,7 +41,11 @@ class LoopConfig:
     validation: ValidationBudget = field(default_factory=lambda: ValidationBudget(share=None))
     """The share of the run's steps that validation may take."""
     max_episodes: int | None = None
-    """Windows at most; None = until DORMANT."""
+    """Windows at most; None = until DORMANT. "Episode" means a window in this name."""
+    max_steps: int | None = None
+    """Training steps after which the run ends, with the window in progress; None = no bound."""
+    target_score: float | None = None
+    """The run ends when a confirmed score reaches it; None = no target."""
     improvement_margin: float = 0.0
     """By how much the best must be beaten, in units of the score."""
     degradation_threshold: float = 0.95
@@ -57,8 +62,11 @@ class LoopConfig:
     """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
 
     def __post_init__(self) -> None:
-        if self.max_episodes is not None:
-            check_count("max_episodes", self.max_episodes, 1)
+        for name in ("max_episodes", "max_steps"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), 1)
+        if self.target_score is not None and not is_real(self.target_score):
+            raise InvalidArgumentError(f"target_score must be a finite number, but got {self.target_score!r}.")
         if not (is_real(self.degradation_threshold) and 0.0 < self.degradation_threshold <= 1.0):
             raise InvalidArgumentError(
                 f"degradation_threshold must be in (0, 1], but got {self.degradation_threshold!r}."
@@ -94,6 +102,25 @@ class LoopConfig:
             is_live: True if its pipeline is.
         """
         return is_live if self.on_converged == "auto" else self.on_converged == "watch"
+
+    def spent(self, windows: int, steps: int) -> StopReason | None:
+        """Return which bound of the run is reached; None where none is.
+
+        Args:
+            windows: collected so far.
+            steps: of training so far.
+        """
+        if self.max_episodes is not None and windows >= self.max_episodes:
+            return StopReason.MAX_EPISODES
+        return StopReason.MAX_STEPS if self.max_steps is not None and steps >= self.max_steps else None
+
+    def reaches_target(self, score: float | None) -> bool:
+        """Return whether a score reaches `target_score`; False without one.
+
+        Args:
+            score: the best; None = there is none.
+        """
+        return self.target_score is not None and score is not None and score >= self.target_score
 
     def is_reached(self, score: float | None) -> bool:
         """Return whether a score reaches the target of the task, where one is known.

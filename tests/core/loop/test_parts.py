@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.loop.parts import LoopConfig, LoopStatus
+from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import LoopState
 from tensor_optix.errors import InvalidArgumentError
 
 RULES = {
     "max_episodes": "must be a whole number of at least 1",
+    "max_steps": "must be a whole number of at least 1",
+    "target_score": "must be a finite number",
     "degradation_threshold": "must be in (0, 1]",
     "improvement_margin": "must be a finite number of at least 0",
     "min_degradation_drop": "must be a finite number of at least 0",
@@ -25,6 +28,8 @@ class TestConfig:
         [
             ("max_episodes", 1),
             ("max_episodes", None),
+            ("max_steps", 1),
+            ("target_score", -200),
             ("degradation_threshold", 1.0),
             ("degradation_threshold", 1e-9),
             ("degradation_threshold", 1),
@@ -42,6 +47,10 @@ class TestConfig:
             ("max_episodes", 0),
             ("max_episodes", 2.5),
             ("max_episodes", True),
+            ("max_steps", 0),
+            ("max_steps", 1e6),
+            ("target_score", math.inf),
+            ("target_score", "475"),
             ("degradation_threshold", 0.0),
             ("degradation_threshold", 1.0001),
             ("degradation_threshold", math.nan),
@@ -60,6 +69,25 @@ class TestConfig:
         assert knob in str(raised.value)
         assert RULES[knob] in str(raised.value)
         assert repr(value) in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("bounds", "spent"),
+        [
+            ({}, None),
+            ({"max_episodes": 4, "max_steps": 31}, None),
+            ({"max_episodes": 3}, StopReason.MAX_EPISODES),
+            ({"max_steps": 30}, StopReason.MAX_STEPS),
+            ({"max_steps": 29}, StopReason.MAX_STEPS),
+            ({"max_episodes": 3, "max_steps": 30}, StopReason.MAX_EPISODES),
+        ],
+    )
+    def test_it_tells_which_bound_three_windows_of_ten_steps_reach(self, bounds: Any, spent: Any) -> None:
+        assert LoopConfig(**bounds).spent(3, 30) is spent
+
+    def test_a_target_is_reached_from_its_score_on(self) -> None:
+        config = LoopConfig(target_score=-100.0)
+        assert [config.reaches_target(score) for score in (None, -100.1, -100.0, 5.0)] == [False, False, True, True]
+        assert not LoopConfig().reaches_target(1e9)
 
     def test_a_config_that_was_checked_stays_as_it_is(self) -> None:
         with pytest.raises(FrozenInstanceError):

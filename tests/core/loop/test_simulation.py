@@ -54,6 +54,8 @@ def test_windows_that_are_not_due_are_passed_over() -> None:
 
 def test_the_end_of_the_budget_ends_it() -> None:
     assert len(simulate(np.arange(50.0), None, STEPS[:50], LoopConfig(max_episodes=7))) == 7
+    assert simulate(np.arange(50.0), None, STEPS[:50], LoopConfig(max_steps=int(STEPS[4])))[-1].steps == STEPS[4]
+    assert simulate(np.arange(50.0), None, STEPS[:50], LoopConfig(target_score=3.0))[-1].score == 3.0
 
 
 def test_scores_without_evidence_decide_nothing() -> None:

@@ -1,0 +1,141 @@
+"""How the facade brings its parts together: defaults, seeds, and the refusal of what does not fit."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, Seedable, can_be_greedy
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.base_optimizer import BaseOptimizer
+from tensor_optix.core.base_pipeline import BasePipeline, Validates
+from tensor_optix.core.decisions.patience import Patience
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.types import jsonable
+from tensor_optix.errors import ContractError, InvalidArgumentError
+from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+from tensor_optix.support.arguments import Default, check_count
+
+
+def most_windows(max_windows: int | None, max_episodes: int | None) -> int | None:
+    """Return the bound on windows, which has two names.
+
+    Raises:
+        InvalidArgumentError: it is below 1, or the names have different values.
+    """
+    for name, value in (("max_windows", max_windows), ("max_episodes", max_episodes)):
+        if value is not None:
+            check_count(name, value, 1)
+    if max_windows is not None and max_episodes is not None and max_windows != max_episodes:
+        raise InvalidArgumentError(
+            f"max_windows and max_episodes are two names of one bound, but got {max_windows} and {max_episodes}. Give "
+            f"one of them."
+        )
+    return max_episodes if max_windows is None else max_windows
+
+
+def tuner(optimizer: BaseOptimizer | None, *, is_wanted: bool, seed: int | None) -> BaseOptimizer:
+    """Return what tunes: the user's own, the usual one, or one that changes nothing.
+
+    Raises:
+        InvalidArgumentError: an optimizer where nothing is to be tuned.
+    """
+    if is_wanted:
+        return optimizer if optimizer is not None else BackoffOptimizer(seed=seed)
+    if optimizer is not None:
+        raise InvalidArgumentError(
+            f"tuning=False leaves the hyper-parameters as they are, but optimizer={type(optimizer).__name__} tunes "
+            f"them. Give one of them."
+        )
+    return BackoffOptimizer({})
+
+
+def prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, pipeline_seed: int | None) -> None:
+    """Seed both, refuse what cannot be saved now and not after the first window, and let the agent act."""
+    jsonable(agent.get_hyperparams().params)
+    for part, seed in ((agent, agent_seed), (pipeline, pipeline_seed)):
+        if seed is not None and isinstance(part, Seedable) and callable(part.seed):
+            part.seed(seed)
+    _refuse_other_agent("pipeline", pipeline, agent)
+    pipeline.agent = agent
+    pipeline.setup()
+
+
+def patience_of(
+    thresholds: Sequence[int], pipeline: BasePipeline, evaluator: BaseEvaluator, val_episodes: int
+) -> Patience:
+    """Return the patience that grows with the scale of the task, or the plain one where a threshold was set by hand."""
+    # A target in returns says nothing of another score.
+    compares = type(evaluator) is EpisodeReturnEvaluator and evaluator.scores_returns
+    return Patience(
+        is_scaled=all(isinstance(value, Default) for value in thresholds),
+        episodes_per_evaluation=val_episodes,
+        reward_threshold=pipeline.reward_threshold if compares else None,
+        max_return=pipeline.max_return if compares else None,
+    )
+
+
+def resolve_validation(
+    val_pipeline: BasePipeline | Literal["auto"] | None,
+    pipeline: BasePipeline,
+    agent: BaseAgent,
+    val_episodes: int,
+    seed: int | None,
+) -> BasePipeline | None:
+    """Return the pipeline that validates, made where `"auto"` asks for it and it can be; None = nothing is held out.
+
+    Raises:
+        InvalidArgumentError, ContractError: no pipeline, one that trains, or one with another agent.
+    """
+    if val_pipeline is None:
+        return None
+    if isinstance(val_pipeline, str):
+        if val_pipeline != "auto":
+            raise InvalidArgumentError(f"val_pipeline must be a pipeline, 'auto' or None, but got {val_pipeline!r}.")
+        return pipeline.validation_pipeline(val_episodes, seed) if isinstance(pipeline, Validates) else None
+    check_contracts(val_pipeline=(val_pipeline, BasePipeline))
+    if val_pipeline is pipeline:
+        raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
+    if _environment_of(val_pipeline) is not None and _environment_of(val_pipeline) is _environment_of(pipeline):
+        raise ContractError(
+            "pipeline and val_pipeline step the same environment, so that validation would break off the episodes of "
+            "training. Make one for each."
+        )
+    _refuse_other_agent("val_pipeline", val_pipeline, agent)
+    # Held-out data is acted on greedily, which also leaves the exploration of training as it is.
+    val_pipeline.agent = GreedyAgent(agent) if can_be_greedy(agent) else agent
+    val_pipeline.setup()
+    return val_pipeline
+
+
+def _environment_of(pipeline: BasePipeline) -> object:
+    env = getattr(pipeline, "env", None)
+    return getattr(env, "unwrapped", env)
+
+
+def _refuse_other_agent(name: str, pipeline: BasePipeline, agent: BaseAgent) -> None:
+    acting = pipeline.agent.agent if isinstance(pipeline.agent, GreedyAgent) else pipeline.agent
+    if acting is not None and acting is not agent:
+        raise ContractError(
+            f"{name} holds another agent ({type(acting).__name__}) than the one that learns ({type(agent).__name__}), "
+            f"which would learn from somebody else's actions. Give both the same object, or leave the pipeline's out."
+        )
+
+
+def check_contracts(**parts: tuple[object, type]) -> None:
+    """Raise `ContractError` unless each part, named by its argument, is of the kind that its role asks for."""
+    for name, (part, contract) in parts.items():
+        if isinstance(part, contract):
+            continue
+        rule = f"{name} must be a {contract.__name__}, but got"
+        if isinstance(part, type):
+            raise ContractError(f"{rule} the class {part.__name__} itself. Make one of it: {part.__name__}(...).")
+        remedy = "Write BatchPipeline(env, agent)." if contract is BasePipeline else "Subclass it."
+        raise ContractError(f"{rule} {type(part).__name__}. {remedy}")
+
+
+def child_seeds(seed: int | None, n: int) -> list[int] | list[None]:
+    """Return n independent seeds that follow from one; None for each where there is none."""
+    if seed is None:
+        return [None] * n
+    return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]
