@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
     from tensor_optix.algorithms.torch_sac import TorchSACAgent
     from tensor_optix.core.backoff_scheduler import BackoffScheduler
-    from tensor_optix.core.base_agent import BaseAgent
+    from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes
     from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions
     from tensor_optix.core.base_optimizer import BaseOptimizer
     from tensor_optix.core.base_pipeline import BasePipeline
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 _HOMES = {
+    "ActsRecurrently": "core.base_agent",
     "BackoffOptimizer": "optimizers.backoff_optimizer",
     "BackoffScheduler": "core.backoff_scheduler",
     "BaseAgent": "core.base_agent",
@@ -74,6 +75,7 @@ _HOMES = {
     "BaseOptimizer": "core.base_optimizer",
     "BasePipeline": "core.base_pipeline",
     "BatchPipeline": "pipeline.batch_pipeline",
+    "BeginsEpisodes": "core.base_agent",
     "CheckpointRegistry": "core.checkpoint_registry",
     "compute_gae": "core.trajectory_buffer",
     "Decision": "core.loop.simulation",
@@ -141,6 +143,7 @@ _INSTALL = {
 }
 
 __all__ = [
+    "ActsRecurrently",
     "BackoffOptimizer",
     "BackoffScheduler",
     "BaseAgent",
@@ -148,6 +151,7 @@ __all__ = [
     "BaseOptimizer",
     "BasePipeline",
     "BatchPipeline",
+    "BeginsEpisodes",
     "CheckpointRegistry",
     "Decision",
     "DriftDetector",

@@ -17,6 +17,7 @@ TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 DOORS = {
     "types",
+    "agent_memory",
     "base_agent",
     "base_evaluator",
     "base_optimizer",

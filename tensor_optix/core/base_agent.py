@@ -1,7 +1,7 @@
 """The contract of an agent: six methods, and optional ones with working defaults."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -14,7 +14,8 @@ class BaseAgent(ABC):
     """Anything that acts and learns from sequential data.
 
     The loop calls the six abstract methods and nothing else is assumed. The others have defaults that make an agent
-    which ignores them a full citizen.
+    which ignores them a full citizen. One that remembers what it has seen in an episode says so: `ActsRecurrently` or
+    `BeginsEpisodes`.
     """
 
     @abstractmethod
@@ -83,6 +84,42 @@ class ActsMasked(Protocol):
             deterministic: act greedily.
         """
         ...
+
+
+@runtime_checkable
+class ActsRecurrently(Protocol):
+    """An agent with a memory that is handed in and out: what it remembers of an episode is a value, not its attribute.
+
+    Whoever lets it act keeps one memory for each episode that is played side by side, so that it acts in any number of
+    them, and in training, validation and ensembles at once. A window says in `EpisodeData.memories` what it began with.
+    """
+
+    def act_recurrent(
+        self, observations: Any, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Sequence[Any]]:
+        """Return one action per row, and what is to be remembered of each row's episode.
+
+        Args:
+            observations: (B, ...), from B different episodes.
+            memories: (B,) what the last call in the row's episode returned for it; None where an episode begins. An
+                entry may be any value that is not changed afterwards. Numbers, strings, NumPy arrays, and lists,
+                tuples and dictionaries of them are saved with a run.
+            action_masks: (B, n) bool, which of n actions are allowed in each row; None where everything is.
+            deterministic: act greedily, where the agent can.
+        """
+        ...
+
+
+@runtime_checkable
+class BeginsEpisodes(Protocol):
+    """An agent that remembers what it has seen, in an attribute, and is told where an episode begins.
+
+    It acts in one episode at a time. With an attribute `episode_memory` that can be read and set, any value that can be
+    copied, it acts in several side by side (`VectorBatchPipeline`): its memory is exchanged before each action.
+    """
+
+    def begin_episode(self) -> None:
+        """Forget the episode before: the next observation is the first of another one."""
 
 
 @runtime_checkable

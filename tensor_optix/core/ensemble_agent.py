@@ -2,11 +2,13 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.agent_memory import hands_out_memory
 from tensor_optix.core.base_agent import (
     ActionLogProbabilities,
     BaseAgent,
@@ -14,7 +16,7 @@ from tensor_optix.core.base_agent import (
     LearnsOffPolicy,
     Seedable,
 )
-from tensor_optix.core.evolution.action_mixing import act_together, mixed_probabilities
+from tensor_optix.core.evolution.action_mixing import act_together, act_together_remembering, mixed_probabilities
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage import atomic
 from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
@@ -91,6 +93,11 @@ class EnsembleAgent(BaseAgent):
             if isinstance(agent, Seedable):
                 agent.seed(int(child.generate_state(1)[0]))
 
+    @property
+    def acting_agents(self) -> tuple[BaseAgent, ...]:
+        """The members."""
+        return self._pm.agents
+
     def act(self, observation: Any) -> Any:
         """Return the action that the members agree on."""
         action = self.act_batch(np.asarray(observation)[None])[0]
@@ -114,12 +121,28 @@ class EnsembleAgent(BaseAgent):
             action_masks=np.asarray(action_masks, bool),
         )
 
+    def act_recurrent(
+        self, observations: object, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
+    ) -> tuple[Any, list[Any]]:
+        """Return one action per row and what each member remembers after it; see `ActsRecurrently`."""
+        self._pm.check_not_empty()
+        return act_together_remembering(
+            self._pm.agents,
+            self._pm.weights,
+            observations,
+            memories,
+            deterministic=deterministic,
+            action_masks=action_masks,
+        )
+
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         """Let the members learn from one window; those of others than the primary agent are named `agent<i>_...`."""
         primary = self.primary_agent
-        mixture = mixed_probabilities(
-            self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
-        )
+        mixture = None
+        if not hands_out_memory(self):  # else the members' probabilities are those of each step by itself
+            mixture = mixed_probabilities(
+                self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
+            )
         if mixture is None:
             return primary.learn(self._as_seen_by(primary, episode_data))
         if episode_data.log_probs is None:
@@ -138,6 +161,10 @@ class EnsembleAgent(BaseAgent):
 
     def _as_seen_by(self, learner: BaseAgent, window: EpisodeData) -> EpisodeData:
         """Return the window with the log-probabilities that its actions, which all members chose, have for one."""
+        if window.memories is not None:
+            index = self._pm.index_of(learner)
+            own = [None if memory is None else memory[index] for memory in window.memories]
+            window = dataclasses.replace(window, memories=own)
         if self._pm.ensemble_size == 1 or window.log_probs is not None:
             return window
         if isinstance(learner, LearnsOffPolicy) and learner.learns_off_policy:

@@ -73,6 +73,9 @@ class EpisodeData:
     """(T, n) bool, which of the n actions were allowed at each observation; None where the environment has no masks."""
     next_action_masks: Any = None
     """(T, n) bool, the same at each next observation, the true final one included; None where there are no masks."""
+    memories: Sequence[Any] | None = None
+    """(N,) what the agent remembered of each environment's episode before its first step here (`ActsRecurrently`), None
+    where an episode began there; None as a whole where the agent hands no memory out."""
     n_envs: int = 1
     """N, the number of parallel environments whose steps are stacked env-major."""
     completed: tuple[EpisodeSummary, ...] | None = None

@@ -12,6 +12,7 @@ import numpy as np
 
 from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.nested import packed_or_none, unpacked
 
 _Place = tuple[int, int]
 """(step, environment)"""
@@ -43,6 +44,8 @@ class RolloutBuilder:
         self._final_observations: dict[int, Any] = {}
         self._final_masks: dict[int, Any] = {}
         self._completed: list[EpisodeSummary] = []
+        self.memories: list[Any] | None = None
+        """What was remembered before the window's first step, in a list of one; None where nothing is handed out."""
 
     def __len__(self) -> int:
         return len(self._rewards)
@@ -126,6 +129,7 @@ class RolloutBuilder:
             next_observations=_successors(observations, next_observation, self._final_observations),
             action_masks=None if masks is None else masks[:-1],
             next_action_masks=None if masks is None else _successors(masks[:-1], masks[-1], self._final_masks),
+            memories=self.memories,
             completed=tuple(self._completed),
         )
         self._start_window()
@@ -180,6 +184,8 @@ class VectorRolloutBuilder:
         self._final_observations: dict[_Place, Any] = {}
         self._final_masks: dict[_Place, Any] = {}
         self._completed: dict[_Place, EpisodeSummary] = {}
+        self._memories: list[list[Any] | None] = []
+        """(N,) what was remembered before each step; None where nothing is handed out."""
 
     @property
     def is_acting(self) -> np.ndarray:
@@ -202,6 +208,7 @@ class VectorRolloutBuilder:
                 for place, final in self._final_observations.items()
             ],
             "completed": [[*place, one.total_return, one.length] for place, one in self._completed.items()],
+            "memories": packed_or_none(self._memories),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -217,6 +224,7 @@ class VectorRolloutBuilder:
         self._final_observations = {(step, i): decoded(final) for step, i, final, _ in state["finals"]}
         self._final_masks = {(step, i): None if mask is None else decoded(mask) for step, i, _, mask in state["finals"]}
         self._completed = {(step, i): EpisodeSummary(total, length) for step, i, total, length in state["completed"]}
+        self._memories = unpacked(state.get("memories")) or [None] * len(self._steps[_COLLECTED])
 
     def missing(self, size: int) -> int:
         """Return how many more steps it takes at least until every environment has collected `size`."""
@@ -235,6 +243,7 @@ class VectorRolloutBuilder:
         action_masks: np.ndarray | None = None,
         final_masks: Mapping[int, object] = _NONE,
         invalid: np.ndarray | None = None,
+        memories: list[Any] | None = None,
     ) -> None:
         """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
 
@@ -251,7 +260,9 @@ class VectorRolloutBuilder:
             final_masks: (n,) bool, the same at `final_observations`.
             invalid: (N,) bool, where the step was of no use and the environment was reset: it is left out, and the one
                 before it is truncated; None = nowhere.
+            memories: (N,) what the agent remembered before it acted; None where it hands no memory out.
         """
+        self._memories.append(memories)
         collected, now = self._is_acting, len(self._steps["rewards"])
         if invalid is not None:
             collected = collected & ~invalid
@@ -321,6 +332,7 @@ class VectorRolloutBuilder:
             episode_id=window_id,
             action_masks=None if masks is None else _env_major(masks, rows),
             next_action_masks=None if masks is None else _env_major_successors(masks, rows, self._final_masks),
+            memories=self._memories_at(rows[:, 0]),
             n_envs=self._n_envs,
             completed=tuple(
                 self._completed[place]
@@ -330,6 +342,11 @@ class VectorRolloutBuilder:
         )
         self._keep_after(ends, collected)
         return data
+
+    def _memories_at(self, steps: np.ndarray) -> list[Any] | None:
+        """Return (N,) what was remembered before the steps (N,), one for each environment."""
+        found = [(self._memories[step], i) for i, step in enumerate(steps.tolist())]
+        return None if any(kept is None for kept, _ in found) else [kept[i] for kept, i in found if kept is not None]
 
     def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, object]]:
         if not self._infos:
@@ -341,6 +358,7 @@ class VectorRolloutBuilder:
         first = int(ends.min()) + 1
         for steps in self._steps.values():
             del steps[:first]
+        del self._memories[:first]
         is_surplus = np.arange(first, len(collected))[:, None] > ends
         self._steps[_COLLECTED] = list(collected[first:] & is_surplus)
         self._starts = [start - first for start in self._starts]

@@ -8,6 +8,7 @@ import numpy as np
 
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
+from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStepCheck
 from tensor_optix.pipeline.environment.episodes import BAD_RESETS, EpisodeTrace
 from tensor_optix.pipeline.environment.infos import infos_by_environment
@@ -23,13 +24,19 @@ class VectorSteps:
         vector: the environments.
         flattener: turns observations into what agents see.
         leave_episode: called with the number of an environment whose episode is left without a step in the window.
+        acting: told which episodes begin.
     """
 
     def __init__(
-        self, vector: VectorLifetime, flattener: ObservationFlattener, leave_episode: Callable[[int], None]
+        self,
+        vector: VectorLifetime,
+        flattener: ObservationFlattener,
+        leave_episode: Callable[[int], None],
+        acting: EpisodeActing,
     ) -> None:
         n_envs = vector.env.num_envs
         self._vector, self._leave_episode, self._n_envs = vector, leave_episode, n_envs
+        self._acting = acting
         self._check, self._check_final = VectorStepCheck(flattener, n_envs), StepCheck(flattener)
         self._builder = VectorRolloutBuilder(n_envs, vector.autoreset.spends_steps_on_resets)
         self._bad = BadSteps(n_envs)
@@ -59,6 +66,7 @@ class VectorSteps:
             "bad_in_a_row": self._bad.state(),
             "observations": None if self.observations is None else encoded(self.observations),
             "masks": None if self.masks is None else encoded(self.masks),
+            "acting": self._acting.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -67,6 +75,7 @@ class VectorSteps:
         self.masks = None if state["masks"] is None else decoded(state["masks"])
         self._builder.restore(state["builder"])
         self._bad.restore(state["bad_in_a_row"])
+        self._acting.restore(state.get("acting"))
 
     def reset(self, **arguments: object) -> None:
         """Begin new episodes in all environments.
@@ -75,14 +84,16 @@ class VectorSteps:
             EnvironmentFailedError: an environment raised, or its process died.
             BadStepsError: too many resets in a row were bad.
         """
+        self._acting.begin()
         self.observations, self.masks = self._reset(**arguments)
 
-    def step(self, actions: Any, taken: object) -> None:
+    def step(self, actions: Any, taken: object, memories: list[Any] | None = None) -> None:
         """Take one step in all environments and add it to the window.
 
         Args:
             actions: (N, ...) of the agent.
             taken: the same as the environments take them.
+            memories: (N,) what the agent remembered before it chose them; None where it hands no memory out.
 
         Raises:
             EnvironmentFailedError: an environment raised, or its process died.
@@ -110,9 +121,17 @@ class VectorSteps:
             to_reset = done if to_reset is None else done | to_reset
         if to_reset is not None:
             following, next_masks = self._reset_some(to_reset, next_masks)
-        flags = step.terminated, step.truncated
-        self._builder.add(observations, actions, step.rewards, *flags, infos, finals, masks, final_masks, invalid)
+        flags, was_acting = (step.terminated, step.truncated), self._builder.is_acting
+        self._builder.add(
+            observations, actions, step.rewards, *flags, infos, finals, masks, final_masks, invalid, memories
+        )
+        begun = (done & self._builder.is_acting) | ~was_acting
+        self._begin_episodes(begun if invalid is None else begun | invalid)
         self.observations, self.masks = following, next_masks
+
+    def _begin_episodes(self, which: np.ndarray) -> None:
+        if which.any():
+            self._acting.begin(np.flatnonzero(which).tolist())
 
     def window(self, window_id: int, size: int) -> EpisodeData:
         """Return the first `size` steps of each environment; the others begin the next window."""

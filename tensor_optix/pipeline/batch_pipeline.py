@@ -14,6 +14,7 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck
 from tensor_optix.pipeline.environment.copies import rebuild
 from tensor_optix.pipeline.environment.environment import (
@@ -30,7 +31,6 @@ from tensor_optix.pipeline.environment.episodes import (
     replay,
     warn_of_new_episodes,
 )
-from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
@@ -95,7 +95,7 @@ class BatchPipeline(BasePipeline):
         self._to_env = ActionScaler(self.env.action_space, rescale_actions)
         self._flattener = ObservationFlattener(self.env.observation_space)
         self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
-        self._act_masked = MaskedActing()
+        self._acting = EpisodeActing()
         self._check = StepCheck(self._flattener)
         self._bad = BadSteps()
         self._builder = RolloutBuilder()
@@ -129,6 +129,7 @@ class BatchPipeline(BasePipeline):
 
     def _end_episode(self) -> None:
         self._observation = self._mask = None
+        self._acting.begin()
         self._builder, self._trace, self._bad = RolloutBuilder(), EpisodeTrace(), BadSteps()
 
     @property
@@ -156,6 +157,7 @@ class BatchPipeline(BasePipeline):
             "is_open": self._observation is not None,
             "observation": encoded_or_none(self._observation),
             "normalization": self._normalization.stream_state(),
+            "acting": self._acting.state(),
         }
 
     def restore_stream(self, state: Mapping[str, Any]) -> None:
@@ -173,6 +175,7 @@ class BatchPipeline(BasePipeline):
                 self._observation, self._mask = found.observation, found.mask
                 self._builder.restore(state["builder"])
                 self._bad.restore(state["bad_in_a_row"])
+                self._acting.restore(state.get("acting"))
                 return
         warn_of_new_episodes(self._seed, actions is None)
         self._end_episode()
@@ -199,9 +202,11 @@ class BatchPipeline(BasePipeline):
         env, builder, to_env, check = self.env, self._builder, self._to_env, self._check
         n_episodes, window_size = self.n_episodes, self.window_size
         self._normalization.begin_window()
+        self._acting.install(agent)
         observation, mask = self._observation, self._mask
         if observation is None:
             observation, mask = self._reset()
+        builder.memories = self._acting.memories
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
             action = self._act(agent, observation, mask)
             returned = env.step(to_env(action))
@@ -225,20 +230,19 @@ class BatchPipeline(BasePipeline):
         """Leave the episode in progress for a bad step that was taken at `observation`."""
         self._bad.fault(str(error))
         self._builder.cut_off(observation, mask)
+        self._acting.begin()
         if not len(self._builder):  # no step of the window tells that it has ended
+            self._builder.memories = self._acting.memories
             self._trace.begin_next(0)
             self._normalization.end_episode(0)
 
     def _act(self, agent: BaseAgent, observation: object, mask: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
             observation = self._normalization.observations.normalize(observation)
-        if mask is not None:
-            return self._act_masked(agent, [observation], mask[None], deterministic=self._deterministic)[0]
-        if self._deterministic:
-            return agent.act_batch([observation], deterministic=True)[0]
-        return agent.act(observation)
+        return self._acting.one(agent, observation, mask, deterministic=self._deterministic)
 
     def _reset(self) -> tuple[Any, np.ndarray | None]:
+        self._acting.begin()
         while True:
             self._episode += 1
             seed = None if self._seed is None else episode_seed(self._seed, self._episode)

@@ -134,6 +134,7 @@ class LivePipeline(BasePipeline):
         self._last: Checked | None = None
         self._window_began: float | None = None
         self._builder = self._make_builder()
+        self._acting.begin_episode()
 
     def seed(self, seed: int) -> None:
         """Seed the source, where it can be seeded."""
@@ -173,9 +174,10 @@ class LivePipeline(BasePipeline):
 
     def stream_state(self) -> dict[str, Any]:
         """Return where the feed stands after the last window, as plain JSON values."""
-        return self._point.to_dict()
+        acting = self._acting.state()
+        return self._point.to_dict() if acting is None else {**self._point.to_dict(), "acting": acting}
 
-    def restore_stream(self, state: Mapping[str, object]) -> None:
+    def restore_stream(self, state: Mapping[str, Any]) -> None:
         """Go on from what `stream_state` returned; before the first window.
 
         A replayable source goes on with the next item; of another one that numbers its items, the gap is counted.
@@ -184,6 +186,8 @@ class LivePipeline(BasePipeline):
             CheckpointMismatchError: it is no such state.
         """
         self._point = ResumePoint.from_dict(state)
+        # Items without numbers may have been missed meanwhile.
+        self._acting.restore(None if self._point.after is None else state.get("acting"))
 
     def _checked_agent(self) -> BaseAgent:
         return check_agent_fits(
@@ -208,7 +212,9 @@ class LivePipeline(BasePipeline):
         if self._stash is not None:
             item, self._stash = self._stash, None
             self._window_began = self._began_after_hold(item)
-            if self._builder.begin(item, act, self._ends) is Taken.ENDS:
+            taken = self._builder.begin(item, act, self._ends)
+            self._acting.follow(item)
+            if taken is Taken.ENDS:
                 return self._window(feed, item)
         while (item := feed.take()) is not None:
             if not isinstance(item, Checked):
@@ -220,6 +226,8 @@ class LivePipeline(BasePipeline):
             taken = self._builder.take(item, act, self._ends)
             if taken is Taken.ENDS_BEFORE:
                 self._stash = item  # it is acted on when the agent has learned
+            else:
+                self._acting.follow(item)
             if taken is not Taken.GOES_ON:
                 return self._window(feed, item)
         if feed.is_interrupted:
@@ -243,10 +251,11 @@ class LivePipeline(BasePipeline):
         return began
 
     def _act(self, agent: BaseAgent, item: Checked) -> Acted:
+        memories = self._acting.memories_of(agent)
         action, is_sent = self._acting.act(agent, item, self._recorder, self._feed)
         if self._window_began is None:
             self._window_began = item.arrival
-        acted = Acted(item.observation, action, item.reward, item.info, item.mask)
+        acted = Acted(item.observation, action, item.reward, item.info, item.mask, memories)
         self._builder.act(acted)
         if not is_sent and self._builder.needs_sent_actions:
             self._cut(BREAK)  # what comes now does not come of this action
@@ -255,6 +264,7 @@ class LivePipeline(BasePipeline):
     def _cut(self, why: Break | Malformed) -> None:
         """Break the stream here: what follows does not follow from what was done."""
         self._builder.cut()
+        self._acting.begin_episode()
         if not len(self._builder):
             self._window_began = None  # what was acted on is in no window
         if self._recorder is not None:

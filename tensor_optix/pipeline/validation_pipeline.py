@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from tensor_optix.core.agent_memory import acting_agent, on_a_copy_of_memory, plays_alone
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT, SEEDS, PlayStoppedError
@@ -16,10 +17,11 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
+from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.changes import layers_of
 from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits
-from tensor_optix.pipeline.environment.infos import MaskedActing, filled_masks
+from tensor_optix.pipeline.environment.infos import filled_masks
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.arguments import is_whole
@@ -37,6 +39,9 @@ LONGEST_UNCUT = 2_000
 
 class ValidationPipeline(BasePipeline):
     """Plays one greedy episode in each of its environments per window, with one forward pass per step.
+
+    An agent that may keep a memory which it does not hand out plays them one after the other, each on a copy of what it
+    remembers (`core.agent_memory`), so that neither the episodes nor the training notice each other.
 
     Every episode starts from a seed of its own that no other episode of the pipeline has, so that no policy is chosen
     for a handful of lucky starts. It draws on no generator but its own: training is the same with and without it.
@@ -76,7 +81,8 @@ class ValidationPipeline(BasePipeline):
         self._normalization = Normalization(observation_normalizer or False, False, self._flattener.space)
         self._checks = [StepCheck(self._flattener) for _ in self._envs]
         self._left_out, self._last_fault = 0, ""
-        self._act_masked = MaskedActing(warns=False)  # the training pipeline has said it
+        self._found_remembering: BaseAgent | None = None
+        """An agent that acts in several episodes at once, and was seen to be changed by it."""
         self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
         self._next_window_id = 0
         self._has_warned = False
@@ -139,18 +145,45 @@ class ValidationPipeline(BasePipeline):
         agent = check_agent_fits(self.agent)
         if not 1 <= len(seeds) <= len(self._envs):
             raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
-        starts = [
-            self._usable(check.reset, reset(seed=seed))
-            for check, reset, seed in zip(self._checks, self._resets, seeds, strict=False)
-        ]
-        now = {i: start for i, start in enumerate(starts) if start is not None}
+        episodes = self._episodes(agent, seeds)
+        if not episodes:
+            raise BadDataError(
+                f"Each validation episode had a bad step, so there is no score; the last: {self._last_fault}. Look "
+                f"where the environment makes its observations and rewards."
+            )
+        self._next_window_id += 1
+        bounds = {EPISODE_LIMIT: self.max_episode_steps, CUT_EPISODES: self._cut} if self._cut else {}
+        window = replace(EpisodeData.concatenate(episodes), metadata={SEEDS: tuple(seeds), **bounds})
+        return self._normalization.apply(window)
+
+    def _episodes(self, agent: BaseAgent, seeds: Sequence[int]) -> list[EpisodeData]:
+        """Return the episodes, played together, or one after the other where the agent may scramble them."""
+        numbered = dict(enumerate(seeds))
+        if not plays_alone(agent) and self._found_remembering is not acting_agent(agent):
+            self._cut = 0
+            with on_a_copy_of_memory(agent) as preserved:
+                episodes = self._play_together(agent, numbered)
+            if len(seeds) == 1 or not preserved.has_changed:
+                return episodes
+            self._found_remembering = acting_agent(agent)
+        episodes, self._cut = [], 0
+        for i, seed in numbered.items():
+            with on_a_copy_of_memory(agent):
+                episodes += self._play_together(agent, {i: seed})
+        return episodes
+
+    def _play_together(self, agent: BaseAgent, seeds: Mapping[int, int]) -> list[EpisodeData]:
+        """Play one episode in each environment of `seeds`, and return those that can be used."""
+        starts = {i: self._usable(self._checks[i].reset, self._resets[i](seed=seed)) for i, seed in seeds.items()}
+        now = {i: start for i, start in starts.items() if start is not None}
         builders = {i: RolloutBuilder() for i in now}
-        running, self._cut = list(now), 0
+        acting = EpisodeActing(1 if len(seeds) == 1 else len(self._envs), warns=False)  # training has said it
+        running = list(now)
         while running:
             if self._is_stopped():
                 raise PlayStoppedError
             rows = np.stack([now[i].observation for i in running])
-            actions = self._act(agent, rows, [now[i].mask for i in running])
+            actions = self._act(acting, agent, rows, [now[i].mask for i in running], running)
             still_running = []
             for i, action in zip(running, actions, strict=True):
                 step = self._usable(self._checks[i].step, self._envs[i].step(self._to_env(action)))
@@ -160,18 +193,7 @@ class ValidationPipeline(BasePipeline):
                     still_running.append(i)
                 now[i] = step or now[i]
             running = still_running
-        if not builders:
-            raise BadDataError(
-                f"Each validation episode had a bad step, so there is no score; the last: {self._last_fault}. Look "
-                f"where the environment makes its observations and rewards."
-            )
-        episodes = [
-            builder.build(self._next_window_id, now[i].observation, now[i].mask) for i, builder in builders.items()
-        ]
-        self._next_window_id += 1
-        bounds = {EPISODE_LIMIT: self.max_episode_steps, CUT_EPISODES: self._cut} if self._cut else {}
-        window = replace(EpisodeData.concatenate(episodes), metadata={SEEDS: tuple(seeds), **bounds})
-        return self._normalization.apply(window)
+        return [builder.build(self._next_window_id, now[i].observation, now[i].mask) for i, builder in builders.items()]
 
     def _usable(self, check: Callable[[Any], Step], returned: object) -> Step | None:
         """Return what an environment returned, None where it must not be used; logged the 1st, 2nd, 4th, ... time."""
@@ -197,13 +219,18 @@ class ValidationPipeline(BasePipeline):
             self._warn_of_cut()
         return is_cut or step.terminated or step.truncated
 
-    def _act(self, agent: BaseAgent, rows: np.ndarray, masks: list[np.ndarray | None]) -> Any:
+    def _act(
+        self,
+        acting: EpisodeActing,
+        agent: BaseAgent,
+        rows: np.ndarray,
+        masks: list[np.ndarray | None],
+        running: Sequence[int],
+    ) -> Any:
         if self._normalization.observations is not None:
             rows = self._normalization.observations.normalize(rows)
-        allowed = filled_masks(masks)
-        if allowed is None:
-            return agent.act_batch(rows, deterministic=True)
-        return self._act_masked(agent, rows, allowed, deterministic=True)
+        which = None if acting.is_single else running
+        return acting.rows(agent, rows, filled_masks(masks), deterministic=True, which=which)
 
 
 def _time_limit(env: gym.Env) -> int:

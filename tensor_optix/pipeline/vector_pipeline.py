@@ -12,11 +12,11 @@ from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._vector_steps import VectorSteps
+from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.copies import vector_copies
 from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits, check_size
 from tensor_optix.pipeline.environment.episodes import warn_of_new_episodes
-from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.targets import vector_reward_threshold_of
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
@@ -80,12 +80,13 @@ class VectorBatchPipeline(BasePipeline):
         self._to_env = ActionScaler(self.env.single_action_space, rescale_actions)
         self._flattener = ObservationFlattener(self.env.single_observation_space)
         self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
-        self._act_masked = MaskedActing()
+        self._acting = EpisodeActing(self.n_envs)
         self._steps = self._no_steps()
         self._next_window_id = 0
 
     def _no_steps(self) -> VectorSteps:
-        return VectorSteps(self._vector, self._flattener, self._normalization.end_episode)
+        self._acting.begin()
+        return VectorSteps(self._vector, self._flattener, self._normalization.end_episode, self._acting)
 
     @property
     def env(self) -> VectorEnv:
@@ -99,7 +100,7 @@ class VectorBatchPipeline(BasePipeline):
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
-        check_agent_fits(self.agent, self._normalization.space, self.env.single_action_space)
+        self._acting.install(check_agent_fits(self.agent, self._normalization.space, self.env.single_action_space))
 
     def episodes(self) -> Iterator[EpisodeData]:
         """Yield windows without end; after `teardown`, from environments made anew.
@@ -189,13 +190,15 @@ class VectorBatchPipeline(BasePipeline):
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
         self._normalization.begin_window()
+        self._acting.install(agent)
         steps = self._steps
         if steps.observations is None:
             steps.reset(seed=self._seed_of_reset())
         while missing := steps.missing(self.window_size):
             for _ in range(missing):
+                memories = self._acting.memories
                 actions = self._act(agent, steps.observations, steps.masks)
-                steps.step(actions, self._to_env(actions))
+                steps.step(actions, self._to_env(actions), memories)
         self._next_window_id += 1
         return self._normalization.apply(steps.window(self._next_window_id - 1, self.window_size))
 
@@ -208,9 +211,7 @@ class VectorBatchPipeline(BasePipeline):
     def _act(self, agent: BaseAgent, observations: object, masks: np.ndarray | None) -> Any:
         if self._normalization.observations is not None:
             observations = self._normalization.observations.normalize(observations)
-        if masks is None:
-            return agent.act_batch(observations)
         is_acting = self._steps.is_acting
-        if not is_acting.all():  # an action that no environment takes may be any
+        if masks is not None and not is_acting.all():  # an action that no environment takes may be any
             masks = np.where(is_acting[:, None], masks, True)
-        return self._act_masked(agent, observations, masks)
+        return self._acting.rows(agent, observations, masks)

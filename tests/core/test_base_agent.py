@@ -100,7 +100,7 @@ class TestGreedyAgent:
         masks = np.array([[False, True, True, False]] * 2)
         sapper = Sapper()
         assert GreedyAgent(sapper).act_masked(np.zeros((2, 2)), masks).tolist() == [1, 1]
-        assert sapper.modes == {True}
+        assert sapper.modes() == {True}
         assert GreedyAgent(ConstantAgent(3)).act_masked(np.zeros((2, 2)), masks).tolist() == [3, 3]
 
     def test_it_learns_nothing(self) -> None:

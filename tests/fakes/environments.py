@@ -76,7 +76,8 @@ class Sapper(NumpyAgent):
 
     def __init__(self) -> None:
         super().__init__()
-        self.modes: set[bool] = set()
+        asked: set[bool] = set()
+        self.modes = lambda: asked  # in a function, since an agent is validated on a copy of its attributes
 
     def act(self, observation: Any) -> int:
         raise AssertionError("acted without its mask")
@@ -84,7 +85,7 @@ class Sapper(NumpyAgent):
     def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> np.ndarray:
         assert action_masks.dtype == bool
         assert len(action_masks) == len(observations)
-        self.modes.add(deterministic)
+        self.modes().add(deterministic)
         if deterministic:
             return np.argmax(action_masks, axis=1)
         return np.array([self.rng.choice(np.flatnonzero(mask)) for mask in action_masks])

@@ -52,15 +52,14 @@ class Watched(NumpyAgent):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batches: list[np.ndarray] = []
-        self.modes: set[bool] = set()
+        notes: list[tuple[np.ndarray, bool]] = []
+        self.notes = lambda: notes  # in a function, since an agent is validated on a copy of its attributes
 
     def act(self, observation: Any) -> int:
         raise AssertionError("validation asks act_batch")
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
-        self.batches.append(np.array(observations))
-        self.modes.add(deterministic)
+        self.notes().append((np.array(observations), deterministic))
         return np.asarray(observations)[:, 1].astype(np.int64)
 
 
@@ -95,10 +94,11 @@ def test_rows_stand_episode_by_episode_and_each_step_is_followed_by_its_own_next
 def test_the_agent_is_asked_greedily_once_per_step_with_the_rows_still_running() -> None:
     agent = Watched()
     of(4, agent).play([0, 3, 3, 1])
-    assert agent.modes == {True}
+    assert {is_greedy for _, is_greedy in agent.notes()} == {True}
+    batches = [batch for batch, _ in agent.notes()]
     expected = [[0, 3, 3, 1], [3, 3, 1], [3, 3], [3, 3]]
-    assert [batch[:, 0].tolist() for batch in agent.batches] == expected
-    assert [set(batch[:, 1]) for batch in agent.batches] == [{0}, {1}, {2}, {3}]
+    assert [batch[:, 0].tolist() for batch in batches] == expected
+    assert [set(batch[:, 1]) for batch in batches] == [{0}, {1}, {2}, {3}]
 
 
 def test_every_window_has_other_seeds() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.agent_memory import act_remembering
 from tensor_optix.core.base_agent import ActionProbabilities, ActsMasked, BaseAgent
 from tensor_optix.errors import NonFiniteError, SpaceError
 
@@ -34,7 +35,40 @@ def act_together(
             return mixture.argmax(axis=-1)
         # All but the last bound: rounding may leave the whole sum a little below 1.
         return (rng.random((len(mixture), 1)) >= np.cumsum(mixture, axis=-1)[:, :-1]).sum(axis=-1)
-    acts = [np.asarray(_act(agent, observations, action_masks, deterministic)) for agent in agents]
+    return _agreed(agents, weights, [_act(agent, observations, action_masks, deterministic) for agent in agents])
+
+
+def act_together_remembering(
+    agents: Sequence[BaseAgent],
+    weights: Sequence[float],
+    observations: object,
+    memories: Sequence[Any],
+    *,
+    deterministic: bool = False,
+    action_masks: np.ndarray | None = None,
+) -> tuple[np.ndarray, list[Any]]:
+    """Return (B, ...) one action per row, and (B,) what the agents remember after it, a tuple of one memory each.
+
+    Each decides with what it remembers itself. They vote, or are averaged, as in `act_together`: what probabilities an
+    agent tells is without its memory.
+
+    Raises:
+        SpaceError: the agents' actions are not of one kind and shape, or no numbers.
+    """
+    acts, after = [], []
+    for index, agent in enumerate(agents):
+        own = [None if memory is None else memory[index] for memory in memories]
+        act, remembered = act_remembering(
+            agent, observations, own, action_masks=action_masks, deterministic=deterministic
+        )
+        acts.append(act)
+        after.append(remembered)
+    return _agreed(agents, weights, acts), list(zip(*after, strict=True))
+
+
+def _agreed(agents: Sequence[BaseAgent], weights: Sequence[float], actions: Sequence[object]) -> np.ndarray:
+    """Return the (B, ...) actions that come of each agent's own (B, ...)."""
+    acts = [np.asarray(act) for act in actions]
     for agent, act in zip(agents, acts, strict=True):
         if act.dtype.kind not in "biuf":
             raise SpaceError(

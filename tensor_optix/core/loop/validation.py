@@ -1,10 +1,12 @@
 """Scoring a policy on held-out windows, one after the other, within a budget that all of them share."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from tensor_optix.core.agent_memory import on_a_copy_of_memory
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, Boundable, CutsEpisodes, PlaysSeeds
@@ -114,7 +116,7 @@ class Validation:
         for _ in range(2):
             if self._windows is None:
                 self._windows = iter(self._pipeline.episodes())
-            for window in itertools.islice(self._windows, 1):
+            for window in self._next_window(self._windows):
                 self._count(window)
                 self.newest, self.spent = window, replace(self.spent, newest=window.length)
                 return self._evaluator.score(window, {})
@@ -123,6 +125,12 @@ class Validation:
             f"{type(self._pipeline).__name__}.episodes() yields nothing; validation needs at least one window. "
             f"Give it data, or pass val_pipeline=None."
         )
+
+    def _next_window(self, windows: Iterator[EpisodeData]) -> list[EpisodeData]:
+        """Return the next window in a list, which is empty where there is none; the training notices nothing of it."""
+        acting = None if self._pipeline is None else self._pipeline.agent
+        with contextlib.nullcontext() if acting is None else on_a_copy_of_memory(acting):
+            return list(itertools.islice(windows, 1))
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score each agent by itself, on the same fresh episodes; nothing where episodes are not fixed by seeds."""

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tensor_optix.core.base_agent import takes_masks
+from tensor_optix.core.agent_memory import actions_along
 from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector
@@ -165,8 +165,7 @@ class Watch:
         champion = self._scorer.shadowed(state, window, window.actions)
         if watch.challenger is None or not self.act_with(watch.challenger):
             return None, watch
-        agent, seen, masks = self._slot.agent, window.observations, window.action_masks
-        actions = agent.act_masked(seen, masks) if masks is not None and takes_masks(agent) else agent.act_batch(seen)
+        actions = actions_along(self._slot.agent, window)
         self._restore_champion(watch)
         found = self._scorer.shadowed(state, window, actions)
         if champion.is_usable and found.is_usable:

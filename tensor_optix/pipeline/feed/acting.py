@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.errors import ContractError, FeedFatalError
-from tensor_optix.pipeline.environment.infos import MaskedActing
+from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard
 from tensor_optix.pipeline.feed.feed import Checked, Feed
 from tensor_optix.pipeline.feed.recording import SessionRecorder
@@ -43,7 +43,7 @@ class LiveActing:
         self._guard = ActionGuard(getattr(source, "action_space", None), safe_action)
         self._deadline = self._guard.checked_deadline(deadline)
         self._send = ActionChannel(source, transient)
-        self._act_masked = MaskedActing()
+        self._acting = EpisodeActing()
         self._clock, self._source = clock, source
         self._is_lockstep = bool(getattr(source, "is_lockstep", False))
         self._decides = self._send.is_there and (self._is_lockstep or getattr(source, "sends_actions", True))
@@ -65,9 +65,8 @@ class LiveActing:
             ContractError: the source says that it waits for each action, and has not waited for this one.
             FeedFatalError: `apply` raised what another try does not cure.
         """
-        seen, mask = item.observation, item.mask
         try:
-            action = agent.act(seen) if mask is None else self._act_masked(agent, [seen], mask[None])[0]
+            action = self._acting.one(agent, item.observation, item.mask)
         except Exception:
             with contextlib.suppress(FeedFatalError):  # the agent's own error says more
                 self.send_safe_action("the agent raised")
@@ -117,6 +116,28 @@ class LiveActing:
             decisions,
             type(self._source).__name__,
         )
+
+    def begin_episode(self) -> None:
+        """Let an episode begin with the next item, or its remainder, where items before it are missing."""
+        self._acting.begin()
+
+    def follow(self, item: Checked) -> None:
+        """Let an episode begin after an item that has ended one."""
+        if item.terminated or item.truncated:
+            self.begin_episode()
+
+    def memories_of(self, agent: BaseAgent) -> list[Any] | None:
+        """Return what an agent remembers before it acts, in a list of one; None where it hands no memory out."""
+        self._acting.install(agent)
+        return self._acting.memories
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what the agent remembers, as JSON values; None where it declares no memory."""
+        return self._acting.state()
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from `state`."""
+        self._acting.restore(state)
 
     def send_safe_action(self, reason: str) -> bool:
         """Send the safe action, where there is one and the source takes any; return whether it was sent."""

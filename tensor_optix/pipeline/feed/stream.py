@@ -27,6 +27,8 @@ class Acted(NamedTuple):
     reward: float
     info: Mapping[str, Any]
     mask: Any
+    memories: list[Any] | None = None
+    """What the agent remembered before, in a list of one; None where it hands no memory out."""
 
 
 class Taken(Enum):
@@ -121,6 +123,8 @@ class StreamBuilder(RolloutBuilder):
         self, acted: Acted, reward: float, terminated: bool, truncated: bool, info: Any, following: Any, mask: Any
     ) -> None:
         is_over = terminated or truncated
+        if not len(self):
+            self.memories = acted.memories
         self.add(acted.observation, acted.action, reward, terminated, truncated, info, following, acted.mask, mask)
         self._has_step_before, self._alone = not is_over, 0
         if is_over:

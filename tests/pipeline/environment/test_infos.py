@@ -38,7 +38,7 @@ def test_batch_pipeline(deterministic: bool) -> None:
     pipeline = BatchPipeline(Mined(), agent, window_size=23, deterministic=deterministic)
     for window in itertools.islice(pipeline.episodes(), 3):
         assert_masks_are_right(window)
-    assert agent.modes == {deterministic}
+    assert agent.modes() == {deterministic}
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
@@ -55,7 +55,7 @@ def test_validation_and_concatenated_windows() -> None:
     agent = Sapper()
     window = ValidationPipeline([Mined] * 4, agent, seed=0).play([1, 2, 3, 4])
     assert_masks_are_right(window)
-    assert agent.modes == {True}
+    assert agent.modes() == {True}
 
 
 @pytest.mark.parametrize("validation", [None, BatchPipeline])
@@ -65,7 +65,7 @@ def test_a_whole_run_keeps_off_the_mines(tmp_path: Any, validation: Any) -> None
     val_pipeline = validation(Mined(), window_size=10) if validation else None
     report = RLOptimizer(agent, pipeline, val_pipeline, checkpoint_dir=tmp_path, max_episodes=4).run()
     assert report.best_score == 5
-    assert agent.modes == ({False} if validation is None else {False, True})
+    assert agent.modes() == ({False} if validation is None else {False, True})
 
 
 class Harmless(Mined):

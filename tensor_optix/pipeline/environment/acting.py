@@ -1,0 +1,140 @@
+"""Asks an agent for actions in episodes that are played side by side, and keeps what it remembers of each."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensor_optix.core.agent_memory import act_remembering, acting_agent, hands_out_memory, is_told_of_episodes
+from tensor_optix.core.base_agent import BaseAgent, BeginsEpisodes
+from tensor_optix.errors import ContractError
+from tensor_optix.pipeline.environment.infos import MaskedActing
+from tensor_optix.support.nested import packed, unpacked
+
+logger = logging.getLogger(__name__)
+
+
+class EpisodeActing:
+    """Acts in N episodes side by side; an agent that remembers is told where one begins.
+
+    Args:
+        n_episodes: N.
+        warns: say once where the agent cannot take masks.
+    """
+
+    def __init__(self, n_episodes: int = 1, *, warns: bool = True) -> None:
+        self._masked = MaskedActing(warns)
+        self._agent: BaseAgent | None = None
+        """Who acted last."""
+        self._hands_out = self._is_told = False
+        self._kept: list[Any] = [None] * n_episodes
+        """What the agent remembers of each episode."""
+        self._is_new = [True] * n_episodes
+        """Whether an episode begins with its next action."""
+        self._has_warned = False
+
+    def install(self, agent: BaseAgent) -> None:
+        """Let an agent act from now on; another one than before remembers nothing of the episodes in progress.
+
+        Raises:
+            ContractError: it keeps one memory, and N is larger.
+        """
+        if agent is self._agent:
+            return
+        if self._agent is not None and acting_agent(self._agent) is not acting_agent(agent):
+            self.begin()
+        self._agent = agent
+        self._hands_out, self._is_told = hands_out_memory(agent), is_told_of_episodes(agent)
+        if self._is_told and len(self._kept) > 1:
+            raise ContractError(
+                f"{type(acting_agent(agent)).__name__} has begin_episode and keeps one memory, but acts in "
+                f"{len(self._kept)} episodes side by side. Give it an attribute episode_memory that can be read and "
+                f"set, or act_recurrent (see ActsRecurrently), or step one environment (BatchPipeline)."
+            )
+
+    def one(self, agent: BaseAgent, observation: Any, mask: Any = None, *, deterministic: bool = False) -> Any:
+        """Return the action for one observation, of the only episode, allowed by `mask` (n,) if the agent can."""
+        if agent is not self._agent:
+            self.install(agent)
+        if self._hands_out or mask is not None or deterministic:
+            masks = None if mask is None else mask[None]
+            return self.rows(agent, [observation], masks, deterministic=deterministic)[0]
+        if self._is_told:
+            self._tell(agent)
+        return agent.act(observation)
+
+    def rows(
+        self,
+        agent: BaseAgent,
+        observations: Any,
+        masks: Any = None,
+        *,
+        deterministic: bool = False,
+        which: Sequence[int] | None = None,
+    ) -> Any:
+        """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can.
+
+        Args:
+            agent: who acts.
+            observations: (B, ...).
+            masks: (B, n) bool; None = everything is allowed.
+            deterministic: act greedily.
+            which: (B,) numbers of the rows' episodes; None = all, in their order.
+        """
+        self.install(agent)
+        if self._hands_out:
+            rows = range(len(self._kept)) if which is None else which
+            actions, after = act_remembering(
+                agent, observations, [self._kept[i] for i in rows], action_masks=masks, deterministic=deterministic
+            )
+            for i, memory in zip(rows, after, strict=True):
+                self._kept[i], self._is_new[i] = memory, False
+            return actions
+        if self._is_told:
+            self._tell(agent)
+        if masks is None:
+            return agent.act_batch(observations, deterministic=deterministic)
+        return self._masked(agent, observations, masks, deterministic=deterministic)
+
+    def begin(self, which: Sequence[int] | None = None) -> None:
+        """Let episodes begin with their next action; None = all."""
+        for i in range(len(self._kept)) if which is None else which:
+            self._kept[i], self._is_new[i] = None, True
+
+    @property
+    def is_single(self) -> bool:
+        """Whether N is 1."""
+        return len(self._kept) == 1
+
+    @property
+    def memories(self) -> list[Any] | None:
+        """(N,) what the agent remembers of each episode, None where one begins; None if it hands no memory out."""
+        return list(self._kept) if self._hands_out else None
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what is remembered, as JSON values; None where the agent declares no memory."""
+        if not (self._hands_out or self._is_told):
+            return None
+        try:
+            return {"memories": packed(self._kept), "is_new": list(self._is_new)}
+        except TypeError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning(
+                    "What %s remembers of an episode is not saved with the run, and a resumed run goes on without it: "
+                    "%s",
+                    type(acting_agent(self._agent)).__name__ if self._agent is not None else "the agent",
+                    error,
+                )
+            return None
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from `state`; without one, all episodes begin."""
+        self.begin()
+        if state is not None:
+            self._kept, self._is_new = unpacked(state["memories"]), [bool(new) for new in state["is_new"]]
+
+    def _tell(self, agent: BaseAgent) -> None:
+        told = acting_agent(agent)
+        if self._is_new[0] and isinstance(told, BeginsEpisodes):
+            self._is_new[0] = False
+            told.begin_episode()

@@ -1,0 +1,202 @@
+"""Lets an object work on a copy of its state: what a block changes in its attributes is undone after it.
+
+The object keeps its identity, and so does everything that it refers to: closures over it, bound methods and whoever
+else holds it see the same object. Only the values in its attributes are exchanged for copies while the block lasts.
+What is too large to be copied, and what cannot be, is shared: weights, optimizers, files, locks.
+"""
+
+import collections
+import copy
+import functools
+import random
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+LARGEST_ARRAY = 16 << 20
+"""Bytes; a larger array is shared."""
+LARGEST_CONTAINER = 10_000
+"""Entries; a larger container is shared."""
+_CONTAINERS = (list, dict, set, collections.deque)
+_LEAVES = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type,
+    np.generic,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.ModuleType,
+    functools.partial,
+    np.random.Generator,
+    np.random.RandomState,
+    random.Random,
+)
+_FOREIGN = ("tensor_optix", "gymnasium", "logging", "threading", "torch.optim", "keras", "tensorflow")
+"""Packages whose objects are not looked into: they have no memory of an agent's, or keep their state elsewhere."""
+
+
+class Preserved:
+    """A context manager: within it `targets` work on copies of their state, after it they are what they were.
+
+        with Preserved([agent]) as preserved:
+            agent.act(observation)
+        preserved.has_changed  # whether acting has left anything behind
+
+    Random generators run on: what is drawn within the block is drawn once.
+
+    Args:
+        targets: objects with attributes; what these refer to is preserved with them.
+    """
+
+    def __init__(self, targets: Sequence[object]) -> None:
+        self._targets = targets
+        self._kept: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        """(attributes, what they held before)"""
+        self._variables: list[tuple[Any, np.ndarray]] = []
+        """(a framework's variable, its value before)"""
+        self.has_changed = False
+        """Whether the block has changed anything; known when it has ended."""
+
+    def __enter__(self) -> Self:
+        copies: dict[int, Any] = {}
+        for holder in list(_holders(self._targets)):
+            if isinstance(holder, _State):
+                self._variables.append((holder.variable, np.array(holder.variable.numpy())))
+                continue
+            originals = dict(holder)
+            self._kept.append((holder, originals))
+            holder.update({name: _copied(value, copies) for name, value in originals.items() if _is_own(name, holder)})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.has_changed = any(
+            not _is_same(originals.get(name, _ABSENT), attributes.get(name, _ABSENT))
+            for attributes, originals in self._kept
+            for name in {**originals, **attributes}
+        ) or any(not np.array_equal(value, variable.numpy()) for variable, value in self._variables)
+        for attributes, originals in self._kept:
+            for name in attributes.keys() - originals.keys():
+                del attributes[name]
+            attributes.update(originals)
+        for variable, value in self._variables:
+            variable.assign(value)
+        self._kept, self._variables = [], []
+
+
+class _State:
+    """A variable of a framework in which a layer keeps its state."""
+
+    def __init__(self, variable: Any) -> None:
+        self.variable = variable
+
+
+_ABSENT = object()
+
+
+def _is_own(name: str, holder: Mapping[str, object]) -> bool:
+    """Return False for what a PyTorch module keeps its books in: its buffers are looked at by themselves."""
+    return not (name.startswith("_") and "_parameters" in holder and "_modules" in holder)
+
+
+def _holders(targets: Sequence[object]) -> Iterator[Any]:
+    """Yield the attributes (a dictionary) of each object that is reached, and the state of layers that have one."""
+    waiting: list[Any] = list(targets)
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or _is_of(value, _LEAVES):
+            continue
+        seen.add(id(value))
+        if _is_of(value, (*_CONTAINERS, tuple)):
+            if len(value) <= LARGEST_CONTAINER:
+                waiting += value.values() if _is_of(value, (dict,)) else value
+            continue
+        if callable(getattr(value, "stateless_call", None)):  # a Keras layer or model
+            yield from map(_State, _keras_state(value))
+        attributes: Any = getattr(value, "__dict__", None)
+        if not _is_of(attributes, (dict,)) or type(value).__module__.startswith(_FOREIGN):
+            continue
+        yield attributes
+        if "_parameters" in attributes and "_modules" in attributes:
+            yield attributes["_buffers"]
+            waiting += attributes["_modules"].values()
+        waiting += [inner for name, inner in attributes.items() if _is_own(name, attributes)]
+
+
+def _keras_state(layer: Any) -> list[Any]:
+    """Return the variables that a Keras layer changes when it is called: running statistics, recurrent states."""
+    layers = layer._flatten_layers() if hasattr(layer, "_flatten_layers") else [layer]
+    states = [state for one in layers for state in getattr(one, "states", None) or () if hasattr(state, "assign")]
+    return [*getattr(layer, "non_trainable_weights", ()), *states]
+
+
+def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
+    """Return `isinstance`, without which type checkers know less of the value afterwards than before."""
+    return isinstance(value, kinds)
+
+
+def _copied(value: Any, copies: dict[int, Any]) -> Any:
+    """Return a copy of a value, or the value itself where it never changes or is shared."""
+    if _is_of(value, _LEAVES):
+        return value
+    if id(value) not in copies:
+        copies[id(value)] = _copy_of(value, copies)
+    return copies[id(value)]
+
+
+def _copy_of(value: Any, copies: dict[int, Any]) -> Any:
+    if _is_of(value, (np.ndarray,)):
+        return value.copy() if value.nbytes <= LARGEST_ARRAY else value
+    if _is_of(value, (tuple,)):
+        parts = [_copied(part, copies) for part in value]
+        return value._make(parts) if hasattr(value, "_make") else tuple(parts)  # type: ignore[attr-defined]
+    if _is_of(value, _CONTAINERS) and not type(value).__module__.startswith(_FOREIGN):
+        return _container_like(value, copies) if len(value) <= LARGEST_CONTAINER else value
+    if _is_tensor(value) and not value.requires_grad and value.nbytes <= LARGEST_ARRAY:
+        return value.detach().clone()
+    return value
+
+
+def _container_like(value: Any, copies: dict[int, Any]) -> Any:
+    made = copies[id(value)] = copy.copy(value)  # it may hold itself
+    if _is_of(value, (dict,)):
+        made.update({key: _copied(part, copies) for key, part in value.items()})
+    elif not _is_of(value, (set,)):  # what is in a set cannot change
+        for i, part in enumerate(value):
+            made[i] = _copied(part, copies)
+    return made
+
+
+def _is_tensor(value: object) -> bool:
+    """Return True for a PyTorch tensor, which can be changed in place; TensorFlow's cannot."""
+    return all(hasattr(value, name) for name in ("requires_grad", "detach", "clone", "nbytes"))
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    if before is now:
+        return True
+    if type(before) is not type(now):
+        return False
+    if _is_of(before, (np.ndarray,)) or _is_tensor(before) or hasattr(before, "__array__"):
+        first, second = _numbers(before), _numbers(now)
+        return first.dtype == second.dtype and first.shape == second.shape and first.tobytes() == second.tobytes()
+    if _is_of(before, (dict,)):
+        return before.keys() == now.keys() and all(_is_same(before[key], now[key]) for key in before)
+    if _is_of(before, (list, tuple, collections.deque)):
+        return len(before) == len(now) and all(map(_is_same, before, now))
+    try:
+        return bool(before == now)
+    except Exception:  # an object of the user's: what cannot be compared counts as changed
+        return False
+
+
+def _numbers(array: Any) -> np.ndarray:
+    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
