@@ -12,7 +12,8 @@ from tensor_optix.support.arguments import Default
 DORMANT_HELP = "evaluations until DORMANT at least; where it is given, exactly, whatever the scale of the task"
 
 BOUNDS = ("max_episodes", "max_steps", "target_score")
-"""What ends a run before it counts as trained, by its names in `RunDescription`."""
+"""What ends a run before it counts as trained, by its names in `RunDescription`."""ENV_KWARGS_HELP = "argument of the environment, as JSON or text; repeatable"
+
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
 Command: TypeAlias = Callable[[argparse.Namespace], int]
@@ -49,6 +50,7 @@ def parser(*, train: Command, resume: Command, evaluate: Command, replay: Comman
 def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of `train`: what to train, how it is scored, and when it ends."""
     train.add_argument("env", metavar="ENV", help="Gymnasium environment id, e.g. CartPole-v1")
+    train.add_argument("--env-kwargs", action="append", default=[], metavar="KEY=VALUE", help=ENV_KWARGS_HELP)
     train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
     train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
     train.add_argument("--seed", type=int, help="with --n-envs: repeats a run exactly (default: random, printed)")

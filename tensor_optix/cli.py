@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from tensor_optix._cli_parser import BOUNDS, CONFIRMING_EPISODES, parser
 from tensor_optix._evaluation import Evaluation
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     run = _describe(args)
-    make_environment(run.env).close()  # an unusable environment is an error before anything is written
+    run.environment().close()  # an unusable environment is an error before anything is written
     run.agent()
     run, measured = _vectorised(run, args)
     run_dir = args.run_dir or (
@@ -98,7 +99,8 @@ def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
 
 def _describe(args: argparse.Namespace) -> RunDescription:
     """Return what to train as data."""
-    env = make_environment(args.env)
+    env_kwargs = _env_kwargs(args.env_kwargs)
+    env = make_environment(args.env, env_kwargs)
     algorithm = resolve_algorithm(args.algo, env.observation_space, env.action_space)
     framework = resolve_framework(args.framework)
     env.close()
@@ -114,6 +116,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
     check_size("window_size", window_size)
     return RunDescription(
         env=args.env,
+        env_kwargs=env_kwargs,
         algorithm=algorithm,
         framework=framework,
         seed=seed,
@@ -154,7 +157,7 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
     n_envs = preset_for(run.env, run.algorithm).n_envs
     if n_envs == 1:
         return run, f"Stepping 1 environment, as {run.algorithm} learns from each step; --n-envs N steps more at once."
-    chosen = choose_vectorisation(run.env, n_envs)
+    chosen = choose_vectorisation(run.env, n_envs, env_kwargs=run.env_kwargs)
     as_told = f"--n-envs {chosen.n_envs}{' --async-envs' if chosen.async_envs else ''}"
     return (
         dataclasses.replace(run, n_envs=chosen.n_envs, async_envs=chosen.async_envs),
@@ -235,6 +238,20 @@ def _replay(args: argparse.Namespace) -> int:
         for found in replay(path, args.every, args.episodes, args.offset):
             print(json.dumps(found.to_dict()) if args.json else found)
     return 0
+
+
+def _env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parse `KEY=VALUE` pairs; a value that is JSON is what it says, any other is text."""
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise InvalidArgumentError(f"--env-kwargs takes KEY=VALUE, but got {pair!r}.")
+        try:
+            arguments[name] = json.loads(text)
+        except ValueError:
+            arguments[name] = text
+    return arguments
 
 
 def _hyperparams(pairs: Sequence[str]) -> dict[str, float]:

@@ -46,7 +46,7 @@ class EnvironmentNotFoundError(InvalidArgumentError):
 
 
 class EnvironmentFailedError(TensorOptixError, RuntimeError):
-    """One of several environments raised, or its process died; the message carries what it left behind."""
+    """An environment raised while it was made, or one of several at any time; the message says what."""
 
     code = "environment-failed"
 

@@ -5,8 +5,9 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
+import gymnasium as gym
 import msgspec
 import numpy as np
 
@@ -26,6 +27,7 @@ from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, di
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.support.arguments import Default
 from tensor_optix.support.schemas import checked, decode_object
@@ -43,6 +45,8 @@ class RunDescription:
     """What makes a run, apart from the code."""
 
     env: str
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
     algorithm: str
     framework: str
     seed: int
@@ -81,14 +85,21 @@ class RunDescription:
     def agent(self, number: int = 0) -> BaseAgent:
         """Build the agent of the run, untrained; or, from 1 on, one like it for a variant."""
         seed = self.seed if number == 0 else int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        return make_agent(
-            self.env,
+        env = self.environment()
+        agent = make_agent(
+            env,
             self.algorithm,
             self.framework,
             hyperparams=self.hyperparams or None,
             seed=seed,
             net_arch=self.net_arch,
         )
+        env.close()
+        return agent
+
+    def environment(self) -> gym.Env:
+        """Return a new environment of the run."""
+        return make_environment(self.env, self.env_kwargs)
 
     def optimizer(self, run_dir: Path, *, resume: bool, progress: bool) -> RLOptimizer:
         """Build everything, wired together."""
@@ -129,13 +140,13 @@ class RunDescription:
         """Build its training pipeline."""
         if self.n_envs == 1:
             return BatchPipeline(
-                self.env,
+                self.environment(),
                 window_size=self.window_size,
                 normalize_observations=self.normalize_observations,
                 normalize_rewards=self.normalize_rewards,
             )
         return VectorBatchPipeline(
-            (self.env, self.n_envs),
+            [self.environment] * self.n_envs if self.env_kwargs else (self.env, self.n_envs),
             window_size=max(self.window_size // self.n_envs, 1),
             async_envs=self.async_envs,
             normalize_observations=self.normalize_observations,
@@ -190,10 +201,7 @@ class RunDescription:
 
 
 def read_report(run_dir: Path) -> TrainingReport | None:
-    """Return the report of a run; None where it has none yet.
-
-    Args:
-        run_dir: the folder of the run.
+    """Return the report of the run in a folder; None where it has none yet.
 
     Raises:
         CheckpointCorruptError: it is damaged.
@@ -205,12 +213,7 @@ def read_report(run_dir: Path) -> TrainingReport | None:
 
 
 def write_report(run_dir: Path, report: TrainingReport) -> None:
-    """Write the report of a run.
-
-    Args:
-        run_dir: the folder of the run.
-        report: what it came to.
-    """
+    """Write the report of the run in a folder."""
     with storage_errors("write", run_dir):
         replace_file(run_dir / REPORT_FILE, encode_json(report.to_dict()))
 
@@ -254,6 +257,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: int
     version: Annotated[str, msgspec.Meta(max_length=64)]
     env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,256}\Z")]
+    env_kwargs: dict[Annotated[str, msgspec.Meta(max_length=64)], Any] = {}
     algorithm: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
     framework: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

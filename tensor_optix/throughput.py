@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
-from tensor_optix.pipeline.environment.environment import check_size
+from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,11 @@ class Vectorisation:
 
 
 def choose_vectorisation(
-    env_id: str, n_envs: int, seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter
+    env_id: str,
+    n_envs: int,
+    seconds: float = 1.0,
+    clock: Callable[[], float] = time.perf_counter,
+    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Vectorisation:
     """Measure the ways of stepping an environment, and return the one to use.
 
@@ -59,16 +64,19 @@ def choose_vectorisation(
         n_envs: how many to step together, if at all.
         seconds: for all measurements together.
         clock: monotonic seconds.
+        env_kwargs: arguments of the environment.
     """
     check_size("n_envs", n_envs)
     share = seconds / 3
-    rates = {"single": _measured(BatchPipeline(env_id, rescale_actions=False), share, clock)}
+    make = partial(make_environment, env_id, env_kwargs)
+    env_fns = [make] * n_envs if env_kwargs else (env_id, n_envs)
+    rates = {"single": _measured(BatchPipeline(make(), rescale_actions=False), share, clock)}
     if n_envs > 1:
-        together = VectorBatchPipeline((env_id, n_envs), rescale_actions=False)
+        together = VectorBatchPipeline(env_fns, rescale_actions=False)
         rates["sync"] = _measured(together, share, clock)
         if rates["sync"] < ASYNC_BELOW:
             try:
-                apart = VectorBatchPipeline((env_id, n_envs), async_envs=True, rescale_actions=False)
+                apart = VectorBatchPipeline(env_fns, async_envs=True, rescale_actions=False)
                 rates["async"] = _measured(apart, share, clock)
             except EnvironmentFailedError as error:
                 logger.warning("%s does not run in processes of its own: %s", env_id, error)

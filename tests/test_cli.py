@@ -252,6 +252,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--hp", "learning_rate=nan"], "finite number"),
         (["train", "CartPole-v1", "--hp", "learning_rate=-1"], r"must be a number in (0, 1]"),
         (["train", "CartPole-v1", "--hp", "gamma"], "KEY=VALUE"),
+        (["train", "CartPole-v1", "--env-kwargs", "size"], "--env-kwargs takes KEY=VALUE, but got 'size'"),
+        (["train", "CartPole-v1", "--env-kwargs", "size=3"], "unexpected keyword argument 'size'"),
         (["train", "CartPole-v1", "--window-size", "-3"], "window_size must be an integer of at least 1"),
         (["train", "CartPole-v1", "--window-size", "0"], "window_size must be an integer of at least 1"),
         (["train", "CartPole-v1", "--seed", "-1"], "--seed must not be negative"),
@@ -291,6 +293,15 @@ def test_environments_are_stepped_as_told_or_as_measured(tmp_path: Path, capsys:
     assert main(["evaluate", str(folder), "--episodes", "2"]) == 0
     assert main([*argv, "--n-envs", "0"]) == 2
     assert "--n-envs must be an integer of at least 1" in capsys.readouterr().err
+
+
+def test_an_environment_gets_the_arguments_given_for_it(tmp_path: Path) -> None:
+    argv = ["train", "CartPole-v1", "--run-dir", str(tmp_path / "run"), *SHORT, "--framework", "torch"]
+    assert main([*argv, "--env-kwargs", "sutton_barto_reward=true", "--env-kwargs", "render_mode=rgb_array"]) == 0
+    run = RunDescription.read(tmp_path / "run")
+    assert run.env_kwargs == {"sutton_barto_reward": True, "render_mode": "rgb_array"}
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert -1.0 <= report["best_score"] <= 0.0
 
 
 @pytest.mark.parametrize("algorithm", ["dqn", "sac"])

@@ -62,7 +62,10 @@ def parse(**changes: Any) -> RunDescription:
 
 
 class TestFile:
-    @pytest.mark.parametrize("changes", [{}, {"net_arch": None, "max_episodes": None, "hyperparams": {}}])
+    @pytest.mark.parametrize(
+        "changes",
+        [{}, {"net_arch": None, "max_episodes": None, "hyperparams": {}}, {"env_kwargs": {"a": [1, "x"], "b": None}}],
+    )
     def test_what_is_written_is_read_back(self, tmp_path: Path, changes: dict[str, Any]) -> None:
         run = described(**changes)
         run.write(tmp_path)
@@ -171,6 +174,20 @@ class TestParts:
         window = next(pipeline.episodes())
         pipeline.teardown()
         assert (window.n_envs, window.length) == (4, 64)
+
+    @pytest.mark.parametrize("n_envs", [1, 2])
+    def test_arguments_reach_every_environment(self, n_envs: int) -> None:
+        run = described(
+            env_kwargs={"sutton_barto_reward": True}, n_envs=n_envs, async_envs=False, normalize_rewards=False
+        )
+        pipeline = run.pipeline()
+        pipeline.agent = run.agent()
+        window = next(pipeline.episodes())
+        assert set(window.rewards.tolist()) <= {0.0, -1.0}
+        held_out = pipeline.validation_pipeline(2, 0)
+        assert held_out is not None
+        assert next(held_out.episodes()).rewards.max() == 0.0
+        pipeline.teardown()
 
     def test_the_same_number_is_the_same_agent_and_another_is_not(self) -> None:
         run = described()

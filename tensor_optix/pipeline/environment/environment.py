@@ -2,39 +2,67 @@
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
 from tensor_optix.errors import (
     BadDataError,
     ContractError,
+    EnvironmentFailedError,
     EnvironmentNotFoundError,
     InvalidArgumentError,
+    TensorOptixError,
     did_you_mean,
 )
 from tensor_optix.support.arguments import is_whole
 
 
-def make_environment(env: str | gym.Env) -> gym.Env:
+def make_environment(env: str | gym.Env, env_kwargs: Mapping[str, Any] | None = None) -> gym.Env:
     """Return `env`, made from the registry where it is an id.
+
+    Args:
+        env: an environment, or its id.
+        env_kwargs: arguments of `gymnasium.make` for an id.
 
     Raises:
         EnvironmentNotFoundError: an id that is not registered, or whose package is missing.
+        InvalidArgumentError: the environment needs arguments, or has others.
+        EnvironmentFailedError: it raised while it was made.
+        ContractError: something else.
     """
-    if not isinstance(env, str):
-        if not isinstance(env, gym.Env):
-            raise ContractError(f"env must be a Gymnasium environment or an id, but got {type(env).__name__}.")
+    if isinstance(env, gym.Env):
         return env
+    if not isinstance(env, str):
+        is_vector = isinstance(env, VectorEnv)
+        raise ContractError(
+            f"env must be a Gymnasium environment or an id, but got {type(env).__name__}."
+            f"{' Hand it to VectorBatchPipeline.' if is_vector else ''}"
+        )
     check_registered(env)
     try:
-        return _made_atari(env) if is_atari(env) else gym.make(env)
+        return _made_atari(env, env_kwargs or {}) if is_atari(env) else gym.make(env, **(env_kwargs or {}))
     except (gym.error.Error, ImportError) as error:
         raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
+    except Exception as error:
+        raise _not_made(env, error) from error
+
+
+def _not_made(env: str, error: Exception) -> TensorOptixError:
+    said, *_ = str(error).partition(" was raised from the environment creator")
+    reason = f"Environment {env!r} cannot be made: {said}"
+    if not isinstance(error, TypeError):
+        return EnvironmentFailedError(f"{reason} ({type(error).__name__}).")
+    return InvalidArgumentError(
+        f"{reason}. Give its arguments: --env-kwargs NAME=VALUE on the command line, or in Python the environment "
+        f"itself, gymnasium.make({env!r}, NAME=VALUE), where a value is no number or text."
+    )
 
 
 _ATARI_FRAMES = 4
@@ -45,12 +73,12 @@ def is_atari(env: str) -> bool:
     return env.startswith("ALE/")
 
 
-def _made_atari(env: str) -> gym.Env:
+def _made_atari(env: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
     """Return an Atari game with the usual preprocessing: grey frames of 84 x 84, every fourth, four of them stacked.
 
     Source: Revisiting the Arcade Learning Environment (Machado et al., 2018).
     """
-    game = gym.make(env, frameskip=1)
+    game = gym.make(env, **{"frameskip": 1, **env_kwargs})
     return FrameStackObservation(AtariPreprocessing(game, frame_skip=_ATARI_FRAMES), _ATARI_FRAMES)
 
 

@@ -1,5 +1,7 @@
 """What the pipelines ask of an environment before they step it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -7,7 +9,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix.errors import BadDataError, ContractError, EnvironmentNotFoundError, SpaceError
+from tensor_optix.errors import (
+    BadDataError,
+    ContractError,
+    EnvironmentFailedError,
+    EnvironmentNotFoundError,
+    InvalidArgumentError,
+    SpaceError,
+)
 from tensor_optix.pipeline.environment.environment import (
     ActionScaler,
     check_agent_fits,
@@ -29,6 +38,20 @@ class Unregistered(gym.Env):
         return np.zeros(1, np.float32), 0.0, False, False, {}
 
 
+class Needy(Unregistered):
+    """Needs an argument."""
+
+    def __init__(self, size: int) -> None:
+        self.size = 1 / size
+
+
+@contextmanager
+def needy() -> Iterator[None]:
+    gym.register("Needy-v0", Needy)  # type: ignore[arg-type]
+    yield
+    del gym.registry["Needy-v0"]
+
+
 class TestMakeEnvironment:
     def test_an_id_is_made_from_the_registry(self) -> None:
         env = make_environment("CartPole-v1")
@@ -47,6 +70,32 @@ class TestMakeEnvironment:
     def test_an_id_with_a_module_that_does_not_exist_is_not_found(self) -> None:
         with pytest.raises(EnvironmentNotFoundError, match="no_such_module"):
             make_environment("no_such_module:Thing-v0")
+
+    def test_arguments_reach_the_environment(self) -> None:
+        made = make_environment("Pendulum-v1", {"g": 5.0, "max_episode_steps": 3})
+        assert (made.unwrapped.g, made.spec.max_episode_steps) == (5.0, 3)  # type: ignore[attr-defined, union-attr]
+
+    @pytest.mark.parametrize("arguments", [{}, {"sise": 3}])
+    def test_an_environment_that_needs_others_names_them_and_says_how_to_give_them(self, arguments: Any) -> None:
+        with (
+            needy(),
+            pytest.raises(InvalidArgumentError, match=r"made: .*'si[sz]e'\. .*--env-kwargs NAME=VALUE") as found,
+        ):
+            make_environment("Needy-v0", arguments)
+        assert "environment creator" not in str(found.value)
+
+    def test_one_that_raises_while_it_is_made_says_what(self) -> None:
+        with (
+            needy(),
+            pytest.raises(EnvironmentFailedError, match=r"'Needy-v0' cannot be made: .* \(ZeroDivisionError\)"),
+        ):
+            make_environment("Needy-v0", {"size": 0})
+
+    def test_a_vector_belongs_to_the_other_pipeline(self) -> None:
+        vector = gym.make_vec("CartPole-v1", 1)
+        with pytest.raises(ContractError, match="Hand it to VectorBatchPipeline"):
+            make_environment(vector)  # type: ignore[arg-type]
+        vector.close()
 
     @pytest.mark.parametrize("wrong", [None, 3, Unregistered])
     def test_anything_else_is_a_contract_error_naming_its_type(self, wrong: Any) -> None:
