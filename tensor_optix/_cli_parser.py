@@ -9,11 +9,11 @@ import tensor_optix
 from tensor_optix.factory import ALGORITHMS, FRAMEWORKS
 from tensor_optix.support.arguments import Default
 
+ENV_KWARGS_HELP = "argument of the environment, as JSON or text; repeatable"
 DORMANT_HELP = "evaluations until DORMANT at least; where it is given, exactly, whatever the scale of the task"
 
 BOUNDS = ("max_episodes", "max_steps", "target_score")
-"""What ends a run before it counts as trained, by its names in `RunDescription`."""ENV_KWARGS_HELP = "argument of the environment, as JSON or text; repeatable"
-
+"""What ends a run before it counts as trained, by its names in `RunDescription`."""
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
 Command: TypeAlias = Callable[[argparse.Namespace], int]
