@@ -21,7 +21,7 @@ from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
 from tensor_optix.pipeline.environment.environment import make_environment
-from tensor_optix.pipeline.environment.observations import agent_observation_space
+from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.presets import preset_for
 from tensor_optix.support.arguments import check_seed, is_whole
 
@@ -78,7 +78,7 @@ def make_agent(
     preset = preset_for(env_id, algorithm)
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
     params = HyperparamSet({**preset.hyperparams, **given})
-    box = agent_observation_space(observation_space)
+    box = flat_observation_space(observation_space)
     hidden = tuple(int(size) for size in (preset.net_arch if net_arch is None else net_arch))
     if _is_image(box) and net_arch is None:
         hidden = ()  # the convolutions bring a dense layer of their own
@@ -160,7 +160,7 @@ def resolve_algorithm(algorithm: str, observation_space: spaces.Space[Any], acti
         raise InvalidArgumentError(f"algorithm must be 'auto' or one of {ALGORITHMS}, but got {algorithm!r}.")
     if algorithm != "auto":
         return algorithm
-    is_vector = len(agent_observation_space(observation_space).shape) == 1
+    is_vector = len(flat_observation_space(observation_space).shape) == 1
     return "sac" if isinstance(action_space, spaces.Box) and is_vector else "ppo"
 
 

@@ -20,6 +20,7 @@ from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.support.arguments import is_real
+from tensor_optix.support.trees import is_tree, leaves, n_rows, rows, taken
 
 _STEPS = 64
 
@@ -44,15 +45,16 @@ def check_acts(agent: BaseAgent, env: str | gym.Env) -> None:
     """`act` gives actions that the environment takes, and `act_batch` one per row."""
     window = _window(agent, env, _STEPS)
     for deterministic in (False, True):
-        actions = agent.act_batch(window.observations[:5], deterministic=deterministic)
-        _require(len(actions) == 5, f"act_batch gave {len(actions)} actions for 5 observations; give one per row.")
+        actions = agent.act_batch(taken(window.observations, slice(5)), deterministic=deterministic)
+        n_actions = n_rows(actions) if is_tree(actions) else len(actions)
+        _require(n_actions == 5, f"act_batch gave {n_actions} actions for 5 observations; give one per row.")
 
 
 def check_acting_leaves_no_trace(agent: BaseAgent, env: str | gym.Env) -> None:
     """`act` and `act_batch` change neither weights nor hyper-parameters."""
     window = _window(agent, env, _STEPS)
     before, params = _weight_files(agent), _params(agent)
-    for observation in window.observations:
+    for observation in rows(window.observations):
         agent.act(observation)
     agent.act_batch(window.observations)
     _require(_weight_files(agent) == before, "act changed the weights; learning belongs in learn.")
@@ -111,7 +113,8 @@ def check_save_and_load(agent: BaseAgent, env: str | gym.Env) -> None:
         agent.load_weights(path)
         _require(_weight_files(agent) == before, "load_weights does not bring back what save_weights saved.")
         if type(agent).act_batch is not BaseAgent.act_batch:
-            _require(bool(np.array_equal(_greedy(agent, window), greedy)), "A loaded policy acts differently.")
+            is_same = all(map(np.array_equal, leaves(_greedy(agent, window)), leaves(greedy)))
+            _require(is_same, "A loaded policy acts differently.")
         names = set(_params(agent))
         _require(names == set(params), "load_weights changed the hyper-parameters.")
 

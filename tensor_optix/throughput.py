@@ -70,13 +70,13 @@ def choose_vectorisation(
     share = seconds / 3
     make = partial(make_environment, env_id, env_kwargs)
     env_fns = [make] * n_envs if env_kwargs else (env_id, n_envs)
-    rates = {"single": _measured(BatchPipeline(make(), rescale_actions=False), share, clock)}
+    rates = {"single": _measured(BatchPipeline(make()), share, clock)}
     if n_envs > 1:
-        together = VectorBatchPipeline(env_fns, rescale_actions=False)
+        together = VectorBatchPipeline(env_fns)
         rates["sync"] = _measured(together, share, clock)
         if rates["sync"] < ASYNC_BELOW:
             try:
-                apart = VectorBatchPipeline(env_fns, async_envs=True, rescale_actions=False)
+                apart = VectorBatchPipeline(env_fns, async_envs=True)
                 rates["async"] = _measured(apart, share, clock)
             except EnvironmentFailedError as error:
                 logger.warning("%s does not run in processes of its own: %s", env_id, error)

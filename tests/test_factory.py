@@ -21,7 +21,7 @@ from tensor_optix.errors import (
 )
 from tensor_optix.factory import hyperparam_table, make_agent, set_threads
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
-from tensor_optix.pipeline.environment.observations import agent_observation_space
+from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.presets import preset_for
 from tests.fakes.weights import assert_equal_weights, weights_of
 
@@ -249,7 +249,7 @@ def test_what_is_built_fits_the_spaces_and_acts(
 ) -> None:
     params = {} if algorithm == "auto" and not isinstance(actions, spaces.Box) else {"replay_capacity": 1000}
     agent = make_agent(Spaces(observations, actions), algorithm, framework, hyperparams=params, seed=0)
-    box = agent_observation_space(observations)
+    box = flat_observation_space(observations)
     agent.check_spaces(box, actions)  # type: ignore[attr-defined]
     sampled = np.stack([box.sample() for _ in range(3)])
     for deterministic in (False, True):

@@ -19,6 +19,7 @@ DOORS = {
     "types",
     "agent_memory",
     "base_agent",
+    "capabilities",
     "base_evaluator",
     "base_optimizer",
     "base_pipeline",

@@ -29,6 +29,9 @@ class BuiltInAgent:
         seed: root of their seeds; None takes one from the system.
     """
 
+    takes_flat_observations = True
+    """A model takes one array."""
+
     def __init__(
         self,
         backend: Backend,

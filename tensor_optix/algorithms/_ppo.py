@@ -101,6 +101,11 @@ class PPOAgent(BuiltInAgent, BaseAgent):
 
     # --- acting ---
 
+    @property
+    def action_range(self) -> tuple[float, float] | None:
+        """(-1, 1) of a Gaussian policy, whose actions are clipped to it; None where actions are choices."""
+        return (-1.0, 1.0) if self._distribution.name == "gaussian" else None
+
     def act(self, observation: Any) -> Any:
         """Draw an action for one observation: an int, int64 (K,) of K choices, or float32 (A,)."""
         action = self._distribution.sample(self._policy.one(observation), self._generators["exploration"])

@@ -76,6 +76,8 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     learns_off_policy = True
     """It learns from any policy's actions: each is stored with its outcome."""
+    action_range = (-1.0, 1.0)
+    """Of tanh."""
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ import numpy as np
 from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes, GreedyAgent, takes_masks
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.support.preserving import Preserved
+from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked, taken
 
 
 @runtime_checkable
@@ -103,9 +104,10 @@ def act_remembering(
         else:
             agent.episode_memory = copy.deepcopy(memory)
         masks = None if action_masks is None else action_masks[row : row + 1]
-        actions.append(_act_alone(agent, observations[row], masks, deterministic))
+        actions.append(_act_alone(agent, taken(observations, row), masks, deterministic))
         after.append(copy.deepcopy(agent.episode_memory))
-    return actions if len(actions) == 1 else np.stack([np.asarray(action) for action in actions]), after
+    is_list = len(actions) == 1 or any(map(is_tree, actions))
+    return actions if is_list else np.stack([np.asarray(action) for action in actions]), after
 
 
 def actions_along(agent: BaseAgent, window: EpisodeData) -> Any:
@@ -121,13 +123,13 @@ def actions_along(agent: BaseAgent, window: EpisodeData) -> Any:
     memories = list(window.memories or [None] * n_envs)
     dones, chosen = window.dones, []
     for t in range(steps):
-        rows = np.arange(n_envs) * steps + t
+        now = np.arange(n_envs) * steps + t
         actions, memories = act_remembering(
-            agent, seen[rows], memories, action_masks=None if masks is None else masks[rows]
+            agent, taken(seen, now), memories, action_masks=None if masks is None else masks[now]
         )
-        memories = [None if dones[row] else memory for row, memory in zip(rows, memories, strict=True)]
-        chosen.append(np.asarray(actions))
-    return np.stack(chosen, axis=1).reshape(window.length, *chosen[0].shape[1:])
+        memories = [None if dones[row] else memory for row, memory in zip(now, memories, strict=True)]
+        chosen.append(as_arrays(actions))
+    return mapped(lambda *arrays: np.stack(arrays, axis=1).reshape(window.length, *arrays[0].shape[1:]), *chosen)
 
 
 def _act(agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
@@ -138,7 +140,7 @@ def _act(agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -
 
 def _act_alone(agent: BaseAgent, observation: Any, masks: Any, deterministic: bool) -> Any:
     if deterministic or masks is not None:
-        return _act(agent, [observation], masks, deterministic)[0]
+        return rows(_act(agent, stacked([observation]), masks, deterministic))[0]
     return agent.act(observation)
 
 

@@ -1,13 +1,61 @@
 """The contract of an agent: six methods, and optional ones with working defaults."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from tensor_optix.core.capabilities import (
+    ActionLogProbabilities,
+    ActionProbabilities,
+    ActsInRange,
+    ActsMasked,
+    ActsRecurrently,
+    ActsThroughMembers,
+    AgentForms,
+    BeginsEpisodes,
+    ChecksSpaces,
+    HasLearner,
+    LearnsOffPolicy,
+    ReportsEffectiveHyperparams,
+    ReportsNonFinite,
+    RestartsOptimizer,
+    Restorable,
+    Seedable,
+    TakesFlatObservations,
+    action_range_of,
+    takes_flat,
+)
 from tensor_optix.core.search_space import Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.support.trees import is_tree, rows, stacked
+
+__all__ = [
+    "ActionLogProbabilities",
+    "ActionProbabilities",
+    "ActsInRange",
+    "ActsMasked",
+    "ActsRecurrently",
+    "ActsThroughMembers",
+    "AgentForms",
+    "BaseAgent",
+    "BeginsEpisodes",
+    "ChecksSpaces",
+    "GreedyAgent",
+    "HasLearner",
+    "LearnsOffPolicy",
+    "ReportsEffectiveHyperparams",
+    "ReportsNonFinite",
+    "RestartsOptimizer",
+    "Restorable",
+    "Seedable",
+    "TakesFlatObservations",
+    "action_range_of",
+    "can_be_greedy",
+    "takes_flat",
+    "takes_masks",
+]
 
 
 class BaseAgent(ABC):
@@ -16,6 +64,10 @@ class BaseAgent(ABC):
     The loop calls the six abstract methods and nothing else is assumed. The others have defaults that make an agent
     which ignores them a full citizen. One that remembers what it has seen in an episode says so: `ActsRecurrently` or
     `BeginsEpisodes`.
+
+    Nothing is changed on its way: `act` gets each observation as the environment returned it, and the environment gets
+    each action as `act` returned it. An agent that wants it otherwise declares it: `TakesFlatObservations`,
+    `ActsInRange`.
     """
 
     @abstractmethod
@@ -45,9 +97,11 @@ class BaseAgent(ABC):
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
         """Return one action per row of `observations` (B, ...).
 
-        The default asks `act` row by row and cannot be greedy, so it ignores `deterministic`.
+        Observations that are dicts or tuples come stacked: a dict or tuple of arrays (B, ...). So may actions, or as a
+        list of B. The default asks `act` row by row and cannot be greedy, so it ignores `deterministic`.
         """
-        return np.stack([np.asarray(self.act(observation)) for observation in observations])
+        actions = [self.act(observation) for observation in rows(observations)]
+        return actions if any(map(is_tree, actions)) else np.stack([np.asarray(action) for action in actions])
 
     def save_training_state(self, path: str) -> None:
         """Write all that learning needs to go on as if it had never stopped. The default writes the weights."""
@@ -63,161 +117,6 @@ class BaseAgent(ABC):
         return {}
 
 
-@runtime_checkable
-class ChecksSpaces(Protocol):
-    """An agent that can tell, before any training, whether it fits an environment."""
-
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
-        """Raise a typed error that names both sides if the agent's model does not fit the Gymnasium spaces."""
-
-
-@runtime_checkable
-class ActsMasked(Protocol):
-    """An agent that can keep to the actions that an environment allows."""
-
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
-        """Return one allowed action per row.
-
-        Args:
-            observations: (B, ...).
-            action_masks: (B, n) bool, which of the n actions are allowed in each row.
-            deterministic: act greedily.
-        """
-        ...
-
-
-@runtime_checkable
-class ActsRecurrently(Protocol):
-    """An agent with a memory that is handed in and out: what it remembers of an episode is a value, not its attribute.
-
-    Whoever lets it act keeps one memory for each episode that is played side by side, so that it acts in any number of
-    them, and in training, validation and ensembles at once. A window says in `EpisodeData.memories` what it began with.
-    """
-
-    def act_recurrent(
-        self, observations: Any, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Sequence[Any]]:
-        """Return one action per row, and what is to be remembered of each row's episode.
-
-        Args:
-            observations: (B, ...), from B different episodes.
-            memories: (B,) what the last call in the row's episode returned for it; None where an episode begins. An
-                entry may be any value that is not changed afterwards. Numbers, strings, NumPy arrays, and lists,
-                tuples and dictionaries of them are saved with a run.
-            action_masks: (B, n) bool, which of n actions are allowed in each row; None where everything is.
-            deterministic: act greedily, where the agent can.
-        """
-        ...
-
-
-@runtime_checkable
-class BeginsEpisodes(Protocol):
-    """An agent that remembers what it has seen, in an attribute, and is told where an episode begins.
-
-    It acts in one episode at a time. With an attribute `episode_memory` that can be read and set, any value that can be
-    copied, it acts in several side by side (`VectorBatchPipeline`): its memory is exchanged before each action.
-    """
-
-    def begin_episode(self) -> None:
-        """Forget the episode before: the next observation is the first of another one."""
-
-
-@runtime_checkable
-class Seedable(Protocol):
-    """An agent whose exploration and minibatch order come from a generator that can be seeded."""
-
-    def seed(self, seed: int) -> None:
-        """Restart the agent's random generator."""
-
-
-@runtime_checkable
-class Restorable(Protocol):
-    """An agent whose state can be copied and restored in memory."""
-
-    def snapshot(self) -> object:
-        """Return a copy of all that learning changes."""
-        ...
-
-    def restore(self, state: Any) -> None:
-        """Restore the state that `snapshot` returned."""
-        ...
-
-
-@runtime_checkable
-class RestartsOptimizer(Protocol):
-    """An agent whose optimizer can forget what it has gathered, as another policy's."""
-
-    def restart_optimizer(self) -> None:
-        """Give the optimizer the state of a new one; weights, hyper-parameters and whatever is remembered stay."""
-
-
-@runtime_checkable
-class ReportsNonFinite(Protocol):
-    """An agent that can tell whether learning has left numbers that are none."""
-
-    def first_non_finite(self) -> str | None:
-        """Return the name of a tensor (weight, moment) with a NaN or an infinity, None if there is none."""
-        ...
-
-
-@runtime_checkable
-class ReportsEffectiveHyperparams(Protocol):
-    """An agent that can tell which values its optimizer or loss really works with."""
-
-    def effective_hyperparams(self) -> Mapping[str, float]:
-        """Return the values in force where they are used, by the names of its hyper-parameters; not all need be there.
-
-        `get_hyperparams` says what was asked for; this says what arrived.
-        """
-        ...
-
-
-@runtime_checkable
-class ActionProbabilities(Protocol):
-    """An agent with discrete actions that can say how likely each of them is."""
-
-    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray | None:
-        """Return (B, n) the probability of each action per row of `observations` (B, ...).
-
-        None where its actions are not one choice out of n (numbers, or several choices at once). Where `action_masks`
-        (B, n) bool are given, what they forbid has probability 0.
-        """
-        ...
-
-
-@runtime_checkable
-class ActionLogProbabilities(Protocol):
-    """An agent that can say how likely an action would have been for itself, whoever chose it."""
-
-    def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
-        """Return (B,) log π(a|s), a log density where actions are numbers, given `action_masks` (B, P) where there are.
-
-        Args:
-            observations: (B, ...).
-            actions: (B, ...), as they were executed.
-            action_masks: (B, P) bool, what was allowed.
-        """
-        ...
-
-
-@runtime_checkable
-class LearnsOffPolicy(Protocol):
-    """An agent that can tell whether its `learn` is right whoever chose the actions, as with a replay memory it is."""
-
-    @property
-    def learns_off_policy(self) -> bool:
-        """True if it asks for no probabilities of the actions that it learns from."""
-        ...
-
-
-@runtime_checkable
-class HasLearner(Protocol):
-    """An agent that acts with the help of others, one of which is the learner."""
-
-    def set_learner(self, agent: BaseAgent) -> None:
-        """Put another agent in the learner's place."""
-
-
 class GreedyAgent(BaseAgent):
     """Another agent, seen through its greedy actions: what validation acts with. It does not learn.
 
@@ -230,7 +129,7 @@ class GreedyAgent(BaseAgent):
 
     def act(self, observation: Any) -> Any:
         """Return the greedy action for one observation."""
-        return self.agent.act_batch(np.asarray(observation)[None], deterministic=True)[0]
+        return rows(self.agent.act_batch(stacked([observation]), deterministic=True))[0]
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
         """Return the greedy action per row."""
@@ -261,6 +160,21 @@ class GreedyAgent(BaseAgent):
     def load_weights(self, path: str) -> None:
         """Read weights into the agent."""
         self.agent.load_weights(path)
+
+    @property
+    def action_range(self) -> tuple[float, float] | None:
+        """The agent's."""
+        return action_range_of(self.agent)
+
+    @property
+    def takes_flat_observations(self) -> bool:
+        """The agent's."""
+        return takes_flat(self.agent)
+
+    def act_through(self, forms: AgentForms) -> None:
+        """Let the agent know how its members see and act, where it has some."""
+        if isinstance(self.agent, ActsThroughMembers):
+            self.agent.act_through(forms)
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Ask the agent whether it fits, where it can tell."""

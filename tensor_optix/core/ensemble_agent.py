@@ -11,6 +11,7 @@ import numpy as np
 from tensor_optix.core.agent_memory import hands_out_memory
 from tensor_optix.core.base_agent import (
     ActionLogProbabilities,
+    AgentForms,
     BaseAgent,
     ChecksSpaces,
     LearnsOffPolicy,
@@ -23,6 +24,7 @@ from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, ContractError
 from tensor_optix.support.arguments import check_seed
 from tensor_optix.support.arrays import generator_state, restore_generator
+from tensor_optix.support.trees import as_arrays, is_tree, rows, stacked
 
 logger = logging.getLogger(__name__)
 
@@ -100,25 +102,27 @@ class EnsembleAgent(BaseAgent):
 
     def act(self, observation: Any) -> Any:
         """Return the action that the members agree on."""
-        action = self.act_batch(np.asarray(observation)[None])[0]
-        return action.item() if action.ndim == 0 else action
+        action = rows(self.act_batch(stacked([observation])))[0]
+        return action.item() if not is_tree(action) and np.ndim(action) == 0 else action
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
         """Return one action per row of `observations` (B, ...)."""
-        self._pm.check_not_empty()
-        observations = np.asarray(observations)
-        return act_together(self._pm.agents, self._pm.weights, observations, self._rng, deterministic=deterministic)
+        return self._act(observations, deterministic)
 
     def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> Any:
         """Return one allowed action per row, given `action_masks` (B, n) bool; a vote needs members that know masks."""
+        return self._act(observations, deterministic, np.asarray(action_masks, bool))
+
+    def _act(self, observations: Any, deterministic: bool, action_masks: np.ndarray | None = None) -> Any:
         self._pm.check_not_empty()
         return act_together(
             self._pm.agents,
             self._pm.weights,
-            np.asarray(observations),
+            as_arrays(observations),
             self._rng,
             deterministic=deterministic,
-            action_masks=np.asarray(action_masks, bool),
+            action_masks=action_masks,
+            forms=self._pm.forms,
         )
 
     def act_recurrent(
@@ -126,25 +130,32 @@ class EnsembleAgent(BaseAgent):
     ) -> tuple[Any, list[Any]]:
         """Return one action per row and what each member remembers after it; see `ActsRecurrently`."""
         self._pm.check_not_empty()
-        return act_together_remembering(
-            self._pm.agents,
-            self._pm.weights,
-            observations,
-            memories,
-            deterministic=deterministic,
-            action_masks=action_masks,
-        )
+        members, how = (self._pm.agents, self._pm.weights), {"deterministic": deterministic, "forms": self._pm.forms}
+        return act_together_remembering(*members, observations, memories, action_masks=action_masks, **how)
+
+    @property
+    def takes_flat_observations(self) -> bool:
+        """True if all members want observations flat; of others, each gets them as it declares."""
+        return self._pm.forms.takes_flat_observations
+
+    @property
+    def action_range(self) -> tuple[float, float] | None:
+        """The range that all members act in; None where they differ: each is then mapped onto the environment's."""
+        return self._pm.forms.action_range
+
+    def act_through(self, forms: AgentForms) -> None:
+        """Take what tells how each member sees and acts."""
+        self._pm.forms.act_through(forms)
 
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
         """Let the members learn from one window; those of others than the primary agent are named `agent<i>_...`."""
         primary = self.primary_agent
-        mixture = None
+        mixture, forms = None, self._pm.forms
         if not hands_out_memory(self):  # else the members' probabilities are those of each step by itself
-            mixture = mixed_probabilities(
-                self._pm.agents, self._pm.weights, np.asarray(episode_data.observations), episode_data.action_masks
-            )
+            seen = as_arrays(episode_data.observations)
+            mixture = mixed_probabilities(self._pm.agents, self._pm.weights, seen, episode_data.action_masks, forms)
         if mixture is None:
-            return primary.learn(self._as_seen_by(primary, episode_data))
+            return primary.learn(self._as_seen_by(primary, forms.window(primary, episode_data)))
         if episode_data.log_probs is None:
             chosen = np.asarray(episode_data.actions, np.int64).reshape(-1, 1)
             probs = np.take_along_axis(mixture, chosen, axis=-1)[:, 0]
@@ -152,7 +163,7 @@ class EnsembleAgent(BaseAgent):
             episode_data = dataclasses.replace(episode_data, log_probs=log_probs)
         diagnostics: dict[str, object] = {}
         for index, agent in enumerate(self._pm.agents):
-            found = agent.learn(episode_data)
+            found = agent.learn(forms.window(agent, episode_data))
             if agent is primary:
                 diagnostics |= found
             else:

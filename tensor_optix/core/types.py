@@ -16,6 +16,7 @@ from tensor_optix.errors import BadDataError
 from tensor_optix.support.plain import jsonable as jsonable
 from tensor_optix.support.plain import numeric_items as numeric_items
 from tensor_optix.support.schemas import SAVED_AS, Loose, rebuilt
+from tensor_optix.support.trees import concatenated
 
 
 class LoopState(enum.Enum):
@@ -50,9 +51,9 @@ class EpisodeData:
     """
 
     observations: Any
-    """(T, ...) what the agent saw before each step."""
+    """(T, ...) what the agent saw before each step; a dict or tuple of such arrays where it sees dicts or tuples."""
     actions: Any
-    """(T, ...) what the agent chose, in the policy's scale."""
+    """(T, ...) what the agent chose, as it returned it; dicts and tuples as with observations."""
     rewards: Any
     """(T,) reward of each step."""
     terminated: Any
@@ -124,7 +125,7 @@ class EpisodeData:
 
         def join(name: str) -> Any:
             parts = [getattr(window, name) for window in windows]
-            return None if any(part is None for part in parts) else np.concatenate([np.asarray(p) for p in parts])
+            return None if any(part is None for part in parts) else concatenated(parts)
 
         first = windows[0]
         joined = {f.name: join(f.name) for f in fields(first) if f.name in _PER_STEP}

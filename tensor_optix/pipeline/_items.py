@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,38 +90,41 @@ def shown(what: object) -> str:
 
 
 def size_of(observation: object) -> int:
-    """Return about how many bytes an observation takes, without a walk through it."""
+    """Return about how many bytes an observation takes, without a walk through it but for its parts by name."""
     if isinstance(observation, np.ndarray):
         return observation.nbytes
+    if isinstance(observation, Mapping):
+        return sum(map(size_of, observation.values()))
     return len(observation) * 8 if isinstance(observation, list | tuple | str | bytes) else 8
 
 
 class ItemCheck:
     """Accepts what an agent can act on: one shape, one dtype, finite numbers, flags, a mapping.
 
+    Observations that are arrays or lists come out as arrays, single numbers as they are. So do the parts of a dict.
+
     Args:
-        space: of the observations, which says what shape fits; without it the first item that passes says so too.
+        space: of observations that are arrays, which says what shape fits; without it the first item that passes says
+            so too.
+        one: returns a checked copy of an observation that is of another space.
     """
 
-    def __init__(self, space: object = None) -> None:
+    def __init__(self, space: object = None, one: Callable[[Any], Any] | None = None) -> None:
         self._shape: tuple[int, ...] | None = getattr(space, "shape", None)
         self._dtype: np.dtype[Any] | None = None
-        self._is_told = self._shape is not None
+        self._is_told = self._shape is not None or one is not None
+        self._one = one
+        self._parts: dict[object, ItemCheck] | None = None
         self._passed = 0
 
-    def __call__(self, item: Item) -> tuple[np.ndarray, float, bool, bool, Mapping[str, object]]:
+    def __call__(self, item: Item) -> tuple[Any, float, bool, bool, Mapping[str, object]]:
         """Return the item in plain types.
 
         Raises:
             BadDataError: it must not reach an agent; the message says why.
         """
         observation, reward, terminated, truncated, info = item
-        if type(observation) is not np.ndarray:
-            observation = self._as_array(observation)
-        if observation.dtype != self._dtype or observation.shape != self._shape:
-            self._take_as_example(observation)
-        if not _is_finite(observation):
-            raise BadDataError("its observation is not finite")
+        observation = self._of_space(observation) if self._one is not None else self._checked(observation)
         if type(reward) is not float:
             reward = _as_number(reward)
         if not -_MAX_REWARD <= reward <= _MAX_REWARD:  # no NaN either
@@ -145,6 +148,34 @@ class ItemCheck:
                 f"{quarantine.kept[-1].reason}. stream() must yield (observation, reward, terminated, truncated, info)."
             )
 
+    def _of_space(self, observation: object) -> Any:
+        assert self._one is not None  # noqa: S101 - for the type checker; the caller has looked
+        try:
+            return self._one(observation)
+        except MALFORMED as error:  # `BadDataError` is a `ValueError`
+            raise BadDataError(f"its observation does not fit: {error}"[:_SHOWN]) from None
+
+    def _checked(self, observation: Any) -> Any:
+        if isinstance(observation, Mapping):
+            return self._checked_parts(observation)
+        array = observation if type(observation) is np.ndarray else self._as_array(observation)
+        if array.dtype != self._dtype or array.shape != self._shape:
+            self._take_as_example(array)
+        if not _is_finite(array):
+            raise BadDataError("its observation is not finite")
+        return array if self._is_told or not isinstance(observation, int | float | np.generic) else observation
+
+    def _checked_parts(self, observation: Mapping[object, Any]) -> dict[object, Any]:
+        """Return a dict with each part checked by a check of its own."""
+        if self._is_told or self._dtype is not None:
+            raise BadDataError("its observation is a dict, but this feed's are arrays")
+        parts = {name: ItemCheck() for name in observation} if self._parts is None else self._parts
+        if observation.keys() != parts.keys():
+            raise BadDataError(f"its observation has the parts {list(observation)}, but this feed's have {list(parts)}")
+        checked = {name: parts[name]._checked(part) for name, part in observation.items()}
+        self._parts = parts
+        return checked
+
     def _as_array(self, observation: object) -> np.ndarray:
         try:
             array = np.asarray(observation)
@@ -159,6 +190,8 @@ class ItemCheck:
             return array.astype(self._dtype or np.float64)
 
     def _take_as_example(self, observation: np.ndarray) -> None:
+        if self._parts is not None:
+            raise BadDataError(f"its observation is an array, but this feed's are dicts of {list(self._parts)}")
         if observation.dtype.kind not in "biuf":
             raise BadDataError(f"its observation is of dtype {observation.dtype}, which is no number")
         if self._dtype is not None or self._shape not in (None, observation.shape):
@@ -171,6 +204,8 @@ class ItemCheck:
         self._dtype, self._shape = observation.dtype, observation.shape
 
 
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+"""What comes of taking apart what is put together otherwise."""
 _FEW = 16
 _MAX_REWARD = float(np.finfo(np.float32).max)
 

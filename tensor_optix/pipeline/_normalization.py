@@ -10,6 +10,7 @@ from gymnasium import spaces
 from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
+from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.support.arrays import decoded, encoded
 
 
@@ -23,7 +24,11 @@ class Normalization:
     Args:
         observations: True, False, or a normaliser of the user's own.
         rewards: the same.
-        space: of the observations that are normalised.
+        space: of the environment's observations.
+
+    Raises:
+        SpaceError: observations that cannot be normalised.
+        ContractError: an argument is none of these.
     """
 
     def __init__(
@@ -31,10 +36,11 @@ class Normalization:
     ) -> None:
         self.observations: ObsNormalizer | None = None
         self.rewards: RewardNormalizer | None = None
-        self.space = space
         if observations is not False:
-            if not isinstance(space, spaces.Box):
-                raise SpaceError(f"normalize_observations needs observations that are arrays, but they are of {space}.")
+            try:
+                space = flat_observation_space(space)
+            except SpaceError as error:
+                raise SpaceError(f"normalize_observations needs observations that are arrays. {error}") from None
             self.observations = ObsNormalizer(space.shape) if observations is True else observations
             _check_is("normalize_observations", self.observations, ObsNormalizer)
             if self.observations.stats.shape != space.shape:
@@ -44,12 +50,26 @@ class Normalization:
                 )
             if space.dtype == np.uint8 and len(space.shape) == 3:
                 raise SpaceError("normalize_observations is not for images: the networks scale their bytes themselves.")
-            bound = self.observations.clip
-            self.space = spaces.Box(-bound, bound, space.shape, np.float32)
         if rewards is not False:
             self.rewards = RewardNormalizer() if rewards is True else rewards
             _check_is("normalize_rewards", self.rewards, RewardNormalizer)
         self._unseen: np.ndarray | None = None
+
+    def space_of(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
+        """Return the space of what the agent sees, given that of what is normalised.
+
+        Raises:
+            SpaceError: observations are to be normalised, and the agent takes them in a form that cannot be.
+        """
+        if self.observations is None:
+            return space
+        if not isinstance(space, spaces.Box):
+            raise SpaceError(
+                f"normalize_observations needs arrays, but the agent takes observations of {space} as they are. Leave "
+                f"it out, or let the agent declare takes_flat_observations = True."
+            )
+        bound = self.observations.clip
+        return spaces.Box(-bound, bound, space.shape, np.float32)
 
     def begin_window(self) -> None:
         """Take the last window's observations into the statistics."""

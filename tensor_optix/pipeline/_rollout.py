@@ -5,7 +5,7 @@ together. They share how successors and masks are filled in, and a rule that cha
 the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.nested import packed_or_none, unpacked
+from tensor_optix.support.trees import copied, mapped, put, stacked
 
 _Place = tuple[int, int]
 """(step, environment)"""
@@ -26,9 +27,18 @@ class RolloutBuilder:
     """Gathers the steps of one environment into windows.
 
     Returns and lengths of episodes run on across windows; everything else starts anew with each window.
+
+    Args:
+        stack_observations: makes arrays with one row each of the window's observations.
+        stack_actions: the same of its actions.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        stack_observations: Callable[[Sequence[Any]], Any] = stacked,
+        stack_actions: Callable[[Sequence[Any]], Any] = stacked,
+    ) -> None:
+        self._stack_observations, self._stack_actions = stack_observations, stack_actions
         self._episode_return = 0.0
         self._episode_length = 0
         self._start_window()
@@ -82,7 +92,7 @@ class RolloutBuilder:
         self._episode_return += reward
         self._episode_length += 1
         if terminated or truncated:
-            self._final_observations[len(self._rewards) - 1] = np.array(next_observation)
+            self._final_observations[len(self._rewards) - 1] = copied(next_observation)
             self._final_masks[len(self._rewards) - 1] = next_action_mask
             self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
             self._episode_return, self._episode_length = 0.0, 0
@@ -96,7 +106,7 @@ class RolloutBuilder:
         """
         if self._rewards and not (self._terminated[-1] or self._truncated[-1]):
             self._truncated[-1] = True
-            self._final_observations[len(self._rewards) - 1] = np.array(observation)
+            self._final_observations[len(self._rewards) - 1] = copied(observation)
             self._final_masks[len(self._rewards) - 1] = action_mask
         self._episode_return, self._episode_length = 0.0, 0
 
@@ -116,11 +126,11 @@ class RolloutBuilder:
             next_observation: what follows the last step added, where no episode ended there.
             next_action_mask: (n,) bool, what is allowed there; None = everything.
         """
-        observations = np.array(self._observations)
+        observations = self._stack_observations(self._observations)
         masks = _filled([*self._masks, next_action_mask], self._final_masks)
         data = EpisodeData(
             observations=observations,
-            actions=np.array(self._actions),
+            actions=self._stack_actions(self._actions),
             rewards=np.array(self._rewards, np.float32),
             terminated=np.array(self._terminated, bool),
             truncated=np.array(self._truncated, bool),
@@ -136,13 +146,12 @@ class RolloutBuilder:
         return data
 
 
-def _successors(rows: np.ndarray, last: object, finals: Mapping[int, object]) -> np.ndarray:
+def _successors(rows: Any, last: object, finals: Mapping[int, object]) -> Any:
     """Return what follows each row: the next row, `last` after the last one, and `finals` where an episode ended."""
-    following = np.empty_like(rows)
-    following[:-1] = rows[1:]
-    following[-1] = last
+    following = mapped(lambda leaf: np.concatenate([leaf[1:], leaf[-1:]]), rows)
+    put(following, -1, last)
     for row, final in finals.items():
-        following[row] = final
+        put(following, row, final)
     return following
 
 
@@ -233,8 +242,8 @@ class VectorRolloutBuilder:
 
     def add(
         self,
-        observations: np.ndarray,
-        actions: np.ndarray,
+        observations: Any,
+        actions: Any,
         rewards: np.ndarray,
         terminated: np.ndarray,
         truncated: np.ndarray,
@@ -303,7 +312,7 @@ class VectorRolloutBuilder:
             self._starts[i] = now + 1 + self._spends_steps_on_resets
 
     def build(
-        self, window_id: int, next_observations: np.ndarray, size: int, next_action_masks: np.ndarray | None = None
+        self, window_id: int, next_observations: Any, size: int, next_action_masks: np.ndarray | None = None
     ) -> EpisodeData:
         """Return the first `size` collected steps of each environment as a window; the others begin the next one.
 
@@ -316,10 +325,10 @@ class VectorRolloutBuilder:
         collected = np.array(self._steps[_COLLECTED])
         rows = np.stack([np.flatnonzero(collected[:, i])[:size] for i in range(self._n_envs)])  # (N, size) steps
         ends = rows[:, -1]
-        observations = np.array([*self._steps["observations"], next_observations])
+        observations = stacked([*self._steps["observations"], next_observations])
         masks = _filled([*self._steps["action_masks"], next_action_masks], self._final_masks, (self._n_envs,))
         actions, rewards, terminated, truncated = (
-            _env_major(np.array(self._steps[name]), rows) for name in ("actions", "rewards", "terminated", "truncated")
+            _env_major(stacked(self._steps[name]), rows) for name in ("actions", "rewards", "terminated", "truncated")
         )
         data = EpisodeData(
             observations=_env_major(observations, rows),
@@ -370,16 +379,17 @@ class VectorRolloutBuilder:
         self._final_observations, self._final_masks = kept(self._final_observations), kept(self._final_masks)
 
 
-def _env_major(by_step: np.ndarray, rows: np.ndarray, offset: int = 0) -> np.ndarray:
+def _env_major(by_step: Any, rows: np.ndarray, offset: int = 0) -> Any:
     """Return (N·size, ...): what stands in `by_step` (S, N, ...) at the steps `rows` (N, size) of each environment."""
-    return by_step[rows + offset, np.arange(len(rows))[:, None]].reshape(rows.size, *by_step.shape[2:])
+    places = rows + offset, np.arange(len(rows))[:, None]
+    return mapped(lambda leaf: leaf[places].reshape(rows.size, *leaf.shape[2:]), by_step)
 
 
-def _env_major_successors(by_step: np.ndarray, rows: np.ndarray, finals: Mapping[_Place, object]) -> np.ndarray:
+def _env_major_successors(by_step: Any, rows: np.ndarray, finals: Mapping[_Place, object]) -> Any:
     """Return what follows each row: what stands in the step after, and `finals` where an episode ended."""
     following = _env_major(by_step, rows, offset=1)
     size = rows.shape[1]
     for (step, i), final in finals.items():
         if step <= rows[i, -1]:
-            following[i * size + np.searchsorted(rows[i], step)] = final
+            put(following, i * size + np.searchsorted(rows[i], step), final)
     return following

@@ -12,9 +12,10 @@ from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStepCheck
 from tensor_optix.pipeline.environment.episodes import BAD_RESETS, EpisodeTrace
 from tensor_optix.pipeline.environment.infos import infos_by_environment
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.trees import mapped
 
 
 class VectorSteps:
@@ -22,7 +23,7 @@ class VectorSteps:
 
     Args:
         vector: the environments.
-        flattener: turns observations into what agents see.
+        form: turns observations into what the agent sees.
         leave_episode: called with the number of an environment whose episode is left without a step in the window.
         acting: told which episodes begin.
     """
@@ -30,22 +31,22 @@ class VectorSteps:
     def __init__(
         self,
         vector: VectorLifetime,
-        flattener: ObservationFlattener,
+        form: ObservationForm,
         leave_episode: Callable[[int], None],
         acting: EpisodeActing,
     ) -> None:
         n_envs = vector.env.num_envs
         self._vector, self._leave_episode, self._n_envs = vector, leave_episode, n_envs
         self._acting = acting
-        self._check, self._check_final = VectorStepCheck(flattener, n_envs), StepCheck(flattener)
+        self._check, self._check_final = VectorStepCheck(form, n_envs), StepCheck(form)
         self._builder = VectorRolloutBuilder(n_envs, vector.autoreset.spends_steps_on_resets)
         self._bad = BadSteps(n_envs)
         self.trace = EpisodeTrace(n_envs)
-        self.observations: np.ndarray | None = None
+        self.observations: Any = None
         """(N, ...) what is acted on next; None before the first reset."""
         self.masks: np.ndarray | None = None
         """(N, n) bool, what is allowed there; None = everything."""
-        self._acted: list[np.ndarray] = []
+        self._acted: list[Any] = []
         self._ended: list[np.ndarray] = []
         """(N, ...) actions and (N,) ends of the window's steps, for the trace."""
 
@@ -106,7 +107,7 @@ class VectorSteps:
         done = step.terminated | step.truncated
         ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
         if self._vector.has_own_episodes:
-            self._acted.append(np.asarray(actions))
+            self._acted.append(actions)
             self._ended.append(done)
         finals, final_masks, unusable = (
             autoreset.finals(step, infos, ended, self._check_final) if ended else ({}, {}, {})
@@ -138,7 +139,8 @@ class VectorSteps:
         assert self.observations is not None  # noqa: S101 - for the type checker; steps have been taken
         window = self._builder.build(window_id, self.observations, size, self.masks)
         if self._acted:
-            self.trace.add(np.stack(self._acted, axis=1), np.stack(self._ended, axis=1))
+            acted = mapped(lambda *arrays: np.stack(arrays, axis=1), *self._acted)
+            self.trace.add(acted, np.stack(self._ended, axis=1))
             self._acted, self._ended = [], []
         return replace(window, metadata=self._bad.metadata())
 
@@ -154,7 +156,7 @@ class VectorSteps:
                 self._leave_episode(i)
         return invalid
 
-    def _reset_some(self, which: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def _reset_some(self, which: np.ndarray, masks: np.ndarray | None) -> tuple[Any, np.ndarray | None]:
         """Reset the environments of `which` (N,), or all where that cannot be; the others keep their masks."""
         if not self._vector.autoreset.resets_some:
             return self._reset()
@@ -164,7 +166,7 @@ class VectorSteps:
         masks[which] = True if found is None else found[which]
         return observations, masks
 
-    def _reset(self, **arguments: object) -> tuple[np.ndarray, np.ndarray | None]:
+    def _reset(self, **arguments: object) -> tuple[Any, np.ndarray | None]:
         begun = self._check.reset(self._vector.reset(**arguments))
         self._note_bad_resets(begun.infos)
         for i, reason in begun.bad.items():

@@ -18,7 +18,6 @@ from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck
 from tensor_optix.pipeline.environment.copies import rebuild
 from tensor_optix.pipeline.environment.environment import (
-    ActionScaler,
     check_agent_fits,
     check_size,
     make_environment,
@@ -31,18 +30,20 @@ from tensor_optix.pipeline.environment.episodes import (
     replay,
     warn_of_new_episodes,
 )
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
+from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.trees import copied, rows, taken
 
 
 class BatchPipeline(BasePipeline):
     """Steps an environment without a pause and cuts the stream into windows.
 
     Episodes run on across windows, and across calls of `episodes()`; nothing is reset at a window's edge. Observations
-    that are no arrays are flattened; where infos carry an `"action_mask"`, an agent that has `act_masked` keeps to it.
+    and actions pass as they are, or in the form that the agent declares (`TakesFlatObservations`, `ActsInRange`); where
+    infos carry an `"action_mask"`, an agent that has `act_masked` keeps to it.
     A step that must not be acted on or learned from (NaN, another shape, a reward that is no number) ends its episode:
     its steps until then are kept, truncated, and the window's `metadata["bad_steps"]` says what was found.
 
@@ -54,7 +55,6 @@ class BatchPipeline(BasePipeline):
         deterministic: act greedily where the agent can.
         seed: seed of the environment's first episode, from which those of the others are drawn; None leaves it to
             `RLOptimizer(seed=...)`, or to chance.
-        rescale_actions: map actions from [-1, 1] onto a Box with finite bounds.
         normalize_observations: scale observations by running statistics, which are saved with each snapshot; True, or
             a normaliser of your own.
         normalize_rewards: divide rewards by the deviation of the running return; `completed` keeps the raw returns.
@@ -63,7 +63,7 @@ class BatchPipeline(BasePipeline):
         InvalidArgumentError: `window_size` or `n_episodes` below 1, or a negative seed.
         EnvironmentNotFoundError: an unknown id.
         ContractError: no environment, or one that cannot be reset as its wrappers do.
-        SpaceError: observations that can be neither passed nor flattened.
+        SpaceError: observations that cannot be in the form that the agent declares, or not normalised.
         BadDataError: `episodes()` raises it after three bad steps in a row without a good one between.
     """
 
@@ -76,7 +76,6 @@ class BatchPipeline(BasePipeline):
         n_episodes: int | None = None,
         deterministic: bool = False,
         seed: int | None = None,
-        rescale_actions: bool = True,
         normalize_observations: bool | ObsNormalizer = False,
         normalize_rewards: bool | RewardNormalizer = False,
     ) -> None:
@@ -91,14 +90,12 @@ class BatchPipeline(BasePipeline):
         self.n_episodes = None if n_episodes is None else int(n_episodes)
         self._deterministic = deterministic
         self._seed = None if seed is None else int(seed)
-        self._rescale_actions = rescale_actions
-        self._to_env = ActionScaler(self.env.action_space, rescale_actions)
-        self._flattener = ObservationFlattener(self.env.observation_space)
-        self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
-        self._acting = EpisodeActing()
-        self._check = StepCheck(self._flattener)
+        self._wiring = Wiring(self.env.observation_space, self.env.action_space)
+        self._normalization = Normalization(normalize_observations, normalize_rewards, self.env.observation_space)
+        self._acting = EpisodeActing(wiring=self._wiring)
+        self._check = StepCheck(self._wiring.form)
         self._bad = BadSteps()
-        self._builder = RolloutBuilder()
+        self._builder = RolloutBuilder(self._wiring.stacked_observations, self._wiring.stacked_actions)
         self._observation: object = None
         self._mask: np.ndarray | None = None
         self._episode = -1
@@ -119,18 +116,23 @@ class BatchPipeline(BasePipeline):
         """Yield windows without end."""
         agent = self._checked_agent()
         while True:
+            self._connect(agent)
             yield self._collect(agent)
 
     def teardown(self) -> None:
         """Close the environment."""
         self.env.close()
+        self._end_stream()
+
+    def _end_stream(self) -> None:
         self._end_episode()
         self._normalization.end_stream()
 
     def _end_episode(self) -> None:
         self._observation = self._mask = None
         self._acting.begin()
-        self._builder, self._trace, self._bad = RolloutBuilder(), EpisodeTrace(), BadSteps()
+        self._builder = RolloutBuilder(self._wiring.stacked_observations, self._wiring.stacked_actions)
+        self._trace, self._bad = EpisodeTrace(), BadSteps()
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:
@@ -170,7 +172,8 @@ class BatchPipeline(BasePipeline):
             return
         (actions,) = self._trace.restore(state["trace"])
         if self._seed is not None and actions is not None:
-            found = replay(self.env, episode_seed(self._seed, self._episode), actions, self._to_env, self._check)
+            to_env, seed = self._wiring.to_env, episode_seed(self._seed, self._episode)
+            found = replay(self.env, seed, rows(actions), to_env, self._check)
             if found is not None and is_same(found.observation, state["observation"]):
                 self._observation, self._mask = found.observation, found.mask
                 self._builder.restore(state["builder"])
@@ -178,8 +181,7 @@ class BatchPipeline(BasePipeline):
                 self._acting.restore(state.get("acting"))
                 return
         warn_of_new_episodes(self._seed, actions is None)
-        self._end_episode()
-        self._normalization.end_stream()
+        self._end_stream()
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> ValidationPipeline | None:
         """Return a held-out pipeline on copies of the environment, or None (with a warning) if it cannot be rebuilt.
@@ -191,15 +193,21 @@ class BatchPipeline(BasePipeline):
             n_episodes,
             self.agent,
             seed=seed,
-            rescale_actions=self._rescale_actions,
             observation_normalizer=self.observation_normalizer,
         )
 
     def _checked_agent(self) -> BaseAgent:
-        return check_agent_fits(self.agent, self._normalization.space, self.env.action_space)
+        self._connect(agent := check_agent_fits(self.agent))
+        return check_agent_fits(agent, self._normalization.space_of(self._wiring.form.space), self.env.action_space)
+
+    def _connect(self, agent: BaseAgent) -> None:
+        """Take over what the agent declares; an episode that was seen in another form is left."""
+        if self._wiring.connect(agent):
+            self._check = StepCheck(self._wiring.form)
+            self._end_stream()
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
-        env, builder, to_env, check = self.env, self._builder, self._to_env, self._check
+        env, builder, to_env, check = self.env, self._builder, self._wiring.to_env, self._check
         n_episodes, window_size = self.n_episodes, self.window_size
         self._normalization.begin_window()
         self._acting.install(agent)
@@ -209,6 +217,7 @@ class BatchPipeline(BasePipeline):
         builder.memories = self._acting.memories
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
             action = self._act(agent, observation, mask)
+            chosen = copied(action)  # the agent, or the environment, may change its own
             returned = env.step(to_env(action))
             try:
                 following, reward, terminated, truncated, info, next_mask = check.step(returned)
@@ -216,14 +225,14 @@ class BatchPipeline(BasePipeline):
                 self._leave_episode(observation, mask, error)
                 observation, mask = self._reset()
                 continue
-            builder.add(observation, action, reward, terminated, truncated, info, following, mask, next_mask)
+            builder.add(observation, chosen, reward, terminated, truncated, info, following, mask, next_mask)
             if n_episodes is None or terminated or truncated:  # else a window of whole episodes might never be full
                 self._bad.clear()
             observation, mask = self._reset() if terminated or truncated else (following, next_mask)
         self._observation, self._mask = observation, mask
         self._next_window_id += 1
         window = builder.build(self._next_window_id - 1, observation, mask)
-        self._trace.add(window.actions[None], window.dones[None])
+        self._trace.add(taken(window.actions, None), window.dones[None])
         return self._normalization.apply(replace(window, metadata=self._bad.metadata()))
 
     def _leave_episode(self, observation: object, mask: np.ndarray | None, error: BadDataError) -> None:

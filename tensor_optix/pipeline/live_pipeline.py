@@ -102,8 +102,10 @@ class LivePipeline(BasePipeline):
         self._boundary = Boundary(EveryNSteps(200) if episode_boundary_fn is None else episode_boundary_fn)
         kinds = transient if reconnect_on_disconnect else ()
         self._acting = LiveActing(data_source, kinds, safe_action, action_deadline, clock)
+        self._wiring = self._acting.wiring
         self._is_lockstep = bool(getattr(data_source, "is_lockstep", False))
-        self._make_builder = partial(stream_builder(reward_timing), getattr(data_source, "is_episodic", None))
+        stacks = self._wiring.stacked_observations, self._wiring.stacked_actions
+        self._make_builder = partial(stream_builder(reward_timing), getattr(data_source, "is_episodic", None), *stacks)
         options = FeedOptions(
             buffer_size=buffer_size,
             overflow=overflow,
@@ -157,6 +159,7 @@ class LivePipeline(BasePipeline):
         agent = self._checked_agent()
         while (window := self._collect(agent, self._opened())) is not None:
             yield window
+            self._acting.connect(agent)
 
     def interrupt(self) -> None:
         """Wait no longer for the window in progress; it is in no stream state, so its items can be asked for again.
@@ -190,17 +193,15 @@ class LivePipeline(BasePipeline):
         self._acting.restore(None if self._point.after is None else state.get("acting"))
 
     def _checked_agent(self) -> BaseAgent:
-        return check_agent_fits(
-            self.agent,
-            getattr(self.data_source, "observation_space", None),
-            getattr(self.data_source, "action_space", None),
-        )
+        self._acting.connect(agent := check_agent_fits(self.agent))
+        return check_agent_fits(agent, self._wiring.form.space, self._wiring.action_space)
 
     def _opened(self) -> Feed:
         if self._feed is None:
             feed = self._feed = self._make_feed(self._point)
             self._acting.restart_counts()
-            recorder = self._recorder = None if self._record is None else SessionRecorder(self._record)
+            path, space = self._record, self._wiring.observation_space
+            recorder = self._recorder = None if path is None else SessionRecorder(path, space)
             self._close = weakref.finalize(self, _close, feed, recorder)
             feed.start()
         return self._feed
@@ -210,7 +211,7 @@ class LivePipeline(BasePipeline):
     def _collect(self, agent: BaseAgent, feed: Feed) -> EpisodeData | None:
         recorder, act = self._recorder, partial(self._act, agent)
         if self._stash is not None:
-            item, self._stash = self._stash, None
+            item, self._stash = self._acting.as_seen(self._stash), None
             self._window_began = self._began_after_hold(item)
             taken = self._builder.begin(item, act, self._ends)
             self._acting.follow(item)
@@ -220,9 +221,9 @@ class LivePipeline(BasePipeline):
             if not isinstance(item, Checked):
                 self._cut(item)
                 continue
-            self._last = item
             if recorder is not None:
                 recorder.item(*item[:6])
+            self._last = item = self._acting.as_seen(item)
             taken = self._builder.take(item, act, self._ends)
             if taken is Taken.ENDS_BEFORE:
                 self._stash = item  # it is acted on when the agent has learned
@@ -255,7 +256,8 @@ class LivePipeline(BasePipeline):
         action, is_sent = self._acting.act(agent, item, self._recorder, self._feed)
         if self._window_began is None:
             self._window_began = item.arrival
-        acted = Acted(item.observation, action, item.reward, item.info, item.mask, memories)
+        final = self._acting.final_of(item)
+        acted = Acted(item.seen, action, item.reward, item.info, item.mask, final, memories)
         self._builder.act(acted)
         if not is_sent and self._builder.needs_sent_actions:
             self._cut(BREAK)  # what comes now does not come of this action
@@ -286,7 +288,7 @@ class LivePipeline(BasePipeline):
         self._acting.end_window(number)
         if self._recorder is not None:
             self._recorder.window(number)
-        return builder.window(number, following.observation, following.mask, counts)
+        return builder.window(number, following.seen, following.mask, counts)
 
 
 def _close(feed: Feed, recorder: SessionRecorder | None) -> None:  # no method, which would keep the pipeline alive

@@ -20,12 +20,13 @@ from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.changes import layers_of
-from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits
+from tensor_optix.pipeline.environment.environment import check_agent_fits
 from tensor_optix.pipeline.environment.infos import filled_masks
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
+from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
+from tensor_optix.support.trees import copied
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +51,11 @@ class ValidationPipeline(BasePipeline):
         env_fns: one function per environment, each of which makes one.
         agent: the acting policy.
         seed: root of the episodes' seeds; None takes one from the system.
-        rescale_actions: as in `BatchPipeline`.
         observation_normalizer: what the agent's observations are normalised with; it is not updated here.
 
     Raises:
         InvalidArgumentError: two functions return the same environment.
-        SpaceError: observations that can be neither passed nor flattened.
+        SpaceError: observations that cannot be normalised.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class ValidationPipeline(BasePipeline):
         agent: BaseAgent | None = None,
         *,
         seed: int | None = None,
-        rescale_actions: bool = True,
         observation_normalizer: ObsNormalizer | None = None,
     ) -> None:
         self.agent = agent
@@ -76,10 +75,11 @@ class ValidationPipeline(BasePipeline):
                 "env_fns must make an environment each, but two of them returned the same: its episodes would be mixed."
             )
         self._resets = [EnvironmentReset(env, warns=False) for env in self._envs]  # the training pipeline has said it
-        self._to_env = ActionScaler(self._envs[0].action_space, rescale_actions)
-        self._flattener = ObservationFlattener(self._envs[0].observation_space)
-        self._normalization = Normalization(observation_normalizer or False, False, self._flattener.space)
-        self._checks = [StepCheck(self._flattener) for _ in self._envs]
+        space = self._envs[0].observation_space
+        self._wiring = Wiring(space, self._envs[0].action_space)
+        self._normalization = Normalization(observation_normalizer or False, False, space)
+        self._checks: list[StepCheck] = []
+        self._renew_checks()
         self._left_out, self._last_fault = 0, ""
         self._found_remembering: BaseAgent | None = None
         """An agent that acts in several episodes at once, and was seen to be changed by it."""
@@ -93,7 +93,17 @@ class ValidationPipeline(BasePipeline):
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
-        check_agent_fits(self.agent, self._normalization.space, self._envs[0].action_space)
+        self._connect(agent := check_agent_fits(self.agent))
+        space = self._normalization.space_of(self._wiring.form.space)
+        check_agent_fits(agent, space, self._envs[0].action_space)
+
+    def _connect(self, agent: BaseAgent) -> None:
+        """Take over what the agent declares."""
+        if self._wiring.connect(agent):
+            self._renew_checks()
+
+    def _renew_checks(self) -> None:
+        self._checks = [StepCheck(self._wiring.form) for _ in self._envs]
 
     def episodes(self) -> Iterator[EpisodeData]:
         """Yield windows of `len(env_fns)` whole episodes, without end."""
@@ -142,7 +152,7 @@ class ValidationPipeline(BasePipeline):
             BadDataError: there is no other.
             PlayStoppedError: an end was asked for, see `bound`.
         """
-        agent = check_agent_fits(self.agent)
+        self._connect(agent := check_agent_fits(self.agent))
         if not 1 <= len(seeds) <= len(self._envs):
             raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
         episodes = self._episodes(agent, seeds)
@@ -176,20 +186,23 @@ class ValidationPipeline(BasePipeline):
         """Play one episode in each environment of `seeds`, and return those that can be used."""
         starts = {i: self._usable(self._checks[i].reset, self._resets[i](seed=seed)) for i, seed in seeds.items()}
         now = {i: start for i, start in starts.items() if start is not None}
-        builders = {i: RolloutBuilder() for i in now}
-        acting = EpisodeActing(1 if len(seeds) == 1 else len(self._envs), warns=False)  # training has said it
+        wiring = self._wiring
+        builders = {i: RolloutBuilder(wiring.stacked_observations, wiring.stacked_actions) for i in now}
+        n_episodes = 1 if len(seeds) == 1 else len(self._envs)
+        acting = EpisodeActing(n_episodes, wiring=wiring, warns=False)  # training has said it
         running = list(now)
         while running:
             if self._is_stopped():
                 raise PlayStoppedError
-            rows = np.stack([now[i].observation for i in running])
+            rows = wiring.stacked_observations([now[i].observation for i in running])
             actions = self._act(acting, agent, rows, [now[i].mask for i in running], running)
             still_running = []
-            for i, action in zip(running, actions, strict=True):
-                step = self._usable(self._checks[i].step, self._envs[i].step(self._to_env(action)))
+            for i, action in zip(running, wiring.listed_actions(actions), strict=True):
+                chosen = copied(action)  # the environment may change its own
+                step = self._usable(self._checks[i].step, self._envs[i].step(wiring.to_env(action)))
                 if step is None:
                     del builders[i]
-                elif not self._add(builders[i], now[i], action, step):
+                elif not self._add(builders[i], now[i], chosen, step):
                     still_running.append(i)
                 now[i] = step or now[i]
             running = still_running
@@ -223,7 +236,7 @@ class ValidationPipeline(BasePipeline):
         self,
         acting: EpisodeActing,
         agent: BaseAgent,
-        rows: np.ndarray,
+        rows: Any,
         masks: list[np.ndarray | None],
         running: Sequence[int],
     ) -> Any:
@@ -246,7 +259,6 @@ def held_out(
     agent: BaseAgent | None,
     *,
     seed: int | None,
-    rescale_actions: bool,
     observation_normalizer: ObsNormalizer | None,
 ) -> ValidationPipeline | None:
     """Return a validation pipeline on environments of a training pipeline's kind, or None with a warning.
@@ -256,7 +268,6 @@ def held_out(
         n_episodes: episodes per window.
         agent: the acting policy.
         seed: root of the episodes' seeds; None takes one from the system.
-        rescale_actions: as in the training pipeline.
         observation_normalizer: the training pipeline's.
     """
     try:
@@ -265,7 +276,6 @@ def held_out(
             [makers[i % len(makers)] for i in range(n_episodes)],
             agent,
             seed=seed,
-            rescale_actions=rescale_actions,
             observation_normalizer=observation_normalizer,
         )
     except ValueError as error:

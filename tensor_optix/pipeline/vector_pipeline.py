@@ -15,15 +15,16 @@ from tensor_optix.pipeline._vector_steps import VectorSteps
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.copies import vector_copies
-from tensor_optix.pipeline.environment.environment import ActionScaler, check_agent_fits, check_size
+from tensor_optix.pipeline.environment.environment import check_agent_fits, check_size
 from tensor_optix.pipeline.environment.episodes import warn_of_new_episodes
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
 from tensor_optix.pipeline.environment.targets import vector_reward_threshold_of
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.pipeline.environment.vector_state import next_seeds, replay_all, restore_arrays, saved_arrays
+from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
 from tensor_optix.support.arrays import decoded
+from tensor_optix.support.trees import copied, leaves
 
 
 class VectorBatchPipeline(BasePipeline):
@@ -43,7 +44,6 @@ class VectorBatchPipeline(BasePipeline):
         async_envs: run each environment in a process of its own; for environments whose steps are slow.
         seed: seed of the first episodes; environment i gets seed + i, and the seeds of its other episodes are drawn
             from that where the pipeline makes the environments. None leaves it to `RLOptimizer(seed=...)`.
-        rescale_actions: map actions from [-1, 1] onto a Box with finite bounds.
         normalize_observations: as in `BatchPipeline`.
         normalize_rewards: as in `BatchPipeline`; each environment has a running return of its own.
 
@@ -53,7 +53,7 @@ class VectorBatchPipeline(BasePipeline):
             environment raises or its process dies.
         BadDataError: as in `BatchPipeline`.
         EnvironmentNotFoundError: an unknown id.
-        SpaceError: environments with different spaces, or observations that can be neither passed nor flattened.
+        SpaceError: environments with different spaces, or observations as with `BatchPipeline`.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class VectorBatchPipeline(BasePipeline):
         async_envs: bool = False,
         *,
         seed: int | None = None,
-        rescale_actions: bool = True,
         normalize_observations: bool | ObsNormalizer = False,
         normalize_rewards: bool | RewardNormalizer = False,
     ) -> None:
@@ -76,17 +75,16 @@ class VectorBatchPipeline(BasePipeline):
         self.window_size = int(window_size)
         self.n_envs = self.env.num_envs
         self._seed = None if seed is None else int(seed)
-        self._rescale_actions = rescale_actions
-        self._to_env = ActionScaler(self.env.single_action_space, rescale_actions)
-        self._flattener = ObservationFlattener(self.env.single_observation_space)
-        self._normalization = Normalization(normalize_observations, normalize_rewards, self._flattener.space)
-        self._acting = EpisodeActing(self.n_envs)
+        space = self.env.single_observation_space
+        self._wiring = Wiring(space, self.env.single_action_space)
+        self._normalization = Normalization(normalize_observations, normalize_rewards, space)
+        self._acting = EpisodeActing(self.n_envs, wiring=self._wiring)
         self._steps = self._no_steps()
         self._next_window_id = 0
 
     def _no_steps(self) -> VectorSteps:
         self._acting.begin()
-        return VectorSteps(self._vector, self._flattener, self._normalization.end_episode, self._acting)
+        return VectorSteps(self._vector, self._wiring.form, self._normalization.end_episode, self._acting)
 
     @property
     def env(self) -> VectorEnv:
@@ -100,7 +98,25 @@ class VectorBatchPipeline(BasePipeline):
 
     def setup(self) -> None:
         """Check that the agent fits the environments."""
-        self._acting.install(check_agent_fits(self.agent, self._normalization.space, self.env.single_action_space))
+        self._connect(agent := check_agent_fits(self.agent))
+        space = self._normalization.space_of(self._wiring.form.space)
+        self._acting.install(check_agent_fits(agent, space, self.env.single_action_space))
+
+    def _connect(self, agent: BaseAgent) -> None:
+        """Take over what the agent declares; episodes that were seen in another form are left."""
+        if self._wiring.connect(agent):
+            self._end_stream() if self._steps.observations is None else self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Leave the episodes in progress, and begin others where they are fixed by seeds."""
+        numbers = self._steps.trace.numbers
+        self._end_stream()
+        if (seed := self._seed_of_reset()) is not None:
+            self._steps.reset(seed=next_seeds(seed, numbers))
+
+    def _end_stream(self) -> None:
+        self._normalization.end_stream()
+        self._steps = self._no_steps()
 
     def episodes(self) -> Iterator[EpisodeData]:
         """Yield windows without end; after `teardown`, from environments made anew.
@@ -111,13 +127,13 @@ class VectorBatchPipeline(BasePipeline):
         self._vector.reopen()
         self.setup()
         while True:
-            yield self._collect(check_agent_fits(self.agent))
+            self._connect(agent := check_agent_fits(self.agent))
+            yield self._collect(agent)
 
     def teardown(self) -> None:
         """Close the environments and their processes."""
         self._vector.close()
-        self._normalization.end_stream()
-        self._steps = self._no_steps()
+        self._end_stream()
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:
@@ -156,11 +172,7 @@ class VectorBatchPipeline(BasePipeline):
             self._steps.restore(state)
             return
         warn_of_new_episodes(self._seed, is_too_long=False)
-        numbers = self._steps.trace.numbers
-        self._steps = self._no_steps()
-        self._normalization.end_stream()
-        if (seed := self._seed_of_reset()) is not None:
-            self._steps.reset(seed=next_seeds(seed, numbers))
+        self._begin_anew()
 
     def _is_back(self, state: Mapping[str, Any]) -> bool:
         """Return whether the environments could be brought back to where they were."""
@@ -171,8 +183,11 @@ class VectorBatchPipeline(BasePipeline):
         if state["trace"] is None or seed is None or not isinstance(env, AsyncVectorEnv | SyncVectorEnv):
             return False
         trace = self._steps.trace
-        found = replay_all(env, seed, trace.restore(state["trace"]), trace.numbers, self._to_env)
-        return found is not None and all(map(np.array_equal, found, decoded(state["observations"])))
+        found = replay_all(env, seed, trace.restore(state["trace"]), trace.numbers, self._wiring.to_env)
+        if found is None:
+            return False
+        seen = self._wiring.stacked_observations([self._wiring.form.one(observation) for observation in found])
+        return all(map(np.array_equal, leaves(seen), leaves(decoded(state["observations"]))))
 
     def validation_pipeline(self, n_episodes: int, seed: int | None) -> ValidationPipeline | None:
         """Return a held-out pipeline on single environments of the same kind, or None (with a warning).
@@ -184,7 +199,6 @@ class VectorBatchPipeline(BasePipeline):
             n_episodes,
             self.agent,
             seed=seed,
-            rescale_actions=self._rescale_actions,
             observation_normalizer=self.observation_normalizer,
         )
 
@@ -198,7 +212,8 @@ class VectorBatchPipeline(BasePipeline):
             for _ in range(missing):
                 memories = self._acting.memories
                 actions = self._act(agent, steps.observations, steps.masks)
-                steps.step(actions, self._to_env(actions), memories)
+                chosen = copied(actions)  # the agent, or an environment, may change its own
+                steps.step(chosen, self._wiring.to_env(actions), memories)
         self._next_window_id += 1
         return self._normalization.apply(steps.window(self._next_window_id - 1, self.window_size))
 
@@ -214,4 +229,7 @@ class VectorBatchPipeline(BasePipeline):
         is_acting = self._steps.is_acting
         if masks is not None and not is_acting.all():  # an action that no environment takes may be any
             masks = np.where(is_acting[:, None], masks, True)
-        return self._acting.rows(agent, observations, masks)
+        actions = self._acting.rows(agent, observations, masks)
+        if isinstance(actions, np.ndarray):
+            return actions
+        return self._wiring.stacked_actions(self._wiring.listed_actions(actions))

@@ -9,31 +9,42 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.errors import CheckpointCorruptError
-from tensor_optix.support.narrowing import is_mapping
+from tensor_optix.support.narrowing import is_mapping, is_tuple
 
 _KINDS = "biuf"
 """Booleans, integers and floats: what can be read back without running anything."""
 
 
-def encoded(array: np.ndarray) -> dict[str, Any]:
-    """Return an array of numbers as JSON values.
+def encoded(tree: Any) -> dict[str, Any]:
+    """Return an array of numbers, or a tree of them (`support.trees`), as JSON values.
 
     Raises:
-        TypeError: it holds something else than numbers.
+        TypeError: it holds something else than numbers, or a dict has other names than text.
     """
-    array = np.asarray(array)
+    if is_mapping(tree):
+        if not all(isinstance(name, str) for name in tree):
+            raise TypeError(f"A dict with the names {list(tree)} cannot be saved, only one with text for names.")
+        return {"dict": {name: encoded(part) for name, part in tree.items()}}
+    if is_tuple(tree):
+        return {"tuple": [encoded(part) for part in tree]}
+    array = np.asarray(tree)
     if array.dtype.kind not in _KINDS:
         raise TypeError(f"An array of {array.dtype} cannot be saved, only booleans, integers and floats.")
     text = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
     return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": text}
 
 
-def decoded(data: Mapping[str, Any]) -> np.ndarray:
-    """Return the array that `encoded` was given, as one that may be written to.
+def decoded(data: Any) -> Any:
+    """Return what `encoded` was given, its arrays as ones that may be written to.
 
     Raises:
         CheckpointCorruptError: `data` is not what `encoded` returns.
     """
+    parts: Any = data.get("dict")
+    if is_mapping(parts):
+        return {name: decoded(part) for name, part in parts.items()}
+    if "tuple" in data:
+        return tuple(decoded(part) for part in data["tuple"])
     try:
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
         raw = base64.b64decode(data["base64"], validate=True)

@@ -12,3 +12,13 @@ def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
 def is_array(value: object) -> TypeGuard[Sequence[object]]:
     """True for what JSON writes as an array: a list or a tuple, of whatever."""
     return isinstance(value, list | tuple)
+
+
+def is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
+    """True for a plain tuple, of whatever; a named one is a value of its own."""
+    return type(value) is tuple
+
+
+def is_list(value: object) -> TypeGuard[list[object]]:
+    """True for a plain list, of whatever."""
+    return type(value) is list

@@ -5,6 +5,7 @@ from typing import Any
 
 from tensor_optix import BatchPipeline
 from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.support.trees import leaves
 from tests.helpers import NumpyAgent
 
 FIELDS = (
@@ -24,8 +25,9 @@ def assert_same(ours: Any, theirs: Any) -> None:
         a, b = getattr(ours, name), getattr(theirs, name)
         assert (a is None) == (b is None), name
         if a is not None:
-            assert a.dtype == b.dtype, name
-            assert a.tobytes() == b.tobytes(), name
+            for one, other in zip(leaves(a), leaves(b), strict=True):
+                assert one.dtype == other.dtype, name
+                assert one.tobytes() == other.tobytes(), name
     assert repr(list(ours.infos)) == repr(list(theirs.infos))
     assert ours.completed == theirs.completed
     assert ours.episode_id == theirs.episode_id

@@ -182,6 +182,10 @@ class Constant(NumpyAgent):
         return self.action
 
 
+class InUnitRange(Constant):
+    action_range = (-1.0, 1.0)
+
+
 class Recording(gym.Wrapper):
     """Remembers the actions that reach the environment."""
 
@@ -194,19 +198,19 @@ class Recording(gym.Wrapper):
         return self.env.step(action)
 
 
-@pytest.mark.parametrize(("rescale", "torque"), [(True, 1.0), (False, 0.5)])
+@pytest.mark.parametrize(("agent", "torque"), [(InUnitRange(0.5), 1.0), (Constant(0.5), 0.5)])
 def test_pendulum_gets_torques_in_its_own_range_while_the_window_keeps_the_policys_actions(
-    rescale: bool, torque: float
+    agent: Constant, torque: float
 ) -> None:
     env = Recording(gym.make("Pendulum-v1"))
-    (window,) = take(BatchPipeline(env, Constant(0.5), 5, rescale_actions=rescale, seed=0), 1)
+    (window,) = take(BatchPipeline(env, agent, 5, seed=0), 1)
     np.testing.assert_array_equal(np.array(env.actions), np.full((5, 1), torque))
     np.testing.assert_array_equal(window.actions, np.full((5, 1), 0.5))
 
 
 def test_actions_beyond_the_range_reach_pendulum_clipped() -> None:
     env = Recording(gym.make("Pendulum-v1"))
-    take(BatchPipeline(env, Constant(-7.0), 3, seed=0), 1)
+    take(BatchPipeline(env, InUnitRange(-7.0), 3, seed=0), 1)
     np.testing.assert_array_equal(np.array(env.actions), np.full((3, 1), -2.0))
 
 
@@ -374,15 +378,15 @@ def test_a_users_wrapper_that_is_recorded_in_the_spec_is_in_the_validation_too(c
 
 
 def test_validation_actions_are_rescaled_as_in_training() -> None:
-    def first_step(rescale: bool) -> EpisodeData:
-        pipeline = BatchPipeline("Pendulum-v1", Constant(1.0), rescale_actions=rescale)
+    def first_step(agent: Constant) -> EpisodeData:
+        pipeline = BatchPipeline("Pendulum-v1", agent)
         validation = pipeline.validation_pipeline(1, seed=0)
         assert validation is not None
         return next(validation.episodes())
 
     env = gym.make("Pendulum-v1").unwrapped
-    for rescale, torque in ((True, 2.0), (False, 1.0)):
-        window = first_step(rescale)
+    for agent, torque in ((InUnitRange(1.0), 2.0), (Constant(1.0), 1.0)):
+        window = first_step(agent)
         cos, sin, speed = window.observations[0].astype(float)
         angle = np.arctan2(sin, cos)
         cost = angle**2 + 0.1 * speed**2 + 0.001 * torque**2

@@ -1,13 +1,15 @@
 """How several agents act as one: mixed probabilities, a weighted vote, or a weighted mean. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.agent_memory import act_remembering
 from tensor_optix.core.base_agent import ActionProbabilities, ActsMasked, BaseAgent
+from tensor_optix.core.evolution.member_forms import MemberForms
 from tensor_optix.errors import NonFiniteError, SpaceError
+from tensor_optix.support.trees import as_arrays, is_tree
 
 
 def act_together(
@@ -18,24 +20,30 @@ def act_together(
     *,
     deterministic: bool = False,
     action_masks: np.ndarray | None = None,
-) -> np.ndarray:
+    forms: MemberForms | None = None,
+) -> Any:
     """Return (B, ...) one action per row of `observations` (B, ...), allowed by `action_masks` (B, n) where given.
 
     Discrete actions are names and never averaged: if all agents tell their probabilities, the action is drawn from the
     mixture Σ wᵢ·πᵢ/Σ wᵢ (its most likely one where `deterministic`); otherwise each votes with its weight, and of
-    equals the smallest wins. Other actions are averaged, Σ wᵢ·aᵢ/Σ wᵢ.
+    equals the smallest wins. Other actions are averaged, Σ wᵢ·aᵢ/Σ wᵢ. Of dicts and tuples, so is each part. Agents
+    that see or act otherwise than the others are translated for by `forms`.
 
     Raises:
         SpaceError: the agents' actions are not of one kind and shape, or no numbers.
         NonFiniteError: an agent's probabilities are none.
     """
-    mixture = mixed_probabilities(agents, weights, observations, action_masks)
+    mixture = mixed_probabilities(agents, weights, observations, action_masks, forms)
     if mixture is not None:
         if deterministic:
             return mixture.argmax(axis=-1)
         # All but the last bound: rounding may leave the whole sum a little below 1.
         return (rng.random((len(mixture), 1)) >= np.cumsum(mixture, axis=-1)[:, :-1]).sum(axis=-1)
-    return _agreed(agents, weights, [_act(agent, observations, action_masks, deterministic) for agent in agents])
+    acts = []
+    for agent in agents:
+        actions = _act(agent, _shown(forms, agent, observations), action_masks, deterministic)
+        acts.append(actions if forms is None else forms.executed(agent, actions))
+    return _agreed(agents, list(map(as_arrays, acts)), _shares(weights))
 
 
 def act_together_remembering(
@@ -46,7 +54,8 @@ def act_together_remembering(
     *,
     deterministic: bool = False,
     action_masks: np.ndarray | None = None,
-) -> tuple[np.ndarray, list[Any]]:
+    forms: MemberForms | None = None,
+) -> tuple[Any, list[Any]]:
     """Return (B, ...) one action per row, and (B,) what the agents remember after it, a tuple of one memory each.
 
     Each decides with what it remembers itself. They vote, or are averaged, as in `act_together`: what probabilities an
@@ -58,17 +67,31 @@ def act_together_remembering(
     acts, after = [], []
     for index, agent in enumerate(agents):
         own = [None if memory is None else memory[index] for memory in memories]
-        act, remembered = act_remembering(
-            agent, observations, own, action_masks=action_masks, deterministic=deterministic
-        )
-        acts.append(act)
+        seen = _shown(forms, agent, observations)
+        actions, remembered = act_remembering(agent, seen, own, action_masks=action_masks, deterministic=deterministic)
+        acts.append(actions if forms is None else forms.executed(agent, actions))
         after.append(remembered)
-    return _agreed(agents, weights, acts), list(zip(*after, strict=True))
+    return _agreed(agents, list(map(as_arrays, acts)), _shares(weights)), list(zip(*after, strict=True))
 
 
-def _agreed(agents: Sequence[BaseAgent], weights: Sequence[float], actions: Sequence[object]) -> np.ndarray:
-    """Return the (B, ...) actions that come of each agent's own (B, ...)."""
-    acts = [np.asarray(act) for act in actions]
+def _shown(forms: MemberForms | None, agent: BaseAgent, observations: object) -> Any:
+    return observations if forms is None else forms.shown(agent, observations)
+
+
+def _agreed(agents: Sequence[BaseAgent], acts: Sequence[Any], shares: np.ndarray) -> Any:
+    """Return the elected or mean actions of all, each part of dicts and tuples by itself."""
+    first = acts[0]
+    if not any(map(is_tree, acts)):
+        return _joined(agents, acts, shares)
+    if any(type(one) is not type(first) or len(one) != len(first) for one in acts):
+        raise SpaceError("The agents of an ensemble must share one action space, but their actions have other parts.")
+    names = list(first) if isinstance(first, Mapping) else range(len(first))
+    parts = [_agreed(agents, [one[name] for one in acts], shares) for name in names]
+    return dict(zip(names, parts, strict=True)) if isinstance(first, Mapping) else tuple(parts)
+
+
+def _joined(agents: Sequence[BaseAgent], acts: Sequence[np.ndarray], shares: np.ndarray) -> np.ndarray:
+    """Return the elected or mean actions of one array's space."""
     for agent, act in zip(agents, acts, strict=True):
         if act.dtype.kind not in "biuf":
             raise SpaceError(
@@ -81,14 +104,17 @@ def _agreed(agents: Sequence[BaseAgent], weights: Sequence[float], actions: Sequ
             f"The agents of an ensemble must share one action space, but they answered with "
             f"{_kinds(agents, [f'{act.dtype.name} {act.shape[1:]}' for act in acts])}. Leave out those that do not fit."
         )
-    shares = _shares(weights)
     if whole[0]:
         return _vote(np.stack(acts), shares)
     return np.tensordot(shares, np.stack(acts).astype(np.float64), axes=1).astype(acts[0].dtype)
 
 
 def mixed_probabilities(
-    agents: Sequence[BaseAgent], weights: Sequence[float], observations: object, action_masks: object = None
+    agents: Sequence[BaseAgent],
+    weights: Sequence[float],
+    observations: object,
+    action_masks: object = None,
+    forms: MemberForms | None = None,
 ) -> np.ndarray | None:
     """Return (B, n) the mixture Σ wᵢ·πᵢ/Σ wᵢ, None unless all agents tell their probabilities.
 
@@ -96,8 +122,13 @@ def mixed_probabilities(
         SpaceError: they do not choose among the same number of actions.
         NonFiniteError: an agent's probabilities are none.
     """
-    asked = (observations,) if action_masks is None else (observations, action_masks)
-    each = [agent.action_probs(*asked) if isinstance(agent, ActionProbabilities) else None for agent in agents]
+    masks = () if action_masks is None else (action_masks,)
+    each = [
+        agent.action_probs(_shown(forms, agent, observations), *masks)
+        if isinstance(agent, ActionProbabilities)
+        else None
+        for agent in agents
+    ]
     told = [np.asarray(probs, np.float64) for probs in each if probs is not None]
     if len(told) < len(agents):
         return None

@@ -10,9 +10,11 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.evolution.action_mixing import act_together
+from tensor_optix.core.evolution.member_forms import MemberForms
 from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, check_seed, is_real, is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
+from tensor_optix.support.trees import is_tree, rows, stacked
 
 _FLOOR = 0.1
 """Weight of the worst of several scores that are not all positive, as a share of the largest of their sizes."""
@@ -52,6 +54,8 @@ class Ensemble:
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
         self._n_joined = 0
+        self.forms = MemberForms(lambda: self.agents)
+        """In which the members see and act."""
 
     def add_agent(self, agent: BaseAgent, weight: float = 1.0) -> None:
         """Add a member.
@@ -105,8 +109,8 @@ class Ensemble:
         self.check_not_empty()
         if len(self._members) == 1:
             return self._members[0].agent.act(obs)
-        action = act_together(self.agents, self.weights, np.asarray(obs)[None], self._rng)[0]
-        return action.item() if action.ndim == 0 else action
+        action = rows(act_together(self.agents, self.weights, stacked([obs]), self._rng, forms=self.forms))[0]
+        return action.item() if np.ndim(action) == 0 and not is_tree(action) else action
 
     def check_not_empty(self) -> None:
         """Raise `EvolutionError` if there is no member."""

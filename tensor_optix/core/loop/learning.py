@@ -17,6 +17,7 @@ from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import BadDataError, ContractError, NonFiniteError
 from tensor_optix.support.arguments import is_real
+from tensor_optix.support.trees import is_tree, leaves
 
 logger = logging.getLogger(__name__)
 
@@ -179,15 +180,24 @@ def window_fault(window: EpisodeData) -> str | None:
         value = getattr(window, name)
         if value is None:
             continue
-        array = np.asarray(value)
-        if array.ndim == 0 or len(array) != length:
-            return f"{name} has {len(array) if array.ndim else 'no'} rows, where the rewards have {length}"
-        if array.dtype.kind not in "fc" or np.isfinite(array).all():
-            continue
-        row = int(np.flatnonzero(~np.isfinite(array).reshape(length, -1).all(axis=1))[0])
-        steps = max(length // window.n_envs, 1)
-        return f"{name} is not finite in row {row} (environment {row // steps}, step {row % steps})"
+        for array in _arrays_of(value, length):
+            if array.ndim == 0 or len(array) != length:
+                return f"{name} has {len(array) if array.ndim else 'no'} rows, where the rewards have {length}"
+            if array.dtype.kind not in "fc" or np.isfinite(array).all():
+                continue
+            row = int(np.flatnonzero(~np.isfinite(array).reshape(length, -1).all(axis=1))[0])
+            steps = max(length // window.n_envs, 1)
+            return f"{name} is not finite in row {row} (environment {row // steps}, step {row % steps})"
     return None
+
+
+def _arrays_of(value: object, length: int) -> list[np.ndarray]:
+    """Return the arrays of a window's field: one, or those of dicts and tuples of arrays with `length` rows."""
+    if not is_tree(value):
+        return [np.asarray(value)]
+    parts = leaves(value)
+    is_of_columns = isinstance(value, Mapping) or all(isinstance(p, np.ndarray) and len(p) == length for p in parts)
+    return [np.asarray(part) for part in parts] if is_of_columns else [np.asarray(value)]  # a tuple may be of rows
 
 
 def non_finite_loss(diagnostics: Mapping[str, Any]) -> str | None:

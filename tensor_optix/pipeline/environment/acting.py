@@ -8,6 +8,7 @@ from tensor_optix.core.agent_memory import act_remembering, acting_agent, hands_
 from tensor_optix.core.base_agent import BaseAgent, BeginsEpisodes
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.environment.infos import MaskedActing
+from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.nested import packed, unpacked
 
 logger = logging.getLogger(__name__)
@@ -18,10 +19,12 @@ class EpisodeActing:
 
     Args:
         n_episodes: N.
+        wiring: between the agent and its environments; None where nothing is known of them.
         warns: say once where the agent cannot take masks.
     """
 
-    def __init__(self, n_episodes: int = 1, *, warns: bool = True) -> None:
+    def __init__(self, n_episodes: int = 1, *, wiring: Wiring | None = None, warns: bool = True) -> None:
+        self._wiring = Wiring(None, None) if wiring is None else wiring
         self._masked = MaskedActing(warns)
         self._agent: BaseAgent | None = None
         """Who acted last."""
@@ -57,7 +60,8 @@ class EpisodeActing:
             self.install(agent)
         if self._hands_out or mask is not None or deterministic:
             masks = None if mask is None else mask[None]
-            return self.rows(agent, [observation], masks, deterministic=deterministic)[0]
+            alone = self._wiring.stacked_observations([observation])
+            return self._wiring.listed_actions(self.rows(agent, alone, masks, deterministic=deterministic))[0]
         if self._is_told:
             self._tell(agent)
         return agent.act(observation)

@@ -9,6 +9,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline.environment.bad_steps import StepCheck, VectorStep
 from tensor_optix.pipeline.environment.episodes import BAD_STEP
+from tensor_optix.support.trees import taken
 
 
 class Finals(NamedTuple):
@@ -66,7 +67,9 @@ class CallerReset(Autoreset):
         """Return what the step itself gave."""
         masks = step.masks
         return Finals(
-            {i: step.observations[i] for i in ended}, {i: None if masks is None else masks[i].copy() for i in ended}, {}
+            {i: taken(step.observations, i) for i in ended},
+            {i: None if masks is None else masks[i].copy() for i in ended},
+            {},
         )
 
 

@@ -15,16 +15,15 @@ from gymnasium import spaces
 
 from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
 from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline._items import ItemCheck, shown
-from tensor_optix.pipeline.environment.infos import copied, mask_in, masks_in
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline._items import MALFORMED, ItemCheck, shown
+from tensor_optix.pipeline.environment.infos import mask_in, masks_in
+from tensor_optix.pipeline.environment.observations import ObservationForm
+from tensor_optix.support.trees import copied, leaves
 
 logger = logging.getLogger(__name__)
 
 _NO_ARRAY = np.zeros(1, np.float32)
 _LARGEST = float(np.finfo(np.float32).max)
-_MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
-"""What comes of taking apart what is put together otherwise."""
 
 
 class Step(NamedTuple):
@@ -43,15 +42,15 @@ class StepCheck:
     """Accepts what one environment returns, where an agent can act on it.
 
     Args:
-        flattener: turns its observations into what agents see.
+        form: turns its observations into what the agent sees.
     """
 
-    def __init__(self, flattener: ObservationFlattener) -> None:
-        self._flattener = flattener
-        self._is_array = isinstance(flattener.space, spaces.Box)  # an observation of the user's own kind is not judged
-        self._check = ItemCheck(flattener.space if self._is_array else None)
-        is_unflattened = self._is_array and not flattener.is_flattened
-        self._shape, self._dtype = (flattener.space.shape, flattener.space.dtype) if is_unflattened else (None, None)
+    def __init__(self, form: ObservationForm) -> None:
+        self._form = form
+        self._is_array = isinstance(form.space, spaces.Box)  # others are judged by their form, if at all
+        self._check = ItemCheck(form.space if self._is_array else None)
+        is_unflattened = self._is_array and not form.is_flattened
+        self._shape, self._dtype = (form.space.shape, form.space.dtype) if is_unflattened else (None, None)
 
     def is_plainly_good(self, returned: object) -> bool:
         """Return True where a look is enough to see that nothing is wrong; False says nothing."""
@@ -85,14 +84,14 @@ class StepCheck:
                 f"truncated, info)"
             )
         try:
-            observation = self._flattener.one(returned[0])
-        except _MALFORMED as error:
-            raise BadDataError(f"its observation is not of {self._flattener.space}: {error!r}"[:200]) from None
+            observation = self._form.one(returned[0])
+        except MALFORMED as error:
+            raise BadDataError(f"its observation is not of {self._form.space}: {error!r}"[:200]) from None
         checked = self._check((observation if self._is_array else _NO_ARRAY, *returned[1:]))
         _, reward, terminated, truncated, info = checked
         try:
             mask = mask_in(info) if info else None
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise BadDataError(f"its action mask is malformed: {error}"[:200]) from None
         observation = checked[0] if self._is_array else observation
         return Step(observation, reward, terminated, truncated, copied(info), mask)
@@ -107,7 +106,7 @@ class StepCheck:
 class VectorStep(NamedTuple):
     """What a step or a reset of N environments gave, in plain arrays; `bad` environments have no meaning in them."""
 
-    observations: np.ndarray
+    observations: Any
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
@@ -121,25 +120,25 @@ class VectorStepCheck:
     """Finds which of N environments, stepped together, returned what an agent can act on.
 
     Args:
-        flattener: turns observations into what agents see.
+        form: turns observations into what the agent sees.
         n_envs: N.
     """
 
-    def __init__(self, flattener: ObservationFlattener, n_envs: int) -> None:
-        self._flattener = flattener
+    def __init__(self, form: ObservationForm, n_envs: int) -> None:
+        self._form = form
         self._n_envs = n_envs
-        self._shape = flattener.space.shape if isinstance(flattener.space, spaces.Box) else None
+        self._shape = form.space.shape if isinstance(form.space, spaces.Box) else None
 
     def step(self, returned: Any) -> VectorStep:
         """Return what `env.step` returned; where nothing can be made of it, all are bad."""
         n_envs = self._n_envs
         try:
             observations, rewards, terminated, truncated, infos = returned
-            observations = self._flattener.batch(observations, n_envs)
+            observations = self._form.batch(observations, n_envs)
             rewards = _as_numbers(rewards)
             terminated, truncated = np.array(terminated), np.array(truncated)
             masks = masks_in(infos, n_envs)
-        except _MALFORMED as error:  # `BadDataError` is a `ValueError`
+        except MALFORMED as error:  # `BadDataError` is a `ValueError`
             return self._all_bad(f"what it returned is malformed: {error}"[:200])
         if self._shape is not None and observations.shape != (n_envs, *self._shape):
             return self._all_bad(f"its observations have shape {observations.shape}, not {(n_envs, *self._shape)}")
@@ -156,9 +155,10 @@ class VectorStepCheck:
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if flags.dtype != bool:
                 bad |= {i: f"its {name} is {shown(flags[i])}, but must be True or False" for i in _no_flags(flags)}
-        if not _is_plainly_finite(observations):
-            rows = np.all(np.isfinite(observations).reshape(n_envs, -1), axis=1)
-            bad |= dict.fromkeys(_where(np.logical_not(rows)), "its observation is not finite")
+        for array in leaves(observations):
+            if not _is_plainly_finite(array):
+                rows = np.all(np.isfinite(array).reshape(n_envs, -1), axis=1)
+                bad |= dict.fromkeys(_where(np.logical_not(rows)), "its observation is not finite")
         for i in bad:
             rewards[i], terminated[i], truncated[i] = 0.0, False, False
         return VectorStep(
@@ -179,7 +179,7 @@ class VectorStepCheck:
 
     def _all_bad(self, reason: str) -> VectorStep:
         none = np.zeros(self._n_envs, bool)
-        nothing = np.zeros((self._n_envs, *(self._shape or ())), np.float32)
+        nothing = self._form.nothing(self._n_envs)
         return VectorStep(
             nothing, np.zeros(self._n_envs), none, none.copy(), {}, None, dict.fromkeys(range(self._n_envs), reason)
         )

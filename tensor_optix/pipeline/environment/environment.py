@@ -113,32 +113,58 @@ def check_size(name: str, value: object) -> None:
 
 
 class ActionScaler:
-    """Maps actions in [-1, 1] onto a `Box` with finite bounds: `low + (clip(a) + 1)/2 · (high − low)`.
+    """Hands actions to an environment: as they are, or mapped from the range of an agent that declares one.
 
-    On other spaces, and on boxes that are [-1, 1] already, actions pass as they are (clipped to a box's bounds).
+    `low + (clip(a) − a_low)/(a_high − a_low) · (high − low)` onto a `Box` with finite bounds. Onto any other `Box` they
+    are clipped, and on other spaces they pass as they are.
+
+    Args:
+        action_space: of the environment; None where it is not known.
+        action_range: (a_low, a_high) in which the agent acts; None = in the environment's units.
     """
 
-    def __init__(self, action_space: spaces.Space[Any], rescale: bool) -> None:
-        self._low = self._high = self._centre = self._half = None
+    def __init__(self, action_space: spaces.Space[Any] | None, action_range: tuple[float, float] | None = None) -> None:
+        self._range, self._is_box, self._is_mapped = action_range, False, False
         if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
+            self._is_box = True
             self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
-            half = self._high / 2 - self._low / 2
-            if rescale and action_space.is_bounded("both"):
-                self._centre, self._half = self._high / 2 + self._low / 2, half
+            if action_range is not None and action_space.is_bounded("both"):
+                self._is_mapped = True
+                self._centre, self._half = _centre_and_half(self._low, self._high)
+                self._agents_centre, self._agents_half = _centre_and_half(*action_range)
 
     def __call__(self, action: Any) -> Any:
-        """Return the action as the environment takes it."""
-        if self._low is None:
+        """Return the action as the environment takes it.
+
+        Raises:
+            BadDataError: it is not finite.
+        """
+        if not self._is_box:
             return action
         if not np.isfinite(action).all():
             raise BadDataError(
                 f"The agent's action {action!r} is not finite, and does not reach the environment. Look for weights or "
                 f"observations that are not."
             )
-        if self._half is not None:
+        if self._range is None:
+            return action
+        if self._is_mapped:
             # Rounding may leave the box slightly, hence the clip below.
-            action = self._centre + np.clip(action, -1.0, 1.0) * self._half
+            clipped = np.clip(action, *self._range)
+            action = self._centre + (clipped - self._agents_centre) / self._agents_half * self._half
         return np.clip(action, self._low, self._high).astype(self._dtype)
+
+    def inverse(self, action: Any) -> Any:
+        """Return what the agent would have to answer so that `action` reaches the environment."""
+        if not self._is_mapped:
+            return action
+        half = np.where(self._half > 0, self._half, 1.0)
+        unit = np.where(self._half > 0, (action - self._centre) / half, 0.0)
+        return self._agents_centre + unit * self._agents_half
+
+
+def _centre_and_half(low: Any, high: Any) -> tuple[Any, Any]:
+    return high / 2 + low / 2, high / 2 - low / 2
 
 
 def checked_reward(reward: Any, env: gym.Env) -> float:

@@ -15,9 +15,10 @@ import numpy as np
 from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.trees import concatenated, mapped, n_rows, taken
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,10 @@ class EpisodeTrace:
     def __init__(self, n_envs: int = 1) -> None:
         self.numbers = [0] * n_envs
         """The episode that each environment is in, counted from 0."""
-        self._actions: list[list[np.ndarray]] = [[] for _ in range(n_envs)]
+        self._actions: list[list[Any]] = [[] for _ in range(n_envs)]
         self._steps = [0] * n_envs
 
-    def add(self, actions: np.ndarray, ends: np.ndarray) -> None:
+    def add(self, actions: Any, ends: np.ndarray) -> None:
         """Take in what was done since the last call.
 
         Args:
@@ -53,12 +54,12 @@ class EpisodeTrace:
             ends: (N, S) bool, where an episode ended.
         """
         for i, ended in enumerate(map(np.flatnonzero, ends)):
-            begun = actions[i, ended[-1] + 1 :] if len(ended) else actions[i]
+            begun = taken(actions, (i, slice(ended[-1] + 1 if len(ended) else 0, None)))
             if len(ended):
                 self.begin_next(i, len(ended))
-            self._steps[i] += len(begun)
+            self._steps[i] += n_rows(begun)
             if self._steps[i] <= MAX_REPLAYED_STEPS:
-                self._actions[i].append(begun.copy())
+                self._actions[i].append(mapped(np.array, begun))
             else:
                 self._actions[i].clear()
 
@@ -71,7 +72,7 @@ class EpisodeTrace:
         self.numbers[i] += episodes
         self._actions[i], self._steps[i] = [], 0
 
-    def restore(self, state: Mapping[str, Any]) -> list[np.ndarray | None]:
+    def restore(self, state: Mapping[str, Any]) -> list[Any]:
         """Go on from `state`, and return the actions to be taken again per environment, None where there were too many.
 
         An environment that took none since its reset has an empty array.
@@ -79,15 +80,15 @@ class EpisodeTrace:
         self.numbers = [int(number) for number in state["numbers"]]
         replayed = [None if actions is None else decoded(actions) for actions in state["actions"]]
         self._actions = [[] if actions is None else [actions] for actions in replayed]
-        self._steps = [MAX_REPLAYED_STEPS + 1 if actions is None else len(actions) for actions in replayed]
+        self._steps = [MAX_REPLAYED_STEPS + 1 if actions is None else n_rows(actions) for actions in replayed]
         return replayed
 
     def _encoded(self, i: int) -> dict[str, object] | None:
         if self._steps[i] > MAX_REPLAYED_STEPS:
             return None
-        chunks = [chunk for chunk in self._actions[i] if len(chunk)]
+        chunks = [chunk for chunk in self._actions[i] if n_rows(chunk)]
         if chunks:
-            self._actions[i] = [np.concatenate(chunks)]
+            self._actions[i] = [concatenated(chunks)]
             return encoded_or_none(self._actions[i][0])
         return encoded(np.zeros(0, np.int64))
 
@@ -107,10 +108,10 @@ def replay(
     return now
 
 
-def encoded_or_none(array: object) -> dict[str, object] | None:
-    """Return an array as JSON values, None where it holds something else than numbers."""
+def encoded_or_none(tree: object) -> dict[str, object] | None:
+    """Return an array, or a tree of them, as JSON values, None where it holds something else than numbers."""
     try:
-        return encoded(np.asarray(array))
+        return encoded(tree)
     except (TypeError, ValueError):
         return None
 
@@ -158,9 +159,9 @@ class SeededEpisodes(gym.Wrapper):
         self._reset = EnvironmentReset(env, warns)
         self._root: int | None = None
         self._number = 0
-        self._check = StepCheck(ObservationFlattener(env.observation_space))
+        self._check = StepCheck(ObservationForm(env.observation_space))
         self.replayed_observation: object = None
-        """Where the last replay ended, as the agent sees it; None where its episode ended before."""
+        """Where the last replay ended; None where its episode ended before."""
 
     def __str__(self) -> str:
         return str(self.env)  # errors name the environment, not what is around it

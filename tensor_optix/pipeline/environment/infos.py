@@ -8,11 +8,11 @@ import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent, takes_masks
 from tensor_optix.errors import BadDataError
+from tensor_optix.support.trees import copied
 
 logger = logging.getLogger(__name__)
 
 _MASK = "action_mask"
-_FIXED = (int, float, bool, str, type(None))
 
 
 def infos_by_environment(infos: Mapping[str, object], n_envs: int) -> dict[int, dict[str, object]]:
@@ -36,17 +36,6 @@ def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, object]:
         for name, values in infos.items()
         if f"_{name}" in infos and infos[f"_{name}"][i]
     }
-
-
-def copied(value: Any) -> Any:
-    """Return a copy of what may be filled anew at the next step: dicts, lists, tuples, and arrays in them."""
-    if isinstance(value, Mapping):
-        return {name: one if type(one) in _FIXED else copied(one) for name, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if type(value) in (list, tuple):
-        return type(value)(map(copied, value))
-    return value
 
 
 def mask_in(info: Mapping[str, object]) -> np.ndarray | None:

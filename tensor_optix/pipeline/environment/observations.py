@@ -1,19 +1,22 @@
-"""What agents see of an environment's observations: arrays, with every structure flattened."""
+"""The forms in which agents see an environment's observations: as it returns them, or flat."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.errors import BadDataError, SpaceError
+from tensor_optix.support.trees import column, objects
 
-_FLATTENED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_STRUCTURED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+"""Spaces whose observations have another form when they are flat."""
 
 
-def agent_observation_space(space: spaces.Space[Any]) -> spaces.Box:
-    """Return the space of what an agent sees: a `Box` as it is, any structure flattened to a vector of float32.
+def flat_observation_space(space: spaces.Space[Any]) -> spaces.Box:
+    """Return the space of flat observations: a `Box` as it is, any structure flattened to a vector of float32.
 
     The order of the numbers is that of `gymnasium.spaces.flatten`; discrete values are one-hot.
 
@@ -31,41 +34,67 @@ def agent_observation_space(space: spaces.Space[Any]) -> spaces.Box:
     return spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), flat.shape, np.float32)
 
 
-class ObservationFlattener:
-    """Turns an environment's observations into what agents see.
+class ObservationForm:
+    """Turns an environment's observations into what an agent sees: checked copies of them, or flat arrays.
 
     Args:
-        space: of one observation; one of the user's own kind passes as it is.
+        space: of one observation; one of the user's own kind passes as it is, and so does what is of no known one.
+        is_flat: flatten structures, for an agent that declares that it wants them so.
 
     Attributes:
         space: of what comes out.
         is_flattened: whether that is another form than what went in.
+
+    Raises:
+        SpaceError: structures that cannot be flattened.
     """
 
-    def __init__(self, space: spaces.Space[Any]) -> None:
-        self.is_flattened = isinstance(space, _FLATTENED)
+    def __init__(self, space: spaces.Space[Any] | None, *, is_flat: bool = False) -> None:
         self._raw = space
-        self.space = agent_observation_space(space) if self.is_flattened else space
-        self._dtype = space.dtype if isinstance(space, spaces.Box) else None
+        self.space: Any = space
+        self.is_flattened = False
+        if is_flat and isinstance(space, _STRUCTURED):
+            self.is_flattened, self.space = True, flat_observation_space(space)
 
     def one(self, observation: object) -> Any:
-        """Return a copy of one observation as an array: the environment may change the one that it returned."""
+        """Return one observation with its arrays copied: the environment may change those that it returned.
+
+        Raises:
+            BadDataError: it is not of the space.
+        """
         if self.is_flattened:
             return self.batch(observation, 1)[0]
-        return self._of_space(observation.copy()) if isinstance(observation, np.ndarray) else observation
+        return _one(self._raw, observation)
 
-    def batch(self, observations: object, n: int) -> np.ndarray:
-        """Return the batched observations of n environments as a new array (n, ...)."""
-        if not self.is_flattened:
-            return self._of_space(np.array(observations))
-        return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)
+    def batch(self, observations: object, n: int) -> Any:
+        """Return the batched observations of n environments as new arrays (n, ...).
 
-    def _of_space(self, array: np.ndarray) -> np.ndarray:
-        """Return an array with the space's dtype where that is of the same kind: float64 for float32 is common."""
-        if self._dtype is None or array.dtype == self._dtype or not np.can_cast(array.dtype, self._dtype, "same_kind"):
-            return array
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is found as such
-            return array.astype(self._dtype)
+        Raises:
+            BadDataError: they are not of the space.
+        """
+        if self.is_flattened:
+            return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)
+        return _batch(self._raw, observations, n)
+
+    def stacked(self, observations: Sequence[Any]) -> Any:
+        """Return what `one` returned, several times, as arrays with one row each."""
+        return stacked_as(self.space, observations)
+
+    def nothing(self, n: int) -> Any:
+        """Return n observations that stand in for bad ones and have no meaning."""
+        return _nothing(self.space, n)
+
+
+def stacked_as(space: spaces.Space[Any] | None, rows: Sequence[Any]) -> Any:
+    """Return values of a space (None = not known) as arrays with one row each, in dicts and tuples where it is one."""
+    if isinstance(space, spaces.Dict):
+        return {name: stacked_as(member, [row[name] for row in rows]) for name, member in space.spaces.items()}
+    if space is None and isinstance(rows[0], Mapping):
+        return {name: stacked_as(None, [row[name] for row in rows]) for name in rows[0]}
+    if isinstance(space, spaces.Tuple):
+        return tuple(stacked_as(member, [row[i] for row in rows]) for i, member in enumerate(space.spaces))
+    is_array = space is None or isinstance(space, _LEAVES) or isinstance(rows[0], np.ndarray | np.generic | str)
+    return column(rows) if is_array else objects(rows)
 
 
 def _leaves(space: object) -> list[object]:
@@ -73,6 +102,88 @@ def _leaves(space: object) -> list[object]:
         members = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
         return [leaf for member in members for leaf in _leaves(member)]
     return [space]
+
+
+# --- as the environment returns them ---
+
+
+def _one(space: Any, observation: Any, *, is_nested: bool = False) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {name: _one(member, observation[name], is_nested=True) for name, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        members = zip(space.spaces, _members(space, observation), strict=True)
+        return tuple(_one(member, part, is_nested=True) for member, part in members)
+    if isinstance(space, _LEAVES) and (is_nested or not isinstance(space, spaces.Box)):  # a box is checked as feeds are
+        array = _leaf(space, np.array(observation), ())
+        return array if isinstance(observation, np.ndarray | list | tuple) else observation
+    return _of_dtype(space, observation.copy()) if isinstance(observation, np.ndarray) else observation
+
+
+def _batch(space: Any, observations: Any, n: int, *, is_nested: bool = False) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {name: _batch(member, observations[name], n, is_nested=True) for name, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        members = zip(space.spaces, _members(space, observations), strict=True)
+        return tuple(_batch(member, part, n, is_nested=True) for member, part in members)
+    array = column(observations)
+    if isinstance(space, _LEAVES) and (is_nested or not isinstance(space, spaces.Box)):
+        return _leaf(space, array, (n,), is_finite=True)
+    return _of_dtype(space, array)
+
+
+def _members(space: spaces.Tuple, observation: Any) -> Sequence[Any]:
+    if len(observation) != len(space.spaces):
+        raise BadDataError(f"an observation of {len(observation)} members, where {space} has {len(space.spaces)}")
+    return observation
+
+
+def _of_dtype(space: Any, array: np.ndarray) -> np.ndarray:
+    """Return an array with the space's dtype where that is of the same kind: float64 for float32 is common."""
+    if not isinstance(space, _LEAVES) or array.dtype == space.dtype:
+        return array
+    if not np.can_cast(array.dtype, space.dtype, "same_kind"):
+        return array
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is found as such
+        return array.astype(space.dtype)
+
+
+def _leaf(space: Any, array: np.ndarray, batch: tuple[int, ...], *, is_finite: bool = False) -> np.ndarray:
+    """Return values (*batch, ...) of one array's space in its dtype.
+
+    Args:
+        space: of one.
+        array: the values.
+        batch: (n,) of n observations, () of one.
+        is_finite: somebody else looks whether they are.
+
+    Raises:
+        BadDataError: no agent must act on them.
+    """
+    if array.shape != (*batch, *space.shape):
+        raise BadDataError(f"it has shape {array.shape} where {space} has {(*batch, *space.shape)}")
+    if array.dtype.kind not in "biuf":
+        raise BadDataError(f"it is of dtype {array.dtype}, which is no number")
+    if isinstance(space, spaces.Box):
+        array = _of_dtype(space, array)
+        if not (is_finite or np.isfinite(array).all()):
+            raise BadDataError("it is not finite")
+        return array
+    sizes, start = 2, 0
+    if not isinstance(space, spaces.MultiBinary):
+        sizes, start = (space.n if isinstance(space, spaces.Discrete) else space.nvec), space.start
+    _check_discrete(array - start if array.dtype.kind in "biu" else array, sizes)
+    return _of_dtype(space, array)
+
+
+def _nothing(space: Any, n: int) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {name: _nothing(member, n) for name, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_nothing(member, n) for member in space.spaces)
+    return np.zeros((n, *(space.shape or ())), space.dtype if isinstance(space, _LEAVES) else np.float32)
+
+
+# --- flat ---
 
 
 def _parts(space: Any, observations: Any, n: int) -> list[np.ndarray]:
@@ -95,9 +206,16 @@ def _one_hot(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     Raises:
         BadDataError: a value that has no place.
     """
-    if values.dtype.kind not in "biu" or (values < 0).any() or (values >= sizes).any():
-        raise BadDataError(f"A discrete observation holds {values.tolist()}, counted from 0, of {sizes.tolist()} each.")
+    _check_discrete(values, sizes)
     found = np.zeros((len(values), int(sizes.sum())), np.float32)
     starts = np.cumsum(sizes) - sizes
     found[np.arange(len(values))[:, None], values + starts] = 1.0
     return found
+
+
+def _check_discrete(values: np.ndarray, sizes: Any) -> None:
+    """Raise `BadDataError` unless values, counted from 0, are integers below `sizes`."""
+    if values.dtype.kind not in "biu" or (values < 0).any() or (values >= sizes).any():
+        raise BadDataError(
+            f"A discrete observation holds {values.tolist()}, counted from 0, of {np.asarray(sizes).tolist()} each."
+        )

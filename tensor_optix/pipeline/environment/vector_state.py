@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from tensor_optix.pipeline.environment.episodes import SeededEpisodes, episode_seed
 from tensor_optix.support.arrays import decoded, encoded, generator_state, restore_generator
+from tensor_optix.support.trees import rows
 
 _ARRAYS: Mapping[type[VectorEnv], tuple[str, ...]] = {CartPoleVectorEnv: ("state", "steps", "prev_done")}
 """The vectorised environments of Gymnasium whose whole state is a few arrays and a generator."""
@@ -49,7 +49,7 @@ def restore_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
 def replay_all(
     vector: AsyncVectorEnv | SyncVectorEnv,
     seed: int,
-    actions: Sequence[np.ndarray | None],
+    actions: Sequence[Any],
     numbers: Sequence[int],
     to_env: Callable[[Any], object],
 ) -> list[Any] | None:
@@ -63,12 +63,12 @@ def replay_all(
         to_env: maps an action of the agent to the environment's.
 
     Returns:
-        The observation that each has come to, as the agent sees it; None where one of them cannot be brought back.
+        The observation that each has come to, as it returned it; None where one of them cannot be brought back.
     """
     if any(one is None for one in actions):
         return None
     vector.reset(seed=seed)
-    taken = [[to_env(action) for action in one] for one in actions if one is not None]
+    taken = [[to_env(action) for action in rows(one)] for one in actions if one is not None]
     vector.set_attr("episode_in_progress", list(zip(numbers, taken, strict=True)))
     found = list(vector.get_attr("replayed_observation"))
     return None if any(one is None for one in found) else found

@@ -8,9 +8,11 @@ from typing import Any
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.errors import ContractError, FeedFatalError
 from tensor_optix.pipeline.environment.acting import EpisodeActing
+from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard
 from tensor_optix.pipeline.feed.feed import Checked, Feed
 from tensor_optix.pipeline.feed.recording import SessionRecorder
+from tensor_optix.support.trees import copied
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +42,13 @@ class LiveActing:
         deadline: float | None,
         clock: Callable[[], float],
     ) -> None:
-        self._guard = ActionGuard(getattr(source, "action_space", None), safe_action)
+        spaces = getattr(source, "observation_space", None), getattr(source, "action_space", None)
+        self.wiring = Wiring(*spaces)
+        """Between the source and the agent."""
+        self._guard = ActionGuard(spaces[1], safe_action)
         self._deadline = self._guard.checked_deadline(deadline)
         self._send = ActionChannel(source, transient)
-        self._acting = EpisodeActing()
+        self._acting = EpisodeActing(wiring=self.wiring)
         self._clock, self._source = clock, source
         self._is_lockstep = bool(getattr(source, "is_lockstep", False))
         self._decides = self._send.is_there and (self._is_lockstep or getattr(source, "sends_actions", True))
@@ -58,7 +63,7 @@ class LiveActing:
         """Send the action for an item, the last one that was taken from `feed`.
 
         Returns:
-            The action in the policy's own scale, and whether nothing was in its way.
+            The action as the agent returned it, and whether nothing was in its way.
 
         Raises:
             BadDataError: the action must not be sent, and there is no safe one.
@@ -66,7 +71,7 @@ class LiveActing:
             FeedFatalError: `apply` raised what another try does not cure.
         """
         try:
-            action = self._acting.one(agent, item.observation, item.mask)
+            action = self._acting.one(agent, item.seen, item.mask)
         except Exception:
             with contextlib.suppress(FeedFatalError):  # the agent's own error says more
                 self.send_safe_action("the agent raised")
@@ -79,7 +84,28 @@ class LiveActing:
         action, sent = self._guard(action, is_late)
         if feed is not None and self._decides:
             self._decide_on(item, feed)
-        return action, self._send(sent)
+        chosen = copied(action)  # the agent, or the source, may change its own
+        return chosen, self._send(sent)
+
+    def connect(self, agent: BaseAgent) -> None:
+        """Take over what an agent declares.
+
+        Raises:
+            ContractError: it is malformed.
+            SpaceError: the agent wants observations flat that cannot be.
+        """
+        self.wiring.connect(agent)
+        self._guard.connect(self.wiring.to_env)
+
+    def as_seen(self, item: Checked) -> Checked:
+        """Return an item with its observation in the form that the agent declares."""
+        seen = self.wiring.seen(item.observation)
+        return item if seen is item.seen else item._replace(seen=seen)
+
+    def final_of(self, item: Checked) -> Any:
+        """Return what an item itself says of what followed it, in that form: its info, else its own observation."""
+        final = item.info.get("final_observation")
+        return item.seen if final is None else self.wiring.seen(final)
 
     def _decide_on(self, item: Checked, feed: Feed) -> None:
         """Count a decision; it is stale where the source has gone on before it."""

@@ -21,29 +21,27 @@ class ActionGuard:
     Args:
         space: of the actions; None where the feed does not say.
         safe_action: what to send where the agent has nothing that may be sent, as the feed takes it.
-        rescale: map actions from [-1, 1] onto a Box with finite bounds.
 
     Raises:
         InvalidArgumentError: `safe_action` is itself not allowed.
     """
 
-    def __init__(self, space: spaces.Space[Any] | None, safe_action: Any = None, rescale: bool = True) -> None:
+    def __init__(self, space: spaces.Space[Any] | None, safe_action: Any = None) -> None:
         self.safe_actions = 0
         """How often the safe one was sent."""
         self._space, self._safe_action = space, safe_action
-        self._scale = None if space is None else ActionScaler(space, rescale)
         self._lets_in = is_finite if space is None else _check_of(space)
-        self._safe_row = safe_action
-        if safe_action is None:
-            return
-        if isinstance(space, spaces.Box):
-            safe_action = self._safe_action = self._safe_row = np.asarray(safe_action, space.dtype)
-        if not self._is_allowed(safe_action):
-            raise InvalidArgumentError(f"safe_action must be finite and inside {space}, but got {safe_action!r}.")
-        if isinstance(space, spaces.Box) and rescale and space.is_bounded("both"):
-            half = space.high / 2 - space.low / 2
-            centre = space.high / 2 + space.low / 2
-            self._safe_row = np.where(half > 0, (safe_action - centre) / np.where(half > 0, half, 1), 0)
+        if safe_action is not None:
+            if isinstance(space, spaces.Box):
+                safe_action = self._safe_action = np.asarray(safe_action, space.dtype)
+            if not self._is_allowed(safe_action):
+                raise InvalidArgumentError(f"safe_action must be finite and inside {space}, but got {safe_action!r}.")
+        self.connect(ActionScaler(space))
+
+    def connect(self, to_env: ActionScaler) -> None:
+        """Take actions of another agent, which `to_env` hands on."""
+        self._to_env = to_env
+        self._safe_row = None if self._safe_action is None else to_env.inverse(self._safe_action)
 
     @property
     def has_safe_action(self) -> bool:
@@ -60,16 +58,16 @@ class ActionGuard:
         return deadline
 
     def __call__(self, action: object, is_late: bool = False) -> tuple[object, object]:
-        """Return (the action for the window, in the policy's own scale; what to send).
+        """Return (the action for the window, as the agent returned it; what to send).
 
         Raises:
             BadDataError: the action must not be sent, and there is no safe one.
         """
         if not is_late:
             try:
-                sent = action if self._scale is None else self._scale(action)
-            except BadDataError:
-                sent = action  # not finite, which is not allowed
+                sent = self._to_env(action)
+            except (BadDataError, TypeError):
+                sent = action  # not finite, or no numbers, which is not allowed
             if type(sent) is int and self._space is None:
                 return action, sent
             if self._is_allowed(sent):
@@ -157,4 +155,21 @@ def _check_of(space: spaces.Space[Any]) -> Callable[[Any], bool]:
     if type(space) is spaces.Discrete:
         low, high = int(space.start), int(space.start + space.n)
         return lambda a: (type(a) is int and low <= a < high) or (type(a) is not int and space.contains(a))
-    return lambda a: is_finite(a) and space.contains(a)
+    return lambda a: _fits(space, a)
+
+
+def _fits(space: spaces.Space[Any], action: Any) -> bool:
+    """Return whether an action is finite and inside a space; numbers of a box may be of any dtype of their kind."""
+    if isinstance(space, spaces.Dict):
+        return action.keys() == space.spaces.keys() and all(_fits(space[name], action[name]) for name in action)
+    if isinstance(space, spaces.Tuple):
+        parts = zip(space.spaces, action, strict=False)
+        return len(action) == len(space.spaces) and all(_fits(member, part) for member, part in parts)
+    if not isinstance(space, spaces.Box):
+        return is_finite(action) and space.contains(action)
+    array = np.asarray(action)
+    is_one_number = array.size == 1 and space.low.size == 1
+    if not (array.shape == space.shape or is_one_number) or not np.can_cast(array.dtype, space.dtype, "same_kind"):
+        return False
+    array = array.astype(space.dtype)
+    return bool(np.isfinite(array).all() and (array >= space.low).all() and (array <= space.high).all())

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from gymnasium import spaces
 
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, ItemCheck, Malformed, Quarantine
 from tensor_optix.pipeline.environment.environment import check_size
 from tensor_optix.pipeline.environment.infos import mask_in
+from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.feed.intake import OVERFLOWS, FeedEnded, Intake
 from tensor_optix.pipeline.feed.ledger import SequenceLedger
 from tensor_optix.pipeline.feed.reader import FeedReader, is_replayable
@@ -38,7 +40,8 @@ _LOOK_SECONDS = 0.25
 class Checked(NamedTuple):
     """An item that an agent can be shown."""
 
-    observation: np.ndarray
+    observation: Any
+    """As the source gave it."""
     reward: float
     terminated: bool
     truncated: bool
@@ -47,6 +50,8 @@ class Checked(NamedTuple):
     is_late: bool | None
     acted: float | None
     mask: np.ndarray | None
+    seen: Any
+    """The observation as the agent sees it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,13 @@ def _pair(name: str, value: object) -> tuple[Any, Any]:
     if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(is_real, value))):
         raise InvalidArgumentError(f"{name} must be two finite numbers, but got {value!r}.")
     return value[0], value[1]
+
+
+def _check_of(space: Any) -> ItemCheck:
+    """Return the check of items whose observations are of a space; None where it is not known."""
+    if space is None or isinstance(space, spaces.Box) or not isinstance(space, spaces.Space):
+        return ItemCheck(space)
+    return ItemCheck(one=ObservationForm(space).one)
 
 
 class _ResumeState(msgspec.Struct, forbid_unknown_fields=True):
@@ -160,7 +172,7 @@ class Feed:
         self.quarantine = Quarantine()
         self._source, self._clock, self._silence_timeout = source, clock, options.silence_timeout
         self._point = point
-        self._check = ItemCheck(getattr(source, "observation_space", None))
+        self._check = _check_of(getattr(source, "observation_space", None))
         self._intake = Intake(options.buffer_size, options.overflow, ledger, options.max_item_bytes, clock)
         self._reader = FeedReader(
             source,
@@ -204,7 +216,7 @@ class Feed:
                     mask = mask_in(checked[4]) if checked[4] else None
                 except BadDataError as error:
                     return self._refused(str(error), entry.item[0], ends_episode(entry.item))
-                return Checked(*checked, *entry[1:], mask)
+                return Checked(*checked, *entry[1:], mask, checked[0])
             if entry is None:
                 self._look()
             else:

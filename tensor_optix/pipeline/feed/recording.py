@@ -16,9 +16,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from gymnasium import spaces
 
 from tensor_optix.errors import BadDataError, FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Recorded
+from tensor_optix.pipeline.feed.recorded_values import plain, revived, space_from_json, space_to_json, with_tuples
 from tensor_optix.support.optional import require
 
 SESSION_FORMAT = "tensor-optix-session"
@@ -46,6 +48,10 @@ class Line(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     late: bool = False
     window: int | None = None
     is_break: bool = msgspec.field(default=False, name="break")
+    whole: Any = msgspec.UNSET
+    """An observation that is no array, whose own form is in it."""
+    space: dict[str, Any] | None = None
+    """Of such observations, in the header."""
 
 
 class SessionRecorder:
@@ -53,24 +59,25 @@ class SessionRecorder:
 
     Args:
         path: "*.jsonl.zst".
+        observation_space: of the items; None where it is not known.
 
     Raises:
         MissingDependencyError: zstandard is not installed.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], observation_space: object = None) -> None:
         zstandard = require("zstandard", "LivePipeline(record=...)", "live")
         self._compressor = zstandard.ZstdCompressor(level=3)
-        self._encoder = msgspec.json.Encoder(enc_hook=_plain)
+        self._encoder = msgspec.json.Encoder(enc_hook=plain)
         self._file = Path(path).open("ab")  # noqa: SIM115 - closed by close()
         self._lines: list[bytes] = []
         self._described: tuple[str, tuple[int, ...]] | None = None
-        self._add(Line(format=SESSION_FORMAT, version=VERSION))
+        self._add(Line(format=SESSION_FORMAT, version=VERSION, space=space_to_json(observation_space)))
 
     def item(
         self,
-        observation: np.ndarray,
+        observation: Any,
         reward: float,
         terminated: bool,
         truncated: bool,
@@ -78,21 +85,15 @@ class SessionRecorder:
         arrival: float,
     ) -> None:
         """Add an item that has passed the checks."""
+        flags = {"terminated": terminated, "truncated": truncated}
+        rest = {"reward": reward, **flags, "info": dict(info) if info else None, "time": arrival}
+        if not isinstance(observation, np.ndarray):
+            self._add(Line(whole=with_tuples(observation), **rest))
+            return
         form = (observation.dtype.str, observation.shape)
         dtype, shape = (None, None) if form == self._described else form
         self._described = form
-        self._add(
-            Line(
-                dtype=dtype,
-                shape=shape,
-                observation=observation.tolist(),
-                reward=reward,
-                terminated=terminated,
-                truncated=truncated,
-                info=dict(info) if info else None,
-                time=arrival,
-            )
-        )
+        self._add(Line(dtype=dtype, shape=shape, observation=observation.tolist(), **rest))
 
     def acted(self, time: float) -> None:
         """Say when the last item was acted on, from which the seconds of a window count."""
@@ -186,7 +187,7 @@ class _Reading:
             return
         elif line.is_break:
             yield from self._next(BREAK)
-        elif line.observation is None:
+        elif line.observation is None and line.whole is msgspec.UNSET:
             if isinstance(self.last, Recorded):
                 more = {"is_late": line.late} if line.acted is None else {"acted": line.acted}
                 self.last = self.last._replace(**more)
@@ -215,14 +216,28 @@ class _Reading:
 
 def _item(path: object, number: int, line: Line, form: Any) -> tuple[object, float, bool, bool, dict[str, object]]:
     try:
-        dtype, shape = form
-        observation = np.asarray(line.observation, np.dtype(dtype))
-        if observation.dtype.hasobject or observation.shape != tuple(shape):
-            raise ValueError(f"an observation of shape {observation.shape}")
-        info = {name: _revived(value) for name, value in (line.info or {}).items()}
+        observation = _array(line, form) if line.whole is msgspec.UNSET else revived(line.whole)
+        info = {name: revived(value) for name, value in (line.info or {}).items()}
     except (TypeError, ValueError, OverflowError) as error:
         raise FeedFatalError(f"{path} is damaged at line {number}: {error}") from None
     return observation, line.reward, line.terminated, line.truncated, info
+
+
+def _array(line: Line, form: Any) -> np.ndarray:
+    dtype, shape = form
+    observation = np.asarray(line.observation, np.dtype(dtype))
+    if observation.dtype.hasobject or observation.shape != tuple(shape):
+        raise ValueError(f"an observation of shape {observation.shape}")
+    return observation
+
+
+def recorded_space(path: str | os.PathLike[str]) -> spaces.Space[Any] | None:
+    """Return the observation space that a session names; None where it names none, or cannot be read."""
+    try:
+        header = next(_lines(path), None)
+    except FeedFatalError:
+        return None  # whoever reads the items is told why
+    return None if header is None or header.space is None else space_from_json(header.space)
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[Line]:
@@ -266,26 +281,3 @@ def _split(path: object, reader: io.RawIOBase, damage: type[Exception]) -> Itera
         yield from lines
         if len(rest) > MAX_LINE_BYTES:
             raise FeedFatalError(f"{path} has a line of more than {MAX_LINE_BYTES} bytes.")
-
-
-def _plain(value: object) -> Any:
-    """Return what JSON has a word for, with a mark from which an array can be made again."""
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return {"__array__": [value.dtype.str, list(value.shape), value.tolist()]}
-    if isinstance(value, np.generic):
-        return {"__array__": [value.dtype.str, None, value.item()]}
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
-def _revived(value: object) -> Any:
-    if isinstance(value, list):
-        return [_revived(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"__array__"}:
-        dtype, shape, content = value["__array__"]
-        kind = np.dtype(dtype)
-        if kind.hasobject:
-            raise ValueError("an array of objects")
-        return kind.type(content) if shape is None else np.asarray(content, kind).reshape(shape)
-    return {name: _revived(part) for name, part in value.items()}

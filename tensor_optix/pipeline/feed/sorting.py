@@ -7,7 +7,7 @@ import numpy as np
 
 from tensor_optix.errors import FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, Heartbeat, Malformed, Recorded, shown, size_of
-from tensor_optix.pipeline.environment.infos import copied
+from tensor_optix.support.trees import copied
 
 _MAX_SEQUENCE = 1 << 62
 

@@ -2,17 +2,16 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, ClassVar, NamedTuple
-
-import numpy as np
 
 from tensor_optix.core.types import EpisodeData, EpisodeSummary
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.feed.feed import Checked
+from tensor_optix.support.trees import stacked
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +21,14 @@ _MANY_ALONE = 64
 class Acted(NamedTuple):
     """An item that was acted on; its step is whole when the next item has come."""
 
-    observation: np.ndarray
+    observation: Any
+    """As the agent saw it."""
     action: Any
     reward: float
     info: Mapping[str, Any]
     mask: Any
+    final_observation: Any
+    """What followed, as far as the item itself says: its info, else its own observation."""
     memories: list[Any] | None = None
     """What the agent remembered before, in a list of one; None where it hands no memory out."""
 
@@ -49,13 +51,20 @@ class StreamBuilder(RolloutBuilder):
     Args:
         is_episodic: whether episodes end by the feed's flags alone; None until a flag says so: till then every window
             is a whole episode.
+        stack_observations: as in `RolloutBuilder`.
+        stack_actions: as in `RolloutBuilder`.
     """
 
     needs_sent_actions: ClassVar[bool]
     """Whether what comes next comes of the action that was sent."""
 
-    def __init__(self, is_episodic: bool | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        is_episodic: bool | None = None,
+        stack_observations: Callable[[Sequence[Any]], Any] = stacked,
+        stack_actions: Callable[[Sequence[Any]], Any] = stacked,
+    ) -> None:
+        super().__init__(stack_observations, stack_actions)
         self.learned = self.isolated = 0
         """Items that are in a step, and items that are in none."""
         self._is_episodic = bool(is_episodic)
@@ -111,7 +120,7 @@ class StreamBuilder(RolloutBuilder):
                     self._alone,
                 )
 
-    def window(self, window_id: int, following: np.ndarray, mask: Any, metadata: dict[str, Any]) -> EpisodeData:
+    def window(self, window_id: int, following: Any, mask: Any, metadata: dict[str, Any]) -> EpisodeData:
         """Return the steps as a window, and begin the next."""
         metadata["breaks"], self._breaks = tuple(self._breaks), []
         window = replace(self.build(window_id, following, mask), metadata=metadata)
@@ -146,8 +155,8 @@ class NextRewardBuilder(StreamBuilder):
         """End the step in progress by an item, and begin the next by acting on it."""
         is_over, (acted, self._acted) = item.terminated or item.truncated, (self._acted, None)
         if acted is not None:
-            observation, reward, terminated, truncated, info = item[:5]
-            self._add(acted, reward, terminated, truncated, info, observation, item.mask)
+            _, reward, terminated, truncated, info = item[:5]
+            self._add(acted, reward, terminated, truncated, info, item.seen, item.mask)
             ends_here = ends(item, is_over)
             if is_over:
                 self.learned += 1
@@ -178,7 +187,7 @@ class SameRewardBuilder(StreamBuilder):
         """End the step in progress by an item, and begin that of the item itself."""
         before, self._acted = self._acted, None
         if before is not None:
-            self._add(before, before.reward, False, False, before.info, item.observation, item.mask)
+            self._add(before, before.reward, False, False, before.info, item.seen, item.mask)
             if ends(item, False):
                 return Taken.ENDS_BEFORE
         return self.begin(item, act, ends)
@@ -188,7 +197,7 @@ class SameRewardBuilder(StreamBuilder):
         acted = act(item)
         if not (item.terminated or item.truncated):
             return Taken.GOES_ON
-        final = acted.info.get("final_observation", acted.observation)
+        final = acted.final_observation
         self._add(acted, acted.reward, item.terminated, not item.terminated, acted.info, final, acted.mask)
         self._acted = None
         return Taken.ENDS if ends(item, True) else Taken.GOES_ON

@@ -20,7 +20,7 @@ class Frame(msgspec.Struct):
     """
 
     observation: Any = msgspec.UNSET
-    """Numbers, in lists as deep as the observation has dimensions."""
+    """Numbers, in lists as deep as the observation has dimensions, or an object of such by name."""
     reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
@@ -39,7 +39,7 @@ class FrameCodec:
         format: one of `FRAME_FORMATS`.
         schema: type of a frame.
         to_item: makes an item, a heartbeat or None of a decoded frame.
-        dtype: of observations that are lists.
+        dtype: of observations that are lists; None = as their numbers are.
 
     Raises:
         InvalidArgumentError: an unknown format, or a schema of the user's own without `to_item`.
@@ -56,7 +56,7 @@ class FrameCodec:
         self._decode = codec.Decoder(schema if to_item is not None else Frame | list[Frame]).decode
         self._encode = codec.Encoder(enc_hook=_plain).encode
         self._is_text = format == "json"
-        self._to_item, self._dtype = to_item, np.dtype(dtype)
+        self._to_item, self._dtype = to_item, None if dtype is None else np.dtype(dtype)
 
     def encode(self, message: Any) -> str | bytes:
         """Return the frame of a message: text where the format is JSON."""
@@ -95,14 +95,21 @@ class FrameCodec:
             if decoded.epoch is not None:
                 info["epoch"] = decoded.epoch
         try:
-            array = np.array(decoded.observation)
-            if array.dtype.kind not in "biuf":
-                raise ValueError("it is not made of numbers")
-            with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, and refused as such
-                observation = array.astype(self._dtype)
+            observation = self._observation(decoded.observation)
         except (ValueError, TypeError, OverflowError) as error:
             return Malformed(f"its observation is no array: {str(error)[:_SHOWN]}")
         return observation, decoded.reward, decoded.terminated, decoded.truncated, info
+
+    def _observation(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._observation(part) for name, part in value.items()}
+        array = np.array(value)
+        if array.dtype.kind not in "biuf":
+            raise ValueError("it is not made of numbers")
+        if not isinstance(value, list):
+            return value
+        with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, and refused as such
+            return array if self._dtype is None else array.astype(self._dtype)
 
 
 def _plain(value: object) -> Any:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+from gymnasium import spaces
 
 from tensor_optix.pipeline._items import Item
 from tensor_optix.pipeline.environment.environment import checked_reward, make_environment
 from tensor_optix.pipeline.environment.episodes import episode_seed
-from tensor_optix.pipeline.environment.infos import copied
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
+from tensor_optix.support.trees import copied
 
 
 class EnvironmentSource:
@@ -23,7 +24,6 @@ class EnvironmentSource:
 
     Raises:
         EnvironmentNotFoundError: an unknown id.
-        SpaceError: observations that can be neither passed nor flattened.
     """
 
     is_episodic = True
@@ -32,8 +32,7 @@ class EnvironmentSource:
     def __init__(self, env: str | gym.Env, *, seed: int | None = None) -> None:
         self.env = make_environment(env)
         self._reset = EnvironmentReset(self.env)
-        self._flattener = ObservationFlattener(self.env.observation_space)
-        self.observation_space = self._flattener.space
+        self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
         self._seed = seed
         self._next_episode = 0
@@ -55,13 +54,14 @@ class EnvironmentSource:
     def stream(self) -> Iterator[Item]:
         """Yield what the environment returns: first a reset's, then a step's for each action."""
         actions = self._actions = queue.SimpleQueue()
-        env, to_array = self.env, self._flattener.one
+        env, is_box = self.env, isinstance(self.observation_space, spaces.Box)
+        one = ObservationForm(self.observation_space).one if is_box else copied  # others are checked by the pipeline
         try:
             while True:
                 number, self._next_episode = self._next_episode, self._next_episode + 1
                 seed = None if self._seed is None else episode_seed(self._seed, number)
                 observation, info = self._reset(seed=seed)
-                yield to_array(observation), 0.0, False, False, copied(info)
+                yield one(observation), 0.0, False, False, copied(info)
                 is_over = False
                 while not is_over:
                     taken = actions.get()
@@ -69,6 +69,6 @@ class EnvironmentSource:
                         return
                     observation, reward, terminated, truncated, info = env.step(taken[0])
                     is_over = bool(terminated or truncated)
-                    yield to_array(observation), checked_reward(reward, env), terminated, truncated, copied(info)
+                    yield one(observation), checked_reward(reward, env), terminated, truncated, copied(info)
         finally:
             env.close()

@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
 
 from tensor_optix.pipeline._items import Break, Recorded
-from tensor_optix.pipeline.feed.recording import read_session
+from tensor_optix.pipeline.feed.recording import read_session, recorded_space
 
 
 class ReplaySource:
@@ -26,6 +29,11 @@ class ReplaySource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
+
+    @property
+    def observation_space(self) -> spaces.Space[Any] | None:
+        """Of the recorded observations, where they are no arrays; None otherwise, or before there is a recording."""
+        return recorded_space(self.path)
 
     def stream(self) -> Iterator[Recorded | Break]:
         """Yield the recorded items, and where some were missing."""

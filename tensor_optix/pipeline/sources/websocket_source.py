@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from tensor_optix.errors import FeedError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._items import HEARTBEAT, Heartbeat, Item, Malformed
@@ -51,7 +52,7 @@ class WebSocketSource:
         silence_timeout: seconds without anything until the server is left; None = twice `heartbeat`, at least 5.
         open_timeout: seconds to connect.
         max_frame_bytes: of one frame, before it is decoded; a larger one ends the connection.
-        dtype: of observations that are lists.
+        dtype: of observations that are lists, where `observation_space` does not say.
         observation_space: of the items, where it is known.
         action_space: of the actions, where it is known: they are brought into it, and checked.
 
@@ -90,7 +91,9 @@ class WebSocketSource:
         ):
             if value is not None and not 0 < value < float("inf"):
                 raise InvalidArgumentError(f"{name} must be a positive number of seconds, but got {value!r}.")
-        self._codec = FrameCodec(format, schema, to_item, dtype)
+        self._codec = FrameCodec(
+            format, schema, to_item, dtype if isinstance(observation_space, spaces.Box | None) else None
+        )
         self.is_replayable, self._subscribe = is_replayable, tuple(subscribe)
         self.sends_actions, self._headers, self._ssl = sends_actions, headers, ssl
         self._silence = silence_timeout if silence_timeout is not None else max(2 * heartbeat, _MIN_SILENCE)

@@ -65,7 +65,7 @@ def test_numbers_are_averaged_by_weight() -> None:
     assert actions.dtype == np.float32
 
 
-@pytest.mark.parametrize("action", ["buy", None, {"side": 1}])
+@pytest.mark.parametrize("action", ["buy", None, {"side": "buy"}])
 def test_actions_that_are_no_numbers_are_refused(action: object) -> None:
     with pytest.raises(SpaceError, match="must answer with numbers, but ConstantAgent answered"):
         act_together([ConstantAgent(action), ConstantAgent(action)], [1.0, 1.0], OBSERVATIONS[:2], RNG)

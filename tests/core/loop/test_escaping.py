@@ -38,7 +38,7 @@ class Stops(LoopCallback):
 
 
 def run(folder: Path, agent: Climber, **arguments: Any) -> TrainingReport:
-    pipeline = BatchPipeline(ENV, window_size=WINDOW, rescale_actions=False)
+    pipeline = BatchPipeline(ENV, window_size=WINDOW)
     pipeline.reward_threshold = arguments.pop("target", TARGET)
     stops = arguments.pop("stops", Stops())
     given: dict[str, Any] = {

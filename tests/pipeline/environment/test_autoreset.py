@@ -13,10 +13,10 @@ from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
 from tensor_optix.pipeline.environment.bad_steps import StepCheck, VectorStep
 from tensor_optix.pipeline.environment.episodes import BAD_STEP
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.observations import ObservationForm
 
 SPACE = spaces.Box(-10.0, 10.0, (2,), np.float32)
-CHECK = StepCheck(ObservationFlattener(SPACE))
+CHECK = StepCheck(ObservationForm(SPACE))
 
 
 def vector(mode: AutoresetMode) -> SyncVectorEnv:

@@ -103,8 +103,8 @@ class TestMakeEnvironment:
             make_environment(wrong)
 
 
-def scale(space: spaces.Space[Any], action: Any, rescale: bool = True) -> Any:
-    return ActionScaler(space, rescale)(action)
+def scale(space: spaces.Space[Any], action: Any, action_range: tuple[float, float] | None = (-1.0, 1.0)) -> Any:
+    return ActionScaler(space, action_range)(action)
 
 
 class TestActionScaler:
@@ -119,14 +119,29 @@ class TestActionScaler:
         space = spaces.Box(-2.0, 2.0, (2,), np.float32)
         np.testing.assert_array_equal(scale(space, np.array([5.0, -1.5])), [2.0, -2.0])
 
-    @pytest.mark.parametrize("rescale", [True, False])
-    def test_a_unit_box_is_left_as_it_is(self, rescale: bool) -> None:
+    def test_a_unit_box_is_left_as_it_is(self) -> None:
         actions = np.linspace(-1, 1, 9).astype(np.float32)
-        np.testing.assert_array_equal(scale(spaces.Box(-1.0, 1.0, (9,), np.float32), actions, rescale), actions)
+        np.testing.assert_array_equal(scale(spaces.Box(-1.0, 1.0, (9,), np.float32), actions), actions)
 
-    def test_without_rescaling_actions_are_only_clipped(self) -> None:
-        space = spaces.Box(-2.0, 2.0, (3,), np.float32)
-        np.testing.assert_array_equal(scale(space, np.array([-9.0, 1.0, 9.0]), rescale=False), [-2.0, 1.0, 2.0])
+    def test_any_other_range_is_mapped_onto_the_bounds_too(self) -> None:
+        space = spaces.Box(0.0, 100.0, (5,), np.float32)
+        actions = np.array([-1.0, 0.0, 0.3, 1.0, 7.0])
+        np.testing.assert_allclose(scale(space, actions, (0.0, 1.0)), [0.0, 0.0, 30.0, 100.0, 100.0], rtol=1e-6)
+
+    @pytest.mark.parametrize("action", [1.5, [1.5], np.array([1.5]), np.float64(-9.0), np.array([9.0], np.float32)])
+    def test_actions_in_the_environments_units_are_the_very_objects_that_the_agent_returned(self, action: Any) -> None:
+        assert scale(spaces.Box(-2.0, 2.0, (1,), np.float32), action, None) is action
+
+    @pytest.mark.parametrize("action_range", [None, (-1.0, 1.0)])
+    def test_what_is_not_finite_does_not_reach_the_environment(self, action_range: Any) -> None:
+        with pytest.raises(BadDataError, match="not finite"):
+            scale(spaces.Box(-2.0, 2.0, (1,), np.float32), np.array([np.nan]), action_range)
+
+    @pytest.mark.parametrize("action_range", [None, (-1.0, 1.0), (0.0, 4.0)])
+    def test_the_inverse_is_what_the_agent_would_have_answered(self, action_range: Any) -> None:
+        space = spaces.Box(np.array([0.0, -4.0], np.float32), np.array([10.0, 2.0], np.float32))
+        scaler, action = ActionScaler(space, action_range), np.array([2.5, 1.0], np.float32)
+        np.testing.assert_allclose(scaler(scaler.inverse(action)), action, rtol=1e-6)
 
     def test_a_box_without_bounds_takes_any_action(self) -> None:
         space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
@@ -137,23 +152,21 @@ class TestActionScaler:
         np.testing.assert_array_equal(scale(space, np.array([50.0, -3.0])), [50.0, 0.0])
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    @pytest.mark.parametrize("rescale", [True, False])
-    def test_the_environment_gets_actions_that_its_space_contains(self, dtype: Any, rescale: bool) -> None:
+    def test_the_environment_gets_actions_that_its_space_contains(self, dtype: Any) -> None:
         space = spaces.Box(-2.0, 6.0, (2,), dtype)
         for action in ([-1.0, 1.0], [-9.0, 9.0], [0.1, -0.1]):
-            assert space.contains(scale(space, np.array(action), rescale))
+            assert space.contains(scale(space, np.array(action)))
 
-    @pytest.mark.parametrize("rescale", [True, False])
     @pytest.mark.parametrize(("low", "high"), [(-0.3, 0.7), (0.1, 0.3), (-1e-3, 1e5)])
     @pytest.mark.parametrize("space_dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("action_dtype", [np.float32, np.float64])
     def test_rounding_never_leads_out_of_the_box(
-        self, low: float, high: float, space_dtype: Any, action_dtype: Any, rescale: bool
+        self, low: float, high: float, space_dtype: Any, action_dtype: Any
     ) -> None:
         space = spaces.Box(low, high, (2000,), space_dtype)
         edges = [-1.0, 1.0, np.nextafter(-1, 0), np.nextafter(1, 0), low, high, -9.0, 9.0]
         drawn = np.random.default_rng(0).uniform(-1.1, 1.1, 2000 - len(edges))
-        assert space.contains(scale(space, np.concatenate([edges, drawn]).astype(action_dtype), rescale))
+        assert space.contains(scale(space, np.concatenate([edges, drawn]).astype(action_dtype)))
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("action", [-1.0, 0.0, 1.0, 1e30])

@@ -24,7 +24,7 @@ from tensor_optix.pipeline.environment.episodes import (
     replay,
     warn_of_new_episodes,
 )
-from tensor_optix.pipeline.environment.observations import ObservationFlattener
+from tensor_optix.pipeline.environment.observations import ObservationForm
 
 
 class Walk(gym.Env[Any, Any]):
@@ -124,7 +124,7 @@ class TestTrace:
 
 
 def replayed(env: gym.Env, actions: list[Any]) -> Any:
-    return replay(env, 3, actions, lambda action: action, StepCheck(ObservationFlattener(env.observation_space)))
+    return replay(env, 3, actions, lambda action: action, StepCheck(ObservationForm(env.observation_space)))
 
 
 class TestReplay:
@@ -145,7 +145,7 @@ class TestReplay:
 
     def test_actions_are_given_as_the_environment_takes_them(self) -> None:
         env = Walk()
-        check = StepCheck(ObservationFlattener(env.observation_space))
+        check = StepCheck(ObservationForm(env.observation_space))
         found = replay(env, 3, [1], lambda action: action + 2, check)
         assert found is not None
         assert found.observation[0] == pytest.approx(found.info.get("start", env.place))

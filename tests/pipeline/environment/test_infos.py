@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from tensor_optix import BatchPipeline, RLOptimizer, VectorBatchPipeline
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline.environment.infos import copied, infos_by_environment, mask_in, masks_in
+from tensor_optix.pipeline.environment.infos import infos_by_environment, mask_in, masks_in
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
@@ -187,13 +186,3 @@ def test_an_info_that_is_handed_out_again_keeps_what_each_step_said(make: Any) -
         if info:  # a live window has a reset's among them
             assert (info["now"], info["place"].tolist(), info["inner"]) == (now, [now, now], {"list": [now]})
     assert sum(bool(info) for info in window.infos) >= 15
-
-
-def test_a_copy_has_containers_and_arrays_of_its_own_and_the_same_objects() -> None:
-    thing = object()
-    info = MappingProxyType({"a": [np.ones(1), (1, {"b": 2})], "c": thing, "d": "text"})
-    again = copied(info)
-    assert again == {"a": [np.ones(1), (1, {"b": 2})], "c": thing, "d": "text"}
-    assert again["a"] is not info["a"]
-    assert again["a"][0] is not info["a"][0]
-    assert again["c"] is thing

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from tensor_optix import BatchPipeline, VectorBatchPipeline
 from tensor_optix.errors import ModelShapeError, SpaceError
 from tensor_optix.factory import make_agent
-from tensor_optix.pipeline.environment.observations import ObservationFlattener, agent_observation_space
+from tensor_optix.pipeline.environment.observations import ObservationForm, flat_observation_space
 from tests.fakes.environments import Structured
 from tests.helpers import NumpyAgent
 
@@ -41,13 +41,13 @@ def test_one_and_many_are_gymnasiums_flatten(space: spaces.Space) -> None:
     space.seed(0)
     samples = [space.sample() for _ in range(6)]
     expected = np.stack([spaces.flatten(space, sample) for sample in samples]).astype(np.float32)
-    flattener = ObservationFlattener(space)
+    flattener = ObservationForm(space, is_flat=True)
     batched = concatenate(space, samples, create_empty_array(space, 6))
     np.testing.assert_array_equal(flattener.batch(batched, 6), expected)
     np.testing.assert_array_equal([flattener.one(sample) for sample in samples], expected)
     assert flattener.one(samples[0]).dtype == np.float32
     assert all(flattener.space.contains(row) for row in flattener.batch(batched, 6))
-    assert flattener.space == agent_observation_space(space)
+    assert flattener.space == flat_observation_space(space)
     assert batch_space(space, 6).contains(batched)
 
 
@@ -55,9 +55,9 @@ def test_one_and_many_are_gymnasiums_flatten(space: spaces.Space) -> None:
     "space", [spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Box(-1, 1, (3,), np.float64)], ids=str
 )
 def test_a_box_passes_as_it_is_but_as_a_copy(space: spaces.Box) -> None:
-    flattener, sample = ObservationFlattener(space), space.sample()
+    flattener, sample = ObservationForm(space, is_flat=True), space.sample()
     assert flattener.space is space
-    assert agent_observation_space(space) is space
+    assert flat_observation_space(space) is space
     for seen in (flattener.one(sample), flattener.batch(sample[None], 1)[0]):
         assert seen.dtype == space.dtype
         assert not np.shares_memory(seen, sample)
@@ -75,12 +75,16 @@ def test_a_box_passes_as_it_is_but_as_a_copy(space: spaces.Box) -> None:
 )
 def test_what_has_no_array_form_is_refused_by_name(space: spaces.Space) -> None:
     with pytest.raises(SpaceError, match="cannot be flattened"):
-        agent_observation_space(space)
+        flat_observation_space(space)
 
 
 def test_a_custom_space_passes_as_it_is() -> None:
-    flattener = ObservationFlattener(spaces.Text(5))
+    flattener = ObservationForm(spaces.Text(5))
     assert flattener.one("abc") == "abc"
+
+
+class FlatAgent(NumpyAgent):
+    takes_flat_observations = True
 
 
 def flat(step: int) -> list[float]:
@@ -93,7 +97,7 @@ EXPECTED = [(flat(step), flat(step + 1)) for step in range(1, 40) if step % 4]
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("kind", [SyncVectorEnv, AsyncVectorEnv])
 def test_vectors_of_structures(mode: AutoresetMode, kind: Any) -> None:
-    pipeline = VectorBatchPipeline(kind([Structured] * 2, autoreset_mode=mode), NumpyAgent(), window_size=24)
+    pipeline = VectorBatchPipeline(kind([Structured] * 2, autoreset_mode=mode), FlatAgent(), window_size=24)
     pipeline.setup()
     window = next(pipeline.episodes())
     for rows in (slice(0, 24), slice(24, 48)):
@@ -103,7 +107,7 @@ def test_vectors_of_structures(mode: AutoresetMode, kind: Any) -> None:
 
 
 def test_single_environments_and_validation_of_structures() -> None:
-    pipeline = BatchPipeline(Structured(), NumpyAgent(), window_size=24)
+    pipeline = BatchPipeline(Structured(), FlatAgent(), window_size=24)
     window = next(pipeline.episodes())
     assert list(zip(window.observations.tolist(), window.next_observations.tolist(), strict=True)) == EXPECTED[:24]
 

@@ -20,6 +20,10 @@ from tensor_optix.pipeline.sources.replay_source import ReplaySource
 from tests.fakes.feeds import Acting, Counting, balanced, item, live, rows
 
 
+class Unit(Counting):
+    action_range = (-1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("space", "safe", "bad", "recorded"),
     [
@@ -38,7 +42,7 @@ from tests.fakes.feeds import Acting, Counting, balanced, item, live, rows
 def test_the_safe_action_takes_the_place_of_a_bad_one(space: Any, safe: Any, bad: Any, recorded: Any) -> None:
     good = np.zeros(1) if isinstance(space, spaces.Box) else 1
     source = Acting([item(n) for n in range(5)], action_space=space)
-    agent = Counting([good, bad, good, good, good])
+    agent = Unit([good, bad, good, good, good])
     (window,) = live(source, agent=agent, safe_action=safe).episodes()
     np.testing.assert_array_equal(source.applied[1], safe)
     np.testing.assert_array_equal(window.actions[1], recorded)
@@ -57,11 +61,37 @@ def test_an_unsafe_safe_action_is_refused() -> None:
         LivePipeline(Acting([], action_space=spaces.Discrete(2)), safe_action=2)
 
 
-def test_actions_are_brought_into_the_space() -> None:
+def test_actions_in_a_range_of_the_agents_own_are_brought_into_the_space() -> None:
     source = Acting([item(n) for n in range(3)], action_space=spaces.Box(0.0, 10.0, (1,)))
-    (window,) = live(source, n=2, agent=Counting([np.array([0.5]), np.array([7.0]), np.zeros(1)])).episodes()
+    (window,) = live(source, n=2, agent=Unit([np.array([0.5]), np.array([7.0]), np.zeros(1)])).episodes()
     assert [float(action[0]) for action in source.applied] == [7.5, 10.0, 5.0]
     assert window.actions[:, 0].tolist() == [0.5, 7.0]
+
+
+@pytest.mark.parametrize("action", [30.0, [30.0], np.array([30.0]), np.array([30], np.int64), np.float32(30)])
+def test_other_actions_are_sent_as_the_very_objects_that_the_agent_returned(action: Any) -> None:
+    source = Acting([item(n) for n in range(3)], action_space=spaces.Box(0.0, 100.0, (1,)))
+    (window,) = live(source, n=2, agent=Counting([action] * 3)).episodes()
+    assert all(sent is action for sent in source.applied)
+    assert window.actions.reshape(-1).tolist() == [30.0, 30.0]
+
+
+@pytest.mark.parametrize("action", [100.5, np.array([-0.5]), np.zeros(2), np.array(["30"]), {"valve": 30.0}])
+def test_other_actions_outside_the_space_are_neither_clipped_nor_sent(action: Any) -> None:
+    source = Acting([item(n) for n in range(3)], action_space=spaces.Box(0.0, 100.0, (1,)))
+    with pytest.raises(BadDataError, match="not finite or not inside"):
+        list(live(source, agent=Counting([action])).episodes())
+    assert source.applied == []
+
+
+def test_dicts_and_tuples_of_actions_are_sent_and_recorded_as_they_are() -> None:
+    space = spaces.Dict({"valve": spaces.Box(0.0, 100.0, (2,)), "pump": spaces.Tuple([spaces.Discrete(3)])})
+    action = {"valve": np.array([30.0, 40.5]), "pump": (2,)}
+    source = Acting([item(n) for n in range(3)], action_space=space)
+    (window,) = live(source, n=2, agent=Counting([action] * 3)).episodes()
+    assert all(sent is action for sent in source.applied)
+    assert window.actions["valve"].tolist() == [[30.0, 40.5]] * 2
+    assert window.actions["pump"][0].tolist() == [2, 2]
 
 
 def test_a_late_action_is_not_sent() -> None:

@@ -73,6 +73,8 @@ def test_masks_and_structures_are_the_same_too(env: Any, agent: Any) -> None:
 
 def test_boxes_are_rescaled_alike() -> None:
     class Noisy(NumpyAgent):
+        action_range = (-1.0, 1.0)
+
         def act(self, observation: Any) -> Any:
             return self.rng.normal(size=1).astype(np.float32)
 

@@ -409,7 +409,7 @@ def test_silence_is_twice_a_heartbeat_and_at_least_five_seconds() -> None:
 def test_actions_are_checked_against_the_space() -> None:
     with FeedServer(script([*some(0, 6), MUTE])) as server:
         source = WebSocketSource(server.url, action_space=spaces.Box(0.0, 4.0, (1,)))
-        pipeline = live(source, agent=Counting(lambda n: np.full(1, [0.5, np.nan][n % 2])), safe_action=[1.0])
+        pipeline = live(source, agent=Counting(lambda n: np.full(1, [3.0, np.nan][n % 2])), safe_action=[1.0])
         window = next(pipeline.episodes())
         until(lambda: len(server.received) == 4)
         pipeline.teardown()

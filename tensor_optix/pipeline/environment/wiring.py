@@ -1,0 +1,111 @@
+"""What passes between an agent and an environment, each way in the form that the agent declares."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.core.base_agent import ActsThroughMembers, BaseAgent, action_range_of, takes_flat
+from tensor_optix.errors import SpaceError
+from tensor_optix.pipeline.environment.environment import ActionScaler
+from tensor_optix.pipeline.environment.observations import ObservationForm, stacked_as
+from tensor_optix.support.trees import is_tree, n_rows, rows
+
+
+class Wiring:
+    """Connects agents, one at a time, to environments of one kind.
+
+    Args:
+        observation_space: of one observation; None where it is not known.
+        action_space: of one action; None where it is not known.
+
+    Attributes:
+        sees_all_as_it_is: whether the connected agent sees observations as they come.
+        form: in which the connected agent sees observations.
+        to_env: hands its actions to the environment.
+    """
+
+    def __init__(self, observation_space: spaces.Space[Any] | None, action_space: spaces.Space[Any] | None) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+        self.sees_all_as_it_is = True
+        self._action_range: tuple[float, float] | None = None
+        self.form = ObservationForm(observation_space)
+        self.to_env = ActionScaler(action_space)
+
+    def connect(self, agent: BaseAgent) -> bool:
+        """Take over what an agent declares; return whether it sees observations in another form than before.
+
+        Raises:
+            ContractError: what it declares is malformed.
+            SpaceError: it wants observations flat that cannot be.
+        """
+        if isinstance(agent, ActsThroughMembers):
+            agent.act_through(self)
+        declared = action_range_of(agent)
+        if declared != self._action_range:
+            self._action_range, self.to_env = declared, ActionScaler(self.action_space, declared)
+        is_flat = takes_flat(agent)
+        form = ObservationForm(self.observation_space, is_flat=is_flat)
+        self.sees_all_as_it_is = not (form.is_flattened or (is_flat and self.observation_space is None))
+        is_other = form.is_flattened is not self.form.is_flattened
+        if is_other:
+            self.form = form
+        return is_other
+
+    def seen(self, observation: Any) -> Any:
+        """Return an observation of a feed, which has been checked, as the connected agent sees it.
+
+        Raises:
+            SpaceError: it has to be flattened, and the feed does not say of which space it is.
+        """
+        if self.sees_all_as_it_is:
+            return observation
+        if self.form.is_flattened:
+            return self.form.one(observation)
+        if is_tree(observation):
+            raise SpaceError(
+                f"The agent takes flat observations, but the feed gives a {type(observation).__name__} of an unknown "
+                f"space. Give the source an observation_space."
+            )
+        return observation if isinstance(observation, np.ndarray) else np.asarray(observation, np.float64)
+
+    # --- what a window is made of ---
+
+    def stacked_observations(self, observations: Sequence[Any]) -> Any:
+        """Return observations, as the connected agent sees them, as arrays with one row each."""
+        return self.form.stacked(observations)
+
+    def listed_actions(self, actions: Any) -> list[Any]:
+        """Return what `act_batch` returned as a list of actions."""
+        is_rows = type(actions) is tuple and not isinstance(self.action_space, spaces.Tuple)
+        return list(actions) if is_rows else rows(actions)
+
+    def stacked_actions(self, actions: Sequence[Any]) -> Any:
+        """Return a list of actions as arrays with one row each."""
+        return stacked_as(self.action_space, actions)
+
+    # --- for an agent that acts through others ---
+
+    def shown(self, agent: BaseAgent, observations: Any) -> Any:
+        """Return stacked observations (B, ...), as the environment returns them, in the form that `agent` declares."""
+        form = ObservationForm(self.observation_space, is_flat=takes_flat(agent))
+        return form.batch(observations, n_rows(observations)) if form.is_flattened else observations
+
+    def executed(self, agent: BaseAgent, actions: Any) -> Any:
+        """Return actions (B, ...) of `agent` in the environment's units."""
+        declared = action_range_of(agent)
+        return actions if declared is None else self._scaler(declared)(np.asarray(actions))
+
+    def chosen(self, agent: BaseAgent, actions: Any) -> Any:
+        """Return actions (B, ...) in the environment's units as `agent` would have to answer them."""
+        declared = action_range_of(agent)
+        return actions if declared is None else self._scaler(declared).inverse(np.asarray(actions))
+
+    def _scaler(self, action_range: tuple[float, float]) -> ActionScaler:
+        if self.action_space is None:
+            raise SpaceError(
+                "Agents that act in a range of their own act together with one in the environment's units, so the "
+                "action space must be known. Give the source an action_space."
+            )
+        return ActionScaler(self.action_space, action_range)

@@ -1,0 +1,118 @@
+"""Trees: an array, or dicts and tuples of trees. What is done to an array is done to each of a tree's.
+
+A tree of arrays whose first axes are equally long has rows: one tree per index of that axis.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensor_optix.support.narrowing import is_list, is_mapping, is_tuple
+
+_FIXED = (int, float, bool, str, type(None))
+
+
+def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Return the tree of what `function` gives for each leaf, called with the leaves at the same place of `others`."""
+    if is_mapping(tree):
+        return {name: mapped(function, part, *(other[name] for other in others)) for name, part in tree.items()}
+    if is_tuple(tree):
+        return tuple(mapped(function, part, *(other[i] for other in others)) for i, part in enumerate(tree))
+    return function(tree, *others)
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of what may be filled anew by whoever made it: dicts, lists, tuples, and the arrays in them."""
+    if type(value) in _FIXED:
+        return value
+    if is_mapping(value):
+        return {name: copied(part) for name, part in value.items()}
+    if is_tuple(value):
+        return tuple(map(copied, value))
+    if is_list(value):
+        return list(map(copied, value))
+    return value.copy() if type(value) is np.ndarray else value
+
+
+def leaves(tree: object) -> list[Any]:
+    """Return the arrays of a tree, in order."""
+    if is_mapping(tree):
+        return [leaf for part in tree.values() for leaf in leaves(part)]
+    return [leaf for part in tree for leaf in leaves(part)] if is_tuple(tree) else [tree]
+
+
+def is_tree(value: object) -> bool:
+    """Return whether a value is more than one array."""
+    return is_mapping(value) or is_tuple(value)
+
+
+def n_rows(tree: object) -> int:
+    """Return how many rows a tree has; 0 where it has no array."""
+    return next((len(leaf) for leaf in leaves(tree)), 0)
+
+
+def taken(tree: Any, index: object) -> Any:
+    """Return the tree of `leaf[index]`: a row of a tree, or some of its rows."""
+
+    def part(leaf: Any) -> Any:
+        return leaf[index]
+
+    return mapped(part, tree) if is_tree(tree) else tree[index]
+
+
+def put(tree: Any, row: object, value: Any) -> None:
+    """Write a row of a tree."""
+
+    def write(leaf: Any, part: Any) -> None:
+        leaf[row] = part
+
+    mapped(write, tree, value)
+
+
+def rows(tree: Any) -> list[Any]:
+    """Return the rows of a tree; what is a list of rows already is returned as one."""
+    return [taken(tree, row) for row in range(n_rows(tree))] if is_tree(tree) else list(tree)
+
+
+def stacked(of: Sequence[Any]) -> Any:
+    """Return the tree whose rows are `of`, which all have the same form; see `column` for its arrays."""
+    first = of[0] if len(of) else None
+    if is_mapping(first):
+        return {name: stacked([row[name] for row in of]) for name in first}
+    if is_tuple(first):
+        return tuple(stacked([row[i] for row in of]) for i in range(len(first)))
+    return column(of)
+
+
+def as_arrays(actions: Any) -> Any:
+    """Return what may be a tree, or rows in a list, as arrays with one row each."""
+    if is_tree(actions):
+        return actions
+    return stacked(actions) if is_list(actions) and actions and is_tree(actions[0]) else np.asarray(actions)
+
+
+def column(values: Sequence[Any]) -> np.ndarray:
+    """Return values as an array with one row each, an array of objects where they are of several shapes."""
+    try:
+        return np.array(values)
+    except ValueError:
+        return objects(values)
+
+
+def objects(values: Sequence[Any]) -> np.ndarray:
+    """Return values as they are, as an array of objects with one row each."""
+    found = np.empty(len(values), object)
+    for row, value in enumerate(values):
+        found[row] = value
+    return found
+
+
+def concatenated(trees: Iterable[Any]) -> Any:
+    """Return trees of the same form, one after the other."""
+    first, *others = trees
+
+    def joined(*arrays: Any) -> np.ndarray:
+        return np.concatenate([np.asarray(array) for array in arrays])
+
+    return mapped(joined, first, *others)
