@@ -148,7 +148,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         """Remember the window, make the gradient steps that it is due, let ε decay, and return diagnostics.
 
         Raises:
-            BadDataError: a window that is not finite, whose actions are not below n, or without `next_observations`.
+            BadDataError: a window that is not finite, or whose actions are not below n.
         """
         p = self._hyperparams.params
         check_window(episode_data)

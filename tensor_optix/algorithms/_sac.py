@@ -156,7 +156,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         """Remember the window, make the gradient steps that it is due, and return diagnostics.
 
         Raises:
-            BadDataError: a window that is not finite, whose actions are not (T, A), or without `next_observations`.
+            BadDataError: a window that is not finite, or whose actions are not (T, A).
         """
         check_window(episode_data)
         check_actions(np.asarray(episode_data.actions), episode_data.length, size=self._action_dim)

@@ -35,6 +35,7 @@ class _Memory(msgspec.Struct, forbid_unknown_fields=True):
     stack: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     finals: tuple[_Count, _Count] = (0, 0)
     starts: tuple[_Count, _Count] = (0, 0)
+    open: bool = False
 
 
 class Progress(msgspec.Struct, forbid_unknown_fields=True):

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.algorithms.replay.layout import check_ids, check_layout
-from tensor_optix.algorithms.replay.rows import by_environment, check_like, rows_of, stack_depth
+from tensor_optix.algorithms.replay.rows import by_environment, check_like, following_rows, rows_of, stack_depth
 from tensor_optix.algorithms.replay.side_store import SideStore
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
+from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError
 
 _NONE = -1
 
@@ -46,6 +46,8 @@ class ReplayBuffer:
         self._starts = SideStore()
         self._following: np.ndarray | None = None
         """(N, ...) what followed the newest step of each environment."""
+        self._is_open = False
+        """True while that is not known: the newest steps are not sampled before the next window."""
 
     def __len__(self) -> int:
         """Number of transitions that can be sampled."""
@@ -54,7 +56,8 @@ class ReplayBuffer:
     @property
     def most(self) -> int:
         """Number of transitions that can be sampled once it is full; `capacity` before anything was added."""
-        return self._n_envs * max(self._columns - self._stack + 1, 0) if self._rings else self.capacity
+        most = self._columns - self._stack + 1 - self._is_open
+        return self._n_envs * max(most, 0) if self._rings else self.capacity
 
     @property
     def sampled_bytes(self) -> int:
@@ -74,16 +77,12 @@ class ReplayBuffer:
     def add(self, window: EpisodeData) -> None:
         """Add the transitions of a window, environment by environment.
 
+        Where it has no next observations, these are the next rows: of its last one, the first of the window to come.
+
         Raises:
-            BadDataError: no next observations, or another number of environments, shape or dtype than before.
+            BadDataError: another number of environments, shape or dtype than before.
         """
-        if window.next_observations is None:
-            raise BadDataError(
-                f"Window {window.episode_id} has no next_observations, without which no transition is whole. Use a "
-                f"pipeline that knows what followed each step."
-            )
-        rows = rows_of(window)
-        following = by_environment(window, window.next_observations)
+        rows, following = rows_of(window), following_rows(window)
         if not self._rings:
             self._allocate(rows)
         check_like(window, {**rows, "next_observations": following}, self._rings, self._n_envs, self._stack)
@@ -93,6 +92,7 @@ class ReplayBuffer:
         for start in range(0, steps, self._columns):  # a window longer than the ring goes in by pieces
             piece = slice(start, start + self._columns)
             self._write({n: a[:, piece] for n, a in rows.items()}, following[:, piece], ends[:, piece])
+        self._is_open = window.next_observations is None and not bool(ends[:, -1].all())
 
     def _allocate(self, rows: Mapping[str, np.ndarray]) -> None:
         observations = rows["observations"]
@@ -134,7 +134,7 @@ class ReplayBuffer:
 
     def _store_last_successor(self, first: np.ndarray) -> None:
         """Keep what followed the newest steps, where it is not the observation that comes next."""
-        if self._following is None:
+        if self._following is None or self._is_open:
             return
         newest = (self._written - 1) % self._columns
         same = (self._following == first).reshape(self._n_envs, -1).all(1)
@@ -177,7 +177,7 @@ class ReplayBuffer:
     def _sampled_columns(self) -> int:
         is_full = self._written > self._columns
         # The oldest stacks of a full ring have lost frames to the newest steps.
-        return max(self._filled_columns - (self._stack - 1 if is_full else 0), 0)
+        return max(self._filled_columns - (self._stack - 1 if is_full else 0) - self._is_open, 0)
 
     def sample(self, n_batches: int, batch_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return K = `n_batches` minibatches of B = `batch_size` transitions drawn uniformly with replacement.
@@ -198,7 +198,7 @@ class ReplayBuffer:
             raise InvalidArgumentError("The replay memory is empty; nothing can be sampled.")
         drawn = rng.integers(len(self), size=n_batches * batch_size)
         envs, offsets = np.divmod(drawn, self._sampled_columns)
-        columns = (self._written - 1 - offsets) % self._columns
+        columns = (self._written - 1 - self._is_open - offsets) % self._columns
         batch = {
             "observations": self._observations(envs, columns),
             "next_observations": self._next_observations(envs, columns),
@@ -250,6 +250,7 @@ class ReplayBuffer:
             "stack": self._stack,
             "finals": [self._finals.first_id, self._finals.next_id],
             "starts": [self._starts.first_id, self._starts.next_id],
+            **({"open": True} if self._is_open else {}),
         }
 
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, object]) -> None:
@@ -271,6 +272,7 @@ class ReplayBuffer:
     def _fill(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         rings = {name.removeprefix("ring."): a for name, a in arrays.items() if name.startswith("ring.")}
         self._written, self._stack = int(meta["written"]), int(meta["stack"])
+        self._is_open = bool(meta.get("open", False))
         self._n_envs = rings["observations"].shape[0]
         self._columns = -(-self.capacity // self._n_envs)
         for name, values in rings.items():

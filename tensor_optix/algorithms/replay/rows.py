@@ -19,9 +19,22 @@ def rows_of(window: EpisodeData) -> dict[str, np.ndarray]:
         "rewards": np.asarray(window.rewards, np.float32),
         "terminated": np.asarray(window.terminated, bool),
     }
+    if window.next_observations is None:  # what followed a cut is not known: it is taken for the end of the task
+        rows["terminated"] = window.dones
     if window.next_action_masks is not None:
         rows["next_action_masks"] = np.asarray(window.next_action_masks, bool)
     return {name: by_environment(window, values) for name, values in rows.items()}
+
+
+def following_rows(window: EpisodeData) -> np.ndarray:
+    """Return what followed each step, (N, T/N, ...): the next row, where the window does not say it.
+
+    After the last row of an environment stands that row itself, for what is not known yet.
+    """
+    if window.next_observations is not None:
+        return by_environment(window, window.next_observations)
+    observations = by_environment(window, window.observations)
+    return np.concatenate([observations[:, 1:], observations[:, -1:]], axis=1)
 
 
 def by_environment(window: EpisodeData, values: object) -> np.ndarray:

@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -255,11 +257,6 @@ class TestBadInput:
         with pytest.raises(InvalidArgumentError, match="empty"):
             ReplayBuffer(5).sample(1, 1, np.random.default_rng(0))
 
-    def test_unknown_next_observations(self) -> None:
-        w = window([Stream(0, shape=(2,))], 4)
-        with pytest.raises(BadDataError, match="no next_observations"):
-            ReplayBuffer(5).add(EpisodeData(**{**vars(w), "next_observations": None}))
-
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -306,3 +303,48 @@ def test_a_memory_too_small_for_stacks_keeps_them_whole() -> None:
         buffer.add(w)
     assert len(buffer) == 16
     assert sampled(buffer) <= set(collected(windows))
+
+
+def without_next(window: EpisodeData) -> EpisodeData:
+    return replace(window, next_observations=None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_envs=st.integers(1, 3),
+    stack=st.sampled_from([1, 3]),
+    sizes=st.lists(st.integers(1, 7), min_size=2, max_size=6),
+    seed=st.integers(0, 1000),
+)
+def test_without_next_observations_the_next_row_is_what_followed(
+    n_envs: int, stack: int, sizes: list[int], seed: int
+) -> None:
+    streams = [Stream(10 * seed + i, stack=stack) for i in range(n_envs)]
+    windows = [window(streams, n) for n in sizes]
+    known, unknown = ReplayBuffer(100), ReplayBuffer(100)
+    for each in windows:
+        known.add(each)
+        unknown.add(without_next(each))
+    rows, last = sampled(unknown), windows[-1]
+    whole = [t for t in sampled(known) if not t[3]]
+    cut = {t[0] for w in windows for t, ended in zip(rows_of(vars(w)), w.dones, strict=True) if ended}
+    goes_on = not last.dones.reshape(n_envs, -1)[:, -1].all()
+    newest = {t[0] for t in np.array(rows_of(vars(last)), object).reshape(n_envs, -1, 5)[:, -1]} if goes_on else set()
+    assert {t for t in rows if not t[3]} == {t for t in whole if t[0] not in cut | newest}
+    assert {t[0] for t in rows if t[3]} == cut - newest
+    if goes_on:
+        assert len(unknown) == len(known) - n_envs
+
+
+def test_a_memory_whose_newest_steps_are_open_goes_on_after_it_was_saved() -> None:
+    streams = [Stream(3, longest=50)]
+    first, second = (without_next(window(streams, 4)) for _ in range(2))
+    memory = ReplayBuffer(20)
+    memory.add(first)
+    arrays, meta = memory.state()
+    resumed = ReplayBuffer(20)
+    resumed.restore(arrays, json.loads(json.dumps(meta)))
+    for each in (memory, resumed):
+        each.add(second)
+    assert sampled(resumed) == sampled(memory)
+    assert len(resumed) == len(memory) == 7
