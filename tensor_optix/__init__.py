@@ -3,10 +3,9 @@
 Names are loaded when they are first used (PEP 562), so that importing the package loads no framework.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tensor_optix.errors import MissingDependencyError, did_you_mean
+from tensor_optix.support.lazy import exported, is_installed
 
 __version__ = "0.9.0.dev0"
 
@@ -136,12 +135,6 @@ _HOMES = {
     "WebSocketSource": "pipeline.sources.websocket_source",
 }
 
-_INSTALL = {
-    "torch": "pip install 'tensor-optix[torch]'",
-    "tensorflow": "pip install 'tensorflow>=2.18'",
-    "keras": "pip install 'tensorflow>=2.18'",
-}
-
 __all__ = [
     "ActsRecurrently",
     "BackoffOptimizer",
@@ -214,21 +207,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'tensor_optix' has no attribute {name!r}.{did_you_mean(name, _HOMES)}")
-    try:
-        value = getattr(importlib.import_module(f"tensor_optix.{home}"), name)
-    except ModuleNotFoundError as error:
-        if error.name not in _INSTALL:
-            raise
-        raise MissingDependencyError(
-            f"{name} needs {error.name}, which is not installed. Install it with: {_INSTALL[error.name]}"
-        ) from error
-    globals()[name] = value
-    return value
+_NEEDS = {
+    **dict.fromkeys(("TFAgent", "TFDQNAgent", "TFPPOAgent", "TFSACAgent"), "tensorflow"),
+    **dict.fromkeys(("TorchAgent", "TorchDQNAgent", "TorchPPOAgent", "TorchSACAgent"), "torch"),
+}
+for _name, _framework in _NEEDS.items():
+    if not is_installed(_framework):  # `import *` asks for every name; by itself such a one says what to install
+        __all__.remove(_name)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exported(__name__, _HOMES)

@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -116,3 +117,53 @@ def test_the_core_works_without_frameworks() -> None:
         """
     )
     assert out.strip().endswith("code 0")
+
+
+@pytest.mark.parametrize("absent", [(), ("torch",), ("tensorflow", "keras"), FRAMEWORKS])
+def test_everything_can_be_imported_at_once_with_the_frameworks_that_there_are(absent: tuple[str, ...]) -> None:
+    out = run_python(
+        f"""
+        import sys
+        sys.modules.update(dict.fromkeys({absent}))
+        from tensor_optix import *
+        import tensor_optix
+        names = {sorted(tensor_optix.__all__)}
+        print([name for name in names if name not in globals()])
+        print([name for name in names if name not in dir(tensor_optix)])
+        """
+    )
+    agents = ["Agent", "DQNAgent", "PPOAgent", "SACAgent"]
+    missing = [*(f"TF{name}" for name in agents if "tensorflow" in absent)]
+    missing += [*(f"Torch{name}" for name in agents if "torch" in absent)]
+    assert out.splitlines() == [str(missing), "[]"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("optimizers", "PBTOptimizer"),
+        ("pipeline", "VectorBatchPipeline"),
+        ("algorithms", "TorchPPOAgent"),
+        ("adapters", "TFAgent"),
+        ("adapters.pytorch", "TorchEvaluator"),
+        ("adapters.tensorflow", "TFEvaluator"),
+        ("callbacks", "Progress"),
+        ("core", "CheckpointRegistry"),
+    ],
+)
+def test_packages_export_what_they_hold(package: str, name: str) -> None:
+    module = importlib.import_module(f"tensor_optix.{package}")
+    assert (
+        getattr(module, name).__module__.startswith(f"tensor_optix.{package.split('.')[0]}.") or name == "TFEvaluator"
+    )
+    assert name in dir(module)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = module.Nothing
+
+
+def test_importing_a_package_loads_no_framework() -> None:
+    packages = "optimizers, pipeline, algorithms, adapters, callbacks, core"
+    loaded = run_python(
+        f"from tensor_optix import {packages}; import sys; print([m for m in {FRAMEWORKS} if m in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
