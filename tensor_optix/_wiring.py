@@ -1,5 +1,6 @@
 """How the facade brings its parts together: defaults, seeds, and the refusal of what does not fit."""
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,6 +16,8 @@ from tensor_optix.core.types import jsonable
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.support.arguments import Default, check_count
+
+logger = logging.getLogger(__name__)
 
 
 def most_windows(max_windows: int | None, max_episodes: int | None) -> int | None:
@@ -84,9 +87,28 @@ def resolve_validation(
 ) -> BasePipeline | None:
     """Return the pipeline that validates, made where `"auto"` asks for it and it can be; None = nothing is held out.
 
+    It is said where validation explores.
+
     Raises:
         InvalidArgumentError, ContractError: no pipeline, one that trains, or one with another agent.
     """
+    found = _validation_of(val_pipeline, pipeline, agent, val_episodes, seed)
+    if found is not None and not can_be_greedy(agent):
+        logger.warning(
+            "Validation acts as training does, its exploration included: neither act nor act_batch of %s takes "
+            "deterministic. Let act(observation, deterministic=False) return the greedy action where it is True.",
+            type(agent).__name__,
+        )
+    return found
+
+
+def _validation_of(
+    val_pipeline: BasePipeline | Literal["auto"] | None,
+    pipeline: BasePipeline,
+    agent: BaseAgent,
+    val_episodes: int,
+    seed: int | None,
+) -> BasePipeline | None:
     if val_pipeline is None:
         return None
     if isinstance(val_pipeline, str):

@@ -6,7 +6,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Recorded:
     """(E,) standard errors of evaluations, NaN = unknown; None where these are episodes."""
     reward_threshold: float | None = None
     """Return from which the environment counts as solved; None = unknown."""
+    lower_is_better: bool = False
+    """True where the lower score is the better one."""
 
 
 def recorded_in(path: Path) -> Iterator[Recorded]:
@@ -137,12 +139,15 @@ def _checked(name: str, steps: np.ndarray, values: np.ndarray, std_errs: np.ndar
 def _history(path: Path) -> Iterator[Recorded]:
     records = read_history(path)
     metrics = [record.eval_metrics for record in records]
-    yield _checked(
+    is_graded = any(one.grade is not None for one in metrics)
+    values = [one.utility if is_graded else one.primary_score for one in metrics]
+    recorded = _checked(
         str(path),
         np.array([record.env_steps for record in records], np.float64),
-        np.array([one.primary_score if one.has_evidence else math.nan for one in metrics], np.float64),
-        np.array([one.std_err for one in metrics], np.float64),
+        np.array([v if one.has_evidence else math.nan for v, one in zip(values, metrics, strict=True)], np.float64),
+        np.array([one.utility_std_err for one in metrics], np.float64),
     )
+    yield replace(recorded, lower_is_better=any(one.lower_is_better for one in metrics))
 
 
 def _event_file(path: Path) -> Recorded:

@@ -34,6 +34,7 @@ from tensor_optix.core.storage.atomic import sole_run
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import LoopState, PolicySnapshot
 from tensor_optix.support.arguments import Default, check_count, check_seed
 
 
@@ -106,7 +107,7 @@ class RLOptimizer:
         plateau_threshold: int = 5,
         dormant_threshold: int = Default(20),
         degradation_threshold: float = 0.95,
-        callbacks: Sequence[LoopCallback] = (),
+        callbacks: Sequence[LoopCallback] | None = (),
         *,
         min_degradation_drop: float = 0.0,
         val_episodes: int = 5,
@@ -225,3 +226,13 @@ class RLOptimizer:
     def status(self) -> LoopStatus:
         """Where the run stands."""
         return self._controller.status
+
+    @property
+    def state(self) -> LoopState:
+        """What the loop is doing: ACTIVE, COOLING, DORMANT or WATCHDOG."""
+        return self._controller.state.position.state
+
+    @property
+    def best_snapshot(self) -> PolicySnapshot | None:
+        """The best policy so far; None before there is one."""
+        return self._controller.state.best

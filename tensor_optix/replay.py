@@ -95,7 +95,14 @@ def replay(path: Path, every: int = EVERY, episodes: int = EPISODES, offset: int
             scheduler=BackoffScheduler() if run.std_errs is None else BackoffScheduler(max_interval=1),
             patience=Patience(episodes_per_evaluation=episodes, reward_threshold=run.reward_threshold),
         )
-        decisions = simulate(found.scores, found.std_errs, found.steps, config, episodes=found.episodes)
+        decisions = simulate(
+            found.scores,
+            found.std_errs,
+            found.steps,
+            config,
+            episodes=found.episodes,
+            lower_is_better=run.lower_is_better,
+        )
         yield _replayed(run, decisions)
 
 

@@ -21,6 +21,7 @@ DOORS = {
     "base_agent",
     "capabilities",
     "base_evaluator",
+    "eval_metrics",  # what decisions compare; with the other values in `types` it would be too long
     "base_optimizer",
     "base_pipeline",
     "loop_controller",

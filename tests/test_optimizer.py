@@ -16,6 +16,7 @@ from tensor_optix import (
     EpisodeReturnEvaluator,
     HyperparamSet,
     LoopCallback,
+    LoopState,
     RLOptimizer,
     make_agent,
 )
@@ -581,3 +582,14 @@ class TestSeveralRuns:
             callbacks=[StopsAtOnce()],
         )
         assert [optimizer.run().windows for _ in range(2)] == [1, 2]
+
+
+def test_the_facade_tells_its_state_and_the_best_snapshot(tmp_path: Path) -> None:
+    optimizer = RLOptimizer(
+        NumpyAgent(), ScriptedPipeline([1.0, 3.0, 2.0, 2.0]), None, checkpoint_dir=tmp_path, callbacks=None
+    )
+    assert (optimizer.state, optimizer.best_snapshot) == (LoopState.ACTIVE, None)
+    report = optimizer.run()
+    assert optimizer.best_snapshot is not None
+    assert optimizer.best_snapshot.eval_metrics.primary_score == report.best_score == 3.0
+    assert optimizer.state is LoopState.ACTIVE

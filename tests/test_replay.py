@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from tensor_optix.cli import main
+from tensor_optix.core.types import EvalMetrics
 from tensor_optix.curve_files import recorded_in
 from tensor_optix.errors import (
     InvalidArgumentError,
 )
 from tensor_optix.replay import evaluations_of, replay
 from tests.fakes.curves import RETURNS, STEPS, arrays, history, monitor
+from tests.fakes.loops import LoopRig
+from tests.helpers import ScoreEvaluator
 
 
 def test_the_same_run_is_decided_the_same_from_every_kind_of_file(tmp_path: Path) -> None:
@@ -86,3 +89,14 @@ class TestCommand:
     ) -> None:
         assert main(["replay", str(tmp_path / "none.csv")]) == 2
         assert "There is no file" in capsys.readouterr().err
+
+
+def test_the_history_of_losses_is_replayed_as_what_it_is(tmp_path: Path) -> None:
+    class Loss(ScoreEvaluator):
+        def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
+            return candidate.primary_score < reference.primary_score
+
+    rig = LoopRig(tmp_path, [9.0, 7.0, 8.0, 3.0, *[4.0] * 12], evaluator=Loss(), dormant=8)
+    rig.run()
+    (replayed,) = replay(tmp_path / "history.jsonl")
+    assert replayed.best_score == 3.0

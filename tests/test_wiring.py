@@ -1,13 +1,17 @@
-"""How the facade brings its parts together: what has two names, what tunes, and which seeds follow from one."""
+"""How the facade brings its parts together: two names of one thing, what tunes, seeds, and validation that explores."""
+
+import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tensor_optix import BackoffOptimizer, EpisodeReturnEvaluator, PBTOptimizer
+from tensor_optix import BackoffOptimizer, BatchPipeline, EpisodeReturnEvaluator, PBTOptimizer, RLOptimizer
 from tensor_optix._wiring import child_seeds, most_windows, patience_of, tuner
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.support.arguments import Default
-from tests.helpers import ScoreEvaluator, ScriptedPipeline
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 
 @pytest.mark.parametrize(
@@ -48,3 +52,50 @@ def test_the_patience_grows_where_no_threshold_was_set_and_knows_a_target_in_ret
     assert (by_default.is_scaled, by_default.reward_threshold) == (True, 475.0)
     assert not patience_of((20, Default(100)), pipeline, EpisodeReturnEvaluator(), 5).is_scaled
     assert patience_of((Default(20), Default(100)), pipeline, ScoreEvaluator(), 5).reward_threshold is None
+
+
+def test_validation_asks_an_own_agent_for_greedy_actions_where_it_takes_deterministic(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[bool] = []  # not the agent's: validation leaves that as it is
+
+    class Asked(NumpyAgent):
+        def act(self, observation: Any, deterministic: bool = False) -> int:
+            asked.append(deterministic)
+            return super().act(observation)
+
+    pipeline = BatchPipeline("CartPole-v1", window_size=20)
+    RLOptimizer(Asked(), pipeline, checkpoint_dir=tmp_path, max_episodes=1, val_episodes=1, seed=0).run()
+    assert asked.count(False) == 20
+    assert asked.count(True) > 20
+    assert "exploration" not in caplog.text
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_validation_that_explores_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, is_own: bool) -> None:
+    caplog.set_level(logging.WARNING)
+    held_out = ScriptedPipeline([1.0] * 3) if is_own else "auto"
+    pipeline = ScriptedPipeline([1.0] * 3) if is_own else BatchPipeline("CartPole-v1", window_size=20)
+    RLOptimizer(
+        NumpyAgent(),
+        pipeline,
+        held_out,
+        checkpoint_dir=tmp_path,
+        max_episodes=2,
+        val_episodes=1,  # type: ignore[arg-type]
+    ).run()
+    said = [r.getMessage() for r in caplog.records if "its exploration included" in r.getMessage()]
+    assert len(said) == 1
+    assert "neither act nor act_batch of NumpyAgent takes deterministic" in said[0]
+
+
+def test_nothing_is_said_where_nothing_is_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), None, checkpoint_dir=tmp_path)
+    assert "exploration" not in caplog.text
+
+
+def test_a_role_is_refused_to_a_class_and_to_what_does_not_keep_its_contract(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="agent must be a BaseAgent, but got the class NumpyAgent itself"):
+        RLOptimizer(NumpyAgent, ScriptedPipeline([1.0]), checkpoint_dir=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ContractError, match="evaluator must be a BaseEvaluator, but got int"):
+        RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), evaluator=3, checkpoint_dir=tmp_path)  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
 """The contract of an agent: six methods, and optional ones with working defaults."""
 
+import functools
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -29,6 +31,7 @@ from tensor_optix.core.capabilities import (
 )
 from tensor_optix.core.search_space import Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.support.signatures import ignores, ignoring, takes
 from tensor_optix.support.trees import is_tree, rows, stacked
 
 __all__ = [
@@ -68,11 +71,23 @@ class BaseAgent(ABC):
     Nothing is changed on its way: `act` gets each observation as the environment returned it, and the environment gets
     each action as `act` returned it. An agent that wants it otherwise declares it: `TakesFlatObservations`,
     `ActsInRange`.
+
+    Validation is greedy where `act` or `act_batch` takes `deterministic`, a keyword argument; else it explores as
+    training does.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("act_batch")
+        if inspect.isfunction(own) and not takes(own, "deterministic"):
+            cls.act_batch = ignoring(own, "deterministic")  # type: ignore[method-assign]
 
     @abstractmethod
     def act(self, observation: Any) -> Any:
-        """Return the action for one observation. It must have no effect on learning."""
+        """Return the action for one observation. It must have no effect on learning.
+
+        Where it also takes `deterministic: bool = False`, True asks for the greedy action.
+        """
 
     @abstractmethod
     def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
@@ -95,12 +110,15 @@ class BaseAgent(ABC):
         """Read the weights that `save_weights(path)` wrote."""
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
-        """Return one action per row of `observations` (B, ...).
+        """Return one action per row of `observations` (B, ...), greedy ones where `deterministic`.
 
         Observations that are dicts or tuples come stacked: a dict or tuple of arrays (B, ...). So may actions, or as a
-        list of B. The default asks `act` row by row and cannot be greedy, so it ignores `deterministic`.
+        list of B. The default asks `act` row by row, which can be greedy where it takes `deterministic`.
         """
-        actions = [self.act(observation) for observation in rows(observations)]
+        act: Callable[..., Any] = self.act
+        if deterministic and takes(act, "deterministic"):
+            act = functools.partial(act, deterministic=True)
+        actions = [act(observation) for observation in rows(observations)]
         return actions if any(map(is_tree, actions)) else np.stack([np.asarray(action) for action in actions])
 
     def save_training_state(self, path: str) -> None:
@@ -188,5 +206,8 @@ def takes_masks(agent: BaseAgent) -> TypeGuard[ActsMasked]:
 
 
 def can_be_greedy(agent: BaseAgent) -> bool:
-    """Return whether an agent has a greedy policy: the default `act_batch` has none."""
-    return type(agent).act_batch is not BaseAgent.act_batch or takes_masks(agent)
+    """Return whether an agent has a greedy policy: a method of its own that lets it act takes `deterministic`."""
+    if isinstance(agent, ActsRecurrently) or takes_masks(agent):
+        return True
+    has_batch = type(agent).act_batch is not BaseAgent.act_batch
+    return not ignores(agent.act_batch, "deterministic") if has_batch else takes(agent.act, "deterministic")

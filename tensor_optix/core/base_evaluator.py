@@ -5,16 +5,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from tensor_optix.core.decisions import preference
 from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 
 
 class BaseEvaluator(ABC):
-    """Scores windows; higher is better."""
+    """Scores windows, and says which of two evaluations is better: the one with the higher score, by default.
+
+    `compare` is the one definition of better, for the best, its tests, rollback, evolution, tuning and stopping:
+    nothing becomes the best that it does not prefer. One that prefers lower scores, and any other one, is found out
+    with the first evaluation (`decisions.preference`).
+    """
 
     @abstractmethod
     def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
         """Score one window, given what `learn` said of it (empty for a validation window)."""
+
+    def score_validation(
+        self, episode_data: EpisodeData, train_diagnostics: dict[str, Any] | None = None
+    ) -> EvalMetrics:
+        """Score one held-out window, of validation or of a test; as `score` does, unless it is overridden.
+
+        An override may take the window alone.
+        """
+        return self.score(episode_data, dict(train_diagnostics or {}))
 
     def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
         """Join the scores of a training and a validation window into the one that decides.
@@ -36,11 +51,19 @@ class BaseEvaluator(ABC):
         )
 
     def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
-        """Return True if `candidate` is better than `reference`, for whoever compares two evaluations.
+        """Return True if `candidate` is better than `reference`; override it for another order than the higher score.
 
-        The loop itself judges by `trend.is_improvement` on the primary scores, with its margin.
+        Held-out values are in `metrics` by their plain names and by their `val_` names.
         """
-        return is_improvement(candidate.primary_score, reference.primary_score)
+        return is_improvement(candidate.utility, reference.utility)
+
+    def beats(self, candidate: EvalMetrics, reference: EvalMetrics | None, margin: float = 0.0) -> bool:
+        """Return what the loop asks for: whether `compare` prefers a candidate, and by more than a margin of the score.
+
+        It is not to be overridden.
+        """
+        own = None if type(self).compare is BaseEvaluator.compare else self.compare
+        return preference.beats(own, candidate, reference, margin)
 
 
 @runtime_checkable

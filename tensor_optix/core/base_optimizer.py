@@ -15,17 +15,19 @@ class BaseOptimizer(ABC):
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return what to train the coming windows with.
 
+        An own optimizer may take a history instead, `suggest(self, current, metrics_history)`: a list of the newest
+        evaluations, at most 200, in the order of time. The name of its second argument has to end in "history".
+
         Args:
             hyperparams: the values in force while the evaluated window was collected.
-            metrics: its score; only usable ones are handed over (`EvalMetrics.is_usable`).
+            metrics: its score; only usable ones are handed over (`EvalMetrics.is_usable`). Of `metrics.utility` the
+                higher is the better one, whatever the evaluator's `compare` prefers.
         """
 
-    @abstractmethod
-    def on_improvement(self, metrics: EvalMetrics) -> None:
+    def on_improvement(self, metrics: EvalMetrics) -> None:  # noqa: B027 - an optional hook
         """Notice a new best score; called before `suggest`."""
 
-    @abstractmethod
-    def on_plateau(self, metrics: EvalMetrics) -> None:
+    def on_plateau(self, metrics: EvalMetrics) -> None:  # noqa: B027 - an optional hook
         """Notice an evaluation without improvement on a plateau; called before `suggest`."""
 
     def on_degradation(  # noqa: B027 - an optional hook

@@ -20,6 +20,10 @@ class BasePipeline(ABC):
     max_return: float | None = None
     """Highest possible return of an episode; None = unknown. The loop reads it when it is wired."""
 
+    def set_agent(self, agent: BaseAgent) -> None:
+        """Let an agent act, the same as `pipeline.agent = agent`."""
+        self.agent = agent
+
     def setup(self) -> None:  # noqa: B027 - an optional hook
         """Open what the pipeline needs, and check the agent against it; called once before the first window."""
 

@@ -135,11 +135,17 @@ class CheckpointRegistry:
         self,
         agent: BaseAgent,
         eval_metrics: EvalMetrics,
-        window_id: int = 0,
+        window_id: int | HyperparamSet = 0,
         hyperparams: HyperparamSet | None = None,
         evidence: Sequence[PlayedWindow] = (),
     ) -> PolicySnapshot:
-        """Save the agent's weights with their score; on return they are on disk."""
+        """Save the agent's weights with their score; on return they are on disk.
+
+        The third argument may be the hyper-parameters, `save(agent, eval_metrics, hyperparams)`.
+        """
+        if isinstance(window_id, HyperparamSet):
+            window_id, hyperparams = eval_metrics.episode_id, window_id
+        check_count("window_id", window_id, 0)
         hyperparams = hyperparams or agent.get_hyperparams()
         return self.commit(self.stage(agent), eval_metrics, window_id, hyperparams, evidence)
 
@@ -276,7 +282,7 @@ class CheckpointRegistry:
 
     @property
     def best(self) -> PolicySnapshot | None:
-        """The snapshot with the highest score of the newest era; None where none is scored."""
+        """The snapshot with the best score of the newest era; None where none is scored."""
         return next(iter(self.ranked_snapshots), None)
 
     def path_of(self, snapshot: PolicySnapshot) -> Path:
@@ -336,10 +342,13 @@ class CheckpointRegistry:
                 break
         raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
 
-    def load_if_better(self, agent: BaseAgent, score: float) -> bool:
+    def load_if_better(self, agent: BaseAgent, score: float | EvalMetrics) -> bool:
         """Load the best snapshot into `agent` if that is better than `score`; return whether it was."""
         best = self.best
-        if best is None or not is_improvement(best.eval_metrics.primary_score, score):
+        if best is None:
+            return False
+        found = score if isinstance(score, EvalMetrics) else dataclasses.replace(best.eval_metrics, primary_score=score)
+        if not is_improvement(best.eval_metrics.utility, found.utility):
             return False
         self.load_best(agent)
         return True

@@ -44,12 +44,14 @@ class LoopCallback:
 HOOKS = tuple(name for name in vars(LoopCallback) if name.startswith("on_"))
 
 
-def checked_callbacks(callbacks: Iterable[object]) -> list[Any]:
-    """Return callbacks as a list.
+def checked_callbacks(callbacks: Iterable[object] | None) -> list[Any]:
+    """Return callbacks as a list, an empty one for None.
 
     Raises:
         ContractError: no list, or something in it that no hook can be called of.
     """
+    if callbacks is None:
+        return []
     if not isinstance(callbacks, Iterable):
         raise ContractError(f"callbacks must be a list of callbacks, but got {callbacks!r}. Write callbacks=[...].")
     checked = list(callbacks)

@@ -41,6 +41,7 @@ from tensor_optix.core.loop.escaping import Escaping
 from tensor_optix.core.loop.execution import Execution
 from tensor_optix.core.loop.keeping import Keeping
 from tensor_optix.core.loop.learning import Learning
+from tensor_optix.core.loop.ordered_evaluator import ordered
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.resuming import KeepsRunState, by_name
@@ -80,6 +81,7 @@ class LoopController:
         callbacks: Sequence[LoopCallback] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        parts = replace(parts, evaluator=ordered(parts.evaluator))
         self._run = run = new_run(parts, config, callbacks, clock)
         slot, progress, registry = run.slot, run.progress, parts.registry
         self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]

@@ -10,6 +10,8 @@ from tensor_optix.core.types import EvalMetrics
 from tensor_optix.support.arguments import check_count, check_threshold
 
 _EPSILON = 1e-8
+_SMALL = 0.5
+"""Share of the mean size of the scores."""
 
 
 class MetaAction(enum.Enum):
@@ -34,6 +36,10 @@ class MetaController:
         slope(gap₀ … gapₙ) > gap_slope_threshold                        PRUNE   (it is about to)
         slope(val)/|mean(val)| < improvement_threshold                  SPAWN   (a plateau)
         otherwise                                                       NO_OP   (it still learns)
+
+    A |val| below half the mean |val| of the evaluations that are looked at (where all are 0: half the mean |train|) is
+    taken for that: a score that is 0 by chance says nothing of the size of a gap. Where the evaluator prefers lower
+    scores, all of it holds for their negatives.
 
     Args:
         gap_threshold: generalization gap that is tolerated, as a share of the validation score.
@@ -77,15 +83,22 @@ class MetaController:
         newest = recent(history, self._window)
         if len(newest) < MIN_POINTS:
             return MetaAction.NO_OP
-        scores = np.array([metrics.primary_score for metrics in newest])
+        scores = np.array([metrics.utility for metrics in newest])
         gaps = relative_gaps(newest)
         if gaps.mean() > self._gap_threshold or slope(gaps) > self._gap_slope_threshold:
             return MetaAction.PRUNE
-        growth = slope(scores) / (abs(float(scores.mean())) + _EPSILON)
+        growth = slope(scores) / (max(abs(float(scores.mean())), _least_size(newest)) + _EPSILON)
         return MetaAction.SPAWN if growth < self._improvement_threshold else MetaAction.NO_OP
 
 
 def relative_gaps(history: Sequence[EvalMetrics]) -> np.ndarray:
-    """Return `(trainₜ − valₜ)/|valₜ|` per evaluation, 0 where nothing was held out."""
-    scores = np.array([metrics.primary_score for metrics in history], np.float64)
-    return (train_scores(history) - scores) / (np.abs(scores) + _EPSILON)
+    """Return `(trainₜ − valₜ)/|valₜ|` per evaluation, 0 where nothing was held out; for a small |val| see the class."""
+    scores = np.array([metrics.utility for metrics in history], np.float64)
+    return (train_scores(history) - scores) / (np.maximum(np.abs(scores), _least_size(history)) + _EPSILON)
+
+
+def _least_size(history: Sequence[EvalMetrics]) -> float:
+    """Return the size below which a score is no measure, see the class."""
+    scores = [metrics.utility for metrics in history]
+    sizes = np.abs(scores if any(scores) else train_scores(history))
+    return _SMALL * float(sizes.mean()) if sizes.size else 0.0

@@ -1,4 +1,4 @@
-"""Which kind of weather the scores are in: climbing, idling or swinging. A pure function of their history."""
+"""Which kind of weather the scores are in: climbing, falling, idling or swinging. A pure function of their history."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -9,7 +9,7 @@ from tensor_optix.core.decisions.trend import MIN_POINTS, recent_scores, slope
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.support.arguments import check_count, check_threshold
 
-Regime: TypeAlias = Literal["trending", "ranging", "volatile"]
+Regime: TypeAlias = Literal["trending", "trending down", "ranging", "volatile"]
 
 _EPSILON = 1e-8
 
@@ -19,7 +19,8 @@ class RegimeDetector:
 
         residuals    = scores − linear_regression(scores)
         CV_detrended = std(residuals)/(|mean(scores)| + ε)   above volatility_threshold: "volatile"
-        |slope|/(|mean(scores)| + ε)                         above trend_threshold:      "trending"
+        |slope|/(|mean(scores)| + ε)                         above trend_threshold:      "trending", or "trending down"
+                                                                                         where they get worse
         otherwise, and with fewer than 3 scores:                                         "ranging"
 
     The trend is taken out first, so that a score which climbs steadily is not called volatile.
@@ -55,4 +56,6 @@ class RegimeDetector:
         scale = abs(float(scores.mean())) + _EPSILON
         if float(np.std(scores - rise * times)) / scale > self._volatility_threshold:
             return "volatile"
-        return "trending" if abs(rise) / scale > self._trend_threshold else "ranging"
+        if abs(rise) / scale <= self._trend_threshold:
+            return "ranging"
+        return "trending" if rise > 0.0 else "trending down"

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast
 
 from tensor_optix.errors import HyperparamError, InvalidArgumentError, did_you_mean
-from tensor_optix.support.arguments import is_real
+from tensor_optix.support.arguments import is_real, is_whole
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,10 @@ Bounds: TypeAlias = Mapping[str, Param | tuple[float, float]]
 
 
 class SearchSpace(Mapping[str, Param]):
-    """An immutable, ordered set of named `Param`s; a `(low, high)` pair stands for a linear one."""
+    """An immutable, ordered set of named `Param`s; a `(low, high)` pair stands for a linear one.
+
+    A pair says nothing of whole numbers: `fitted` does, once the values in force are known.
+    """
 
     def __init__(self, bounds: Bounds) -> None:
         if not (isinstance(bounds, Mapping) and all(isinstance(name, str) for name in bounds)):
@@ -157,6 +160,9 @@ class SearchSpace(Mapping[str, Param]):
         self._params: dict[str, Param] = {}
         for name, bound in bounds.items():
             self._params[name] = bound if isinstance(bound, Param) else _pair_to_param(name, bound)
+        pairs = {name for name, bound in bounds.items() if not isinstance(bound, Param)}
+        self._pairs = bounds._pairs if isinstance(bounds, SearchSpace) else pairs
+        """The names that were given as pairs."""
 
     def __getitem__(self, name: str) -> Param:
         return self._params[name]
@@ -169,6 +175,22 @@ class SearchSpace(Mapping[str, Param]):
 
     def __repr__(self) -> str:
         return f"SearchSpace({self._params!r})"
+
+    def fitted(self, params: Mapping[str, object]) -> "SearchSpace":
+        """Return the space in which a pair of whole bounds stands for whole numbers where the value in force is an int.
+
+        Args:
+            params: the agent's hyper-parameters.
+        """
+        pairs = {name: self[name] for name in self._pairs if is_whole(params.get(name))}
+        whole = {n: p for n, p in pairs.items() if float(p.low).is_integer() and float(p.high).is_integer()}
+        return self.changed({name: replace(param, integer=True) for name, param in whole.items()})
+
+    def changed(self, params: Mapping[str, Param]) -> "SearchSpace":
+        """Return the space with other ranges for some of its names."""
+        changed = SearchSpace(self)
+        changed._params |= {name: params[name] for name in self if name in params}
+        return changed
 
     def check_names(self, params: Mapping[str, object]) -> None:
         """Raise `HyperparamError` if a tunable name is not among the agent's hyper-parameters `params`."""

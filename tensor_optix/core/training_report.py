@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias
 from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.stop_reason import StopReason as StopReason
+from tensor_optix.support.numbers import decimals_of
 from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
@@ -110,7 +111,7 @@ class TrainingReport:
         if math.isfinite(self.start_score):
             rows.append(("Untrained", score_text(self.start_score, self.start_interval)))
         if math.isfinite(self.generalization_gap):
-            rows.append(("Generalization", f"{self.generalization_gap:.4f}  (train − val)"))
+            rows.append(("Generalization", f"{_number(self.generalization_gap)}  (train − val)"))
         rows += [
             ("Windows", f"{self.windows}  ({self.evaluations} evaluated)"),
             ("Training steps", f"{self.env_steps:,}{speed}"),
@@ -152,10 +153,11 @@ def score_text(score: float, interval: ScoreInterval | None, digits: int = 2) ->
     Args:
         score: the score.
         interval: where the true one lies.
-        digits: decimals.
+        digits: decimals at least, and significant digits at least.
     """
     if not math.isfinite(score):
         return "-"
+    digits = decimals_of(score, digits)
     return f"{score:.{digits}f}" if interval is None else f"{score:.{digits}f}  {interval.text(digits)}"
 
 
@@ -286,7 +288,7 @@ def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{decimals_of(value, 4, 2)}f}"
 
 
 def _short(value: Any) -> str:

@@ -5,17 +5,17 @@ Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
 
 import copy
 import enum
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
 
+from tensor_optix.core.eval_metrics import EvalMetrics as EvalMetrics
 from tensor_optix.errors import BadDataError
 from tensor_optix.support.plain import jsonable as jsonable
 from tensor_optix.support.plain import numeric_items as numeric_items
-from tensor_optix.support.schemas import SAVED_AS, Loose, rebuilt
+from tensor_optix.support.schemas import rebuilt
 from tensor_optix.support.trees import concatenated
 
 
@@ -183,52 +183,6 @@ class HyperparamSet:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"params": {name: jsonable(value) for name, value in self.params.items()}, "episode_id": self.episode_id}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
-        return rebuilt(cls, data)
-
-
-@dataclass(frozen=True)
-class EvalMetrics:
-    """The score of one evaluated window. Higher is better."""
-
-    primary_score: float
-    """What every decision is made on; NaN where there is no evidence."""
-    metrics: Mapping[str, float] = field(default_factory=dict, metadata={SAVED_AS: Mapping[str, Loose]})
-    """Everything else that was measured, by name."""
-    episode_id: int = 0
-    """The window that was scored."""
-    has_evidence: bool = True
-    """False where the window holds nothing to judge a policy by."""
-
-    @property
-    def is_usable(self) -> bool:
-        """True where a decision may be made on the score: there is evidence and it is a finite number."""
-        return self.has_evidence and math.isfinite(self.primary_score)
-
-    @property
-    def std_err(self) -> float:
-        """Standard error of the score, in its own units; NaN where it is not known."""
-        return self._number("score_std_err")
-
-    @property
-    def generalization_gap(self) -> float:
-        """Training score minus validation score; NaN without validation."""
-        return self._number("generalization_gap")
-
-    def _number(self, name: str) -> float:
-        return dict(numeric_items({name: self.metrics.get(name)})).get(name, math.nan)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; what is not finite becomes None."""
-        return {
-            "primary_score": jsonable(self.primary_score),
-            "metrics": {name: jsonable(value) for name, value in self.metrics.items()},
-            "episode_id": self.episode_id,
-            "has_evidence": self.has_evidence,
-        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -66,4 +66,4 @@ class SignalWatch:
 
 def _is_behind(metrics: EvalMetrics, scores: ScoreRange, std_err: float) -> bool:
     has_learned = is_improvement(scores.highest or 0.0, scores.lowest, _ERRORS * std_err)
-    return not has_learned or is_improvement(scores.highest or 0.0, metrics.primary_score, _ERRORS * std_err)
+    return not has_learned or is_improvement(scores.highest or 0.0, metrics.utility, _ERRORS * std_err)

@@ -111,9 +111,9 @@ class BackoffOptimizer(BaseOptimizer):
 
     def bind(self, bounds: Bounds, hyperparams: HyperparamSet) -> None:
         """Take the agent's bounds where the user gave none."""
-        if self._space is None:
-            self._space = SearchSpace(bounds)
-        self._space.check_names(hyperparams.params)
+        space = SearchSpace(bounds) if self._space is None else self._space
+        space.check_names(hyperparams.params)
+        self._space = space.fitted(hyperparams.params)
 
     @property
     def search_space(self) -> SearchSpace | None:
@@ -143,8 +143,8 @@ class BackoffOptimizer(BaseOptimizer):
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
         self._evaluations, self._decision = self._evaluations + 1, ""
-        score = float(metrics.primary_score)
-        cannot_judge = metrics.std_err == 0.0 and bool(self._scores) and score == self._scores[-1]
+        score = float(metrics.utility)
+        cannot_judge = metrics.utility_std_err == 0.0 and bool(self._scores) and score == self._scores[-1]
         self._scores.append(score)
         self._range.include(score)
         self._signals.observe(self._space or {}, metrics.metrics)
@@ -227,7 +227,7 @@ class BackoffOptimizer(BaseOptimizer):
 
     def _error(self, metrics: EvalMetrics) -> float:
         """Return the standard error of a score, 0 where nothing is known of it."""
-        known = finite_or_zero(metrics.std_err)
+        known = finite_or_zero(metrics.utility_std_err)
         seen = float(noise_of(np.array(self._scores))) if len(self._scores) > _NOISE_STEPS else 0.0
         return max(known, seen)
 

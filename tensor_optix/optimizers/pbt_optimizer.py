@@ -80,9 +80,9 @@ class PBTOptimizer(BaseOptimizer):
 
     def bind(self, bounds: Bounds, hyperparams: HyperparamSet) -> None:
         """Take the agent's bounds where the user gave none."""
-        if self._space is None:
-            self._space = self._scaled(bounds)
-        self._space.check_names(hyperparams.params)
+        space = self._scaled(SearchSpace(bounds)) if self._space is None else self._space
+        space.check_names(hyperparams.params)
+        self._space = space.fitted(hyperparams.params)
 
     @property
     def search_space(self) -> SearchSpace | None:
@@ -104,7 +104,7 @@ class PBTOptimizer(BaseOptimizer):
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
         space = self._space or SearchSpace({})
-        score = float(metrics.primary_score)
+        score = float(metrics.utility)
         self._population.append(({name: jsonable(hyperparams.params[name]) for name in space}, score))
         mode = mode_of(score, [scored for _, scored in self._population], self._exploit_share)
         base = self._one_of_the_top() if mode == "exploit" else hyperparams.params
@@ -131,18 +131,18 @@ class PBTOptimizer(BaseOptimizer):
 
     def _scaled(self, bounds: Bounds) -> SearchSpace:
         names = LOG_SCALE_PARAMS if self._log_scale_params is None else self._log_scale_params
-        space = dict(SearchSpace(bounds))
+        space, scaled = SearchSpace(bounds), dict[str, Param]()
         for name in names:
             param = space.get(name)
             if param is None or param.scale == "log":
                 continue
             if param.low > 0.0:
-                space[name] = Param(param.low, param.high, "log", param.integer)
+                scaled[name] = Param(param.low, param.high, "log", param.integer)
             elif self._log_scale_params is not None:
                 raise InvalidArgumentError(
                     f"log_scale_params names {name!r}, whose lower bound {param.low!r} is not positive. Raise it."
                 )
-        return SearchSpace(space)
+        return space.changed(scaled)
 
     def state_dict(self) -> dict[str, object]:
         """Return the population and the generator."""

@@ -154,3 +154,46 @@ def test_a_greedy_view_forwards_masks_where_the_agent_takes_them() -> None:
     assert not takes_masks(NumpyAgent())
     assert not takes_masks(GreedyAgent(NumpyAgent()))
     assert len(GreedyAgent(NumpyAgent()).act_masked(np.zeros((3, 2)), masks)) == 3
+
+
+class Asked(NumpyAgent):
+    """Acts 1 where it is asked for the greedy action, else 0."""
+
+    def act(self, observation: Any, deterministic: bool = False) -> int:
+        return int(deterministic)
+
+
+class AskedByKeyword(NumpyAgent):
+    def act(self, observation: Any, **options: Any) -> int:
+        return int(options.get("deterministic", False))
+
+
+class Batched(NumpyAgent):
+    def act_batch(self, observations: Any) -> Any:  # type: ignore[override]
+        return np.full(len(observations), 7)
+
+
+@pytest.mark.parametrize("agent", [Asked(), AskedByKeyword()])
+def test_an_act_that_takes_deterministic_is_greedy_in_batches_and_in_validation(agent: NumpyAgent) -> None:
+    rows = np.zeros((2, 1), np.float32)
+    assert can_be_greedy(agent)
+    assert agent.act_batch(rows).tolist() == [0, 0]
+    assert agent.act_batch(rows, deterministic=True).tolist() == [1, 1]
+    assert GreedyAgent(agent).act(rows[0]) == 1
+
+
+def test_an_act_batch_without_deterministic_works_and_explores() -> None:
+    agent = Batched()
+    assert not can_be_greedy(agent)
+    assert agent.act_batch(np.zeros((2, 1)), deterministic=True).tolist() == [7, 7]
+    assert agent.act_batch(np.zeros((2, 1))).tolist() == [7, 7]
+    assert not can_be_greedy(NumpyAgent())
+
+
+def test_an_agent_that_says_both_is_greedy_by_its_batch() -> None:
+    class Both(Asked):
+        def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+            return np.full(len(observations), 3 if deterministic else 2)
+
+    assert can_be_greedy(Both())
+    assert GreedyAgent(Both()).act(np.zeros(1)) == 3

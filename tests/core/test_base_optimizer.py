@@ -13,16 +13,13 @@ class Minimal(BaseOptimizer):
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         return hyperparams
 
-    def on_improvement(self, metrics: EvalMetrics) -> None: ...
 
-    def on_plateau(self, metrics: EvalMetrics) -> None: ...
-
-
-@pytest.mark.parametrize("method", ["suggest", "on_improvement", "on_plateau"])
-def test_each_of_the_three_methods_is_needed(method: str) -> None:
-    methods = {name: value for name, value in vars(Minimal).items() if name != method}
-    with pytest.raises(TypeError, match=method):
-        type("Partial", (BaseOptimizer,), methods)()
+def test_suggest_is_needed_and_nothing_else() -> None:
+    with pytest.raises(TypeError, match="suggest"):
+        BaseOptimizer()  # type: ignore[abstract]
+    optimizer = Minimal()
+    optimizer.on_improvement(EvalMetrics(1.0))
+    optimizer.on_plateau(EvalMetrics(1.0))
 
 
 def test_by_default_nothing_is_on_trial_and_nothing_was_decided() -> None:

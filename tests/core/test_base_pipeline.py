@@ -7,7 +7,7 @@ import pytest
 
 from tensor_optix.core.base_pipeline import BasePipeline, CutsEpisodes, PlaysSeeds, Validates
 from tensor_optix.core.types import EpisodeData
-from tests.helpers import window_of
+from tests.helpers import NumpyAgent, window_of
 
 
 class Minimal(BasePipeline):
@@ -58,3 +58,9 @@ def test_what_a_pipeline_can_validate_is_told_by_its_methods() -> None:
     assert isinstance(type("Able", (Minimal,), {"fresh_seeds": method, "play": method})(), PlaysSeeds)
     for half in ("fresh_seeds", "play"):
         assert not isinstance(type("Half", (Minimal,), {half: method})(), PlaysSeeds)
+
+
+def test_an_agent_can_be_set_by_a_method() -> None:
+    pipeline, agent = Minimal(), NumpyAgent()
+    pipeline.set_agent(agent)
+    assert pipeline.agent is agent

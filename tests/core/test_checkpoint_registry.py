@@ -21,6 +21,7 @@ from tensor_optix.errors import (
     CheckpointCorruptError,
     CheckpointError,
     CheckpointStorageError,
+    InvalidArgumentError,
 )
 from tests.fakes.checkpoints import best_weight, litter, save, scores
 from tests.fakes.damage import (
@@ -472,3 +473,20 @@ def test_another_than_the_best_may_be_tried_first(registry: CheckpointRegistry) 
     assert registry.load_best(agent, first) == first
     (registry.path_of(first) / "weights" / "agent.npy").write_bytes(b"damaged")
     assert registry.load_best(agent, first) == best
+
+
+def test_the_hyperparameters_may_be_the_third_argument(registry: CheckpointRegistry) -> None:
+    saved = registry.save(NumpyAgent(), EvalMetrics(1.0, {}, 7), HyperparamSet({"learning_rate": 0.5}))
+    assert (saved.window_id, saved.hyperparams.params) == (7, {"learning_rate": 0.5})
+    with pytest.raises(InvalidArgumentError, match="window_id must be a whole number"):
+        registry.save(NumpyAgent(), EvalMetrics(1.0), "hyperparams")  # type: ignore[arg-type]
+
+
+def test_the_lowest_loss_is_the_best(registry: CheckpointRegistry) -> None:
+    agent = NumpyAgent()
+    for agent.weight, loss in ((1.0, 5.0), (2.0, 3.0), (3.0, 4.0)):
+        registry.save(agent, EvalMetrics(loss, lower_is_better=True))
+    assert [s.eval_metrics.primary_score for s in registry.ranked_snapshots] == [3.0, 4.0, 5.0]
+    assert not registry.load_if_better(agent, 2.0)
+    assert registry.load_if_better(agent, 3.5)
+    assert agent.weight == 2.0

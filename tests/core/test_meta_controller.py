@@ -90,3 +90,30 @@ def test_gaps_by_hand() -> None:
 def test_bad_knobs_are_refused(knobs: dict, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         MetaController(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("vals", "trains", "action"),
+    [
+        ([-1.0, 0.0, 1.0, 0.5, 0.5], [-0.95, 0.05, 1.05, 0.55, 0.55], NO_OP),  # climbs through 0
+        ([1.0, 1.0, 0.0, 1.0, 1.0], [1.1, 1.1, 0.1, 1.1, 1.1], SPAWN),  # one 0 by chance
+        ([0.0] * 5, [0.0] * 5, SPAWN),
+        ([0.0] * 5, [1.0] * 5, PRUNE),  # it learns by heart
+    ],
+)
+def test_a_validation_score_of_0_is_no_infinite_gap(vals: list[float], trains: list[float], action: MetaAction) -> None:
+    assert MetaController().decide(history(vals, trains), LEFT) is action
+
+
+def test_a_gap_beside_a_score_of_0_is_measured_by_half_the_size_of_the_others() -> None:
+    np.testing.assert_allclose(relative_gaps(history([3.0, 0.0, 3.0], [3.3, 0.5, 3.3])), [0.1, 0.5, 0.1])
+
+
+def test_losses_are_decided_on_as_their_negatives_are() -> None:
+    vals, trains = [-14.0, -13.0, -12.0, -11.0, -10.0], [-7.0] * 5
+    losses = [
+        EvalMetrics(-val, {"generalization_gap": val - train}, lower_is_better=True)
+        for val, train in zip(vals, trains, strict=True)
+    ]
+    np.testing.assert_array_equal(relative_gaps(losses), relative_gaps(history(vals, trains)))
+    assert MetaController().decide(losses, LEFT) is MetaController().decide(history(vals, trains), LEFT) is PRUNE

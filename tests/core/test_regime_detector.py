@@ -23,8 +23,8 @@ CLIMB = [10.0, 11.0, 12.0, 13.0, 14.0]
         ([5.0] * 6, "ranging"),
         ([0.0] * 6, "ranging"),
         (CLIMB, "trending"),  # slope 1 on a mean of 12: 8 % per evaluation, nothing left around the line
-        (CLIMB[::-1], "trending"),
-        ([-score for score in CLIMB], "trending"),
+        (CLIMB[::-1], "trending down"),  # as steady, and no trend to be glad of
+        ([-score for score in CLIMB], "trending down"),
         ([100.0, 101.0, 102.0, 103.0], "ranging"),  # 1 % per evaluation
         ([1.0, 2.0, 1.0, 2.0, 1.0, 2.0], "volatile"),
         ([10.0, 10.5, 9.9, 10.2, 10.1], "ranging"),
@@ -74,3 +74,8 @@ def test_numbers_of_numpy_and_infinity_are_numbers() -> None:
 def test_bad_knobs_are_refused(knobs: dict, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         RegimeDetector(**knobs)
+
+
+def test_losses_that_fall_are_a_rise() -> None:
+    losses = [EvalMetrics(score, lower_is_better=True) for score in CLIMB[::-1]]
+    assert RegimeDetector().detect(losses) == "trending"

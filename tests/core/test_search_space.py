@@ -350,3 +350,34 @@ def test_a_signal_without_a_range_is_refused(bounds: tuple[float, float]) -> Non
 def test_a_signal_is_for_log_scales() -> None:
     with pytest.raises(InvalidArgumentError, match="scale='log'"):
         Param(0.0, 1.0, signal=Signal("kl", 0.01, 0.04))
+
+
+# --- whole numbers ---
+
+
+def test_a_pair_of_whole_bounds_stands_for_whole_numbers_where_the_value_is_an_int() -> None:
+    bounds = {
+        "batch": (16, 256),
+        "rate": (0.1, 2.0),
+        "scale": (1, 3),
+        "width": Param(1, 9),
+        "layers": Param(1, 3, integer=True),
+    }
+    space = SearchSpace(bounds).fitted({"batch": 64, "rate": 1, "scale": 2.0, "width": 4, "layers": 2})
+    assert {name: param.integer for name, param in space.items()} == {
+        "batch": True,
+        "rate": False,  # bounds that are not whole are meant for what lies between
+        "scale": False,
+        "width": False,  # a Param says itself what it is
+        "layers": True,
+    }
+    assert list(space) == list(bounds)
+    assert space.fitted({"scale": 2})["scale"].integer, "a pair may still be fitted to another agent"
+    assert SearchSpace({"flag": (0, 1)}).fitted({"flag": True})["flag"].integer is False
+
+
+def test_other_ranges_take_the_place_of_some() -> None:
+    space = SearchSpace({"a": (1, 2), "b": (3, 4)})
+    changed = space.changed({"b": Param(1.0, 9.0, "log"), "c": Param(0, 1)})
+    assert list(changed.items()) == [("a", Param(1, 2)), ("b", Param(1.0, 9.0, "log"))]
+    assert space["b"] == Param(3, 4)

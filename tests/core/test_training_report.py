@@ -288,3 +288,19 @@ def test_an_unknown_interval_of_the_score_is_not_printed() -> None:
 def test_a_report_cannot_be_changed_after_the_fact() -> None:
     with pytest.raises(AttributeError):
         report().best_score = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("score", "digits", "text"),
+    [
+        (-0.0055, 2, "-0.0055"),
+        (0.000123, 2, "0.00012"),
+        (0.0, 2, "0.00"),
+        (0.1942, 2, "0.19"),
+        (500.0, 2, "500.00"),
+        (-85.123, 1, "-85.1"),
+        (0.0312, 1, "0.03"),
+    ],
+)
+def test_a_small_score_is_printed_with_its_significant_digits(score: float, digits: int, text: str) -> None:
+    assert score_text(score, None, digits) == text

@@ -70,7 +70,7 @@ class Bystander:
     def settle(self) -> None:
         pass
 
-    def roll_back(self, score: float) -> bool:
+    def roll_back(self, metrics: EvalMetrics) -> bool:
         return False
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:

@@ -86,7 +86,11 @@ HELD_SHARE = 0.95
 
 
 def holds(metrics: EvalMetrics, parent_score: float) -> bool:
-    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error."""
+    """Return True if a variant is not evidently worse than its parent: within 5 % or twice its standard error.
+
+    A grade says nothing of that, so that a variant is kept then.
+    """
     error = finite_or_zero(metrics.std_err)
     drop = max(degradation_drop(parent_score, HELD_SHARE, 0.0), DEGRADATION_ERRORS * error)
-    return metrics.is_usable and metrics.primary_score >= parent_score - drop
+    is_near = metrics.grade is not None or metrics.utility >= metrics.sign * parent_score - drop
+    return metrics.is_usable and is_near

@@ -82,7 +82,7 @@ def adaptive_noise_scale(
         )
     check_count("window", window, MIN_POINTS)
     newest = recent(history, window)
-    val = np.array([metrics.primary_score for metrics in newest], np.float64)
+    val = np.array([metrics.utility for metrics in newest], np.float64)
     if val.size < 2 or np.ptp(val) == 0.0:
         return max_scale
     train = train_scores(newest)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tensor_optix.core.decisions.intervals import UNSEEN_WEIGHT, Span, span_of
-from tensor_optix.core.types import PlayedWindow, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
 
 DEVIATIONS = 1.28
 """How many standard deviations below its mean a policy ranks: the tenth percentile of a normal distribution."""
@@ -30,18 +30,18 @@ def ranked(snapshots: Sequence[PolicySnapshot]) -> list[PolicySnapshot]:
     for era in {snapshot.era for snapshot in scored}:
         those = [snapshot for snapshot in scored if snapshot.era == era]
         bounds |= {s.sequence: bound for s, bound in zip(those, lower_bounds(those), strict=True)}
-    return sorted(scored, key=lambda s: (-s.era, -bounds[s.sequence], -s.eval_metrics.primary_score, s.sequence))
+    return sorted(scored, key=lambda s: (-s.era, -bounds[s.sequence], -s.eval_metrics.utility, s.sequence))
 
 
 def lower_bounds(snapshots: Sequence[PolicySnapshot]) -> list[float]:
-    """Return a lower bound of each mean return, or each score where the episodes behind one of them are not known.
+    """Return a lower bound of each mean utility, or each utility where the episodes behind one of them are not known.
 
     Args:
         snapshots: of one era, each of them with a score.
     """
-    if not all(rests_on_returns(s.evidence, s.eval_metrics.primary_score) for s in snapshots):
-        return [snapshot.eval_metrics.primary_score for snapshot in snapshots]
-    returns = [returns_of(snapshot.evidence) for snapshot in snapshots]
+    if not all(rests_on_returns(s.evidence, s.eval_metrics) for s in snapshots):
+        return [snapshot.eval_metrics.utility for snapshot in snapshots]
+    returns = [utilities_of(snapshot.evidence, snapshot.eval_metrics) for snapshot in snapshots]
     span = span_of(value for those in returns for value in those)
     return [lower_bound(those, span) for those in returns]
 
@@ -74,17 +74,28 @@ def returns_of(evidence: Sequence[PlayedWindow]) -> list[float]:
     return [value for window in evidence for value in window.returns]
 
 
+def utilities_of(evidence: Sequence[PlayedWindow], metrics: EvalMetrics) -> list[float]:
+    """Return the returns of all episodes of some windows, the higher the better.
+
+    Args:
+        evidence: the windows.
+        metrics: the evaluation that rests on them, see `rests_on_returns`.
+    """
+    return [metrics.sign * value for value in returns_of(evidence)]
+
+
 def score_returns(evidence: Sequence[PlayedWindow]) -> bool:
     """Return True if the score of each window is the mean of its returns."""
     return all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence)
 
 
-def rests_on_returns(evidence: Sequence[PlayedWindow], score: float) -> bool:
-    """Return True if a score is the mean of the returns behind it.
+def rests_on_returns(evidence: Sequence[PlayedWindow], metrics: EvalMetrics) -> bool:
+    """Return True if a score, and not a grade, is decided on, and is the mean of the returns behind it.
 
     Args:
         evidence: the windows behind it.
-        score: the score.
+        metrics: the evaluation.
     """
-    returns = returns_of(evidence)
-    return bool(returns) and math.isclose(float(np.mean(returns)), score, rel_tol=1e-9, abs_tol=1e-9)
+    if metrics.grade is not None or not (returns := returns_of(evidence)):
+        return False
+    return math.isclose(float(np.mean(returns)), metrics.primary_score, rel_tol=1e-9, abs_tol=1e-9)

@@ -41,8 +41,8 @@ class Referee(Protocol):
         """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights."""
         ...
 
-    def roll_back(self, score: float) -> bool:
-        """Load the best policy into the acting agent if that is better than `score`; True if it was."""
+    def roll_back(self, metrics: EvalMetrics) -> bool:
+        """Load the best policy into the acting agent if that is better than an evaluation; True if it was."""
         ...
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:

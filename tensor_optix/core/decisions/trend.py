@@ -68,12 +68,13 @@ def judge(
 
     IMPROVED is a matter of the trend (`has_risen`), not of a lucky maximum; which policy is the best is decided by
     `is_improvement` on a re-tested score. DEGRADED needs a drop that is larger than allowed *and* than the noise.
+    A grade has no units: one above all before it is IMPROVED, any other FLAT.
 
     Args:
         metrics: the evaluation.
-        best_score: score of the best snapshot, None before there is one.
+        best_score: utility of the best snapshot, None before there is one.
         history: the usable evaluations before it, in the order of time.
-        best_std_err: standard error of the best score; NaN counts as 0.
+        best_std_err: its standard error; NaN counts as 0.
         patience: evaluations without improvement until DORMANT; the trend is looked for on that scale.
         improvement_margin: by how much the earlier level must be beaten, in units of the score.
         degradation_threshold: share of the best that must be held, in (0, 1].
@@ -82,11 +83,14 @@ def judge(
     """
     if not metrics.is_usable:
         return Verdict.NO_EVIDENCE
+    if metrics.grade is not None:
+        is_record = all(is_improvement(metrics.utility, earlier.utility) for earlier in history)
+        return Verdict.IMPROVED if is_record else Verdict.FLAT
     newest = [*history[-(MOST_EVALUATIONS - 1) :], metrics]
-    scores = np.array([m.primary_score for m in newest])
-    noise = noise_of(scores, np.array([m.std_err for m in newest]))
+    scores = np.array([m.utility for m in newest])
+    noise = noise_of(scores, np.array([m.utility_std_err for m in newest]))
     if len(newest) == 1:
-        improved = is_improvement(metrics.primary_score, best_score, improvement_margin)
+        improved = is_improvement(metrics.utility, best_score, improvement_margin)
     else:
         improved = bool(has_risen(scores, noise, patience, improvement_margin))
     if improved:
@@ -94,7 +98,7 @@ def judge(
     if best_score is not None and math.isfinite(best_score) and not is_probing:
         error = math.hypot(float(noise), finite_or_zero(best_std_err))
         drop = degradation_drop(best_score, degradation_threshold, min_degradation_drop)
-        if is_improvement(best_score, metrics.primary_score, max(drop, DEGRADATION_ERRORS * error)):
+        if is_improvement(best_score, metrics.utility, max(drop, DEGRADATION_ERRORS * error)):
             return Verdict.DEGRADED
     return Verdict.FLAT
 
@@ -206,8 +210,8 @@ def slope(scores: Sequence[float] | np.ndarray, steps: Sequence[float] | None = 
 
 
 def recent_scores(history: Sequence[EvalMetrics], window: int) -> np.ndarray:
-    """Return the scores of the newest `window` usable evaluations, in the order of time."""
-    return np.array([metrics.primary_score for metrics in recent(history, window)], np.float64)
+    """Return the utilities of the newest `window` usable evaluations, in the order of time."""
+    return np.array([metrics.utility for metrics in recent(history, window)], np.float64)
 
 
 def recent(history: Sequence[EvalMetrics], window: int) -> list[EvalMetrics]:
@@ -223,11 +227,9 @@ def recent(history: Sequence[EvalMetrics], window: int) -> list[EvalMetrics]:
 
 
 def train_scores(history: Sequence[EvalMetrics]) -> np.ndarray:
-    """Return the training score of each evaluation: the score itself where nothing was held out."""
-    gaps = [metrics.generalization_gap for metrics in history]
-    return np.array(
-        [m.primary_score + (gap if math.isfinite(gap) else 0.0) for m, gap in zip(history, gaps, strict=True)]
-    )
+    """Return the utility of each evaluation's training score: its own where nothing was held out, or for a grade."""
+    gaps = [0.0 if metrics.grade is not None else metrics.sign * metrics.generalization_gap for metrics in history]
+    return np.array([m.utility + (gap if math.isfinite(gap) else 0.0) for m, gap in zip(history, gaps, strict=True)])
 
 
 def standard_error(values: Sequence[float] | np.ndarray) -> float:

@@ -77,12 +77,15 @@ def start_of(windows: Sequence[PlayedWindow], first: EvalMetrics | None, span: S
     return Start(score=first.primary_score, std_err=first.std_err, interval=interval)
 
 
-def is_ahead_on_same_seeds(best: Sequence[PlayedWindow], start: Sequence[PlayedWindow]) -> bool | None:
+def is_ahead_on_same_seeds(
+    best: Sequence[PlayedWindow], start: Sequence[PlayedWindow], sign: float = 1.0
+) -> bool | None:
     """Return whether the best is ahead on the episodes that both have played; None where there are too few.
 
     Args:
         best: windows of the best.
         start: windows of the untrained policy; those with the same seeds are compared.
+        sign: -1 where the lower score is better.
     """
     begun = {window.seeds: window for window in start}
     pairs = [(window, begun[window.seeds]) for window in best if window.seeds in begun]
@@ -91,23 +94,27 @@ def is_ahead_on_same_seeds(best: Sequence[PlayedWindow], start: Sequence[PlayedW
         pairs = [(a, b) for a, b in pairs if len(a.returns) == len(b.returns) == len(a.seeds)]
     if not pairs:
         return None
-    ours, theirs = (_values(side, are_returns=are_returns) for side in zip(*pairs, strict=True))
+    ours, theirs = (sign * _values(side, are_returns=are_returns) for side in zip(*pairs, strict=True))
     differences = np.where(np.abs(ours - theirs) > rounding_of(ours, theirs), ours - theirs, 0.0)
     return mean_interval(differences.tolist()).low > 0.0 if differences.size >= FEWEST_PAIRS else None
 
 
-def is_ahead_apart(score: float, interval: ScoreInterval | None, start: Start) -> bool | None:
+def is_ahead_apart(score: float, interval: ScoreInterval | None, start: Start, sign: float = 1.0) -> bool | None:
     """Return whether the best is ahead on episodes of its own; None where too little is known.
 
     Args:
         score: of the best.
         interval: of that score.
         start: what the untrained policy scored.
+        sign: -1 where the lower score is better.
     """
     if interval is None or start.interval is None or not math.isfinite(score):
         return None
-    error = math.hypot(score - interval.low, start.interval.high - start.score)
-    return bool(score - start.score > error + rounding_of(score, start.score))
+    if sign < 0.0:
+        error = math.hypot(interval.high - score, start.score - start.interval.low)
+    else:
+        error = math.hypot(score - interval.low, start.interval.high - start.score)
+    return bool(sign * (score - start.score) > error + rounding_of(score, start.score))
 
 
 def has_risen_from(first: EvalMetrics, curve: ScoreCurve, evaluations: Sequence[EvalMetrics]) -> bool | None:
@@ -123,14 +130,15 @@ def has_risen_from(first: EvalMetrics, curve: ScoreCurve, evaluations: Sequence[
     """
     if curve.evaluations < FEWEST_EVALUATIONS:
         return None
-    if _is_above(float(levels(curve.bins()).max()), first.primary_score, ERRORS * first.std_err):
+    if _is_above(float(levels(curve.bins()).max()), first.utility, ERRORS * first.utility_std_err):
         return True
     if "train_score" not in first.metrics:
         return False
-    newest = [metrics.metrics.get("train_score", math.nan) for metrics in recent(evaluations, NEWEST)]
-    newest = [score for score in newest if math.isfinite(score)]
+    sign, newest = first.sign, [one.metrics.get("train_score", math.nan) for one in recent(evaluations, NEWEST)]
+    newest = [sign * score for score in newest if math.isfinite(score)]
     error = ERRORS * math.hypot(first.metrics.get("train_score_std_err", math.nan), standard_error(newest))
-    return _is_above(float(np.mean(newest)), first.metrics["train_score"], error) if math.isfinite(error) else None
+    level = sign * first.metrics["train_score"]
+    return _is_above(float(np.mean(newest)), level, error) if math.isfinite(error) else None
 
 
 def advice(*, episodes: int, is_flat: bool, score: float, is_cut_short: bool) -> str:

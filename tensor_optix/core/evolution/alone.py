@@ -23,9 +23,9 @@ class Alone:
     def settle(self) -> None:
         """Test nothing."""
 
-    def roll_back(self, score: float) -> bool:
-        """Load the best policy into the agent if that is better than `score`."""
-        return self._pool.evolve(self.agent, score)
+    def roll_back(self, metrics: EvalMetrics) -> bool:
+        """Load the best policy into the agent if that is better than an evaluation."""
+        return self._pool.evolve(self.agent, metrics)
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
         """Score nobody."""

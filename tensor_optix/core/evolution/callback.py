@@ -71,7 +71,7 @@ class PolicyManagerCallback(LoopCallback):
         _check_arguments(agent, agent_factory, meta_controller)
         self.pm = pm
         self.printer: Callable[[str], object] | None = sys.stdout.write
-        """Where the report goes at the end of a run that evolved; None = nowhere."""
+        """Where the report goes at the end of a run that evolved, or could spawn nothing; None = nowhere."""
         self._controller = meta_controller
         self._stop_fn: Callable[[], object] | None = None
         self._alone = Alone(pm, agent)
@@ -117,8 +117,14 @@ class PolicyManagerCallback(LoopCallback):
     # --- hooks: they take note ---
 
     def on_loop_start(self) -> None:
-        """Note which agents are members."""
+        """Note which agents are members, and say where none can come."""
         self.learners.admit_members()
+        if self.pm.max_spawns and not self.learners.can_spawn:
+            logger.warning(
+                "max_spawns=%d, but there is no agent_factory, so nothing can be spawned. Pass one: "
+                "pm.as_callback(agent, agent_factory=make_agent), where make_agent() builds an agent like the first.",
+                self.pm.max_spawns,
+            )
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Note that the learner has become the best."""
@@ -182,7 +188,8 @@ class PolicyManagerCallback(LoopCallback):
             self.learners.note_tested_best()
         # Where several act together, the best policy is restored by now: no agent that has a part in it may leave.
         self.learners.judge_variant(self.learners.own(tuple(self._seen)), makes_room=not self.learners.slot.is_joint)
-        if self.printer is not None and (self.pm.newest_lineage is not None or self._reason is not None):
+        has_evolved = self.pm.newest_lineage is not None or self._reason is not None or self.pm.max_spawns is not None
+        if self.printer is not None and has_evolved:
             self.printer(evolution_block(self.pm.training_report(), reason.sentence) + "\n")
         self._reason = None
 
@@ -193,7 +200,7 @@ class PolicyManagerCallback(LoopCallback):
             self._settle(ended.referee)
             outcome = self.learners.judge_variant(history)
             # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
-            if outcome is not VariantOutcome.KEPT and history and ended.referee.roll_back(history[-1].primary_score):
+            if outcome is not VariantOutcome.KEPT and history and ended.referee.roll_back(history[-1]):
                 logger.info("Rolled back to the best snapshot.")
         self._score_members(ended.referee)
         self.pm.auto_update_weights()
@@ -240,7 +247,7 @@ class PolicyManagerCallback(LoopCallback):
             return
         for index, metrics in enumerate(scores):
             if metrics.is_usable:
-                self.pm.record_agent_score(index, metrics.primary_score)
+                self.pm.record_evaluation(index, metrics)
 
     def _decide(self, history: Sequence[EvalMetrics]) -> MetaAction:
         if self._controller is None:

@@ -11,6 +11,7 @@ import numpy as np
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.evolution.action_mixing import act_together
 from tensor_optix.core.evolution.member_forms import MemberForms
+from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, check_seed, is_real, is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
@@ -53,6 +54,8 @@ class Ensemble:
         self._score_window = int(score_window)
         self._rng = np.random.default_rng(seed)
         self._members: list[_Member] = []
+        self._sign = 1.0
+        """-1 where the evaluator prefers lower scores."""
         self._n_joined = 0
         self.forms = MemberForms(lambda: self.agents)
         """In which the members see and act."""
@@ -122,6 +125,8 @@ class Ensemble:
 
             wᵢ = W·uᵢ/Σ uⱼ,   uᵢ = scoreᵢ where all are positive, else (scoreᵢ − min) + max|score|/10
 
+        Where the evaluator of the run prefers lower scores (`record_evaluation`), their negatives count.
+
         W is what they weighed together (their number, if that was nothing), so that they count for as much as before
         beside the members without a score. The shift keeps small differences small: −85.0 and −85.1 weigh alike, as
         85.1 and 85.0 do. All weights are positive.
@@ -141,7 +146,8 @@ class Ensemble:
         if not scores:
             return
         total = sum(self._members[index].weight for index in scores) or float(len(scores))
-        for index, share in zip(scores, _shares(np.array([*scores.values()], np.float64)), strict=True):
+        utilities = self._sign * np.array([*scores.values()], np.float64)
+        for index, share in zip(scores, _shares(utilities), strict=True):
             self._members[index].weight = float(total * share)
 
     def record_agent_score(self, index: int, score: float) -> None:
@@ -149,6 +155,11 @@ class Ensemble:
         member = self._member(index)
         if is_real(score):
             member.scores.append(float(score))
+
+    def record_evaluation(self, index: int, metrics: EvalMetrics) -> None:
+        """Note an evaluation of a member, and whether lower scores are better by it."""
+        self._sign = metrics.sign
+        self.record_agent_score(index, metrics.primary_score if metrics.grade is None else metrics.grade)
 
     def auto_update_weights(self) -> None:
         """Set the weights in proportion to the mean of the recorded scores, where there are any."""
@@ -174,7 +185,7 @@ class Ensemble:
     def prune(self, bottom_k: int = 1, *, keep: Sequence[BaseAgent] = ()) -> list[BaseAgent]:
         """Remove the weakest members and return them; one always stays.
 
-        The weakest have the lowest mean score; of those without any, the lowest weight, and they go last.
+        The weakest have the worst mean score; of those without any, the lowest weight, and they go last.
 
         Args:
             bottom_k: how many.
@@ -184,7 +195,9 @@ class Ensemble:
             InvalidArgumentError: `bottom_k` is no whole number of at least 1.
         """
         check_count("bottom_k", bottom_k, 1)
-        ranked = sorted(self._members, key=lambda m: (not m.scores, m.mean_score if m.scores else m.weight))
+        ranked = sorted(
+            self._members, key=lambda m: (not m.scores, self._sign * m.mean_score if m.scores else m.weight)
+        )
         removable = [member for member in ranked if all(member.agent is not agent for agent in keep)]
         removed = removable[: max(min(bottom_k, len(ranked) - 1), 0)]
         gone = {id(member) for member in removed}
@@ -201,7 +214,8 @@ class Ensemble:
             {"name": m.name, "agent": name_of(m.agent), "weight": m.weight, "scores": list(m.scores)}
             for m in self._members
         ]
-        return {"members": members, "n_joined": self._n_joined, "generator": generator_state(self._rng)}
+        generator = generator_state(self._rng)
+        return {"members": members, "n_joined": self._n_joined, "generator": generator, "sign": self._sign}
 
     def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
         """Go on from `members_state`."""
@@ -214,7 +228,7 @@ class Ensemble:
             )
             for saved in state["members"]
         ]
-        self._n_joined = int(state["n_joined"])
+        self._n_joined, self._sign = int(state["n_joined"]), float(state.get("sign", 1.0))
         restore_generator(self._rng, state["generator"])
 
     def _member(self, index: int) -> _Member:

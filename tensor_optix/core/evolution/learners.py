@@ -73,7 +73,7 @@ class Learners:
             return
         self._heard += 1
         if self._is_member(self.learner) and not self.slot.is_joint:
-            self._pool.record_agent_score(self._pool.index_of(self.learner), metrics.primary_score)
+            self._pool.record_evaluation(self._pool.index_of(self.learner), metrics)
 
     @property
     def is_spent(self) -> bool:
@@ -102,7 +102,7 @@ class Learners:
         if not self._pool.agents:
             self._pool.add_agent(self.incumbent)
             for metrics in history:
-                self._pool.record_agent_score(0, metrics.primary_score)
+                self._pool.record_evaluation(0, metrics)
         try:
             variant = self._pool.spawn_variant(self._population.make(), self._pool.adaptive_noise_scale(history))
         except ContractError:  # a mistake in the program, which no other spawn will mend

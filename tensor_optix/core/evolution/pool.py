@@ -124,7 +124,7 @@ class PolicyPool(Ensemble):
         """Return how strongly to mutate; see `mutation.adaptive_noise_scale`."""
         return adaptive_noise_scale(history, min_scale, max_scale, window)
 
-    def evolve(self, agent: BaseAgent, current_score: float) -> bool:
+    def evolve(self, agent: BaseAgent, current_score: float | EvalMetrics) -> bool:
         """Load the best snapshot into `agent` if that is better than its current score; True if it was."""
         return self.registry.load_if_better(agent, current_score)
 
@@ -158,7 +158,7 @@ class PolicyPool(Ensemble):
         own = agent_shell.get_hyperparams().params
         inherited = {name: value for name, value in parent.hyperparams.params.items() if name in own}
         bounds = agent_shell.default_param_bounds if self._space is None else self._space
-        space = SearchSpace({name: bound for name, bound in bounds.items() if name in inherited})
+        space = SearchSpace({name: bound for name, bound in bounds.items() if name in inherited}).fitted(inherited)
         mutated = mutate({**own, **inherited}, space, noise_scale, self._rng)
         agent_shell.set_hyperparams(HyperparamSet(mutated))
         read_back(agent_shell, {name: mutated[name] for name in space})

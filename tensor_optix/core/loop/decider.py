@@ -94,7 +94,7 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
         return missing, (*first, *_settled(outcome), Act.MISSING, *ends)
     acts: Effects = (*first, *_settled(outcome))
     if not state.is_on_watch:
-        state = replace(state.scored(metrics), reserve=observed(state.reserve, metrics.primary_score))
+        state = replace(state.scored(metrics), reserve=observed(state.reserve, metrics.utility))
         acts = (*acts, *_reserved(state, outcome, config))
     elif verdict is Verdict.DEGRADED:
         state, acts = _woken(state), (*acts, Act.WAKE)
@@ -186,14 +186,12 @@ def _verdict(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: Lo
 
 
 def _judged(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: LoopConfig) -> Verdict:
-    best = state.best.eval_metrics if state.best is not None else None
-    if outcome.incumbent is not None:
-        best = outcome.incumbent.metrics
+    best = outcome.incumbent.metrics if outcome.incumbent is not None else state.best_metrics
     return judge(
         metrics,
-        best.primary_score if best is not None else None,
+        best.utility if best is not None else None,
         state.compared,
-        best_std_err=best.std_err if best is not None else 0.0,
+        best_std_err=best.utility_std_err if best is not None else 0.0,
         patience=config.scheduler.dormant_threshold,
         improvement_margin=config.improvement_margin,
         degradation_threshold=config.degradation_threshold,

@@ -125,8 +125,8 @@ class Escaping:
     def _learner(self, best: PolicySnapshot) -> Learner:
         agent, space = self._run.slot.agent, self._run.parts.optimizer.search_space
         return Learner(
-            params=self._params_of(best),
-            bounds=SearchSpace(agent.default_param_bounds) if space is None else space,
+            params=(params := self._params_of(best)),
+            bounds=SearchSpace(agent.default_param_bounds).fitted(params) if space is None else space,
             can_restart=isinstance(agent, RestartsOptimizer),
         )
 

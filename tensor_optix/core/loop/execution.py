@@ -17,7 +17,9 @@ from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.decider import Act
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.learning import DIVERGENCE, Learning
+from tensor_optix.core.loop.ordered_evaluator import name_of
 from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.outlook import outlook
 from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_snapshots import RunSnapshots
 from tensor_optix.core.loop.run_state import RunState
@@ -83,6 +85,7 @@ class Execution:
                     parts.registry.load_best(self._run.slot.agent)
                 call("on_degradation", state.window_id, metrics)
             case Effect.PLATEAU:
+                self._warn_once("end", "%s", outlook(state, self._run.config))
                 call("on_plateau", state.window_id, state.position.state)
             case Effect.DORMANT:
                 call("on_dormant", state.window_id)
@@ -106,9 +109,9 @@ class Execution:
         """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights."""
         self.snapshots.settle(keeps_own=True)
 
-    def roll_back(self, score: float) -> bool:
-        """Load the best policy into the acting agent if that is better than `score`; True if it was."""
-        return self._run.parts.registry.load_if_better(self._run.slot.agent, score)
+    def roll_back(self, metrics: EvalMetrics) -> bool:
+        """Load the best policy into the acting agent if that is better than an evaluation; True if it was."""
+        return self._run.parts.registry.load_if_better(self._run.slot.agent, metrics)
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""
@@ -163,7 +166,7 @@ class Execution:
         self._run.change(trial=None)
         health = self._run.progress.health
         try:
-            step = self._tuner.step(trial, metrics, state.window_id + 1)
+            step = self._tuner.step(trial, metrics, state.window_id + 1, state.recent)
         except SuggestionError as error:
             if health.fault("suggestion") >= MOST_IN_A_ROW:
                 raise
@@ -217,7 +220,7 @@ class Execution:
                 "score",
                 "%s gave the score %r in window %d: it decides nothing and never becomes the best. "
                 "Return a finite number, or EvalMetrics(..., has_evidence=False) where there is nothing to judge by.",
-                type(self._run.parts.evaluator).__name__,
+                name_of(self._run.parts.evaluator),
                 metrics.primary_score,
                 self._run.state.window_id,
             )

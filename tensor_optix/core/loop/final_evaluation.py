@@ -25,7 +25,7 @@ from tensor_optix.core.decisions.racing import by_mean, plausible, survivors
 from tensor_optix.core.decisions.ranking import lower_bound
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS
 from tensor_optix.core.loop.selection import Tested, play, rescored
-from tensor_optix.core.types import EvalMetrics, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 from tensor_optix.support.numbers import finite_or_zero
 
@@ -54,11 +54,11 @@ class Contender:
     snapshot: PolicySnapshot
     """With the score that it claims, where it is in reserve."""
     known: tuple[float, ...]
-    """Scores of windows that tell how good it is."""
+    """Utilities of windows that tell how good it is."""
     error: float = 0.0
     """Standard error of their mean, where the evaluator tells one."""
     raced: tuple[float, ...] = ()
-    """Scores of the windows that it has played in the race."""
+    """Utilities of the windows that it has played in the race."""
 
 
 def evaluate_leaders(
@@ -145,7 +145,7 @@ class _LastTest:
     def _ranking(self) -> list[Contender]:
         """Return those that rank, of the newest era."""
         ranking = self._evident()
-        errors = [finite_or_zero(s.eval_metrics.std_err) for s in ranking]
+        errors = [finite_or_zero(s.eval_metrics.utility_std_err) for s in ranking]
         those = [(s, error) for s, error in zip(ranking, errors, strict=True) if s.era == ranking[0].era]
         return [Contender(snapshot, known_scores(snapshot), error) for snapshot, error in those]
 
@@ -155,8 +155,11 @@ class _LastTest:
     # --- the race ---
 
     def _race(self, alternatives: Sequence[Contender], max_steps: float) -> list[Contender]:
-        """Return who is left, the winner first."""
-        running = _could_be_first([*self._ranking(), *alternatives])[:MOST_RACING]
+        """Return who is left, the winner first; without a race where windows have no grades, and these decide."""
+        ranking = self._ranking()
+        if any(one.snapshot.eval_metrics.grade is not None for one in ranking):
+            return ranking
+        running = _could_be_first([*ranking, *alternatives])[:MOST_RACING]
         for number, windows in enumerate(ROUNDS):
             # In the first round those with the worst prospects may be left out.
             fewest = len(running) if number else 2
@@ -182,7 +185,7 @@ class _LastTest:
             if tested is not None:
                 self.raced_steps += tested.steps
                 self.raced_windows += len(tested.evidence)
-                one.raced += tuple(window.score for window in tested.evidence)
+                one.raced += utilities_of(one.snapshot, tested.evidence)
                 played.append(one)
         return played
 
@@ -197,7 +200,7 @@ class _LastTest:
         seeds = [self.pipeline.fresh_seeds() for _ in range(self.windows)]
         confirmed: list[PolicySnapshot] = []
         for one in finalists:
-            shown = max((s.eval_metrics.primary_score for s in confirmed), default=-math.inf)
+            shown = max((s.eval_metrics.utility for s in confirmed), default=-math.inf)
             if self.is_stopped() or len(confirmed) >= MOST_CONFIRMED:
                 break
             if confirmed and not lower_bound(one.raced or one.known, span_of([*one.known, *one.raced])) > shown:
@@ -207,7 +210,7 @@ class _LastTest:
                 metrics = _confirmed(one.snapshot.eval_metrics, tested.score(self.evaluator))
                 confirmed.append(self.registry.rescore(one.snapshot, metrics, tested.evidence))
         if confirmed:
-            best = max(confirmed, key=lambda snapshot: snapshot.eval_metrics.primary_score)
+            best = max(confirmed, key=lambda snapshot: snapshot.eval_metrics.utility)
             self.registry.era += 1
             self.registry.rescore(dataclasses.replace(best, era=self.registry.era), best.eval_metrics, best.evidence)
 
@@ -224,8 +227,14 @@ class _LastTest:
 
 
 def known_scores(snapshot: PolicySnapshot) -> tuple[float, ...]:
-    """Return the scores of the windows behind a snapshot's score, or that score alone."""
-    return tuple(window.score for window in snapshot.evidence) or (snapshot.eval_metrics.primary_score,)
+    """Return the utilities of the windows behind a snapshot's score, or of that score alone."""
+    return utilities_of(snapshot, snapshot.evidence) or (snapshot.eval_metrics.utility,)
+
+
+def utilities_of(snapshot: PolicySnapshot, windows: Sequence[PlayedWindow]) -> tuple[float, ...]:
+    """Return the utilities of windows that a snapshot has played; none where they would be grades."""
+    metrics = snapshot.eval_metrics
+    return () if metrics.grade is not None else tuple(metrics.sign * window.score for window in windows)
 
 
 def _could_be_first(contenders: Sequence[Contender]) -> list[Contender]:

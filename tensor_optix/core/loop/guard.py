@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
+from tensor_optix.core.decisions.preference import graded
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import CheckpointStorageError, ContractError
 
@@ -77,6 +78,12 @@ class GuardedEvaluator(BaseEvaluator):
         """Score a window."""
         return self._checked("score", episode_data, train_diagnostics)
 
+    def score_validation(
+        self, episode_data: EpisodeData, train_diagnostics: dict[str, Any] | None = None
+    ) -> EvalMetrics:
+        """Score a held-out window."""
+        return self._checked("score_validation", episode_data)
+
     def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
         """Put two scores together."""
         return self._checked("combine", train_metrics, val_metrics)
@@ -84,6 +91,17 @@ class GuardedEvaluator(BaseEvaluator):
     def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
         """Score a window with other actions, where the evaluator is one of `ScoresActions`."""
         return self._checked("score_actions", episode_data, actions)
+
+    def beats(self, candidate: EvalMetrics, reference: EvalMetrics | None, margin: float = 0.0) -> bool:
+        """Compare two scores."""
+        try:
+            return self._evaluator.beats(candidate, reference, margin)
+        except Exception as error:
+            raise EvaluatorFailedError(f"{type(self._evaluator).__name__}.compare failed") from error
+
+    def graded(self, metrics: EvalMetrics, best: EvalMetrics | None) -> EvalMetrics:
+        """Return a score with its grade, see `preference.graded`."""
+        return graded(self.beats, metrics, best)
 
     def _checked(self, method: str, *arguments: object) -> EvalMetrics:
         try:

@@ -150,13 +150,13 @@ def _alternatives(state: RunState, parts: LoopParts, last: PolicySnapshot) -> li
     found = [_alternative(snapshot, scores) for snapshot, scores in known if snapshot is not None]
     if not last.eval_metrics.is_usable:
         return found
-    recent = tuple(metrics.primary_score for metrics in state.recent[-NEIGHBOURS:])
-    return [*found, _alternative(last, (*recent, last.eval_metrics.primary_score))]
+    recent = tuple(metrics.utility for metrics in state.recent[-NEIGHBOURS:])
+    return [*found, _alternative(last, (*recent, last.eval_metrics.utility))]
 
 
 def _alternative(snapshot: PolicySnapshot, scores: tuple[float, ...]) -> Contender:
     """Return a policy with the scores around it; its own error is that of one of them."""
-    error = snapshot.eval_metrics.std_err
+    error = snapshot.eval_metrics.utility_std_err
     return Contender(snapshot, scores, error / math.sqrt(len(scores)) if math.isfinite(error) else 0.0)
 
 

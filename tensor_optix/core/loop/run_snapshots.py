@@ -61,7 +61,7 @@ class RunSnapshots:
         with self._run.progress.health.surviving_storage("save a new score"):
             rescored = registry.rescore(self._run.state.best, incumbent.metrics, incumbent.evidence)
             # What it was crowned for may have been luck: then another one is the best that is known.
-            has_fallen = incumbent.metrics.primary_score < self._run.state.best.eval_metrics.primary_score
+            has_fallen = incumbent.metrics.utility < self._run.state.best.eval_metrics.utility
             self._run.change(best=(registry.best if has_fallen else None) or rescored)
 
     def _reserve(self, outcome: Outcome, metrics: EvalMetrics) -> None:
@@ -76,7 +76,7 @@ class RunSnapshots:
                 outcome.evidence,
                 in_reserve=True,
             )
-            scores = tuple(m.primary_score for m in state.recent[-(NEIGHBOURS + 1) :])
+            scores = tuple(m.utility for m in state.recent[-(NEIGHBOURS + 1) :])
             new = Reserved(snapshot_id=saved.snapshot_id, steps=state.env_steps, scores=scores)
             most = min(registry.max_snapshots, MOST_RESERVED)
             self._run.change(reserve=thinned((*state.reserve, new), most))

@@ -106,6 +106,11 @@ class RunState:
         return self.best.eval_metrics.primary_score if self.best is not None else None
 
     @property
+    def best_metrics(self) -> EvalMetrics | None:
+        """Evaluation of the best snapshot, None before there is one."""
+        return self.best.eval_metrics if self.best is not None else None
+
+    @property
     def start_score(self) -> float | None:
         """Score of the untrained policy, or else of the first window, None where it is not known."""
         return start_score(self.start, self.first)
@@ -163,12 +168,13 @@ class RunState:
         """Return the state with an evaluation of the learner on its curve."""
         curve = self.curve.added(
             self.env_steps - self.steps_before,
-            metrics.primary_score,
-            metrics.std_err,
+            metrics.utility,
+            metrics.utility_std_err,
             self.episodes - self.episodes_before,
         )
         is_first = self.first is None and self.era_began == 0 and len(self.recent) < FIRST_EVALUATIONS
-        return replace(self, curve=curve, first=metrics if is_first and math.isfinite(metrics.std_err) else self.first)
+        is_first = is_first and math.isfinite(metrics.utility_std_err)
+        return replace(self, curve=curve, first=metrics if is_first else self.first)
 
     def with_new_curve(self) -> Self:
         """Return the state in which a curve begins anew: that of another learner, or in another era."""

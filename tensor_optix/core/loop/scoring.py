@@ -12,7 +12,6 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.succession import LearnerSlot
-from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.faults import MOST_IN_A_ROW, SEEDS, PlayStoppedError
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.parts import LoopConfig
@@ -139,7 +138,8 @@ class Scorer:
 
     def live(self, state: RunState, data: EpisodeData) -> EvalMetrics:
         """Return what a window itself is worth, in which nothing was learned; no score where the evaluator fails."""
-        return self._surviving(state, lambda: self._evaluator.score(data, {})) or no_score(state.window_id)
+        found = self._surviving(state, lambda: self._graded(state, self._evaluator.score(data, {})))
+        return found or no_score(state.window_id)
 
     def validated(self, state: RunState, live: EvalMetrics) -> EvalMetrics:
         """Return the score of `live` with that of held-out episodes, where there are any; none if it is broken off."""
@@ -147,7 +147,7 @@ class Scorer:
             return live
         metrics = None
         with contextlib.suppress(PlayStoppedError), self._progress.timed("validate"), self._bounded(state):
-            metrics = self._surviving(state, lambda: self._evaluator.combine(live, self.validation.score()))
+            metrics = self._surviving(state, lambda: self._combined(state, live, self.validation.score()))
         if metrics is None:
             return no_score(state.window_id)
         self._progress.health.clear("validation")
@@ -155,7 +155,7 @@ class Scorer:
 
     def shadowed(self, state: RunState, data: EpisodeData, actions: object) -> EvalMetrics:
         """Return what a window would be worth with other actions; for evaluators that can tell (`ScoresActions`)."""
-        metrics = self._surviving(state, lambda: self._evaluator.score_actions(data, actions))
+        metrics = self._surviving(state, lambda: self._graded(state, self._evaluator.score_actions(data, actions)))
         return metrics or no_score(state.window_id)
 
     def _surviving(self, state: RunState, score: Callable[[], T]) -> T | None:
@@ -189,22 +189,30 @@ class Scorer:
             return Scored(no_score(state.window_id), pending=train_metrics)
 
     def _compared(self, state: RunState, train_metrics: EvalMetrics, *, can_be_saved: bool) -> Scored:
-        metrics = train_metrics
+        metrics = self._graded(state, train_metrics)
         if self.validation.is_there:
             with self._progress.timed("validate"):
-                metrics = self._evaluator.combine(train_metrics, self.validation.score())
-        is_ahead = is_improvement(metrics.primary_score, state.best_score, self._config.improvement_margin)
+                metrics = self._combined(state, train_metrics, self.validation.score())
+        is_ahead = self._evaluator.beats(metrics, state.best_metrics, self._config.improvement_margin)
         if self.validation.seeded is None:
             # Without validation the policy that was scored is gone unless it could be staged.
             return Scored(metrics, metrics.is_usable and is_ahead and (self.validation.is_there or can_be_saved))
         if not (metrics.is_usable and (is_ahead or self._could_be_ahead(state, metrics))):
             return self._with_retest(state, Scored(metrics), self.validation.seeded)
-        outcome = self._tested(state, self.validation.seeded)
+        outcome = self._tested(state, self.validation.seeded, train_metrics)
         if outcome is None:
             return Scored(metrics)
         steps = outcome.tested.steps + (outcome.incumbent.steps if outcome.incumbent is not None else 0)
         metrics = self._evaluator.combine(train_metrics, outcome.metrics)
+        known = outcome.incumbent.metrics if outcome.incumbent is not None else state.best_metrics
+        metrics = self._evaluator.graded(metrics, known)
         return Scored(metrics, outcome.wins, outcome.tested.evidence, outcome.incumbent, steps)
+
+    def _combined(self, state: RunState, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
+        return self._graded(state, self._evaluator.combine(train_metrics, val_metrics))
+
+    def _graded(self, state: RunState, metrics: EvalMetrics) -> EvalMetrics:
+        return self._evaluator.graded(metrics, state.best_metrics)
 
     def _could_be_ahead(self, state: RunState, metrics: EvalMetrics) -> bool:
         """Return whether a candidate that is not ahead is to be tested all the same."""
@@ -230,7 +238,7 @@ class Scorer:
     def _affords(self, state: RunState, windows: int) -> bool:
         return self._config.validation.affords(state.env_steps, self.validation.spent, windows)
 
-    def _tested(self, state: RunState, pipeline: PlaysSeeds) -> Challenge | None:
+    def _tested(self, state: RunState, pipeline: PlaysSeeds, train_metrics: EvalMetrics) -> Challenge | None:
         """Test the policy against the best; None where the storage failed."""
         best = state.best
         left = self._config.validation.left(state.env_steps, self.validation.spent)
@@ -244,6 +252,9 @@ class Scorer:
                 is_cheap=state.test_steps > TEST_SHARE * state.env_steps or not self._affords(state, 2 * TEST_WINDOWS),
                 max_steps=min(TEST_SHARE * state.env_steps - state.test_steps, left),
                 played=None if self._affords(state, 1) else self._played(),
+                with_training=lambda found: replace(
+                    self._evaluator.combine(train_metrics, found), primary_score=found.primary_score
+                ),
             )
         return None
 

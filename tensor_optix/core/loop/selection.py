@@ -26,7 +26,13 @@ import numpy as np
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import Boundable, PlaysSeeds
 from tensor_optix.core.decisions.intervals import span_of
-from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, returns_of, score_returns
+from tensor_optix.core.decisions.ranking import (
+    lower_bound,
+    rests_on_returns,
+    returns_of,
+    score_returns,
+    utilities_of,
+)
 from tensor_optix.core.decisions.trend import is_improvement, standard_error
 from tensor_optix.core.faults import EPISODE_LIMIT, PlayStoppedError
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
@@ -58,7 +64,7 @@ class Tested:
         record = PlayedWindow(
             seeds=tuple(seeds),
             returns=tuple(episode.total_return for episode in window.completed_episodes()),
-            score=evaluator.score(window, {}).primary_score,
+            score=evaluator.score_validation(window).primary_score,
             episode_limit=window.metadata.get(EPISODE_LIMIT),
         )
         return cls((window,), (record,))
@@ -70,7 +76,7 @@ class Tested:
 
     def score(self, evaluator: BaseEvaluator) -> EvalMetrics:
         """Return the score over all the episodes."""
-        return evaluator.score(EpisodeData.concatenate(self.windows), {})
+        return evaluator.score_validation(EpisodeData.concatenate(self.windows))
 
     def __add__(self, other: "Tested") -> "Tested":
         return Tested(self.windows + other.windows, self.evidence + other.evidence)
@@ -165,6 +171,7 @@ def challenge(
     is_cheap: bool = False,
     max_steps: float = math.inf,
     played: Tested | None = None,
+    with_training: Callable[[EvalMetrics], EvalMetrics] = lambda metrics: metrics,
 ) -> Challenge:
     """Test the policy that the pipeline's agent holds against the incumbent.
 
@@ -178,21 +185,24 @@ def challenge(
         is_cheap: True to play one window of fresh episodes and nothing else.
         max_steps: the candidate does not play on beyond so many.
         played: what it is judged by where it is to play nothing at all.
+        with_training: gives the score of a test the metrics of training, as the incumbent's has: what is compared.
     """
     is_cheap = is_cheap or played is not None
     seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)] if played is None else []
     tested = play(pipeline, evaluator, seeds) if played is None else played
     metrics = tested.score(evaluator)
     if incumbent is None:
-        return Challenge(is_improvement(metrics.primary_score, None, margin), tested, metrics)
+        return Challenge(metrics.is_usable, tested, metrics)
     if is_cheap or as_incumbent is None:
         known = Retest(incumbent.eval_metrics, incumbent.evidence, 0)
-        return Challenge(_beats(metrics, known, margin) and _is_sure(tested, metrics, known), tested, metrics)
+        wins = evaluator.beats(with_training(metrics), known.metrics, margin) and _is_sure(tested, metrics, known)
+        return Challenge(wins, tested, metrics)
     with as_incumbent():
         theirs = play(pipeline, evaluator, seeds)
     known = with_evidence(incumbent, theirs, evaluator)
-    wins = is_improvement(metrics.primary_score, theirs.score(evaluator).primary_score, margin)
-    while wins := wins and _beats(metrics, known, margin):
+    paired = rescored(incumbent.eval_metrics, theirs.score(evaluator))
+    wins = evaluator.beats(with_training(metrics), paired, margin)
+    while wins := wins and evaluator.beats(with_training(metrics), known.metrics, margin):
         if _is_sure(tested, metrics, known):
             break
         if len(tested.windows) >= len(known.evidence) or tested.steps >= max_steps:
@@ -223,8 +233,8 @@ def could_be_ahead(metrics: EvalMetrics, incumbent: EvalMetrics, margin: float) 
         incumbent: of the best so far.
         margin: by how much it must be beaten, in units of the score.
     """
-    errors = [error for error in (metrics.std_err, incumbent.std_err) if math.isfinite(error)]
-    return is_improvement(metrics.primary_score + math.hypot(*errors), incumbent.primary_score, margin)
+    errors = [error for error in (metrics.utility_std_err, incumbent.utility_std_err) if math.isfinite(error)]
+    return is_improvement(metrics.utility + math.hypot(*errors), incumbent.utility, margin)
 
 
 def is_retest_due(incumbent: PolicySnapshot, window_id: int, tested_in: int) -> bool:
@@ -239,16 +249,12 @@ def is_retest_due(incumbent: PolicySnapshot, window_id: int, tested_in: int) -> 
     return len(incumbent.evidence) < MOST_EVIDENCE and age >= max(age_then + 1, RETEST_FACTOR * age_then)
 
 
-def _beats(metrics: EvalMetrics, incumbent: Retest, margin: float) -> bool:
-    return is_improvement(metrics.primary_score, incumbent.metrics.primary_score, margin)
-
-
 def _is_sure(tested: Tested, metrics: EvalMetrics, incumbent: Retest) -> bool:
     """Return True if the candidate's lower bound is the higher one, or where no bounds are known."""
     found = ((tested.evidence, metrics), (incumbent.evidence, incumbent.metrics))
-    if not all(rests_on_returns(evidence, scored.primary_score) for evidence, scored in found):
+    if not all(rests_on_returns(evidence, scored) for evidence, scored in found):
         return True
-    ours, theirs = (returns_of(evidence) for evidence, _ in found)
+    ours, theirs = (utilities_of(evidence, scored) for evidence, scored in found)
     span = span_of([*ours, *theirs])
     return lower_bound(ours, span) > lower_bound(theirs, span)
 
@@ -284,7 +290,8 @@ def rescored(metrics: EvalMetrics, found: EvalMetrics, **more: float) -> EvalMet
         found: what the test has shown.
         more: what else is to be told of it.
     """
-    told = {**metrics.metrics, **more, "val_score": found.primary_score, "score_std_err": found.std_err}
+    held_out = {f"val_{name}": value for name, value in found.metrics.items() if f"val_{name}" in metrics.metrics}
+    told = {**metrics.metrics, **held_out, **more, "val_score": found.primary_score, "score_std_err": found.std_err}
     if "train_score" in told:
         told["generalization_gap"] = told["train_score"] - found.primary_score
     return replace(metrics, primary_score=found.primary_score, metrics=told)

@@ -9,7 +9,8 @@ import numpy as np
 
 from tensor_optix.core.backoff_scheduler import Effect
 from tensor_optix.core.decisions.patience import Patience, PatienceVerdict
-from tensor_optix.core.decisions.trend import Verdict, is_improvement
+from tensor_optix.core.decisions.preference import beats
+from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.loop.decider import decide, patience_with
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -48,6 +49,7 @@ def simulate(
     config: LoopConfig | None = None,
     *,
     episodes: Values | None = None,
+    lower_is_better: bool = False,
 ) -> list[Decision]:
     """Return what the loop would have decided on E windows whose scores are known, until it would have stopped.
 
@@ -58,12 +60,13 @@ def simulate(
     A score that beats the best becomes the best, as where no validation tests it again.
 
     Args:
-        scores: (E,) score of each window; higher is better. One that is not finite is no evidence.
+        scores: (E,) score of each window. One that is not finite is no evidence.
         std_errs: (E,) their standard errors; NaN, or None for all of them, = unknown.
         steps: (E,) environment steps of training at the end of each window, increasing.
         config: the knobs of the loop; None = those of `RLOptimizer` by default, with a patience that grows with the
             scale of the task.
         episodes: (E,) training episodes that had ended by then; None = unknown, and no plateau is certain.
+        lower_is_better: True for scores such as losses, as where an evaluator's `compare` prefers the lower one.
 
     Raises:
         InvalidArgumentError: sequences of different lengths, or steps that do not increase.
@@ -79,8 +82,9 @@ def simulate(
         state = state.collected(int(step) - state.env_steps, int(count) - state.episodes)
         if not state.is_due:
             continue
-        metrics = EvalMetrics(float(score), {"score_std_err": float(error)}, state.window_id)
-        is_best = metrics.is_usable and is_improvement(float(score), state.best_score, config.improvement_margin)
+        known = {"score_std_err": float(error)}
+        metrics = EvalMetrics(float(score), known, state.window_id, lower_is_better=lower_is_better)
+        is_best = beats(None, metrics, state.best_metrics, config.improvement_margin)
         state, effects = decide(state, Outcome(hyperparams=_NO_VALUES, metrics=metrics, is_best=is_best), config)
         if is_best:
             state = replace(state, best=_snapshot(metrics, index))

@@ -1,9 +1,10 @@
 """Putting an optimizer's suggestions in force, with a record of each: what was asked, what arrived, what it came to."""
 
+import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.decisions.succession import LearnerSlot
@@ -76,14 +77,22 @@ class Tuner:
     def __init__(self, slot: LearnerSlot, optimizer: BaseOptimizer) -> None:
         self._slot = slot
         self._optimizer = optimizer
+        self._takes_history = takes_history(optimizer)
 
-    def step(self, trial: TuningTrial | None, metrics: EvalMetrics, next_window: int) -> TuningStep:
+    def step(
+        self,
+        trial: TuningTrial | None,
+        metrics: EvalMetrics,
+        next_window: int,
+        history: Sequence[EvalMetrics] = (),
+    ) -> TuningStep:
         """Put the next suggestion in force; the step has no records where there was nothing to change or to settle.
 
         Args:
             trial: the value that was on trial.
             metrics: the evaluation.
             next_window: first window that is collected with the new values.
+            history: the newest evaluations, this one included, for an optimizer that takes them.
 
         Raises:
             SuggestionError: one that the agent cannot have, or none at all; nothing is changed.
@@ -91,7 +100,7 @@ class Tuner:
         """
         agent = self._slot.agent
         old = agent.get_hyperparams().copy()
-        suggested = self._suggested(old, metrics)
+        suggested = self._suggested(old, list(history) if self._takes_history else metrics)
         new = HyperparamSet({**old.params, **suggested}, next_window)
         changed = [name for name in suggested if new.params[name] != old.params[name]]
         if changed:
@@ -109,10 +118,10 @@ class Tuner:
         records = tuple(self._records(trial, next_trial, old, new, changed, effective, metrics))
         return TuningStep(old, new, records, next_trial)
 
-    def _suggested(self, old: HyperparamSet, metrics: EvalMetrics) -> Mapping[str, Any]:
-        name = type(self._optimizer).__name__
+    def _suggested(self, old: HyperparamSet, seen: EvalMetrics | list[EvalMetrics]) -> Mapping[str, Any]:
+        name, suggest = type(self._optimizer).__name__, cast(Callable[..., object], self._optimizer.suggest)
         try:
-            suggestion = self._optimizer.suggest(old.copy(), metrics)
+            suggestion = suggest(old.copy(), seen)
         except Exception as error:
             raise SuggestionError(f"{name}.suggest raised {error!r}.") from error
         if not isinstance(suggestion, HyperparamSet):
@@ -160,6 +169,12 @@ class Tuner:
                 score_after_std_err=math.nan,
                 decision=self._optimizer.decision,
             )
+
+
+def takes_history(optimizer: BaseOptimizer) -> bool:
+    """Return whether an optimizer's `suggest` takes the history of evaluations, as its second argument is named."""
+    names = list(inspect.signature(optimizer.suggest).parameters)
+    return len(names) > 1 and names[1].endswith("history")
 
 
 class SuggestionError(HyperparamError):

@@ -71,10 +71,13 @@ class Untrained:
             return None if state.first is None else has_risen_from(state.first, state.curve, state.recent)
         span = span_of_run(state, self._run.parts)
         start = start_of(state.start, None, span)
-        apart = start and is_ahead_apart(best.eval_metrics.primary_score, best_interval(best, span), start)
+        if best.eval_metrics.grade is not None:  # an order of its own: it has beaten an earlier best, or nothing tells
+            return True if best.eval_metrics.grade > 0.0 else None
+        score, sign = best.eval_metrics.primary_score, best.eval_metrics.sign
+        apart = start and is_ahead_apart(score, best_interval(best, span), start, sign)
         if apart or self._run.progress.stop_asked:
             return apart
-        together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start)
+        together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start, sign)
         return apart if together is None else together
 
     def _best_on_same_seeds(self, state: RunState) -> tuple[PlayedWindow, ...]:

@@ -119,7 +119,7 @@ class Validation:
             for window in self._next_window(self._windows):
                 self._count(window)
                 self.newest, self.spent = window, replace(self.spent, newest=window.length)
-                return self._evaluator.score(window, {})
+                return self._evaluator.score_validation(window)
             self._windows = None
         raise TensorOptixError(
             f"{type(self._pipeline).__name__}.episodes() yields nothing; validation needs at least one window. "
@@ -142,7 +142,7 @@ class Validation:
             scores = []
             for agent in agents:
                 pipeline.agent = GreedyAgent(agent)
-                scores.append(self._evaluator.score(counted.play(seeds), {}))
+                scores.append(self._evaluator.score_validation(counted.play(seeds)))
             return scores
         finally:
             pipeline.agent = acting

@@ -97,8 +97,8 @@ class Watch:
         watch = state.watch
         live = self._scorer.live(state, window)
         if live.is_usable and not self._challenger_acts(watch):
-            watch = replace(watch, newest=(*watch.newest, live.primary_score)[-NEWEST:])
-            if self._detector.update(live.primary_score):
+            watch = replace(watch, newest=(*watch.newest, live.utility)[-NEWEST:])
+            if self._detector.update(live.utility):
                 return replace(outcome, watch=watch, metrics=self._new_score(state, watch, live), event=DRIFT_EVENT)
         if watch.challenger is not None:
             return self._compare(state, replace(outcome, watch=watch), watch, window, live)
@@ -169,7 +169,7 @@ class Watch:
         self._restore_champion(watch)
         found = self._scorer.shadowed(state, window, actions)
         if champion.is_usable and found.is_usable:
-            watch = replace(watch, trial=watch.trial.with_pair(champion.primary_score, found.primary_score))
+            watch = replace(watch, trial=watch.trial.with_pair(champion.utility, found.utility))
         return champion, watch
 
     def _take_turns(self, watch: WatchState, metrics: EvalMetrics) -> tuple[EvalMetrics | None, WatchState]:
@@ -178,9 +178,9 @@ class Watch:
             return metrics, watch
         acted = self._challenger_acts(watch)
         if watch.first_of_pair is None:
-            watch = replace(watch, first_of_pair=metrics.primary_score)
+            watch = replace(watch, first_of_pair=metrics.utility)
         else:
-            pair = (watch.first_of_pair, metrics.primary_score)
+            pair = (watch.first_of_pair, metrics.utility)
             trial = watch.trial.with_pair(*(pair if acted else pair[::-1]))
             watch = replace(watch, trial=trial, first_of_pair=None)
         if self._challenger_acts(watch) is acted:
@@ -202,8 +202,8 @@ class Watch:
 
 
 def _measured(metrics: EvalMetrics, scores: Sequence[float]) -> EvalMetrics:
-    """Return a score that is the median of the scores of windows, where there are any."""
-    if not scores:
+    """Return a score that is the median of those of windows, whose utilities are given; a grade stays as it is."""
+    if not scores or metrics.grade is not None:
         return metrics
     measured = {**metrics.metrics, "score_std_err": standard_error(scores)}
-    return dataclasses.replace(metrics, primary_score=float(np.median(scores)), metrics=measured)
+    return dataclasses.replace(metrics, primary_score=metrics.sign * float(np.median(scores)), metrics=measured)

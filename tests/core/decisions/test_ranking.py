@@ -85,5 +85,6 @@ def test_huge_returns_are_no_overflow() -> None:
 
 @pytest.mark.parametrize(("score", "is_mean"), [(2.0, True), (4.0, False)])
 def test_a_score_rests_on_returns_if_it_is_their_mean(score: float, is_mean: bool) -> None:
-    assert rests_on_returns([PlayedWindow(seeds=(), returns=(1.0, 3.0), score=score)], score) is is_mean
-    assert not rests_on_returns([], score)
+    metrics = EvalMetrics(score)
+    assert rests_on_returns([PlayedWindow(seeds=(), returns=(1.0, 3.0), score=score)], metrics) is is_mean
+    assert not rests_on_returns([], metrics)

@@ -20,7 +20,7 @@ from tests.helpers import NumpyAgent
 class Referee:
     def settle(self) -> None: ...
 
-    def roll_back(self, score: float) -> bool:
+    def roll_back(self, metrics: EvalMetrics) -> bool:
         return False
 
     def scores_alone(self, agents: Any) -> list[EvalMetrics]:

@@ -19,6 +19,7 @@ from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import ContractError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tests.fakes.evolution import Climber, EvolutionRig, Says, SeededWorth, Worth, led_rig
+from tests.fakes.loops import LoopRig
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
 
 
@@ -127,7 +128,9 @@ def test_the_budget_ends_the_run_and_the_report_is_printed_once(tmp_path: Path) 
 def test_without_a_factory_it_rolls_back_and_the_run_converges(tmp_path: Path) -> None:
     rig = EvolutionRig(tmp_path, [5.0], max_spawns=3, factory=None)
     report = rig.loop.run()
-    assert (report.reason, rig.printed) == ("converged", [])
+    assert report.reason == "converged"
+    (printed,) = rig.printed
+    assert "Spawns used      : 0 / 3" in printed
 
 
 def test_no_budget_at_all_stops_at_the_first_dormant(tmp_path: Path) -> None:
@@ -214,3 +217,36 @@ def test_bad_arguments_are_refused(tmp_path: Path, arguments: tuple, message: st
     pm = PolicyManager(CheckpointRegistry(tmp_path))
     with pytest.raises(ContractError, match=message):
         pm.as_callback(NumpyAgent(), *arguments)
+
+
+def test_a_budget_without_a_factory_says_that_nothing_can_be_spawned_and_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pm, agent = PolicyManager(CheckpointRegistry(tmp_path), max_spawns=3), NumpyAgent()
+    rig = LoopRig(tmp_path, [1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0], agent=agent, callbacks=[pm.as_callback(agent)])
+    report = rig.run()
+    assert report.reason == "converged"
+    assert "max_spawns=3, but there is no agent_factory, so nothing can be spawned" in caplog.text
+    printed = capsys.readouterr().out
+    assert "Spawns used      : 0 / 3" in printed
+    assert "Best score       : 5.0000" in printed
+
+
+def test_losses_weigh_the_members_and_roll_back_as_their_negatives_do(tmp_path: Path) -> None:
+    registry, agent = CheckpointRegistry(tmp_path), NumpyAgent()
+    agent.weight = 3.0
+    registry.save(agent, EvalMetrics(2.0, lower_is_better=True))
+    pm = PolicyManager(registry)
+    assert not pm.evolve(agent, 1.0)
+    assert pm.evolve(agent, 4.0)
+    assert pm.evolve(agent, EvalMetrics(2.5, lower_is_better=True))
+    for index, loss in enumerate((1.0, 4.0)):
+        pm.add_agent(NumpyAgent())
+        pm.record_evaluation(index, EvalMetrics(loss, lower_is_better=True))
+    pm.auto_update_weights()
+    assert pm.weights[0] > pm.weights[1]
+    assert [member["mean_score"] for member in pm.status()["agents"]] == [1.0, 4.0]
+    state = pm.members_state(lambda agent: "0" if agent is pm.agents[0] else "1")
+    best, worst = pm.agents
+    pm.restore_members(state, {"0": best, "1": worst}.__getitem__)
+    assert pm.prune() == [worst]

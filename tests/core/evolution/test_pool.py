@@ -242,3 +242,21 @@ def test_the_lineage_tells_what_snapshots_are_worth_by_now(tmp_path: Path) -> No
     registry.max_snapshots = 1
     registry.prune()
     assert rig.pm.training_report()["lineage"] == [first, second]  # what is gone keeps its last score
+
+
+def test_whole_numbers_stay_whole_in_a_variant_where_bounds_are_a_pair(tmp_path: Path) -> None:
+    class Batched(NumpyAgent):
+        def __init__(self) -> None:
+            super().__init__()
+            self.params["batch"] = 64
+
+        @property
+        def default_param_bounds(self) -> Mapping[str, Param | tuple[float, float]]:
+            return {"batch": (16, 256)}
+
+    registry = CheckpointRegistry(tmp_path)
+    registry.save(Batched(), EvalMetrics(1.0))
+    pool = PolicyManager(registry, seed=0)
+    drawn = [pool.spawn_variant(Batched(), noise_scale=0.5).get_hyperparams().params["batch"] for _ in range(20)]
+    assert all(type(value) is int and 16 <= value <= 256 for value in drawn)
+    assert len(set(drawn)) > 10

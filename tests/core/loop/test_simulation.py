@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,3 +84,12 @@ def test_it_is_pure() -> None:
 def test_what_is_no_curve_is_refused(scores: list, errors: list | None, steps: list, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         simulate(scores, errors, steps)
+
+
+def test_losses_are_simulated_as_their_negatives_are() -> None:
+    scores = [1.0, 2.0, 5.0, 4.0, 5.5, *[5.0] * 30]
+    steps = list(range(100, 100 * len(scores) + 1, 100))
+    usual = simulate(scores, None, steps)
+    losses = simulate([-score for score in scores], None, steps, lower_is_better=True)
+    assert [replace(one, score=-one.score) for one in losses] == usual
+    assert [one.score for one in losses if one.is_best] == [-1.0, -2.0, -5.0, -5.5]

@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
+from tests.fakes.loops import LoopRig
 from tests.helpers import NumpyAgent
 
 
@@ -119,3 +121,21 @@ def test_a_trial_of_two_evaluations_has_one_commit_at_its_end() -> None:
     tuning = Tuning(NumpyAgent(learning_rate=0.1), Patient())
     steps = [tuning.step(metrics(score), window) for window, score in enumerate((5.0, 5.0, 9.0), 1)]
     assert [[record.kind for record in step.records] for step in steps] == [["probe"], [], ["commit"]]
+
+
+class OfHistory(BaseOptimizer):
+    """An optimizer that takes the history of evaluations, by the name of its second argument."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[float]] = []
+
+    def suggest(self, current: HyperparamSet, metrics_history: list[EvalMetrics]) -> HyperparamSet:  # type: ignore[override]
+        assert isinstance(metrics_history, list)
+        self.seen.append([metrics.primary_score for metrics in metrics_history])
+        return current
+
+
+def test_an_optimizer_that_takes_a_history_is_given_the_newest_evaluations(tmp_path: Path) -> None:
+    optimizer = OfHistory()
+    LoopRig(tmp_path, [1.0, 2.0, None, 4.0], optimizer=optimizer).run()  # type: ignore[arg-type]
+    assert optimizer.seen == [[1.0], [1.0, 2.0], [1.0, 2.0, 4.0]]
