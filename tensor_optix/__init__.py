@@ -10,9 +10,11 @@ from tensor_optix.support.lazy import exported, is_installed
 __version__ = "0.9.0.dev0"
 
 if TYPE_CHECKING:
+    from tensor_optix.adapters.pytorch.inputs import TorchDictModel
     from tensor_optix.adapters.pytorch.torch_agent import TorchAgent
     from tensor_optix.adapters.pytorch.torch_evaluator import TorchEvaluator
     from tensor_optix.adapters.river_drift import RiverDetector
+    from tensor_optix.adapters.tensorflow.inputs import TFDictModel
     from tensor_optix.adapters.tensorflow.tf_agent import TFAgent
     from tensor_optix.adapters.tensorflow.tf_evaluator import TFEvaluator
     from tensor_optix.algorithms._distributions import MultiCategorical
@@ -121,11 +123,13 @@ _HOMES = {
     "StopReason": "core.training_report",
     "TensorOptixError": "errors",
     "TFAgent": "adapters.tensorflow.tf_agent",
+    "TFDictModel": "adapters.tensorflow.inputs",
     "TFDQNAgent": "algorithms.tf_dqn",
     "TFEvaluator": "adapters.tensorflow.tf_evaluator",
     "TFPPOAgent": "algorithms.tf_ppo",
     "TFSACAgent": "algorithms.tf_sac",
     "TorchAgent": "adapters.pytorch.torch_agent",
+    "TorchDictModel": "adapters.pytorch.inputs",
     "TorchDQNAgent": "algorithms.torch_dqn",
     "TorchEvaluator": "adapters.pytorch.torch_evaluator",
     "TorchPPOAgent": "algorithms.torch_ppo",
@@ -187,12 +191,14 @@ __all__ = [
     "StopReason",
     "TFAgent",
     "TFDQNAgent",
+    "TFDictModel",
     "TFEvaluator",
     "TFPPOAgent",
     "TFSACAgent",
     "TensorOptixError",
     "TorchAgent",
     "TorchDQNAgent",
+    "TorchDictModel",
     "TorchEvaluator",
     "TorchPPOAgent",
     "TorchSACAgent",

@@ -100,12 +100,13 @@ class BuiltInAgent:
         for name, moment in moments.items():
             self._backend.set_optimizer_state(self._optimizers[name], *moment)
 
+    keep, give_back = snapshot, restore
+    """The names of both in earlier versions."""
+
     def restart_optimizer(self) -> None:
-        """Set the moments of all optimizers to zero, as they are before the first step."""
+        """Set the moments of all optimizers to what they are before the first step."""
         for optimizer in self._optimizers.values():
-            moments, settings = self._backend.optimizer_state(optimizer)
-            fresh = {name: np.zeros_like(array) for name, array in moments.items()}
-            self._backend.set_optimizer_state(optimizer, fresh, settings)
+            self._backend.restart_optimizer(optimizer)
         self.set_hyperparams(self._hyperparams)  # Keras counts the learning rate among the moments
 
     def first_non_finite(self) -> str | None:
@@ -139,12 +140,13 @@ class BuiltInAgent:
         self._backend.set_weights(self._models, weights)
 
     def seed(self, seed: int | None) -> None:
-        """Restart the random generators."""
+        """Restart the random generators, those that models draw from included."""
         check_seed(seed)
-        children = np.random.SeedSequence(seed).spawn(len(self._generator_names))
+        *children, of_models = np.random.SeedSequence(seed).spawn(len(self._generator_names) + 1)
         self._generators = {
             name: np.random.default_rng(child) for name, child in zip(self._generator_names, children, strict=True)
         }
+        self._backend.seed(self._models, None if seed is None else int(of_models.generate_state(1, np.uint64)[0]))
 
     def save_weights(self, path: str) -> None:
         """Write the models' weights to `<path>.safetensors`."""

@@ -42,6 +42,15 @@ class Ops(Protocol):
     no_gradient: Callable[[Callable[[], Tensor]], Tensor]
 
 
+ACTIONS = "actions"
+"""Name under which a window or minibatch holds actions: integers there are indices."""
+
+
+def is_mask(name: str) -> bool:
+    """Return whether an array of a window or minibatch is a mask, by its name; any other array of truth is 0 and 1."""
+    return name.endswith("masks")
+
+
 TARGET_RATE = "target_rate"
 """Name of the scalar by which lagged copies move: 1 makes them equal to their models, 0 leaves them."""
 
@@ -134,9 +143,14 @@ class Backend(Protocol):
             optimizers: each optimizer by name, with the names of the models that it trains.
 
         Raises:
-            ContractError: an object of another kind, or an optimizer that does not train a model's weights.
+            ContractError: an object of another kind, a model of several inputs, numbers that no seed repeats, weights
+                in float16, or an optimizer that cannot train a model's weights.
             ModelShapeError: a model without weights.
         """
+        ...
+
+    def pair_model(self, model: Any, size: int) -> Any:
+        """Return a model of [x ‖ y] for one that takes x and y (B, `size`) apart; any other is returned as it is."""
         ...
 
     def predictor(self, model: Model) -> Predictor:
@@ -192,6 +206,29 @@ class Backend(Protocol):
         """
         ...
 
+    def plain_name(self, name: str) -> str:
+        """Return a saved weight's name as `weights` would have it, where it was saved from a model in other clothes."""
+        ...
+
+    def seed(self, models: Mapping[str, Model], seed: int | None) -> None:
+        """Restart whatever the models draw random numbers from, such as dropout's; None takes a seed from the system.
+
+        Meanwhile and elsewhere, what the rest of the program draws from stays as it is.
+        """
+        ...
+
+    def random_state(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
+        """Return where the generators of `seed` are, as integers by name."""
+        ...
+
+    def set_random_state(self, models: Mapping[str, Model], state: Mapping[str, np.ndarray]) -> None:
+        """Go on from `random_state`; a generator that is not named there stays where it is.
+
+        Raises:
+            CheckpointMismatchError: that is no state of such a generator; nothing is changed then.
+        """
+        ...
+
     def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the optimizer's moments as arrays, and its settings as plain JSON values."""
         ...
@@ -200,6 +237,14 @@ class Backend(Protocol):
         self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
     ) -> None:
         """Go on from `optimizer_state`."""
+        ...
+
+    def expected_moments(self, optimizer: Any) -> dict[str, np.ndarray]:
+        """Return arrays like the moments of `optimizer_state` once each weight has made a step, whatever they hold."""
+        ...
+
+    def restart_optimizer(self, optimizer: Any) -> None:
+        """Give an optimizer the state of a new one; its settings stay, its learning rate may not."""
         ...
 
     def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:

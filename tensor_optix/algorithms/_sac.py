@@ -59,7 +59,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
     Args:
         backend: the framework.
         models: `actor` (observations → [mean ‖ log_std] (B, 2A)), `critic1` and `critic2`
-            ([observations ‖ actions] → (B, 1)).
+            ([observations ‖ actions], or both as two inputs, → (B, 1)).
         action_dim: A.
         optimizers: `actor_optimizer`, `critic_optimizer` (over both critics) and `alpha_optimizer`.
         hyperparams: overrides of `SAC_HYPERPARAMS`.
@@ -93,9 +93,11 @@ class SACAgent(BuiltInAgent, BaseAgent):
         save_replay: bool,
     ) -> None:
         trained = {"actor_optimizer": ("actor",), "critic_optimizer": ("critic1", "critic2")}
-        backend.check(models, {name: (optimizers[name], names) for name, names in trained.items()})
         if not isinstance(action_dim, int | np.integer) or action_dim < 1:
             raise InvalidArgumentError(f"action_dim must be an integer of at least 1, but got {action_dim!r}.")
+        critics = {name: backend.pair_model(models[name], int(action_dim)) for name in trained["critic_optimizer"]}
+        models = {**models, **critics}
+        backend.check(models, {name: (optimizers[name], names) for name, names in trained.items()})
         self._temperature = backend.temperature(optimizers["alpha_optimizer"])
         self._action_dim, self._exploration_noise = int(action_dim), exploration_noise
         learned = {**models, "temperature": self._temperature}

@@ -24,7 +24,8 @@ class TFSACAgent(SACAgent):
 
     Args:
         actor: any built Keras model: observations (B, ...) → [mean ‖ log_std] (B, 2A).
-        critic1: any built Keras model: [observations ‖ actions] (B, O + A) → value (B, 1).
+        critic1: any built Keras model: [observations ‖ actions] (B, O + A), or both as two inputs in this order, →
+            value (B, 1).
         critic2: the same with weights of its own.
         action_dim: A, the number of action dimensions.
         actor_optimizer: any Keras optimizer that is not bound to other variables, for the actor's weights.

@@ -22,7 +22,8 @@ class TorchSACAgent(SACAgent):
 
     Args:
         actor: any module: observations (B, ...) → [mean ‖ log_std] (B, 2A).
-        critic1: any module: [observations ‖ actions] (B, O + A) → value (B, 1).
+        critic1: any module: [observations ‖ actions] (B, O + A), or both as two inputs in this order, → value
+            (B, 1).
         critic2: the same with weights of its own.
         action_dim: A, the number of action dimensions.
         actor_optimizer: any PyTorch optimizer over the actor's weights.

@@ -32,6 +32,9 @@ class CompiledSteps:
             raise InvalidArgumentError(
                 "only a plain torch.optim.Adam over exactly the models' float32 weights compiles"
             )
+        homes = [id(p) for _, parameters in trained for p in parameters]
+        if len(set(homes)) < len(homes):
+            raise InvalidArgumentError("weights that several objectives train do not compile")
         self._groups = [Group(objective, parameters) for objective, parameters in trained]
         # Several objectives make a graph that is large as it is, and a step long enough to be worth its call.
         self._unrolled = UNROLLED if len(self._groups) == 1 else 1

@@ -1,5 +1,6 @@
 """Acting with a PyTorch module: dense stacks in numpy on the module's own memory, anything else through PyTorch."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,9 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters import _dense
+from tensor_optix.adapters.pytorch._arrays import input_dtype
+from tensor_optix.adapters.pytorch._names import unwrapped
+from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 
 _ACTIVATIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray]] = {
     nn.Tanh: _dense.tanh,
@@ -43,8 +47,9 @@ class TorchPredictor:
     for before each output, and the layers are made anew.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, randomness: TorchRandomness | None = None) -> None:
         self._module = module
+        self._randomness = randomness or contextlib.nullcontext()
         self._layers: list[_dense.type_of_layer] | None = None
         self._stacks: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
         self._hooks: list[Any] = []
@@ -79,8 +84,8 @@ class TorchPredictor:
     def _through_torch(self, observations: np.ndarray) -> np.ndarray:
         parameter = next(self._module.parameters(), None)
         device = parameter.device if parameter is not None else None
-        dtype = parameter.dtype if parameter is not None else torch.float32
-        with torch.inference_mode():
+        dtype = input_dtype(self._module)
+        with torch.inference_mode(), self._randomness:
             # A copy: a module may work in place, and the caller's array is not its to change.
             output = self._module(torch.tensor(observations, dtype=dtype, device=device)).cpu()
             return (output if output.dtype is torch.float64 else output.float()).numpy()
@@ -88,7 +93,7 @@ class TorchPredictor:
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the module is not a dense stack on the CPU."""
         self._layers, self._stacks, self._hooks, self._watched = None, [], [], []
-        modules = self._flatten(self._module)
+        modules = self._flatten(unwrapped(self._module))
         if modules is None or type(modules[0]) is not nn.Linear:
             return
         layers: list[_dense.type_of_layer] = []

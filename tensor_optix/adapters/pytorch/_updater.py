@@ -4,14 +4,18 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from tensor_optix.adapters.backend import TARGET_RATE, Objective
+from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Objective, is_mask
 from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_basic_adam
+from tensor_optix.adapters.pytorch._arrays import input_dtype, loss_dtype, taking
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps
+from tensor_optix.adapters.pytorch._names import unwrapped
+from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.errors import ContractError
 
 logger = logging.getLogger(__name__)
@@ -27,18 +31,25 @@ class Trained:
 
     Args:
         objective: the objective.
+        dtype: what its loss is computed in.
     """
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, dtype: torch.dtype = torch.float32) -> None:
         self.objective = objective
+        self.callables = tuple(taking(model, dtype) for model in (*objective.models, *objective.reads))
         # Models may share layers: each weight counts once.
         self._all = list(dict.fromkeys(p for m in objective.models for p in m.parameters()))
         self.parameters: list[torch.nn.Parameter] = []
         self.is_basic_adam = self.fused = False
         self.refresh()
-        self.callables = (*objective.models, *objective.reads)
         self.sources = [p for m in objective.models for p in m.parameters()] if objective.lagged else []
         self.targets = [p for m in objective.lagged for p in m.parameters()]
+
+    @property
+    def bare(self) -> Objective:
+        """The objective on models without wrappers, through which no graph of several steps can look."""
+        kinds = {kind: [unwrapped(m) for m in getattr(self.objective, kind)] for kind in ("models", "reads", "lagged")}
+        return replace(self.objective, **kinds)
 
     def refresh(self) -> bool:
         """Look again at what is frozen; return True if that has changed.
@@ -67,7 +78,10 @@ class Trained:
         """Make one optimizer step down the gradient of `loss`, bounded in its global norm; return the norm before."""
         if not self.parameters:  # all is frozen
             return torch.zeros((), device=loss.device)
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        gradients = [
+            g.to_dense() if g is not None and g.is_sparse else g
+            for g in torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        ]
         used = gradients if all(g is not None for g in gradients) else [g for g in gradients if g is not None]
         norm = global_norm(used)
         if self.fused and len(used) == len(self.parameters):
@@ -97,7 +111,8 @@ class Trained:
         """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt; running statistics of normalisation layers are taken over."""
         lerp: Callable[..., object] = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
         with torch.no_grad():
-            lerp(self.targets, self.sources, rate)
+            pairs = zip(self.sources, self.targets, strict=True)
+            lerp(self.targets, [source.to(target.dtype) for source, target in pairs], rate)
             for lagged, model in zip(self.objective.lagged, self.objective.models, strict=True):
                 for target, source in zip(lagged.buffers(), model.buffers(), strict=True):
                     target.copy_(source)
@@ -109,16 +124,23 @@ class TorchUpdater:
     Args:
         objectives: what to train, in this order within each step.
         compile: True compiles at once, False never, None after `COMPILE_AFTER_STEPS` steps where a compiler is present.
+        randomness: what the models draw from; None: from the process's generators.
     """
 
-    def __init__(self, objectives: Objective | Sequence[Objective], compile: bool | None) -> None:
+    def __init__(
+        self,
+        objectives: Objective | Sequence[Objective],
+        compile: bool | None,
+        randomness: TorchRandomness | None = None,
+    ) -> None:
         listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
-        self._trained = [Trained(objective) for objective in listed]
+        self._randomness = randomness or contextlib.nullcontext()
+        self._dtype = loss_dtype([model for objective in listed for model in objective.models])
+        self._trained = [Trained(objective, self._dtype) for objective in listed]
         self._models = list(dict.fromkeys(model for objective in listed for model in objective.models))
         # Only with several objectives is there a model that one trains and another only calls.
         self._has_modes = len(listed) > 1 and any(_has_mode(model) for model in self._models)
-        first = next(self._models[0].parameters())
-        self._device, self._dtype = first.device, first.dtype
+        self._device = next(self._models[0].parameters()).device
         self._compiled: CompiledSteps | None = None
         self._compile = compile
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
@@ -126,8 +148,10 @@ class TorchUpdater:
         self._steps_made = 0
 
     def _can_compile(self) -> bool:
+        called = [model for t in self._trained for model in (*t.objective.models, *t.objective.reads)]
         are_basic = all(trained.is_basic_adam for trained in self._trained)
-        return are_basic and not self._has_modes and shutil.which("g++") is not None
+        are_float32 = all(input_dtype(model) is torch.float32 for model in called)
+        return are_basic and are_float32 and not self._has_modes and shutil.which("g++") is not None
 
     @property
     def is_compiled(self) -> bool:
@@ -166,7 +190,7 @@ class TorchUpdater:
         metrics: list[dict[str, Any]] = []
         try:
             start = 0
-            with denormals_flushed():
+            with denormals_flushed(), self._randomness:
                 for block in blocks:
                     size = len(next(iter(block.values())))
                     own = {name: np.asarray(v, np.float64)[start : start + size] for name, v in per_step.items()}
@@ -206,10 +230,10 @@ class TorchUpdater:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _as_number(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """Discrete actions become indices, masks stay masks, everything else becomes what the weights are."""
-        if tensor.dtype is torch.bool:
+        """Discrete actions become indices, masks stay masks, everything else becomes what losses are computed in."""
+        if is_mask(name):
             return tensor
-        is_index = name == "actions" and not tensor.is_floating_point()
+        is_index = name == ACTIONS and not tensor.is_floating_point()
         return tensor.long() if is_index else tensor.to(self._dtype)
 
     def _train_on(
@@ -242,7 +266,7 @@ class TorchUpdater:
         """Make as many steps as the compiled graph takes; on failure none, once and for all."""
         compiled = self._compiled
         try:
-            compiled = self._compiled = compiled or CompiledSteps([(t.objective, t.parameters) for t in self._trained])
+            compiled = self._compiled = compiled or CompiledSteps([(t.bare, t.parameters) for t in self._trained])
             return compiled(block, scalars, per_step)
         except Exception as error:
             if compiled is not None and compiled.has_run:

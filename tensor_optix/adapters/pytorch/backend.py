@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, Tensor, Updater
+from tensor_optix.adapters.pytorch import _optimizers
+from tensor_optix.adapters.pytorch._arrays import as_array
+from tensor_optix.adapters.pytorch._names import plain_names, plain_paths, unwrapped, without_wrappers
+from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_kind
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
+from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
+from tensor_optix.adapters.pytorch.inputs import check_inputs, pair_model
 from tensor_optix.adapters.saving.weights import check_weights
-from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError
+from tensor_optix.errors import ContractError, ModelShapeError
 
 
 class _TorchOps:
@@ -69,7 +76,8 @@ class Temperature(torch.nn.Module):
         self.log_alpha = given if isinstance(given, torch.nn.Parameter) else torch.nn.Parameter(given.detach())
         if self.log_alpha is not given:  # a plain tensor cannot be a module's parameter
             group["params"][0] = self.log_alpha
-            optimizer.state.pop(given, None)
+            if given in optimizer.state:
+                optimizer.state[self.log_alpha] = optimizer.state.pop(given)
 
     def forward(self, _: object) -> torch.Tensor:
         """Return log α as a scalar."""
@@ -82,6 +90,9 @@ class TorchBackend:
     name = "torch"
     ops: Ops = _TorchOps()
 
+    def __init__(self) -> None:
+        self.randomness = TorchRandomness()
+
     def check(
         self, models: Mapping[str, torch.nn.Module], optimizers: Mapping[str, tuple[object, Sequence[str]]]
     ) -> None:
@@ -89,30 +100,29 @@ class TorchBackend:
         for name, model in models.items():
             if not isinstance(model, torch.nn.Module):
                 raise ContractError(f"{name} must be a torch.nn.Module, but got {type(model).__name__}.")
+            _refuse_weights(name, model)
+            check_inputs(name, model)
         for name, (optimizer, trained) in optimizers.items():
-            if not isinstance(optimizer, torch.optim.Optimizer):
-                raise ContractError(f"{name} must be a torch.optim.Optimizer, but got {type(optimizer).__name__}.")
-            bound = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            for model in trained:
-                for path, parameter in models[model].named_parameters():
-                    if parameter.requires_grad and id(parameter) not in bound:
-                        raise ContractError(
-                            f"{name} does not train '{model}.{path}' of shape {tuple(parameter.shape)}. Hand it the "
-                            f"parameters of all of: {', '.join(trained)}."
-                        )
+            check_optimizer(name, optimizer, {model: models[model] for model in trained})
+
+    def pair_model(self, model: Any, size: int) -> Any:
+        """See `Backend.pair_model`."""
+        return pair_model(model, size)
 
     def predictor(self, model: torch.nn.Module) -> Predictor:
         """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""
         model.eval()
-        return TorchPredictor(model)
+        return TorchPredictor(model, self.randomness)
 
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
         """See `Backend.updater`."""
-        return TorchUpdater(objective, compile)
+        return TorchUpdater(objective, compile, self.randomness)
 
     def lagged_copy(self, model: torch.nn.Module) -> torch.nn.Module:
-        """See `Backend.lagged_copy`."""
-        lagged: Any = copy.deepcopy(model).eval().requires_grad_(False)
+        """See `Backend.lagged_copy`; that of a bfloat16 model is in float32, or small steps towards it were lost."""
+        lagged: Any = copy.deepcopy(unwrapped(model)).eval().requires_grad_(False)
+        if all(p.dtype is torch.bfloat16 for p in lagged.parameters()):
+            lagged.float()
         lagged._constants_of_source = _constants_of(model)
         return lagged
 
@@ -120,6 +130,7 @@ class TorchBackend:
         """See `Backend.temperature`; log α is the one parameter that the optimizer was made with."""
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ContractError(f"alpha_optimizer must be a torch.optim.Optimizer, but got {type(optimizer).__name__}.")
+        refuse_kind("alpha_optimizer", optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if len(parameters) != 1 or parameters[0].numel() != 1:
             raise ContractError(
@@ -137,38 +148,39 @@ class TorchBackend:
         for model in models:
             model.train()
         try:
-            value = loss()
-            norm = Trained(objective).apply_gradients(value, None)
+            with self.randomness:
+                value = loss()
+                norm = Trained(objective).apply_gradients(value, None)
         finally:
             for model in models:
                 model.eval()
         return float(value.detach()), float(norm)
 
     def weights(self, models: Mapping[str, torch.nn.Module]) -> dict[str, np.ndarray]:
-        """See `Backend.weights`; paths are those of `state_dict`."""
-        return {
-            # numpy has no bfloat16; float32 holds its values exactly.
-            f"{name}.{path}": (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).cpu().numpy().copy()
-            for name, model in models.items()
-            for path, tensor in model.state_dict().items()
-        }
+        """See `Backend.weights`; paths are those of `state_dict`, without what wrappers add to them."""
+        return {name: as_array(tensor) for name, tensor in _named_tensors(models).items()}
 
     def set_weights(self, models: Mapping[str, torch.nn.Module], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""
-        targets = {f"{n}.{path}": tensor for n, model in models.items() for path, tensor in model.state_dict().items()}
+        targets = _named_tensors(models)
         shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
         check_weights(shapes, weights, self.constants(models))
         with torch.no_grad():
             for name, tensor in targets.items():
                 tensor.copy_(torch.from_numpy(np.array(weights[name])))
 
+    def plain_name(self, name: str) -> str:
+        """See `Backend.plain_name`."""
+        return without_wrappers(name)
+
     def trainable(self, models: Mapping[str, torch.nn.Module]) -> Collection[str]:
         """See `Backend.trainable`."""
         return {
             f"{name}.{path}"
             for name, model in models.items()
-            for path, parameter in model.named_parameters(remove_duplicate=False)
-            if parameter.requires_grad
+            for path in plain_names(
+                model, (p for p, weight in model.named_parameters(remove_duplicate=False) if weight.requires_grad)
+            )
         }
 
     def constants(self, models: Mapping[str, torch.nn.Module]) -> Collection[str]:
@@ -177,56 +189,64 @@ class TorchBackend:
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Backend.optimizer_state`."""
-        state = optimizer.state_dict()
-        arrays, plain = {}, {}
-        for index, entries in state["state"].items():
-            for key, value in entries.items():
-                if isinstance(value, torch.Tensor):
-                    arrays[f"{index}.{key}"] = value.detach().cpu().numpy().copy()
-                else:
-                    plain[f"{index}.{key}"] = value
-        groups = [{k: v for k, v in group.items() if _is_json(v)} for group in state["param_groups"]]
-        return arrays, {"groups": groups, "plain": plain}
+        return _optimizers.state_of(optimizer)
 
     def set_optimizer_state(
         self, optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
     ) -> None:
         """See `Backend.set_optimizer_state`."""
-        state: dict[int, dict[str, Any]] = {}
-        entries = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()} | settings["plain"]
-        for name, value in entries.items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = value
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for index, entries_of in state.items():
-            for key, value in entries_of.items():
-                shape = tuple(parameters[index].shape) if index < len(parameters) else None
-                if isinstance(value, torch.Tensor) and value.ndim and tuple(value.shape) != shape:
-                    raise CheckpointMismatchError(
-                        f"The saved optimizer's {key!r} of parameter {index} has shape {tuple(value.shape)}, not "
-                        f"{shape}."
-                    )
-        own = optimizer.state_dict()["param_groups"]
-        if len(own) != len(settings["groups"]):
-            raise CheckpointMismatchError(
-                f"The saved optimizer has {len(settings['groups'])} parameter groups, this one has {len(own)}."
-            )
-        groups = [{**mine, **saved} for mine, saved in zip(own, settings["groups"], strict=True)]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        _optimizers.set_state(optimizer, arrays, settings)
+
+    def expected_moments(self, optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+        """See `Backend.expected_moments`."""
+        return _optimizers.expected_moments(optimizer)
+
+    def restart_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """See `Backend.restart_optimizer`."""
+        _optimizers.restart(optimizer)
 
     def set_learning_rates(self, optimizer: torch.optim.Optimizer, learning_rates: Sequence[float]) -> None:
         """See `Backend.set_learning_rates`."""
-        _refuse_schedule(optimizer)
-        for group, learning_rate in zip(optimizer.param_groups, learning_rates, strict=True):
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(learning_rate)
-            else:
-                group["lr"] = learning_rate
+        _optimizers.set_learning_rates(optimizer, learning_rates)
 
     def learning_rates(self, optimizer: torch.optim.Optimizer) -> list[float]:
         """See `Backend.learning_rates`."""
-        _refuse_schedule(optimizer)
-        return [float(group["lr"]) for group in optimizer.param_groups]
+        return _optimizers.learning_rates(optimizer)
+
+    def seed(self, models: Mapping[str, torch.nn.Module], seed: int | None) -> None:
+        """See `Backend.seed`."""
+        self.randomness.seed(list(models.values()), seed)
+
+    def random_state(self, models: Mapping[str, torch.nn.Module]) -> dict[str, np.ndarray]:
+        """See `Backend.random_state`."""
+        return self.randomness.state()
+
+    def set_random_state(self, models: Mapping[str, torch.nn.Module], state: Mapping[str, np.ndarray]) -> None:
+        """See `Backend.set_random_state`."""
+        self.randomness.restore(state)
+
+
+def _named_tensors(models: Mapping[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, model in models.items():
+        plain = plain_paths(model)
+        found |= {f"{name}.{plain[path]}": tensor for path, tensor in model.state_dict().items()}
+    return found
+
+
+def _refuse_weights(name: str, model: torch.nn.Module) -> None:
+    """Raise a typed error where a model has weights that cannot be trained."""
+    for path, weight in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(weight):
+            raise ModelShapeError(
+                f"{name} has no weights yet: {path!r} is lazy. Call it once on a batch of observations, before the "
+                f"optimizer is made."
+            )
+        if weight.dtype is torch.float16 and weight.requires_grad:
+            raise ContractError(
+                f"{name} has weights in float16 ({path!r}), whose gradients and moments vanish. Use bfloat16 or "
+                f"float32."
+            )
 
 
 def _constants_of(model: torch.nn.Module) -> frozenset[str]:
@@ -240,17 +260,4 @@ def _constants_of(model: torch.nn.Module) -> frozenset[str]:
         if isinstance(module, torch.nn.modules.batchnorm._NormBase)
         for name, _ in module.named_buffers(recurse=False)
     }
-    return frozenset(model.state_dict().keys() - learned - statistics)
-
-
-def _refuse_schedule(optimizer: torch.optim.Optimizer) -> None:
-    # A scheduler wraps the optimizer's step to count it.
-    if hasattr(optimizer.step, "_wrapped_by_lr_sched"):
-        raise HyperparamError(
-            "The optimizer follows a torch.optim.lr_scheduler, so learning_rate cannot be put in force. "
-            "Leave the scheduler out: the loop tunes the rate while training."
-        )
-
-
-def _is_json(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | list | tuple)
+    return frozenset(plain_names(model, model.state_dict().keys() - learned - statistics))

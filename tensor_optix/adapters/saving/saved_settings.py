@@ -21,8 +21,14 @@ def check_moments(
 ) -> None:
     """Raise `CheckpointMismatchError` unless an optimizer may have such moments.
 
-    An optimizer that has made no step may have none of its own yet: what it may be given then is single numbers, and
+    What `own` does not know of, such as entries that some optimizers make only after many steps, is single numbers, and
     arrays that are like one of the weights.
+
+    Args:
+        name: of the optimizer.
+        saved: what the file has, by `<weight>.<moment>`.
+        own: the moments that the optimizer has, or will have after a step, whatever they hold.
+        weights: those that it may train.
     """
     shapes = [array.shape for array in weights]
     types = {array.dtype for array in own.values()}

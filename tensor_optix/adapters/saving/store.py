@@ -4,7 +4,8 @@ Loading is staged. What the header of a file says is compared with the agent bef
 read and checked before anything is put in place, and what fails even then is restored.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -25,6 +26,9 @@ Extra: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
 _OPTIMIZER = "optimizer."
 _EXTRA = "extra."
+_RANDOM = "random."
+"""The states of the generators that models draw from."""
+_NO_WEIGHTS = (_OPTIMIZER, _EXTRA, _RANDOM)
 
 
 class _TrainingMeta(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,7 +82,7 @@ class AgentStore:
         meta = checked(_WeightsMeta, plain, repr(path))
         if meta.framework != self._backend.name:
             tensors = translated(tensors, meta.order, own)
-        self._backend.set_weights(self._models, tensors)
+        self._backend.set_weights(self._models, self._renamed(tensors, own))
 
     def _weights_to_read(
         self, specs: Mapping[str, TensorSpec], plain: Mapping[str, object], own: Mapping[str, np.ndarray]
@@ -89,8 +93,12 @@ class AgentStore:
             raise CheckpointCorruptError("Saved weights: the order of the tensors does not name each of them once.")
         if meta.framework != self._backend.name:
             weights = translated(weights, meta.order, own)
-        check_specs(own, weights)
+        check_specs(own, self._renamed(weights, own))
         return meta.order
+
+    def _renamed(self, weights: Mapping[str, T], own: Collection[str]) -> dict[str, T]:
+        """Return saved weights under the names that this model has for them."""
+        return {name if name in own else self._backend.plain_name(name): weight for name, weight in weights.items()}
 
     def save_training_state(
         self,
@@ -100,13 +108,14 @@ class AgentStore:
         extra: Extra | None = None,
         constants: Collection[str] = (),
     ) -> None:
-        """Write weights, optimizer moments, generators, hyper-parameters and `extra` to `<path>.safetensors`.
+        """Write weights, moments, all generators, hyper-parameters and `extra` to `<path>.safetensors`.
 
         Weights named in `constants`, those among `extra` included, need not be finite.
         """
         extra_arrays, extra_values = extra or ({}, {})
         tensors = self._backend.weights(self._models)
         tensors |= {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
+        tensors |= {f"{_RANDOM}{name}": array for name, array in self._backend.random_state(self._models).items()}
         settings = {}
         for name, optimizer in self._optimizers.items():
             moments, settings[name] = self._backend.optimizer_state(optimizer)
@@ -144,12 +153,15 @@ class AgentStore:
             CheckpointMismatchError: it holds no training state, or one of another agent; nothing is changed then.
         """
         own = self._backend.weights(self._models)
-        before = {name: self._backend.optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
 
         def choose(specs: Mapping[str, TensorSpec], plain: Mapping[str, object]) -> list[str]:
             meta = self._training_meta(path, plain)
-            check_specs(own, _weights_among(specs))
-            for name, (moments, settings) in before.items():
+            check_specs(own, self._renamed(_weights_among(specs), own))
+            for name, optimizer in self._optimizers.items():
+                moments, settings = (
+                    self._backend.expected_moments(optimizer),
+                    self._backend.optimizer_state(optimizer)[1],
+                )
                 check_moments(name, part_of(specs, f"{_OPTIMIZER}{name}"), moments, own.values())
                 check_settings(name, meta.optimizers[name], settings)
             check(part_of(specs, _EXTRA.removesuffix(".")), meta.extra, HyperparamSet.from_dict(meta.hyperparams))
@@ -159,22 +171,32 @@ class AgentStore:
         tensors, plain = load_tensors(path, choose, _anywhere(constants))
         meta = self._training_meta(path, plain)
         restored = restored_generators(generators, meta.generators)
-        try:
-            self._backend.set_weights(self._models, _weights_among(tensors))
+        with self._undone_on_failure(path, own):
+            self._backend.set_weights(self._models, self._renamed(_weights_among(tensors), own))
             for name, optimizer in self._optimizers.items():
                 moments = part_of(tensors, f"{_OPTIMIZER}{name}")
                 self._backend.set_optimizer_state(optimizer, moments, meta.optimizers[name])
+            self._backend.set_random_state(self._models, part_of(tensors, _RANDOM.removesuffix(".")))
             take(part_of(tensors, _EXTRA.removesuffix(".")), meta.extra)
-        except Exception as error:
-            self._backend.set_weights(self._models, own)
-            for name, (moments, settings) in before.items():
-                self._backend.set_optimizer_state(self._optimizers[name], moments, settings)
-            if isinstance(error, TensorOptixError):
-                raise
-            raise CheckpointMismatchError(f"{path!r} is no training state of this agent: {error!r}.") from error
         for name, generator in generators.items():
             generator.bit_generator.state = restored[name]
         return HyperparamSet.from_dict(meta.hyperparams)
+
+    @contextlib.contextmanager
+    def _undone_on_failure(self, path: str, weights: Mapping[str, np.ndarray]) -> Iterator[None]:
+        """Put back, where the block raises, what the agent had before it; whatever it raises becomes a typed error."""
+        moments = {name: self._backend.optimizer_state(optimizer) for name, optimizer in self._optimizers.items()}
+        random = self._backend.random_state(self._models)
+        try:
+            yield
+        except Exception as error:
+            self._backend.set_weights(self._models, weights)
+            for name, state in moments.items():
+                self._backend.set_optimizer_state(self._optimizers[name], *state)
+            self._backend.set_random_state(self._models, random)
+            if isinstance(error, TensorOptixError):
+                raise
+            raise CheckpointMismatchError(f"{path!r} is no training state of this agent: {error!r}.") from error
 
     def _training_meta(self, path: str, plain: Mapping[str, object]) -> _TrainingMeta:
         if "generators" not in plain:
@@ -192,7 +214,7 @@ class AgentStore:
         return meta
 
     def _refuse_unknown(self, specs: Mapping[str, TensorSpec]) -> None:
-        known = (_EXTRA, *(f"{_OPTIMIZER}{name}." for name in self._optimizers))
+        known = (_EXTRA, _RANDOM, *(f"{_OPTIMIZER}{name}." for name in self._optimizers))
         for name in specs.keys() - _weights_among(specs).keys():
             if not name.startswith(known):
                 raise CheckpointMismatchError(f"The training state has tensor {name!r}, which the agent lacks.")
@@ -214,4 +236,4 @@ def without_part(arrays: Mapping[str, T], name: str) -> dict[str, T]:
 
 
 def _weights_among(tensors: Mapping[str, T]) -> dict[str, T]:
-    return {name: array for name, array in tensors.items() if not name.startswith((_OPTIMIZER, _EXTRA))}
+    return {name: array for name, array in tensors.items() if not name.startswith(_NO_WEIGHTS)}

@@ -50,7 +50,7 @@ class Temperature(keras.layers.Layer):
     """log α, as a model of one weight."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.log_alpha = self.add_weight(shape=(1,), initializer="zeros", name="log_alpha")
         self.built = True
 

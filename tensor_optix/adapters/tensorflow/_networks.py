@@ -8,6 +8,9 @@ import numpy as np
 from tensor_optix.adapters._architecture import NATURE_CONVOLUTIONS, NATURE_FEATURES, Architecture
 from tensor_optix.adapters.tensorflow._keras import keras
 
+_FORMAT = "channels_last"
+"""Whatever the user's own models have: on a CPU there are no other convolutions."""
+
 
 def build(architecture: Architecture, seeds: np.random.SeedSequence) -> Any:
     """Return the network; nothing is drawn from the process's global generator."""
@@ -21,16 +24,17 @@ def build(architecture: Architecture, seeds: np.random.SeedSequence) -> Any:
         channels = architecture.input_shape[axis]
         for filters, kernel, stride in NATURE_CONVOLUTIONS:
             initial = _initial(architecture, 2**0.5, channels * kernel**2, seeds)
-            layers.append(keras.layers.Conv2D(filters, kernel, strides=stride, activation="relu", **initial))
+            initial |= {"strides": stride, "activation": "relu", "data_format": _FORMAT}
+            layers.append(keras.layers.Conv2D(filters, kernel, **initial))
             channels = filters
-        layers.append(keras.layers.Flatten())
+        layers.append(keras.layers.Flatten(_FORMAT))
         convolutions: Any = keras.Sequential(list(layers))
         size = convolutions.output_shape[1]
         hidden.insert(0, NATURE_FEATURES)
     else:
         size = math.prod(architecture.input_shape)
         if len(architecture.input_shape) != 1:
-            layers.append(keras.layers.Flatten())
+            layers.append(keras.layers.Flatten(_FORMAT))
     activation = "relu" if architecture.is_image else architecture.activation
     for width in hidden:
         layers.append(keras.layers.Dense(width, activation, **_initial(architecture, 2**0.5, size, seeds)))

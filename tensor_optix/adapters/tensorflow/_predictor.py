@@ -10,6 +10,8 @@ import numpy as np
 
 from tensor_optix.adapters import _dense
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._randomness import TFRandomness
+from tensor_optix.adapters.tensorflow._variables import number_type
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "linear": None,
@@ -82,8 +84,10 @@ class KerasPredictor:
     enough for other training - by a graph traced earlier, where one holds a variable - they are read again.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, randomness: TFRandomness | None = None) -> None:
         self._model = model
+        self._randomness = randomness or contextlib.nullcontext()
+        self._dtype = number_type([model])
         self._layers: list[_dense.type_of_layer] | None = None
         self._variables: list[Any] = []
         self._buffers: list[Any] = []
@@ -99,7 +103,7 @@ class KerasPredictor:
     def __call__(self, observations: object) -> np.ndarray:
         """Return the output for observations (B, ...)."""
         if self._layers is None:
-            return self._through_tensorflow(np.asarray(observations, np.float32))
+            return self._through_tensorflow(np.asarray(observations, self._dtype.as_numpy_dtype))
         if (
             self._stale
             or self._always_read
@@ -115,13 +119,16 @@ class KerasPredictor:
         """Return the output for one observation."""
         if self._layers is not None:
             return self(observation)
-        return self._through_tensorflow(np.asarray(observation, np.float32)[None])[0]
+        return self._through_tensorflow(np.asarray(observation, self._dtype.as_numpy_dtype)[None])[0]
 
     def _through_tensorflow(self, observations: np.ndarray) -> np.ndarray:
         if self._compiled is None:
-            signature = tf.TensorSpec((None, *observations.shape[1:]), tf.float32)
-            self._compiled = tf.function(lambda x: self._model(x, training=False), input_signature=[signature])
-        return self._compiled(observations).numpy()
+            signature = tf.TensorSpec((None, *observations.shape[1:]), self._dtype)
+            self._compiled = tf.function(
+                lambda x: tf.cast(self._model(x, training=False), self._dtype), input_signature=[signature]
+            )
+        with self._randomness:
+            return self._compiled(observations).numpy()
 
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the model is not a dense stack that they reproduce."""

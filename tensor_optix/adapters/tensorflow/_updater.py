@@ -1,19 +1,24 @@
 """The update steps of a window in TensorFlow: every epoch and minibatch and the optimizer in one XLA program."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import TARGET_RATE, Model, Objective, Tensor
+from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
+from tensor_optix.adapters.tensorflow._randomness import TFRandomness, may_be_unseeded, refuse_unseeded
+from tensor_optix.adapters.tensorflow._variables import number_type
 from tensor_optix.errors import ContractError
 
 logger = logging.getLogger(__name__)
 
 _SMALLEST_CAPACITY = 1024
+_COMPACT = (tf.uint8, tf.bool)
 
 
 class TFUpdater:
@@ -26,12 +31,21 @@ class TFUpdater:
         objectives: what to train, in this order within each step.
         compile: True compiles with XLA, False runs the plain graph, None compiles unless a model has convolutions,
             whose gradients XLA makes several times slower on a CPU.
+        randomness: what the models draw from; None: from the process's generators.
     """
 
-    def __init__(self, objectives: Objective | Sequence[Objective], compile: bool | None) -> None:
+    def __init__(
+        self,
+        objectives: Objective | Sequence[Objective],
+        compile: bool | None,
+        randomness: TFRandomness | None = None,
+    ) -> None:
         listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
-        self._trained = [_Trained(objective) for objective in listed]
         models = [model for objective in listed for model in objective.models]
+        self._randomness = randomness or contextlib.nullcontext()
+        self._may_be_unseeded = any(map(may_be_unseeded, models))
+        self._dtype = number_type(models)
+        self._trained = [_Trained(objective, self._dtype) for objective in listed]
         self._jit = not any(map(_has_convolutions, models)) if compile is None else compile
         self._metric_names: list[str] = []
         self._runs: dict[Callable[..., Any], Any] = {}
@@ -42,9 +56,11 @@ class TFUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> dict[str, float]:
         """Make one step per row of `rows`; see `Updater`."""
-        tensors = {name: _as_tensor(_padded(array, _power_of_two(len(array)))) for name, array in data.items()}
+        tensors = {
+            name: self._as_tensor(name, _padded(array, _power_of_two(len(array)))) for name, array in data.items()
+        }
         steps = _padded(rows.astype(np.int32), max(_power_of_two(len(rows)), _SMALLEST_CAPACITY))
-        return self._run(self._gathered_steps, len(rows), _scalars(scalars), tensors, tf.constant(steps))
+        return self._run(self._gathered_steps, len(rows), self._scalars(scalars), tensors, tf.constant(steps))
 
     def on_batches(
         self,
@@ -55,12 +71,12 @@ class TFUpdater:
         """Make one step per minibatch of `batches`; see `Updater`."""
         n_steps = len(next(iter(batches.values())))
         capacity = _power_of_two(n_steps)
-        tensors = {name: _as_tensor(_padded(array, capacity)) for name, array in batches.items()}
+        tensors = {name: self._as_tensor(name, _padded(array, capacity)) for name, array in batches.items()}
         varying = {
-            name: tf.constant(_padded(np.asarray(values, np.float32), capacity))
+            name: tf.constant(_padded(np.asarray(values, np.float32), capacity), self._dtype)
             for name, values in (per_step or {}).items()
         }
-        return self._run(self._stacked_steps, n_steps, _scalars(scalars), tensors, varying)
+        return self._run(self._stacked_steps, n_steps, self._scalars(scalars), tensors, varying)
 
     def _run(
         self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Tensor], *data: Tensor
@@ -69,13 +85,15 @@ class TFUpdater:
         if any(changed):
             self._runs.clear()
         arguments = (tf.constant(n_steps, tf.int32), scalars, *data)
-        with OWN_UPDATES.announced():
+        with OWN_UPDATES.announced(), self._randomness:
             run = self._runs.get(program)
             means = self._compile_and_run(program, arguments) if run is None else run(*arguments)
         return dict(zip(self._metric_names, map(float, means.numpy()), strict=True))
 
     def _compile_and_run(self, program: Callable[..., Any], arguments: Any) -> Any:
         self._runs[program] = tf.function(program, jit_compile=self._jit)
+        if self._may_be_unseeded:
+            refuse_unseeded("A model", self._runs[program].get_concrete_function(*arguments).graph)
         try:
             return self._runs[program](*arguments)
         except Exception as error:
@@ -112,7 +130,7 @@ class TFUpdater:
         def step(k: Tensor) -> Any:
             batch, scalars = inputs_of(k)
             batch = {
-                name: tf.cast(t, tf.float32) if t.dtype == tf.uint8 and name != "actions" else t
+                name: tf.cast(t, self._dtype) if t.dtype in _COMPACT and name != ACTIONS and not is_mask(name) else t
                 for name, t in batch.items()
             }
             metrics: dict[str, Tensor] = {}
@@ -127,17 +145,34 @@ class TFUpdater:
         )
         return total / tf.cast(n_steps, tf.float32)
 
+    def _as_tensor(self, name: str, array: np.ndarray) -> Tensor:
+        """Discrete actions become indices, masks stay masks, everything else becomes what losses are computed in."""
+        if name == ACTIONS and not np.issubdtype(array.dtype, np.floating):
+            return tf.constant(array, tf.int32)
+        if is_mask(name) or array.dtype in (np.uint8, np.bool_):  # these become numbers one minibatch at a time
+            return tf.constant(array)
+        return tf.constant(array, self._dtype)
+
+    def _scalars(self, scalars: Mapping[str, float]) -> dict[str, Tensor]:
+        return {name: tf.constant(value, self._dtype) for name, value in scalars.items()}
+
 
 class _Trained:
-    """One objective with the variables that it trains."""
+    """One objective with the variables that it trains.
 
-    def __init__(self, objective: Objective) -> None:
+    Args:
+        objective: the objective.
+        dtype: what its loss is computed in, whatever the models' layers compute in.
+    """
+
+    def __init__(self, objective: Objective, dtype: Any = tf.float32) -> None:
         self.objective = objective
         self.variables: list[Any] = []
         self.refresh()
+        self._dtype = dtype
         self._callables = [
-            *(lambda x, model=model: model(x, training=True) for model in objective.models),
-            *(lambda x, model=model: model(x, training=False) for model in objective.reads),
+            *(lambda x, model=model: tf.cast(model(x, training=True), dtype) for model in objective.models),
+            *(lambda x, model=model: tf.cast(model(x, training=False), dtype) for model in objective.reads),
         ]
 
     def refresh(self) -> bool:
@@ -165,33 +200,32 @@ class _Trained:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
             loss, metrics = self.objective.loss(self._callables, batch, scalars)
-        metrics[self.objective.grad_norm] = self.apply_gradients(tape.gradient(loss, self.variables), scalars)
+            scaled = self.scaled(loss)
+        metrics[self.objective.grad_norm] = self.apply_gradients(tape.gradient(scaled, self.variables), scalars)
         for lagged, model in zip(self.objective.lagged, self.objective.models, strict=False):
             lagged.move(model, scalars[TARGET_RATE])
         return metrics
 
+    def scaled(self, loss: Any) -> Any:
+        """Return the loss as the optimizer wants it for the gradients."""
+        return self.objective.optimizer.scale_loss(loss) if scales_loss(self.objective.optimizer) else loss
+
     def apply_gradients(self, gradients: list[Tensor], scalars: Mapping[str, Tensor]) -> Any:
         """Make one optimizer step, the gradients bounded in their global norm; return the norm before."""
-        pairs = [(g, v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]
+        # Gradients of an embedding come as slices.
+        pairs = [(tf.convert_to_tensor(g), v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]
         if not pairs:  # all is frozen
             return tf.zeros(())
-        norm = tf.linalg.global_norm([gradient for gradient, _ in pairs])
+        optimizer = self.objective.optimizer
+        norm = tf.linalg.global_norm([tf.cast(gradient, self._dtype) for gradient, _ in pairs])
+        if scales_loss(optimizer):
+            norm = norm / tf.cast(optimizer.scale_loss(1.0), self._dtype)
         if self.objective.max_grad_norm is not None:
             factor = tf.minimum(scalars[self.objective.max_grad_norm] / (norm + 1e-6), 1.0)
-            pairs = [(gradient * factor, variable) for gradient, variable in pairs]
-        self.objective.optimizer.apply_gradients(pairs)
-        return norm
-
-
-def bound_variables(optimizer: Any) -> list[Any]:
-    """Return the weights that a Keras optimizer was built for."""
-    return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
-
-
-def trainable_weights(models: Sequence[Model]) -> list[Any]:
-    """Return the weights that models learn, in their order, those of layers that are frozen now included."""
-    learned = {id(v) for model in models for layer in model._flatten_layers() for v in layer._trainable_variables}
-    return list({id(v): v for model in models for v in model.variables if id(v) in learned}.values())
+            pairs = [(gradient * tf.cast(factor, gradient.dtype), variable) for gradient, variable in pairs]
+        apply_gradients(optimizer, pairs)
+        # Where a scaled loss was too large, the optimizer leaves the step out.
+        return tf.where(tf.math.is_finite(norm), norm, 0.0) if scales_loss(optimizer) else norm
 
 
 def _has_convolutions(model: keras.Model) -> bool:
@@ -206,12 +240,9 @@ def one_step(
     trained = _Trained(Objective(lambda *_: (None, {}), models, optimizer))
     with tf.GradientTape() as tape:
         value = loss()
-    norm = trained.apply_gradients(tape.gradient(value, trained.variables), {})
+        scaled = trained.scaled(value)
+    norm = trained.apply_gradients(tape.gradient(scaled, trained.variables), {})
     return float(value), float(norm)
-
-
-def _scalars(scalars: Mapping[str, float]) -> dict[str, Tensor]:
-    return {name: tf.constant(value, tf.float32) for name, value in scalars.items()}
 
 
 def _power_of_two(n: int) -> int:
@@ -223,11 +254,3 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
         return array
     padding = np.zeros((length - len(array), *array.shape[1:]), array.dtype)
     return np.concatenate([array, padding])
-
-
-def _as_tensor(array: np.ndarray) -> Tensor:
-    if np.issubdtype(array.dtype, np.floating):
-        return tf.constant(array, tf.float32)
-    if array.dtype in (np.uint8, np.bool_):  # images become numbers one minibatch at a time
-        return tf.constant(array)
-    return tf.constant(array, tf.int32)

@@ -1,17 +1,29 @@
 """TensorFlow and Keras 3 behind the `Backend` protocol."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.adapters.backend import Model, Objective, Ops, Predictor, Tensor, Updater
 from tensor_optix.adapters.saving.weights import check_weights
+from tensor_optix.adapters.tensorflow import _optimizers
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, are_constant
+from tensor_optix.adapters.tensorflow._optimizers import check_optimizer, refuse_kind, scales_loss
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
-from tensor_optix.adapters.tensorflow._updater import TFUpdater, bound_variables, one_step, trainable_weights
-from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError, ModelShapeError
+from tensor_optix.adapters.tensorflow._randomness import TFRandomness, check_randomness
+from tensor_optix.adapters.tensorflow._updater import TFUpdater, one_step
+from tensor_optix.adapters.tensorflow._variables import (
+    as_array,
+    computes_in_float16,
+    named_variables,
+    plain_name,
+    trainable_weights,
+)
+from tensor_optix.adapters.tensorflow.inputs import check_inputs, pair_model
+from tensor_optix.errors import ContractError, ModelShapeError
 
 
 class _TFOps:
@@ -61,8 +73,12 @@ class TFBackend:
     name = "tensorflow"
     ops: Ops = _TFOps()
 
+    def __init__(self) -> None:
+        self._randomness = TFRandomness()
+        self._scaling: dict[int, tuple[Any, Any]] = {}
+
     def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[object, Sequence[str]]]) -> None:
-        """See `Backend.check`."""
+        """See `Backend.check`; where layers compute in float16, the optimizer works on a scaled loss from here on."""
         for name, model in models.items():
             if not isinstance(model, keras.Model):
                 raise ContractError(f"{name} must be a keras.Model, but got {type(model).__name__}.")
@@ -71,28 +87,40 @@ class TFBackend:
                     f"{name} is not built: it has no weights yet. Start it with keras.layers.Input(...), or call it "
                     f"once on a batch of observations."
                 )
+            # In bfloat16, the 0.999 of Keras' own Adam is 1, and nothing would ever move.
+            short = next((v.dtype for v in model.trainable_variables if v.dtype in ("float16", "bfloat16")), None)
+            if short is not None:
+                raise ContractError(
+                    f"{name} has weights in {short}, in which an optimizer's moments and small steps are lost. Use the "
+                    f"dtype policy 'mixed_{short}', whose weights are float32."
+                )
+            check_inputs(name, model)
+            check_randomness(name, model)
         for name, (optimizer, trained) in optimizers.items():
             if not isinstance(optimizer, keras.optimizers.Optimizer):
                 raise ContractError(f"{name} must be a keras.optimizers.Optimizer, but got {type(optimizer).__name__}.")
-            variables = trainable_weights([models[name] for name in trained])
-            if not optimizer.built:
-                optimizer.build(variables)
-                continue
-            bound = {id(v) for v in bound_variables(optimizer)}
-            strange = [v.path for v in variables if v.trainable and id(v) not in bound]
-            if strange:
-                raise ContractError(
-                    f"{name} is already bound to other variables; it does not train {strange[0]!r}. "
-                    f"Give each agent an optimizer of its own."
-                )
+            its_models = [models[name] for name in trained]
+            if any(map(computes_in_float16, its_models)) and not scales_loss(optimizer):
+                self._scaling[id(optimizer)] = optimizer, keras.optimizers.LossScaleOptimizer(optimizer)
+            check_optimizer(name, self._in_use(optimizer), trainable_weights(its_models))
+
+    def _in_use(self, optimizer: Any) -> Any:
+        """Return the optimizer that works in the place of the one handed over, mostly that itself."""
+        return self._scaling.get(id(optimizer), (None, optimizer))[1]
+
+    def pair_model(self, model: Any, size: int) -> Any:
+        """See `Backend.pair_model`."""
+        return pair_model(model, size)
 
     def predictor(self, model: keras.Model) -> Predictor:
         """See `Backend.predictor`."""
-        return KerasPredictor(model)
+        return KerasPredictor(model, self._randomness)
 
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
         """See `Backend.updater`."""
-        return TFUpdater(objective, compile)
+        listed = [objective] if isinstance(objective, Objective) else objective
+        in_use = [replace(each, optimizer=self._in_use(each.optimizer)) for each in listed]
+        return TFUpdater(in_use, compile, self._randomness)
 
     def lagged_copy(self, model: keras.Model) -> LaggedModel:
         """See `Backend.lagged_copy`."""
@@ -104,6 +132,7 @@ class TFBackend:
             raise ContractError(
                 f"alpha_optimizer must be a keras.optimizers.Optimizer, but got {type(optimizer).__name__}."
             )
+        refuse_kind("alpha_optimizer", optimizer)
         if optimizer.built:
             raise ContractError(
                 "alpha_optimizer is already bound to other variables. Give log α an optimizer of its own."
@@ -116,18 +145,16 @@ class TFBackend:
         self, loss: Callable[[], Tensor], models: Sequence[Model], optimizer: keras.optimizers.Optimizer
     ) -> tuple[float, float]:
         """See `Backend.minimise`."""
-        return one_step(loss, models, optimizer)
+        with self._randomness:
+            return one_step(loss, models, self._in_use(optimizer))
 
     def weights(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
-        """See `Backend.weights`; a path is the variable's position in its model and its name, `0.kernel`.
-
-        Keras' own paths count the models of the process, so they differ from run to run.
-        """
-        return {name: _read(variable) for name, variable in _named_variables(models).items()}
+        """See `Backend.weights`; a path is the variable's position in its model and its name, `0.kernel`."""
+        return {name: as_array(variable) for name, variable in named_variables(models).items()}
 
     def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""
-        variables = _named_variables(models)
+        variables = named_variables(models)
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         check_weights(shapes, weights, self.constants(models))
         for name, variable in variables.items():
@@ -135,68 +162,55 @@ class TFBackend:
 
     def trainable(self, models: Mapping[str, Model]) -> Collection[str]:
         """See `Backend.trainable`."""
-        return {name for name, variable in _named_variables(models).items() if variable.trainable}
+        return {name for name, variable in named_variables(models).items() if variable.trainable}
 
     def constants(self, models: Mapping[str, Model]) -> Collection[str]:
         """See `Backend.constants`: what is not trainable, but running statistics."""
         return {
             name
             for model_name, model in models.items()
-            for name, is_constant in zip(_named_variables({model_name: model}), are_constant(model), strict=True)
+            for name, is_constant in zip(named_variables({model_name: model}), are_constant(model), strict=True)
             if is_constant
         }
 
-    def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def plain_name(self, name: str) -> str:
+        """See `Backend.plain_name`."""
+        return plain_name(name)
+
+    def optimizer_state(self, optimizer: object) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Backend.optimizer_state`."""
-        return {str(i): _read(variable) for i, variable in enumerate(optimizer.variables)}, {
-            "kind": type(optimizer).__name__
-        }
+        return _optimizers.state_of(self._in_use(optimizer))
 
     def set_optimizer_state(
-        self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, object]
+        self, optimizer: object, arrays: Mapping[str, np.ndarray], settings: Mapping[str, object]
     ) -> None:
         """See `Backend.set_optimizer_state`."""
-        expected = {str(i): tuple(variable.shape) for i, variable in enumerate(optimizer.variables)}
-        if settings.get("kind") != type(optimizer).__name__:
-            raise CheckpointMismatchError(
-                f"The saved optimizer is {settings.get('kind')!r}, this is {type(optimizer).__name__!r}."
-            )
-        check_weights(expected, arrays)
-        for i, variable in enumerate(optimizer.variables):
-            variable.assign(arrays[str(i)])
+        _optimizers.set_state(self._in_use(optimizer), arrays, settings)
 
-    def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:
-        """See `Backend.set_learning_rates`; a Keras optimizer has one group."""
-        _refuse_schedule(optimizer)
-        (optimizer.learning_rate,) = learning_rates
+    def expected_moments(self, optimizer: object) -> dict[str, np.ndarray]:
+        """See `Backend.expected_moments`; a Keras optimizer that is built has them all."""
+        return self.optimizer_state(optimizer)[0]
 
-    def learning_rates(self, optimizer: Any) -> list[float]:
-        """See `Backend.learning_rates`; Keras keeps it in float32, here it is the number that was given."""
-        _refuse_schedule(optimizer)
-        return [float(str(np.float32(optimizer.learning_rate)))]
+    def restart_optimizer(self, optimizer: object) -> None:
+        """See `Backend.restart_optimizer`."""
+        _optimizers.restart(self._in_use(optimizer))
 
+    def set_learning_rates(self, optimizer: object, learning_rates: Sequence[float]) -> None:
+        """See `Backend.set_learning_rates`; each optimizer within a `MultiOptimizer` is a group."""
+        _optimizers.set_learning_rates(optimizer, learning_rates)
 
-def _refuse_schedule(optimizer: Any) -> None:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        raise HyperparamError(
-            "The optimizer follows a LearningRateSchedule, so learning_rate cannot be put in force. "
-            "Give it a number: the loop tunes it while training."
-        )
+    def learning_rates(self, optimizer: object) -> list[float]:
+        """See `Backend.learning_rates`."""
+        return _optimizers.learning_rates(optimizer)
 
+    def seed(self, models: Mapping[str, Model], seed: int | None) -> None:
+        """See `Backend.seed`."""
+        self._randomness.seed(models, seed)
 
-def _read(variable: Any) -> np.ndarray:
-    """Return a copy of a variable's value. Its own `numpy()` takes three times as long, and each window asks twice."""
-    own = variable.value if isinstance(variable, keras.Variable) else variable
-    if not isinstance(own, tf.Variable) or not hasattr(own, "handle"):
-        return variable.numpy()
-    return tf.raw_ops.ReadVariableOp(resource=own.handle, dtype=own.dtype).numpy()
+    def random_state(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
+        """See `Backend.random_state`."""
+        return self._randomness.state(models)
 
-
-def _named_variables(models: Mapping[str, Model]) -> dict[str, Any]:
-    # A plain tf.Variable puts ":0" behind its name, a Keras one does not.
-    return {
-        f"{name}.{i}.{v.name.removesuffix(':0')}": v
-        for name, model in models.items()
-        for i, v in enumerate(model.weights)
-    }
+    def set_random_state(self, models: Mapping[str, Model], state: Mapping[str, np.ndarray]) -> None:
+        """See `Backend.set_random_state`."""
+        self._randomness.restore(models, state)

@@ -1,0 +1,29 @@
+"""Tensors as numpy arrays, and what numbers a module computes with."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def as_array(tensor: torch.Tensor) -> np.ndarray:
+    """Return a copy as numpy has it; numpy has no bfloat16, whose values float32 holds exactly."""
+    tensor = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
+    return tensor.cpu().numpy().copy()
+
+
+def input_dtype(model: torch.nn.Module) -> torch.dtype:
+    """Return the type of a model's weights, which its inputs are given in."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def loss_dtype(models: Sequence[torch.nn.Module]) -> torch.dtype:
+    """Return what losses are computed in: float64 if a model is, else float32, never less."""
+    return torch.float64 if any(input_dtype(model) is torch.float64 for model in models) else torch.float32
+
+
+def taking(model: Any, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+    """Return a model as a function from and to tensors of `dtype`, whatever type its weights are of."""
+    own = input_dtype(model)
+    return model if own is dtype else lambda x: model(x.to(own)).to(dtype)
