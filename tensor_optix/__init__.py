@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from tensor_optix.pipeline.sources.replay_source import ReplaySource
     from tensor_optix.pipeline.sources.websocket_source import WebSocketSource
     from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+    from tensor_optix.splits import TimeSplit, split_by_time, walk_forward
 
 _HOMES = {
     "ActsRecurrently": "core.base_agent",
@@ -120,6 +121,7 @@ _HOMES = {
     "SearchSpace": "core.search_space",
     "simulate": "core.loop.simulation",
     "Signal": "core.search_space",
+    "split_by_time": "splits",
     "StopReason": "core.training_report",
     "TensorOptixError": "errors",
     "TFAgent": "adapters.tensorflow.tf_agent",
@@ -128,6 +130,7 @@ _HOMES = {
     "TFEvaluator": "adapters.tensorflow.tf_evaluator",
     "TFPPOAgent": "algorithms.tf_ppo",
     "TFSACAgent": "algorithms.tf_sac",
+    "TimeSplit": "splits",
     "TorchAgent": "adapters.pytorch.torch_agent",
     "TorchDictModel": "adapters.pytorch.inputs",
     "TorchDQNAgent": "algorithms.torch_dqn",
@@ -136,6 +139,7 @@ _HOMES = {
     "TorchSACAgent": "algorithms.torch_sac",
     "TrainingReport": "core.training_report",
     "VectorBatchPipeline": "pipeline.vector_pipeline",
+    "walk_forward": "splits",
     "WebSocketSource": "pipeline.sources.websocket_source",
 }
 
@@ -196,6 +200,7 @@ __all__ = [
     "TFPPOAgent",
     "TFSACAgent",
     "TensorOptixError",
+    "TimeSplit",
     "TorchAgent",
     "TorchDQNAgent",
     "TorchDictModel",
@@ -210,6 +215,8 @@ __all__ = [
     "make_agent",
     "make_minibatches",
     "simulate",
+    "split_by_time",
+    "walk_forward",
 ]
 
 

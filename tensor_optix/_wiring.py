@@ -115,22 +115,42 @@ def _validation_of(
         if val_pipeline != "auto":
             raise InvalidArgumentError(f"val_pipeline must be a pipeline, 'auto' or None, but got {val_pipeline!r}.")
         return pipeline.validation_pipeline(val_episodes, seed) if isinstance(pipeline, Validates) else None
-    check_contracts(val_pipeline=(val_pipeline, BasePipeline))
-    if val_pipeline is pipeline:
-        raise ContractError("val_pipeline must be another pipeline than pipeline: held-out data is not trained on.")
-    if _environment_of(val_pipeline) is not None and _environment_of(val_pipeline) is _environment_of(pipeline):
-        raise ContractError(
-            "pipeline and val_pipeline step the same environment, so that validation would break off the episodes of "
-            "training. Make one for each."
-        )
-    _refuse_other_agent("val_pipeline", val_pipeline, agent)
-    # Held-out data is acted on greedily, which also leaves the exploration of training as it is.
-    val_pipeline.agent = GreedyAgent(agent) if can_be_greedy(agent) else agent
-    val_pipeline.setup()
+    prepare_held_out("val_pipeline", val_pipeline, {"pipeline": pipeline}, agent)
     return val_pipeline
 
 
-def _environment_of(pipeline: BasePipeline) -> object:
+def prepare_held_out(
+    name: str, held_out: BasePipeline, others: dict[str, BasePipeline | None], agent: BaseAgent
+) -> None:
+    """Let the agent act greedily in a pipeline of held-out data, which also leaves its exploration as it is.
+
+    Args:
+        name: of the argument.
+        held_out: the pipeline.
+        others: those that it must have nothing in common with, by the names of their arguments.
+        agent: the learner.
+
+    Raises:
+        ContractError: it is no pipeline, one of the others, steps an environment of theirs, or has another agent.
+    """
+    check_contracts(**{name: (held_out, BasePipeline)})
+    for other_name, other in others.items():
+        if held_out is other:
+            raise ContractError(
+                f"{name} must be another pipeline than {other_name}: held-out data is not trained on, and a test is on "
+                f"what nothing was chosen by."
+            )
+        if _environment_of(held_out) is not None and _environment_of(held_out) is _environment_of(other):
+            raise ContractError(
+                f"{other_name} and {name} step the same environment, so that one would break off the episodes of the "
+                f"other. Make one for each."
+            )
+    _refuse_other_agent(name, held_out, agent)
+    held_out.agent = GreedyAgent(agent) if can_be_greedy(agent) else agent
+    held_out.setup()
+
+
+def _environment_of(pipeline: BasePipeline | None) -> object:
     env = getattr(pipeline, "env", None)
     return getattr(env, "unwrapped", env)
 

@@ -207,7 +207,7 @@ def _check_evaluation(args: argparse.Namespace) -> None:
 
 def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: PolicySnapshot) -> int:
     """Play the episodes behind a snapshot's score again; 0 if the returns are exactly the same."""
-    if not snapshot.evidence:
+    if not snapshot.evidence or not all(window.seeds for window in snapshot.evidence):
         raise InvalidArgumentError(
             f"Snapshot {snapshot.snapshot_id} was not scored on episodes that are fixed by seeds: nothing to verify."
         )

@@ -12,6 +12,7 @@ from tensor_optix._wiring import (
     most_windows,
     patience_of,
     prepare,
+    prepare_held_out,
     resolve_validation,
     tuner,
 )
@@ -47,7 +48,8 @@ class RLOptimizer:
         agent: who acts and learns.
         pipeline: where experience comes from.
         val_pipeline: `"auto"` plays `val_episodes` whole greedy episodes per evaluation in copies of the environment;
-            a pipeline of your own is asked for one window per evaluation; None scores the training windows.
+            a pipeline of your own is asked for one window per evaluation, and at the end for further ones that confirm
+            the best; None scores the training windows.
         evaluator: scores windows; None = `EpisodeReturnEvaluator`.
         optimizer: tunes hyper-parameters; None = `BackoffOptimizer` over the agent's `default_param_bounds`.
         checkpoint_dir: for snapshots and history. What an earlier run left is moved to `previous_<n>/`, unless resumed.
@@ -81,6 +83,8 @@ class RLOptimizer:
         max_steps: training steps after which the run ends, with the window in progress.
         target_score: end the run when a confirmed score reaches it (`core.loop.target`).
         tuning: False leaves the hyper-parameters as they are.
+        test_pipeline: of what neither training nor validation has: when the run has ended by itself, the best plays one
+            window of it, `report.test`, and nothing is decided by that. Data needs one (`split_by_time`).
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -123,6 +127,7 @@ class RLOptimizer:
         max_steps: int | None = None,
         target_score: float | None = None,
         tuning: bool = True,
+        test_pipeline: BasePipeline | None = None,
     ) -> None:
         check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
@@ -149,11 +154,14 @@ class RLOptimizer:
             rollback_on_degradation=rollback_on_degradation,
             on_converged=on_converged,
             restore_best=restore_best,
-            final_evaluation=val_pipeline == "auto",
+            final_evaluation=val_pipeline is not None,
         )
         seeds = child_seeds(seed, 5)
         prepare(agent, pipeline, seeds[0], seeds[1])
         self._val_pipeline = resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
+        if test_pipeline is not None:
+            others = {"pipeline": pipeline, "val_pipeline": self._val_pipeline}
+            prepare_held_out("test_pipeline", test_pipeline, others, agent)
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
         self._keeper = RunKeeper(ResumeRing(self.registry.directory), time.perf_counter)
@@ -161,6 +169,7 @@ class RLOptimizer:
             agent=agent,
             pipeline=pipeline,
             val_pipeline=self._val_pipeline,
+            test_pipeline=test_pipeline,
             evaluator=evaluator,
             optimizer=tuner(optimizer, is_wanted=tuning, seed=seeds[3]),
             registry=self.registry,

@@ -53,7 +53,7 @@ TESTED_ELSEWHERE = {
 }
 """Modules without a test file of their name, and why."""
 LONG_FUNCTIONS = {
-    "optimizer.py:__init__": "hands each of its 24 arguments, one a line, to where it belongs",
+    "optimizer.py:__init__": "hands each of its 25 arguments, one a line, to where it belongs",
 }
 """Functions that may be longer, and why."""
 

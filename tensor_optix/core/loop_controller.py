@@ -96,7 +96,7 @@ class LoopController:
         self._execution = Execution(run, learning, self._championship, validation)
         self._untrained = Untrained(run, validation)
         self._escaping = Escaping(run, validation, self._execution.settle)
-        self._target = Target(run, validation, self._execution.settle)
+        self._target = Target(run, validation, lambda: self._execution.settle(asks_further=True))
         self._dormancy = Dormancy(
             self._execution,
             self._escaping,
@@ -131,7 +131,8 @@ class LoopController:
     def report(self) -> TrainingReport:
         """Return what the run has come to so far."""
         run = self._run
-        return report(run.state, run.progress, run.parts, run.config)
+        found = report(run.state, run.progress, run.parts, run.config)
+        return replace(found, validation={**found.validation, "alike": 1}) if self._validation.is_repetitive else found
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, which a live pipeline leaves, with everything saved."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
 from tensor_optix.core.decisions.escapes import EscapeRecord
+from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.stop_reason import StopReason as StopReason
 from tensor_optix.support.numbers import decimals_of
@@ -62,13 +63,12 @@ class TrainingReport:
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
     validation: dict[str, int] = field(default_factory=dict)
-    """What validation cost: `steps`, `put_off` (windows whose evaluation the budget put off), `cut` (episodes)."""
+    """Of validation: `steps`, evaluations `put_off`, episodes `cut`; `alike` is 1 where all episodes were the same."""
     stopped_because: str = ""
     """How far the patience was used up when the run ended, such as "quiet for 600k of 600k steps; 18 % chance of a
     further rise"; empty where nothing was evaluated."""
     escapes: tuple[EscapeRecord, ...] = ()
     """What was tried before the run converged, in the order of time."""
-
     start_score: float = math.nan
     """Score of the untrained policy, or else that of the first window; NaN where it is not known."""
     start_std_err: float = math.nan
@@ -79,6 +79,8 @@ class TrainingReport:
     """Whether the best policy is ahead of the untrained one; None where nothing tells."""
     advice: str = ""
     """What to try where it is not."""
+    test: FinalScore | None = None
+    """What the best is worth on the test pipeline, by which nothing was chosen; None without one, or before the end."""
 
     @property
     def converged(self) -> bool:
@@ -134,10 +136,13 @@ class TrainingReport:
         rows: list[_Row] = [("Best score", score_text(self.best_score, interval))]
         if interval is not None:
             rows.append(("Interval", f"{interval.level:.0%} {interval.method}"))
-            rows.append(("Tested on", episodes_text(interval, confirmed=self.confirmed)))
+            text = episodes_text(interval, confirmed=self.confirmed)
+            rows.append(("Tested on", f"{text}, all the same" if self.validation.get("alike") else text))
         elif not self.confirmed:
             rows.append(("Tested on", episodes_text(None, confirmed=False)))
-        if not self.confirmed:
+        if self.test is not None:
+            rows += [("Test score", score_text(self.test.score, self.test.interval)), ("Test", self.test.text)]
+        elif not self.confirmed:
             rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir)}"))
         return rows
 

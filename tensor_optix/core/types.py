@@ -128,7 +128,7 @@ class EpisodeData:
             return None if any(part is None for part in parts) else concatenated(parts)
 
         first = windows[0]
-        joined = {f.name: join(f.name) for f in fields(first) if f.name in _PER_STEP}
+        joined = {f.name: join(f.name) for f in fields(first) if f.name in PER_STEP}
         return replace(
             first,
             **joined,
@@ -152,7 +152,7 @@ class EpisodeData:
         return tuple(summaries)
 
 
-_PER_STEP = frozenset(
+PER_STEP = frozenset(
     (
         "observations",
         "actions",
@@ -166,6 +166,7 @@ _PER_STEP = frozenset(
         "next_action_masks",
     )
 )
+"""Fields of a window that have a value per step, but for its infos."""
 
 
 @dataclass
@@ -195,7 +196,7 @@ class PlayedWindow:
     """Episodes that a policy was tested on. Played together with the same seeds, they give the same returns."""
 
     seeds: tuple[int, ...]
-    """One per episode."""
+    """One per episode; none where nothing fixes them."""
     returns: tuple[float, ...]
     """The undiscounted return of each episode."""
     score: float

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
+from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import METHOD, ScoreInterval
 from tensor_optix.core.training_report import StopReason, TrainingReport, episodes_text, evolution_block, score_text
 from tensor_optix.errors import CheckpointCorruptError
@@ -70,17 +71,42 @@ ESCAPED: dict[str, Any] = {
 }
 
 
+TESTED: dict[str, Any] = {
+    "test": FinalScore(
+        score=-0.25, interval=ScoreInterval(low=-1.0, high=0.5, level=0.95, method="bootstrap", episodes=1), steps=1200
+    )
+}
+
+
 @pytest.mark.parametrize(
-    "fields", [{}, EVOLVED, UNSCORED, CONFIRMED, ESCAPED, {"val_score": NAN, "generalization_gap": NAN}]
+    "fields", [{}, EVOLVED, UNSCORED, CONFIRMED, ESCAPED, TESTED, {"val_score": NAN, "generalization_gap": NAN}]
 )
 def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict[str, Any]) -> None:
     original = report(**fields)
     plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
     assert same(TrainingReport.from_dict(plain), original)
-    optional = ("best_window", "best_snapshot", "best_interval", "start_interval", "ahead_of_start")
+    optional = ("best_window", "best_snapshot", "best_interval", "start_interval", "ahead_of_start", "test")
     assert {name for name, value in fields.items() if value is NAN} == {
         name for name, value in plain.items() if value is None and name not in optional
     }
+
+
+def test_a_test_that_could_not_be_scored_survives_too() -> None:
+    original = report(test=FinalScore(score=NAN, interval=None, steps=5))
+    assert same(TrainingReport.from_dict(json.loads(json.dumps(original.to_dict(), allow_nan=False))), original)
+
+
+def test_the_test_stands_beside_the_best_that_validation_has_chosen() -> None:
+    lines = str(report(**TESTED)).splitlines()
+    assert "  Test score       : -0.25  [-1.00, 0.50]" in lines
+    assert "  Test             : 1,200 steps that nothing was chosen by; 95% bootstrap" in lines
+    assert any("unconfirmed" in line for line in lines)
+    assert not any("Confirm it" in line for line in lines)
+
+
+def test_episodes_that_are_all_the_same_are_called_so() -> None:
+    (line,) = (line for line in str(report(**CONFIRMED, validation={"alike": 1})).splitlines() if "Tested on" in line)
+    assert line.endswith("100 episodes, all the same")
 
 
 def test_a_report_from_before_there_were_intervals_still_loads() -> None:

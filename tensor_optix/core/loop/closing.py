@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tensor_optix.core.loop.escaping import Escaping
+from tensor_optix.core.loop.out_of_sample import play_test
 from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_ending import Step
 from tensor_optix.core.loop.run_snapshots import RunSnapshots
@@ -42,6 +43,8 @@ def closing_steps(
             yield "evaluate the best policies", lambda: snapshots.settle_at_last(keeps_own=keeps_own)
         if reason is not StopReason.ERROR:
             yield "compare the best with the untrained policy", untrained.compare
+        if parts.test_pipeline is not None and reason is not None and reason.is_final:
+            yield "test the best policy", lambda: play_test(run)
         if config.restore_best:
             yield "restore the best policy", lambda: parts.registry.load_best(slot.first, run.state.best)
     if run.state.escapes:
@@ -49,6 +52,8 @@ def closing_steps(
     yield "close the history", parts.history.close
     yield "close the pipeline", parts.pipeline.teardown
     yield "close the validation pipeline", validation.close
+    if parts.test_pipeline is not None:
+        yield "close the test pipeline", parts.test_pipeline.teardown
 
 
 def _ends_untested(reason: StopReason | None) -> bool:

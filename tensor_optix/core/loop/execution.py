@@ -105,9 +105,13 @@ class Execution:
 
     # --- the referee of evolution ---
 
-    def settle(self) -> None:
-        """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights."""
-        self.snapshots.settle(keeps_own=True)
+    def settle(self, *, asks_further: bool = False) -> None:
+        """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights.
+
+        Args:
+            asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
+        """
+        self.snapshots.settle(keeps_own=True, asks_further=asks_further)
 
     def roll_back(self, metrics: EvalMetrics) -> bool:
         """Load the best policy into the acting agent if that is better than an evaluation; True if it was."""

@@ -207,7 +207,7 @@ class _LastTest:
                 continue
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                metrics = _confirmed(one.snapshot.eval_metrics, tested.score(self.evaluator))
+                metrics = _confirmed(one.snapshot.eval_metrics, tested.score(self.evaluator), tested.episodes)
                 confirmed.append(self.registry.rescore(one.snapshot, metrics, tested.evidence))
         if confirmed:
             best = max(confirmed, key=lambda snapshot: snapshot.eval_metrics.utility)
@@ -250,7 +250,6 @@ def _mean(scores: Sequence[float]) -> float:
     return math.fsum(scores) / len(scores)
 
 
-def _confirmed(selected: EvalMetrics, final: EvalMetrics) -> EvalMetrics:
+def _confirmed(selected: EvalMetrics, final: EvalMetrics, episodes: int) -> EvalMetrics:
     """Return the final score in place of the one that the snapshot was selected by, which is kept beside it."""
-    episodes = final.metrics.get("episodes", 0.0)
-    return rescored(selected, final, selection_score=selected.primary_score, final_episodes=episodes)
+    return rescored(selected, final, selection_score=selected.primary_score, final_episodes=float(episodes))

@@ -145,6 +145,8 @@ class LoopParts:
     history: History
     drift_detector: DriftDetector = field(default_factory=PageHinkley)
     """What tells, while a trained policy is watched, that its scores have fallen."""
+    test_pipeline: BasePipeline | None = None
+    """Where the best plays once when the run has ended; nothing is decided by it."""
     keeper: "RunKeeper | None" = None
     """Saves what a resumed run needs; None = nothing is saved for that."""
 

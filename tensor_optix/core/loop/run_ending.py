@@ -65,6 +65,7 @@ def settle(
     validation: Validation,
     *,
     keeps_own: bool,
+    asks_further: bool = False,
 ) -> PolicySnapshot | None:
     """Settle by long tests which policy is best, that of now included, and return it; see `evaluate_leaders`.
 
@@ -74,12 +75,19 @@ def settle(
         parts: what the loop is made of.
         config: the knobs, with the budget of steps; the best stays as it is where nothing is left of it.
         progress: where time is counted, and the wish to end.
-        validation: where policies are played; the best stays as it is where its episodes are not fixed by seeds.
+        validation: where policies are played; the best stays as it is where nothing is left to play.
         keeps_own: True to give the agent its own policy back.
+        asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
     """
-    budget, seeded = config.validation, validation.seeded
+    budget = config.validation
     windows = budget.last_windows(state.env_steps, validation.spent, LAST_POLICIES, LEADER_WINDOWS)
-    if seeded is None or state.metrics is None or windows == 0:
+    if state.metrics is None or windows == 0:
+        return state.best
+    tests = validation.seeded
+    if asks_further and tests is None:
+        with contextlib.suppress(PlayStoppedError), progress.timed("validate"):
+            tests = validation.further()
+    if tests is None:
         return state.best
     limit = config.episode_limit(state.env_steps, state.longest_episode)
     with contextlib.suppress(PlayStoppedError), progress.timed("validate"), validation.bounded(limit):
@@ -91,7 +99,7 @@ def settle(
             return evaluate_leaders(
                 agent,
                 parts.registry,
-                seeded,
+                tests,
                 parts.evaluator,
                 lambda: progress.stop_asked,
                 _alternatives(state, parts, dataclasses.replace(last, eval_metrics=claimed)),
@@ -125,7 +133,8 @@ def confirm(
         parts: what the loop is made of.
         config: the knobs.
         progress: where time is counted, and the wish to end.
-        validation: where the best is played; it stays as it is where its episodes are not fixed by seeds.
+        validation: where the best is played; it stays as it is where its episodes are not fixed by seeds, as the next
+            windows of another pipeline are for the run to go on with.
     """
     seeded = validation.seeded
     if seeded is None or state.best is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tensor_optix.core.decisions.escapes import with_best
+from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.untrained import advice, start_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
@@ -49,6 +50,8 @@ class RunProgress:
     stop_asked: bool = False
     is_ahead: bool | None = None
     """Whether the best is ahead of the untrained policy, as it was found at the end; None = not known."""
+    test: FinalScore | None = None
+    """What the best was worth on the test pipeline; None before the run has ended, or without one."""
     is_urgent: bool = False
     """True if a signal has asked for it: validation is left between two steps."""
     is_over: bool = False
@@ -79,7 +82,7 @@ class RunProgress:
 
     def _forget(self) -> None:
         if self.is_over:
-            self.reason, self.ended, self.is_ahead = None, None, None
+            self.reason, self.ended, self.is_ahead, self.test = None, None, None, None
             self.stop_asked = self.is_urgent = self.is_over = False
 
     def halt(self) -> None:
@@ -187,6 +190,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         start_interval=start.interval if start else None,
         ahead_of_start=progress.is_ahead,
         advice=_advice(state, progress, config),
+        test=progress.test,
     )
 
 

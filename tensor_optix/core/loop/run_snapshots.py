@@ -84,7 +84,7 @@ class RunSnapshots:
     def settle_at_last(self, *, keeps_own: bool) -> None:
         """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
         self._run.progress.stop_asked = self._run.progress.is_urgent
-        self.settle(keeps_own=keeps_own)
+        self.settle(keeps_own=keeps_own, asks_further=True)
 
     def confirm(self) -> None:
         """Confirm the best of a run that was cut short, as far as a few seconds allow."""
@@ -99,16 +99,17 @@ class RunSnapshots:
             self._run.progress.stop_asked = True  # whatever follows is not to play
         self._run.change(best=best)
 
-    def settle(self, *, keeps_own: bool) -> None:
+    def settle(self, *, keeps_own: bool, asks_further: bool = False) -> None:
         """Settle which policy is best by long tests.
 
         Args:
             keeps_own: True to give the acting agent its own policy back.
+            asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
         """
         registry = self._run.parts.registry
         try:
             parts = (self._run.parts, self._run.config, self._run.progress, self._validation)
-            best = settle(self._run.state, self._run.slot.agent, *parts, keeps_own=keeps_own)
+            best = settle(self._run.state, self._run.slot.agent, *parts, keeps_own=keeps_own, asks_further=asks_further)
         except BaseException:
             self._run.change(best=registry.best)  # scores may have been replaced by then
             raise

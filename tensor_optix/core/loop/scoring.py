@@ -118,6 +118,7 @@ class Scorer:
         Raises:
             Exception: what the evaluator or the validation raised, the third time in a row.
         """
+        self.validation.compare_with(data)
         scored = self._surviving(state, lambda: self._scored(state, data, diagnostics, can_be_saved=can_be_saved))
         return self._result(state, scored)
 

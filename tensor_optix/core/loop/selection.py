@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 
@@ -34,8 +33,9 @@ from tensor_optix.core.decisions.ranking import (
     utilities_of,
 )
 from tensor_optix.core.decisions.trend import is_improvement, standard_error
-from tensor_optix.core.faults import EPISODE_LIMIT, PlayStoppedError
-from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow, PolicySnapshot
+from tensor_optix.core.faults import PlayStoppedError
+from tensor_optix.core.loop.tested import Tested as Tested
+from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import BadDataError
 
 TEST_WINDOWS = 2
@@ -49,37 +49,6 @@ CLOSE_SHARE = 0.25
 incumbent alone."""
 RETEST_FACTOR = 1.5
 """The incumbent is tested again when the windows since it was crowned have grown by this factor."""
-
-
-@dataclass(frozen=True)
-class Tested:
-    """What a policy did on episodes fixed by seeds."""
-
-    windows: tuple[EpisodeData, ...]
-    evidence: tuple[PlayedWindow, ...]
-
-    @classmethod
-    def of(cls, window: EpisodeData, seeds: Sequence[int], evaluator: BaseEvaluator) -> Self:
-        """Return what a window of episodes with these seeds has shown."""
-        record = PlayedWindow(
-            seeds=tuple(seeds),
-            returns=tuple(episode.total_return for episode in window.completed_episodes()),
-            score=evaluator.score_validation(window).primary_score,
-            episode_limit=window.metadata.get(EPISODE_LIMIT),
-        )
-        return cls((window,), (record,))
-
-    @property
-    def steps(self) -> int:
-        """Steps that it took."""
-        return sum(window.length for window in self.windows)
-
-    def score(self, evaluator: BaseEvaluator) -> EvalMetrics:
-        """Return the score over all the episodes."""
-        return evaluator.score_validation(EpisodeData.concatenate(self.windows))
-
-    def __add__(self, other: "Tested") -> "Tested":
-        return Tested(self.windows + other.windows, self.evidence + other.evidence)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class Target:
     """Tells when a confirmed score reaches `LoopConfig.target_score`.
 
     A best that claims to reach it is put to the last test, whose result replaces its score. So a claim that was luck
-    costs one test, and the next one has to beat the score that was confirmed. Where episodes are not fixed by seeds
+    costs one test, and the next one has to beat the score that was confirmed. Where validation has no further episodes
     nothing can be tested again, and the score of an evaluation counts as it is.
 
     Args:
@@ -25,12 +25,14 @@ class Target:
 
     def __init__(self, run: Run, validation: Validation, settle: Callable[[], None]) -> None:
         self._run = run
-        self._can_test = run.config.final_evaluation and validation.seeded is not None
+        self._tests = run.config.final_evaluation and validation.is_there
+        self._always_can = self._tests and validation.seeded is not None
         self._settle = settle
 
     def is_reached(self) -> bool:
         """Return whether the target is reached, testing the best where it only claims so."""
-        if self._is_claimed and not self.is_confirmed:
+        best = self._run.state.best
+        if self._is_claimed and self._tests and best is not None and not is_confirmed(best):
             try:
                 self._settle()
             except Exception:  # the same as before an escape: the run goes on
@@ -43,7 +45,7 @@ class Target:
     def is_confirmed(self) -> bool:
         """True if the score of the best reaches the target, and was confirmed where it can be."""
         best = self._run.state.best
-        return self._is_claimed and best is not None and (is_confirmed(best) or not self._can_test)
+        return self._is_claimed and best is not None and (is_confirmed(best) or not self._always_can)
 
     @property
     def _is_claimed(self) -> bool:

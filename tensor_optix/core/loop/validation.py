@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,10 +11,23 @@ from tensor_optix.core.agent_memory import on_a_copy_of_memory
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, Boundable, CutsEpisodes, PlaysSeeds
+from tensor_optix.core.decisions.repetition import Repetition, starts_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.faults import CUT_EPISODES, PlayStoppedError
+from tensor_optix.core.loop.further_windows import FurtherWindows
 from tensor_optix.core.types import EpisodeData, EvalMetrics
-from tensor_optix.errors import TensorOptixError
+from tensor_optix.errors import BadDataError, TensorOptixError
+
+logger = logging.getLogger(__name__)
+
+MOST_STARTS = 64
+"""Of training's episodes, so many first observations are remembered."""
+_ALIKE = (
+    "Every validation episode so far was the same, step for step (%d of %d steps each), and no seed has changed that. "
+    "In a simulator without chance this is as it should be: one episode tells all. If the environment replays recorded "
+    "data, validation plays the very rows that the agent learns from, and its scores say nothing about new data: cut "
+    "the data by time with tensor_optix.split_by_time. See docs/data.md; this is said once."
+)
 
 
 class Validation:
@@ -41,7 +55,14 @@ class Validation:
         """What it has cost so far."""
         self.newest: EpisodeData | None = None
         """The window that was scored last."""
+        self.repetition = Repetition()
+        """How far its episodes were alike."""
+        self._starts: set[bytes] = set()
+        """First observations of episodes of training."""
+        self.is_repetitive = False
+        """True once it has been said that all its episodes are the same as training's."""
         self._windows: Iterator[EpisodeData] | None = None
+        self._since_opened, self._windows_per_pass = 0, 0
         self._agent: BaseAgent | None = None
         """The agent that acts in them."""
 
@@ -96,6 +117,31 @@ class Validation:
         finally:
             pipeline.max_episode_steps = usual
 
+    def further(self) -> PlaysSeeds | None:
+        """Return the further windows of a pipeline whose episodes are not fixed by seeds; None where it gives none.
+
+        To see whether they are other ones, the policy in hand plays a few. A feed that does not end is not waited for.
+        """
+        if self._pipeline is None or self._pipeline.is_live:
+            return None
+        further = FurtherWindows(self._next)
+        try:
+            again = further.repeat(self._windows_per_pass + 1)
+        except BadDataError as error:
+            logger.info("The best stays unconfirmed: %s", error)
+            return None
+        if again is None:
+            return further
+        logger.info("The best stays unconfirmed: val_pipeline gives the same episodes again.")
+        if self._starts & set(starts_of(again, is_new=True)):
+            self._tell(max(len(again.completed_episodes()), 1), again.length)
+        return None
+
+    def compare_with(self, window: EpisodeData) -> None:
+        """Remember how the episodes of a training window begin, as those of validation may begin alike."""
+        if len(self._starts) < MOST_STARTS and not self.is_repetitive:
+            self._starts.update(starts_of(window, is_new=window.episode_id == 0))
+
     def put_off(self) -> None:
         """Count a window in which an evaluation was due and could not be afforded."""
         self.spent = replace(self.spent, put_off=self.spent.put_off + 1)
@@ -103,6 +149,16 @@ class Validation:
     def _count(self, window: EpisodeData) -> None:
         cut = int(window.metadata.get(CUT_EPISODES, 0))
         self.spent = replace(self.spent, steps=self.spent.steps + window.length, cut=self.spent.cut + cut)
+        if self.repetition.is_refuted:
+            return
+        self.repetition = self.repetition.seen(window)
+        if self.repetition.is_certain and (self.seeded or self._starts & set(starts_of(window, is_new=True))):
+            self._tell(self.repetition.episodes, self.repetition.length)
+
+    def _tell(self, episodes: int, length: int) -> None:
+        if not self.is_repetitive:
+            self.is_repetitive = True
+            logger.warning(_ALIKE, episodes, length)
 
     def score(self) -> EvalMetrics:
         """Score the next window; a pipeline that has run out starts over.
@@ -110,17 +166,22 @@ class Validation:
         Raises:
             TensorOptixError: it yields nothing.
         """
+        window = self._next()
+        self.newest, self.spent = window, replace(self.spent, newest=window.length)
+        return self._evaluator.score_validation(window)
+
+    def _next(self) -> EpisodeData:
         assert self._pipeline is not None  # noqa: S101 - for the type checker; the caller has looked
         if self._pipeline.agent is not self._agent:  # an iterator may hold an agent that no longer acts
             self._windows, self._agent = None, self._pipeline.agent
         for _ in range(2):
             if self._windows is None:
-                self._windows = iter(self._pipeline.episodes())
+                self._windows, self._since_opened = iter(self._pipeline.episodes()), 0
             for window in self._next_window(self._windows):
+                self._since_opened += 1
                 self._count(window)
-                self.newest, self.spent = window, replace(self.spent, newest=window.length)
-                return self._evaluator.score_validation(window)
-            self._windows = None
+                return window
+            self._windows, self._windows_per_pass = None, self._since_opened
         raise TensorOptixError(
             f"{type(self._pipeline).__name__}.episodes() yields nothing; validation needs at least one window. "
             f"Give it data, or pass val_pipeline=None."

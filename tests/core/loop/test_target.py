@@ -32,7 +32,7 @@ def best(score: float, *, tested: bool) -> PolicySnapshot:
 
 
 def seeded() -> Any:
-    return SimpleNamespace(seeded=object())
+    return SimpleNamespace(is_there=True, seeded=object())
 
 
 class Rig:
@@ -77,13 +77,28 @@ def test_a_test_that_fails_ends_no_run(caplog: pytest.LogCaptureFixture) -> None
     assert "could not be tested" in caplog.text
 
 
+@pytest.mark.parametrize(("shows", "tested", "is_reached"), [(9.0, True, True), (3.0, True, False), (9.9, False, True)])
+def test_a_pipeline_without_seeds_is_asked_and_believed_where_it_gives_no_further_episodes(
+    shows: float, tested: bool, is_reached: bool
+) -> None:
+    rig = Rig(9.9)
+
+    def settle() -> None:
+        rig.tests += 1
+        rig.run.state = replace(rig.run.state, best=best(shows, tested=tested))
+
+    validation: Any = SimpleNamespace(is_there=True, seeded=None)
+    assert Target(rig.run, validation, settle).is_reached() is is_reached
+    assert rig.tests == 1
+
+
 def failing() -> None:
     raise OSError("the disk is full")
 
 
 def run(folder: Path, agent: NumpyAgent, env: str, **arguments: Any) -> TrainingReport:
     given: dict[str, Any] = {"val_episodes": 2, "seed": 1, "max_windows": 40, "escape": False}
-    pipeline = BatchPipeline(env, window_size=10, rescale_actions=False)
+    pipeline = BatchPipeline(env, window_size=10)
     return RLOptimizer(agent, pipeline, checkpoint_dir=folder, **(given | arguments)).run()
 
 

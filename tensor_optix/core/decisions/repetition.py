@@ -1,0 +1,124 @@
+"""Whether episodes are the same one again: what repeats itself is no further evidence. Pure functions of windows.
+
+Two stretches of experience are *alike* where their observations are the same throughout and so are the rewards; or,
+with observations that change, where the observations are the same although the actions are not: they come from a record
+that no action alters. Episodes of a deterministic simulator that begins in one state are alike for one policy, and so
+are those of an environment that replays data from its first row.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from tensor_optix.core.types import EpisodeData
+from tensor_optix.support.narrowing import is_mapping
+
+ENOUGH_STEPS, ENOUGH_EPISODES = 200, 20
+"""Repeated steps, or episodes alike, after which chance is no explanation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repetition:
+    """How far the episodes of validation were alike, each compared with those of its own window."""
+
+    episodes: int = 0
+    """Episodes alike so far."""
+    steps: int = 0
+    """Steps of them that had come before."""
+    length: int = 0
+    """Steps of the newest."""
+    is_refuted: bool = False
+    """True once two episodes of a window were not alike."""
+
+    @property
+    def is_certain(self) -> bool:
+        """True if every episode repeats the others of its window, and there were enough of them."""
+        return not self.is_refuted and (self.steps >= ENOUGH_STEPS or self.episodes >= ENOUGH_EPISODES)
+
+    def seen(self, window: EpisodeData) -> Self:
+        """Return what is known after one more window, in which one policy has acted.
+
+        Args:
+            window: a window of whole episodes; one of a single episode, or of several environments, tells nothing.
+        """
+        if self.is_refuted or window.n_envs != 1:
+            return self
+        first, *others = _episodes(window) or [(window, slice(0))]
+        if not others:
+            return self
+        length = first[1].stop
+        if any(rows.stop - rows.start != length for _, rows in others) or not all(_alike(first, one) for one in others):
+            return replace(self, is_refuted=True)
+        steps = self.steps + len(others) * length
+        return replace(self, episodes=self.episodes + len(others) + 1, steps=steps, length=length)
+
+
+def is_again(window: EpisodeData, earlier: Sequence[EpisodeData]) -> bool:
+    """Return whether a window is alike to one of some earlier ones, in which the same policy acted.
+
+    Args:
+        window: the newest.
+        earlier: those before it.
+    """
+    stretches = [(one, slice(None)) for one in earlier if one.length == window.length]
+    return any(_alike(one, (window, slice(None))) for one in stretches)
+
+
+def starts_of(window: EpisodeData, is_new: bool) -> Iterator[bytes]:
+    """Yield what tells the first observations of a window's episodes apart; nothing of those that are no plain array.
+
+    Args:
+        window: of one environment.
+        is_new: True if its first row begins an episode.
+    """
+    observations: Any = window.observations
+    if window.n_envs != 1 or type(observations) is not np.ndarray or observations.dtype.hasobject:
+        return
+    for first in (*([0] if is_new else []), *(end + 1 for end in np.flatnonzero(window.dones))):
+        if first < window.length:
+            yield observations[first].tobytes()
+
+
+def part_of(values: Any, rows: Any) -> Any:
+    """Return some rows of an array, or of each of a mapping of arrays."""
+    if is_mapping(values):
+        return {name: part_of(part, rows) for name, part in values.items()}
+    return np.asarray(values)[rows]
+
+
+_Stretch: TypeAlias = tuple[EpisodeData, slice]
+
+
+def _episodes(window: EpisodeData) -> list[_Stretch]:
+    """Return the rows of each episode that ends in a window."""
+    ends = (np.flatnonzero(window.dones) + 1).tolist()
+    return [(window, slice(start, end)) for start, end in zip([0, *ends[:-1]], ends, strict=False)]
+
+
+def _alike(first: _Stretch, second: _Stretch) -> bool:
+    try:
+        (seen, done, earned), (seen_again, done_again, earned_again) = _parts(first), _parts(second)
+    except (TypeError, ValueError, IndexError):  # rows that no array holds are not compared
+        return False
+    if not _is_equal(seen, seen_again):
+        return False
+    return _is_equal(earned, earned_again) or (_changes(seen) and not _is_equal(done, done_again))
+
+
+def _parts(stretch: _Stretch) -> tuple[Any, Any, Any]:
+    window, rows = stretch
+    return part_of(window.observations, rows), part_of(window.actions, rows), part_of(window.rewards, rows)
+
+
+def _changes(observations: Any) -> bool:
+    if is_mapping(observations):
+        return any(map(_changes, observations.values()))
+    return any(not _is_equal(observations[0], one) for one in observations[1:])
+
+
+def _is_equal(first: Any, second: Any) -> bool:
+    if is_mapping(first):
+        return all(_is_equal(part, second[name]) for name, part in first.items())
+    return bool(np.array_equal(first, second))
