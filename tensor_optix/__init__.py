@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from tensor_optix.pipeline.sources.replay_source import ReplaySource
     from tensor_optix.pipeline.sources.websocket_source import WebSocketSource
     from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+    from tensor_optix.policy import Policy, load_policy
     from tensor_optix.splits import TimeSplit, split_by_time, walk_forward
 
 _HOMES = {
@@ -97,6 +98,7 @@ _HOMES = {
     "LoopParts": "core.loop.parts",
     "LoopState": "core.types",
     "LoopStatus": "core.loop.parts",
+    "load_policy": "policy",
     "make_agent": "factory",
     "make_minibatches": "core.trajectory_buffer",
     "MetaAction": "core.meta_controller",
@@ -107,6 +109,7 @@ _HOMES = {
     "Param": "core.search_space",
     "Patience": "core.decisions.patience",
     "PBTOptimizer": "optimizers.pbt_optimizer",
+    "Policy": "policy",
     "PolicyManager": "core.policy_manager",
     "PolicyManagerCallback": "core.policy_manager",
     "PolicySnapshot": "core.types",
@@ -179,6 +182,7 @@ __all__ = [
     "PageHinkley",
     "Param",
     "Patience",
+    "Policy",
     "PolicyManager",
     "PolicyManagerCallback",
     "PolicySnapshot",
@@ -212,6 +216,7 @@ __all__ = [
     "WebSocketSource",
     "__version__",
     "compute_gae",
+    "load_policy",
     "make_agent",
     "make_minibatches",
     "simulate",

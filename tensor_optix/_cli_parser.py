@@ -14,6 +14,9 @@ DORMANT_HELP = "evaluations until DORMANT at least; where it is given, exactly, 
 
 BOUNDS = ("max_episodes", "max_steps", "target_score")
 """What ends a run before it counts as trained, by its names in `RunDescription`."""
+ENV_HELP = (
+    "Gymnasium id, e.g. CartPole-v1 or module:Id-v0; or a class, function or id in your own file: my_env.py:MyEnv"
+)
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
 Command: TypeAlias = Callable[[argparse.Namespace], int]
@@ -49,7 +52,7 @@ def parser(*, train: Command, resume: Command, evaluate: Command, replay: Comman
 
 def add_train(train: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of `train`: what to train, how it is scored, and when it ends."""
-    train.add_argument("env", metavar="ENV", help="Gymnasium environment id, e.g. CartPole-v1")
+    train.add_argument("env", metavar="ENV", help=ENV_HELP)
     train.add_argument("--env-kwargs", action="append", default=[], metavar="KEY=VALUE", help=ENV_KWARGS_HELP)
     train.add_argument("--algo", default="auto", choices=("auto", *ALGORITHMS), help="algorithm")
     train.add_argument("--framework", default="auto", choices=("auto", *FRAMEWORKS), help="framework")
@@ -107,10 +110,22 @@ def add_bounds(command: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def add_allow_module(command: argparse.ArgumentParser) -> None:
+    """Add what a run may import: its file is not trusted to choose that."""
+    command.add_argument(
+        "--allow-module",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="module or file that the name of the run's environment may import; repeatable",
+    )
+
+
 def add_resume(resume: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the arguments of `resume`."""
     resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     add_bounds(resume, "as at the start")
+    add_allow_module(resume)
     resume.add_argument("--no-progress", action="store_true", help="no live view")
     return resume
 
@@ -128,6 +143,7 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> argparse.ArgumentParser:
         action="store_true",
         help=f"play at least {CONFIRMING_EPISODES} episodes, and make their mean the score in the run's report",
     )
+    add_allow_module(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     return evaluate
 

@@ -8,14 +8,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from tensor_optix._run_reports import confirmed_report, read_report, write_report
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import ScoreInterval, mean_interval
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
-from tensor_optix.core.training_report import NOT_AHEAD, TrainingReport, confirm_command, episodes_text, score_text
+from tensor_optix.core.training_report import NOT_AHEAD, TrainingReport, episodes_text, score_text
 from tensor_optix.core.types import PolicySnapshot
-from tensor_optix.runs import confirmed_report, read_report, write_report
+from tensor_optix.support.commands import confirm_command
 from tensor_optix.support.plain import jsonable
 
 
@@ -131,5 +132,6 @@ class Evaluation:
             if self.report.ahead_of_start is False:
                 lines.append(NOT_AHEAD)
         if not reported.confirmed:
-            lines.append(f"Confirm it: {confirm_command(str(self.run_dir))}")
+            allow_module = "" if self.report is None else self.report.allow_module
+            lines.append(f"Confirm it: {confirm_command(str(self.run_dir), allow_module)}")
         return "\n".join(lines)

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import secrets
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,20 +16,23 @@ from typing import Any
 
 from tensor_optix._cli_parser import BOUNDS, CONFIRMING_EPISODES, parser
 from tensor_optix._evaluation import Evaluation
+from tensor_optix._run_reports import write_report
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import play_again
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
-from tensor_optix.errors import InvalidArgumentError, TensorOptixError, did_you_mean
-from tensor_optix.factory import hyperparam_table, resolve_algorithm, resolve_framework, set_threads
+from tensor_optix.errors import InvalidArgumentError, TensorOptixError
+from tensor_optix.factory import refuse_unknown, resolve_algorithm, resolve_framework, set_threads
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
+from tensor_optix.pipeline.environment.own_code import code_of
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.presets import preset_for
 from tensor_optix.replay import replay
-from tensor_optix.runs import RunDescription, write_report
+from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import Default, check_count
+from tensor_optix.support.commands import named_run
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.throughput import choose_vectorisation
 
@@ -69,11 +71,11 @@ def _train(args: argparse.Namespace) -> int:
     if measured:
         print(measured, file=sys.stderr)
     print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
-    return _finish(optimizer, run_dir)
+    return _finish(optimizer, run_dir, run)
 
 
 def _resume(args: argparse.Namespace) -> int:
-    run = RunDescription.read(args.run_dir)
+    run = RunDescription.read(args.run_dir, args.allow_module)
     bounds = {name: value for name in BOUNDS if (value := getattr(args, name)) is not None}
     run = dataclasses.replace(run, **bounds)
     set_threads(run.framework, run.threads)
@@ -82,18 +84,19 @@ def _resume(args: argparse.Namespace) -> int:
     if bounds:
         run.write(args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
-    return _finish(optimizer, args.run_dir)
+    return _finish(optimizer, args.run_dir, run)
 
 
-def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
+def _finish(optimizer: RLOptimizer, run_dir: Path, run: RunDescription) -> int:
     """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
-    report = optimizer.run()
+    report = dataclasses.replace(optimizer.run(), allow_module=code_of(run.env) or "")
     print(report, flush=True)
     write_report(optimizer.registry.directory, report)  # the process may have gone elsewhere
-    print(f"Evaluate it with: tensor-optix evaluate {shlex.quote(str(run_dir))}")
+    named = named_run(str(run_dir), report.allow_module)
+    print(f"Evaluate it with: tensor-optix evaluate {named}")
     if report.reason != StopReason.INTERRUPTED.value:
         return _EXIT_NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else 0
-    print(f"Resume it with: tensor-optix resume {shlex.quote(str(run_dir))}")
+    print(f"Resume it with: tensor-optix resume {named}")
     return _EXIT_TERMINATED if optimizer.ended_by == signal.SIGTERM else _EXIT_INTERRUPTED
 
 
@@ -110,7 +113,7 @@ def _describe(args: argparse.Namespace) -> RunDescription:
         raise InvalidArgumentError(f"--seed must not be negative, but got {seed}.")
     check_count("--evolve", args.evolve, 0)
     hyperparams = _hyperparams(args.hp)
-    _refuse_unknown(hyperparams, algorithm)
+    refuse_unknown(hyperparams, algorithm, "--hp")
     preset = preset_for(args.env, algorithm)
     window_size = preset.window_size if args.window_size is None else args.window_size
     check_size("window_size", window_size)
@@ -167,7 +170,7 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
 
 def _evaluate(args: argparse.Namespace) -> int:
     _check_evaluation(args)
-    run = RunDescription.read(args.run_dir)
+    run = RunDescription.read(args.run_dir, args.allow_module)
     set_threads(run.framework, run.threads)  # the same threads give the same result
     agent = run.agent()
     registry, training = CheckpointRegistry(args.run_dir), dataclasses.replace(run, n_envs=1).pipeline()
@@ -269,18 +272,8 @@ def _hyperparams(pairs: Sequence[str]) -> dict[str, float]:
     return params
 
 
-def _refuse_unknown(params: dict[str, float], algorithm: str) -> None:
-    known = hyperparam_table(algorithm)
-    for name in params:
-        if name not in known:
-            raise InvalidArgumentError(
-                f"--hp {name}: {algorithm} has no such hyper-parameter.{did_you_mean(name, known)} "
-                f"It has: {', '.join(known)}."
-            )
-
-
 def _safe(env_id: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in env_id)
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in env_id).strip("-")
 
 
 if __name__ == "__main__":

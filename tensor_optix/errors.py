@@ -111,6 +111,12 @@ class CheckpointCorruptError(CheckpointError):
     code = "checkpoint-corrupt"
 
 
+class CheckpointPathError(CheckpointError, FileNotFoundError):
+    """A path that leads to another kind of folder or file than the one that is wanted, or nowhere."""
+
+    code = "checkpoint-path"
+
+
 class CheckpointLockedError(CheckpointError):
     """Another process is writing to this checkpoint directory."""
 

@@ -6,37 +6,35 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix._hyperparam_names import hyperparam_table as hyperparam_table
+from tensor_optix._hyperparam_names import refuse_unknown
+from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture
 from tensor_optix.algorithms._builders import Builder, builder_for
+from tensor_optix.algorithms._description import ALGORITHMS as ALGORITHMS
+from tensor_optix.algorithms._description import FRAMEWORKS as FRAMEWORKS
+from tensor_optix.algorithms._description import AgentDescription
 from tensor_optix.algorithms._distributions import distribution_for
-from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
-from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
-from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
 from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.observations import flat_observation_space
-from tensor_optix.presets import preset_for
+from tensor_optix.pipeline.environment.own_code import EnvLike
+from tensor_optix.presets import Preset, preset_for
 from tensor_optix.support.arguments import check_seed, is_whole
 
 logger = logging.getLogger(__name__)
 
-ALGORITHMS = ("ppo", "dqn", "sac")
-FRAMEWORKS = ("tf", "torch")
-
 _MODULES = {"tf": "tensorflow", "torch": "torch"}
 _INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix[torch]'"}
-_TABLES = {"ppo": PPO_HYPERPARAMS, "dqn": DQN_HYPERPARAMS, "sac": SAC_HYPERPARAMS}
 
 
 def make_agent(
-    env: str | gym.Env,
+    env: EnvLike,
     algorithm: str = "auto",
     framework: str = "auto",
     hyperparams: Mapping[str, object] | HyperparamSet | None = None,
@@ -52,16 +50,17 @@ def make_agent(
     says otherwise.
 
     Args:
-        env: environment, or its id; only its spaces and id are used.
+        env: environment, its id, or a class or function that makes one; only its spaces and id are used.
         algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for Box actions on vectors, PPO for all
             others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
-        hyperparams: overrides of the preset.
+        hyperparams: overrides of the preset, by the names of the algorithm's table.
         seed: seed of initialisation, exploration and minibatch order.
         net_arch: sizes of the hidden layers.
 
     Raises:
         InvalidArgumentError: an unknown algorithm or framework, a layer size below 1, or a negative seed.
+        HyperparamError: a name that is not in the table, or a value out of its range.
         SpaceError: spaces that the algorithm cannot serve.
         MissingDependencyError: the framework is not installed.
     """
@@ -77,17 +76,46 @@ def make_agent(
         raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, e.g. (64, 64), but got {net_arch!r}.")
     preset = preset_for(env_id, algorithm)
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
+    refuse_unknown(given, algorithm, "make_agent(hyperparams=...)")
     params = HyperparamSet({**preset.hyperparams, **given})
+    description = AgentDescription(
+        algorithm=algorithm,
+        framework=framework,
+        net_arch=tuple(map(int, _usual_layers(preset, observation_space) if net_arch is None else net_arch)),
+        hyperparams=params.params,
+        exploration_noise=preset.exploration_noise,
+    )
+    return build_agent(description, observation_space, action_space, seed)
+
+
+def build_agent(
+    description: AgentDescription, observation_space: spaces.Space[Any], action_space: object, seed: int | None = None
+) -> BaseAgent:
+    """Build the agent that a description and the spaces of its environment stand for; see `make_agent`.
+
+    Args:
+        description: what `make_agent` has resolved.
+        observation_space: of the environment.
+        action_space: of the environment.
+        seed: seed of initialisation, exploration and minibatch order.
+    """
     box = flat_observation_space(observation_space)
-    hidden = tuple(int(size) for size in (preset.net_arch if net_arch is None else net_arch))
-    if _is_image(box) and net_arch is None:
-        hidden = ()  # the convolutions bring a dense layer of their own
-    builder = builder_for(framework, None if seed is None else int(seed))
-    if algorithm == "ppo":
-        return _ppo(builder, box, action_space, hidden, params)
-    if algorithm == "dqn":
-        return _dqn(builder, box, action_space, hidden, params)
-    return _sac(builder, box, action_space, hidden, params, preset.exploration_noise)
+    hidden, params = description.net_arch, HyperparamSet(dict(description.hyperparams))
+    builder = builder_for(description.framework, None if seed is None else int(seed))
+    if description.algorithm == "ppo":
+        agent = _ppo(builder, box, action_space, hidden, params)
+    elif description.algorithm == "dqn":
+        agent = _dqn(builder, box, action_space, hidden, params)
+    else:
+        agent = _sac(builder, box, action_space, hidden, params, description.exploration_noise)
+    if isinstance(agent, BuiltInAgent):
+        agent.description = description
+    return agent
+
+
+def _usual_layers(preset: Preset, observation_space: spaces.Space[Any]) -> Sequence[int]:
+    """Return the hidden layers where the user does not say; the convolutions bring a dense layer of their own."""
+    return () if _is_image(flat_observation_space(observation_space)) else preset.net_arch
 
 
 def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
@@ -176,11 +204,6 @@ def resolve_framework(framework: str) -> str:
         f"make_agent needs {' or '.join(_MODULES[name] for name in wanted)}. Install it with: "
         f"{' or '.join(_INSTALL[name] for name in wanted)}"
     )
-
-
-def hyperparam_table(algorithm: str) -> HyperparamTable:
-    """Return the hyper-parameters of an algorithm: defaults, ranges and meanings."""
-    return _TABLES[algorithm]
 
 
 def set_threads(framework: str, threads: int) -> None:

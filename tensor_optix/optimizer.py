@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
+from tensor_optix._policy_file import policy_file_of
 from tensor_optix._wiring import (
     check_contracts,
     child_seeds,
@@ -164,6 +165,7 @@ class RLOptimizer:
             prepare_held_out("test_pipeline", test_pipeline, others, agent)
         self.registry = CheckpointRegistry(checkpoint_dir, max_snapshots)
         self.registry.attach("pipeline", pipeline)
+        self.registry.describe = lambda acting: policy_file_of(acting, pipeline)
         self._keeper = RunKeeper(ResumeRing(self.registry.directory), time.perf_counter)
         parts = LoopParts(
             agent=agent,

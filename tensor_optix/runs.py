@@ -1,9 +1,8 @@
 """A run of the command line as data: what `train` wrote to `run.json`, and the pipelines that belong to it."""
 
 import itertools
-import math
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -14,28 +13,23 @@ import numpy as np
 import tensor_optix
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.intervals import ScoreInterval
-from tensor_optix.core.decisions.trend import standard_error
-from tensor_optix.core.decisions.untrained import Start, is_ahead_apart
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
 from tensor_optix.core.storage.reading import read_plain
-from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import make_environment
+from tensor_optix.pipeline.environment.own_code import code_of
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.support.arguments import Default
 from tensor_optix.support.schemas import checked, decode_object
 
 RUN_FORMAT = 3
 FILE = "run.json"
-REPORT_FILE = "report.json"
-MAX_BYTES, MAX_REPORT_BYTES = 1 << 20, 1 << 24
+MAX_BYTES = 1 << 20
 MAX_HIDDEN_WEIGHTS = 1 << 26
 """Weights between the hidden layers that a file may ask for: a quarter of a GiB."""
 
@@ -140,7 +134,7 @@ class RunDescription:
         """Build its training pipeline."""
         if self.n_envs == 1:
             return BatchPipeline(
-                self.environment(),
+                self.environment if self.env_kwargs else self.env,
                 window_size=self.window_size,
                 normalize_observations=self.normalize_observations,
                 normalize_rewards=self.normalize_rewards,
@@ -173,8 +167,8 @@ class RunDescription:
 
         Args:
             run_dir: the folder of the run.
-            allow_modules: modules that an environment id may name all the same, such as `"my_envs"` in
-                `"my_envs:Env-v0"`.
+            allow_modules: modules and files that the name of the environment may import all the same, such as
+                `"my_envs"` in `"my_envs:Env-v0"`.
 
         Raises:
             CheckpointCorruptError: it is missing, damaged, or has a value out of its bounds.
@@ -191,62 +185,17 @@ class RunDescription:
             raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
         file = checked(_RunFile, run, f"{path} is not as train wrote it")
         _check_means(file, path)
-        module, colon, _ = file.env.partition(":")
-        if colon and module not in allow_modules:
+        module = code_of(file.env)
+        if module is not None and module not in allow_modules:
             raise InvalidArgumentError(
                 f"{path} names the environment {file.env!r}, which would import the module {module!r}. If you trust "
-                f"it, allow it: RunDescription.read(run_dir, allow_modules=[{module!r}])."
+                f"it, allow it: --allow-module {module}, or RunDescription.read(run_dir, allow_modules=[{module!r}])."
             )
         return cls(**{one.name: getattr(file, one.name) for one in fields(cls)})
 
 
-def read_report(run_dir: Path) -> TrainingReport | None:
-    """Return the report of the run in a folder; None where it has none yet.
-
-    Raises:
-        CheckpointCorruptError: it is damaged.
-    """
-    path = run_dir / REPORT_FILE
-    if not path.exists():
-        return None
-    return TrainingReport.from_dict(decode_object(read_plain(path, MAX_REPORT_BYTES), str(path)))
-
-
-def write_report(run_dir: Path, report: TrainingReport) -> None:
-    """Write the report of the run in a folder."""
-    with storage_errors("write", run_dir):
-        replace_file(run_dir / REPORT_FILE, encode_json(report.to_dict()))
-
-
-def confirmed_report(
-    report: TrainingReport, snapshot: PolicySnapshot, path: Path, returns: Sequence[float], interval: ScoreInterval
-) -> TrainingReport:
-    """Return a report whose best is confirmed by fresh episodes.
-
-    Args:
-        report: what the run came to.
-        snapshot: the best, which played them.
-        path: its folder.
-        returns: the return of each episode.
-        interval: of their mean.
-    """
-    mean = float(np.mean(returns))
-    start = Start(score=report.start_score, std_err=report.start_std_err, interval=report.start_interval)
-    if report.reason != StopReason.NOTHING_LEARNED.value and is_ahead_apart(mean, interval, start):
-        report = replace(report, ahead_of_start=True, advice="")
-    return replace(
-        report,
-        best_score=mean,
-        best_std_err=standard_error(returns),
-        best_window=snapshot.window_id,
-        best_snapshot=str(path),
-        generalization_gap=snapshot.eval_metrics.metrics.get("train_score", math.nan) - mean,
-        hyperparams=dict(snapshot.hyperparams.params),
-        best_interval=interval,
-        confirmed=True,
-    )
-
-
+_ENV = r"^([A-Za-z0-9_.:/-]{1,256}|[\w .:/\\+@~()-]{1,512}\.py:[A-Za-z0-9_./-]{1,256})\Z"
+"""An id, or the place of an environment in a file."""
 _Number = int | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 _Size = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 
@@ -256,7 +205,7 @@ class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     format: int
     version: Annotated[str, msgspec.Meta(max_length=64)]
-    env: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,256}\Z")]
+    env: Annotated[str, msgspec.Meta(pattern=_ENV)]
     env_kwargs: dict[Annotated[str, msgspec.Meta(max_length=64)], Any] = {}
     algorithm: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
     framework: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]

@@ -6,31 +6,32 @@ check_agent(MyAgent(), "CartPole-v1")
 """
 
 import copy
+import inspect
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_agent import BaseAgent, can_be_greedy
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.support.arguments import is_real
 from tensor_optix.support.trees import is_tree, leaves, n_rows, rows, taken
 
 _STEPS = 64
 
 
-def check_agent(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_agent(agent: BaseAgent, env: EnvLike) -> None:
     """Run every check of the agent's contract against an environment; the agent learns meanwhile.
 
     Args:
         agent: the agent; use one that you can throw away.
-        env: an environment that it fits, or its id.
+        env: an environment that it fits, its id, or a class or function that makes one.
 
     Raises:
         ContractError: what is broken, and what to do about it.
@@ -41,16 +42,24 @@ def check_agent(agent: BaseAgent, env: str | gym.Env) -> None:
         check(agent, env)
 
 
-def check_acts(agent: BaseAgent, env: str | gym.Env) -> None:
-    """`act` gives actions that the environment takes, and `act_batch` one per row."""
+def check_acts(agent: BaseAgent, env: EnvLike) -> None:
+    """`act` gives actions that the environment takes, `act_batch` one per row, and both the same greedy ones."""
     window = _window(agent, env, _STEPS)
     for deterministic in (False, True):
         actions = agent.act_batch(taken(window.observations, slice(5)), deterministic=deterministic)
         n_actions = n_rows(actions) if is_tree(actions) else len(actions)
         _require(n_actions == 5, f"act_batch gave {n_actions} actions for 5 observations; give one per row.")
+    if "deterministic" in inspect.signature(agent.act).parameters and can_be_greedy(agent):
+        act: Any = agent.act
+        singly = [act(seen, deterministic=True) for seen in rows(taken(window.observations, slice(5)))]
+        together = rows(agent.act_batch(taken(window.observations, slice(5)), deterministic=True))
+        _require(
+            all(map(_are_close, singly, together)),
+            "act(observation, deterministic=True) must give the action that act_batch(..., deterministic=True) gives.",
+        )
 
 
-def check_acting_leaves_no_trace(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_acting_leaves_no_trace(agent: BaseAgent, env: EnvLike) -> None:
     """`act` and `act_batch` change neither weights nor hyper-parameters."""
     window = _window(agent, env, _STEPS)
     before, params = _weight_files(agent), _params(agent)
@@ -61,7 +70,7 @@ def check_acting_leaves_no_trace(agent: BaseAgent, env: str | gym.Env) -> None:
     _require(_params(agent) == params, "act changed the hyper-parameters.")
 
 
-def check_learns(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_learns(agent: BaseAgent, env: EnvLike) -> None:
     """`learn` takes windows of any length, after any acting, and returns diagnostics by name."""
     for steps in (_STEPS, 1):
         window = _window(agent, env, steps)
@@ -73,7 +82,7 @@ def check_learns(agent: BaseAgent, env: str | gym.Env) -> None:
         )
 
 
-def check_learn_keeps_names(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_learn_keeps_names(agent: BaseAgent, env: EnvLike) -> None:
     """`learn` adds and removes no hyper-parameter."""
     before = set(_params(agent))
     agent.learn(_window(agent, env, _STEPS))
@@ -81,7 +90,7 @@ def check_learn_keeps_names(agent: BaseAgent, env: str | gym.Env) -> None:
     _require(before == after, f"learn changed the names of the hyper-parameters: {sorted(before ^ after)}.")
 
 
-def check_hyperparams_round_trip(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_hyperparams_round_trip(agent: BaseAgent, env: EnvLike) -> None:
     """What `set_hyperparams` puts in force, `get_hyperparams` reads back exactly, as a copy."""
     original = HyperparamSet(_params(agent))
     changed = copy.deepcopy(original)
@@ -99,7 +108,7 @@ def check_hyperparams_round_trip(agent: BaseAgent, env: str | gym.Env) -> None:
     agent.set_hyperparams(original)
 
 
-def check_save_and_load(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_save_and_load(agent: BaseAgent, env: EnvLike) -> None:
     """`load_weights` brings back the policy that `save_weights` saved, and touches no hyper-parameter."""
     window = _window(agent, env, _STEPS)
     with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +128,7 @@ def check_save_and_load(agent: BaseAgent, env: str | gym.Env) -> None:
         _require(names == set(params), "load_weights changed the hyper-parameters.")
 
 
-def check_training_state(agent: BaseAgent, env: str | gym.Env) -> None:
+def check_training_state(agent: BaseAgent, env: EnvLike) -> None:
     """After `load_training_state` the same window gives the same weights again."""
     if type(agent).save_training_state is BaseAgent.save_training_state:
         return
@@ -134,7 +143,7 @@ def check_training_state(agent: BaseAgent, env: str | gym.Env) -> None:
         _require(_weight_files(agent) == first, "Learning after load_training_state differs from learning before it.")
 
 
-AGENT_CHECKS: tuple[Callable[[BaseAgent, str | gym.Env], None], ...] = (
+AGENT_CHECKS: tuple[Callable[[BaseAgent, EnvLike], None], ...] = (
     check_acts,
     check_acting_leaves_no_trace,
     check_learn_keeps_names,  # before any other learning, which may be what adds a name
@@ -157,10 +166,15 @@ def _params(agent: BaseAgent) -> dict[str, Any]:
     return copy.deepcopy(found.params)
 
 
-def _window(agent: BaseAgent, env: str | gym.Env, steps: int) -> EpisodeData:
+def _window(agent: BaseAgent, env: EnvLike, steps: int) -> EpisodeData:
     pipeline = BatchPipeline(env, agent, window_size=steps, seed=0)
     pipeline.setup()
     return next(iter(pipeline.episodes()))
+
+
+def _are_close(one: Any, other: Any) -> bool:
+    pairs = zip(leaves(one), leaves(other), strict=True)
+    return all(np.allclose(np.asarray(a, float), np.asarray(b, float), atol=1e-5) for a, b in pairs)
 
 
 def _greedy(agent: BaseAgent, window: EpisodeData) -> Any:

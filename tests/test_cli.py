@@ -249,6 +249,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v9"], "Did you mean 'CartPole-v1'"),
         (["train", "CartPol-v1"], "Did you mean 'CartPole-v1'"),
         (["train", "CartPole-v1", "--hp", "clip_ratoi=0.3"], "Did you mean 'clip_ratio'"),
+        (["train", "CartPole-v1", "--hp", "lr=0.3"], "Did you mean 'learning_rate'"),
+        (["train", "CartPole-v1", "--max-steps", "0"], "max_steps must be a whole number of at least 1"),
+        (["train", "CartPole-v1", "--target-score", "nan"], "target_score must be a finite number"),
         (["train", "CartPole-v1", "--hp", "learning_rate=nan"], "finite number"),
         (["train", "CartPole-v1", "--hp", "learning_rate=-1"], r"must be a number in (0, 1]"),
         (["train", "CartPole-v1", "--hp", "gamma"], "KEY=VALUE"),
@@ -341,6 +344,22 @@ def test_normalisation_belongs_to_the_run(
     assert (run["normalize_observations"], run["normalize_rewards"]) == (True, True)
     assert list(folder.glob("snapshot_*/companions.json"))
     assert main(["evaluate", str(folder), "--episodes", "1"]) == 0
+
+
+def test_an_environment_in_a_file_here_is_trained_and_every_command_says_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "cli_env.py").write_text("from tests.test_cli import Chain\nclass Mine(Chain):\n    pass\n")
+    assert main(["train", "cli_env.py:Mine", "--seed", "0", "--run-dir", "run", "--max-steps", "200", *SHORT]) == 0
+    printed = capsys.readouterr().out
+    assert "tensor-optix evaluate run --allow-module cli_env.py" in printed
+    assert main(["evaluate", "run", "--episodes", "2"]) == 2
+    assert "--allow-module cli_env.py" in capsys.readouterr().err
+    assert main(["evaluate", "run", "--episodes", "2", "--allow-module", "cli_env.py"]) == 0
+    assert main(["resume", "run", "--no-progress", "--max-windows", "3", "--allow-module", "cli_env.py"]) == 0
+    assert TrainingReport.from_dict(json.loads(Path("run/report.json").read_text())).allow_module == "cli_env.py"
 
 
 def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:

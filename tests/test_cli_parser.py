@@ -49,6 +49,8 @@ def test_each_command_calls_its_function(arguments: list[str], command: str) -> 
         (["train", "E-v0", "--max-windows", "3"], {"max_episodes": 3, "max_steps": None, "target_score": None}),
         (["train", "E-v0", "--max-steps", "9", "--target-score", "-90"], {"max_steps": 9, "target_score": -90.0}),
         (["resume", "run", "--max-windows", "3", "--target-score", "4.5"], {"max_episodes": 3, "target_score": 4.5}),
+        (["evaluate", "run", "--allow-module", "a.py", "--allow-module", "b"], {"allow_module": ["a.py", "b"]}),
+        (["resume", "run"], {"allow_module": []}),
         (["evaluate", "run"], {"episodes": 100, "verify": False, "confirm": False, "json": False}),
         (["replay", "a", "b", "--episodes", "7"], {"files": [Path("a"), Path("b")], "episodes": 7}),
     ],

@@ -38,6 +38,7 @@ BUILT_IN = {
     "checkpoint-corrupt": RuntimeError,
     "checkpoint-locked": RuntimeError,
     "checkpoint-mismatch": RuntimeError,
+    "checkpoint-path": FileNotFoundError,
     "checkpoint-unsigned": RuntimeError,
     "checkpoint-storage": OSError,
     "checkpoint-unsafe": OSError,

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tensor_optix._evaluation import Evaluation
+from tensor_optix._run_reports import REPORT_FILE, read_report, write_report
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.training_report import NOT_AHEAD
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError
-from tensor_optix.runs import REPORT_FILE, read_report, write_report
 from tests.fakes.histories import record
 from tests.fakes.reports import report
 from tests.helpers import NumpyAgent

@@ -184,9 +184,9 @@ def test_an_environment_without_a_preset_starts_from_the_defaults() -> None:
 
 @pytest.mark.parametrize("kind", [dict, HyperparamSet])
 def test_the_users_values_go_over_the_preset(kind: Any) -> None:
-    given = kind({"entropy_coef": 0.07, "learning_rate": 0.002, "mine": 1})
+    given = kind({"entropy_coef": 0.07, "learning_rate": 0.002})
     params = torch_agent("CartPole-v1", hyperparams=given).get_hyperparams().params
-    assert (params["entropy_coef"], params["learning_rate"], params["mine"]) == (0.07, 0.002, 1)
+    assert (params["entropy_coef"], params["learning_rate"]) == (0.07, 0.002)
     assert params["clip_ratio"] == 0.2
 
 
@@ -199,6 +199,11 @@ def test_the_users_dictionary_is_not_changed() -> None:
 def test_a_misspelt_override_is_refused() -> None:
     with pytest.raises(HyperparamError, match=r"'clip_ratoi'.*Did you mean 'clip_ratio'"):
         torch_agent("CartPole-v1", hyperparams={"clip_ratoi": 0.1})
+
+
+def test_what_would_do_nothing_is_refused() -> None:
+    with pytest.raises(HyperparamError, match=r"make_agent\(hyperparams=\.\.\.\): ppo has no hyper-parameter 'lr'"):
+        torch_agent("CartPole-v1", hyperparams={"lr": 1e-3})
 
 
 def test_the_table_of_an_algorithm_is_its_own() -> None:

@@ -49,6 +49,14 @@ class OneForAll(NumpyAgent):
         return np.zeros(1, np.int64) if deterministic else super().act_batch(observations)
 
 
+class GreedyInOneOnly(NumpyAgent):
+    def act(self, observation: Any, *, deterministic: bool = False) -> int:
+        return 0
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        return np.ones(len(observations), np.int64)
+
+
 class LearnsWhileActing(NumpyAgent):
     def act(self, observation: Any) -> int:
         self.weight += 1.0
@@ -142,6 +150,7 @@ class Forgetful(NumpyAgent):
     ("agent", "check", "message"),
     [
         (OneForAll, check_acts, "act_batch gave 1 actions for 5 observations; give one per row"),
+        (GreedyInOneOnly, check_acts, "must give the action that act_batch"),
         (LearnsWhileActing, check_acting_leaves_no_trace, "act changed the weights; learning belongs in learn"),
         (DecaysWhileActing, check_acting_leaves_no_trace, "act changed the hyper-parameters"),
         (Silent, check_learns, "learn must return a dict with string keys, but returned None"),

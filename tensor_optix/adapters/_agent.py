@@ -9,6 +9,7 @@ from tensor_optix.adapters._rates import LearningRates
 from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import AgentStore, Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
+from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.search_space import HyperparamTable, Param
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointMismatchError, ContractError
@@ -49,6 +50,9 @@ class BuiltInAgent:
         self._generator_names = generators
         self._hyperparams = HyperparamSet({})
         self.seed(seed)
+
+    description: object = None
+    """What `make_agent` built it from; None for one that was put together by hand."""
 
     @property
     def default_param_bounds(self) -> Mapping[str, Param]:
@@ -148,12 +152,21 @@ class BuiltInAgent:
         }
         self._backend.seed(self._models, None if seed is None else int(of_models.generate_state(1, np.uint64)[0]))
 
+    def set_observation_normalizer(self, normalizer: ObsNormalizer | None) -> None:
+        """Save the statistics of this normaliser with the weights, and restore them with those."""
+        self._store.normalizer = normalizer
+
+    @property
+    def observation_normalizer(self) -> ObsNormalizer | None:
+        """What the agent's observations were normalised with where it was trained; None where they were not."""
+        return self._store.normalizer
+
     def save_weights(self, path: str) -> None:
-        """Write the models' weights to `<path>.safetensors`."""
+        """Write the models' weights, and the statistics of normalised observations, to `<path>.safetensors`."""
         self._store.save_weights(path)
 
     def load_weights(self, path: str) -> None:
-        """Read the models' weights; the agent is untouched if they do not fit."""
+        """Read what `save_weights(path)` wrote; the agent is untouched if it does not fit."""
         self._store.load_weights(path)
 
     def save_training_state(self, path: str) -> None:

@@ -68,9 +68,10 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         self._update = backend.updater(Objective(self._loss, (model,), optimizer), compile=False)
         self.set_hyperparams(hyperparams)
 
-    def act(self, observation: Any) -> int:
-        """Draw an action for one observation."""
-        return int(self._sample(self._policy.one(observation)))
+    def act(self, observation: Any, *, deterministic: bool = False) -> int:
+        """Return an action for one observation, drawn or greedy."""
+        logits = self._policy.one(observation)
+        return int(logits.argmax(-1) if deterministic else self._sample(logits))
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or greedy."""

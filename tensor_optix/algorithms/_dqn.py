@@ -103,10 +103,10 @@ class DQNAgent(BuiltInAgent, BaseAgent):
 
     # --- acting ---
 
-    def act(self, observation: Any) -> int:
+    def act(self, observation: Any, *, deterministic: bool = False) -> int:
         """Return a random action with probability ε, else the greedy one."""
         rng = self._generators["exploration"]
-        if rng.random() < self._hyperparams.params["epsilon"]:
+        if not deterministic and rng.random() < self._hyperparams.params["epsilon"]:
             return int(rng.integers(self._n_actions))
         return int(self._values.one(observation).argmax())
 

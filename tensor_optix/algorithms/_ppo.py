@@ -106,9 +106,9 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         """(-1, 1) of a Gaussian policy, whose actions are clipped to it; None where actions are choices."""
         return (-1.0, 1.0) if self._distribution.name == "gaussian" else None
 
-    def act(self, observation: Any) -> Any:
-        """Draw an action for one observation: an int, int64 (K,) of K choices, or float32 (A,)."""
-        action = self._distribution.sample(self._policy.one(observation), self._generators["exploration"])
+    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
+        """Return an action for one observation, drawn or greedy: an int, int64 (K,) of K choices, or float32 (A,)."""
+        action = self._choose(self._policy.one(observation), deterministic)
         return action if action.ndim else int(action)
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:

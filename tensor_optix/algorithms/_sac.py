@@ -69,8 +69,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         save_replay: keep the replay memory in `save_training_state`.
 
     Raises:
-        HyperparamError: an unknown key that looks misspelt, a value out of its range, or `batch_size` above
-            `replay_capacity`.
+        HyperparamError: a key that looks misspelt, a value out of range, or `batch_size` above `replay_capacity`.
         InvalidArgumentError: `action_dim` below 1, or an unknown kind of noise.
     """
 
@@ -140,14 +139,15 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     # --- acting ---
 
-    def act(self, observation: Any) -> np.ndarray:
-        """Draw an action for one observation: float32 (A,) in (−1, 1)."""
-        noise = self._noise.draw(1, self._generators["exploration"])[0]
-        return squashed_gaussian.sample(self._policy.one(observation), noise)
+    def act(self, observation: Any, *, deterministic: bool = False) -> np.ndarray:
+        """Return an action for one observation, drawn or tanh(μ): float32 (A,) in (−1, 1)."""
+        return self._chosen(self._policy.one(observation)[None], deterministic)[0]
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or tanh(μ), from one forward pass."""
-        params = self._policy(observations)
+        return self._chosen(self._policy(observations), deterministic)
+
+    def _chosen(self, params: np.ndarray, deterministic: bool) -> np.ndarray:
         if deterministic:
             return squashed_gaussian.mode(params)
         return squashed_gaussian.sample(params, self._noise.draw(len(params), self._generators["exploration"]))

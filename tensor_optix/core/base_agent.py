@@ -24,6 +24,7 @@ from tensor_optix.core.capabilities import (
     ReportsNonFinite,
     RestartsOptimizer,
     Restorable,
+    SavesNormalization,
     Seedable,
     TakesFlatObservations,
     action_range_of,
@@ -52,6 +53,7 @@ __all__ = [
     "ReportsNonFinite",
     "RestartsOptimizer",
     "Restorable",
+    "SavesNormalization",
     "Seedable",
     "TakesFlatObservations",
     "action_range_of",
@@ -145,7 +147,7 @@ class GreedyAgent(BaseAgent):
     def __init__(self, agent: BaseAgent) -> None:
         self.agent = agent
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, *, deterministic: bool = True) -> Any:
         """Return the greedy action for one observation."""
         return rows(self.agent.act_batch(stacked([observation]), deterministic=True))[0]
 

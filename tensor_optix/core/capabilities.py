@@ -174,6 +174,15 @@ class ActionLogProbabilities(Protocol):
 
 
 @runtime_checkable
+class SavesNormalization(Protocol):
+    """An agent that saves the statistics of normalised observations with its weights: one is worth nothing alone."""
+
+    def set_observation_normalizer(self, normalizer: Any) -> None:
+        """Take the `ObsNormalizer` through which the agent sees observations; called where it is wired or saved."""
+        ...
+
+
+@runtime_checkable
 class LearnsOffPolicy(Protocol):
     """An agent that can tell whether its `learn` is right whoever chose the actions, as with a replay memory it is."""
 

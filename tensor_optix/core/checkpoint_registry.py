@@ -4,6 +4,7 @@
         manifest.json                       which snapshots there are and which is best; rebuilt from them if it is lost
         snapshot_<id>/metadata.json         score, hyper-parameters, length and SHA-256 of each file, and its own hash
         snapshot_<id>/weights/              whatever the agent's save_weights wrote
+        snapshot_<id>/policy.json           what the weights need besides: spaces, and what the agent is built from
         snapshot_<id>/companions.json       the policy state beside the weights, e.g. statistics of normalisation
         quarantine/                         snapshots that were found damaged
 
@@ -18,16 +19,16 @@ import logging
 import os
 import re
 import weakref
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_agent import BaseAgent, SavesNormalization
 from tensor_optix.core.decisions.ranking import ranked
 from tensor_optix.core.decisions.trend import is_improvement
-from tensor_optix.core.storage import atomic, resume_ring, tree
+from tensor_optix.core.storage import atomic, locating, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, QUARANTINE
-from tensor_optix.core.storage.policy_state import Stateful, restored_policy_state, write_policy_state
+from tensor_optix.core.storage.policy_state import POLICY_FILE, Stateful, restored_policy_state, write_policy_state
 from tensor_optix.core.storage.signing import signing_key
 from tensor_optix.core.storage.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
@@ -87,6 +88,8 @@ class CheckpointRegistry:
         """Ids of the snapshots in reserve that the run knows; None = not told."""
         self.era = 0
         """The era of new snapshots; see `PolicySnapshot.era`."""
+        self.describe: Callable[[BaseAgent], Mapping[str, object]] | None = None
+        """Says what a policy needs besides its weights, as plain JSON values; saved with each snapshot."""
         self.attached: dict[str, Stateful] = {}
         """The parts whose state is saved and restored together with the agent's weights, by name."""
 
@@ -103,12 +106,15 @@ class CheckpointRegistry:
         """Create the directory, take its lock, delete unfinished writes, and quarantine damaged snapshots.
 
         Raises:
+            CheckpointPathError: it is the folder of a snapshot.
             CheckpointLockedError: another process writes to it.
             CheckpointUnsafeError: others may write to it, or read the key.
             CheckpointUnsignedError: there is a key, and something here was not signed with it.
             CheckpointStorageError: it cannot be created or written.
         """
         signing_key()  # an unusable key is an error before anything is learned
+        if locating.is_snapshot(self.directory):  # what is written there would damage it
+            raise locating.not_a_run(self.directory)
         with atomic.storage_errors("create", self.directory):
             atomic.make_directory(self.directory)
             if self._lock is None:
@@ -156,10 +162,14 @@ class CheckpointRegistry:
             staged = self._folders.stage()
             try:
                 (staged / "weights").mkdir()
+                self._hand_normalizer_to(agent)
                 agent.save_weights(str(staged / "weights" / "agent"))
                 if not any(path.is_file() for path in (staged / "weights").rglob("*")):
                     raise CheckpointError(f"{type(agent).__name__}.save_weights(path) wrote no file at its path.")
                 write_policy_state(staged, self.attached)
+                if self.describe is not None:
+                    content = atomic.encode_json(self.describe(agent))
+                    atomic.write_file(staged / POLICY_FILE, content, sync=False)
             except BaseException:
                 tree.try_remove(staged)
                 raise
@@ -298,6 +308,7 @@ class CheckpointRegistry:
         """
         folder = self.path_of(snapshot)
         self._folders.verify(_sequence(snapshot.snapshot_id))
+        self._hand_normalizer_to(agent)
         with atomic.storage_errors("read", folder), restored_policy_state(folder, self.attached):
             agent.load_weights(str(folder / "weights" / "agent"))
 
@@ -321,6 +332,7 @@ class CheckpointRegistry:
             first: a snapshot to try before the best.
 
         Raises:
+            CheckpointPathError: the directory is not that of a run; the message says which one is.
             CheckpointCorruptError: no intact snapshot is left.
         """
         passed_over: set[int] = set()
@@ -340,6 +352,8 @@ class CheckpointRegistry:
                     return snapshot
             else:
                 break
+        if not locating.is_run(self.directory):
+            raise locating.not_a_run(self.directory)
         raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
 
     def load_if_better(self, agent: BaseAgent, score: float | EvalMetrics) -> bool:
@@ -367,6 +381,13 @@ class CheckpointRegistry:
             names = sorted(os.listdir(self.directory))
             old = [n for n in names if n in own or n.startswith(PREFIX) or resume_ring.is_point(n)]
             return tree.move_to_new(self.directory, old, "previous_") if old else None
+
+    def _hand_normalizer_to(self, agent: BaseAgent) -> None:
+        """Let the agent save the statistics of an attached part with its weights, and restore them with those."""
+        for part in self.attached.values():
+            normalizer: object = getattr(part, "observation_normalizer", None)
+            if normalizer is not None and isinstance(agent, SavesNormalization):
+                agent.set_observation_normalizer(normalizer)
 
     def _pins(self) -> set[str]:
         pinning, here = [r for r in _REGISTRIES if r._pinned], os.path.realpath(self.directory)

@@ -15,6 +15,7 @@ from tensor_optix.core.base_agent import (
     BaseAgent,
     ChecksSpaces,
     LearnsOffPolicy,
+    SavesNormalization,
     Seedable,
 )
 from tensor_optix.core.evolution.action_mixing import act_together, act_together_remembering, mixed_probabilities
@@ -43,9 +44,7 @@ class EnsembleAgent(BaseAgent):
     An off-policy agent (`LearnsOffPolicy`: SAC, DQN) asks for no more. Another one gets the log-probability of the
     executed action under itself (`ActionLogProbabilities`: PPO), so that its importance ratios begin at 1, where its
     clipping expects them: to the density of the average, narrower by √K per dimension for K alike members, they would
-    not. For an agent that can do neither, a warning says so once.
-
-    Hyper-parameters are the primary agent's.
+    not. For an agent that can do neither, a warning says so once. Hyper-parameters are the primary agent's.
 
     Args:
         pm: who the members are, and their weights.
@@ -100,9 +99,9 @@ class EnsembleAgent(BaseAgent):
         """The members."""
         return self._pm.agents
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
         """Return the action that the members agree on."""
-        action = rows(self.act_batch(stacked([observation])))[0]
+        action = rows(self.act_batch(stacked([observation]), deterministic=deterministic))[0]
         return action.item() if not is_tree(action) and np.ndim(action) == 0 else action
 
     def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
@@ -205,6 +204,11 @@ class EnsembleAgent(BaseAgent):
     def default_param_bounds(self) -> Any:
         """The primary agent's."""
         return self.primary_agent.default_param_bounds
+
+    def set_observation_normalizer(self, normalizer: Any) -> None:
+        """Let each member save the statistics of normalised observations with its weights, where it can."""
+        for agent in (one for one in self._pm.agents if isinstance(one, SavesNormalization)):
+            agent.set_observation_normalizer(normalizer)
 
     def save_weights(self, path: str) -> None:
         """Write the primary agent's weights to `path`, so that it alone can read them, and the others' beside them.

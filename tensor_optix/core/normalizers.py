@@ -5,11 +5,12 @@ Source: Updating Formulae and a Pairwise Algorithm for Computing Sample Variance
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
+from tensor_optix.support.arguments import is_real
 
 _EPSILON = 1e-8
 
@@ -110,12 +111,35 @@ class ObsNormalizer:
         return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
 
     def state_dict(self) -> dict[str, object]:
-        """Return the statistics as plain JSON values."""
-        return self.stats.state_dict()
+        """Return the statistics and the bound as plain JSON values."""
+        return {**self.stats.state_dict(), "clip": self.clip}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take statistics that `state_dict` returned."""
+        """Take what `state_dict` returned; the bound stays where an earlier version has saved none.
+
+        Raises:
+            CheckpointMismatchError: statistics of observations of another shape, or none at all; nothing is changed.
+        """
+        clip = state.get("clip", self.clip)
+        if not (is_real(clip) and clip > 0):
+            raise CheckpointMismatchError(f"The saved bound of normalised observations is none: {clip!r}.")
         self.stats.load_state_dict(state)
+        self.clip = float(clip)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Return a normaliser with what `state_dict` returned, whatever the shape of its observations.
+
+        Raises:
+            CheckpointMismatchError: there are no statistics in it.
+        """
+        try:
+            shape = np.shape(state["mean"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointMismatchError(f"Saved statistics need mean, var and count, but: {error!r}.") from error
+        normalizer = cls(shape)
+        normalizer.load_state_dict(state)
+        return normalizer
 
 
 @dataclass(frozen=True)

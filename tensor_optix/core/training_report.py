@@ -1,7 +1,6 @@
 """What a run came to, as data and as the printed block."""
 
 import math
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.stop_reason import StopReason as StopReason
+from tensor_optix.support.commands import confirm_command
 from tensor_optix.support.numbers import decimals_of
 from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
@@ -52,8 +52,7 @@ class TrainingReport:
     tuning: dict[str, float] = field(default_factory=dict)
     """What tuning did and cost: probes, commits by decision, windows and seconds collected during a probe."""
     watch: dict[str, int] = field(default_factory=dict)
-    """What happened while a trained policy was watched: windows, wakes, drifts, degradations, trials, promotions,
-    demotions."""
+    """Counts of the watch: windows, wakes, drifts, degradations, trials, promotions, demotions."""
     health: dict[str, int] = field(default_factory=dict)
     """How often each kind of fault was survived: window, divergence, evaluator, suggestion, storage, learn, ..."""
     evolution: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +76,8 @@ class TrainingReport:
     """Where the mean return of the untrained policy lies; None where too little is known of it."""
     ahead_of_start: bool | None = None
     """Whether the best policy is ahead of the untrained one; None where nothing tells."""
+    allow_module: str = ""
+    """Module or file that the name of the environment imports; the commands that are printed allow it."""
     advice: str = ""
     """What to try where it is not."""
     test: FinalScore | None = None
@@ -143,7 +144,7 @@ class TrainingReport:
         if self.test is not None:
             rows += [("Test score", score_text(self.test.score, self.test.interval)), ("Test", self.test.text)]
         elif not self.confirmed:
-            rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir)}"))
+            rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir, self.allow_module)}"))
         return rows
 
     def _advice_rows(self) -> list["_Row"]:
@@ -175,15 +176,6 @@ def episodes_text(interval: ScoreInterval | None, *, confirmed: bool) -> str:
     """
     episodes = [] if interval is None else [f"{interval.episodes:,} episode{'s' * (interval.episodes != 1)}"]
     return ", ".join([*episodes, *([] if confirmed else ["unconfirmed"])]) or "confirmed"
-
-
-def confirm_command(run_dir: str) -> str:
-    """Return the command that tests the best of a run on fresh episodes.
-
-    Args:
-        run_dir: the folder of the run.
-    """
-    return f"tensor-optix evaluate {shlex.quote(run_dir)} --confirm"
 
 
 def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:

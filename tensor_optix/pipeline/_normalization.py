@@ -1,5 +1,6 @@
 """How a training pipeline normalises: with statistics that stand still while a window is collected."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core.base_agent import BaseAgent, SavesNormalization
 from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
 from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.support.arrays import decoded, encoded
+
+logger = logging.getLogger(__name__)
 
 
 class Normalization:
@@ -54,6 +58,27 @@ class Normalization:
             self.rewards = RewardNormalizer() if rewards is True else rewards
             _check_is("normalize_rewards", self.rewards, RewardNormalizer)
         self._unseen: np.ndarray | None = None
+        self._has_warned = False
+
+    def share_with(self, agent: BaseAgent) -> None:
+        """Let the agent save the statistics with its weights; say so where it relies on some and gets raw observations.
+
+        Args:
+            agent: the one that acts.
+        """
+        if not isinstance(agent, SavesNormalization):
+            return
+        if self.observations is not None:
+            agent.set_observation_normalizer(self.observations)
+            return
+        trained_with: object = getattr(agent, "observation_normalizer", None)
+        if isinstance(trained_with, ObsNormalizer) and trained_with.stats.count and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s was trained on normalised observations, but this pipeline gives it raw ones. Pass "
+                "normalize_observations=agent.observation_normalizer, or play it with tensor_optix.load_policy.",
+                type(agent).__name__,
+            )
 
     def space_of(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
         """Return the space of what the agent sees, given that of what is normalised.

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -16,11 +17,12 @@ from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck
-from tensor_optix.pipeline.environment.copies import rebuild
+from tensor_optix.pipeline.environment.copies import copies_by, rebuild
 from tensor_optix.pipeline.environment.environment import (
     check_agent_fits,
     check_size,
     make_environment,
+    maker_in,
 )
 from tensor_optix.pipeline.environment.episodes import (
     EpisodeTrace,
@@ -30,6 +32,7 @@ from tensor_optix.pipeline.environment.episodes import (
     replay,
     warn_of_new_episodes,
 )
+from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
 from tensor_optix.pipeline.environment.wiring import Wiring
@@ -48,7 +51,7 @@ class BatchPipeline(BasePipeline):
     its steps until then are kept, truncated, and the window's `metadata["bad_steps"]` says what was found.
 
     Args:
-        env: a Gymnasium environment, or an id to make one from.
+        env: a Gymnasium environment, an id to make one from, or a class or function that makes one.
         agent: the acting policy; `RLOptimizer` fills it in.
         window_size: T, steps per window.
         n_episodes: yield this many whole episodes per window, however many steps they take, instead of `window_size`.
@@ -69,7 +72,7 @@ class BatchPipeline(BasePipeline):
 
     def __init__(
         self,
-        env: str | gym.Env,
+        env: EnvLike,
         agent: BaseAgent | None = None,
         window_size: int = 200,
         *,
@@ -82,6 +85,7 @@ class BatchPipeline(BasePipeline):
         for name, value in (("window_size", window_size), ("n_episodes", 1 if n_episodes is None else n_episodes)):
             check_size(name, value)
         check_seed(seed)
+        self._make = None if isinstance(env, gym.Env) else maker_in(env)
         self.env = make_environment(env)
         self._reset_env = EnvironmentReset(self.env)
         self.reward_threshold = reward_threshold_of(self.env)
@@ -133,6 +137,16 @@ class BatchPipeline(BasePipeline):
         self._acting.begin()
         self._builder = RolloutBuilder(self._wiring.stacked_observations, self._wiring.stacked_actions)
         self._trace, self._bad = EpisodeTrace(), BadSteps()
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """What the environment's observations are of."""
+        return self.env.observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """What the environment's actions are of."""
+        return self.env.action_space
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:
@@ -189,7 +203,7 @@ class BatchPipeline(BasePipeline):
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.
         """
         return held_out(
-            lambda: [rebuild(self.env)],
+            lambda: [rebuild(self.env) if self._make is None else copies_by(self._make, self.env)],
             n_episodes,
             self.agent,
             seed=seed,
@@ -198,6 +212,7 @@ class BatchPipeline(BasePipeline):
 
     def _checked_agent(self) -> BaseAgent:
         self._connect(agent := check_agent_fits(self.agent))
+        self._normalization.share_with(agent)
         return check_agent_fits(agent, self._normalization.space_of(self._wiring.form.space), self.env.action_space)
 
     def _connect(self, agent: BaseAgent) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from tensor_optix.core.base_agent import BaseAgent
@@ -99,6 +100,7 @@ class VectorBatchPipeline(BasePipeline):
     def setup(self) -> None:
         """Check that the agent fits the environments."""
         self._connect(agent := check_agent_fits(self.agent))
+        self._normalization.share_with(agent)
         space = self._normalization.space_of(self._wiring.form.space)
         self._acting.install(check_agent_fits(agent, space, self.env.single_action_space))
 
@@ -134,6 +136,16 @@ class VectorBatchPipeline(BasePipeline):
         """Close the environments and their processes."""
         self._vector.close()
         self._end_stream()
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """What the observations of one environment are of."""
+        return self.env.single_observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """What the actions of one environment are of."""
+        return self.env.single_action_space
 
     @property
     def observation_normalizer(self) -> ObsNormalizer | None:

@@ -368,6 +368,22 @@ class HalfReward(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return (observation, float(reward) * self.factor, *rest)
 
 
+@pytest.mark.parametrize("env", [Counting, lambda: Counting()], ids=["class", "function"])
+def test_a_class_or_a_function_is_stepped_and_validated_on_new_environments(env: Any) -> None:
+    pipeline = BatchPipeline(env, NumpyAgent(), window_size=8)
+    held_out = pipeline.validation_pipeline(2, seed=0)
+    assert held_out is not None
+    window = next(iter(held_out.episodes()))
+    assert [episode.length for episode in window.completed_episodes()] == [LENGTHS[0]] * 2
+    assert next(pipeline.episodes()).observations[0] == [0.0]  # a copy has stepped, not this one
+
+
+def test_a_function_that_returns_its_one_environment_gives_no_validation(caplog: pytest.LogCaptureFixture) -> None:
+    env = Counting()
+    assert BatchPipeline(lambda: env, NumpyAgent()).validation_pipeline(2, seed=0) is None
+    assert "the same environment each time" in caplog.text
+
+
 def test_a_users_wrapper_that_is_recorded_in_the_spec_is_in_the_validation_too(cartpole: gym.Env) -> None:
     pipeline = BatchPipeline(HalfReward(cartpole, factor=0.5), NumpyAgent(), seed=0)
     validation = pipeline.validation_pipeline(2, seed=0)

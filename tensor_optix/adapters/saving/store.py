@@ -15,6 +15,7 @@ from tensor_optix.adapters.backend import Backend
 from tensor_optix.adapters.saving.saved_settings import check_moments, check_settings, restored_generators
 from tensor_optix.adapters.saving.tensorfile import TensorSpec, load_tensors, save_tensors
 from tensor_optix.adapters.saving.weights import check_specs, stand_ins, translated
+from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
 from tensor_optix.support.schemas import checked
@@ -28,7 +29,15 @@ _OPTIMIZER = "optimizer."
 _EXTRA = "extra."
 _RANDOM = "random."
 """The states of the generators that models draw from."""
-_NO_WEIGHTS = (_OPTIMIZER, _EXTRA, _RANDOM)
+_NORMALIZATION = "normalization."
+_NO_WEIGHTS = (_OPTIMIZER, _EXTRA, _RANDOM, _NORMALIZATION)
+
+
+class _NormalizationMeta(msgspec.Struct, forbid_unknown_fields=True):
+    """What belongs to the tensors `normalization.mean` and `normalization.var`."""
+
+    count: int
+    clip: float
 
 
 class _TrainingMeta(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,11 +47,20 @@ class _TrainingMeta(msgspec.Struct, forbid_unknown_fields=True):
     generators: dict[str, dict[str, Any]]
     hyperparams: dict[str, Any]
     extra: dict[str, Any]
+    normalization: _NormalizationMeta | None = None
 
 
 class _WeightsMeta(msgspec.Struct):  # a training state has more, and weights are taken from it, too
     framework: str
     order: list[str]
+    normalization: _NormalizationMeta | None = None
+
+
+_NEEDS_STATISTICS = (
+    "These weights were trained on normalised observations, and raw ones mean nothing to them, but the agent has "
+    "nothing to normalise with. To act: tensor_optix.load_policy(RUN_DIR or a snapshot's folder).predict(observation). "
+    "To train on: give the agent to a pipeline with normalize_observations=True, call pipeline.setup(), and load then."
+)
 
 
 class AgentStore:
@@ -58,30 +76,50 @@ class AgentStore:
         self._backend = backend
         self._models = dict(models)
         self._optimizers = dict(optimizers)
+        self.normalizer: ObsNormalizer | None = None
+        """What the agent's observations are normalised with; saved with the weights, which mean nothing without."""
 
     def save_weights(self, path: str) -> None:
-        """Write the models' weights to `<path>.safetensors`.
+        """Write the models' weights, and the statistics that they rely on, to `<path>.safetensors`.
 
         Raises:
             NonFiniteError: a weight is NaN or infinite; nothing is written.
         """
         weights = self._backend.weights(self._models)
-        meta = {"framework": self._backend.name, "order": list(weights)}
-        save_tensors(path, weights, meta, self._backend.constants(self._models))
+        statistics, normalization = self._normalization()
+        meta = {"framework": self._backend.name, "order": list(weights), **normalization}
+        save_tensors(path, {**weights, **statistics}, meta, self._backend.constants(self._models))
+
+    def _normalization(self) -> Extra:
+        """Return the statistics of the observations as tensors, and what belongs to them; nothing where none are."""
+        if self.normalizer is None:
+            return {}, {}
+        stats = self.normalizer.stats
+        meta = {"count": int(stats.count), "clip": self.normalizer.clip}
+        return {f"{_NORMALIZATION}mean": stats.mean, f"{_NORMALIZATION}var": stats.var}, {"normalization": meta}
 
     def load_weights(self, path: str) -> None:
         """Put the saved weights in place, all or none; those of a dense model may come from the other framework.
 
+        Statistics of observations that are saved with them go to the agent's normaliser.
+
         Raises:
-            CheckpointCorruptError: the file is missing or damaged.
-            CheckpointMismatchError: a tensor is missing, unknown or misshapen.
+            CheckpointPathError: there is no such file.
+            CheckpointCorruptError: the file is damaged.
+            CheckpointMismatchError: a tensor is missing, unknown or misshapen, or the weights rely on normalised
+                observations and the agent has nothing to normalise with.
         """
         own = self._backend.weights(self._models)
         constants = self._backend.constants(self._models)
         tensors, plain = load_tensors(path, lambda specs, meta: self._weights_to_read(specs, meta, own), constants)
         meta = checked(_WeightsMeta, plain, repr(path))
+        statistics = part_of(tensors, _NORMALIZATION.removesuffix("."))
+        tensors = without_part(tensors, _NORMALIZATION.removesuffix("."))
         if meta.framework != self._backend.name:
             tensors = translated(tensors, meta.order, own)
+        if meta.normalization is not None and self.normalizer is not None:
+            count, clip = meta.normalization.count, meta.normalization.clip
+            self.normalizer.load_state_dict({**statistics, "count": count, "clip": clip})
         self._backend.set_weights(self._models, self._renamed(tensors, own))
 
     def _weights_to_read(
@@ -94,7 +132,18 @@ class AgentStore:
         if meta.framework != self._backend.name:
             weights = translated(weights, meta.order, own)
         check_specs(own, self._renamed(weights, own))
-        return meta.order
+        if meta.normalization is None:
+            return meta.order
+        if self.normalizer is None:
+            raise CheckpointMismatchError(_NEEDS_STATISTICS)
+        statistics = part_of(specs, _NORMALIZATION.removesuffix("."))
+        wanted = TensorSpec(np.dtype(np.float64), self.normalizer.stats.shape)
+        if statistics != {"mean": wanted, "var": wanted}:
+            raise CheckpointMismatchError(
+                f"The saved statistics of observations are {statistics}, but those of the agent's have mean and var of "
+                f"shape {wanted.shape}."
+            )
+        return [*meta.order, f"{_NORMALIZATION}mean", f"{_NORMALIZATION}var"]
 
     def _renamed(self, weights: Mapping[str, T], own: Collection[str]) -> dict[str, T]:
         """Return saved weights under the names that this model has for them."""
@@ -116,6 +165,8 @@ class AgentStore:
         tensors = self._backend.weights(self._models)
         tensors |= {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
         tensors |= {f"{_RANDOM}{name}": array for name, array in self._backend.random_state(self._models).items()}
+        statistics, normalization = self._normalization()
+        tensors |= statistics
         settings = {}
         for name, optimizer in self._optimizers.items():
             moments, settings[name] = self._backend.optimizer_state(optimizer)
@@ -127,6 +178,7 @@ class AgentStore:
             "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "hyperparams": hyperparams.to_dict(),
             "extra": dict(extra_values),
+            **normalization,
         }
         save_tensors(path, tensors, meta, _anywhere(constants))
 
@@ -166,7 +218,7 @@ class AgentStore:
                 check_settings(name, meta.optimizers[name], settings)
             check(part_of(specs, _EXTRA.removesuffix(".")), meta.extra, HyperparamSet.from_dict(meta.hyperparams))
             self._refuse_unknown(specs)
-            return list(specs)
+            return [name for name in specs if not name.startswith(_NORMALIZATION)]  # the pipeline's state has them, too
 
         tensors, plain = load_tensors(path, choose, _anywhere(constants))
         meta = self._training_meta(path, plain)
@@ -214,7 +266,7 @@ class AgentStore:
         return meta
 
     def _refuse_unknown(self, specs: Mapping[str, TensorSpec]) -> None:
-        known = (_EXTRA, _RANDOM, *(f"{_OPTIMIZER}{name}." for name in self._optimizers))
+        known = (_EXTRA, _RANDOM, _NORMALIZATION, *(f"{_OPTIMIZER}{name}." for name in self._optimizers))
         for name in specs.keys() - _weights_among(specs).keys():
             if not name.startswith(known):
                 raise CheckpointMismatchError(f"The training state has tensor {name!r}, which the agent lacks.")

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import safetensors.numpy
 
+from tensor_optix.core.storage.locating import not_weights
 from tensor_optix.core.storage.reading import opened, read_exactly
 from tensor_optix.errors import CheckpointCorruptError, CheckpointError, NonFiniteError
 from tensor_optix.support.memory import free_memory
@@ -119,11 +120,14 @@ def load_tensors(
         constants: names of those that need not be finite.
 
     Raises:
-        CheckpointCorruptError: no such file, or not one of ours.
+        CheckpointPathError: there is no such file; the message says where there are weights.
+        CheckpointCorruptError: it is not one of ours.
         CheckpointError: the arrays are larger than the free memory.
         NonFiniteError: an array holds a NaN or an infinity.
     """
     file = os.fspath(path) + SUFFIX
+    if not os.path.lexists(file):
+        raise not_weights(os.fspath(path))
     with opened(file) as (stream, size):
         try:
             layout, meta, start = _read_header(stream, size, file)

@@ -114,13 +114,16 @@ class LoopConfig:
             return StopReason.MAX_EPISODES
         return StopReason.MAX_STEPS if self.max_steps is not None and steps >= self.max_steps else None
 
-    def reaches_target(self, score: float | None) -> bool:
-        """Return whether a score reaches `target_score`; False without one.
+    def reaches_target(self, best: EvalMetrics | None) -> bool:
+        """Return whether a score reaches `target_score`, from above where lower scores are better; False without one.
 
         Args:
-            score: the best; None = there is none.
+            best: the best evaluation; None = there is none.
         """
-        return self.target_score is not None and score is not None and score >= self.target_score
+        if self.target_score is None or best is None:
+            return False
+        ahead = best.primary_score - self.target_score
+        return (-ahead if best.lower_is_better else ahead) >= 0.0
 
     def is_reached(self, score: float | None) -> bool:
         """Return whether a score reaches the target of the task, where one is known.

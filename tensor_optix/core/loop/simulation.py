@@ -77,7 +77,8 @@ def simulate(
     _check(scores, errors, steps, counts)
     state, decisions = RunState(position=config.scheduler.initial()), list[Decision]()
     for index, (score, error, step, count) in enumerate(zip(scores, errors, steps, counts, strict=True)):
-        if config.spent(index, state.env_steps) is not None or config.reaches_target(state.best_score):
+        best = state.best.eval_metrics if state.best else None
+        if config.spent(index, state.env_steps) is not None or config.reaches_target(best):
             break
         state = state.collected(int(step) - state.env_steps, int(count) - state.episodes)
         if not state.is_due:

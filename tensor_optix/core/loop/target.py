@@ -49,4 +49,5 @@ class Target:
 
     @property
     def _is_claimed(self) -> bool:
-        return self._run.config.reaches_target(self._run.state.best_score)
+        best = self._run.state.best
+        return self._run.config.reaches_target(best.eval_metrics if best else None)

@@ -16,7 +16,12 @@ from typing import Any
 import filelock
 
 from tensor_optix.core.storage.reading import BINARY, NO_FOLLOW, read_plain
-from tensor_optix.errors import CheckpointLockedError, CheckpointStorageError, CheckpointUnsafeError
+from tensor_optix.errors import (
+    CheckpointLockedError,
+    CheckpointPathError,
+    CheckpointStorageError,
+    CheckpointUnsafeError,
+)
 from tensor_optix.support.schemas import decode_object
 
 MAX_JSON_BYTES = 4 << 20
@@ -27,7 +32,7 @@ def storage_errors(what: str, path: Path) -> Generator[None]:
     """Turn an `OSError` into a `CheckpointStorageError` that says what failed and where."""
     try:
         yield
-    except CheckpointStorageError:
+    except (CheckpointStorageError, CheckpointPathError):
         raise
     except OSError as error:
         failed = CheckpointStorageError(

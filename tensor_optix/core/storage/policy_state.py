@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 POLICY_STATE = "companions.json"
 """Name of the file in a snapshot; it stays, so that snapshots of earlier versions are read."""
+POLICY_FILE = "policy.json"
+"""Name of the file in a snapshot that says what its weights need besides, where the run tells it."""
 _MAX_BYTES = 64 << 20  # statistics of images have a number per pixel
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from tensor_optix.core.storage import atomic, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, DurableFolders, bytes_in, is_damage
-from tensor_optix.core.storage.metadata import FOLDER_FORMAT
+from tensor_optix.core.storage.metadata import FOLDER_FORMAT, METADATA
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.arguments import is_whole
@@ -218,6 +218,30 @@ class SnapshotFolders(DurableFolders):
             return is_same and self.verify(found.sequence)["files"] == files
         except CheckpointCorruptError:
             return False
+
+
+class LoneSnapshot(SnapshotFolders):
+    """One snapshot, wherever its folder was copied to, and whatever it is called there; it is only read.
+
+    Args:
+        path: its folder.
+
+    Raises:
+        CheckpointCorruptError: its metadata are damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent, lambda snapshots: snapshots)
+        self._path = path
+        metadata = atomic.read_json(path / METADATA)
+        if not is_whole(number := metadata.get("sequence")):
+            raise CheckpointCorruptError(f"{str(path)!r} has the number {number!r}, which is none.")
+        self.sequence = int(number)
+        """Its number in the run that has saved it."""
+
+    def folder(self, sequence: int) -> Path:
+        """Return its folder."""
+        return self._path
 
 
 def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -21,33 +22,36 @@ from tensor_optix.errors import (
     TensorOptixError,
     did_you_mean,
 )
+from tensor_optix.pipeline.environment.changes import EnvFn
+from tensor_optix.pipeline.environment.own_code import EnvLike, code_of, made_by, maker_of
 from tensor_optix.support.arguments import is_whole
 
 
-def make_environment(env: str | gym.Env, env_kwargs: Mapping[str, Any] | None = None) -> gym.Env:
-    """Return `env`, made from the registry where it is an id.
+def make_environment(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> gym.Env:
+    """Return `env`, made where it is an id, a place (`own_code`), or a class or function that makes one.
 
     Args:
-        env: an environment, or its id.
-        env_kwargs: arguments of `gymnasium.make` for an id.
+        env: an environment, its id or place, or what makes one.
+        env_kwargs: arguments of what makes it.
 
     Raises:
-        EnvironmentNotFoundError: an id that is not registered, or whose package is missing.
+        EnvironmentNotFoundError: an id that is not registered, whose package is missing, or whose code has none.
         InvalidArgumentError: the environment needs arguments, or has others.
         EnvironmentFailedError: it raised while it was made.
         ContractError: something else.
     """
     if isinstance(env, gym.Env):
         return env
+    make, arguments = maker_in(env, env_kwargs), env_kwargs or {}
     if not isinstance(env, str):
-        is_vector = isinstance(env, VectorEnv)
-        raise ContractError(
-            f"env must be a Gymnasium environment or an id, but got {type(env).__name__}."
-            f"{' Hand it to VectorBatchPipeline.' if is_vector else ''}"
-        )
-    check_registered(env)
+        assert make is not None  # noqa: S101 - only an id is left to the registry
+        return make()
     try:
-        return _made_atari(env, env_kwargs or {}) if is_atari(env) else gym.make(env, **(env_kwargs or {}))
+        if make is not None:
+            return make()
+        return _made_atari(env, arguments) if is_atari(env) else gym.make(env, **arguments)
+    except TensorOptixError:
+        raise
     except (gym.error.Error, ImportError) as error:
         raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
     except Exception as error:
@@ -63,6 +67,24 @@ def _not_made(env: str, error: Exception) -> TensorOptixError:
         f"{reason}. Give its arguments: --env-kwargs NAME=VALUE on the command line, or in Python the environment "
         f"itself, gymnasium.make({env!r}, NAME=VALUE), where a value is no number or text."
     )
+
+
+def maker_in(env: object, env_kwargs: Mapping[str, Any] | None = None) -> EnvFn | None:
+    """Return the function by which `env` is made anew, None where the registry makes it from its id.
+
+    Raises:
+        EnvironmentNotFoundError: an id that is not registered, or code without such an environment.
+        ContractError: neither an id nor something that can be called.
+    """
+    if isinstance(env, str):
+        check_registered(env)
+        return maker_of(env, env_kwargs)
+    if not callable(env):
+        raise ContractError(
+            f"env must be a Gymnasium environment, an id, or a class or function that makes one, but got "
+            f"{type(env).__name__}.{' Hand it to VectorBatchPipeline.' if isinstance(env, VectorEnv) else ''}"
+        )
+    return partial(made_by, env, env_kwargs)
 
 
 _ATARI_FRAMES = 4
@@ -86,9 +108,14 @@ def check_registered(env: str) -> None:
     """Raise `EnvironmentNotFoundError`, with the nearest name, unless an id is registered or names its module."""
     if is_atari(env) and env not in gym.registry and importlib.util.find_spec("ale_py") is not None:
         gym.register_envs(importlib.import_module("ale_py"))  # importing it registers the games
-    if env.count(":") > 1:  # Gymnasium splits there, and expects two parts
-        raise EnvironmentNotFoundError(f"{env!r} is no environment id; one has the form 'Name-v0' or 'module:Name-v0'.")
-    if ":" not in env and env not in gym.registry:
+    code = code_of(env)
+    if code is not None and ":" in code and not code.endswith(".py"):  # Gymnasium expects two parts
+        raise EnvironmentNotFoundError(
+            f"{env!r} is no environment id; one has the form 'Name-v0', 'module:Name-v0' or 'file.py:Name'."
+        )
+    if code is None and env.endswith(".py"):
+        raise EnvironmentNotFoundError(f"{env!r} is a file. Name the environment in it, too: '{env}:MyEnv'.")
+    if code is None and env not in gym.registry:
         raise EnvironmentNotFoundError(
             f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
             f"version, or install the package that brings it (pip install 'gymnasium[...]')."

@@ -8,10 +8,10 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.environment import (
-    check_registered,
     check_size,
     is_atari,
     make_environment,
+    maker_in,
 )
 from tensor_optix.pipeline.environment.vector_state import seeded
 
@@ -33,12 +33,13 @@ def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn]
         return env_fns, None
     if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
         env_id, num_envs = env_fns
-        check_registered(env_id)
+        maker_in(env_id)  # an unknown one is refused here
         check_size("num_envs of (id, num_envs)", num_envs)
         num_envs = int(num_envs)
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None and not async_envs:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), None
+        # By its name, which a process of its own can look up; a class of this one might not reach it.
         env_fns = [lambda: make_environment(env_id)] * num_envs
     makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
     if not makers or not all(callable(make) for make in makers):

@@ -4,13 +4,13 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-import gymnasium as gym
 from gymnasium import spaces
 
 from tensor_optix.pipeline._items import Item
 from tensor_optix.pipeline.environment.environment import checked_reward, make_environment
 from tensor_optix.pipeline.environment.episodes import episode_seed
 from tensor_optix.pipeline.environment.observations import ObservationForm
+from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.trees import copied
 
@@ -19,7 +19,7 @@ class EnvironmentSource:
     """Steps an environment with each action that it receives: the windows are those of a `BatchPipeline` on it.
 
     Args:
-        env: a Gymnasium environment, or an id to make one from.
+        env: a Gymnasium environment, an id to make one from, or a class or function that makes one.
         seed: from which each episode's seed is derived; None leaves it to `RLOptimizer(seed=...)`, or to chance.
 
     Raises:
@@ -29,7 +29,7 @@ class EnvironmentSource:
     is_episodic = True
     is_lockstep = True
 
-    def __init__(self, env: str | gym.Env, *, seed: int | None = None) -> None:
+    def __init__(self, env: EnvLike, *, seed: int | None = None) -> None:
         self.env = make_environment(env)
         self._reset = EnvironmentReset(self.env)
         self.observation_space = self.env.observation_space

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from tensor_optix.adapters.saving.tensorfile import load_tensors, refuse_non_finite, save_tensors
-from tensor_optix.errors import CheckpointCorruptError, NonFiniteError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointPathError, NonFiniteError
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_integers_are_never_mistaken_for_what_is_not_finite() -> None:
 
 
 def test_an_absent_file_is_reported_by_name(path: str) -> None:
-    with pytest.raises(CheckpointCorruptError, match=r"weights\.safetensors"):
+    with pytest.raises(CheckpointPathError, match=r"weights\.safetensors"):
         load_tensors(path)
 
 

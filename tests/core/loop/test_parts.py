@@ -8,7 +8,7 @@ import pytest
 
 from tensor_optix.core.loop.parts import LoopConfig, LoopStatus
 from tensor_optix.core.stop_reason import StopReason
-from tensor_optix.core.types import LoopState
+from tensor_optix.core.types import EvalMetrics, LoopState
 from tensor_optix.errors import InvalidArgumentError
 
 RULES = {
@@ -86,8 +86,14 @@ class TestConfig:
 
     def test_a_target_is_reached_from_its_score_on(self) -> None:
         config = LoopConfig(target_score=-100.0)
-        assert [config.reaches_target(score) for score in (None, -100.1, -100.0, 5.0)] == [False, False, True, True]
-        assert not LoopConfig().reaches_target(1e9)
+        assert [config.reaches_target(EvalMetrics(score)) for score in (-100.1, -100.0, 5.0)] == [False, True, True]
+        assert not config.reaches_target(None)
+        assert not LoopConfig().reaches_target(EvalMetrics(1e9))
+
+    def test_it_is_reached_from_above_where_lower_scores_are_better(self) -> None:
+        config = LoopConfig(target_score=2.0)
+        errors = [EvalMetrics(score, lower_is_better=True) for score in (2.1, 2.0, -3.0)]
+        assert [config.reaches_target(error) for error in errors] == [False, True, True]
 
     def test_a_config_that_was_checked_stays_as_it_is(self) -> None:
         with pytest.raises(FrozenInstanceError):

@@ -22,6 +22,7 @@ from tensor_optix.pipeline.environment.environment import (
     check_agent_fits,
     checked_reward,
     make_environment,
+    maker_in,
 )
 from tests.helpers import NumpyAgent
 
@@ -97,10 +98,23 @@ class TestMakeEnvironment:
             make_environment(vector)  # type: ignore[arg-type]
         vector.close()
 
-    @pytest.mark.parametrize("wrong", [None, 3, Unregistered])
+    @pytest.mark.parametrize("make", [Unregistered, lambda: Unregistered()], ids=["class", "function"])
+    def test_a_class_or_a_function_makes_one_each_time(self, make: Any) -> None:
+        assert isinstance(first := make_environment(make), Unregistered)
+        assert make_environment(make) is not first
+
+    @pytest.mark.parametrize("wrong", [None, 3, ["CartPole-v1"]])
     def test_anything_else_is_a_contract_error_naming_its_type(self, wrong: Any) -> None:
         with pytest.raises(ContractError, match=type(wrong).__name__):
             make_environment(wrong)
+
+    def test_a_file_alone_is_told_to_name_the_environment_in_it(self) -> None:
+        with pytest.raises(EnvironmentNotFoundError, match=r"'my_env\.py:MyEnv'"):
+            make_environment("my_env.py")
+
+    def test_what_makes_an_id_anew_is_the_registry(self) -> None:
+        assert maker_in("CartPole-v1") is None
+        assert maker_in("gymnasium:CartPole-v1") is None
 
 
 def scale(space: spaces.Space[Any], action: Any, action_range: tuple[float, float] | None = (-1.0, 1.0)) -> Any:

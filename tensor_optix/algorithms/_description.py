@@ -1,0 +1,24 @@
+"""What a built-in agent is built from, besides the spaces of its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ALGORITHMS = ("ppo", "dqn", "sac")
+FRAMEWORKS = ("tf", "torch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentDescription:
+    """What `make_agent` builds an agent from: saved with its policy, which so needs no code."""
+
+    algorithm: str
+    """One of `ALGORITHMS`."""
+    framework: str
+    """One of `FRAMEWORKS`."""
+    net_arch: tuple[int, ...]
+    """Hidden layers."""
+    hyperparams: Mapping[str, Any]
+    """Overrides of the algorithm's table."""
+    exploration_noise: str = "white"
+    """SAC only."""
