@@ -123,7 +123,8 @@ class Evaluation:
         mean, interval, reported = float(np.mean(self.returns)), self.interval, self.reported
         lines = [
             f"{score_text(mean, interval)} over {len(self.returns)} greedy episodes "
-            f"(min {min(self.returns):.1f}, max {max(self.returns):.1f}; {interval.level:.0%} {interval.method})",
+            f"(min {score_text(min(self.returns), None, 1)}, max {score_text(max(self.returns), None, 1)}; "
+            f"{interval.level:.0%} {interval.method})",
             f"Reported: {score_text(reported.score, reported.interval)} "
             f"({episodes_text(reported.interval, confirmed=reported.confirmed)})",
         ]

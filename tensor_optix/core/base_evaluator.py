@@ -55,15 +55,20 @@ class BaseEvaluator(ABC):
 
         Held-out values are in `metrics` by their plain names and by their `val_` names.
         """
-        return is_improvement(candidate.utility, reference.utility)
+        return is_improvement(candidate.primary_score, reference.primary_score)
 
     def beats(self, candidate: EvalMetrics, reference: EvalMetrics | None, margin: float = 0.0) -> bool:
         """Return what the loop asks for: whether `compare` prefers a candidate, and by more than a margin of the score.
 
         It is not to be overridden.
         """
-        own = None if type(self).compare is BaseEvaluator.compare else self.compare
-        return preference.beats(own, candidate, reference, margin)
+        return preference.beats(own_compare(self), candidate, reference, margin)
+
+
+def own_compare(evaluator: BaseEvaluator) -> preference.Compare | None:
+    """Return an evaluator's `compare`, of its class or set on the object; None where it is the usual one."""
+    is_usual = getattr(evaluator.compare, "__func__", None) is BaseEvaluator.compare
+    return None if is_usual else evaluator.compare
 
 
 @runtime_checkable

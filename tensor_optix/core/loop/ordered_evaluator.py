@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions
+from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions, own_compare
 from tensor_optix.core.decisions.preference import Preference, preference_of
 from tensor_optix.core.storage.policy_state import Stateful
 from tensor_optix.core.types import EpisodeData, EvalMetrics
@@ -25,7 +25,7 @@ class OrderedEvaluator(BaseEvaluator):
 
     def __init__(self, evaluator: BaseEvaluator) -> None:
         self.evaluator = evaluator
-        self._has_order = type(evaluator).compare is not BaseEvaluator.compare
+        self._compare = own_compare(evaluator)
         self._preference: Preference | None = None
         self._validates = _as_window_alone(evaluator.score_validation)
         # Capabilities are told by attributes, and these are the user's.
@@ -57,11 +57,11 @@ class OrderedEvaluator(BaseEvaluator):
         return self._marked(scores.score_actions(episode_data, actions))
 
     def _marked(self, metrics: EvalMetrics) -> EvalMetrics:
-        if not self._has_order or not isinstance(metrics, EvalMetrics) or not metrics.is_usable:
+        if self._compare is None or not isinstance(metrics, EvalMetrics) or not metrics.is_usable:
             return metrics
         if self._preference is None:
             try:
-                self._preference = preference_of(self.evaluator.compare, metrics)
+                self._preference = preference_of(self._compare, metrics)
             except (KeyError, AttributeError, TypeError):
                 return metrics  # it may need what only a later evaluation has, as that of validation
             self._tell(self._preference)
@@ -87,8 +87,8 @@ def ordered(evaluator: BaseEvaluator) -> BaseEvaluator:
     Args:
         evaluator: the user's.
     """
-    kind = type(evaluator)
-    is_plain = kind.compare is BaseEvaluator.compare and kind.score_validation is BaseEvaluator.score_validation
+    scores_alike = getattr(evaluator.score_validation, "__func__", None) is BaseEvaluator.score_validation
+    is_plain = scores_alike and own_compare(evaluator) is None
     return evaluator if is_plain or isinstance(evaluator, OrderedEvaluator) else OrderedEvaluator(evaluator)
 
 

@@ -13,8 +13,10 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop.ordered_evaluator import OrderedEvaluator, name_of, ordered
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
+from tests.fakes.evolution import EvolutionRig, SeededWorth
 from tests.fakes.loops import FixedOptimizer, LoopRig
 from tests.fakes.scripts import DECIDED, SCRIPTS
+from tests.fakes.watching import MeanReward, WatchRig
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
 
 
@@ -104,6 +106,36 @@ def test_losses_on_held_out_episodes_are_tested_as_their_negatives_are(tmp_path:
     assert found[0] == found[1]
 
 
+def test_losses_evolve_as_their_negatives_do(tmp_path: Path) -> None:
+    found = []
+    for evaluator in (ScoreEvaluator(), Loss()):
+        folder = tmp_path / type(evaluator).__name__
+        rig = EvolutionRig(folder, [5.0, 8.0, 3.0], max_spawns=2, validation=SeededWorth, evaluator=evaluator)
+        report = rig.loop.run()
+        lineage = [(one["outcome"], abs(one["score"]), one["windows"]) for one in rig.pm.training_report()["lineage"]]
+        weights = [agent.weight for agent in (rig.first, *rig.made)]
+        found.append((lineage, weights, report.reason, abs(report.best_score), rig.pm.agents.index(rig.first)))
+    assert found[0] == found[1]
+
+
+class MeanLoss(MeanReward):
+    """The negative of the mean reward, of which the lower is the better."""
+
+    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+        return EvalMetrics(-super().score(episode_data, train_diagnostics).primary_score, {}, episode_data.episode_id)
+
+    def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
+        return candidate.primary_score < reference.primary_score
+
+
+def test_losses_are_watched_as_their_negatives_are(tmp_path: Path) -> None:
+    usual, losses = (WatchRig(tmp_path / kind.__name__, evaluator=kind) for kind in (MeanReward, MeanLoss))
+    assert losses.events() == usual.events() != []
+    assert losses.report.watch == usual.report.watch
+    assert losses.agent.weight == usual.agent.weight
+    assert losses.report.best_score == pytest.approx(-usual.report.best_score)
+
+
 def test_a_target_crowns_what_is_nearest_and_a_new_best_is_the_rise(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,6 +186,28 @@ def test_a_margin_in_the_rule_is_kept(tmp_path: Path) -> None:
     rig = LoopRig(tmp_path, [1.0, 1.5, 1.9, 2.0, 2.9, 3.0], evaluator=WithFloor(), dormant=6)
     rig.run()
     assert [record.window_id for record in rig.history() if record.is_best] == [0, 3, 5]
+
+
+@pytest.mark.parametrize("scores", [[3.0, 1.0, 2.0, 0.5], [3.0, 4.0, 1.0, 5.0]])
+def test_a_rule_may_ask_the_usual_one(tmp_path: Path, scores: list[float]) -> None:
+    class Lower(ScoreEvaluator):
+        def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
+            return super().compare(reference, candidate)
+
+    class NotBelowTwo(ScoreEvaluator):
+        def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
+            return abs(candidate.primary_score) >= 2.0 and super().compare(candidate, reference)
+
+    lowest = LoopRig(tmp_path / "lowest", scores, evaluator=Lower())
+    assert lowest.run().best_score == min(scores)
+    limited = LoopRig(tmp_path / "limited", scores, evaluator=NotBelowTwo())
+    assert limited.run().best_score == max(scores)
+
+
+def test_a_rule_may_be_set_on_the_object(tmp_path: Path) -> None:
+    evaluator = ScoreEvaluator()
+    evaluator.compare = lambda candidate, reference: candidate.primary_score < reference.primary_score  # type: ignore[method-assign]
+    assert LoopRig(tmp_path, [3.0, 1.0, 2.0], evaluator=evaluator).run().best_score == 1.0
 
 
 def test_a_rule_that_fails_is_a_fault_of_the_evaluator(tmp_path: Path) -> None:
