@@ -226,8 +226,8 @@ __all__ = [
 
 
 _NEEDS = {
-    **dict.fromkeys(("TFAgent", "TFDQNAgent", "TFPPOAgent", "TFSACAgent"), "tensorflow"),
-    **dict.fromkeys(("TorchAgent", "TorchDQNAgent", "TorchPPOAgent", "TorchSACAgent"), "torch"),
+    **dict.fromkeys(("TFAgent", "TFDictModel", "TFDQNAgent", "TFPPOAgent", "TFSACAgent"), "tensorflow"),
+    **dict.fromkeys(("TorchAgent", "TorchDictModel", "TorchDQNAgent", "TorchPPOAgent", "TorchSACAgent"), "torch"),
 }
 for _name, _framework in _NEEDS.items():
     if not is_installed(_framework):  # `import *` asks for every name; by itself such a one says what to install

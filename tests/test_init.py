@@ -132,9 +132,9 @@ def test_everything_can_be_imported_at_once_with_the_frameworks_that_there_are(a
         print([name for name in names if name not in dir(tensor_optix)])
         """
     )
-    agents = ["Agent", "DQNAgent", "PPOAgent", "SACAgent"]
-    missing = [*(f"TF{name}" for name in agents if "tensorflow" in absent)]
-    missing += [*(f"Torch{name}" for name in agents if "torch" in absent)]
+    of_each = ["Agent", "DQNAgent", "DictModel", "PPOAgent", "SACAgent"]
+    missing = [*(f"TF{name}" for name in of_each if "tensorflow" in absent)]
+    missing += [*(f"Torch{name}" for name in of_each if "torch" in absent)]
     assert out.splitlines() == [str(missing), "[]"]
 
 
