@@ -7,6 +7,8 @@ import numpy as np
 
 from tensor_optix.errors import BadDataError, ModelShapeError, SpaceError
 
+_DICT_MODELS = "TorchDictModel or TFDictModel(env.observation_space, model)"
+
 
 def check_output(
     name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: object
@@ -19,9 +21,11 @@ def check_output(
     try:
         output = predict(observations)
     except Exception as error:
+        of_dict = isinstance(error, LookupError | TypeError)  # mostly: the array was asked for a member by name
         raise ModelShapeError(
             f"The {name} cannot take observations of shape {observations.shape}: {error}. "
             f"Its input must fit the environment's observation space {observation_space}."
+            + (f" If it takes the members of a Dict or Tuple space, wrap it: {_DICT_MODELS}." if of_dict else "")
         ) from error
     if output.shape != (2, *expected):
         raise ModelShapeError(

@@ -45,6 +45,14 @@ class TestModels:
             check_output("critic", dense(7, 1), BOX, (1,), DISCRETE)
         assert isinstance(raised.value.__cause__, ValueError)
 
+    @pytest.mark.parametrize("error", [IndexError, KeyError, TypeError])
+    def test_a_model_that_asks_for_members_by_name_is_told_of_the_wrapper(self, error: type[Exception]) -> None:
+        def predict(rows: np.ndarray) -> np.ndarray:
+            raise error("image")
+
+        with pytest.raises(ModelShapeError, match=r"wrap it: TorchDictModel or TFDictModel\(env.observation_space"):
+            check_output("actor", predict, BOX, (4,), DISCRETE)
+
     def test_observations_must_be_one_array(self) -> None:
         with pytest.raises(SpaceError, match=r"Observations must be one array.*Dict.*Flatten it"):
             check_output("actor", dense(3, 4), spaces.Dict({"a": BOX}), (4,), DISCRETE)
