@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from tensor_optix._hyperparam_names import hyperparam_table as hyperparam_table
 from tensor_optix._hyperparam_names import refuse_unknown
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture
+from tensor_optix.adapters._checks import refuse_missing_bounds
 from tensor_optix.algorithms._builders import Builder, builder_for
 from tensor_optix.algorithms._description import ALGORITHMS as ALGORITHMS
 from tensor_optix.algorithms._description import FRAMEWORKS as FRAMEWORKS
@@ -51,7 +53,7 @@ def make_agent(
 
     Args:
         env: environment, its id, or a class or function that makes one; only its spaces and id are used.
-        algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for Box actions on vectors, PPO for all
+        algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for bounded Box actions on vectors, PPO for all
             others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
         hyperparams: overrides of the preset, by the names of the algorithm's table.
@@ -122,10 +124,7 @@ def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequen
     distribution = distribution_for(action_space)
     outputs = None if distribution is None else distribution.output_size(action_space)
     if distribution is None or outputs is None:
-        raise SpaceError(
-            f"PPO cannot serve the action space {action_space}. Supported: Discrete from 0, MultiDiscrete, "
-            f"MultiBinary, and Box with one axis of floats."
-        )
+        raise _refused("PPO serves Discrete, MultiDiscrete, MultiBinary and Box actions of floats", action_space)
     if distribution.name == "gaussian":
         outputs //= 2  # the rest is the free log_std
     shape = _architecture(box, hidden, outputs, activation="tanh", initial="orthogonal")
@@ -135,8 +134,8 @@ def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequen
 
 
 def _dqn(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
-    if not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
-        raise SpaceError(f"DQN serves Discrete actions from 0, but the space is {action_space}. Use PPO or SAC.")
+    if not isinstance(action_space, spaces.Discrete):
+        raise _refused("DQN serves Discrete actions", action_space)
     n_actions = int(action_space.n)
     network = builder.network(_architecture(box, hidden, n_actions, activation="relu", initial="uniform"))
     return builder.dqn(network, n_actions, params)
@@ -145,20 +144,38 @@ def _dqn(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequen
 def _sac(
     builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any, noise: str
 ) -> BaseAgent:
-    is_flat_box = isinstance(action_space, spaces.Box) and len(action_space.shape) == 1
-    if not is_flat_box or not np.issubdtype(action_space.dtype, np.floating):
-        raise SpaceError(
-            f"SAC serves Box actions with one axis of floats, but the space is {action_space}. Use PPO or DQN."
-        )
+    if not isinstance(action_space, spaces.Box) or not np.issubdtype(action_space.dtype, np.floating):
+        raise _refused("SAC serves Box actions of floats", action_space)
+    refuse_missing_bounds(action_space)
     if len(box.shape) != 1:
         raise SpaceError(
             f"SAC joins observations and actions, so observations must be vectors, but the space is {box}. Flatten it "
             f"(gymnasium.wrappers.FlattenObservation), or use PPO."
         )
-    size = action_space.shape[0]
+    size = math.prod(action_space.shape)
     actor = _architecture(box, hidden, 2 * size, activation="relu", initial="uniform")
     critic = dataclasses.replace(actor, input_shape=(box.shape[0] + size,), outputs=1)
     return builder.sac([builder.network(a) for a in (actor, critic, critic)], size, params, noise)
+
+
+def _refused(rule: str, action_space: object) -> SpaceError:
+    """Return the error for an action space that an algorithm cannot serve, with what can be done about it."""
+    if isinstance(action_space, spaces.Discrete):
+        remedy = "Use DQN or PPO."
+    elif distribution_for(action_space) is not None:
+        remedy = "Use PPO."
+    elif isinstance(action_space, spaces.Box):
+        remedy = (
+            "Make whole numbers choices: gymnasium.wrappers.TransformAction(env, lambda action: action + low, "
+            "MultiDiscrete(high - low + 1)), and use PPO."
+        )
+    else:
+        remedy = (
+            "Make it one array: gymnasium.wrappers.TransformAction(env, function, space) with a Discrete, "
+            "MultiDiscrete, MultiBinary or Box space, and a function that makes an action of the environment's from "
+            "one of that space."
+        )
+    return SpaceError(f"{rule}, but the space is {action_space}. {remedy}")
 
 
 def _architecture(box: spaces.Box, hidden: Sequence[int], outputs: int, **how: Any) -> Architecture:
@@ -166,7 +183,8 @@ def _architecture(box: spaces.Box, hidden: Sequence[int], outputs: int, **how: A
     if is_image and sorted(box.shape)[1] < SMALLEST_IMAGE:
         raise SpaceError(
             f"Images must be at least {SMALLEST_IMAGE} pixels high and wide for the Nature CNN, but the space is "
-            f"{box}. Enlarge them (gymnasium.wrappers.ResizeObservation), or build your own networks."
+            f"{box}. If they are pictures, enlarge them (gymnasium.wrappers.ResizeObservation); a small grid of "
+            f"symbols is learned flat (gymnasium.wrappers.FlattenObservation)."
         )
     return Architecture(input_shape=box.shape, hidden=hidden, outputs=outputs, is_image=is_image, **how)
 
@@ -182,14 +200,14 @@ def _are_sizes(net_arch: object) -> bool:
 def resolve_algorithm(algorithm: str, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> str:
     """Return the given algorithm, or the one that `"auto"` stands for.
 
-    That is SAC for Box actions on vectors, which it joins, and PPO for all others.
+    That is SAC for bounded Box actions on vectors, which it joins, and PPO for all others.
     """
     if algorithm != "auto" and algorithm not in ALGORITHMS:
         raise InvalidArgumentError(f"algorithm must be 'auto' or one of {ALGORITHMS}, but got {algorithm!r}.")
     if algorithm != "auto":
         return algorithm
     is_vector = len(flat_observation_space(observation_space).shape) == 1
-    return "sac" if isinstance(action_space, spaces.Box) and is_vector else "ppo"
+    return "sac" if isinstance(action_space, spaces.Box) and action_space.is_bounded("both") and is_vector else "ppo"
 
 
 def resolve_framework(framework: str) -> str:

@@ -216,13 +216,30 @@ def test_the_table_of_an_algorithm_is_its_own() -> None:
 @pytest.mark.parametrize(
     ("algorithm", "observations", "actions", "named"),
     [
-        ("ppo", VECTOR, spaces.Box(-1, 1, (2, 2)), r"Box\(-1.0, 1.0, \(2, 2\).*Supported: Discrete from 0"),
-        ("ppo", VECTOR, spaces.Box(0, 9, (2,), np.int64), r"Box\(0, 9"),
+        (
+            "ppo",
+            VECTOR,
+            spaces.Box(0, 9, (2,), np.int64),
+            r"Box\(0, 9.*MultiDiscrete\(high - low \+ 1\)",
+        ),
+        (
+            "auto",
+            VECTOR,
+            spaces.Dict(a=spaces.Discrete(2)),
+            r"Dict.*TransformAction\(env, function",
+        ),
+        ("auto", VECTOR, spaces.OneOf([spaces.Discrete(2)]), r"OneOf.*TransformAction\(env, function"),
+        ("sac", VECTOR, spaces.Box(0, np.inf, (1,)), r"finite bounds.*TransformAction.*or use PPO"),
         ("ppo", spaces.Text(3), spaces.Discrete(2), r"Text\("),
-        ("ppo", spaces.Box(0, 255, (20, 84, 3), np.uint8), spaces.Discrete(2), r"at least 36 pixels.*\(20, 84, 3\)"),
-        ("dqn", VECTOR, spaces.Box(-1, 1, (2,)), r"DQN serves Discrete actions.*Box"),
+        (
+            "ppo",
+            spaces.Box(0, 255, (20, 84, 3), np.uint8),
+            spaces.Discrete(2),
+            r"at least 36 .*\(20, 84, 3\).*Flatten",
+        ),
+        ("dqn", VECTOR, spaces.Box(-1, 1, (2,)), r"DQN serves Discrete actions.*Box.*Use PPO\."),
         ("dqn", VECTOR, spaces.MultiDiscrete([2, 3]), r"MultiDiscrete\(\[2 3\]\)"),
-        ("sac", VECTOR, spaces.Discrete(2), r"SAC serves Box actions.*Discrete\(2\)"),
+        ("sac", VECTOR, spaces.Discrete(2), r"SAC serves Box actions.*Discrete\(2\)\. Use DQN or PPO"),
         ("sac", spaces.Box(-1, 1, (2, 3)), spaces.Box(-1, 1, (2,)), r"must be vectors.*\(2, 3\)"),
     ],
     ids=str,
@@ -265,6 +282,8 @@ def test_what_is_built_fits_the_spaces_and_acts(
 def test_auto_is_sac_for_box_actions_and_ppo_for_all_others() -> None:
     assert isinstance(make_agent("Pendulum-v1", framework="torch"), TorchSACAgent)
     assert isinstance(make_agent("CartPole-v1", framework="torch"), TorchPPOAgent)
+    unbounded = Spaces(VECTOR, spaces.Box(0.0, np.inf, (1,)))
+    assert isinstance(make_agent(unbounded, framework="torch"), TorchPPOAgent)
 
 
 def test_the_same_seed_builds_the_same_networks_in_every_algorithm() -> None:
@@ -274,11 +293,6 @@ def test_the_same_seed_builds_the_same_networks_in_every_algorithm() -> None:
             assert_equal_weights(weights_of(first), weights_of(second))
             with pytest.raises(AssertionError):
                 assert_equal_weights(weights_of(first), weights_of(third))
-
-
-def test_discrete_actions_that_do_not_start_at_zero_are_refused() -> None:
-    with pytest.raises(SpaceError, match=r"Discrete\(2, start=1\)"):
-        torch_agent(Spaces(VECTOR, spaces.Discrete(2, start=1)))
 
 
 def test_an_unknown_algorithm_is_refused_with_the_known_ones() -> None:

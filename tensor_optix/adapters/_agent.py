@@ -32,6 +32,8 @@ class BuiltInAgent:
 
     takes_flat_observations = True
     """A model takes one array."""
+    gives_flat_actions = True
+    """A model answers with one vector."""
 
     def __init__(
         self,

@@ -1,11 +1,15 @@
 """Does a model fit the spaces, and a window the model? Asked before anything is learned from it."""
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.errors import BadDataError, ModelShapeError, SpaceError
+
+logger = logging.getLogger(__name__)
 
 _DICT_MODELS = "TorchDictModel or TFDictModel(env.observation_space, model)"
 
@@ -16,7 +20,10 @@ def check_output(
     """Raise `ModelShapeError`, naming both shapes, unless the model gives rows of shape `expected`."""
     shape = getattr(observation_space, "shape", None)
     if shape is None:
-        raise SpaceError(f"Observations must be one array, but the space is {observation_space}. Flatten it.")
+        raise SpaceError(
+            f"Observations must be one array of numbers, but the space is {observation_space}. Make them one: "
+            f"gymnasium.wrappers.TransformObservation(env, function, space)."
+        )
     observations = np.zeros((2, *shape), observation_space.dtype)
     try:
         output = predict(observations)
@@ -45,6 +52,49 @@ def check_pair_output(name: str, predict: Any, size: int, words: str) -> None:
         ) from error
     if output.shape != (2, 1):
         raise ModelShapeError(f"The {name} returns shape {output.shape} for 2 pairs, but (2, 1) is needed.")
+
+
+BOUNDS_REMEDY = (
+    "Give it the bounds that matter: gymnasium.wrappers.TransformAction(env, lambda action: action, "
+    "Box(low, high, shape))"
+)
+
+
+def check_box(algorithm: str, action_dim: int, action_space: Any) -> None:
+    """Raise `SpaceError` unless actions are a `Box` of `action_dim` floats with finite bounds."""
+    is_box = hasattr(action_space, "low") and np.issubdtype(action_space.dtype, np.floating)
+    if not is_box or math.prod(action_space.shape) != action_dim:
+        raise SpaceError(
+            f"A {algorithm} agent of action_dim={action_dim} serves a Box of {action_dim} floats, but the action space "
+            f"is {action_space}. Use PPO or DQN for discrete actions."
+        )
+    refuse_missing_bounds(action_space)
+
+
+def refuse_missing_bounds(action_space: Any) -> None:
+    """Raise `SpaceError` unless a `Box` of actions has finite bounds, onto which [-1, 1] can be mapped."""
+    if not _has_bounds(action_space):
+        raise SpaceError(
+            f"SAC acts in [-1, 1], which is mapped onto finite bounds, but the action space is {action_space}: beyond "
+            f"[-1, 1] it would try nothing. {BOUNDS_REMEDY}; or use PPO."
+        )
+
+
+def warn_of_missing_bounds(action_space: Any) -> bool:
+    """Log a warning where a `Box` of actions has no finite bounds, and return whether it has none."""
+    if not hasattr(action_space, "low") or _has_bounds(action_space):
+        return False
+    logger.warning(
+        "The action space is %s: without finite bounds actions are not scaled. A fresh policy draws them around 0 with "
+        "a deviation of about 1, and what is beyond a bound is clipped to it. %s.",
+        action_space,
+        BOUNDS_REMEDY,
+    )
+    return True
+
+
+def _has_bounds(action_space: Any) -> bool:
+    return bool(np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all())
 
 
 def refuse_non_finite_window(window: Mapping[str, np.ndarray], window_id: int) -> None:

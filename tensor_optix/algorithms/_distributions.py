@@ -74,10 +74,9 @@ class Categorical:
         return ops.gather(log_probs, actions), -ops.sum(ops.exp(log_probs) * log_probs)
 
     def output_size(self, action_space: object) -> int | None:
-        """Return n for `Discrete(n)` that starts at 0."""
+        """Return n for `Discrete(n)`; wherever it starts, its choices are counted from 0 here."""
         n = getattr(action_space, "n", None)
-        is_single_choice = getattr(action_space, "shape", ()) == () and getattr(action_space, "start", 0) == 0
-        return int(n) if n is not None and is_single_choice else None
+        return int(n) if n is not None and getattr(action_space, "shape", ()) == () else None
 
     def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
         """Raise `BadDataError` unless the actions are integers below n."""
@@ -128,7 +127,7 @@ class MultiCategorical:
         return log_prob, entropy
 
     def output_size(self, action_space: object) -> int | None:
-        """Return Σ nvec for the `MultiDiscrete(nvec)` that starts at 0, or the `MultiBinary`, of these sizes."""
+        """Return Σ nvec for the `MultiDiscrete(nvec)`, or the `MultiBinary`, of these sizes."""
         return sum(self.nvec) if _nvec_of(action_space) == self.nvec else None
 
     def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
@@ -168,11 +167,10 @@ class DiagonalGaussian:
         return log_prob, sum_log_std + 0.5 * size * math.log(2 * math.pi * math.e)
 
     def output_size(self, action_space: Any) -> int | None:
-        """Return 2A for a flat `Box` of A numbers."""
-        shape = getattr(action_space, "shape", None)
-        if not hasattr(action_space, "low") or shape is None or len(shape) != 1:
+        """Return 2A for a `Box` of A numbers."""
+        if not hasattr(action_space, "low") or not np.issubdtype(action_space.dtype, np.floating):
             return None
-        return 2 * shape[0] if np.issubdtype(action_space.dtype, np.floating) else None
+        return 2 * math.prod(action_space.shape)
 
     def check_actions(self, actions: np.ndarray, length: int, size: int) -> None:
         """Raise `BadDataError` unless the actions have A columns."""
@@ -235,11 +233,9 @@ def distribution_for(action_space: object) -> Distribution | None:
 
 
 def _nvec_of(action_space: object) -> tuple[int, ...] | None:
-    """Return the number of actions of each choice of a flat MultiDiscrete or MultiBinary, None for other spaces."""
-    shape = getattr(action_space, "shape", None)
-    if shape is None or len(shape) != 1 or shape[0] < 1:
-        return None
+    """Return the number of actions of each choice of a MultiDiscrete or MultiBinary, None for other spaces."""
+    size = math.prod(getattr(action_space, "shape", None) or (0,))
     nvec, n = getattr(action_space, "nvec", None), getattr(action_space, "n", None)
-    if nvec is not None:
-        return None if np.any(getattr(action_space, "start", 0)) else tuple(int(n) for n in nvec)
-    return (2,) * shape[0] if n is not None else None
+    if nvec is not None and size:
+        return tuple(int(n) for n in np.reshape(nvec, -1))
+    return (2,) * size if n is not None and size else None

@@ -274,14 +274,14 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         """Try the network on one observation and compare its output with the action space.
 
         Raises:
-            SpaceError: the action space is not Discrete from 0.
+            SpaceError: the action space is not Discrete.
             ModelShapeError: the network refuses the observation, or its output has another size.
             InvalidArgumentError: the replay memory is larger than the free memory.
         """
         n = getattr(action_space, "n", None)
-        if n is None or action_space.shape != () or getattr(action_space, "start", 0) != 0:
+        if n is None or action_space.shape != ():
             raise SpaceError(
-                f"DQN serves Discrete actions from 0, but the space is {action_space}. Use SAC for Box actions, "
+                f"DQN serves Discrete actions, but the space is {action_space}. Use SAC for Box actions, "
                 f"PPO for MultiDiscrete and MultiBinary ones."
             )
         if n != self._n_actions:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
-from tensor_optix.adapters._checks import check_output, refuse_non_finite_window
+from tensor_optix.adapters._checks import check_output, refuse_non_finite_window, warn_of_missing_bounds
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.algorithms._distributions import (
@@ -97,6 +97,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         self._value = backend.predictor(self._critic)
         objective = Objective(self._loss, (self._actor, self._critic), optimizer, max_grad_norm="max_grad_norm")
         self._update = backend.updater(objective, compile)
+        self._has_warned = False
         self.set_hyperparams(hyperparams)
 
     # --- acting ---
@@ -266,10 +267,12 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             remedy = (
                 f"Pass distribution={as_argument(fitting)}."
                 if fitting
-                else "PPO serves Discrete and MultiDiscrete from 0, MultiBinary, and Box with one axis of floats."
+                else "PPO serves Discrete, MultiDiscrete, MultiBinary, and Box of floats."
             )
             raise SpaceError(
                 f"A {as_argument(self._distribution)} policy cannot serve the action space {action_space}. {remedy}"
             )
+        if not self._has_warned:
+            self._has_warned = warn_of_missing_bounds(action_space)
         check_output("actor", self._policy, observation_space, (expected,), action_space)
         check_output("critic", self._value, observation_space, (1,), action_space)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
-from tensor_optix.adapters._checks import check_actions, check_output, check_pair_output
+from tensor_optix.adapters._checks import check_actions, check_box, check_output, check_pair_output
 from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
@@ -278,16 +278,11 @@ class SACAgent(BuiltInAgent, BaseAgent):
         """Try the models on one observation and action, and compare their outputs with the action space.
 
         Raises:
-            SpaceError: the action space is no flat `Box` of A floats, or the observations are no vectors.
+            SpaceError: the action space is no bounded `Box` of A floats, or the observations are no vectors.
             ModelShapeError: a model refuses its input, or its output has another size.
             InvalidArgumentError: the replay memory is larger than the free memory.
         """
-        shape, dtype = getattr(action_space, "shape", None), getattr(action_space, "dtype", None)
-        if not hasattr(action_space, "low") or shape != (self._action_dim,) or not np.issubdtype(dtype, np.floating):
-            raise SpaceError(
-                f"A SAC agent of action_dim={self._action_dim} serves a Box of shape ({self._action_dim},) of floats, "
-                f"but the action space is {action_space}. Use PPO or DQN for discrete actions."
-            )
+        check_box("SAC", self._action_dim, action_space)
         if len(getattr(observation_space, "shape", None) or ()) != 1:
             raise SpaceError(
                 f"SAC joins observations and actions, so observations must be vectors, but the space is "

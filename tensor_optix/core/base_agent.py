@@ -18,6 +18,7 @@ from tensor_optix.core.capabilities import (
     AgentForms,
     BeginsEpisodes,
     ChecksSpaces,
+    GivesFlatActions,
     HasLearner,
     LearnsOffPolicy,
     ReportsEffectiveHyperparams,
@@ -28,6 +29,7 @@ from tensor_optix.core.capabilities import (
     Seedable,
     TakesFlatObservations,
     action_range_of,
+    gives_flat,
     takes_flat,
 )
 from tensor_optix.core.search_space import Param
@@ -46,6 +48,7 @@ __all__ = [
     "BaseAgent",
     "BeginsEpisodes",
     "ChecksSpaces",
+    "GivesFlatActions",
     "GreedyAgent",
     "HasLearner",
     "LearnsOffPolicy",
@@ -58,6 +61,7 @@ __all__ = [
     "TakesFlatObservations",
     "action_range_of",
     "can_be_greedy",
+    "gives_flat",
     "takes_flat",
     "takes_masks",
 ]
@@ -121,7 +125,10 @@ class BaseAgent(ABC):
         if deterministic and takes(act, "deterministic"):
             act = functools.partial(act, deterministic=True)
         actions = [act(observation) for observation in rows(observations)]
-        return actions if any(map(is_tree, actions)) else np.stack([np.asarray(action) for action in actions])
+        try:
+            return actions if any(map(is_tree, actions)) else np.stack([np.asarray(action) for action in actions])
+        except ValueError:  # of several shapes
+            return actions
 
     def save_training_state(self, path: str) -> None:
         """Write all that learning needs to go on as if it had never stopped. The default writes the weights."""
@@ -185,6 +192,11 @@ class GreedyAgent(BaseAgent):
     def action_range(self) -> tuple[float, float] | None:
         """The agent's."""
         return action_range_of(self.agent)
+
+    @property
+    def gives_flat_actions(self) -> bool:
+        """The agent's."""
+        return gives_flat(self.agent)
 
     @property
     def takes_flat_observations(self) -> bool:

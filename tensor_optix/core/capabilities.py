@@ -37,6 +37,20 @@ class TakesFlatObservations(Protocol):
 
 
 @runtime_checkable
+class GivesFlatActions(Protocol):
+    """An agent that answers as a model does: choices counted from 0, and numbers as one vector.
+
+    Pipelines add the `start` of `Discrete` and `MultiDiscrete` spaces, and give the shape of `Box`, `MultiDiscrete` and
+    `MultiBinary` spaces that have another number of axes than one. Actions of any other agent pass as they are.
+    """
+
+    @property
+    def gives_flat_actions(self) -> bool:
+        """True where its actions have this form."""
+        ...
+
+
+@runtime_checkable
 class ChecksSpaces(Protocol):
     """An agent that can tell, before any training, whether it fits an environment."""
 
@@ -249,8 +263,20 @@ def takes_flat(agent: Any) -> bool:
         ContractError: what it declares is neither True nor False.
     """
     declared = agent.takes_flat_observations if isinstance(agent, TakesFlatObservations) else False
+    return _checked_flag(agent, "takes_flat_observations", declared)
+
+
+def gives_flat(agent: Any) -> bool:
+    """Return whether an agent declares that its actions are flat.
+
+    Raises:
+        ContractError: what it declares is neither True nor False.
+    """
+    declared = agent.gives_flat_actions if isinstance(agent, GivesFlatActions) else False
+    return _checked_flag(agent, "gives_flat_actions", declared)
+
+
+def _checked_flag(agent: object, name: str, declared: object) -> bool:
     if not isinstance(declared, bool):
-        raise ContractError(
-            f"{type(agent).__name__}.takes_flat_observations must be True or False, but is {declared!r}."
-        )
+        raise ContractError(f"{type(agent).__name__}.{name} must be True or False, but is {declared!r}.")
     return declared

@@ -114,15 +114,9 @@ class EnsembleAgent(BaseAgent):
 
     def _act(self, observations: Any, deterministic: bool, action_masks: np.ndarray | None = None) -> Any:
         self._pm.check_not_empty()
-        return act_together(
-            self._pm.agents,
-            self._pm.weights,
-            as_arrays(observations),
-            self._rng,
-            deterministic=deterministic,
-            action_masks=action_masks,
-            forms=self._pm.forms,
-        )
+        members, forms = (self._pm.agents, self._pm.weights), self._pm.forms
+        how: dict[str, Any] = {"deterministic": deterministic, "action_masks": action_masks, "forms": forms}
+        return act_together(*members, as_arrays(observations), self._rng, **how)
 
     def act_recurrent(
         self, observations: object, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
@@ -142,6 +136,11 @@ class EnsembleAgent(BaseAgent):
         """The range that all members act in; None where they differ: each is then mapped onto the environment's."""
         return self._pm.forms.action_range
 
+    @property
+    def gives_flat_actions(self) -> bool:
+        """True if the actions of all members are flat; of others, each's get the environment's form."""
+        return self._pm.forms.gives_flat_actions
+
     def act_through(self, forms: AgentForms) -> None:
         """Take what tells how each member sees and acts."""
         self._pm.forms.act_through(forms)
@@ -156,7 +155,7 @@ class EnsembleAgent(BaseAgent):
         if mixture is None:
             return primary.learn(self._as_seen_by(primary, forms.window(primary, episode_data)))
         if episode_data.log_probs is None:
-            chosen = np.asarray(episode_data.actions, np.int64).reshape(-1, 1)
+            chosen = np.asarray(forms.counted(episode_data.actions), np.int64).reshape(-1, 1)
             probs = np.take_along_axis(mixture, chosen, axis=-1)[:, 0]
             log_probs = np.log(np.maximum(probs, _LEAST_PROBABILITY)).astype(np.float32)
             episode_data = dataclasses.replace(episode_data, log_probs=log_probs)

@@ -224,7 +224,9 @@ def _as_number(reward: Any) -> float:
             raise TypeError
         return float(reward.item() if isinstance(reward, np.ndarray) else reward)
     except (TypeError, ValueError, OverflowError):
-        raise BadDataError(f"its reward is {shown(reward)}, but must be one number") from None
+        has_objectives = isinstance(reward, np.ndarray) and reward.size > 1
+        remedy = "; weigh its objectives (gymnasium.wrappers.TransformReward)" if has_objectives else ""
+        raise BadDataError(f"its reward is {shown(reward)}, but must be one number{remedy}") from None
 
 
 def _as_flag(name: str, value: object) -> bool:

@@ -310,10 +310,10 @@ class TestBadInput:
     @both
     def test_spaces(self, framework: str) -> None:
         agent, box = dqn(framework), spaces.Box(-1, 1, (OBSERVATIONS,))
-        agent.check_spaces(box, spaces.Discrete(ACTIONS))
+        for start in (0, 1):
+            agent.check_spaces(box, spaces.Discrete(ACTIONS, start=start))
         for space, message in (
             (spaces.Box(-1, 1, (2,)), "DQN serves Discrete"),
-            (spaces.Discrete(2, start=1), "DQN serves Discrete"),
             (spaces.MultiDiscrete([2, 2]), "PPO for MultiDiscrete"),
             (spaces.Discrete(3), "made for n_actions=2"),
         ):

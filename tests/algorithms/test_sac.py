@@ -254,8 +254,16 @@ class TestBadInput:
         agent.check_spaces(box, actions)
         with pytest.raises(SpaceError, match="Use PPO or DQN for discrete actions"):
             agent.check_spaces(box, spaces.Discrete(2))
-        with pytest.raises(SpaceError, match=r"serves a Box of shape \(2,\)"):
+        agent.check_spaces(box, spaces.Box(-2, 2, (ACTIONS, 1)))
+        with pytest.raises(SpaceError, match="serves a Box of 2 floats"):
             agent.check_spaces(box, spaces.Box(-1, 1, (3,)))
+        for low, high in (
+            (0.0, np.inf),
+            (-np.inf, np.inf),
+            (np.array([-1, -np.inf], np.float32), np.ones(2, np.float32)),
+        ):
+            with pytest.raises(SpaceError, match=r"finite bounds.*TransformAction.*or use PPO"):
+                agent.check_spaces(box, spaces.Box(low, high, None if np.ndim(low) else (ACTIONS,), np.float32))  # type: ignore[arg-type]
         with pytest.raises(SpaceError, match="observations must be vectors"):
             agent.check_spaces(spaces.Box(0, 255, (84, 84, 3), np.uint8), actions)
         with pytest.raises(ModelShapeError, match="actor cannot take"):

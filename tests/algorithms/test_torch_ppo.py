@@ -117,7 +117,20 @@ BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 
 def test_spaces_that_fit_are_taken() -> None:
     Parts(3, 4).agent.check_spaces(BOX, spaces.Discrete(4))
+    Parts(3, 4).agent.check_spaces(BOX, spaces.Discrete(4, start=1))
     Parts(3, 2, gaussian=True).agent.check_spaces(BOX, spaces.Box(-2.0, 2.0, (2,)))
+    Parts(3, 2, gaussian=True).agent.check_spaces(BOX, spaces.Box(-2.0, 2.0, (2, 1)))
+
+
+@pytest.mark.parametrize(("high", "says"), [(1.0, False), (np.inf, True)])
+def test_missing_bounds_are_said_once_with_the_remedy(
+    high: float, says: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Parts(3, 2, gaussian=True).agent
+    for _ in range(2):
+        agent.check_spaces(BOX, spaces.Box(0.0, high, (2,)))
+    assert caplog.text.count("without finite bounds") == says
+    assert ("gymnasium.wrappers.TransformAction" in caplog.text) is says
 
 
 @pytest.mark.parametrize(
@@ -128,7 +141,13 @@ def test_spaces_that_fit_are_taken() -> None:
         (False, spaces.Box(-1, 1, (7,)), spaces.Discrete(2), ModelShapeError, r"actor cannot take.*\(2, 7\)"),
         (False, BOX, spaces.Box(-1, 1, (2,)), SpaceError, r"'categorical'.*Box.*distribution='gaussian'"),
         (True, BOX, spaces.Discrete(2), SpaceError, r"'gaussian'.*Discrete\(2\).*distribution='categorical'"),
-        (False, BOX, spaces.Discrete(2, start=1), SpaceError, r"Discrete\(2, start=1\).*PPO serves Discrete and"),
+        (
+            False,
+            BOX,
+            spaces.Box(0, 3, (2,), np.int64),
+            SpaceError,
+            r"int64.*PPO serves Discrete, ",
+        ),
         (False, BOX, spaces.MultiBinary(2), SpaceError, r"MultiBinary\(2\).*=MultiCategorical\(\[2, 2\]\)"),
         (False, spaces.Dict(a=BOX), spaces.Discrete(2), SpaceError, r"Dict"),
     ],

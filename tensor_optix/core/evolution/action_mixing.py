@@ -35,10 +35,10 @@ def act_together(
     """
     mixture = mixed_probabilities(agents, weights, observations, action_masks, forms)
     if mixture is not None:
-        if deterministic:
-            return mixture.argmax(axis=-1)
         # All but the last bound: rounding may leave the whole sum a little below 1.
-        return (rng.random((len(mixture), 1)) >= np.cumsum(mixture, axis=-1)[:, :-1]).sum(axis=-1)
+        bounds = np.cumsum(mixture, axis=-1)[:, :-1]
+        chosen = mixture.argmax(-1) if deterministic else (rng.random((len(mixture), 1)) >= bounds).sum(axis=-1)
+        return chosen if forms is None else forms.elected(chosen)
     acts = []
     for agent in agents:
         actions = _act(agent, _shown(forms, agent, observations), action_masks, deterministic)

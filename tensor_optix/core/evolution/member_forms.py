@@ -2,12 +2,27 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from tensor_optix.core.base_agent import ActsThroughMembers, AgentForms, BaseAgent, action_range_of, takes_flat
+from tensor_optix.core.base_agent import (
+    ActsThroughMembers,
+    AgentForms,
+    BaseAgent,
+    action_range_of,
+    gives_flat,
+    takes_flat,
+)
 from tensor_optix.core.normalizers import RAW
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ContractError
+
+ActionForm: TypeAlias = tuple[tuple[float, float] | None, bool]
+"""(the range in which an agent acts, whether its actions are flat)"""
+_AS_THE_ENVIRONMENT: ActionForm = (None, False)
+
+
+def _action_form_of(agent: BaseAgent) -> ActionForm:
+    return action_range_of(agent), gives_flat(agent)
 
 
 class MemberForms:
@@ -39,8 +54,17 @@ class MemberForms:
     @property
     def action_range(self) -> tuple[float, float] | None:
         """The range that all members act in; None where there is no such."""
-        found = set(map(action_range_of, self._agents()))
-        return found.pop() if len(found) == 1 else None
+        return self._action_form[0]
+
+    @property
+    def gives_flat_actions(self) -> bool:
+        """Whether the actions of all members are flat."""
+        return self._action_form[1]
+
+    @property
+    def _action_form(self) -> ActionForm:
+        found = set(map(_action_form_of, self._agents()))
+        return found.pop() if len(found) == 1 else (None, False)
 
     def shown(self, agent: BaseAgent, observations: Any) -> Any:
         """Return observations (B, ...), as the members see them together, as one of them does."""
@@ -49,12 +73,26 @@ class MemberForms:
 
     def executed(self, agent: BaseAgent, actions: Any) -> Any:
         """Return actions (B, ...) of a member as the members act together."""
-        is_same = action_range_of(agent) is None or self.action_range is not None
-        return actions if is_same else self._translator.executed(agent, actions)
+        return actions if self._acts_as_all(agent) else self._translator.executed(agent, actions)
+
+    def elected(self, choices: Any) -> Any:
+        """Return choices (B,), counted from 0, as the members act together."""
+        flat = next(filter(gives_flat, self._agents()), None)
+        return choices if flat is None else self.executed(flat, choices)
+
+    def counted(self, choices: Any) -> Any:
+        """Return the choices (B,) that the members have agreed on, counted from 0."""
+        flat = next(filter(gives_flat, self._agents()), None)
+        return choices if flat is None or self._acts_as_all(flat) else self._translator.chosen(flat, choices)
+
+    def _acts_as_all(self, agent: BaseAgent) -> bool:
+        form = _action_form_of(agent)
+        # Before a pipeline has told of its spaces, flat actions are taken to have the form of theirs.
+        return form in (_AS_THE_ENVIRONMENT, self._action_form) or (form[0] is None and self._forms is None)
 
     def window(self, agent: BaseAgent, window: EpisodeData) -> EpisodeData:
         """Return a window as a member would have collected it: its observations and actions in the member's form."""
-        if self.action_range is None and action_range_of(agent) is not None:
+        if not self._acts_as_all(agent):
             window = dataclasses.replace(window, actions=self._translator.chosen(agent, window.actions))
         if self.takes_flat_observations or not takes_flat(agent):
             return window

@@ -41,7 +41,8 @@ _SEQUENCES = (list, tuple, deque)
 _LEAVES = (*_ATOMS, *_FUNCTIONS, *_SEQUENCES, np.ndarray, Mapping, set, frozenset, partial, type, types.ModuleType)
 _STATISTICS = ("mean", "var", "std", "rms", "running", "stat", "norm")
 """Of an attribute with such a name, numbers that stay over a reset are statistics."""
-_STEPS = 3
+_STEPS, _LONGEST = 3, 200
+"""Steps that are played: to see what stays over a reset, and what an episode changes until its end."""
 _DEEPEST = 4
 _MOST = 10_000
 """Attributes that are compared; an environment with more is compared in part."""
@@ -52,7 +53,11 @@ def layers_of(env: gym.Env) -> list[gym.Env]:
     layers = [env]
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)
-    return [layer for layer in layers if type(layer).__name__ not in _NEUTRAL]
+    limits = [layer for layer in layers if isinstance(layer, gym.wrappers.TimeLimit)]
+    shortest = min(limits, key=lambda layer: layer._max_episode_steps, default=None)
+    return [
+        layer for layer in layers if type(layer).__name__ not in _NEUTRAL and (layer not in limits or layer is shortest)
+    ]
 
 
 def attributes_of(env: gym.Env) -> dict[Path, object]:
@@ -106,8 +111,9 @@ class Fresh:
         played = self.make()
         try:
             _reset(played)
-            _play(played)
-            return _changed(attributes_of(played), self.attributes)
+            begun = _changed(attributes_of(played), self.attributes)
+            _play(played, _LONGEST)
+            return {**begun, **_changed(attributes_of(played), self.attributes)}
         except Exception:  # it cannot be played yet, as it was made; then what was changed is set on the copies
             return {}
         finally:
@@ -130,7 +136,7 @@ class Fresh:
         try:
             _reset(played)
             before = _statistics_of(played)
-            _play(played)
+            _play(played, _STEPS)
             _reset(played)
             changed = _changed(_statistics_of(played), before)
             return [i for i in numbers if any(path[0] == i for path in changed)]
@@ -187,12 +193,13 @@ def _reset(env: gym.Env) -> None:
     EnvironmentReset(env, warns=False)(seed=0)
 
 
-def _play(env: gym.Env) -> None:
+def _play(env: gym.Env, steps: int) -> None:
+    """Take so many steps, or fewer where the episode ends before."""
     env.action_space.seed(0)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         *_, terminated, truncated, _ = env.step(env.action_space.sample())
         if terminated or truncated:
-            _reset(env)
+            return
 
 
 def _attributes(owner: object, path: Path) -> Iterator[tuple[Path, object]]:

@@ -39,10 +39,16 @@ def rebuild(env: gym.Env) -> EnvFn:
     if env.spec is None:
         raise ValueError("the environment has no spec")
     spec = copy.deepcopy(env.spec)
-    spec.kwargs.pop("render_mode", None)  # validation is not watched
+    render_mode = spec.kwargs.pop("render_mode", None)  # validation is not watched
     spec.additional_wrappers = tuple(w for w in spec.additional_wrappers if w.name not in WATCHING_WRAPPERS)
     layers = len(layers_of(env))
-    fresh = _fresh(lambda: _without_outer(gym.make(spec), layers), "from its spec")
+    try:
+        fresh = _fresh(lambda: _without_outer(gym.make(spec), layers), "from its spec")
+    except ValueError:
+        if render_mode in (None, "human"):
+            raise
+        spec.kwargs["render_mode"] = render_mode  # some observe what is drawn
+        fresh = _fresh(lambda: _without_outer(gym.make(spec), layers), "from its spec")
     try:
         if [type(layer) for layer in layers_of(fresh.env)] != [type(layer) for layer in layers_of(env)]:
             raise ValueError("the environment made again from its spec has other wrappers")
@@ -173,7 +179,7 @@ def _with_changes(fresh: Fresh, attributes: Mapping[Path, object]) -> EnvFn:
     changes = fresh.changes(attributes)
     if not changes:
         return fresh.make
-    logger.info(
+    logger.warning(
         "Validation plays copies of the environment with what was changed on it after it was made: %s.",
         ", ".join(sorted({str(path[-1]) for path in changes})),
     )

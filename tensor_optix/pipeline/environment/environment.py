@@ -23,6 +23,7 @@ from tensor_optix.errors import (
     did_you_mean,
 )
 from tensor_optix.pipeline.environment.changes import EnvFn
+from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat_form
 from tensor_optix.pipeline.environment.own_code import EnvLike, code_of, made_by, maker_of
 from tensor_optix.support.arguments import is_whole
 
@@ -118,7 +119,8 @@ def check_registered(env: str) -> None:
     if code is None and env not in gym.registry:
         raise EnvironmentNotFoundError(
             f"Environment {env!r} is not registered.{did_you_mean(env, gym.registry)} Check the spelling and the "
-            f"version, or install the package that brings it (pip install 'gymnasium[...]')."
+            f"version, install the package that brings it (pip install 'gymnasium[...]'), or name the module that "
+            f"registers it: 'module:{env}'."
         )
 
 
@@ -143,14 +145,22 @@ class ActionScaler:
     """Hands actions to an environment: as they are, or mapped from the range of an agent that declares one.
 
     `low + (clip(a) − a_low)/(a_high − a_low) · (high − low)` onto a `Box` with finite bounds. Onto any other `Box` they
-    are clipped, and on other spaces they pass as they are.
+    are clipped, and on other spaces they pass as they are. Flat actions get the form of their space before.
 
     Args:
         action_space: of the environment; None where it is not known.
         action_range: (a_low, a_high) in which the agent acts; None = in the environment's units.
+        is_flat: the agent's choices are counted from 0, and its numbers are one vector.
     """
 
-    def __init__(self, action_space: spaces.Space[Any] | None, action_range: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        action_space: spaces.Space[Any] | None,
+        action_range: tuple[float, float] | None = None,
+        *,
+        is_flat: bool = False,
+    ) -> None:
+        self._flat = FlatActions(action_space) if is_flat and has_flat_form(action_space) else None
         self._range, self._is_box, self._is_mapped = action_range, False, False
         if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
             self._is_box = True
@@ -166,6 +176,8 @@ class ActionScaler:
         Raises:
             BadDataError: it is not finite.
         """
+        if self._flat is not None:
+            action = self._flat.formed(action)
         if not self._is_box:
             return action
         if not np.isfinite(action).all():
@@ -179,15 +191,15 @@ class ActionScaler:
             # Rounding may leave the box slightly, hence the clip below.
             clipped = np.clip(action, *self._range)
             action = self._centre + (clipped - self._agents_centre) / self._agents_half * self._half
-        return np.clip(action, self._low, self._high).astype(self._dtype)
+        return np.asarray(np.clip(action, self._low, self._high), self._dtype)
 
     def inverse(self, action: Any) -> Any:
         """Return what the agent would have to answer so that `action` reaches the environment."""
-        if not self._is_mapped:
-            return action
-        half = np.where(self._half > 0, self._half, 1.0)
-        unit = np.where(self._half > 0, (action - self._centre) / half, 0.0)
-        return self._agents_centre + unit * self._agents_half
+        if self._is_mapped:
+            half = np.where(self._half > 0, self._half, 1.0)
+            unit = np.where(self._half > 0, (action - self._centre) / half, 0.0)
+            action = self._agents_centre + unit * self._agents_half
+        return action if self._flat is None else self._flat.flat(action)
 
 
 def _centre_and_half(low: Any, high: Any) -> tuple[Any, Any]:

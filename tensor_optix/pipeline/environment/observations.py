@@ -12,26 +12,39 @@ from tensor_optix.support.trees import column, objects
 
 _LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _STRUCTURED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-"""Spaces whose observations have another form when they are flat."""
+"""Spaces whose observations have another form when they are flat, beside a `Box` without an axis."""
 
 
 def flat_observation_space(space: spaces.Space[Any]) -> spaces.Box:
-    """Return the space of flat observations: a `Box` as it is, any structure flattened to a vector of float32.
+    """Return the space of flat observations: a `Box` with axes as it is, all others as a vector of float32.
 
     The order of the numbers is that of `gymnasium.spaces.flatten`; discrete values are one-hot.
 
     Raises:
         SpaceError: a space that has no such form.
     """
-    if isinstance(space, spaces.Box):
+    if isinstance(space, spaces.Box) and space.shape:
         return space
-    flat = spaces.flatten_space(space) if all(isinstance(leaf, _LEAVES) for leaf in _leaves(space)) else None
+    flat = spaces.flatten_space(space) if _is_flattened(space) else None
     if not isinstance(flat, spaces.Box):
-        raise SpaceError(
-            f"Observations of {space} cannot be flattened to an array. Use Box, Discrete, MultiDiscrete, MultiBinary, "
-            f"or Dict and Tuple of them, or wrap the environment (gymnasium.wrappers.TransformObservation)."
-        )
+        raise SpaceError(f"Observations of {space} cannot be flattened to an array. {_remedy(space)}")
     return spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), flat.shape, np.float32)
+
+
+def _remedy(space: object) -> str:
+    """Return how to leave out or replace the parts of a space that are no array."""
+    if isinstance(space, spaces.Dict):
+        kept = [name for name, member in space.spaces.items() if _is_flattened(member)]
+        if kept:
+            return f"Leave the others out: gymnasium.wrappers.FilterObservation(env, {kept!r})."
+    return (
+        "Make an array of them: gymnasium.wrappers.TransformObservation(env, function, space) with a Box, Discrete, "
+        "MultiDiscrete or MultiBinary space, or Dict and Tuple of them."
+    )
+
+
+def _is_flattened(space: object) -> bool:
+    return all(isinstance(leaf, _LEAVES) for leaf in _leaves(space))
 
 
 class ObservationForm:
@@ -53,7 +66,7 @@ class ObservationForm:
         self._raw = space
         self.space: Any = space
         self.is_flattened = False
-        if is_flat and isinstance(space, _STRUCTURED):
+        if is_flat and (isinstance(space, _STRUCTURED) or (isinstance(space, spaces.Box) and not space.shape)):
             self.is_flattened, self.space = True, flat_observation_space(space)
 
     def one(self, observation: object) -> Any:
@@ -125,7 +138,7 @@ def _batch(space: Any, observations: Any, n: int, *, is_nested: bool = False) ->
     if isinstance(space, spaces.Tuple):
         members = zip(space.spaces, _members(space, observations), strict=True)
         return tuple(_batch(member, part, n, is_nested=True) for member, part in members)
-    array = column(observations)
+    array = column(observations) if isinstance(space, _LEAVES) else stacked_as(space, list(observations))
     if isinstance(space, _LEAVES) and (is_nested or not isinstance(space, spaces.Box)):
         return _leaf(space, array, (n,), is_finite=True)
     return _of_dtype(space, array)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.core.base_agent import ActsThroughMembers, BaseAgent, action_range_of, takes_flat
+from tensor_optix.core.base_agent import ActsThroughMembers, BaseAgent, action_range_of, gives_flat, takes_flat
 from tensor_optix.errors import SpaceError
 from tensor_optix.pipeline.environment.environment import ActionScaler
 from tensor_optix.pipeline.environment.observations import ObservationForm, stacked_as
@@ -29,7 +29,7 @@ class Wiring:
     def __init__(self, observation_space: spaces.Space[Any] | None, action_space: spaces.Space[Any] | None) -> None:
         self.observation_space, self.action_space = observation_space, action_space
         self.sees_all_as_it_is = True
-        self._action_range: tuple[float, float] | None = None
+        self._action_form: tuple[tuple[float, float] | None, bool] = (None, False)
         self.form = ObservationForm(observation_space)
         self.to_env = ActionScaler(action_space)
 
@@ -42,9 +42,10 @@ class Wiring:
         """
         if isinstance(agent, ActsThroughMembers):
             agent.act_through(self)
-        declared = action_range_of(agent)
-        if declared != self._action_range:
-            self._action_range, self.to_env = declared, ActionScaler(self.action_space, declared)
+        declared = (action_range_of(agent), gives_flat(agent))
+        if declared != self._action_form:
+            self._action_form = declared
+            self.to_env = ActionScaler(self.action_space, declared[0], is_flat=declared[1])
         is_flat = takes_flat(agent)
         form = ObservationForm(self.observation_space, is_flat=is_flat)
         self.sees_all_as_it_is = not (form.is_flattened or (is_flat and self.observation_space is None))
@@ -94,18 +95,22 @@ class Wiring:
 
     def executed(self, agent: BaseAgent, actions: Any) -> Any:
         """Return actions (B, ...) of `agent` in the environment's units."""
-        declared = action_range_of(agent)
-        return actions if declared is None else self._scaler(declared)(np.asarray(actions))
+        scaler = self._scaler(agent)
+        return actions if scaler is None else scaler(np.asarray(actions))
 
     def chosen(self, agent: BaseAgent, actions: Any) -> Any:
         """Return actions (B, ...) in the environment's units as `agent` would have to answer them."""
-        declared = action_range_of(agent)
-        return actions if declared is None else self._scaler(declared).inverse(np.asarray(actions))
+        scaler = self._scaler(agent)
+        return actions if scaler is None else scaler.inverse(np.asarray(actions))
 
-    def _scaler(self, action_range: tuple[float, float]) -> ActionScaler:
-        if self.action_space is None:
+    def _scaler(self, agent: BaseAgent) -> ActionScaler | None:
+        """Return what hands an agent's actions on; None where they are in the environment's units."""
+        declared, is_flat = action_range_of(agent), gives_flat(agent)
+        if declared is None and not is_flat:
+            return None
+        if declared is not None and self.action_space is None:
             raise SpaceError(
                 "Agents that act in a range of their own act together with one in the environment's units, so the "
                 "action space must be known. Give the source an action_space."
             )
-        return ActionScaler(self.action_space, action_range)
+        return ActionScaler(self.action_space, declared, is_flat=is_flat)

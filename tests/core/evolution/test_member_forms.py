@@ -133,3 +133,83 @@ def test_before_it_is_wired_a_mixed_ensemble_says_what_it_lacks(tmp_path: Path) 
     agent = mixed(tmp_path, Controller(), Squashed())
     with pytest.raises(ContractError, match=r"declare different forms.*Squashed: \(-1\.0, 1\.0\), True"):
         agent.act(Valve().observation_space.sample())
+
+
+class Choosing(gym.Env):
+    """Actions 3 and 4."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2, start=3)
+
+    def __init__(self) -> None:
+        self.got: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.got.append(int(action))
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+
+class Chooser(NumpyAgent):
+    """Takes the second of two actions, in the environment's numbers."""
+
+    def act(self, observation: Any) -> Any:
+        return 4
+
+
+class FlatChooser(NumpyAgent):
+    """The same, counted from 0."""
+
+    gives_flat_actions = True
+
+    def act(self, observation: Any) -> Any:
+        return 1
+
+
+class Telling(FlatChooser):
+    """The same, with probabilities."""
+
+    def action_probs(self, observations: Any, action_masks: Any = None) -> Any:
+        return np.tile([0.0, 1.0], (len(observations), 1))
+
+
+@pytest.mark.parametrize(
+    ("agents", "flat"),
+    [
+        ([Chooser, FlatChooser], False),
+        ([FlatChooser, Chooser], False),
+        ([FlatChooser, FlatChooser], True),
+        ([Telling, Telling], True),
+        ([Telling, FlatChooser], True),
+    ],
+)
+def test_members_that_count_otherwise_agree_on_one_action(tmp_path: Path, agents: list[Any], flat: bool) -> None:
+    env, agent = Choosing(), mixed(tmp_path, *(make() for make in agents))
+    pipeline = BatchPipeline(env, agent, window_size=4)
+    pipeline.setup()
+    next(pipeline.episodes())
+    assert env.got == [4] * 4
+    assert agent.gives_flat_actions is GreedyAgent(agent).gives_flat_actions is flat
+
+
+def test_what_was_chosen_is_counted_from_zero_to_learn_how_likely_it_was(tmp_path: Path) -> None:
+    class Own(Chooser):
+        action_probs = Telling.action_probs
+
+    class Learning(Telling):
+        def learn(self, episode_data: Any) -> dict[str, Any]:
+            self.window = episode_data
+            return {}
+
+    flat = Learning()
+    agent = mixed(tmp_path, flat, Own())
+    pipeline = BatchPipeline(Choosing(), agent, window_size=4)
+    pipeline.setup()
+    window = next(pipeline.episodes())
+    assert window.actions.tolist() == [4] * 4
+    agent.learn(window)
+    assert flat.window.actions.tolist() == [1] * 4
+    np.testing.assert_allclose(np.exp(flat.window.log_probs), 1.0)

@@ -1,6 +1,5 @@
 """Copies for held-out episodes are the same environment, or there are none and the reason is said."""
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -126,8 +125,7 @@ class TestOfOneEnvironment:
     def test_what_was_changed_is_changed_in_the_copies_and_said(self, caplog: pytest.LogCaptureFixture) -> None:
         env = cartpole()
         base_of(env).gravity, base_of(env).theta_threshold_radians = 50, 0.02
-        with caplog.at_level(logging.INFO):
-            copy = rebuild(env)()
+        copy = rebuild(env)()
         assert "gravity, theta_threshold_radians" in caplog.text
         assert lengths(copy) == lengths(env) < lengths(cartpole())
 
@@ -138,13 +136,23 @@ class TestOfOneEnvironment:
         copy.reset(seed=0)
         assert [copy.step(np.zeros(1, np.float32))[3] for _ in range(3)] == [False, False, True]
 
+    @pytest.mark.parametrize(("inner", "outer"), [(9, 4), (4, 9)])
+    def test_of_several_limits_the_shortest_counts(self, inner: int, outer: int) -> None:
+        env = wrappers.TimeLimit(gym.make("Pendulum-v1", max_episode_steps=inner), outer)
+        copy = rebuild(env)()
+        copy.reset(seed=0)
+        assert [copy.step(np.zeros(1, np.float32))[3] for _ in range(4)] == [False] * 3 + [True]
+
+    def test_what_is_drawn_is_observed_in_copies_too(self) -> None:
+        env = wrappers.AddRenderObservation(cartpole(render_mode="rgb_array"))
+        assert rebuild(env)().reset(seed=0)[0].shape == env.observation_space.shape
+
     def test_the_state_of_an_episode_is_no_change(self, caplog: pytest.LogCaptureFixture) -> None:
         env = cartpole()
         lengths(env)
         env.reset(seed=3)
         env.step(1)
-        with caplog.at_level(logging.INFO):
-            copy = rebuild(env)()
+        copy = rebuild(env)()
         assert not caplog.records
         assert lengths(copy, 5) == lengths(cartpole(), 5)
 

@@ -68,14 +68,29 @@ def test_a_box_passes_as_it_is_but_as_a_copy(space: spaces.Box) -> None:
     "space",
     [
         spaces.Text(5),
-        spaces.Dict({"words": spaces.Text(5), "x": spaces.Discrete(2)}),
+        spaces.Dict({"words": spaces.Text(5)}),
         spaces.Tuple((spaces.Sequence(spaces.Discrete(2)),)),
     ],
     ids=str,
 )
 def test_what_has_no_array_form_is_refused_by_name(space: spaces.Space) -> None:
-    with pytest.raises(SpaceError, match="cannot be flattened"):
+    with pytest.raises(SpaceError, match=r"cannot be flattened.*TransformObservation\(env, function, space\)"):
         flat_observation_space(space)
+
+
+def test_what_has_no_array_form_is_left_out_of_a_dict_by_name() -> None:
+    space = spaces.Dict({"words": spaces.Text(5), "x": spaces.Discrete(2), "t": spaces.Tuple((spaces.Text(2),))})
+    with pytest.raises(SpaceError, match=r"FilterObservation\(env, \['x'\]\)"):
+        flat_observation_space(space)
+
+
+def test_one_number_is_a_vector_of_one() -> None:
+    space = spaces.Box(-1.0, 1.0, (), np.float32)
+    form = ObservationForm(space, is_flat=True)
+    assert form.space == spaces.Box(-1.0, 1.0, (1,), np.float32)
+    assert form.one(np.float32(0.5)).tolist() == [0.5]
+    assert form.batch(np.array([0.5, 0.25], np.float32), 2).tolist() == [[0.5], [0.25]]
+    assert ObservationForm(space).space is space
 
 
 def test_a_custom_space_passes_as_it_is() -> None:
