@@ -25,6 +25,8 @@ _EXPECTED = 40
 """Expected scores that are kept."""
 _OWN = 25
 """Windows after which the scores of the watch speak for themselves."""
+_COMPARED, _FEWEST, _MEANS = 4, 3, 24
+"""Windows in a row from which their mean is compared with that of so many calm scores, at least and at most."""
 _ENOUGH = 12
 """Calm scores among them with which a run in progress is not given up."""
 _NORMAL = NormalDist()
@@ -87,13 +89,15 @@ class PageHinkley:
         P = C(j + k, k) / C(n + k, k)      drift where ln P ≤ λ ln(rate / 10)
 
     for j of n calm scores no higher than the highest of the k; exact where scores are independent, whatever their
-    distribution. With too few calm scores for that, it is drift where at least 8 lie further below every calm one than
-    min(1, 4/n) times the distance that they lie apart. Scores that were usual before the watch (`expect`) are calm ones
-    for its first 25 windows.
+    distribution. Few calm scores can never be so seldom: so it is drift, too, where Student's t of the k and the n
+    calm scores, with their pooled variance, is as improbable; for k >= 4, n from 3 to 24, and scores that differ on
+    both sides. And it is where at least 8 lie further below every calm one than min(1, 4/n) times the distance that
+    they lie apart. Scores that were usual before the watch (`expect`) are calm ones for its first 25 windows.
 
     E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); D. V. Hinkley, "Inference about the change-point
     from cumulative sum tests", Biometrika 58 (1971); D. Siegmund, "Sequential Analysis" (1985); ranks: F. Lombard and
-    C. van Zyl, "Signed sequential rank CUSUMs" (2018).
+    C. van Zyl, "Signed sequential rank CUSUMs" (2018); t as a normal deviate: D. L. Wallace, "Bounds on normal
+    approximations to Student's and the chi-square distributions" (1959).
 
     Args:
         false_alarm_rate: alarms per window where nothing changes, in (0, 0.5).
@@ -130,6 +134,7 @@ class PageHinkley:
         self.threshold = _threshold(false_alarm_rate, self._allowance, spread)
         """h, in standard deviations of a score."""
         self._rarest = spread * math.log(_SHARE * false_alarm_rate)
+        self._highest = -_NORMAL.inv_cdf(math.exp(self._rarest))
         self.reset()
 
     def reset(self) -> None:
@@ -191,6 +196,8 @@ class PageHinkley:
                 return True
             if k >= _FAR and self._calm[0] - highest > min(1.0, _FEW / n) * (highest - lowest):
                 return True
+            if k >= _COMPARED and _FEWEST <= n <= _MEANS and _deviate(self._calm, self._run[-k:]) >= self._highest:
+                return True
         return False
 
     def _forget_expected(self) -> None:
@@ -223,6 +230,17 @@ class PageHinkley:
 
 def _median(scores: list[float]) -> float:
     return scores[len(scores) // 2]
+
+
+def _deviate(calm: Sequence[float], run: Sequence[float]) -> float:
+    """Return Student's t for a lower mean of the run, as a normal deviate; -inf where one side's scores are equal."""
+    means = [math.fsum(scores) / len(scores) for scores in (calm, run)]
+    squares = [math.fsum((s - m) ** 2 for s in scores) for scores, m in zip((calm, run), means, strict=True)]
+    fall, freedom = means[0] - means[1], len(calm) + len(run) - 2
+    if min(max(calm) - min(calm), max(run) - min(run)) <= rounding_of(*means) or fall <= 0.0:
+        return -math.inf
+    t_squared = fall**2 / (sum(squares) / freedom * (1.0 / len(calm) + 1.0 / len(run)))
+    return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t_squared / freedom))
 
 
 def _insert(scores: list[float], score: float) -> None:

@@ -111,13 +111,43 @@ def test_a_fall_is_seen_from_the_first_window_on_where_it_is_known_what_is_usual
     assert in_time >= 95
 
 
+@pytest.mark.parametrize(("known", "fall", "share"), [(6, 5.0, 0.97), (12, 4.0, 0.97), (18, 3.0, 0.95)])
+@pytest.mark.parametrize("calm", [1, 2, 5, 10])
+def test_a_fall_is_seen_though_little_is_known_of_what_is_usual(
+    calm: int, known: int, fall: float, share: float
+) -> None:
+    rng, in_time = np.random.default_rng(12), 0
+    for _ in range(200):
+        detector = PageHinkley()
+        detector.expect(rng.normal(size=known).tolist())
+        scores = np.concatenate([rng.normal(size=calm), rng.normal(-fall, 1.0, 10)])
+        in_time += calm < first_alarm(detector, scores) < math.inf
+    assert in_time >= share * 200
+
+
+@pytest.mark.parametrize("known", [0, 6, 12])
+@pytest.mark.parametrize("name", SCORES)
+def test_and_a_calm_watch_of_which_little_is_known_is_rarely_woken(name: str, known: int) -> None:
+    rng, found = np.random.default_rng(13), 0
+    for _ in range(150):
+        detector = PageHinkley()
+        detector.expect(SCORES[name](rng, known).tolist())
+        found += first_alarm(detector, SCORES[name](rng, 60)) < math.inf
+    assert found <= 9  # of 9,000 windows
+
+
+def test_equal_scores_have_no_variance_that_tells_chance_from_a_fall() -> None:
+    detector = PageHinkley()
+    assert first_alarm(detector, np.array([1.0] * 4 + [0.8] * 5)) == math.inf
+
+
 def test_the_more_is_known_the_less_far_a_run_has_to_fall() -> None:
     run = np.array([-0.6, -0.3, -1.0, -0.5, -0.6, -0.4, -0.7, -0.5])
     few, more = PageHinkley(), PageHinkley()
     few.expect([0.2, 0.3])
     more.expect([0.2, 0.3, 0.4, 0.2, 0.6, 0.3, 0.4, 0.3])
     assert first_alarm(few, run) == math.inf
-    assert first_alarm(more, run) == 8
+    assert first_alarm(more, run) == 4
 
 
 @pytest.mark.parametrize("too_high", [0.0, 0.5])
