@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tensor_optix.core.decisions.intervals import Span, score_interval
+from tensor_optix.core.decisions.validation_budget import cost_text
 from tensor_optix.core.loop.parts import LoopStatus
 from tensor_optix.core.loop.standing import best_interval, is_confirmed
 from tensor_optix.core.loop_callback import LoopCallback
@@ -100,6 +101,8 @@ def describe(status: LoopStatus) -> list[tuple[str, str]]:
         rows.append(("probing", f"{status.probed_param}={status.probed_value:.4g}"))
     if status.patience:
         rows.append(("patience", status.patience))
+    if status.validation.get("put_off") or status.validation.get("cut"):
+        rows.append(("validation", cost_text(status.validation, status.env_steps)))
     if status.watch:
         rows.append(("watch", watch_text(status.watch)))
     rows.append(("next evaluation", f"{status.windows_to_evaluation} windows, {status.seconds_to_evaluation:.1f} s"))

@@ -64,6 +64,19 @@ class Validates(Protocol):
 
 
 @runtime_checkable
+class ResizesWindow(Protocol):
+    """A pipeline that cuts its stream into windows of a size that may change between two of them."""
+
+    window_size: int
+    """Steps of a window, of each environment; what is set holds from the next window on."""
+
+    @property
+    def has_fixed_windows(self) -> bool:
+        """True where every window has so many steps, whatever happens in it."""
+        ...
+
+
+@runtime_checkable
 class PlaysSeeds(Protocol):
     """A validation pipeline whose episodes are fixed by seeds, so that policies can be compared on the same ones."""
 

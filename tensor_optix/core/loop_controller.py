@@ -252,6 +252,7 @@ class LoopController:
         """
         self._execution.go_on_from(self._keeping.restored(point))
         self._validation.spent = self._run.state.validation
+        self._escaping.resize_windows()
         self._is_resumed = True
 
     def _close(self, failed: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias
 from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
+from tensor_optix.core.decisions.validation_budget import cost_text
 from tensor_optix.core.stop_reason import StopReason as StopReason
 from tensor_optix.support.commands import confirm_command
 from tensor_optix.support.numbers import decimals_of
@@ -64,8 +65,7 @@ class TrainingReport:
     validation: dict[str, int] = field(default_factory=dict)
     """Of validation: `steps`, evaluations `put_off`, episodes `cut`; `alike` is 1 where all episodes were the same."""
     stopped_because: str = ""
-    """How far the patience was used up when the run ended, such as "quiet for 600k of 600k steps; 18 % chance of a
-    further rise"; empty where nothing was evaluated."""
+    """How far the patience was used up at the end, such as "quiet for 9k of 9k steps"; empty without evaluations."""
     escapes: tuple[EscapeRecord, ...] = ()
     """What was tried before the run converged, in the order of time."""
     start_score: float = math.nan
@@ -74,6 +74,8 @@ class TrainingReport:
     """Standard error of that score; NaN where it is not known."""
     start_interval: ScoreInterval | None = None
     """Where the mean return of the untrained policy lies; None where too little is known of it."""
+    start_limit: int | None = None
+    """Steps after which its episodes were cut; None where none was."""
     ahead_of_start: bool | None = None
     """Whether the best policy is ahead of the untrained one; None where nothing tells."""
     allow_module: str = ""
@@ -113,6 +115,8 @@ class TrainingReport:
         ]
         if math.isfinite(self.start_score):
             rows.append(("Untrained", score_text(self.start_score, self.start_interval)))
+            if self.start_limit is not None:
+                rows.append((None, f"  its episodes were cut after {self.start_limit:,} steps"))
         if math.isfinite(self.generalization_gap):
             rows.append(("Generalization", f"{_number(self.generalization_gap)}  (train − val)"))
         rows += [
@@ -265,13 +269,9 @@ def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:
 
 
 def _validation_rows(validation: Mapping[str, int], training_steps: int) -> list[_Row]:
-    steps = validation.get("steps", 0)
-    if not steps:
+    if not (steps := validation.get("steps", 0)):
         return []
-    told = {"put_off": "evaluations put off (--validation-share)", "cut": "episodes cut"}
-    more = [f"{validation[name]} {text}" for name, text in told.items() if validation.get(name)]
-    share = f"{steps / (steps + training_steps):.0%} of all"
-    return [("Validation", f"{steps:,} steps  ({', '.join([share, *more])})")]
+    return [("Validation", f"{steps:,} steps  ({cost_text(validation, training_steps, '--validation-share')})")]
 
 
 def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:

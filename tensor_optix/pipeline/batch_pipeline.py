@@ -107,6 +107,11 @@ class BatchPipeline(BasePipeline):
         self._trace = EpisodeTrace()
         self._next_window_id = 0
 
+    @property
+    def has_fixed_windows(self) -> bool:
+        """True unless a window is a number of whole episodes."""
+        return self.n_episodes is None
+
     def seed(self, seed: int) -> None:
         """Seed the environment's episodes, where the constructor did not."""
         if self._seed is None:

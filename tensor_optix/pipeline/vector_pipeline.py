@@ -92,6 +92,11 @@ class VectorBatchPipeline(BasePipeline):
         """The vector environment."""
         return self._vector.env
 
+    @property
+    def has_fixed_windows(self) -> bool:
+        """True: a window has `window_size` steps of each environment."""
+        return True
+
     def seed(self, seed: int) -> None:
         """Seed the environments' episodes, where the constructor did not."""
         if self._seed is None:

@@ -64,6 +64,13 @@ def test_a_patience_that_grows_with_the_task_is_shown_in_words() -> None:
     assert rows(patience="quiet for 180k of 600k steps")["patience"] == "quiet for 180k of 600k steps"
 
 
+def test_what_the_budget_of_validation_puts_off_and_cuts_is_shown_once_it_does() -> None:
+    assert "validation" not in rows(validation={"steps": 3_000, "put_off": 0, "cut": 0})
+    shown = rows(validation={"steps": 3_000, "put_off": 4, "cut": 2})["validation"]
+    assert shown == "20% of all, 4 evaluations put off, 2 episodes cut"
+    assert rows(validation={"steps": 3_000, "put_off": 0, "cut": 2})["validation"] == "20% of all, 2 episodes cut"
+
+
 def test_a_score_from_training_windows_is_shown_with_its_interval() -> None:
     shown = rows(metrics=metrics(123.456, score_std_err=7.89, episodes=6.0), span=(0.0, 500.0))
     assert shown["train"] == f"123.5  {summary_interval(123.456, 7.89, 6, (0.0, 500.0)).text(1)}"

@@ -94,6 +94,7 @@ class LoopRig:
         base_interval: int = 1,
         max_interval: int = 1,
         callbacks: Sequence[LoopCallback] = (),
+        tick: float = 1.0,
         **config: Any,
     ) -> None:
         self.agent, self.optimizer, self.recorder = agent or NumpyAgent(), optimizer or FixedOptimizer(), Recorder()
@@ -117,12 +118,12 @@ class LoopRig:
             base_interval=base_interval,
             max_interval=max(max_interval, base_interval),
         )
-        clock = itertools.count()
+        clock = itertools.count(0.0, tick)
         self.loop = LoopController(
             parts,
             LoopConfig(scheduler=scheduler, **config),
             [*callbacks, self.recorder],
-            clock=lambda: float(next(clock)),
+            clock=lambda: next(clock),
         )
         self.folder = folder
 

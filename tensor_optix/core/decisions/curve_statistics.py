@@ -3,9 +3,11 @@
     level    Mₜ = max over windows w of: mean of the scores in (t·(1 − w), t] − z · its standard error
     best     Bₜ = max over s ≤ t of Mₛ;  gain Gₜ = Bₜ − first level
     rise     Rₜ = first step at which the best had reached first level + (1 − δ)·Gₜ
+    arrival  Aₜ = first step since which the scores, until Rₜ, average at least first level + (1 − δ/2)·Gₜ
 
 The windows are shares of the run so far, so the same holds for tasks of 10⁴ and of 10⁸ steps. The lower confidence
 bound makes a slow rise visible in long windows and a lucky maximum invisible in short ones; δ leaves out small gains.
+A bound reaches a level late, as its windows still hold the way up; the arrival is what they were waiting to be sure of.
 Source of the noise under a trend: von Neumann, "Distribution of the ratio of the mean square successive difference to
 the variance" (1941).
 """
@@ -36,13 +38,19 @@ class CurveStatistics:
     steps: float
     """t: environment steps so far."""
     rise_steps: float
-    """Rₜ: when the last rise worth waiting for was reached."""
+    """Rₜ: when the last rise worth waiting for was certain."""
+    arrival_steps: float
+    """Aₜ: when the scores had got there."""
     quiet_evaluations: int
-    """Evaluations since then."""
+    """Evaluations since the arrival."""
     best: float
     """Bₜ."""
     gain: float
     """Gₜ, at least 0."""
+    level: float
+    """Mean score since the arrival."""
+    level_error: float
+    """Its standard error."""
     first_deviation: float
     """σ₁: standard deviation of one return at the start."""
     deviation: float
@@ -63,13 +71,18 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveS
     best = np.maximum.accumulate(level)
     gain = max(0.0, float(best[-1]) - first)
     rise = int(np.argmax(best >= first + (1.0 - REST) * gain)) if gain > 0.0 else 0
+    arrival = _arrival(bins, rise, first + (1.0 - REST / 2.0) * gain)
+    since = float(bins.counts[arrival:].sum())
     to_return = math.sqrt(episodes_per_evaluation)
     return CurveStatistics(
         steps=float(bins.steps[-1]),
         rise_steps=float(bins.steps[rise]),
-        quiet_evaluations=int(bins.counts[rise + 1 :].sum()),
+        arrival_steps=float(bins.steps[arrival]),
+        quiet_evaluations=int(bins.counts[arrival + 1 :].sum()),
         best=float(best[-1]),
         gain=gain,
+        level=float(bins.scores[arrival:] @ bins.counts[arrival:]) / since,
+        level_error=_deviation_at(bins, len(level) - 1) / math.sqrt(since),
         first_deviation=to_return * curve.first_deviation(),
         deviation=to_return * _deviation_at(bins, len(level) - 1),
         best_deviation=to_return * _deviation_at(bins, int(np.argmax(level))),
@@ -94,6 +107,13 @@ def levels(bins: Bins) -> np.ndarray:
         error = np.sqrt(np.maximum(between / (end - start + 1), variance / n**2))
         highest = np.maximum(highest, total / n - LEVEL_ERRORS * error)
     return highest
+
+
+def _arrival(bins: Bins, rise: int, asked: float) -> int:
+    """Return the first bin since which the scores average at least `asked`, up to `rise`; `rise` if there is none."""
+    counts, scores = bins.counts[rise::-1], bins.scores[rise::-1]
+    held = np.flatnonzero(np.cumsum(counts * scores) / np.cumsum(counts) >= asked)
+    return rise - int(held[-1]) if held.size else rise
 
 
 def slope_bound(bins: Bins) -> float:

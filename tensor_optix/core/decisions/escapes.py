@@ -1,20 +1,22 @@
 """What is tried before a learner whose patience is used up counts as trained: escapes from a local optimum. Pure.
 
 An escape is a short, bounded training from the best policy with something changed: fresh optimizer moments, more
-entropy, more random actions. Hyper-parameters that may not be tuned are left alone. What it finds becomes the best as
-any policy does, by the test of a candidate against the incumbent on the same held-out episodes; else the best and its
-hyper-parameters stand.
+entropy, more random actions, longer windows. Hyper-parameters that may not be tuned are left alone. What it finds
+becomes the best as any policy does, by the test of a candidate against the incumbent on the same held-out episodes;
+else the best and its hyper-parameters stand.
 
     worth it    the best is evidently below a known target:  score + 2 · standard error < target
                 no target is known, and nothing was learned yet, or the plateau is not certain and the policy changes
     budget      all escapes together: 25 % of the steps outside of them
-    share       the rest of the budget over the escapes that are left, at least `dormant_threshold` evaluations
+    share       the rest of the budget over the escapes that are left, at least `dormant_threshold` evaluations; one
+                that cannot be paid is passed over
     over        the share is spent, or `dormant_threshold` evaluations without a rise of the escape's own scores
 
 A solved task pays nothing, and a run that is too short for one escape neither. The kinds are tried in the order of
 `ESCAPES`, each once per best policy. Sources: SGDR: Stochastic Gradient Descent with Warm Restarts (Loshchilov and
 Hutter, 2017); Resetting the Optimizer in Deep RL (Asadi et al., 2023); Understanding the impact of entropy on policy
-optimization (Ahmed et al., 2019).
+optimization (Ahmed et al., 2019); longer windows, whose gradients have less noise: An Empirical Model of Large-Batch
+Training (McCandlish et al., 2018).
 """
 
 import enum
@@ -23,13 +25,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from tensor_optix.core.decisions.patience import Phase
+from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.search_space import Param
 from tensor_optix.support.arguments import is_real
 from tensor_optix.support.numbers import finite_or_zero
 
 BUDGET = 0.25
 """Steps of all escapes, as a share of the steps outside of them."""
+WINDOW_SIZE = "window_size"
+"""What a change of the windows is called among those of an escape."""
 ERRORS = 2.0
 """Standard errors by which a score must be below a target."""
 
@@ -64,6 +68,8 @@ class Escape:
     """By hyper-parameter; those that the agent does not have, or that may not be tuned, are left out."""
     is_restart: bool = False
     """True if it is worth trying for fresh moments alone."""
+    window_factor: int = 1
+    """By which windows are longer, where they may be."""
 
 
 ESCAPES = (
@@ -83,6 +89,7 @@ ESCAPES = (
         sentence="more random actions",
         changes={"noise_std": Raise(factor=3.0), "epsilon": Raise(factor=1.0, least=0.5, is_schedule=True)},
     ),
+    Escape(name="window", sentence="windows four times as long", changes={}, window_factor=4),
 )
 """All kinds, in the order in which they are tried."""
 
@@ -113,6 +120,12 @@ class EscapeRecord:
     def is_running(self) -> bool:
         """True until it has ended."""
         return self.outcome is EscapeOutcome.RUNNING
+
+    @property
+    def stretch(self) -> float:
+        """Steps of one of its windows over those of the windows before."""
+        before, then = self.changes.get(WINDOW_SIZE, (1, 1))
+        return then / before
 
     def ended(self, outcome: EscapeOutcome, *, window_id: int, env_steps: int, score: float) -> Self:
         """Return the record of an escape that is over."""
@@ -150,6 +163,8 @@ class Learner:
     """What may be tuned."""
     can_restart: bool
     """True if its optimizer can be given fresh moments."""
+    window_size: int | None = None
+    """Steps of the windows that it learns from, where longer ones are of use to it; None elsewhere."""
 
 
 def is_worth_trying(standing: Standing) -> bool:
@@ -169,16 +184,17 @@ def next_escape(
         tried: those that have ended, in the order of time.
         learner: what can be changed of the learner.
         steps: environment steps of the run so far.
-        least_share: steps that an escape needs to show something.
+        least_share: steps that an escape needs to show something, with windows as long as they are.
     """
-    since_kept = 1 + max((i for i, one in enumerate(tried) if one.outcome is EscapeOutcome.KEPT), default=-1)
-    done = {one.name for one in tried[since_kept:]}
+    done = {one.name for one in _since_kept(tried)}
     left = [escape for escape in ESCAPES if escape.name not in done and _applies(escape, learner)]
     spent = sum(one.steps for one in tried)
     budget = int(BUDGET * (steps - spent)) - spent
-    if not left or budget < least_share:
-        return None
-    return left[0], max(budget // len(left), least_share)
+    for n, escape in enumerate(left):
+        least = least_share * escape.window_factor
+        if least <= budget:
+            return escape, max(budget // (len(left) - n), least)
+    return None
 
 
 def changed(escape: Escape, learner: Learner) -> dict[str, float]:
@@ -200,8 +216,27 @@ def running(escapes: Sequence[EscapeRecord]) -> EscapeRecord | None:
 
 
 def windows_left(escape: EscapeRecord, env_steps: int, steps_per_window: int) -> int:
-    """Return how many more windows an escape in progress may take."""
-    return max(0, (escape.share - (env_steps - escape.began_step)) // steps_per_window)
+    """Return how many more windows an escape in progress may take.
+
+    Args:
+        escape: the one in progress.
+        env_steps: environment steps of the run so far.
+        steps_per_window: of the windows outside of it.
+    """
+    return max(0, int((escape.share - (env_steps - escape.began_step)) / (steps_per_window * escape.stretch)))
+
+
+def window_size_in_force(escapes: Sequence[EscapeRecord]) -> int | None:
+    """Return how long windows are by what escapes have made of them; None where none has changed that.
+
+    Args:
+        escapes: those of the run, in the order of time.
+    """
+    for one in reversed(escapes):
+        if WINDOW_SIZE in one.changes:
+            before, then = one.changes[WINDOW_SIZE]
+            return then if one.outcome in (EscapeOutcome.RUNNING, EscapeOutcome.KEPT) else before
+    return None
 
 
 def with_best(escapes: Iterable[EscapeRecord], window_id: int | None) -> tuple[EscapeRecord, ...]:
@@ -219,5 +254,20 @@ def with_best(escapes: Iterable[EscapeRecord], window_id: int | None) -> tuple[E
     )
 
 
+def failed_since_kept(escapes: Sequence[EscapeRecord]) -> int:
+    """Return how many escapes of a run were in vain since the last that was kept; those that took no step are none.
+
+    Args:
+        escapes: those that have ended, in the order of time.
+    """
+    return sum(one.steps > 0 for one in _since_kept(escapes))
+
+
+def _since_kept(escapes: Sequence[EscapeRecord]) -> Sequence[EscapeRecord]:
+    kept = max((i for i, one in enumerate(escapes) if one.outcome is EscapeOutcome.KEPT), default=-1)
+    return escapes[kept + 1 :]
+
+
 def _applies(escape: Escape, learner: Learner) -> bool:
-    return (escape.is_restart and learner.can_restart) or bool(changed(escape, learner))
+    has_longer_windows = escape.window_factor > 1 and learner.window_size is not None
+    return (escape.is_restart and learner.can_restart) or has_longer_windows or bool(changed(escape, learner))

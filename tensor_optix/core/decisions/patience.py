@@ -4,7 +4,7 @@ A constant patience is right on one scale only: a run that rose for a million st
 ones. Here it is a multiple of the steps Rₜ that the curve took to get where it is (`curve_statistics`):
 
     quiet       = t − Rₜ
-    allowed     = multiple · Rₜ, and at least `dormant_threshold` evaluations
+    allowed     = multiple · Rₜ, and at least `dormant_threshold` evaluations since the arrival there
 
 The multiple is small only where the plateau is certain. With the gain Gₜ, the standard deviation σ of one episode's
 return at present, γ = Gₜ / σ, and n training episodes:
@@ -16,18 +16,20 @@ return at present, γ = Gₜ / σ, and n training episodes:
     SATURATING   else:  multiple 3.5
 
 A known target (`reward_threshold`, `max_return`) changes that. Not reached: three times the multiple, whatever the
-plateau looks like. Reached: multiple 1, and something has been learned. So is a policy that has stopped changing.
+plateau looks like. Reached: multiple 1 of Aₜ, the steps of the arrival there, quiet from then on, and something has
+been learned. It is reached by the best level, by the mean score since the arrival plus its standard error, or by the
+best policy in many episodes of its own. A policy that has stopped changing has multiple 1 of Rₜ, too.
 
 The constants were chosen on public learning curves (`python -m benchmarks curves`, which also leaves out whole
 environments). Source: Domhan, Springenberg and Hutter, "Speeding up automatic hyperparameter optimization of deep
 neural networks by extrapolation of learning curves" (IJCAI 2015): stop by the chance of a further gain.
 """
 
-import enum
 import math
 from dataclasses import dataclass
 
 from tensor_optix.core.decisions.curve_statistics import CurveStatistics, statistics_of
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, short
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.support.arguments import check_amount, check_count, check_threshold
 
@@ -37,17 +39,6 @@ EPISODES_SCALE, EPISODES_POWER = 1_000.0, 1.5
 """Certainty: γ · (n / scale)^power."""
 _SHORTEST = 5
 """Evaluations before which nothing is said about a curve."""
-
-
-class Phase(enum.Enum):
-    """What a curve looks like."""
-
-    UNLEARNED = "unlearned"
-    """Nothing that stands out of the noise of the start."""
-    SATURATING = "saturating"
-    """Learned, and more may come."""
-    SATURATED = "saturated"
-    """A plateau that many low-noise episodes support, or a known target that was reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,43 +110,6 @@ class Patience:
         return min(known) if known else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatienceVerdict:
-    """How far the patience is used up; `str` gives the sentence for the view."""
-
-    phase: Phase
-    """What the curve looks like."""
-    quiet_steps: int
-    """Steps since the last rise."""
-    allowed_steps: int
-    """Steps without a rise that are waited for."""
-    remaining_evaluations: int
-    """Evaluations that are still due, whatever the steps."""
-    chance_of_rise: float | None
-    """Chance that the run still gains more than 5 % of its final gain; None where it is not known."""
-    reason: str
-    """Why so long."""
-
-    @property
-    def remaining_steps(self) -> int:
-        """Steps until the patience runs out."""
-        return max(0, self.allowed_steps - self.quiet_steps)
-
-    @property
-    def is_exhausted(self) -> bool:
-        """True if neither steps nor evaluations remain."""
-        return self.remaining_steps == 0 and self.remaining_evaluations == 0
-
-    def __str__(self) -> str:
-        """Return such as 'quiet for 180k of 600k steps; 7 % chance of a further rise (saturating)'."""
-        if self.allowed_steps == 0 and self.chance_of_rise is None:
-            return self.reason
-        chance = "" if self.chance_of_rise is None else f"; {self.chance_of_rise:.0%} chance of a further rise"
-        more = f", {self.remaining_evaluations} evaluations to go" if self.remaining_evaluations else ""
-        text = f"quiet for {_short(self.quiet_steps)} of {_short(self.allowed_steps)} steps{more}{chance}"
-        return f"{text.replace('%', ' %')} ({self.reason})"
-
-
 def assess(
     curve: ScoreCurve,
     patience: Patience,
@@ -163,6 +117,7 @@ def assess(
     *,
     is_settled: bool = False,
     has_learned: bool = False,
+    has_reached: bool = False,
 ) -> PatienceVerdict:
     """Return how far the patience with a curve is used up.
 
@@ -175,13 +130,15 @@ def assess(
             the multiple is at most that of a reached target.
         has_learned: True for a learner that goes on from a trained policy: that it does not rise is no sign that
             nothing has been learned yet.
+        has_reached: True if the best policy has reached the target in many episodes of its own.
     """
     if not patience.is_scaled:
         return PatienceVerdict(
             phase=Phase.SATURATING,
             quiet_steps=0,
+            quiet_evaluations=no_improvement,
             allowed_steps=0,
-            remaining_evaluations=max(0, patience.dormant_threshold - no_improvement),
+            allowed_evaluations=patience.dormant_threshold,
             chance_of_rise=None,
             reason=f"{no_improvement} of {patience.dormant_threshold} evaluations without improvement",
         )
@@ -189,43 +146,54 @@ def assess(
         return PatienceVerdict(
             phase=Phase.UNLEARNED,
             quiet_steps=0,
+            quiet_evaluations=0,
             allowed_steps=int(patience.unlearned_steps),
-            remaining_evaluations=patience.dormant_threshold,
+            allowed_evaluations=patience.dormant_threshold,
             chance_of_rise=None,
             reason="too few evaluations",
         )
     seen = statistics_of(curve, patience.episodes_per_evaluation)
-    return decide(seen, patience, is_settled=is_settled, has_learned=has_learned)
+    return decide(seen, patience, is_settled=is_settled, has_learned=has_learned, has_reached=has_reached)
 
 
 def decide(
-    seen: CurveStatistics, patience: Patience, *, is_settled: bool = False, has_learned: bool = False
+    seen: CurveStatistics,
+    patience: Patience,
+    *,
+    is_settled: bool = False,
+    has_learned: bool = False,
+    has_reached: bool = False,
 ) -> PatienceVerdict:
     """Return the verdict on a curve's statistics, see the module's table; arguments as of `assess`."""
-    phase = _phase(seen, patience)
+    phase = _phase(seen, patience, has_reached=has_reached)
     if phase is Phase.UNLEARNED and has_learned:
         phase = Phase.SATURATING
     multiple, reason = _multiple(seen, patience, phase)
     if is_settled and phase is Phase.SATURATING and multiple > patience.constants.reached:
         multiple, reason = patience.constants.reached, "the policy has stopped changing"
-    allowed = multiple * seen.rise_steps
+    is_reached = patience.target is not None and phase is Phase.SATURATED
+    since = seen.arrival_steps if is_reached else seen.rise_steps
+    allowed = multiple * since
     if phase is Phase.UNLEARNED:
         allowed = max(allowed, _unlearned_steps(seen, patience))
-    quiet = seen.steps - seen.rise_steps
+    quiet = seen.steps - since
     return PatienceVerdict(
         phase=phase,
         quiet_steps=round(quiet),
+        quiet_evaluations=seen.quiet_evaluations,
         allowed_steps=math.ceil(allowed),
-        remaining_evaluations=max(0, patience.dormant_threshold - seen.quiet_evaluations),
-        chance_of_rise=chance_of_rise(quiet / max(allowed, 1.0)),
+        allowed_evaluations=patience.dormant_threshold,
+        chance_of_rise=chance_of_rise(
+            min(quiet / max(allowed, 1.0), seen.quiet_evaluations / patience.dormant_threshold)
+        ),
         reason=reason,
     )
 
 
-def _phase(seen: CurveStatistics, patience: Patience) -> Phase:
+def _phase(seen: CurveStatistics, patience: Patience, *, has_reached: bool) -> Phase:
     rule = patience.constants
     if patience.target is not None:
-        if seen.best >= patience.target:
+        if has_reached or max(seen.best, seen.level + seen.level_error) >= patience.target:
             return Phase.SATURATED
     if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * max(seen.deviation, seen.best_deviation)):
         return Phase.UNLEARNED
@@ -237,12 +205,12 @@ def _phase(seen: CurveStatistics, patience: Patience) -> Phase:
 def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase) -> tuple[float, str]:
     rule, target = patience.constants, patience.target
     if phase is Phase.UNLEARNED:
-        return rule.saturating, "no clear rise yet"
+        return rule.saturating, "no clear rise since the first evaluation"
     if target is not None:
         if phase is Phase.SATURATED:
             return rule.reached, f"the target {target:g} is reached"
         return rule.saturating * rule.below_target, f"{phase.value}, the target {target:g} is not reached"
-    reason = f"{phase.value}, the last rise took {_short(seen.rise_steps)} steps"
+    reason = f"{phase.value}, the last rise took {short(seen.rise_steps)} steps"
     if phase is Phase.SATURATING:
         return rule.saturating, reason
     is_flat = seen.slope_bound < rule.flat_slope * seen.gain
@@ -291,10 +259,3 @@ def _unlearned_steps(seen: CurveStatistics, patience: Patience) -> float:
     if not seen.episodes:
         return patience.unlearned_steps
     return min(patience.unlearned_steps, patience.unlearned_episodes * seen.steps / seen.episodes)
-
-
-def _short(steps: float) -> str:
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if steps >= size:
-            return f"{steps / size:.3g}{unit}"
-    return f"{steps:.0f}"

@@ -33,6 +33,11 @@ ERRORS = 2.0
 """Standard errors of the first score that a level must be above it."""
 NEWEST = 20
 """Training scores of the end that are compared with the first."""
+_BY_HAND = "Thresholds set by hand have ended the run; without them it waits longer for a first rise."
+_COULD_BE_OPTIMAL = (
+    "If the start is as good as can be, nothing is wrong: the loop cannot know that without a target, which is the "
+    "reward_threshold of the environment, or target_score."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,15 @@ def start_of(windows: Sequence[PlayedWindow], first: EvalMetrics | None, span: S
     episodes = first.metrics.get("val_episodes" if "val_score" in first.metrics else "episodes", math.nan)
     interval = score_interval(first.primary_score, first.std_err, episodes, span=span)
     return Start(score=first.primary_score, std_err=first.std_err, interval=interval)
+
+
+def limit_of(windows: Sequence[PlayedWindow]) -> int | None:
+    """Return after how many steps the longest episodes of some windows were cut; None where none was.
+
+    Args:
+        windows: of policies that are compared. A cut one compares only with such as were cut at the same length.
+    """
+    return max((window.episode_limit for window in windows if window.episode_limit is not None), default=None)
 
 
 def is_ahead_on_same_seeds(
@@ -141,14 +155,24 @@ def has_risen_from(first: EvalMetrics, curve: ScoreCurve, evaluations: Sequence[
     return _is_above(float(np.mean(newest)), level, error) if math.isfinite(error) else None
 
 
-def advice(*, episodes: int, is_flat: bool, score: float, is_cut_short: bool) -> str:
-    """Return what to try where the best is not ahead of the untrained policy, in one or two sentences.
+def advice(
+    *,
+    episodes: int,
+    is_flat: bool,
+    score: float,
+    is_cut_short: bool,
+    is_by_hand: bool = False,
+    has_target: bool = False,
+) -> str:
+    """Return what to try where the best is not ahead of the untrained policy, in a few sentences.
 
     Args:
         episodes: training episodes that have ended.
         is_flat: True if every episode of the run had the same return.
         score: the best score.
         is_cut_short: True if the run was ended before it was done.
+        is_by_hand: True if a threshold set by hand was the whole patience.
+        has_target: True if it is known which score is enough, and the best is below it.
     """
     if episodes == 0:
         return (
@@ -156,14 +180,16 @@ def advice(*, episodes: int, is_flat: bool, score: float, is_cut_short: bool) ->
             "a longer window (window_size)."
         )
     longer = "Train longer first. " if is_cut_short else ""
+    last = "" if is_cut_short or not is_by_hand else f" {_BY_HAND}"
+    last += "" if has_target else f" {_COULD_BE_OPTIMAL}"
     if is_flat:
         return (
-            f"{longer}Every episode had the return {score:g}, so the reward was never seen. Let episodes last longer, "
-            f"explore more, or shape the reward so that it leads there."
+            f"{longer}Every episode had the return {score:g}, so the reward was never seen, or there is no other. Let "
+            f"episodes last longer, explore more, or shape the reward so that it leads there.{last}"
         )
     return (
         f"{longer}Returns differ, but no policy came out ahead. Try more exploration, another learning rate, a longer "
-        f"window (window_size), or another algorithm."
+        f"window (window_size), or another algorithm.{last}"
     )
 
 

@@ -22,6 +22,7 @@ the time, and more than a minute. Only such a run, and one of a slow simulator a
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tensor_optix.errors import InvalidArgumentError
@@ -55,6 +56,19 @@ class ValidationSpent:
     """Episodes that were cut."""
     is_slow: bool = False
     """True if its first steps took so long that none are free."""
+
+
+def cost_text(cost: Mapping[str, int], training_steps: int, remedy: str = "") -> str:
+    """Return what validation has cost: its share of all steps, and what its budget put off and cut, as far as it did.
+
+    Args:
+        cost: `steps`, at least 1, `put_off` and `cut`, as `ValidationSpent` has them.
+        training_steps: T.
+        remedy: the option that puts off less, named where something was.
+    """
+    told = {"put_off": f"evaluations put off{remedy and f' ({remedy})'}", "cut": "episodes cut"}
+    more = [f"{cost[name]} {text}" for name, text in told.items() if cost.get(name)]
+    return ", ".join([f"{cost['steps'] / (cost['steps'] + training_steps):.0%} of all", *more])
 
 
 @dataclass(frozen=True, kw_only=True)

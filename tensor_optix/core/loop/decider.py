@@ -7,6 +7,7 @@
 | no usable score | NO_EVIDENCE | NO_EVIDENCE | MISSING |
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
 | FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |
+| no new height, patience with the curve used up | as judged | FLAT or DEGRADED, for the last time | as above |
 | a score, and every episode so far gave the same | as judged | the verdict's | `effects` of the move |
 | a score in an escape | `judge`, by the escape's own scores | the verdict's; FLAT at the end of its share | as above |
 | on watch: drift, or a validated score judged DEGRADED | DEGRADED | DEGRADED | WAKE, `effects` of the move, TUNE |
@@ -28,7 +29,8 @@ from typing import TypeAlias
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event, SchedulerState, effects
 from tensor_optix.core.decisions.escapes import EscapeRecord, windows_left
-from tensor_optix.core.decisions.patience import PatienceVerdict, assess, windows_until_due
+from tensor_optix.core.decisions.patience import assess, windows_until_due
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict
 from tensor_optix.core.decisions.policy_change import has_stopped_changing
 from tensor_optix.core.decisions.reserve import is_due, observed
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, all_alike, judge
@@ -39,6 +41,8 @@ from tensor_optix.core.types import EvalMetrics, LoopState
 
 MOST_STRETCH = 4.0
 """Evaluations that one counts for at most, where the budget has put others off."""
+ENOUGH_EVIDENCE = 10
+"""Windows of episodes from which the best policy's score tells whether the target is reached."""
 DEGRADATION_EVENT, DRIFT_EVENT = "degradation", "drift"
 
 
@@ -99,7 +103,8 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     elif verdict is Verdict.DEGRADED:
         state, acts = _woken(state), (*acts, Act.WAKE)
     is_flat = state.is_flat_start and all_alike([*state.recent, metrics])
-    position = _moved(state, Event(verdict.value), config)
+    is_new_height = metrics.utility > max((known.utility for known in state.recent), default=-math.inf)
+    position = _moved(state, Event(verdict.value), config, is_new_height=is_new_height)
     acts = (*acts, *effects(state.position, position, verdict, is_best=outcome.is_best))
     state = replace(
         state,
@@ -135,10 +140,17 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
         state.position.no_improvement,
         is_settled=has_stopped_changing(state.recent, min(threshold, MOST_EVALUATIONS)),
         has_learned=state.goes_on_from_trained,
+        has_reached=has_reached(state, config),
     )
 
 
-def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
+def has_reached(state: RunState, config: LoopConfig) -> bool:
+    """Return whether the best policy has reached the target, where one is known, in many episodes of its own."""
+    best = state.best
+    return best is not None and len(best.evidence) >= ENOUGH_EVIDENCE and config.is_reached(state.best_score)
+
+
+def _moved(state: RunState, event: Event, config: LoopConfig, *, is_new_height: bool = False) -> SchedulerState:
     """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
     if state.escape is not None:
         return _moved_in_escape(state, state.escape, config.scheduler, event)
@@ -146,8 +158,14 @@ def _moved(state: RunState, event: Event, config: LoopConfig) -> SchedulerState:
     if not config.patience.is_scaled:
         return scheduler.transition(old, event)
     patience = patience_with(state, config)
-    is_long = old.no_improvement + 1 >= scheduler.dormant_threshold and not patience.is_exhausted
-    if is_long and event in (Event.FLAT, Event.DEGRADED) and old.state in (LoopState.ACTIVE, LoopState.COOLING):
+    is_learning = old.state in (LoopState.ACTIVE, LoopState.COOLING)
+    if is_learning and patience.is_exhausted and not is_new_height:
+        # The curve dates a rise more exactly than the trend, whose means still rise where single scores do no longer.
+        event = Event.FLAT if event is Event.IMPROVED else event
+        old = replace(old, no_improvement=max(old.no_improvement, scheduler.dormant_threshold - 1))
+    elif (
+        is_learning and event in (Event.FLAT, Event.DEGRADED) and old.no_improvement + 1 >= scheduler.dormant_threshold
+    ):
         event = Event.WAITING
     new = scheduler.transition(old, event)
     if new.state is not LoopState.COOLING:

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable, Mapping
 
 from tensor_optix.core.backoff_scheduler import Event
-from tensor_optix.core.base_agent import RestartsOptimizer
+from tensor_optix.core.base_agent import BaseAgent, LearnsOffPolicy, RestartsOptimizer
+from tensor_optix.core.base_pipeline import ResizesWindow
 from tensor_optix.core.decisions.escapes import (
+    WINDOW_SIZE,
     Escape,
     EscapeOutcome,
     EscapeRecord,
@@ -18,6 +20,7 @@ from tensor_optix.core.decisions.escapes import (
     changed,
     is_worth_trying,
     next_escape,
+    window_size_in_force,
 )
 from tensor_optix.core.decisions.policy_change import still_changes
 from tensor_optix.core.hyperparams import read_back
@@ -53,6 +56,8 @@ class Escaping:
         if self._validation.seeded is None or state.best is None:
             return False
         ended = self._judged()
+        if ended in (None, EscapeOutcome.KEPT):
+            self._run.change(used_up=str(patience_with(state, config)))
         if ended is EscapeOutcome.KEPT and not patience_with(self._run.state, config).is_exhausted:
             self._learn_on()
             return True
@@ -70,11 +75,18 @@ class Escaping:
         if self._run.state.escape is not None:
             self._end(EscapeOutcome.BROKEN_OFF)
         escapes, best = self._run.state.escapes, self._run.state.best
+        self.resize_windows()
         if not escapes or best is None or escapes[-1].outcome is EscapeOutcome.KEPT:
             return
         if not self._run.config.restore_best:
             self._run.parts.registry.load_best(self._run.slot.agent, best)
         self._put_in_force(self._params_of(best))
+
+    def resize_windows(self) -> None:
+        """Let the pipeline's windows be as long as the escapes have left them; also where a run is resumed."""
+        size, pipeline = window_size_in_force(self._run.state.escapes), self._run.parts.pipeline
+        if size is not None and isinstance(pipeline, ResizesWindow):
+            pipeline.window_size = size
 
     # --- judging ---
 
@@ -128,7 +140,16 @@ class Escaping:
             params=(params := self._params_of(best)),
             bounds=SearchSpace(agent.default_param_bounds).fitted(params) if space is None else space,
             can_restart=isinstance(agent, RestartsOptimizer),
+            window_size=self._window_size(agent),
         )
+
+    def _window_size(self, agent: BaseAgent) -> int | None:
+        """Return how long windows are where longer ones are of use: to agents of ours that learn from whole ones."""
+        pipeline = self._run.parts.pipeline
+        is_off_policy = isinstance(agent, LearnsOffPolicy) and agent.learns_off_policy
+        if is_off_policy or not isinstance(agent, RestartsOptimizer) or not isinstance(pipeline, ResizesWindow):
+            return None
+        return pipeline.window_size if pipeline.has_fixed_windows else None
 
     def _params_of(self, best: PolicySnapshot) -> dict[str, object]:
         """Return the hyper-parameters that the best policy was found with; those not saved are as they are."""
@@ -145,8 +166,10 @@ class Escaping:
     def _begin(self, escape: Escape, share: int) -> bool:
         """Let the best policy learn on, changed; False where the agent does not take the new values."""
         best = self._run.parts.registry.load_best(self._run.slot.agent, self._run.state.best)
+        self.resize_windows()  # those of an escape in vain are forgotten
         learner, state = self._learner(best), self._run.state
-        new = changed(escape, learner)
+        new, size = changed(escape, learner), learner.window_size
+        longer = {} if size is None or escape.window_factor == 1 else {WINDOW_SIZE: (size, escape.window_factor * size)}
         record = EscapeRecord(
             name=escape.name,
             began_window=state.window_id + 1,
@@ -154,9 +177,10 @@ class Escaping:
             began_evaluation=state.curve.evaluations,
             share=share,
             score_before=best.eval_metrics.primary_score,
-            changes={name: (learner.params[name], value) for name, value in new.items()},
+            changes={**{name: (learner.params[name], value) for name, value in new.items()}, **longer},
         )
         self._run.change(escapes=(*state.escapes, record))
+        self.resize_windows()
         agent = self._run.slot.agent
         if isinstance(agent, RestartsOptimizer):  # its moments are those of another policy
             agent.restart_optimizer()

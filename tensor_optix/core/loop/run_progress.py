@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tensor_optix.core.decisions.escapes import with_best
+from tensor_optix.core.decisions.escapes import EscapeRecord, failed_since_kept, with_best
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import Span
-from tensor_optix.core.decisions.untrained import advice, start_of
+from tensor_optix.core.decisions.untrained import advice, limit_of, start_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.decider import patience_with, threshold_of
 from tensor_optix.core.loop.guard import Health
@@ -152,6 +152,7 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         no_improvement=state.position.no_improvement,
         dormant_threshold=threshold_of(state, config),
         patience=_patience_text(state, config),
+        validation=_cost(state.validation),
         watch=dict(progress.watch),
         span=span_of_run(state, parts),
     )
@@ -182,16 +183,31 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         health=dict(progress.health.counts),
         best_interval=best_interval(best, span) if best else None,
         confirmed=best is not None and is_confirmed(best),
-        escapes=with_best(state.escapes, best.window_id if best else None),
+        escapes=_escapes(state),
         validation=_cost(state.validation),
-        stopped_because=str(patience_with(state, config)) if state.evaluations else "",
+        stopped_because=_stopped_because(state, config),
         start_score=start.score if start else math.nan,
         start_std_err=start.std_err if start else math.nan,
         start_interval=start.interval if start else None,
+        start_limit=limit_of(state.start),
         ahead_of_start=progress.is_ahead,
         advice=_advice(state, progress, config),
         test=progress.test,
     )
+
+
+def _escapes(state: RunState) -> tuple[EscapeRecord, ...]:
+    return with_best(state.escapes, None if state.best is None else state.best.window_id)
+
+
+def _stopped_because(state: RunState, config: LoopConfig) -> str:
+    """Return how far the patience was used up; after escapes in vain, which it does not count, when they began."""
+    if not state.evaluations:
+        return ""
+    in_vain = failed_since_kept(_escapes(state))
+    if not in_vain or state.escape is not None:
+        return str(patience_with(state, config))
+    return f"{state.used_up}, then {in_vain} escape{'s' * (in_vain > 1)} in vain"
 
 
 def _cost(spent: ValidationSpent) -> dict[str, int]:
@@ -207,6 +223,8 @@ def _advice(state: RunState, progress: RunProgress, config: LoopConfig) -> str:
         is_flat=state.is_flat_start,
         score=math.nan if state.best_score is None else state.best_score,
         is_cut_short=progress.reason not in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.NOTHING_LEARNED),
+        is_by_hand=not config.patience.is_scaled,
+        has_target=config.patience.target is not None or config.target_score is not None,
     )
 
 

@@ -89,6 +89,8 @@ class RunState:
     """What happened in the last evaluation: on watch, or to an escape."""
     escapes: tuple[EscapeRecord, ...] = ()
     """What was tried after the patience was used up, in the order of time."""
+    used_up: str = ""
+    """How far the patience was used up when the first of the latest escapes began, in words."""
     is_flat_start: bool = True
     """False as soon as two episodes of the run have had different returns."""
     start: tuple[PlayedWindow, ...] = ()

@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 
 from tensor_optix.core.backoff_scheduler import Effect
-from tensor_optix.core.decisions.patience import Patience, PatienceVerdict
+from tensor_optix.core.decisions.patience import Patience
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict
 from tensor_optix.core.decisions.preference import beats
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.loop.decider import decide, patience_with

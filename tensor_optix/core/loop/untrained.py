@@ -12,8 +12,10 @@ from tensor_optix.core.decisions.untrained import (
     has_risen_from,
     is_ahead_apart,
     is_ahead_on_same_seeds,
+    limit_of,
     start_of,
 )
+from tensor_optix.core.decisions.validation_budget import FREE_SECONDS, SHORTEST_LIMIT
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_progress import span_of_run
@@ -31,6 +33,8 @@ FEWEST_EPISODES, MOST_EPISODES = 5, 1_000
 """Episodes that the untrained policy plays."""
 MOST_STEPS = 2_000
 """No further episodes are begun beyond so many steps, and an episode is cut after as many."""
+SHORT_STEPS = SHORTEST_LIMIT
+"""Where episodes of so many steps take long, in a slow simulator, they are cut here already."""
 
 
 class Untrained:
@@ -51,16 +55,26 @@ class Untrained:
         pipeline, state = self._validation.seeded, self._run.state
         if not self._run.config.final_evaluation or pipeline is None or state.window_id >= 0 or state.start:
             return
-        seeds = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
-        self._run.change(start=self._played(pipeline, seeds, MOST_STEPS))
+        first = pipeline.fresh_seeds()[:FEWEST_EPISODES]
+        before, seconds = self._validation.spent.steps, -self._run.progress.seconds["validate"]
+        played, limit = self._played(pipeline, [first], SHORT_STEPS, SHORT_STEPS), MOST_STEPS
+        seconds += self._run.progress.seconds["validate"]
+        if limit_of(played) is not None:  # as everywhere in validation, the clock decides in a slow simulator only
+            if seconds * MOST_STEPS / SHORT_STEPS > FREE_SECONDS:
+                limit = SHORT_STEPS
+            else:
+                before, played = self._validation.spent.steps, self._played(pipeline, [first], MOST_STEPS, MOST_STEPS)
+        more = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
+        left = MOST_STEPS - (self._validation.spent.steps - before)
+        self._run.change(start=self._played(pipeline, more, left, limit, played))
 
     def compare(self) -> None:
         """Let the best play the same episodes, where that is needed, and end the run for what has come of it."""
         state, progress = self._run.state, self._run.progress
         progress.is_ahead = self._is_ahead(state)
         self._run.change(validation=self._validation.spent)
-        is_trained = progress.reason is StopReason.CONVERGED  # a spent budget is no claim
-        if is_trained and progress.is_ahead is False and not self._run.config.is_reached(state.best_score):
+        is_own = progress.reason in (StopReason.CONVERGED, StopReason.BUDGET)
+        if is_own and progress.is_ahead is False and not self._run.config.is_reached(state.best_score):
             progress.reason = StopReason.NOTHING_LEARNED
 
     def _is_ahead(self, state: RunState) -> bool | None:
@@ -74,7 +88,9 @@ class Untrained:
         if best.eval_metrics.grade is not None:  # an order of its own: it has beaten an earlier best, or nothing tells
             return True if best.eval_metrics.grade > 0.0 else None
         score, sign = best.eval_metrics.primary_score, best.eval_metrics.sign
-        apart = start and is_ahead_apart(score, best_interval(best, span), start, sign)
+        apart = None
+        if start is not None and limit_of((*state.start, *best.evidence)) is None:  # else their lengths do not compare
+            apart = is_ahead_apart(score, best_interval(best, span), start, sign)
         if apart or self._run.progress.stop_asked:
             return apart
         together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start, sign)
@@ -85,26 +101,39 @@ class Untrained:
         if pipeline is None or state.best is None:
             return ()
         self._run.slot.install(self._run.parts.agent)
+        left = self._run.config.validation.left(state.env_steps, self._validation.spent, is_last=True)
+        most, limit = min(10 * MOST_STEPS, left), limit_of(state.start) or MOST_STEPS
         try:
             with registry.loaded(state.best, self._run.slot.agent):
-                return self._played(pipeline, (window.seeds for window in state.start), 10 * MOST_STEPS)
+                return self._played(pipeline, (window.seeds for window in state.start), most, limit)
         except CheckpointCorruptError as error:
             logger.warning("Snapshot %s is not compared with the untrained policy: %s", state.best.snapshot_id, error)
             return ()
 
     def _played(
-        self, pipeline: PlaysSeeds, seeds: Iterable[Sequence[int]], most_steps: int
+        self,
+        pipeline: PlaysSeeds,
+        seeds: Iterable[Sequence[int]],
+        most_steps: float,
+        limit: int,
+        begun: Sequence[PlayedWindow] = (),
     ) -> tuple[PlayedWindow, ...]:
-        """Return what the acting agent does on seeds, as far as it gets; the steps themselves are forgotten."""
-        played, steps, episodes = list[PlayedWindow](), 0, 0
+        """Return what the acting agent does on seeds, as far as it gets; the steps themselves are forgotten.
+
+        Args:
+            pipeline: where it plays.
+            seeds: of each window.
+            most_steps: no further window is begun beyond so many steps, once there are episodes enough.
+            limit: steps after which an episode is cut.
+            begun: what it has played already.
+        """
+        played, steps = list(begun), 0
         try:
-            with self._run.progress.timed("validate"), self._validation.cut_at(MOST_STEPS):
-                for window_seeds in seeds:
+            with self._run.progress.timed("validate"), self._validation.cut_at(limit):
+                for window_seeds in () if _is_enough(played, steps, most_steps) else seeds:
                     tested = play(pipeline, self._evaluator, [window_seeds], is_stopped=self._is_stopped)
-                    played += tested.evidence
-                    steps, episodes = steps + tested.steps, episodes + len(window_seeds)
-                    is_enough = episodes >= FEWEST_EPISODES and (steps > most_steps or episodes >= MOST_EPISODES)
-                    if is_enough or self._is_stopped():
+                    played, steps = [*played, *tested.evidence], steps + tested.steps
+                    if _is_enough(played, steps, most_steps) or self._is_stopped():
                         break
         except (BadDataError, EvaluatorFailedError) as error:
             logger.warning("The untrained policy is compared on no more episodes than before: %s", error)
@@ -112,3 +141,8 @@ class Untrained:
 
     def _is_stopped(self) -> bool:
         return self._run.progress.stop_asked
+
+
+def _is_enough(played: Sequence[PlayedWindow], steps: int, most_steps: float) -> bool:
+    episodes = sum(len(window.seeds) for window in played)
+    return episodes >= FEWEST_EPISODES and (steps > most_steps or episodes >= MOST_EPISODES)

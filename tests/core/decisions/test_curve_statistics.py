@@ -66,8 +66,17 @@ class TestStatistics:
     def test_finds_the_step_of_the_rise(self):
         stats = statistics_of(curve_of(saturating(200, 100), 0.1))
         assert stats.gain == pytest.approx(99.0, abs=1.5)
-        assert 88 <= stats.rise_steps / WINDOW <= 100
-        assert stats.quiet_evaluations == 200 - stats.rise_steps / WINDOW
+        assert 88 <= stats.arrival_steps / WINDOW <= stats.rise_steps / WINDOW <= 100
+        assert stats.quiet_evaluations == 200 - stats.arrival_steps / WINDOW
+
+    @pytest.mark.parametrize("n_before", [1, 7, 40])
+    def test_a_rise_at_once_is_dated_where_it_was_though_its_level_is_certain_later(self, n_before):
+        scores = [*np.linspace(90.0, 110.0, n_before), *[500.0] * 30]
+        stats = statistics_of(curve_of(scores, 5.0))
+        assert stats.quiet_evaluations in (29, 30)
+        assert stats.arrival_steps == (len(scores) - stats.quiet_evaluations) * WINDOW <= stats.rise_steps
+        assert stats.level == pytest.approx(500.0, abs=15.0)
+        assert stats.level_error == pytest.approx(5.0 / math.sqrt(30), rel=0.3)
 
     @pytest.mark.parametrize("offset", [-1e6, 0.0, 1e6])
     @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])

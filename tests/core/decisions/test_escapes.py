@@ -14,13 +14,15 @@ from tensor_optix.core.decisions.escapes import (
     Learner,
     Standing,
     changed,
+    failed_since_kept,
     is_worth_trying,
     next_escape,
     running,
+    window_size_in_force,
     windows_left,
     with_best,
 )
-from tensor_optix.core.decisions.patience import Phase
+from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.search_space import Param
 
 PPO = Learner(
@@ -28,7 +30,7 @@ PPO = Learner(
     bounds={"learning_rate": Param(1e-5, 1e-2, "log"), "entropy_coef": Param(0.0, 0.1)},
     can_restart=True,
 )
-RESTART, ENTROPY, EXPLORATION = ESCAPES
+RESTART, ENTROPY, EXPLORATION, WINDOW = ESCAPES
 
 
 def standing(**more: Any) -> Standing:
@@ -119,6 +121,16 @@ class TestOrderAndBudget:
         noisy = Learner(params={"noise_std": 0.1}, bounds={"noise_std": Param(0.0, 1.0)}, can_restart=False)
         assert next_escape([], noisy, 1000, 10) == (EXPLORATION, 250)
 
+    def test_longer_windows_need_a_longer_run_and_what_cannot_be_paid_is_passed_over(self) -> None:
+        long = replace(PPO, params={}, can_restart=False, window_size=10)
+        assert next_escape([], long, 1000, 62) == (WINDOW, 250)
+        assert next_escape([], long, 1000, 63) is None
+        assert next_escape([], replace(long, window_size=None), 1000, 10) is None
+        noisy = replace(long, params={"epsilon": 0.1})
+        assert next_escape([], noisy, 1000, 63) == (EXPLORATION, 125)
+        assert next_escape([over("exploration", 125)], noisy, 1125, 31) == (WINDOW, 125)
+        assert next_escape([over("exploration", 125)], noisy, 1125, 32) is None
+
 
 class TestChanges:
     def test_values_are_raised_inside_their_bounds(self) -> None:
@@ -134,7 +146,7 @@ class TestChanges:
 
     def test_what_may_not_be_tuned_is_left_alone_and_a_schedule_is_set_back(self) -> None:
         untuned = replace(PPO, params={**PPO.params, "epsilon": 0.05, "noise_std": 0.1}, bounds={})
-        assert [changed(escape, untuned) for escape in ESCAPES] == [{}, {}, {"epsilon": 0.5}]
+        assert [changed(escape, untuned) for escape in ESCAPES] == [{}, {}, {"epsilon": 0.5}, {}]
         assert changed(EXPLORATION, replace(untuned, params={"epsilon": 0.7})) == {}
 
     def test_what_is_no_number_is_left_alone(self) -> None:
@@ -152,6 +164,28 @@ class TestRecord:
     @pytest.mark.parametrize(("env_steps", "windows"), [(1000, 4), (1050, 3), (1051, 2), (1200, 0), (1500, 0)])
     def test_whole_windows_are_left_to_it(self, env_steps: int, windows: int) -> None:
         assert windows_left(record(), env_steps, 50) == windows
+
+    def test_longer_windows_are_fewer(self) -> None:
+        longer = record(changes={"window_size": (50, 200)})
+        assert (longer.stretch, record().stretch) == (4.0, 1.0)
+        assert windows_left(longer, 1000, 50) == 1
+        assert windows_left(longer, 1001, 50) == 0
+
+    def test_windows_are_as_long_as_the_last_escape_that_stands_has_made_them(self) -> None:
+        def longer(before: int, outcome: EscapeOutcome) -> EscapeRecord:
+            return replace(over("window", 100, outcome), changes={"window_size": (before, 4 * before)})
+
+        kept, other = longer(50, EscapeOutcome.KEPT), over("restart", 10)
+        assert window_size_in_force([]) is window_size_in_force([other]) is None
+        assert window_size_in_force([kept, other]) == 200
+        assert window_size_in_force([longer(50, EscapeOutcome.RUNNING)]) == 200
+        assert window_size_in_force([longer(50, EscapeOutcome.GIVEN_UP), other]) == 50
+        assert window_size_in_force([kept, other, longer(200, EscapeOutcome.BROKEN_OFF)]) == 200
+
+    def test_those_in_vain_are_counted_from_the_last_that_was_kept(self) -> None:
+        kept, left_out = over("entropy", 10, EscapeOutcome.KEPT), over("restart", 0)
+        assert failed_since_kept([]) == failed_since_kept([over("restart", 10), kept]) == 0
+        assert failed_since_kept([kept, over("restart", 10), left_out, over("entropy", 5)]) == 2
 
     def test_it_is_told_in_words(self) -> None:
         assert record(share=40_960).text == "restart, 40,960 steps at most"

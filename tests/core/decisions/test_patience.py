@@ -51,9 +51,12 @@ def seen(**changes):
     values = {
         "steps": 200_000.0,
         "rise_steps": 100_000.0,
+        "arrival_steps": 90_000.0,
         "quiet_evaluations": 50,
         "best": 100.0,
         "gain": 100.0,
+        "level": 90.0,
+        "level_error": 2.0,
         "first_deviation": 1.0,
         "deviation": 10.0,
         "best_deviation": 1.0,
@@ -94,8 +97,20 @@ class TestDecide:
         below, reached = (decide(seen(), Patience(**{name: value})) for value in (101.0, 100.0))
         assert below.allowed_steps == pytest.approx(1_050_000, abs=1)
         assert below.phase is Phase.SATURATING
-        assert reached.allowed_steps == 100_000
+        assert (reached.allowed_steps, reached.quiet_steps) == (90_000, 110_000)
         assert reached.phase is Phase.SATURATED
+
+    def test_a_target_within_the_error_of_the_level_since_the_rise_is_reached(self):
+        target = Patience(reward_threshold=110.0)
+        assert decide(seen(level=109.0, level_error=0.9), target).phase is Phase.SATURATING
+        verdict = decide(seen(level=109.0, level_error=1.0), target)
+        assert (verdict.phase, verdict.allowed_steps) == (Phase.SATURATED, 90_000)
+
+    def test_a_target_that_the_best_policy_has_reached_in_episodes_of_its_own_is_reached(self):
+        for gain in (1.0, 100.0):
+            verdict = decide(seen(gain=gain), Patience(reward_threshold=110.0), has_reached=True)
+            assert (verdict.phase, verdict.allowed_steps) == (Phase.SATURATED, 90_000)
+        assert decide(seen(), Patience(), has_reached=True) == decide(seen(), Patience())
 
     def test_the_lower_of_two_targets_is_enough(self):
         assert Patience(reward_threshold=475.0, max_return=500.0).target == 475.0
@@ -127,6 +142,11 @@ class TestDecide:
         assert decide(seen(**unlearned, episodes=1_000.0), Patience()).allowed_steps == 2_000_000
         assert decide(seen(**unlearned, episodes=0), Patience()).allowed_steps == 20_000_000
 
+    def test_the_chance_is_that_of_what_is_waited_for_longest(self):
+        few, many = (decide(seen(rise_steps=10.0, quiet_evaluations=n), Patience()) for n in (10, 1_000))
+        assert few.chance_of_rise == chance_of_rise(0.5)
+        assert many.chance_of_rise < 0.01
+
     def test_evaluations_are_a_floor(self):
         verdict = decide(seen(rise_steps=10.0, steps=1_000.0, quiet_evaluations=19), Patience())
         assert verdict.remaining_steps == 0
@@ -138,7 +158,7 @@ class TestDecide:
         verdict = decide(seen(steps=380_000.0, rise_steps=200_000.0), Patience())
         assert str(verdict).startswith("quiet for 180k of 700k steps; ")
         assert " % chance of a further rise (saturating, the last rise took 200k steps)" in str(verdict)
-        assert "no clear rise yet" in str(decide(seen(gain=1.0), Patience()))
+        assert "no clear rise since the first evaluation" in str(decide(seen(gain=1.0), Patience()))
         assert "3 evaluations to go" in str(decide(seen(quiet_evaluations=17), Patience()))
 
 

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tensor_optix.core.decisions.untrained import (
     has_risen_from,
     is_ahead_apart,
     is_ahead_on_same_seeds,
+    limit_of,
     start_of,
     start_score,
 )
@@ -168,7 +171,7 @@ class TestHasRisen:
     ("episodes", "is_flat", "is_cut_short", "words"),
     [
         (0, True, False, "No training episode has ended"),
-        (50, True, False, "Every episode had the return 0, so the reward was never seen"),
+        (50, True, False, "Every episode had the return 0, so the reward was never seen, or there is no other"),
         (50, True, True, "Train longer first. Every episode"),
         (50, False, False, "Returns differ, but no policy came out ahead"),
         (50, False, True, "Train longer first. Returns differ"),
@@ -178,3 +181,29 @@ def test_the_advice_fits_what_was_seen(episodes: int, is_flat: bool, is_cut_shor
     text = advice(episodes=episodes, is_flat=is_flat, score=0.0, is_cut_short=is_cut_short)
     assert text.startswith(words)
     assert any(remedy in text for remedy in ("window_size", "shape the reward"))
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_a_start_that_may_be_optimal_is_named_where_no_target_tells(is_flat: bool) -> None:
+    unknown, known = (
+        advice(episodes=50, is_flat=is_flat, score=1.0, is_cut_short=False, has_target=has_target)
+        for has_target in (False, True)
+    )
+    assert unknown == f"{known} {unknown[len(known) + 1 :]}"
+    assert "If the start is as good as can be, nothing is wrong" in unknown
+    assert "reward_threshold" in unknown
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_a_threshold_set_by_hand_is_named_where_it_has_ended_the_run(is_flat: bool) -> None:
+    given: dict[str, Any] = {"episodes": 50, "is_flat": is_flat, "score": 0.0, "is_by_hand": True}
+    assert "Thresholds set by hand have ended the run; without them it waits longer" in advice(
+        **given, is_cut_short=False
+    )
+    assert "by hand" not in advice(**given, is_cut_short=True)
+
+
+def test_the_limit_of_windows_is_that_of_the_longest_episodes_that_were_cut() -> None:
+    whole = PlayedWindow(seeds=(1,), returns=(0.0,), score=0.0)
+    assert limit_of([]) is limit_of([whole]) is None
+    assert limit_of([whole, replace(whole, episode_limit=200), replace(whole, episode_limit=400)]) == 400

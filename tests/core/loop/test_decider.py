@@ -11,6 +11,7 @@ import pytest
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, SchedulerState
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.patience import Patience
+from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with, threshold_of
@@ -20,7 +21,7 @@ from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState, WatchState
 from tensor_optix.core.loop.selection import Retest
 from tensor_optix.core.loop.simulation import simulate
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
 
 CONFIG = LoopConfig(scheduler=BackoffScheduler(plateau_threshold=2, dormant_threshold=4, max_interval=8))
 VALUES = HyperparamSet({"learning_rate": 0.1})
@@ -227,6 +228,36 @@ class TestScaledPatience:
     def test_a_known_target_that_is_reached_ends_it_sooner(self) -> None:
         config = replace(self.CONFIG, patience=Patience(reward_threshold=90.0))
         assert self.after([*self.RISE, *[99.0] * 900], config)[-1].window_id < 220
+
+    @pytest.mark.parametrize("dips", [(), (120,)])
+    def test_a_jump_ends_with_the_threshold_though_means_of_scores_still_rise_behind_it(
+        self, dips: tuple[int, ...]
+    ) -> None:
+        config = LoopConfig(patience=Patience(reward_threshold=90.0))
+        scores = [float(n % 2) for n in range(7)] + [99.0] * 60
+        for dip in dips:
+            scores[dip - 93] = 60.0
+        last = self.after(scores, config)[-1]
+        assert last.position.state is LoopState.DORMANT
+        assert last.window_id <= 7 + 20 + 1
+
+    def test_a_new_height_is_no_end(self) -> None:
+        config = LoopConfig(patience=Patience(reward_threshold=90.0))
+        scores = [0.0] * 3 + [99.0] * 20
+        before = self.after(scores, config)[-1]
+        assert before.position.state is not LoopState.DORMANT
+        assert [self.after([*scores, last], config)[-1].position.state for last in (99.0, 150.0)] == [
+            LoopState.DORMANT,
+            LoopState.ACTIVE,
+        ]
+
+    @pytest.mark.parametrize("windows", [9, 10])
+    def test_the_best_policy_has_reached_the_target_in_episodes_enough(self, windows: int) -> None:
+        config = LoopConfig(patience=Patience(reward_threshold=120.0))
+        state = self.after([*self.RISE, *[100.0] * 30], config)[-1]
+        evidence = (PlayedWindow(seeds=(1,), returns=(120.0,), score=120.0),) * windows
+        verdict = patience_with(replace(state, best=replace(snapshot(120.0), evidence=evidence)), config)
+        assert (verdict.phase is Phase.SATURATED) is (windows == 10)
 
     def test_a_variant_that_never_rises_ends_with_the_threshold(self) -> None:
         begin = replace(self.after(self.RISE, self.CONFIG)[-1], learner_since=100).with_new_curve()

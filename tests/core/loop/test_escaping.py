@@ -14,7 +14,7 @@ from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.training_report import TrainingReport
-from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import Default
 from tests.fakes.basins import ENV, GLOBAL, LOCAL, TARGET, Climber
@@ -127,6 +127,47 @@ def test_where_evolution_is_in_charge_nothing_else_is_tried(tmp_path: Path) -> N
     evolution.printer = None
     report = run(tmp_path, agent, callbacks=[evolution])
     assert (report.escapes, report.evolution["spawns_used"]) == ((), 1)
+
+
+class Rollouts(Climber):
+    """Is freed by windows of at least `freed_by` steps."""
+
+    def __init__(self, freed_by: int) -> None:
+        super().__init__(freed_at=STUCK)
+        self.freed_by = freed_by
+        self.lengths: list[int] = []
+
+    def restart_optimizer(self) -> None:
+        """Has no moments."""
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        self.lengths.append(episode_data.length)
+        self.freed_at = 0.0 if episode_data.length >= self.freed_by else STUCK
+        return super().learn(episode_data)
+
+
+def lengths_of(agent: Rollouts, report: TrainingReport, name: str) -> set[int]:
+    found = next(one for one in report.escapes if one.name == name)
+    assert found.last_window is not None
+    return set(agent.lengths[found.began_window : found.last_window + 1])
+
+
+def test_windows_four_times_as_long_are_tried_where_the_run_can_pay_for_them_and_stay_if_they_free_it(
+    tmp_path: Path,
+) -> None:
+    long = {"plateau_threshold": 1, "dormant_threshold": Default(2), "target": TARGET}
+    freed, stuck = Rollouts(4 * WINDOW), Rollouts(100 * WINDOW)
+    report, in_vain = run(tmp_path / "freed", freed, **long), run(tmp_path / "stuck", stuck, **long)
+    assert [(one.name, one.outcome) for one in report.escapes][-1] == ("window", EscapeOutcome.KEPT)
+    assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
+    assert dict(report.escapes[-1].changes) == {"window_size": (WINDOW, 4 * WINDOW)}
+    assert lengths_of(freed, report, "window") == {4 * WINDOW}
+    assert freed.lengths[-1] == 4 * WINDOW
+    assert [(one.name, one.outcome) for one in in_vain.escapes][-1] == ("window", EscapeOutcome.GIVEN_UP)
+    assert lengths_of(stuck, in_vain, "window") == {4 * WINDOW}
+    assert sum(one.steps for one in in_vain.escapes) <= BUDGET * in_vain.env_steps
+    assert in_vain.stopped_because.endswith(f", then {len(in_vain.escapes)} escapes in vain")
+    assert in_vain.stopped_because.startswith("quiet for ")
 
 
 class Stubborn(Climber):

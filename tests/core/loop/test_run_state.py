@@ -82,6 +82,7 @@ def full() -> RunState:
         verdict=Verdict.IMPROVED,
         event="drift",
         escapes=(escape(began_window=2, outcome=EscapeOutcome.KEPT, steps=80, last_window=4, score=2.0), escape()),
+        used_up="quiet for 20 of 20 evaluations",
         is_flat_start=False,
         start=(PlayedWindow(seeds=(7, 8), returns=(0.0, 1.0), score=0.5),),
         first=EvalMetrics(0.5, {"score_std_err": 0.5}),

@@ -1,6 +1,7 @@
 """The untrained policy plays at the start, and a best that is not ahead of it has learned nothing."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
-from tensor_optix.core.loop.untrained import FEWEST_EPISODES, MOST_EPISODES, MOST_STEPS
+from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT
+from tensor_optix.core.loop.untrained import FEWEST_EPISODES, MOST_EPISODES, MOST_STEPS, SHORT_STEPS
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import BadDataError
 from tests.fakes.loops import LoopRig
@@ -40,7 +44,9 @@ class Held(ScriptedPipeline):
         self.played.append((weight, tuple(seeds)))
         self.limits.append(self.max_episode_steps)
         length = min(self.length, self.max_episode_steps)
-        return EpisodeData.concatenate([window_of(self.worth(weight, seed), length=length) for seed in seeds])
+        window = EpisodeData.concatenate([window_of(self.worth(weight, seed), length=length) for seed in seeds])
+        is_cut = length < self.length
+        return replace(window, metadata={EPISODE_LIMIT: length, CUT_EPISODES: len(seeds)} if is_cut else {})
 
 
 class Rig(LoopRig):
@@ -53,10 +59,11 @@ class Rig(LoopRig):
         windows: int = 60,
         *,
         held: dict[str, Any] | None = None,
+        held_out: type[Held] = Held,
         **more: Any,
     ) -> None:
         agent = NumpyAgent()
-        self.held = Held(agent, worth, **(held or {}))
+        self.held = held_out(agent, worth, **(held or {}))
         values: dict[str, Any] = {"evaluator": EpisodeReturnEvaluator(), "final_evaluation": True}
         super().__init__(folder, [0.0] * windows, agent=agent, val_pipeline=self.held, **values | more)
 
@@ -121,10 +128,52 @@ def test_the_untrained_policy_plays_before_anything_else_and_its_seeds_are_nobod
 def test_its_episodes_are_few_where_they_are_long(tmp_path: Path, size: int, length: int, episodes: int) -> None:
     rig = Rig(tmp_path, never, windows=1, held={"size": size, "length": length})
     rig.run()
-    assert sum(len(seeds) for seeds in rig.start) == episodes >= FEWEST_EPISODES
-    assert rig.held.limits[: len(rig.start)] == [MOST_STEPS] * len(rig.start)
+    is_cut_short = length > SHORT_STEPS  # then the first window is played again
+    assert sum(len(seeds) for seeds in rig.start[is_cut_short:]) == episodes >= FEWEST_EPISODES
+    assert rig.held.limits[: len(rig.start)] == [SHORT_STEPS, *[MOST_STEPS] * (len(rig.start) - 1)]
+    assert rig.start[0] == rig.start[int(is_cut_short)]
     assert 10_000 in rig.held.limits
     assert rig.held.max_episode_steps == 10_000
+
+
+def test_in_a_slow_simulator_they_are_cut_short_and_the_best_plays_them_as_long(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, never, windows=1, held={"length": 9_999}, tick=3.0)
+    report = rig.run()
+    played = zip(rig.held.played, rig.held.limits, strict=True)
+    compared = [(weight, limit) for (weight, seeds), limit in played if seeds in rig.start]
+    assert compared == [*[(0.0, SHORT_STEPS)] * 3, *[(pytest.approx(0.1), SHORT_STEPS)] * 3]
+    assert report.start_limit == SHORT_STEPS
+    assert f"its episodes were cut after {SHORT_STEPS} steps" in str(report)
+
+
+def test_returns_of_episodes_that_were_cut_at_different_lengths_are_not_compared(tmp_path: Path) -> None:
+    class Endless(Held):
+        """Each step pays 1, and no policy comes to an end."""
+
+        def play(self, seeds: Sequence[int]) -> EpisodeData:
+            self.worth = lambda weight, seed: float(self.max_episode_steps)
+            return super().play(seeds)
+
+    rig = Rig(tmp_path, never, held={"length": 99_999}, held_out=Endless)
+    report = rig.run()
+    assert (report.start_score, report.best_score) == (MOST_STEPS, 10_000)
+    assert (report.reason, report.ahead_of_start) == ("nothing_learned", False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"), [(StopReason.BUDGET, "nothing_learned"), (StopReason.STOPPED, "stopped")]
+)
+def test_a_spent_spawn_budget_does_not_hide_that_nothing_was_learned(
+    tmp_path: Path, reason: StopReason, expected: str
+) -> None:
+    class Ends(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            if window_id == 2:
+                rig.loop.stop(reason)
+
+    rig = Rig(tmp_path, never, callbacks=[Ends()])
+    report = rig.run()
+    assert (report.reason, report.converged, report.ahead_of_start) == (expected, False, False)
 
 
 def test_a_best_that_is_ahead_beyond_doubt_does_not_play_them_again(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Corridor, "steps", {"trained": 0, "held out": 0})
     monkeypatch.setattr(Corridor, "signal_at", None)
     monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 0)
-    for name in ("FEWEST_EPISODES", "MOST_STEPS"):  # the untrained policy plays next to nothing here
+    for name in ("FEWEST_EPISODES", "MOST_STEPS", "SHORT_STEPS"):  # the untrained policy plays next to nothing here
         monkeypatch.setattr(f"tensor_optix.core.loop.untrained.{name}", 1)
 
 

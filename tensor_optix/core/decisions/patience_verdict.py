@@ -1,0 +1,74 @@
+"""How far the patience with a learning curve is used up, and the sentence that says it."""
+
+import enum
+from dataclasses import dataclass
+
+LONGER = 1.25
+"""Multiple of the steps that are waited for from which a quiet run is told by its evaluations."""
+
+
+class Phase(enum.Enum):
+    """What a curve looks like."""
+
+    UNLEARNED = "unlearned"
+    """Nothing that stands out of the noise of the start."""
+    SATURATING = "saturating"
+    """Learned, and more may come."""
+    SATURATED = "saturated"
+    """A plateau that many low-noise episodes support, or a known target that was reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatienceVerdict:
+    """How far the patience is used up; `str` gives the sentence for the view."""
+
+    phase: Phase
+    """What the curve looks like."""
+    quiet_steps: int
+    """Steps since the last rise."""
+    quiet_evaluations: int
+    """Evaluations since then."""
+    allowed_steps: int
+    """Steps without a rise that are waited for."""
+    allowed_evaluations: int
+    """Evaluations that are waited for at least, whatever the steps."""
+    chance_of_rise: float | None
+    """Chance that the run still gains more than 5 % of its final gain; None where it is not known."""
+    reason: str
+    """Why so long."""
+
+    @property
+    def remaining_steps(self) -> int:
+        """Steps until the patience runs out."""
+        return max(0, self.allowed_steps - self.quiet_steps)
+
+    @property
+    def remaining_evaluations(self) -> int:
+        """Evaluations that are still due, whatever the steps."""
+        return max(0, self.allowed_evaluations - self.quiet_evaluations)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if neither steps nor evaluations remain."""
+        return self.remaining_steps == 0 and self.remaining_evaluations == 0
+
+    def __str__(self) -> str:
+        """Return such as 'quiet for 180k of 600k steps; 7 % chance of a further rise (saturating)'."""
+        if self.allowed_steps == 0 and self.chance_of_rise is None:
+            return self.reason
+        chance = "" if self.chance_of_rise is None else f"; {self.chance_of_rise:.0%} chance of a further rise"
+        more = f", {self.remaining_evaluations} evaluations to go" if self.remaining_evaluations else ""
+        quiet = f"{short(self.quiet_steps)} of {short(self.allowed_steps)} steps{more}"
+        if self.quiet_steps > LONGER * self.allowed_steps:  # what is waited for are evaluations
+            quiet = (
+                f"{self.quiet_evaluations} of {self.allowed_evaluations} evaluations, {short(self.quiet_steps)} steps"
+            )
+        return f"quiet for {quiet}{chance.replace('%', ' %')} ({self.reason})"
+
+
+def short(steps: float) -> str:
+    """Return a number of steps such as 180k."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if steps >= size:
+            return f"{steps / size:.3g}{unit}"
+    return f"{steps:.0f}"
