@@ -45,6 +45,12 @@ class NumpyAgent(BaseAgent):
         self.weight = float(np.load(path + ".npy"))
 
 
+class FlatAgent(NumpyAgent):
+    """Wants observations flat."""
+
+    takes_flat_observations = True
+
+
 class Momentum(NumpyAgent):
     """Bets that a change is followed by its like, or by its opposite: whichever it has learned."""
 

@@ -33,7 +33,7 @@ from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.contracts.optimizer_contract import OptimizerContract
 from tests.contracts.pipeline_contract import PipelineContract
 from tests.fakes.environments import Mined, Sapper, Structured
-from tests.helpers import NumpyAgent, ScoreEvaluator
+from tests.helpers import FlatAgent, NumpyAgent, ScoreEvaluator
 
 torch.set_num_threads(1)
 
@@ -180,13 +180,31 @@ class TestNormalisedValidationPipeline(PipelineContract):
 class TestFlattenedBatchPipeline(PipelineContract):
     @pytest.fixture
     def pipeline(self) -> BasePipeline:
-        return BatchPipeline(Structured(), NumpyAgent(), window_size=30)
+        return BatchPipeline(Structured(), FlatAgent(), window_size=30)
 
 
 class TestFlattenedVectorBatchPipeline(PipelineContract):
     @pytest.fixture
     def pipeline(self) -> BasePipeline:
-        return VectorBatchPipeline([Structured] * 2, NumpyAgent(), window_size=30, normalize_observations=True)
+        return VectorBatchPipeline([Structured] * 2, FlatAgent(), window_size=30, normalize_observations=True)
+
+
+class TestStructuredBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return BatchPipeline(Structured(), NumpyAgent(), window_size=30, normalize_rewards=True)
+
+
+class TestStructuredVectorBatchPipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return VectorBatchPipeline([Structured] * 2, NumpyAgent(), window_size=30)
+
+
+class TestStructuredLivePipeline(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        return LivePipeline(EnvironmentSource(Structured()), NumpyAgent(), LivePipeline.every_n_steps(30))
 
 
 class TestMaskedBatchPipeline(PipelineContract):

@@ -15,7 +15,7 @@ from tensor_optix.errors import ModelShapeError, SpaceError
 from tensor_optix.factory import make_agent
 from tensor_optix.pipeline.environment.observations import ObservationForm, flat_observation_space
 from tests.fakes.environments import Structured
-from tests.helpers import NumpyAgent
+from tests.helpers import FlatAgent
 
 SPACES = [
     spaces.Discrete(5),
@@ -96,10 +96,6 @@ def test_one_number_is_a_vector_of_one() -> None:
 def test_a_custom_space_passes_as_it_is() -> None:
     flattener = ObservationForm(spaces.Text(5))
     assert flattener.one("abc") == "abc"
-
-
-class FlatAgent(NumpyAgent):
-    takes_flat_observations = True
 
 
 def flat(step: int) -> list[float]:
