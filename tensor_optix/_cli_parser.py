@@ -23,7 +23,9 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 """Runs a command with its arguments, and returns the exit code."""
 
 
-def parser(*, train: Command, resume: Command, evaluate: Command, replay: Command) -> argparse.ArgumentParser:
+def parser(
+    *, train: Command, resume: Command, evaluate: Command, replay: Command, report: Command
+) -> argparse.ArgumentParser:
     """Return the parser; `args.command` is the function to call."""
     made = argparse.ArgumentParser(prog="tensor-optix", description="An autonomous training loop.")
     made.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
@@ -47,6 +49,9 @@ def parser(*, train: Command, resume: Command, evaluate: Command, replay: Comman
             "replay", help="say where a recorded run would have been stopped", formatter_class=with_defaults
         )
     ).set_defaults(command=replay)
+    add_report(
+        commands.add_parser("report", help="make one page that says what a run did", formatter_class=with_defaults)
+    ).set_defaults(command=report)
     return made
 
 
@@ -162,3 +167,12 @@ def add_replay(replay: argparse.ArgumentParser) -> argparse.ArgumentParser:
     replay.add_argument("--offset", type=int, default=0, metavar="STEPS", help="first evaluation (0: after --every)")
     replay.add_argument("--json", action="store_true", help="print one JSON object per run")
     return replay
+
+
+def add_report(report: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the arguments of `report`."""
+    report.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    report.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: RUN_DIR/report.html)")
+    report.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1, where it follows the run")
+    report.add_argument("--port", type=int, default=0, metavar="N", help="with --watch; 0 = any that is free")
+    return report

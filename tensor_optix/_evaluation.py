@@ -14,6 +14,7 @@ from tensor_optix.core.decisions.intervals import ScoreInterval, mean_interval
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
+from tensor_optix.core.storage.line_log import HISTORY
 from tensor_optix.core.training_report import NOT_AHEAD, TrainingReport, episodes_text, score_text
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.support.commands import confirm_command
@@ -59,7 +60,7 @@ class Evaluation:
         Raises:
             CheckpointCorruptError: the history or the report of the run is damaged.
         """
-        history = run_dir / "history.jsonl"
+        history = run_dir / HISTORY
         records = read_history(history) if history.exists() else []
         span = seen_span([record.eval_metrics for record in records], registry.snapshots())
         report, path = read_report(run_dir), registry.path_of(snapshot)

@@ -11,12 +11,12 @@ from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.decisions.untrained import Start, is_ahead_apart
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.support.schemas import decode_object
 
-REPORT_FILE = "report.json"
 MAX_REPORT_BYTES = 1 << 24
 
 
@@ -26,7 +26,7 @@ def read_report(run_dir: Path) -> TrainingReport | None:
     Raises:
         CheckpointCorruptError: it is damaged.
     """
-    path = run_dir / REPORT_FILE
+    path = run_dir / REPORT
     if not path.exists():
         return None
     return TrainingReport.from_dict(decode_object(read_plain(path, MAX_REPORT_BYTES), str(path)))
@@ -35,7 +35,7 @@ def read_report(run_dir: Path) -> TrainingReport | None:
 def write_report(run_dir: Path, report: TrainingReport) -> None:
     """Write the report of the run in a folder."""
     with storage_errors("write", run_dir):
-        replace_file(run_dir / REPORT_FILE, encode_json(report.to_dict()))
+        replace_file(run_dir / REPORT, encode_json(report.to_dict()))
 
 
 def confirmed_report(

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal.
     """
-    args = parser(train=_train, resume=_resume, evaluate=_evaluate, replay=_replay).parse_args(argv)
+    args = parser(train=_train, resume=_resume, evaluate=_evaluate, replay=_replay, report=_report).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
@@ -255,6 +255,23 @@ def _env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             arguments[name] = text
     return arguments
+
+
+def _report(args: argparse.Namespace) -> int:
+    from tensor_optix.report.page import write_page  # the extra is needed here alone
+    from tensor_optix.report.serving import PageServer
+
+    if not args.watch:
+        print(write_page(args.run_dir, args.output))
+        return 0
+    RunData.read(args.run_dir)
+    with PageServer(args.run_dir, args.port) as server:
+        print(f"{server.url} shows {args.run_dir} as it goes on; Ctrl-C ends it.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return 0
+    return 0
 
 
 def _hyperparams(pairs: Sequence[str]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """The facade: everything with its defaults, wired together."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -30,9 +29,11 @@ from tensor_optix.core.decisions.validation_budget import ValidationBudget
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
+from tensor_optix.core.loop.run_records import RunRecords
 from tensor_optix.core.loop_callback import LoopCallback, checked_callbacks
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.storage.atomic import sole_run
+from tensor_optix.core.storage.line_log import HISTORY
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.training_report import TrainingReport
@@ -175,9 +176,10 @@ class RLOptimizer:
             evaluator=evaluator,
             optimizer=tuner(optimizer, is_wanted=tuning, seed=seeds[3]),
             registry=self.registry,
-            history=History(self.registry.directory / "history.jsonl"),
+            history=History(self.registry.directory / HISTORY),
             drift_detector=drift_detector if drift_detector is not None else config.usual_detector(),
             keeper=self._keeper,
+            records=RunRecords(self.registry.directory),
         )
         check_contracts(
             evaluator=(parts.evaluator, BaseEvaluator),
@@ -188,8 +190,7 @@ class RLOptimizer:
         self._resume = resume
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else callbacks
         self._controller = LoopController(parts, config, watchers)
-        self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
-        for successor in self._successors:
+        for successor in (callback for callback in callbacks if isinstance(callback, Successor)):
             successor.join_run(self.registry.attached, parts.optimizer.search_space, seeds[4])
         self._has_run = False
 
@@ -212,10 +213,7 @@ class RLOptimizer:
                 self._has_run = True
                 if not (self._resume and self._keeper.resume(self._go_on_from)):
                     self.registry.archive()
-            report = self._controller.run()
-            for successor in self._successors:
-                report = dataclasses.replace(report, evolution=successor.report())
-            return report
+            return self._controller.run()
 
     def _go_on_from(self, point: ResumePoint) -> None:
         self._controller.resume(point)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tensor_optix._evaluation import Evaluation
-from tensor_optix._run_reports import REPORT_FILE, read_report, write_report
+from tensor_optix._run_reports import read_report, write_report
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.core.loop.history import History
+from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import NOT_AHEAD
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError
@@ -114,11 +115,11 @@ class TestConfirm:
         found = evaluation(registry)
         assert not found.confirm()
         assert (found.reported.score, found.reported.confirmed) == (10.0, False)
-        assert not (registry.directory / REPORT_FILE).exists()
+        assert not (registry.directory / REPORT).exists()
 
 
 @pytest.mark.parametrize("broken", [b"", b"[]", b'{"reason": 3}'])
 def test_a_damaged_report_is_no_missing_one(registry: CheckpointRegistry, broken: Any) -> None:
-    (registry.directory / REPORT_FILE).write_bytes(broken)
+    (registry.directory / REPORT).write_bytes(broken)
     with pytest.raises(CheckpointCorruptError):
         evaluation(registry)

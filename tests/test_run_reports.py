@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tensor_optix._run_reports import REPORT_FILE, confirmed_report, read_report, write_report
+from tensor_optix._run_reports import confirmed_report, read_report, write_report
 from tensor_optix.core.decisions.intervals import mean_interval
+from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
 from tests.fakes.reports import report
@@ -21,7 +22,7 @@ class TestReport:
 
     @pytest.mark.parametrize("broken", [b"", b"{}", b"[]", b"{"])
     def test_a_damaged_one_is_no_missing_one(self, tmp_path: Path, broken: bytes) -> None:
-        (tmp_path / REPORT_FILE).write_bytes(broken)
+        (tmp_path / REPORT).write_bytes(broken)
         with pytest.raises(CheckpointCorruptError):
             read_report(tmp_path)
 

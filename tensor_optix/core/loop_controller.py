@@ -47,6 +47,7 @@ from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.resuming import KeepsRunState, by_name
 from tensor_optix.core.loop.run import new_run
 from tensor_optix.core.loop.run_ending import take_steps
+from tensor_optix.core.loop.run_events import events_of
 from tensor_optix.core.loop.run_progress import report, status
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scoring import Scorer
@@ -132,6 +133,8 @@ class LoopController:
         """Return what the run has come to so far."""
         run = self._run
         found = report(run.state, run.progress, run.parts, run.config)
+        for successor in self._successors:
+            found = replace(found, evolution=successor.report())
         return replace(found, validation={**found.validation, "alike": 1}) if self._validation.is_repetitive else found
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
@@ -183,6 +186,10 @@ class LoopController:
         ended = self._end_reached()
         if run.state.is_on_watch and not self._is_resumed:
             self._watch.act_again(run.state.watch)
+        if run.parts.records is not None:
+            run.parts.records.health = progress.health
+            run.parts.records.begin(progress.seconds_by_part())
+        run.tell("resume" if self._is_resumed else "start")
         self._is_resumed = False
         if run.state.position.state is LoopState.DORMANT and ended is None:
             run.change(position=self._run.config.scheduler.initial())
@@ -210,19 +217,26 @@ class LoopController:
             outcome = self._watch.observe(run.state, window)
         else:
             outcome = self._training.step(run.state, window)
+        records = run.parts.records
+        if records is not None:
+            records.window(window, run.state.window_id, run.state.env_steps, outcome.diagnostics)
         self._conclude_turn(outcome)
+        if records is not None:
+            records.timing(run.state.window_id, progress.seconds_by_part())
         if was_probing:
             progress.count_tuning("probing_windows")
             progress.count_tuning("probing_steps", window.length)
             progress.count_tuning("probing_seconds", progress.total_seconds() - begun)
 
     def _conclude_turn(self, outcome: Outcome) -> None:
-        run = self._run
+        run, before = self._run, self._run.state
         try:
             run.state, effects = decide(run.state, outcome, self._run.config)
             for effect in effects:
                 self._execution.execute(effect, outcome, self._dormancy.next)
             self._execution.record(outcome)
+            for kind, facts in events_of(before, run.state, outcome):
+                run.tell(kind, **facts)
         finally:
             if outcome.staged is not None:
                 self._run.parts.registry.discard(outcome.staged)
@@ -275,9 +289,12 @@ class LoopController:
         finally:
             self._run.slot.install(self._run.slot.first)
             progress.halt()
+            self._run.tell("end", reason=(progress.reason or StopReason.STOPPED).value)
             for successor in self._successors:
                 self._conclude(successor)
             self._run.callbacks.call("on_loop_stop")
+            if self._run.parts.records is not None:
+                self._run.parts.records.conclude(self.report())
             self._run.parts.registry.close()
             progress.is_over = True
 

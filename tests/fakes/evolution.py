@@ -76,6 +76,9 @@ class Bystander:
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
         return ()
 
+    def tell(self, kind: str, **facts: object) -> None:
+        pass
+
 
 def dormant(window_id: int, history: Sequence[EvalMetrics] = ()) -> Ended:
     return Ended(window_id=window_id, is_dormant=True, history=tuple(history), watches=False, referee=Bystander())

@@ -12,6 +12,7 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop.history import History, HistoryRecord, read_history
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
+from tensor_optix.core.loop.run_records import RunRecords
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.training_report import TrainingReport
@@ -93,6 +94,7 @@ class LoopRig:
         dormant: int = 4,
         base_interval: int = 1,
         max_interval: int = 1,
+        records: RunRecords | None = None,
         callbacks: Sequence[LoopCallback] = (),
         tick: float = 1.0,
         **config: Any,
@@ -111,6 +113,7 @@ class LoopRig:
             optimizer=self.optimizer,
             registry=self.registry,
             history=History(folder / "history.jsonl"),
+            records=records,
         )
         scheduler = BackoffScheduler(
             plateau_threshold=plateau,

@@ -49,6 +49,10 @@ class Referee(Protocol):
         """Score agents, each by itself, on the same held-out episodes; nothing where no seeds fix those."""
         ...
 
+    def tell(self, kind: str, **facts: object) -> None:
+        """Write what was decided to the records of the run."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:

@@ -30,3 +30,6 @@ class Alone:
     def scores_alone(self, agents: Sequence[BaseAgent]) -> Sequence[EvalMetrics]:
         """Score nobody."""
         return ()
+
+    def tell(self, kind: str, **facts: object) -> None:
+        """Keep no records."""

@@ -199,6 +199,8 @@ class PolicyManagerCallback(LoopCallback):
         if not self._is_last_turn(ended, history):
             self._settle(ended.referee)
             outcome = self.learners.judge_variant(history)
+            if outcome is not None:
+                ended.referee.tell("variant", outcome=outcome.value, lineage=_lineage(self.pm))
             # A variant that was kept has weights of its own: with the best's it would be a copy of its parent.
             if outcome is not VariantOutcome.KEPT and history and ended.referee.roll_back(history[-1]):
                 logger.info("Rolled back to the best snapshot.")
@@ -208,8 +210,11 @@ class PolicyManagerCallback(LoopCallback):
         match self._decide(history):
             case MetaAction.SPAWN:
                 answer = self.learners.spawned(history) or answer
+                if isinstance(answer, LearnOn):
+                    ended.referee.tell("spawn", lineage=_lineage(self.pm))
             case MetaAction.PRUNE:
                 self.learners.prune()
+                ended.referee.tell("prune", members=len(self.pm.agents))
             case MetaAction.STOP if not (ended.watches and self.pm.budget_exhausted):
                 answer = self._stopped(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
         if ended.watches and self.learners.variant is None and isinstance(answer, Continue):
@@ -264,6 +269,11 @@ class PolicyManagerCallback(LoopCallback):
     def _stopped(self, reason: StopReason) -> Stop:
         self._reason = self._reason or reason
         return Stop(self._reason, self._stop_fn)
+
+
+def _lineage(pool: PolicyPool) -> dict[str, Any] | None:
+    """Return where the newest variant came from, and what became of it, as plain values."""
+    return pool.newest_lineage.to_dict() if pool.newest_lineage is not None else None
 
 
 def _check_arguments(agent: object, agent_factory: object, meta_controller: object) -> None:

@@ -82,7 +82,8 @@ class Execution:
                 self.championship.settle_trial(outcome)
             case Effect.DEGRADATION:
                 if self._run.config.rollback_on_degradation:
-                    parts.registry.load_best(self._run.slot.agent)
+                    best = parts.registry.load_best(self._run.slot.agent)
+                    self._run.tell("rollback", score=metrics.primary_score, to=best.snapshot_id)
                 call("on_degradation", state.window_id, metrics)
             case Effect.PLATEAU:
                 self._warn_once("end", "%s", outlook(state, self._run.config))
@@ -115,7 +116,15 @@ class Execution:
 
     def roll_back(self, metrics: EvalMetrics) -> bool:
         """Load the best policy into the acting agent if that is better than an evaluation; True if it was."""
-        return self._run.parts.registry.load_if_better(self._run.slot.agent, metrics)
+        registry = self._run.parts.registry
+        is_better = registry.load_if_better(self._run.slot.agent, metrics)
+        if is_better and registry.best is not None:
+            self._run.tell("rollback", score=metrics.primary_score, to=registry.best.snapshot_id)
+        return is_better
+
+    def tell(self, kind: str, **facts: object) -> None:
+        """Write what evolution has decided to the records of the run."""
+        self._run.tell(kind, **facts)
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score agents, each by itself, on the same held-out episodes; see `Validation.scores_alone`."""

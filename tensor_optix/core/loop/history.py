@@ -1,27 +1,21 @@
 """What a run leaves beside its snapshots: the history, one JSON line per evaluated window."""
 
-import contextlib
-import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 from tensor_optix.core.loop.tuning import TuningRecord
 from tensor_optix.core.storage.atomic import storage_errors
+from tensor_optix.core.storage.line_log import MAX_LINE_BYTES, LineLog
 from tensor_optix.core.storage.reading import open_plain
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.schemas import decode_object, rebuilt
 
 IN_MEMORY = 1000
-MAX_LINE_BYTES = 1 << 20
-"""Longest line of a history that is read."""
-MAX_TAIL_BYTES = 1 << 24
-"""Bytes of a history that a run which goes on reads again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +64,12 @@ class HistoryRecord:
 
 
 class History:
-    """The evaluated windows of a run: all of them on disk, the newest in memory.
-
-    Its file is opened as every other of a run: a link in its place could let the file of somebody else be cut.
-    """
+    """The evaluated windows of a run: all of them on disk, the newest in memory."""
 
     def __init__(self, path: Path, in_memory: int = IN_MEMORY) -> None:
         self._path = path.absolute()
         self._in_memory = in_memory
-        self._file: FileIO | None = None
+        self._lines = LineLog(path)
         self._recent: deque[HistoryRecord] = deque(maxlen=in_memory)
 
     def __len__(self) -> int:
@@ -89,30 +80,17 @@ class History:
         return iter(self._recent)
 
     def append(self, record: HistoryRecord) -> None:
-        """Keep a record and write its line."""
+        """Keep a record and write its line.
+
+        Raises:
+            CheckpointStorageError: the disk refuses it.
+        """
         self._recent.append(record)
-        with storage_errors("write", self._path):
-            if self._file is None:
-                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-                self._file = FileIO(open_plain(self._path, flags=flags), "r+")
-                # What is appended must begin a line of its own, also where a crash cut the last one short.
-                self._file.truncate(_whole_lines(self._file))
-            left = memoryview((json.dumps(record.to_dict(), allow_nan=False) + "\n").encode())
-            end = self._file.seek(0, os.SEEK_END)
-            try:
-                while left:
-                    left = left[self._file.write(left) :]
-            except OSError:
-                with contextlib.suppress(OSError):
-                    self._file.truncate(end)
-                raise
+        self._lines.append(record.to_dict())
 
     def position(self) -> int:
         """Return the length of the file in bytes, all of which has reached the disk."""
-        if self._file is not None:
-            with storage_errors("write", self._path):
-                os.fsync(self._file.fileno())
-        return self._path.stat().st_size if self._path.exists() else 0
+        return self._lines.position()
 
     def go_back_to(self, position: int) -> None:
         """Drop what was appended after `position()` returned this, and take the newest records into memory.
@@ -121,28 +99,13 @@ class History:
             CheckpointCorruptError: the file is shorter, is no plain file, or its newest lines are no history.
             CheckpointStorageError: it cannot be read or cut.
         """
-        self.close()
         self._recent.clear()
-        with storage_errors("read", self._path), contextlib.ExitStack() as stack:
-            size, file = 0, None
-            with contextlib.suppress(FileNotFoundError):
-                file = stack.enter_context(FileIO(open_plain(self._path, flags=os.O_RDWR), "r+"))
-                size = os.fstat(file.fileno()).st_size
-            if size < position:
-                raise CheckpointCorruptError(
-                    f"{str(self._path)!r} has {size} bytes, but the saved state of the run goes with {position}. "
-                    f"Restore the file, or start a new run in another checkpoint_dir."
-                )
-            if file is not None:
-                newest = _last_lines(file, position, self._in_memory)
-                self._recent.extend(parse_record(line, f"A line of {str(self._path)!r}") for line in newest)
-                file.truncate(position)
+        newest = self._lines.go_back_to(position, self._in_memory)
+        self._recent.extend(parse_record(line, f"A line of {str(self._path)!r}") for line in newest)
 
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._lines.close()
 
 
 def read_history(path: Path | str) -> list[HistoryRecord]:
@@ -171,20 +134,3 @@ def parse_record(line: bytes, where: str) -> HistoryRecord:
         return HistoryRecord.from_dict(decode_object(line, where))
     except CheckpointCorruptError as error:
         raise error if str(error).startswith(where) else CheckpointCorruptError(f"{where}: {error}") from error
-
-
-def _last_lines(file: FileIO, end: int, most: int) -> list[bytes]:
-    """Return the last `most` lines before `end`: a run may have collected millions of windows."""
-    begin = max(end - MAX_TAIL_BYTES, 0)
-    file.seek(begin)
-    lines = file.read(end - begin).splitlines()
-    return lines[max(len(lines) - most, 1 if begin else 0) :]
-
-
-def _whole_lines(file: FileIO) -> int:
-    """Return the length of a file up to its last line end."""
-    end = file.seek(0, os.SEEK_END)
-    begin = max(end - MAX_LINE_BYTES, 0)
-    file.seek(begin)
-    found = file.read(end - begin).rfind(b"\n")
-    return begin + found + 1

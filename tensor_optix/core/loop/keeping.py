@@ -69,6 +69,8 @@ class Keeping:
             state = RunState.from_dict(saved["run"], parts.history)
             self._run.progress.go_on_from(saved["totals"], state.ended)
             parts.drift_detector.load_state_dict(saved["drift_detector"])
+            if parts.records is not None:
+                parts.records.go_back_to(saved.get("records", {}))
         return state
 
     def _write_agents(self, folder: Path) -> None:
@@ -81,6 +83,7 @@ class Keeping:
             "format": RUN_FORMAT,
             "run": replace(self._run.state, ended=self._run.progress.ended).to_dict(),
             "totals": self._run.progress.totals(),
+            "records": {} if self._run.parts.records is None else self._run.parts.records.positions(),
             "drift_detector": jsonable(self._run.parts.drift_detector.state_dict()),
             "callbacks": {name: callback.run_state() for name, callback in self._callbacks.items()},
             **parts_state(self._run.parts, self._run.slot.agent),

@@ -1,7 +1,9 @@
 """What a window came to, before anything is decided about it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tensor_optix.core.loop.learning import Fault
 from tensor_optix.core.loop.run_state import WatchState
@@ -19,6 +21,8 @@ class Outcome:
     """Hyper-parameter on trial in it."""
     is_probing: bool = False
     """True if a dip of the score may be that trial's."""
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    """What `learn` told of it."""
     fault: Fault | None = None
     """Why nothing could be made of it."""
     metrics: EvalMetrics | None = None

@@ -15,6 +15,7 @@ from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.validation_budget import ValidationBudget
 from tensor_optix.core.loop.history import History
+from tensor_optix.core.loop.run_records import RunRecords
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -152,6 +153,8 @@ class LoopParts:
     """Where the best plays once when the run has ended; nothing is decided by it."""
     keeper: "RunKeeper | None" = None
     """Saves what a resumed run needs; None = nothing is saved for that."""
+    records: RunRecords | None = None
+    """Writes what is looked at later; None = nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,11 @@ class Run:
         """Replace fields of the state."""
         self.state = replace(self.state, **fields)
 
+    def tell(self, kind: str, **facts: object) -> None:
+        """Write that something was decided, or happened, to the records of the run."""
+        if self.parts.records is not None:
+            self.parts.records.event(kind, self.state.window_id, self.state.env_steps, facts)
+
 
 def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallback], clock: Callable[[], float]) -> Run:
     """Return a run that has not begun.

@@ -102,6 +102,11 @@ class RunProgress:
         finally:
             self.seconds[what] += self.clock() - start
 
+    def seconds_by_part(self) -> dict[str, float]:
+        """Return the wall time of all runs by part of the loop; what is none of the phases is the loop's own."""
+        total = self.total_seconds()
+        return {**self.seconds, "loop": total - sum(self.seconds.values())}
+
     def count_tuning(self, what: str, amount: float = 1.0) -> None:
         """Add to one of the counts of tuning."""
         self.tuning[what] = self.tuning.get(what, 0.0) + amount

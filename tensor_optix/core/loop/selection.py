@@ -71,6 +71,8 @@ class Retest:
     evidence: tuple[PlayedWindow, ...]
     steps: int
     """Steps that the new episodes took."""
+    played: tuple[PlayedWindow, ...] = ()
+    """Those of them that are new."""
 
 
 def play(
@@ -248,7 +250,7 @@ def with_evidence(
         metrics = {**found.metrics, "mean_return": float(returns.mean()), "episodes": float(len(returns))}
         metrics["score_std_err"] = standard_error(returns)
         found = replace(found, primary_score=float(returns.mean()), metrics=metrics)
-    return Retest(rescored(snapshot.eval_metrics, found), evidence, tested.steps)
+    return Retest(rescored(snapshot.eval_metrics, found), evidence, tested.steps, tested.evidence)
 
 
 def rescored(metrics: EvalMetrics, found: EvalMetrics, **more: float) -> EvalMetrics:

@@ -63,6 +63,7 @@ class Training:
                 learned = self._learning.learn(window, state.window_id)
             if isinstance(learned, Fault):
                 return replace(outcome, fault=learned)
+            outcome = replace(outcome, diagnostics=learned)
             if not self._scorer.is_up(state):
                 return outcome
             scored = self._scorer.score(state, window, learned, can_be_saved=staged is not None)

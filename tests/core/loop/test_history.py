@@ -171,7 +171,7 @@ def test_only_the_end_of_a_long_history_is_read_again(tmp_path: Path, monkeypatc
         history.append(record(n))
     history.close()
     line = path.stat().st_size // 10
-    monkeypatch.setattr("tensor_optix.core.loop.history.MAX_TAIL_BYTES", 2 * line + line // 2)
+    monkeypatch.setattr("tensor_optix.core.storage.line_log.MAX_TAIL_BYTES", 2 * line + line // 2)
     again = History(path)
     again.go_back_to(path.stat().st_size)
     assert [each.window_id for each in again] == [8, 9]

@@ -1,0 +1,79 @@
+"""What a turn tells: the events of `events.jsonl`, drawn from the state before, the state after, and the outcome.
+
+| event | its facts |
+|---|---|
+| `test` | `against` a snapshot or none, `seeds`, `returns` and those of the incumbent, `score`, `outcome` |
+| `retest` | the same of an incumbent that was tested alone |
+| `fault` | `fault`: its kind, and `text` |
+| `state` | `before`, `after`, `evaluations_without_rise` |
+| `degradation` | `score`, `best_score` |
+| `watch`, `escape` | `text`: what happened |
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tensor_optix.core.decisions.trend import Verdict
+from tensor_optix.core.loop.outcome import Outcome
+from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.types import EvalMetrics, PlayedWindow
+
+
+def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the events of a turn, each with its facts, in the order in which they came about.
+
+    Args:
+        before: where the run stood.
+        after: where it stands.
+        outcome: what the window came to.
+    """
+    if outcome.fault is not None:
+        yield "fault", {"fault": outcome.fault.kind, "text": outcome.fault.text}
+        return
+    if outcome.metrics is None:
+        return
+    if outcome.evidence or outcome.incumbent is not None:
+        yield _test(before, outcome, outcome.metrics)
+    if after.verdict is Verdict.DEGRADED:
+        yield "degradation", {"score": outcome.metrics.primary_score, "best_score": before.best_score}
+    if after.event is not None:
+        yield ("watch" if before.is_on_watch else "escape"), {"text": after.event}
+    if after.position.state is not before.position.state:
+        yield (
+            "state",
+            {
+                "before": before.position.state.value,
+                "after": after.position.state.value,
+                "evaluations_without_rise": after.position.no_improvement,
+            },
+        )
+
+
+def _test(before: RunState, outcome: Outcome, metrics: EvalMetrics) -> tuple[str, dict[str, Any]]:
+    incumbent = outcome.incumbent
+    against: dict[str, Any] = {
+        "against": before.best.snapshot_id if before.best is not None else None,
+        "incumbent_score": before.best_score if incumbent is None else incumbent.metrics.primary_score,
+        "incumbent_returns": [] if incumbent is None else _returns(incumbent.played),
+    }
+    if not outcome.evidence and incumbent is not None:
+        return "retest", {**against, "seeds": _seeds(incumbent.played)}
+    return (
+        "test",
+        {
+            **against,
+            "seeds": _seeds(outcome.evidence),
+            "returns": _returns(outcome.evidence),
+            "score": metrics.primary_score,
+            "std_err": metrics.std_err,
+            "outcome": "crowned" if outcome.is_best else "refused",
+        },
+    )
+
+
+def _seeds(windows: Sequence[PlayedWindow]) -> list[int]:
+    return [seed for window in windows for seed in window.seeds]
+
+
+def _returns(windows: Sequence[PlayedWindow]) -> list[float]:
+    return [found for window in windows for found in window.returns]

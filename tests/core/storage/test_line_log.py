@@ -1,0 +1,61 @@
+"""A file of JSON lines: appended to, cut back, never through a link."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.core.storage.line_log import LineLog
+from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[LineLog]:
+    made = LineLog(tmp_path / "log.jsonl")
+    yield made
+    made.close()
+
+
+def test_nothing_is_written_before_the_first_line(tmp_path: Path, log: LineLog) -> None:
+    assert log.position() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_are_appended_also_after_it_was_closed(tmp_path: Path, log: LineLog) -> None:
+    log.append({"n": 1})
+    log.close()
+    log.append({"n": 2})
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [{"n": 1}, {"n": 2}]
+    assert log.position(sync=False) == (tmp_path / "log.jsonl").stat().st_size
+
+
+def test_it_goes_back_and_returns_the_newest_lines_that_are_left(log: LineLog) -> None:
+    for n in range(5):
+        log.append({"n": n})
+    position = log.position()
+    log.append({"n": 5})
+    assert log.go_back_to(position, newest=2) == [b'{"n": 3}', b'{"n": 4}']
+    assert log.position() == position
+
+
+def test_a_line_that_a_crash_cut_short_is_dropped_before_the_next(tmp_path: Path, log: LineLog) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b'{"n": 0}\n{"n": ')
+    log.append({"n": 1})
+    assert (tmp_path / "log.jsonl").read_bytes() == b'{"n": 0}\n{"n": 1}\n'
+
+
+def test_a_file_that_is_shorter_than_the_saved_state_says_so(log: LineLog) -> None:
+    log.append({"n": 0})
+    with pytest.raises(CheckpointCorruptError, match="has 9 bytes"):
+        log.go_back_to(100)
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path, log: LineLog) -> None:
+    (tmp_path / "precious").write_text("precious\n")
+    (tmp_path / "log.jsonl").symlink_to(tmp_path / "precious")
+    with pytest.raises(CheckpointStorageError):
+        log.append({"n": 0})
+    with pytest.raises(CheckpointStorageError):
+        log.go_back_to(0)
+    assert (tmp_path / "precious").read_text() == "precious\n"

@@ -1,0 +1,152 @@
+"""The page: whole without a network, and no text of a run becomes markup."""
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tensor_optix.core.decisions.intervals import ScoreInterval
+from tensor_optix.report import page
+from tensor_optix.report.page import page_of, write_page
+from tensor_optix.report.run_data import RunData
+from tests.fakes.run_folders import write_run
+
+NASTY = "</script><img src=x onerror=alert(1)>{{7*7}}javascript:alert(2)\x1b[31m\u202e"
+
+
+class Elements(HTMLParser):
+    """Counts elements with their attributes' names, and collects what is in scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self.scripts: list[str] = []
+        self.text: list[str] = []
+        self._in = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found[tag, tuple(sorted(name for name, _ in attrs))] += 1
+        self._in = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "script":
+            self.scripts[-1] += data
+        else:
+            self.text.append(data)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page without the five megabytes that draw the figures."""
+    monkeypatch.setattr(page, "_plotly_js", lambda: "const Plotly = {};")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return page_of(RunData.read(write_run(tmp_path_factory.mktemp("plain") / "run")))
+
+
+def shown(text: str) -> str:
+    return " ".join(" ".join(Elements(text).text).split())
+
+
+def test_the_page_says_what_happened_and_why(plain: str) -> None:
+    text = shown(plain)
+    assert "Training Complete" in text
+    assert "quiet for 500 of 400 steps; 7 % chance of a further rise" in text
+    assert "tensor-optix evaluate" in text
+    for heading in ("Score", "Health", "Tests of the best", "Where the time went", "Tuning", "Faults"):
+        assert heading in text
+
+
+def test_the_page_is_whole_and_small_enough(plain: str) -> None:
+    assert len(plain.encode()) < 6_000_000
+    assert not re.search(r"<(?:link|iframe|object|embed|base)\b", plain)
+    own = Elements(plain)
+    assert all(name != "src" for (tag, names) in own.found for name in names if tag == "script")
+
+
+def test_only_its_own_scripts_may_run(plain: str) -> None:
+    found = re.search(r'Content-Security-Policy" content="([^"]*)"', plain)
+    assert found is not None
+    policy = found.group(1).replace("&#39;", "'")
+    scripts = [s for s in Elements(plain).scripts if not s.startswith("{")]
+    assert len(scripts) == 2
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_the_figures_travel_as_data(plain: str) -> None:
+    (island,) = [script for script in Elements(plain).scripts if script.startswith("{")]
+    figures: dict[str, Any] = json.loads(island)
+    assert {"curve", "tests", "time", "length"} <= figures.keys()
+    assert all(figure["data"] for figure in figures.values())
+
+
+def test_a_run_that_goes_on_has_a_page(tmp_path: Path, small: None) -> None:
+    text = shown(page_of(RunData.read(write_run(tmp_path / "run", ended=False))))
+    assert "Running" in text
+    assert "Best score so far" in text
+
+
+def test_an_unconfirmed_best_is_called_so(tmp_path: Path, small: None) -> None:
+    text = shown(page_of(RunData.read(write_run(tmp_path / "run", confirmed=False, reason="interrupted"))))
+    assert "unconfirmed" in text
+    assert "--confirm" in text
+    assert "Training Complete" not in text
+
+
+def test_an_interval_names_its_method(tmp_path: Path, small: None) -> None:
+    interval = ScoreInterval(low=8.0, high=9.5, level=0.95, method="bootstrap", episodes=100)
+    text = shown(page_of(RunData.read(write_run(tmp_path / "run", best_interval=interval))))
+    assert "95% bootstrap" in text
+    assert "100 episodes" in text
+
+
+def test_what_is_damaged_is_said(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run")
+    (run_dir / "windows.jsonl").write_text("{\n")
+    assert "1 damaged in windows.jsonl" in shown(page_of(RunData.read(run_dir)))
+
+
+def test_no_text_of_a_run_becomes_markup(tmp_path: Path, small: None) -> None:
+    harmless = Elements(page_of(RunData.read(write_run(tmp_path / "a", "harmless"))))
+    nasty_page = page_of(RunData.read(write_run(tmp_path / "b", NASTY)))
+    nasty = Elements(nasty_page)
+    assert nasty.found == harmless.found
+    assert "49" not in "".join(nasty.text)
+    assert "\x1b" not in nasty_page
+    assert "\u202e" not in nasty_page
+
+
+@settings(max_examples=30)
+@given(text=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=60))
+def test_whatever_the_text_the_elements_are_the_same(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "_plotly_js", lambda: "const Plotly = {};")
+        folder = tmp_path_factory.mktemp("text")
+        harmless = Elements(page_of(RunData.read(write_run(folder / "a", "harmless"))))
+        assert Elements(page_of(RunData.read(write_run(folder / "b", text)))).found == harmless.found
+
+
+def test_it_is_written_into_the_run_or_elsewhere(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run")
+    assert write_page(run_dir) == run_dir / "report.html"
+    assert write_page(run_dir, tmp_path / "other.html").read_text() == (run_dir / "report.html").read_text()
