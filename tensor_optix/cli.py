@@ -259,18 +259,12 @@ def _env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
 
 def _report(args: argparse.Namespace) -> int:
     from tensor_optix.report.page import write_page  # the extra is needed here alone
-    from tensor_optix.report.serving import PageServer
+    from tensor_optix.report.serving import serve
 
-    if not args.watch:
+    if args.watch:
+        serve(args.run_dir, args.port)
+    else:
         print(write_page(args.run_dir, args.output))
-        return 0
-    RunData.read(args.run_dir)
-    with PageServer(args.run_dir, args.port) as server:
-        print(f"{server.url} shows {args.run_dir} as it goes on; Ctrl-C ends it.", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return 0
     return 0
 
 

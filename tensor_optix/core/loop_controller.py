@@ -217,12 +217,9 @@ class LoopController:
             outcome = self._watch.observe(run.state, window)
         else:
             outcome = self._training.step(run.state, window)
-        records = run.parts.records
-        if records is not None:
-            records.window(window, run.state.window_id, run.state.env_steps, outcome.diagnostics)
+        run.tell_window(window, outcome.diagnostics)
         self._conclude_turn(outcome)
-        if records is not None:
-            records.timing(run.state.window_id, progress.seconds_by_part())
+        run.tell_time()
         if was_probing:
             progress.count_tuning("probing_windows")
             progress.count_tuning("probing_steps", window.length)

@@ -4,13 +4,16 @@ A curve has its x values twice, as environment steps (`x`) and as hours (`meta.h
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.types import LoopState
 from tensor_optix.report.run_data import RunData, number
 
+Point: TypeAlias = tuple[int, float, float]
+"""Steps, value, hours."""
 MOST_POINTS = 2000
 """Of a curve; longer ones are thinned, each stretch to its lowest and its highest point."""
 TRAINING, HELD_OUT, BEST, OTHER = "#E69F00", "#0072B2", "#009E73", "#CC79A7"
@@ -47,38 +50,6 @@ def curve_figure(data: RunData) -> Figure | None:
     usable = [record for record in data.history if record.eval_metrics.is_usable]
     if not usable:
         return None
-    hours = data.hours()
-
-    def trace(name: str, points: Sequence[tuple[int, float, float]], **more: Any) -> dict[str, Any]:
-        thin = thinned(points)
-        return {
-            "type": "scatter",
-            "name": name,
-            "x": [x for x, _, _ in thin],
-            "y": [y for _, y, _ in thin],
-            "meta": {"hours": [when for _, _, when in thin]},
-            **more,
-        }
-
-    def at(window_id: int) -> float:
-        return hours.get(window_id, 0.0)
-
-    scores = [(r.env_steps, r.eval_metrics.primary_score, at(r.window_id)) for r in usable]
-    is_validated = any("val_score" in r.eval_metrics.metrics for r in usable)
-    traces = [*_band(usable, at)]
-    training = [
-        (int(number(w.get("env_steps"))), float(w["mean_return"]), at(int(number(w.get("window_id")))))
-        for w in data.windows
-        if isinstance(w.get("mean_return"), int | float)
-    ]
-    if training:
-        traces.append(trace("training", training, mode="lines", line={"color": TRAINING, "width": 1}, opacity=0.7))
-    name = "held-out" if is_validated else "score"
-    traces.append(trace(name, scores, mode="lines", line={"color": HELD_OUT, "width": 2}))
-    crowned = [(r.env_steps, r.eval_metrics.primary_score, at(r.window_id)) for r in usable if r.is_best]
-    if crowned:
-        marker = {"color": BEST, "size": 9, "symbol": "star"}
-        traces.append(trace("new best", crowned, mode="markers", marker=marker))
     best = max(usable, key=lambda r: -math.inf if r.best_score is None else r.best_score)
     last = usable[-1]
     return Figure(
@@ -86,7 +57,7 @@ def curve_figure(data: RunData) -> Figure | None:
         title="Score",
         sentence="Scores of evaluations, with one standard error; the mean return of each training window; stars are "
         "policies that became the best. The background is the state of the loop.",
-        traces=traces,
+        traces=list(_curve_traces(data, usable)),
         layout={"shapes": _state_shapes(data), "yaxis": {"title": {"text": "score"}}},
         rows=(
             ("first score", short(usable[0].eval_metrics.primary_score)),
@@ -97,7 +68,55 @@ def curve_figure(data: RunData) -> Figure | None:
     )
 
 
-def _band(usable: Sequence[Any], at: Any) -> Iterable[dict[str, Any]]:
+def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[dict[str, Any]]:
+    hours = data.hours()
+
+    def at(window_id: int) -> float:
+        return hours.get(window_id, 0.0)
+
+    yield from _band(usable, at)
+    training = window_points(data, [window.get("mean_return") for window in data.windows])
+    if training:
+        yield line("training", training, line={"color": TRAINING, "width": 1}, opacity=0.7)
+    scores = [(r.env_steps, r.eval_metrics.primary_score, at(r.window_id)) for r in usable]
+    name = "held-out" if any("val_score" in r.eval_metrics.metrics for r in usable) else "score"
+    yield line(name, scores, line={"color": HELD_OUT, "width": 2})
+    crowned = [point for point, record in zip(scores, usable, strict=True) if record.is_best]
+    if crowned:
+        yield line("new best", crowned, mode="markers", marker={"color": BEST, "size": 9, "symbol": "star"})
+
+
+def line(name: str, points: Sequence[Point], **more: Any) -> dict[str, Any]:
+    """Return a curve.
+
+    Args:
+        name: what it shows.
+        points: steps, value and hours of each.
+        more: how it is drawn.
+    """
+    thin = thinned(points)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": [x for x, _, _ in thin],
+        "y": [y for _, y, _ in thin],
+        "meta": {"hours": [when for _, _, when in thin]},
+        **more,
+    }
+
+
+def window_points(data: RunData, values: Sequence[Any]) -> list[Point]:
+    """Return steps, value and hours of each window that has a value."""
+    hours = data.hours()
+    return [
+        (int(number(w.get("env_steps"))), float(v), hours.get(int(number(w.get("window_id"))), 0.0))
+        for w, v in zip(data.windows, values, strict=True)
+        if isinstance(v, int | float) and not isinstance(v, bool)
+    ]
+
+
+def _band(usable: Sequence[HistoryRecord], at: Callable[[int], float]) -> Iterator[dict[str, Any]]:
     known = [r for r in usable if math.isfinite(r.eval_metrics.std_err)]
     if len(known) < 2:
         return
@@ -149,12 +168,12 @@ def _state_shape(state: str, begun: int, ended: int) -> dict[str, Any]:
     }
 
 
-def thinned(points: Sequence[tuple[int, float, float]]) -> list[tuple[int, float, float]]:
+def thinned(points: Sequence[Point]) -> list[Point]:
     """Return at most `MOST_POINTS` points of a curve: of each stretch its lowest and its highest, in their order."""
     if len(points) <= MOST_POINTS:
         return list(points)
     size = math.ceil(2 * len(points) / MOST_POINTS)
-    kept: list[tuple[int, float, float]] = []
+    kept: list[Point] = []
     for begin in range(0, len(points), size):
         stretch = range(begin, min(begin + size, len(points)))
         low = min(stretch, key=lambda i: points[i][1])

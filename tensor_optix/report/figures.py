@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, short, thinned
+from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, line, short, window_points
 from tensor_optix.report.run_data import RunData, number
 from tensor_optix.report.words import DIAGNOSTICS, Diagnostic, in_figure
 
@@ -34,15 +34,9 @@ def _diagnostics(window: Mapping[str, Any]) -> Mapping[str, Any]:
 def _window_figure(
     data: RunData, key: str, label: str, values: Sequence[Any], known: Diagnostic | None = None
 ) -> Figure | None:
-    hours = data.hours()
-    points = [
-        (int(number(w.get("env_steps"))), float(v), hours.get(int(number(w.get("window_id"))), 0.0))
-        for w, v in zip(data.windows, values, strict=True)
-        if isinstance(v, int | float) and not isinstance(v, bool)
-    ]
+    points = window_points(data, values)
     if len(points) < 2:
         return None
-    thin = thinned(points)
     shapes = []
     outside = 0
     if known is not None and known.low is not None and known.high is not None:
@@ -53,18 +47,7 @@ def _window_figure(
         key=key,
         title=in_figure(label),
         sentence=(known.meaning if known is not None else "") + share,
-        traces=[
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": in_figure(label),
-                "x": [x for x, _, _ in thin],
-                "y": [y for _, y, _ in thin],
-                "meta": {"hours": [when for _, _, when in thin]},
-                "line": {"color": HELD_OUT, "width": 1.5},
-                "showlegend": False,
-            }
-        ],
+        traces=[line(in_figure(label), points, line={"color": HELD_OUT, "width": 1.5}, showlegend=False)],
         layout={"shapes": shapes, "height": 240},
         rows=(("first", short(points[0][1])), ("last", short(points[-1][1]))),
     )

@@ -1,5 +1,6 @@
 """Serving the page of a run that is going on, to this machine alone."""
 
+import contextlib
 import os
 import threading
 from http import HTTPStatus
@@ -12,6 +13,22 @@ from tensor_optix.report.page import page_of
 from tensor_optix.report.run_data import RunData
 
 HOST = "127.0.0.1"
+
+
+def serve(run_dir: Path, port: int) -> None:
+    """Serve the page of a run until Ctrl-C, and print where.
+
+    Args:
+        run_dir: the folder of the run.
+        port: where; 0 = any that is free.
+
+    Raises:
+        InvalidArgumentError: the folder holds no run, or the port cannot be served.
+    """
+    RunData.read(run_dir)
+    with PageServer(run_dir, port) as server, contextlib.suppress(KeyboardInterrupt):
+        print(f"{server.url} shows {run_dir} as it goes on; Ctrl-C ends it.", flush=True)  # noqa: T201 - its one line
+        server.serve_forever()
 
 
 class PageServer(ThreadingHTTPServer):

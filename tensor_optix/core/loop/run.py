@@ -1,7 +1,8 @@
 """A run in progress: its state, and what the controller's hands act with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.learner import Joint, Single, learner_slot
@@ -9,6 +10,7 @@ from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.types import EpisodeData
 
 
 @dataclass(kw_only=True)
@@ -36,6 +38,16 @@ class Run:
         """Write that something was decided, or happened, to the records of the run."""
         if self.parts.records is not None:
             self.parts.records.event(kind, self.state.window_id, self.state.env_steps, facts)
+
+    def tell_window(self, data: EpisodeData, diagnostics: Mapping[str, Any]) -> None:
+        """Write what the window in hand was like, and what `learn` told of it."""
+        if self.parts.records is not None:
+            self.parts.records.window(data, self.state.window_id, self.state.env_steps, diagnostics)
+
+    def tell_time(self) -> None:
+        """Write where the time of the turn went."""
+        if self.parts.records is not None:
+            self.parts.records.timing(self.state.window_id, self.progress.seconds_by_part())
 
 
 def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallback], clock: Callable[[], float]) -> Run:
