@@ -9,6 +9,8 @@ from tensor_optix.report.words import DIAGNOSTICS, Diagnostic, in_figure
 
 MOST_TESTS = 24
 """Tests of candidates that are shown, the newest."""
+COUNTS = {"n_updates", "buffer_size", "target_updated"}
+"""What learning tells that says nothing of its health."""
 MOST_OTHERS = 12
 """Diagnostics without a usual range that are shown."""
 
@@ -18,7 +20,7 @@ def window_figures(data: RunData) -> list[Figure]:
     found = [_window_figure(data, "length", "Episode length", [w.get("mean_length") for w in data.windows])]
     told = {name for window in data.windows for name in _diagnostics(window)}
     names = [name for name in DIAGNOSTICS if name in told]
-    others = sorted(told - DIAGNOSTICS.keys())[:MOST_OTHERS]
+    others = sorted(told - DIAGNOSTICS.keys() - COUNTS)[:MOST_OTHERS]
     for position, name in enumerate([*names, *others]):
         known = DIAGNOSTICS.get(name, Diagnostic(label=name))
         values = [_diagnostics(window).get(name) for window in data.windows]

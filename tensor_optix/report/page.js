@@ -28,7 +28,7 @@
   const draw = () => {
     for (const [key, figure] of Object.entries(figures)) {
       const [data, layout] = drawn(figure);
-      Plotly.react(key, data, layout, { responsive: true, displaylogo: false, displayModeBar: "hover" });
+      Plotly.react(key, data, layout, { responsive: true, displayModeBar: false });
     }
   };
 

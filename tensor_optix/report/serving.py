@@ -70,16 +70,19 @@ class PageServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: PageServer
+    @property
+    def _page_server(self) -> PageServer:
+        assert isinstance(self.server, PageServer)  # noqa: S101 - nobody else makes this handler
+        return self.server
 
     def do_GET(self) -> None:
         """Answer a request."""
         if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN)  # another site's name for this machine
         elif self.path == "/version":
-            self._answer("text/plain", self.server.version())
+            self._answer("text/plain", self._page_server.version())
         elif self.path == "/":
-            self._answer("text/html", page_of(RunData.read(self.server.run_dir), reloads=True))
+            self._answer("text/html", page_of(RunData.read(self._page_server.run_dir), reloads=True))
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 

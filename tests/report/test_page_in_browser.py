@@ -1,0 +1,40 @@
+"""The page as a browser shows it: drawn, without an error, without a request."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.report.page import write_page
+from tests.fakes.run_folders import write_run
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: apt-get install chromium")
+NASTY = "</script><img src=x onerror=alert(1)><b>javascript:alert(2)</b>\u202e"
+DARK = "--blink-settings=preferredColorScheme=0"
+
+
+def rendered(page: Path, *options: str) -> tuple[str, str]:
+    """Return the document after its scripts have run, and what was written to the console."""
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0"]
+    command += ["--virtual-time-budget=10000", "--dump-dom", *options, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)  # noqa: S603 - our own page
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, "\n".join(console)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "options", [("--window-size=1280,900",), ("--window-size=390,900", DARK)], ids=["light", "dark phone"]
+)
+def test_each_figure_is_drawn_and_the_console_is_empty(tmp_path: Path, options: tuple[str, ...]) -> None:
+    document, console = rendered(write_page(write_run(tmp_path / "run", NASTY)), *options)
+    assert console == ""
+    _, *figures = re.split(r'<div class="plot js-plotly-plot" id="', document)
+    drawn = {figure.partition('"')[0]: "<path" in figure for figure in figures}
+    assert {"curve", "tests", "time", "length"} <= drawn.keys()
+    assert all(drawn.values()), drawn
+    assert "<img" not in document
