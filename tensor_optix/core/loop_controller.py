@@ -186,10 +186,7 @@ class LoopController:
         ended = self._end_reached()
         if run.state.is_on_watch and not self._is_resumed:
             self._watch.act_again(run.state.watch)
-        if run.parts.records is not None:
-            run.parts.records.health = progress.health
-            run.parts.records.begin(progress.seconds_by_part())
-        run.tell("resume" if self._is_resumed else "start")
+        run.tell_start(is_resumed=self._is_resumed)
         self._is_resumed = False
         if run.state.position.state is LoopState.DORMANT and ended is None:
             run.change(position=self._run.config.scheduler.initial())

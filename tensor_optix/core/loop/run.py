@@ -39,6 +39,13 @@ class Run:
         if self.parts.records is not None:
             self.parts.records.event(kind, self.state.window_id, self.state.env_steps, facts)
 
+    def tell_start(self, *, is_resumed: bool) -> None:
+        """Write on what the run runs, and that it begins or goes on."""
+        if self.parts.records is not None:
+            self.parts.records.health = self.progress.health
+            self.parts.records.begin(self.progress.seconds_by_part())
+        self.tell("resume" if is_resumed else "start")
+
     def tell_window(self, data: EpisodeData, diagnostics: Mapping[str, Any]) -> None:
         """Write what the window in hand was like, and what `learn` told of it."""
         if self.parts.records is not None:
