@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
     from tensor_optix.algorithms.torch_sac import TorchSACAgent
     from tensor_optix.core.backoff_scheduler import BackoffScheduler
-    from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes
+    from tensor_optix.core.base_agent import (
+        ActsInRange,
+        ActsRecurrently,
+        BaseAgent,
+        BeginsEpisodes,
+        TakesFlatObservations,
+    )
     from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions
     from tensor_optix.core.base_optimizer import BaseOptimizer
     from tensor_optix.core.base_pipeline import BasePipeline
@@ -70,7 +76,9 @@ if TYPE_CHECKING:
     from tensor_optix.splits import TimeSplit, split_by_time, walk_forward
 
 _HOMES = {
+    "ActsInRange": "core.base_agent",
     "ActsRecurrently": "core.base_agent",
+    "TakesFlatObservations": "core.base_agent",
     "BackoffOptimizer": "optimizers.backoff_optimizer",
     "BackoffScheduler": "core.backoff_scheduler",
     "BaseAgent": "core.base_agent",
@@ -147,6 +155,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActsInRange",
     "ActsRecurrently",
     "BackoffOptimizer",
     "BackoffScheduler",
@@ -203,6 +212,7 @@ __all__ = [
     "TFEvaluator",
     "TFPPOAgent",
     "TFSACAgent",
+    "TakesFlatObservations",
     "TensorOptixError",
     "TimeSplit",
     "TorchAgent",

@@ -87,13 +87,18 @@ def test_vector(space: Any, actions: Any, mode: AutoresetMode) -> None:
 
 @pytest.mark.parametrize("space", [DISCRETE, NESTED], ids=["Discrete", "Dict"])
 def test_vector_in_processes_of_their_own(space: Any) -> None:
+    """A ready vector, and environments that are made in processes of their own."""
+
     def window(kind: Any) -> Any:
         env = kind([partial(Echo, space, NESTED, seed) for seed in range(2)], autoreset_mode=AutoresetMode.SAME_STEP)
         return first(VectorBatchPipeline(env, Own(NESTED), window_size=7))[0]
 
+    makers = [partial(Echo, space, NESTED, seed) for seed in range(2)]
+    made = first(VectorBatchPipeline(makers, Own(NESTED), window_size=7, async_envs=True))[0]
     apart, together = window(AsyncVectorEnv), window(SyncVectorEnv)
     for name in ("observations", "actions", "next_observations"):
         assert is_same(getattr(apart, name), getattr(together, name))
+        assert is_same(getattr(made, name), getattr(together, name))
 
 
 @every_kind

@@ -20,7 +20,7 @@ from tensor_optix import (
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
-from tests.helpers import NumpyAgent, ScoreEvaluator
+from tests.helpers import FlatAgent, NumpyAgent, ScoreEvaluator
 
 
 class Drifting(gym.Env):
@@ -217,6 +217,23 @@ def test_what_is_no_normaliser_and_states_of_others_are_refused() -> None:
 
     with pytest.raises(SpaceError, match="normalize_observations"):
         BatchPipeline(Texts(), normalize_observations=True)
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Dict(x=spaces.Box(-1, 1, (2,)))], ids=str)
+def test_structures_are_normalised_for_agents_that_want_them_flat_only(space: Any) -> None:
+    class Sampled(Drifting):
+        observation_space = space
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return space.sample(), {}
+
+        def step(self, action: Any) -> Any:
+            return space.sample(), 0.0, False, False, {}
+
+    window = next(BatchPipeline(Sampled(), FlatAgent(), window_size=4, normalize_observations=True).episodes())
+    assert window.observations.dtype == np.float32
+    with pytest.raises(SpaceError, match="takes_flat_observations = True"):
+        BatchPipeline(Sampled(), NumpyAgent(), normalize_observations=True).setup()
 
 
 def test_a_given_normaliser_is_used() -> None:

@@ -73,7 +73,8 @@ class MemberForms:
 
     def executed(self, agent: BaseAgent, actions: Any) -> Any:
         """Return actions (B, ...) of a member as the members act together."""
-        return actions if self._acts_as_all(agent) else self._translator.executed(agent, actions)
+        is_as_it_is = self._acts_as_all(agent) and (self._forms is None or self._action_form != _AS_THE_ENVIRONMENT)
+        return actions if is_as_it_is else self._translator.executed(agent, actions)
 
     def elected(self, choices: Any) -> Any:
         """Return choices (B,), counted from 0, as the members act together."""

@@ -94,9 +94,14 @@ class Wiring:
         return form.batch(observations, n_rows(observations)) if form.is_flattened else observations
 
     def executed(self, agent: BaseAgent, actions: Any) -> Any:
-        """Return actions (B, ...) of `agent` in the environment's units."""
+        """Return actions (B, ...) of `agent` in the environment's units, as floats where it takes floats."""
         scaler = self._scaler(agent)
-        return actions if scaler is None else scaler(np.asarray(actions))
+        if scaler is not None:
+            return scaler(np.asarray(actions))
+        space = self.action_space
+        if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating) and _is_whole(actions):
+            return np.asarray(actions, space.dtype)
+        return actions
 
     def chosen(self, agent: BaseAgent, actions: Any) -> Any:
         """Return actions (B, ...) in the environment's units as `agent` would have to answer them."""
@@ -114,3 +119,7 @@ class Wiring:
                 "action space must be known. Give the source an action_space."
             )
         return ActionScaler(self.action_space, declared, is_flat=is_flat)
+
+
+def _is_whole(actions: Any) -> bool:
+    return not is_tree(actions) and np.asarray(actions).dtype.kind in "iu"

@@ -102,6 +102,16 @@ def test_a_controller_and_a_squashed_policy_meet_in_the_environments_units(tmp_p
             assert squashed.window.observations.shape == squashed.window.next_observations.shape == (window.length, 4)
 
 
+def test_whole_percents_are_averaged_with_others(tmp_path: Path) -> None:
+    class Whole(Controller):
+        def act(self, observation: Any) -> Any:
+            return np.array([30])
+
+    agent, env = mixed(tmp_path, Whole(), Squashed()), Valve()
+    next(BatchPipeline(env, agent, window_size=3).episodes())
+    assert env.got == [60.0] * 3
+
+
 def test_members_of_one_form_keep_it(tmp_path: Path) -> None:
     agent, env = mixed(tmp_path, Squashed(), Squashed()), Valve()
     assert agent.action_range == (-1.0, 1.0)
