@@ -18,9 +18,10 @@ import msgspec
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.errors import BadDataError, FeedFatalError
+from tensor_optix.errors import BadDataError, CheckpointCorruptError, FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Recorded
-from tensor_optix.pipeline.feed.recorded_values import plain, revived, space_from_json, space_to_json, with_tuples
+from tensor_optix.pipeline.environment.space_json import space_from_json, space_to_json
+from tensor_optix.pipeline.feed.recorded_values import plain, revived, with_tuples
 from tensor_optix.support.optional import require
 
 SESSION_FORMAT = "tensor-optix-session"
@@ -73,7 +74,9 @@ class SessionRecorder:
         self._file = Path(path).open("ab")  # noqa: SIM115 - closed by close()
         self._lines: list[bytes] = []
         self._described: tuple[str, tuple[int, ...]] | None = None
-        self._add(Line(format=SESSION_FORMAT, version=VERSION, space=space_to_json(observation_space)))
+        is_array = isinstance(observation_space, spaces.Box)  # whose items say enough themselves
+        space = None if is_array else space_to_json(observation_space)
+        self._add(Line(format=SESSION_FORMAT, version=VERSION, space=space))
 
     def item(
         self,
@@ -232,12 +235,21 @@ def _array(line: Line, form: Any) -> np.ndarray:
 
 
 def recorded_space(path: str | os.PathLike[str]) -> spaces.Space[Any] | None:
-    """Return the observation space that a session names; None where it names none, or cannot be read."""
+    """Return the observation space that a session names; None where it names none, or cannot be read.
+
+    Raises:
+        FeedFatalError: what it names is none.
+    """
     try:
         header = next(_lines(path), None)
     except FeedFatalError:
         return None  # whoever reads the items is told why
-    return None if header is None or header.space is None else space_from_json(header.space)
+    if header is None or header.space is None:
+        return None
+    try:
+        return space_from_json(header.space)
+    except CheckpointCorruptError as error:
+        raise FeedFatalError(f"{path} is damaged: {error}") from None
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[Line]:

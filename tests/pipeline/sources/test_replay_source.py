@@ -1,6 +1,7 @@
 import itertools
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import zstandard
+from gymnasium import spaces
 
 from tensor_optix.errors import MissingDependencyError
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
+from tests.fakes.echo import Echo
 from tests.fakes.environments import Mined, Sapper
 from tests.fakes.feeds import BAD, Acting, Counting, Feed, Replayable, item, live, rows
 from tests.fakes.windows import assert_same
-from tests.helpers import NumpyAgent
+from tests.helpers import FlatAgent, NumpyAgent
 
 
 def recorded(path: Path, source: Any, agent: Any, count: int, **options: Any) -> list[Any]:
@@ -219,3 +222,17 @@ def test_zstandard_is_missed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_it_names_its_file() -> None:
     assert repr(ReplaySource("/a.jsonl.zst")) == "ReplaySource('/a.jsonl.zst')"
+
+
+def test_the_space_of_structures_is_recorded_with_its_order(tmp_path: Path) -> None:
+    space = spaces.Dict(OrderedDict(z=spaces.Discrete(3), a=spaces.Box(-1, 1, (2,), np.float32)))
+    path, env = tmp_path / "session.jsonl.zst", Echo(space, spaces.Discrete(2))
+    recorded = LivePipeline(EnvironmentSource(env), FlatAgent(), LivePipeline.every_n_steps(6), record=path)
+    window = next(recorded.episodes())
+    recorded.teardown()
+    source = ReplaySource(path)
+    assert source.observation_space == space
+    assert list(source.observation_space.spaces) == ["z", "a"]
+    again = next(LivePipeline(source, FlatAgent(), LivePipeline.every_n_steps(6)).episodes())
+    np.testing.assert_array_equal(again.observations, window.observations)
+    assert ReplaySource(tmp_path / "none").observation_space is None
