@@ -234,14 +234,13 @@ __all__ = [
     "walk_forward",
 ]
 
+_FRAMEWORKS = {"TF": "tensorflow", "Torch": "torch"}
+"""What the names that begin like this need; only the evaluators do without."""
 
-_NEEDS = {
-    **dict.fromkeys(("TFAgent", "TFDictModel", "TFDQNAgent", "TFPPOAgent", "TFSACAgent"), "tensorflow"),
-    **dict.fromkeys(("TorchAgent", "TorchDictModel", "TorchDQNAgent", "TorchPPOAgent", "TorchSACAgent"), "torch"),
-}
-for _name, _framework in _NEEDS.items():
+for _prefix, _framework in _FRAMEWORKS.items():
     if not is_installed(_framework):  # `import *` asks for every name; by itself such a one says what to install
-        __all__.remove(_name)  # pyright: ignore[reportUnsupportedDunderAll]
+        for _name in [name for name in __all__ if name.startswith(_prefix) and not name.endswith("Evaluator")]:
+            __all__.remove(_name)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 __getattr__, __dir__ = exported(__name__, _HOMES)

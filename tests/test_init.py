@@ -9,6 +9,17 @@ import tensor_optix
 from tensor_optix.errors import MissingDependencyError, TensorOptixError
 
 FRAMEWORKS = ("torch", "tensorflow", "keras")
+PACKAGES = {
+    "adapters",
+    "adapters.pytorch",
+    "adapters.tensorflow",
+    "algorithms",
+    "callbacks",
+    "core",
+    "optimizers",
+    "pipeline",
+}
+"""Those that users import from."""
 
 
 def run_python(code: str) -> str:
@@ -119,7 +130,7 @@ def test_the_core_works_without_frameworks() -> None:
     assert out.strip().endswith("code 0")
 
 
-@pytest.mark.parametrize("absent", [(), ("torch",), ("tensorflow", "keras"), FRAMEWORKS])
+@pytest.mark.parametrize("absent", [("torch",), ("tensorflow", "keras"), FRAMEWORKS])
 def test_everything_can_be_imported_at_once_with_the_frameworks_that_there_are(absent: tuple[str, ...]) -> None:
     out = run_python(
         f"""
@@ -132,10 +143,20 @@ def test_everything_can_be_imported_at_once_with_the_frameworks_that_there_are(a
         print([name for name in names if name not in dir(tensor_optix)])
         """
     )
-    of_each = ["Agent", "DQNAgent", "DictModel", "PPOAgent", "SACAgent"]
-    missing = [*(f"TF{name}" for name in of_each if "tensorflow" in absent)]
-    missing += [*(f"Torch{name}" for name in of_each if "torch" in absent)]
+    gone = tuple(prefix for prefix, name in (("TF", "tensorflow"), ("Torch", "torch")) if name in absent)
+    missing = [n for n in sorted(tensor_optix.__all__) if n.startswith(gone) and not n.endswith("Evaluator")]
     assert out.splitlines() == [str(missing), "[]"]
+    assert len(missing) >= 4 * len(gone)
+
+
+def test_a_package_exports_each_public_name_that_it_holds() -> None:
+    without = set[str]()
+    for name in tensor_optix.__all__:
+        value = getattr(tensor_optix, name)
+        home = getattr(value, "__module__", "") if getattr(value, "__name__", None) == name else ""
+        holders = {package for package in PACKAGES if home.startswith(f"tensor_optix.{package}.")}
+        without |= {f"{p}.{name}" for p in holders if name not in dir(importlib.import_module(f"tensor_optix.{p}"))}
+    assert without == set()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ from tensor_optix.support.lazy import exported
 
 if TYPE_CHECKING:
     from tensor_optix.core.backoff_scheduler import BackoffScheduler as BackoffScheduler
+    from tensor_optix.core.base_agent import ActsInRange as ActsInRange
+    from tensor_optix.core.base_agent import ActsRecurrently as ActsRecurrently
     from tensor_optix.core.base_agent import BaseAgent as BaseAgent
+    from tensor_optix.core.base_agent import BeginsEpisodes as BeginsEpisodes
+    from tensor_optix.core.base_agent import TakesFlatObservations as TakesFlatObservations
     from tensor_optix.core.base_evaluator import BaseEvaluator as BaseEvaluator
     from tensor_optix.core.base_evaluator import ScoresActions as ScoresActions
     from tensor_optix.core.base_optimizer import BaseOptimizer as BaseOptimizer
@@ -50,11 +54,14 @@ if TYPE_CHECKING:
     from tensor_optix.core.types import PolicySnapshot as PolicySnapshot
 
 _HOMES = {
+    "ActsInRange": "core.base_agent",
+    "ActsRecurrently": "core.base_agent",
     "BackoffScheduler": "core.backoff_scheduler",
     "BaseAgent": "core.base_agent",
     "BaseEvaluator": "core.base_evaluator",
     "BaseOptimizer": "core.base_optimizer",
     "BasePipeline": "core.base_pipeline",
+    "BeginsEpisodes": "core.base_agent",
     "CheckpointRegistry": "core.checkpoint_registry",
     "Decision": "core.loop.simulation",
     "DriftDetector": "core.decisions.drift",
@@ -86,6 +93,7 @@ _HOMES = {
     "SearchSpace": "core.search_space",
     "Signal": "core.search_space",
     "StopReason": "core.training_report",
+    "TakesFlatObservations": "core.base_agent",
     "TrainingReport": "core.training_report",
     "compute_gae": "core.trajectory_buffer",
     "make_minibatches": "core.trajectory_buffer",

@@ -44,8 +44,8 @@ class Tested:
         if all(window.n_envs == 1 for window in self.windows):
             return evaluator.score_validation(EpisodeData.concatenate(self.windows))
         scores = [window.score for window in self.evidence]
-        metrics = {"score_std_err": standard_error(scores), "episodes": float(self.episodes)}
         newest = evaluator.score_validation(self.windows[-1])
+        metrics = {**newest.metrics, "score_std_err": standard_error(scores), "episodes": float(self.episodes)}
         return replace(newest, primary_score=math.fsum(scores) / len(scores), metrics=metrics)
 
     def __add__(self, other: "Tested") -> "Tested":
