@@ -172,7 +172,9 @@ def check_contracts(**parts: tuple[object, type]) -> None:
         rule = f"{name} must be a {contract.__name__}, but got"
         if isinstance(part, type):
             raise ContractError(f"{rule} the class {part.__name__} itself. Make one of it: {part.__name__}(...).")
-        remedy = "Write BatchPipeline(env, agent)." if contract is BasePipeline else "Subclass it."
+        remedy = "Subclass it."
+        if contract is BasePipeline:
+            remedy = f"Write {'Vector' if hasattr(part, 'num_envs') else ''}BatchPipeline(env, agent)."
         raise ContractError(f"{rule} {type(part).__name__}. {remedy}")
 
 

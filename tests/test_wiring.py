@@ -4,11 +4,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
-from tensor_optix import BackoffOptimizer, BatchPipeline, EpisodeReturnEvaluator, PBTOptimizer, RLOptimizer
-from tensor_optix._wiring import child_seeds, most_windows, patience_of, tuner
+from tensor_optix import (
+    BackoffOptimizer,
+    BasePipeline,
+    BatchPipeline,
+    EpisodeReturnEvaluator,
+    PBTOptimizer,
+    RLOptimizer,
+)
+from tensor_optix._wiring import check_contracts, child_seeds, most_windows, patience_of, tuner
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.support.arguments import Default
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
@@ -99,3 +107,10 @@ def test_a_role_is_refused_to_a_class_and_to_what_does_not_keep_its_contract(tmp
         RLOptimizer(NumpyAgent, ScriptedPipeline([1.0]), checkpoint_dir=tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ContractError, match="evaluator must be a BaseEvaluator, but got int"):
         RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), evaluator=3, checkpoint_dir=tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_vector_is_told_of_the_pipeline_that_takes_it() -> None:
+    vector = gym.make_vec("CartPole-v1", 2)
+    with pytest.raises(ContractError, match=r"got CartPoleVectorEnv\. Write VectorBatchPipeline\(env, agent\)"):
+        check_contracts(pipeline=(vector, BasePipeline))
+    vector.close()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tensor_optix.errors import (
+    BadDataError,
     FeedFatalError,
 )
-from tensor_optix.pipeline._items import Malformed
+from tensor_optix.pipeline._items import ItemCheck, Malformed
 from tests.fakes.feeds import BAD, Counting, Feed, balanced, item, live, rows
 
 
@@ -87,3 +88,10 @@ def test_poison_never_gets_out_of_the_pipeline(count: int) -> None:
         agent.seen.clear()
     assert steps > 0
     assert window.metadata["quarantined"] > count / 3
+
+
+def test_a_reward_of_several_objectives_names_what_weighs_them() -> None:
+    check = ItemCheck()
+    with pytest.raises(BadDataError, match=r"its reward is array of shape \(3,\).*TransformReward"):
+        check((np.zeros(1), np.zeros(3), False, False, {}))
+    assert check((np.zeros(1), np.ones(1), False, False, {}))[1] == 1.0
