@@ -2,7 +2,7 @@
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
 #   make release-check   builds the wheel, installs it alone, and runs the quick start with it
-#   make trade   sets up and runs an example, as do make forecast, make watch: see docs/market.md and docs/forecast.md
+#   make trade   sets up and runs an example, as do make backtest, forecast, watch: see docs/market.md and docs/forecast.md
 
 PYTHON ?= python3
 ENV ?= CartPole-v1
@@ -13,12 +13,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 PROJECT := pyproject.toml constraints.txt
 RELEASE := build/release
 
-.PHONY: train trade forecast watch test lint format types tests coverage bench soak release-check clean
+.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak release-check clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
 
-trade forecast watch: $(VENV)/.live
+trade backtest forecast watch: $(VENV)/.live
 	$(BIN)/python -m examples.market.$@ $(ARGS)
 
 test: lint types tests

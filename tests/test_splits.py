@@ -4,12 +4,12 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
 from tensor_optix import BaseEvaluator, EvalMetrics, RLOptimizer, TimeSplit, split_by_time, walk_forward
 from tensor_optix.errors import ContractError, InvalidArgumentError
+from tests.fakes.environments import Replay
 from tests.helpers import NumpyAgent
 
 ROWS = np.arange(100)
@@ -149,28 +149,6 @@ class TestWalkForward:
     def test_folds_that_cannot_be_are_refused(self, folds: Any, message: str) -> None:
         with pytest.raises(InvalidArgumentError, match=message):
             walk_forward(ROWS, folds)
-
-
-class Replay(gym.Env):
-    """Earns the row by action 1, and its opposite by action 0."""
-
-    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32), gym.spaces.Discrete(2)
-
-    def __init__(self, rows: Any) -> None:
-        self.rows, self.at = np.asarray(rows, float), 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.at = 0
-        return self._seen(), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward = float(self.rows[self.at]) * (1 if action else -1)
-        self.at += 1
-        return self._seen(), reward, False, self.at == len(self.rows) - 1, {}
-
-    def _seen(self) -> np.ndarray:
-        return np.array([self.rows[self.at]], np.float32)
 
 
 class Long(NumpyAgent):

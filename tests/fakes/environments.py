@@ -111,3 +111,25 @@ class Structured(gym.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
         self.now += 1
         return self.observe(), float(action), self.now % 4 == 0, False, {}
+
+
+class Replay(gym.Env):
+    """Earns the row by action 1, and its opposite by action 0."""
+
+    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32), gym.spaces.Discrete(2)
+
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.at = np.asarray(rows, float), 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.at = 0
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = float(self.rows[self.at]) * (1 if action else -1)
+        self.at += 1
+        return self._seen(), reward, False, self.at == len(self.rows) - 1, {}
+
+    def _seen(self) -> np.ndarray:
+        return np.array([self.rows[self.at]], np.float32)

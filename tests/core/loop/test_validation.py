@@ -1,15 +1,22 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import TensorOptixError
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tests.fakes.environments import Replay
 from tests.fakes.loops import LoopRig
-from tests.helpers import ConstantAgent, ScoreEvaluator, ScriptedPipeline, window_of
+from tests.helpers import ConstantAgent, NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
 class Seeded(BasePipeline):
@@ -88,3 +95,57 @@ def test_a_finite_validation_pipeline_starts_over(tmp_path: Path) -> None:
 def test_an_empty_validation_pipeline_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(TensorOptixError, match=r"ScriptedPipeline.episodes\(\) yields nothing"):
         LoopRig(tmp_path, [1.0], val_scores=[]).run()
+
+
+def alike(caplog: pytest.LogCaptureFixture) -> int:
+    return sum("Every validation episode so far was the same" in record.getMessage() for record in caplog.records)
+
+
+class Always(ConstantAgent):
+    """Greedy in its own way."""
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        return np.repeat(np.asarray(self.action)[None], len(observations), axis=0)
+
+
+class TestEpisodesThatAreAllTheSame:
+    @pytest.mark.parametrize(
+        ("env_id", "action", "is_said"),
+        [("CliffWalking-v1", 0, True), ("FrozenLake-v1", 2, False), ("Pendulum-v1", [0.0], False)],
+    )
+    def test_a_simulator_without_chance_is_told_from_one_with_some(
+        self, env_id: str, action: Any, is_said: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def make() -> gym.Env:
+            return gym.make(env_id, max_episode_steps=60)
+
+        validation = Validation(ValidationPipeline([make] * 5, Always(action), seed=0), EpisodeReturnEvaluator())
+        for _ in range(3):
+            validation.score()
+        assert alike(caplog) == is_said
+        assert validation.is_repetitive is is_said
+
+    def test_a_record_that_is_replayed_is_spoken_of_once_and_with_the_remedy(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pipeline = ValidationPipeline([lambda: Replay(np.arange(100.0))] * 3, Always(1), seed=0)
+        validation = Validation(pipeline, EpisodeReturnEvaluator())
+        for _ in range(4):
+            validation.score()
+        (record,) = caplog.records
+        assert "(6 of 99 steps each)" in record.getMessage()
+        assert "tensor_optix.split_by_time" in record.getMessage()
+
+    @pytest.mark.parametrize(("first_row", "is_said"), [(0.0, True), (500.0, False)])
+    def test_a_pipeline_of_ones_own_is_spoken_of_where_it_begins_as_training_does(
+        self, first_row: float, is_said: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        held_out = BatchPipeline(Replay(np.arange(first_row, first_row + 300)), Always(1), n_episodes=1)
+        training = BatchPipeline(Replay(np.arange(0.0, 400.0)), NumpyAgent(), window_size=50)
+        validation = Validation(held_out, EpisodeReturnEvaluator())
+        validation.compare_with(next(iter(training.episodes())))
+        for _ in range(3):
+            validation.score()
+        assert alike(caplog) == 0  # each window is one episode of another policy, for all that is known
+        assert validation.further() is None
+        assert alike(caplog) == is_said
