@@ -6,6 +6,7 @@ A run whose best is not ahead of it has learned nothing, however long its scores
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.decisions.untrained import (
@@ -56,13 +57,15 @@ class Untrained:
         if not self._run.config.final_evaluation or pipeline is None or state.window_id >= 0 or state.start:
             return
         first = pipeline.fresh_seeds()[:FEWEST_EPISODES]
-        before, seconds = self._validation.spent.steps, -self._run.progress.seconds["validate"]
+        before, cut = self._validation.spent.steps, self._validation.spent.cut
+        seconds = -self._run.progress.seconds["validate"]
         played, limit = self._played(pipeline, [first], SHORT_STEPS, SHORT_STEPS), MOST_STEPS
         seconds += self._run.progress.seconds["validate"]
         if limit_of(played) is not None:  # as everywhere in validation, the clock decides in a slow simulator only
             if seconds * MOST_STEPS / SHORT_STEPS > FREE_SECONDS:
                 limit = SHORT_STEPS
-            else:
+            else:  # none is left of those that were cut here
+                self._validation.spent = replace(self._validation.spent, cut=cut)
                 before, played = self._validation.spent.steps, self._played(pipeline, [first], MOST_STEPS, MOST_STEPS)
         more = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
         left = MOST_STEPS - (self._validation.spent.steps - before)

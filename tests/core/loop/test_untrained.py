@@ -132,6 +132,7 @@ def test_its_episodes_are_few_where_they_are_long(tmp_path: Path, size: int, len
     assert sum(len(seeds) for seeds in rig.start[is_cut_short:]) == episodes >= FEWEST_EPISODES
     assert rig.held.limits[: len(rig.start)] == [SHORT_STEPS, *[MOST_STEPS] * (len(rig.start) - 1)]
     assert rig.start[0] == rig.start[int(is_cut_short)]
+    assert (rig.loop.state.validation.cut == 0) is (length < MOST_STEPS)
     assert 10_000 in rig.held.limits
     assert rig.held.max_episode_steps == 10_000
 
