@@ -1,5 +1,6 @@
 """`report.json` of a run: what it came to, and what later episodes have confirmed."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,10 @@ from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import PolicySnapshot
+from tensor_optix.errors import CheckpointStorageError
 from tensor_optix.support.schemas import decode_object
+
+logger = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 1 << 24
 
@@ -36,6 +40,14 @@ def write_report(run_dir: Path, report: TrainingReport) -> None:
     """Write the report of the run in a folder."""
     with storage_errors("write", run_dir):
         replace_file(run_dir / REPORT, encode_json(report.to_dict()))
+
+
+def keep_report(run_dir: Path, report: TrainingReport) -> None:
+    """Write the report of the run in a folder; where the storage refuses, a warning says so."""
+    try:
+        write_report(run_dir, report)
+    except CheckpointStorageError as error:
+        logger.warning("The report is not saved: %s", error)
 
 
 def confirmed_report(

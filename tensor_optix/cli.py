@@ -17,6 +17,7 @@ from typing import Any
 from tensor_optix._cli_parser import BOUNDS, CONFIRMING_EPISODES, parser
 from tensor_optix._evaluation import Evaluation
 from tensor_optix._run_reports import write_report
+from tensor_optix._trained_runs import best_policy, refuse_python_run
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import play_again
@@ -75,6 +76,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _resume(args: argparse.Namespace) -> int:
+    refuse_python_run(args.run_dir)
     run = RunDescription.read(args.run_dir, args.allow_module)
     bounds = {name: value for name in BOUNDS if (value := getattr(args, name)) is not None}
     run = dataclasses.replace(run, **bounds)
@@ -170,17 +172,13 @@ def _vectorised(run: RunDescription, args: argparse.Namespace) -> tuple[RunDescr
 
 def _evaluate(args: argparse.Namespace) -> int:
     _check_evaluation(args)
-    run = RunDescription.read(args.run_dir, args.allow_module)
-    set_threads(run.framework, run.threads)  # the same threads give the same result
-    agent = run.agent()
-    registry, training = CheckpointRegistry(args.run_dir), dataclasses.replace(run, n_envs=1).pipeline()
-    training.agent = agent
-    registry.attach("pipeline", training)  # its statistics are policy state
-    snapshot = registry.load_best(agent)
+    is_tested = args.confirm or args.verify
+    name, training, snapshot = best_policy(args.run_dir, args.allow_module, is_tested=is_tested)
+    registry = CheckpointRegistry(args.run_dir)
     together = max((len(window.seeds) for window in snapshot.evidence), default=0) if args.verify else args.episodes
     pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), args.seed)
     if pipeline is None:
-        raise InvalidArgumentError(f"{run.env} cannot be made anew, so it cannot be evaluated from the command line.")
+        raise InvalidArgumentError(f"{name} cannot be made anew, so it cannot be evaluated from the command line.")
     if args.verify:
         return _verify(args, pipeline, snapshot)
     returns: list[float] = []
@@ -193,7 +191,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     evaluation = Evaluation.of(args.run_dir, registry, snapshot, returns[: args.episodes])
     if args.confirm and not evaluation.confirm():
         print(f"{args.run_dir} has no report.json yet, so the score is written nowhere.", file=sys.stderr)
-    print(json.dumps(evaluation.to_dict()) if args.json else f"{run.env}: {evaluation}")
+    print(json.dumps(evaluation.to_dict()) if args.json else f"{name}: {evaluation}")
     return 0
 
 

@@ -1,11 +1,14 @@
 """The facade: everything with its defaults, wired together."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
 from typing import Literal
 
 from tensor_optix._policy_file import policy_file_of
+from tensor_optix._python_runs import RUN_FILE, PythonRun, describe_run, write_python_run
+from tensor_optix._run_reports import keep_report
 from tensor_optix._wiring import (
     check_contracts,
     child_seeds,
@@ -193,6 +196,8 @@ class RLOptimizer:
         for successor in (callback for callback in callbacks if isinstance(callback, Successor)):
             successor.join_run(self.registry.attached, parts.optimizer.search_space, seeds[4])
         self._has_run = False
+        self.described: PythonRun | None = describe_run(pipeline, evaluator)
+        """What `run.json` says of the run; None where whoever made it writes that."""
 
     def run(self) -> TrainingReport:
         """Train until DORMANT, a bound or the target, `stop()`, Ctrl-C or SIGTERM, and return the report.
@@ -212,8 +217,14 @@ class RLOptimizer:
             if not self._has_run:
                 self._has_run = True
                 if not (self._resume and self._keeper.resume(self._go_on_from)):
-                    self.registry.archive()
-            return self._controller.run()
+                    self.registry.archive([RUN_FILE] if self.described is not None else [])
+                if self.described is not None:
+                    write_python_run(self.registry.directory, self.described)
+            report = self._controller.run()
+            if self.described is not None and self.described.allow_module:
+                report = dataclasses.replace(report, allow_module=self.described.allow_module)
+                keep_report(self.registry.directory, report)
+            return report
 
     def _go_on_from(self, point: ResumePoint) -> None:
         self._controller.resume(point)

@@ -99,7 +99,7 @@ class RunDescription:
         """Build everything, wired together."""
         agent = self.agent()
         threshold = Default if self.scaled_patience else int
-        return RLOptimizer(
+        made = RLOptimizer(
             agent=agent,
             pipeline=self.pipeline(),
             tuning=self.tuning,
@@ -119,6 +119,8 @@ class RunDescription:
             seed=self.seed,
             progress=progress,
         )
+        made.described = None  # `write` says more
+        return made
 
     def _evolution(self, run_dir: Path, agent: BaseAgent) -> list[LoopCallback]:
         """Return the callback of evolution, or none; it prints nothing, the report of the run tells it."""

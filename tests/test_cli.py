@@ -264,7 +264,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
         (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
         (["train", "CartPole-v1", "--evolve", "-1"], "--evolve must be a whole number of at least 0, but got -1"),
-        (["evaluate", "nowhere"], "run.json"),
+        (["evaluate", "nowhere"], "'nowhere' is not there, where the folder of a run is wanted"),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
         (["evaluate", "nowhere", "--confirm", "--episodes", "99"], "--confirm needs --episodes of at least 100"),
         (["evaluate", "nowhere", "--confirm", "--verify"], "Give one of them"),

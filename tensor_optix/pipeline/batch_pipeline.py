@@ -32,6 +32,7 @@ from tensor_optix.pipeline.environment.episodes import (
     replay,
     warn_of_new_episodes,
 )
+from tensor_optix.pipeline.environment.naming import name_of
 from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
@@ -86,6 +87,7 @@ class BatchPipeline(BasePipeline):
             check_size(name, value)
         check_seed(seed)
         self._make = None if isinstance(env, gym.Env) else maker_in(env)
+        self.env_name, self.env_kwargs = name_of(env)
         self.env = make_environment(env)
         self._reset_env = EnvironmentReset(self.env)
         self.reward_threshold = reward_threshold_of(self.env)

@@ -18,6 +18,7 @@ from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.copies import vector_copies
 from tensor_optix.pipeline.environment.environment import check_agent_fits, check_size
 from tensor_optix.pipeline.environment.episodes import warn_of_new_episodes
+from tensor_optix.pipeline.environment.naming import name_of_each
 from tensor_optix.pipeline.environment.targets import vector_reward_threshold_of
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.pipeline.environment.vector_state import next_seeds, replay_all, restore_arrays, saved_arrays
@@ -71,6 +72,7 @@ class VectorBatchPipeline(BasePipeline):
         check_size("window_size", window_size)
         check_seed(seed)
         self._vector = VectorLifetime(env_fns, async_envs)
+        self.env_name, self.env_kwargs = name_of_each(env_fns)
         self.reward_threshold = vector_reward_threshold_of(self.env, env_fns)
         self.agent = agent
         self.window_size = int(window_size)

@@ -1,0 +1,72 @@
+"""The best policy of a run, ready to be played by the command line, whichever way the run was made."""
+
+import dataclasses
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+from tensor_optix._python_runs import RUN_FILE, PythonRun, environment_of, read_python_run
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.storage.locating import check_run
+from tensor_optix.core.types import PolicySnapshot
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.factory import set_threads
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
+from tensor_optix.pipeline.environment.environment import make_environment
+from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
+from tensor_optix.policy import load_policy
+from tensor_optix.runs import RunDescription
+
+
+def best_policy(
+    run_dir: Path, allow_modules: Collection[str] = (), *, is_tested: bool = False
+) -> tuple[str, BatchPipeline | VectorBatchPipeline, PolicySnapshot]:
+    """Return the name of a run's environment, a pipeline on it in which the best policy acts, and its snapshot.
+
+    Args:
+        run_dir: the folder of the run.
+        allow_modules: what the environment's name may import.
+        is_tested: True where the score of the run is to be played again, which its own evaluator may be needed for.
+
+    Raises:
+        CheckpointPathError: it is not the folder of a run; the message says which one was meant.
+        InvalidArgumentError: something of the run exists in Python only; the message says what.
+    """
+    python = _python_run(run_dir)
+    if python is None:
+        run = RunDescription.read(run_dir, allow_modules)
+        set_threads(run.framework, run.threads)  # the same threads give the same result
+        registry, training = CheckpointRegistry(run_dir), dataclasses.replace(run, n_envs=1).pipeline()
+        agent = training.agent = run.agent()
+        registry.attach("pipeline", training)  # its statistics are policy state
+        return run.env, training, registry.load_best(agent)
+    name, arguments = environment_of(python, run_dir, allow_modules)
+    if python.evaluator is not None and is_tested:
+        raise InvalidArgumentError(
+            f"{str(run_dir)!r} was scored by {python.evaluator}, which only the program that made the run has, so its "
+            f"score cannot be tested here. Without --confirm and --verify the returns of its best policy are printed."
+        )
+    policy = load_policy(run_dir)
+    assert policy.snapshot is not None  # noqa: S101 - it was loaded
+    env = partial(make_environment, name, arguments) if arguments else name
+    return name, BatchPipeline(env, policy.agent, normalize_observations=policy.normalizer or False), policy.snapshot
+
+
+def refuse_python_run(run_dir: Path) -> None:
+    """Raise `InvalidArgumentError` if a run was made in Python, where alone it can go on."""
+    if _python_run(run_dir) is not None:
+        raise InvalidArgumentError(
+            f"{str(run_dir)!r} was made in Python, where its agent, pipeline and callbacks are. Resume it there: "
+            f"RLOptimizer(..., checkpoint_dir={str(run_dir)!r}, resume=True).run(). evaluate works here."
+        )
+
+
+def _python_run(run_dir: Path) -> PythonRun | None:
+    """Return what is known of a run that was made in Python; None for one of the command line."""
+    if not (run_dir / RUN_FILE).exists():
+        check_run(run_dir)
+        raise InvalidArgumentError(
+            f"{str(run_dir)!r} has no run.json, which says what the run was made of. Play its best policy in Python: "
+            f"tensor_optix.load_policy({str(run_dir)!r})."
+        )
+    return read_python_run(run_dir)
