@@ -231,7 +231,7 @@ class TestBadInput:
             ({"val_episodes": 2.5}, InvalidArgumentError, "val_episodes must be a whole number of at least 1"),
             ({"seed": -1}, InvalidArgumentError, "seed must be a whole number of at least 0, but got -1"),
             ({"checkpoint_dir": None}, InvalidArgumentError, "checkpoint_dir must be the path of a directory"),
-            ({"callbacks": None}, ContractError, "callbacks must be a list of callbacks, but got None"),
+            ({"callbacks": 3}, ContractError, "callbacks must be a list of callbacks, but got 3"),
             ({"callbacks": LoopCallback()}, ContractError, "callbacks must be a list"),
             ({"callbacks": [LoopCallback]}, ContractError, r"the class LoopCallback\. Write LoopCallback\(\)"),
             ({"callbacks": [print]}, ContractError, "at least one hook of"),
