@@ -35,7 +35,7 @@ def test_an_object_with_one_hook_will_do(hook: str) -> None:
 @pytest.mark.parametrize(
     ("callbacks", "message"),
     [
-        (None, "must be a list of callbacks, but got None. Write callbacks=\\[\\.\\.\\.\\]"),
+        (3, "must be a list of callbacks, but got 3. Write callbacks=\\[\\.\\.\\.\\]"),
         (Recorder(), "must be a list of callbacks, but got <"),
         ([Recorder], r"must hold objects, but got the class Recorder. Write Recorder\(\)"),
         ([Recorder(), 3], "must have at least one hook of .*on_episode_end.*, but got 3"),
@@ -47,3 +47,7 @@ def test_an_object_with_one_hook_will_do(hook: str) -> None:
 def test_what_no_hook_can_be_called_of_is_refused(callbacks: Any, message: str) -> None:
     with pytest.raises(ContractError, match=message):
         checked_callbacks(callbacks)
+
+
+def test_none_is_no_callback() -> None:
+    assert checked_callbacks(None) == []
