@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 _GATHER_BYTES = 256 << 20
 """Minibatches are gathered ahead in blocks of at most this size."""
 COMPILE_AFTER_STEPS = 40_000
-"""Eager steps after which compiling is worth its time: about what it costs. A count, so that runs repeat exactly."""
+"""Steps of the optimizer after which compiling is worth its time: about what it costs. A count, and one that is saved,
+so that runs repeat exactly, also those that were resumed."""
 
 
 class Trained:
@@ -145,13 +146,18 @@ class TorchUpdater:
         self._compile = compile
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = self._can_compile() if compile is None else compile
-        self._steps_made = 0
+        self._is_time_to_compile = False
 
     def _can_compile(self) -> bool:
         called = [model for t in self._trained for model in (*t.objective.models, *t.objective.reads)]
         are_basic = all(trained.is_basic_adam for trained in self._trained)
         are_float32 = all(input_dtype(model) is torch.float32 for model in called)
         return are_basic and are_float32 and not self._has_modes and shutil.which("g++") is not None
+
+    def _steps_made(self) -> int:
+        """Return the optimizer's own count of steps: it is part of what is saved, so a resumed run compiles as soon."""
+        states = self._trained[0].objective.optimizer.state.values()
+        return max((int(state["step"]) for state in states if "step" in state), default=0)
 
     @property
     def is_compiled(self) -> bool:
@@ -162,7 +168,7 @@ class TorchUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> dict[str, float]:
         """Make one step per row of `rows`; see `Updater`."""
-        return self._train(self._gathered(data, rows), len(rows), scalars, {})
+        return self._train(self._gathered(data, rows), scalars, {})
 
     def on_batches(
         self,
@@ -171,13 +177,11 @@ class TorchUpdater:
         per_step: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, float]:
         """Make one step per minibatch of `batches`; see `Updater`."""
-        n_steps = len(next(iter(batches.values())))
-        return self._train(self._stacked(batches), n_steps, scalars, per_step or {})
+        return self._train(self._stacked(batches), scalars, per_step or {})
 
     def _train(
         self,
         blocks: Iterator[dict[str, torch.Tensor]],
-        n_steps: int,
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray],
     ) -> dict[str, float]:
@@ -185,6 +189,7 @@ class TorchUpdater:
         if any(changed):
             self._compiled = None
             self._may_compile = self._can_compile() if self._compile is None else self._compile
+        self._is_time_to_compile = self._may_compile and self._steps_made() >= self._compile_after
         for model in self._models:
             model.train()
         metrics: list[dict[str, Any]] = []
@@ -199,7 +204,6 @@ class TorchUpdater:
         finally:
             for model in self._models:
                 model.eval()
-        self._steps_made += n_steps
         means = {name: torch.cat([m[name].reshape(-1) for m in metrics]).mean() for name in metrics[0]}
         return {name: float(value) for name, value in means.items()}
 
@@ -244,7 +248,7 @@ class TorchUpdater:
         per_step: Mapping[str, np.ndarray],
     ) -> list[dict[str, Any]]:
         done, metrics = 0, []
-        if self._may_compile and self._steps_made >= self._compile_after:
+        if self._is_time_to_compile:
             done, metrics = self._compiled_steps(block, scalars, per_step)
         for k in range(done, size):
             batch = {name: tensor[k] for name, tensor in block.items()}

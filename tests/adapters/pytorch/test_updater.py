@@ -310,6 +310,22 @@ def test_left_to_itself_it_compiles_only_after_a_number_of_steps(
     assert attempts == [0, 0, 1, 1]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_resumed_run_compiles_when_the_one_before_would_have(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_updater, "COMPILE_AFTER_STEPS", 40)
+    monkeypatch.setattr(_updater.shutil, "which", lambda _: "/usr/bin/g++")
+    pair = branching_pair()
+    first = pair.updater(compile=None)
+    first(DATA, ROWS, SCALARS)
+    first(DATA, ROWS, SCALARS)
+    with caplog.at_level(logging.WARNING, logger=_updater.__name__):
+        pair.updater(compile=None)(DATA, ROWS, SCALARS)  # another process, with the optimizer's state of the first
+    assert len(caplog.records) == 1
+
+
 def test_left_to_itself_it_never_compiles_without_a_compiler(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
