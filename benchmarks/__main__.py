@@ -18,6 +18,7 @@ from benchmarks import (
     imports,
     intervals,
     learning,
+    memory,
     overhead,
     selection,
     speed,
@@ -35,6 +36,7 @@ SUITES: Mapping[str, Suite] = {
     "overhead": overhead,
     "speed": speed,
     "learning": learning,
+    "memory": memory,
     "selection": selection,
     "evolution": evolution,
     "ensemble": ensemble,
@@ -45,7 +47,7 @@ SUITES: Mapping[str, Suite] = {
     "field": field,
 }
 """Shortest first."""
-BY_ENVIRONMENT = (learning, selection, evolution, tuning, field, honesty, truth, easy)
+BY_ENVIRONMENT = (learning, memory, selection, evolution, tuning, field, honesty, truth, easy)
 """Those of which `--only` chooses."""
 
 

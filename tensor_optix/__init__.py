@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
     from tensor_optix.algorithms.tf_dqn import TFDQNAgent
     from tensor_optix.algorithms.tf_ppo import TFPPOAgent
+    from tensor_optix.algorithms.tf_recurrent_ppo import TFRecurrentPPOAgent
     from tensor_optix.algorithms.tf_sac import TFSACAgent
     from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
     from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
+    from tensor_optix.algorithms.torch_recurrent_ppo import TorchRecurrentPPOAgent
     from tensor_optix.algorithms.torch_sac import TorchSACAgent
     from tensor_optix.core.backoff_scheduler import BackoffScheduler
     from tensor_optix.core.base_agent import (
@@ -140,6 +142,7 @@ _HOMES = {
     "TFDQNAgent": "algorithms.tf_dqn",
     "TFEvaluator": "adapters.tensorflow.tf_evaluator",
     "TFPPOAgent": "algorithms.tf_ppo",
+    "TFRecurrentPPOAgent": "algorithms.tf_recurrent_ppo",
     "TFSACAgent": "algorithms.tf_sac",
     "TimeSplit": "splits",
     "TorchAgent": "adapters.pytorch.torch_agent",
@@ -147,6 +150,7 @@ _HOMES = {
     "TorchDQNAgent": "algorithms.torch_dqn",
     "TorchEvaluator": "adapters.pytorch.torch_evaluator",
     "TorchPPOAgent": "algorithms.torch_ppo",
+    "TorchRecurrentPPOAgent": "algorithms.torch_recurrent_ppo",
     "TorchSACAgent": "algorithms.torch_sac",
     "TrainingReport": "core.training_report",
     "VectorBatchPipeline": "pipeline.vector_pipeline",
@@ -211,6 +215,7 @@ __all__ = [
     "TFDictModel",
     "TFEvaluator",
     "TFPPOAgent",
+    "TFRecurrentPPOAgent",
     "TFSACAgent",
     "TakesFlatObservations",
     "TensorOptixError",
@@ -220,6 +225,7 @@ __all__ = [
     "TorchDictModel",
     "TorchEvaluator",
     "TorchPPOAgent",
+    "TorchRecurrentPPOAgent",
     "TorchSACAgent",
     "TrainingReport",
     "VectorBatchPipeline",

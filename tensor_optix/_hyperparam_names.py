@@ -4,11 +4,17 @@ from collections.abc import Mapping
 
 from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
+from tensor_optix.algorithms._recurrent_ppo import RECURRENT_PPO_HYPERPARAMS
 from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
 from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.errors import ContractError, HyperparamError, did_you_mean
 
-_TABLES = {"ppo": PPO_HYPERPARAMS, "dqn": DQN_HYPERPARAMS, "sac": SAC_HYPERPARAMS}
+_TABLES = {
+    "ppo": PPO_HYPERPARAMS,
+    "recurrent_ppo": RECURRENT_PPO_HYPERPARAMS,
+    "dqn": DQN_HYPERPARAMS,
+    "sac": SAC_HYPERPARAMS,
+}
 _CALLED_ELSEWHERE = {
     "lr": "learning_rate",
     "discount": "gamma",

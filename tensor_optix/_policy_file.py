@@ -9,7 +9,7 @@ import itertools
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from gymnasium import spaces
@@ -40,6 +40,7 @@ class _AgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     net_arch: Annotated[list[_Layer], msgspec.Meta(max_length=64)]
     hyperparams: dict[_Name, _Number]
     exploration_noise: _Name
+    cell: Literal["lstm", "gru"] = "lstm"
 
 
 class PolicyFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -13,13 +13,13 @@ from gymnasium import spaces
 from tensor_optix._hyperparam_names import hyperparam_table as hyperparam_table
 from tensor_optix._hyperparam_names import refuse_unknown
 from tensor_optix.adapters._agent import BuiltInAgent
-from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture
+from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture, RecurrentArchitecture
 from tensor_optix.adapters._checks import refuse_missing_bounds
 from tensor_optix.algorithms._builders import Builder, builder_for
 from tensor_optix.algorithms._description import ALGORITHMS as ALGORITHMS
 from tensor_optix.algorithms._description import FRAMEWORKS as FRAMEWORKS
 from tensor_optix.algorithms._description import AgentDescription
-from tensor_optix.algorithms._distributions import distribution_for
+from tensor_optix.algorithms._distributions import Distribution, distribution_for
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
@@ -31,6 +31,7 @@ from tensor_optix.support.arguments import check_seed, is_whole
 
 logger = logging.getLogger(__name__)
 
+CELLS = ("lstm", "gru")
 _MODULES = {"tf": "tensorflow", "torch": "torch"}
 _INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix[torch]'"}
 
@@ -42,23 +43,27 @@ def make_agent(
     hyperparams: Mapping[str, object] | HyperparamSet | None = None,
     seed: int | None = None,
     net_arch: Sequence[int] | None = None,
+    *,
+    cell: str = "lstm",
 ) -> BaseAgent:
     """Build an agent that fits `env`, with the field's usual networks, initialisation and hyper-parameters.
 
     PPO: actor and critic are separate tanh networks, 64-64 by default, orthogonal initialisation (√2 hidden, 0.01
     policy head, 1 value head), Adam with ε = 1e-5, a Gaussian policy with a free log_std for Box actions.
+    Recurrent PPO: policy and value each have an LSTM or a GRU of 64 and a tanh layer of 64, else as PPO.
     DQN and SAC: relu networks, 256-256 by default, U(±1/√fan_in) initialisation; DQN is double and has the Huber loss.
     Images (uint8, three axes) go through the convolutions of the Nature DQN. Where an environment is known, its preset
     says otherwise.
 
     Args:
         env: environment, its id, or a class or function that makes one; only its spaces and id are used.
-        algorithm: `"ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for bounded Box actions on vectors, PPO for all
-            others.
+        algorithm: `"ppo"`, `"recurrent_ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for bounded Box actions on vectors,
+            PPO for all others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
         hyperparams: overrides of the preset, by the names of the algorithm's table.
         seed: seed of initialisation, exploration and minibatch order.
-        net_arch: sizes of the hidden layers.
+        net_arch: sizes of the hidden layers; of recurrent PPO, the first is that of its memory.
+        cell: `"lstm"` or `"gru"`, of recurrent PPO.
 
     Raises:
         InvalidArgumentError: an unknown algorithm or framework, a layer size below 1, or a negative seed.
@@ -76,6 +81,8 @@ def make_agent(
     framework = resolve_framework(framework)
     if net_arch is not None and not _are_sizes(net_arch):
         raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, e.g. (64, 64), but got {net_arch!r}.")
+    if cell not in CELLS:
+        raise InvalidArgumentError(f"cell must be one of {CELLS}, but got {cell!r}.")
     preset = preset_for(env_id, algorithm)
     given = hyperparams.params if isinstance(hyperparams, HyperparamSet) else (hyperparams or {})
     refuse_unknown(given, algorithm, "make_agent(hyperparams=...)")
@@ -86,6 +93,7 @@ def make_agent(
         net_arch=tuple(map(int, _usual_layers(preset, observation_space) if net_arch is None else net_arch)),
         hyperparams=params.params,
         exploration_noise=preset.exploration_noise,
+        cell=cell,
     )
     return build_agent(description, observation_space, action_space, seed)
 
@@ -106,6 +114,8 @@ def build_agent(
     builder = builder_for(description.framework, None if seed is None else int(seed))
     if description.algorithm == "ppo":
         agent = _ppo(builder, box, action_space, hidden, params)
+    elif description.algorithm == "recurrent_ppo":
+        agent = _recurrent_ppo(builder, box, action_space, hidden, params, description.cell)
     elif description.algorithm == "dqn":
         agent = _dqn(builder, box, action_space, hidden, params)
     else:
@@ -121,16 +131,39 @@ def _usual_layers(preset: Preset, observation_space: spaces.Space[Any]) -> Seque
 
 
 def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
-    distribution = distribution_for(action_space)
-    outputs = None if distribution is None else distribution.output_size(action_space)
-    if distribution is None or outputs is None:
-        raise _refused("PPO serves Discrete, MultiDiscrete, MultiBinary and Box actions of floats", action_space)
-    if distribution.name == "gaussian":
-        outputs //= 2  # the rest is the free log_std
+    distribution, outputs = _distribution(action_space)
     shape = _architecture(box, hidden, outputs, activation="tanh", initial="orthogonal")
     actor = builder.network(dataclasses.replace(shape, head_gain=0.01))
     critic = builder.network(dataclasses.replace(shape, outputs=1))
     return builder.ppo(actor, critic, params, distribution)
+
+
+def _recurrent_ppo(
+    builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any, cell: str
+) -> BaseAgent:
+    distribution, outputs = _distribution(action_space)
+    size, *rest = hidden or (512,)
+    plain = _architecture(box, (), 1, activation="tanh", initial="orthogonal")
+    head = dataclasses.replace(
+        plain, input_shape=(size,), hidden=tuple(rest), outputs=outputs, head_gain=0.01, is_image=False
+    )
+    architecture = RecurrentArchitecture(
+        head=head,
+        input_shape=box.shape,
+        cell="gru" if cell == "gru" else "lstm",
+        has_log_std=distribution.name == "gaussian",
+        is_image=plain.is_image,
+    )
+    return builder.recurrent_ppo(architecture, params, distribution)
+
+
+def _distribution(action_space: object) -> tuple[Distribution, int]:
+    """Return what serves an action space, and how many of its parameters come from the network, not a free log_std."""
+    distribution = distribution_for(action_space)
+    outputs = None if distribution is None else distribution.output_size(action_space)
+    if distribution is None or outputs is None:
+        raise _refused("PPO serves Discrete, MultiDiscrete, MultiBinary and Box actions of floats", action_space)
+    return distribution, outputs // 2 if distribution.name == "gaussian" else outputs
 
 
 def _dqn(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:

@@ -33,6 +33,7 @@ class Preset:
 
 _DEFAULTS = {
     "ppo": Preset(),
+    "recurrent_ppo": Preset(),
     # A window is how long the policy acts unchanged: short ones learn from fresh experience, and several of them make
     # up what is worth an evaluation.
     "dqn": Preset(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.base_agent import BaseAgent, can_be_greedy
+from tensor_optix.core.base_agent import BaseAgent, BeginsEpisodes, can_be_greedy
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -50,13 +50,20 @@ def check_acts(agent: BaseAgent, env: EnvLike) -> None:
         n_actions = n_rows(actions) if is_tree(actions) else len(actions)
         _require(n_actions == 5, f"act_batch gave {n_actions} actions for 5 observations; give one per row.")
     if "deterministic" in inspect.signature(agent.act).parameters and can_be_greedy(agent):
-        act: Any = agent.act
-        singly = [act(seen, deterministic=True) for seen in rows(taken(window.observations, slice(5)))]
+        singly = [_first_greedy(agent, seen) for seen in rows(taken(window.observations, slice(5)))]
         together = rows(agent.act_batch(taken(window.observations, slice(5)), deterministic=True))
         _require(
             all(map(_are_close, singly, together)),
             "act(observation, deterministic=True) must give the action that act_batch(..., deterministic=True) gives.",
         )
+
+
+def _first_greedy(agent: BaseAgent, observation: Any) -> Any:
+    """Return the greedy action for an observation, the first of an episode, as each row of `act_batch` is."""
+    if isinstance(agent, BeginsEpisodes):
+        agent.begin_episode()
+    act: Any = agent.act
+    return act(observation, deterministic=True)
 
 
 def check_acting_leaves_no_trace(agent: BaseAgent, env: EnvLike) -> None:

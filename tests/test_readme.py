@@ -41,6 +41,6 @@ def test_all_python_in_the_documents_runs_in_its_order(name: str) -> None:
         assert report is None or report.windows == 2
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "dqn", "sac"])
+@pytest.mark.parametrize("algorithm", ["ppo", "recurrent_ppo", "dqn", "sac"])
 def test_the_tables_of_hyper_parameters_are_the_real_ones(algorithm: str) -> None:
     assert hyperparam_table(algorithm).describe() in TEXTS["docs/algorithms.md"]

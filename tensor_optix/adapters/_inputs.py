@@ -85,6 +85,11 @@ def n_required(call: Callable[..., object]) -> int:
     return sum(p.kind in kinds and p.default is p.empty and p.name not in ("training", "mask") for p in parameters)
 
 
+def is_recurrent(model: object) -> bool:
+    """Return whether a model says how much it remembers: it is called with observations, memory and begins."""
+    return isinstance(getattr(model, "memory_size", None), int)
+
+
 def refuse_inputs(name: str, n_inputs: int, wrapper: str) -> NoReturn:
     """Raise `ContractError`: a model has several inputs, but is given one array."""
     raise ContractError(

@@ -98,6 +98,20 @@ class Predictor(Protocol):
         ...
 
 
+class RecurrentPredictor(Protocol):
+    """A recurrent model's output as numpy arrays, without gradients, always from the model's present weights."""
+
+    def __call__(self, observations: object, memory: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the outputs (B, T, ...) and the memory (B, S) after the last step.
+
+        Args:
+            observations: (B, T, ...) sequences.
+            memory: (B, S) what is remembered before their first step.
+            begins: (B, T) bool, where an episode begins: what was remembered until then counts for nothing.
+        """
+        ...
+
+
 class Updater(Protocol):
     """Runs the update steps of a window."""
 
@@ -155,6 +169,10 @@ class Backend(Protocol):
 
     def predictor(self, model: Model) -> Predictor:
         """Return what computes the model's output for acting; dense stacks skip the framework."""
+        ...
+
+    def recurrent_predictor(self, model: Model) -> RecurrentPredictor:
+        """Return what computes a recurrent model's output: it is called with observations, memory and begins."""
         ...
 
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:

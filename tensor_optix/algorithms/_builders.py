@@ -5,11 +5,12 @@ from typing import Protocol
 
 import numpy as np
 
-from tensor_optix.adapters._architecture import Architecture
+from tensor_optix.adapters._architecture import Architecture, RecurrentArchitecture
 from tensor_optix.adapters.backend import Model
 from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
+from tensor_optix.algorithms._recurrent_ppo import RECURRENT_PPO_HYPERPARAMS
 from tensor_optix.algorithms._sac import SAC_HYPERPARAMS
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import HyperparamTable
@@ -32,6 +33,12 @@ class Builder(Protocol):
 
     def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         """Return a PPO agent; a Gaussian one's actor gets its free log_std here."""
+        ...
+
+    def recurrent_ppo(
+        self, architecture: RecurrentArchitecture, hyperparams: HyperparamSet, distribution: Distribution
+    ) -> BaseAgent:
+        """Return a recurrent PPO agent."""
         ...
 
     def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
@@ -66,6 +73,18 @@ class _TorchBuilder:
             actor.append(LogStd(actor[-1].out_features))
         optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=_rate(PPO_HYPERPARAMS), eps=1e-5)
         return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
+
+    def recurrent_ppo(
+        self, architecture: RecurrentArchitecture, hyperparams: HyperparamSet, distribution: Distribution
+    ) -> BaseAgent:
+        import torch
+
+        from tensor_optix.adapters.pytorch import _recurrent
+        from tensor_optix.algorithms.torch_recurrent_ppo import TorchRecurrentPPOAgent
+
+        network = _recurrent.build(architecture, self._generator)
+        optimizer = torch.optim.Adam(network.parameters(), lr=_rate(RECURRENT_PPO_HYPERPARAMS), eps=1e-5)
+        return TorchRecurrentPPOAgent(network, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
         import torch
@@ -114,6 +133,17 @@ class _TFBuilder:
             actor.add(LogStd())
         optimizer = PaperAdam(_rate(PPO_HYPERPARAMS), epsilon=1e-5)
         return TFPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
+
+    def recurrent_ppo(
+        self, architecture: RecurrentArchitecture, hyperparams: HyperparamSet, distribution: Distribution
+    ) -> BaseAgent:
+        from tensor_optix.adapters.tensorflow import _recurrent
+        from tensor_optix.adapters.tensorflow._adam import PaperAdam
+        from tensor_optix.algorithms.tf_recurrent_ppo import TFRecurrentPPOAgent
+
+        network = _recurrent.build(architecture, self._seeds)
+        optimizer = PaperAdam(_rate(RECURRENT_PPO_HYPERPARAMS), epsilon=1e-5)
+        return TFRecurrentPPOAgent(network, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ALGORITHMS = ("ppo", "dqn", "sac")
+ALGORITHMS = ("ppo", "recurrent_ppo", "dqn", "sac")
 FRAMEWORKS = ("tf", "torch")
 
 
@@ -22,3 +22,5 @@ class AgentDescription:
     """Overrides of the algorithm's table."""
     exploration_noise: str = "white"
     """SAC only."""
+    cell: str = "lstm"
+    """Recurrent PPO only."""

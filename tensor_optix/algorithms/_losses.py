@@ -28,6 +28,7 @@ def ppo_loss(
     clip_ratio: Tensor,
     vf_coef: Tensor,
     entropy_coef: Tensor,
+    weights: Tensor = None,
 ) -> PPOLoss:
     """Clipped surrogate objective.
 
@@ -50,23 +51,28 @@ def ppo_loss(
         clip_ratio: ε.
         vf_coef: c₁.
         entropy_coef: c₂.
+        weights: (B,) of each row in all means; None = they weigh alike.
     """
-    centred = advantage - ops.mean(advantage)
+
+    def mean(x: Tensor) -> Tensor:
+        return ops.mean(x) if weights is None else ops.mean(x * weights) / ops.mean(weights)
+
+    centred = advantage - mean(advantage)
     # The standard deviation of a one-row minibatch is 0, not NaN.
-    normalised = centred / (ops.sqrt(ops.mean(ops.square(centred))) + 1e-8)
+    normalised = centred / (ops.sqrt(mean(ops.square(centred))) + 1e-8)
     log_ratio = log_prob - old_log_prob
     ratio = ops.exp(log_ratio)
     clipped = ops.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
-    policy_loss = -ops.mean(ops.minimum(ratio * normalised, clipped * normalised))
-    value_loss = ops.mean(ops.square(value - target_return))
-    mean_entropy = ops.mean(entropy)
+    policy_loss = -mean(ops.minimum(ratio * normalised, clipped * normalised))
+    value_loss = mean(ops.square(value - target_return))
+    mean_entropy = mean(entropy)
     return PPOLoss(
         loss=policy_loss + vf_coef * value_loss - entropy_coef * mean_entropy,
         policy_loss=policy_loss,
         value_loss=value_loss,
         entropy=mean_entropy,
-        approx_kl=ops.mean((ratio - 1.0) - log_ratio),
-        clip_fraction=ops.mean(ops.where(ops.square(ratio - 1.0) > clip_ratio * clip_ratio, 1.0, 0.0)),
+        approx_kl=mean((ratio - 1.0) - log_ratio),
+        clip_fraction=mean(ops.where(ops.square(ratio - 1.0) > clip_ratio * clip_ratio, 1.0, 0.0)),
     )
 
 

@@ -12,8 +12,8 @@ from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_output, refuse_non_finite_window, warn_of_missing_bounds
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
+from tensor_optix.algorithms._action_masks import checked_masks, window_masks
 from tensor_optix.algorithms._distributions import (
-    FORBIDDEN,
     Distribution,
     as_argument,
     as_distribution,
@@ -26,7 +26,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, Signal
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
 from tensor_optix.core.types import EpisodeData, HyperparamSet
-from tensor_optix.errors import BadDataError, SpaceError
+from tensor_optix.errors import SpaceError
 
 PPO_HYPERPARAMS = HyperparamTable(
     "PPO",
@@ -56,7 +56,7 @@ PPO_HYPERPARAMS = HyperparamTable(
     },
 )
 
-_SCALARS = ("clip_ratio", "entropy_coef", "vf_coef", "max_grad_norm", "learning_rate")
+PPO_SCALARS = ("clip_ratio", "entropy_coef", "vf_coef", "max_grad_norm", "learning_rate")
 
 
 class PPOAgent(BuiltInAgent, BaseAgent):
@@ -124,8 +124,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             SpaceError: a Gaussian policy.
         """
         params = self._policy(observations)
-        masks = np.asarray(action_masks, bool)
-        self._distribution.check_masks(masks, *params.shape)
+        masks = checked_masks(self._distribution, action_masks, *params.shape)
         return self._choose(masked(NUMPY_OPS, params, masks), deterministic)
 
     def action_probs(self, observations: object, action_masks: object = None) -> np.ndarray | None:
@@ -134,9 +133,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             return None
         params = self._policy(observations)
         if action_masks is not None:
-            masks = np.asarray(action_masks, bool)
-            self._distribution.check_masks(masks, *params.shape)
-            params = masked(NUMPY_OPS, params, masks)
+            params = masked(NUMPY_OPS, params, checked_masks(self._distribution, action_masks, *params.shape))
         return np.exp(NUMPY_OPS.log_softmax(params))
 
     def action_log_probs(self, observations: object, actions: Any, action_masks: object = None) -> np.ndarray:
@@ -148,9 +145,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         params, actions = in_chunks(self._policy, np.asarray(observations)), np.asarray(actions)
         self._distribution.check_actions(actions, *params.shape)
         if action_masks is not None:
-            masks = np.asarray(action_masks, bool)
-            self._distribution.check_masks(masks, *params.shape)
-            params = masked(NUMPY_OPS, params, masks)
+            params = masked(NUMPY_OPS, params, checked_masks(self._distribution, action_masks, *params.shape))
         return self._distribution.log_prob_and_entropy(NUMPY_OPS, params, actions)[0].astype(np.float32)
 
     def _choose(self, params: np.ndarray, deterministic: bool) -> np.ndarray:
@@ -167,7 +162,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         actions = np.asarray(episode_data.actions)
         size = self._policy(observations[:1]).shape[-1]
         self._distribution.check_actions(actions, episode_data.length, size)
-        masks = self._masks(episode_data, actions, size)
+        masks = window_masks(self._distribution, episode_data, size)
         values, next_values = self._values(episode_data, observations)
         advantages, targets = compute_gae(
             episode_data.rewards,
@@ -191,7 +186,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         if masks is not None:
             window["action_masks"] = masks
         rows = make_minibatches(len(advantages), p["minibatch_size"], p["n_epochs"], self._generators["order"])
-        diagnostics = self._update(window, rows, {name: p[name] for name in _SCALARS})
+        diagnostics = self._update(window, rows, {name: p[name] for name in PPO_SCALARS})
         diagnostics["explained_var"] = explained_variance(values, targets)
         diagnostics["n_updates"] = float(len(rows))
         return diagnostics
@@ -236,22 +231,6 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             next_values[ends] = in_chunks(self._value, np.asarray(data.next_observations)[ends])[:, 0]
         return values, next_values
 
-    def _masks(self, data: EpisodeData, actions: np.ndarray, size: int) -> np.ndarray | None:
-        """Return the window's action masks (T, P), None if it has none; refuse those that its actions break."""
-        if data.action_masks is None:
-            return None
-        masks = np.asarray(data.action_masks, bool)
-        self._distribution.check_masks(masks, data.length, size)
-        uniform = masked(NUMPY_OPS, np.zeros(masks.shape), masks)
-        broken = self._distribution.log_prob_and_entropy(NUMPY_OPS, uniform, actions)[0] <= 0.5 * FORBIDDEN
-        if broken.any():
-            row = int(broken.argmax())
-            raise BadDataError(
-                f"The action {actions[row]} of row {row} of window {data.episode_id} is forbidden by its mask. Draw "
-                f"actions with act_masked where the environment has masks."
-            )
-        return masks
-
     # --- does it fit? ---
 
     def check_spaces(self, observation_space: object, action_space: object) -> None:
@@ -261,18 +240,26 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             SpaceError: the distribution cannot serve the action space.
             ModelShapeError: a model refuses the observation, or its output has another size.
         """
-        expected = self._distribution.output_size(action_space)
-        if expected is None:
-            fitting = distribution_for(action_space)
-            remedy = (
-                f"Pass distribution={as_argument(fitting)}."
-                if fitting
-                else "PPO serves Discrete, MultiDiscrete, MultiBinary, and Box of floats."
-            )
-            raise SpaceError(
-                f"A {as_argument(self._distribution)} policy cannot serve the action space {action_space}. {remedy}"
-            )
+        expected = action_size(self._distribution, action_space)
         if not self._has_warned:
             self._has_warned = warn_of_missing_bounds(action_space)
         check_output("actor", self._policy, observation_space, (expected,), action_space)
         check_output("critic", self._value, observation_space, (1,), action_space)
+
+
+def action_size(distribution: Distribution, action_space: object) -> int:
+    """Return the number of parameters that a distribution needs for an action space.
+
+    Raises:
+        SpaceError: it cannot serve the space.
+    """
+    expected = distribution.output_size(action_space)
+    if expected is None:
+        fitting = distribution_for(action_space)
+        remedy = (
+            f"Pass distribution={as_argument(fitting)}."
+            if fitting
+            else "PPO serves Discrete, MultiDiscrete, MultiBinary, and Box of floats."
+        )
+        raise SpaceError(f"A {as_argument(distribution)} policy cannot serve the action space {action_space}. {remedy}")
+    return expected

@@ -11,6 +11,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -130,6 +131,13 @@ def actions_along(agent: BaseAgent, window: EpisodeData) -> Any:
         memories = [None if dones[row] else memory for row, memory in zip(now, memories, strict=True)]
         chosen.append(as_arrays(actions))
     return mapped(lambda *arrays: np.stack(arrays, axis=1).reshape(window.length, *arrays[0].shape[1:]), *chosen)
+
+
+def with_memories_of(index: int, window: EpisodeData) -> EpisodeData:
+    """Return the window of an ensemble as one of its members', by number, remembers it."""
+    if window.memories is None:
+        return window
+    return replace(window, memories=[None if memory is None else memory[index] for memory in window.memories])
 
 
 def _act(agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:

@@ -1,12 +1,15 @@
 """What an agent may declare beside its six methods; whatever it does not declare is not assumed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from tensor_optix.errors import ContractError
 from tensor_optix.support.arguments import is_real
+
+if TYPE_CHECKING:
+    from tensor_optix.core.types import EpisodeData
 
 
 @runtime_checkable
@@ -193,6 +196,15 @@ class SavesNormalization(Protocol):
 
     def set_observation_normalizer(self, normalizer: Any) -> None:
         """Take the `ObsNormalizer` through which the agent sees observations; called where it is wired or saved."""
+        ...
+
+
+@runtime_checkable
+class WindowLogProbabilities(Protocol):
+    """As `ActionLogProbabilities`, for an agent whose policy depends on what it remembers of the episode."""
+
+    def window_log_probs(self, window: "EpisodeData") -> np.ndarray:
+        """Return (T,) log π(a|s) of the actions of a window, whose `memories` are the agent's own."""
         ...
 
 

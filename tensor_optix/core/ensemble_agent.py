@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.agent_memory import hands_out_memory
+from tensor_optix.core.agent_memory import hands_out_memory, with_memories_of
 from tensor_optix.core.base_agent import (
     ActionLogProbabilities,
     AgentForms,
@@ -18,6 +18,7 @@ from tensor_optix.core.base_agent import (
     SavesNormalization,
     Seedable,
 )
+from tensor_optix.core.capabilities import WindowLogProbabilities
 from tensor_optix.core.evolution.action_mixing import act_together, act_together_remembering, mixed_probabilities
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage import atomic
@@ -170,14 +171,13 @@ class EnsembleAgent(BaseAgent):
 
     def _as_seen_by(self, learner: BaseAgent, window: EpisodeData) -> EpisodeData:
         """Return the window with the log-probabilities that its actions, which all members chose, have for one."""
-        if window.memories is not None:
-            index = self._pm.index_of(learner)
-            own = [None if memory is None else memory[index] for memory in window.memories]
-            window = dataclasses.replace(window, memories=own)
+        window = with_memories_of(self._pm.index_of(learner), window)
         if self._pm.ensemble_size == 1 or window.log_probs is not None:
             return window
         if isinstance(learner, LearnsOffPolicy) and learner.learns_off_policy:
             return window
+        if isinstance(learner, WindowLogProbabilities):
+            return dataclasses.replace(window, log_probs=np.asarray(learner.window_log_probs(window), np.float32))
         if isinstance(learner, ActionLogProbabilities):
             log_probs = learner.action_log_probs(window.observations, window.actions, window.action_masks)
             return dataclasses.replace(window, log_probs=np.asarray(log_probs, np.float32))

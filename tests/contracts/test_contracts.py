@@ -20,6 +20,7 @@ from tensor_optix import (
     HyperparamSet,
     TFAgent,
     TFEvaluator,
+    TFRecurrentPPOAgent,
     TorchAgent,
     TorchEvaluator,
     VectorBatchPipeline,
@@ -65,6 +66,25 @@ class TestTFPPOAgentGaussian(AgentContract):
     @pytest.fixture
     def agent(self) -> BaseAgent:
         return make_agent("Pendulum-v1", "ppo", "tf", seed=0)
+
+
+class TestTorchRecurrentPPOAgent(AgentContract):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return make_agent("CartPole-v1", "recurrent_ppo", "torch", seed=0, net_arch=(8,))
+
+
+class TestTFRecurrentPPOAgent(AgentContract):
+    env = "Pendulum-v1"
+
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        agent: Any = make_agent("Pendulum-v1", "recurrent_ppo", "tf", seed=0, net_arch=(8, 8), cell="gru")
+        network = agent._models["network"]
+        # Without XLA, which takes ten seconds for each shape.
+        return TFRecurrentPPOAgent(
+            network, keras.optimizers.Adam(), HyperparamSet({}), distribution="gaussian", seed=0, compile=False
+        )
 
 
 class TestTFAgent(AgentContract):

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
-from tensor_optix.adapters.backend import Objective, Ops, Predictor, Tensor, Updater
+from tensor_optix.adapters.backend import Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
 from tensor_optix.adapters.pytorch import _optimizers
 from tensor_optix.adapters.pytorch._arrays import as_array
 from tensor_optix.adapters.pytorch._names import plain_names, plain_paths, unwrapped, without_wrappers
 from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_kind
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
+from tensor_optix.adapters.pytorch._recurrent import TorchRecurrentPredictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
 from tensor_optix.adapters.pytorch.inputs import check_inputs, pair_model
 from tensor_optix.adapters.saving.weights import check_weights
@@ -113,6 +114,11 @@ class TorchBackend:
         """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""
         model.eval()
         return TorchPredictor(model, self.randomness)
+
+    def recurrent_predictor(self, model: torch.nn.Module) -> RecurrentPredictor:
+        """See `Backend.recurrent_predictor`. The model is put in evaluation mode, as by `predictor`."""
+        model.eval()
+        return TorchRecurrentPredictor(model)
 
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
         """See `Backend.updater`."""

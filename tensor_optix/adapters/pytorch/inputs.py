@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tensor_optix.adapters._inputs import n_required, parts_of, refuse_inputs, taken_apart
+from tensor_optix.adapters._inputs import is_recurrent, n_required, parts_of, refuse_inputs, taken_apart
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._torch import torch
 
@@ -57,7 +57,7 @@ def pair_model(model: Any, size: int) -> Any:
 
 
 def check_inputs(name: str, model: torch.nn.Module) -> None:
-    """Raise `ContractError` where a module's forward needs several arguments."""
+    """Raise `ContractError` where a module's forward needs several arguments, and it is no recurrent one."""
     n_inputs = n_required(unwrapped(model).forward)
-    if n_inputs > 1:
+    if n_inputs > 1 and not is_recurrent(model):
         refuse_inputs(name, n_inputs, TorchDictModel.__name__)

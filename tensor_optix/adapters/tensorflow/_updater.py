@@ -157,6 +157,11 @@ class TFUpdater:
         return {name: tf.constant(value, self._dtype) for name, value in scalars.items()}
 
 
+def _cast(outputs: Any, dtype: Any) -> Any:
+    """Return a model's output, or each of several, in one dtype."""
+    return tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), outputs)
+
+
 class _Trained:
     """One objective with the variables that it trains.
 
@@ -171,8 +176,8 @@ class _Trained:
         self.refresh()
         self._dtype = dtype
         self._callables = [
-            *(lambda x, model=model: tf.cast(model(x, training=True), dtype) for model in objective.models),
-            *(lambda x, model=model: tf.cast(model(x, training=False), dtype) for model in objective.reads),
+            *(lambda *x, model=model: _cast(model(*x, training=True), dtype) for model in objective.models),
+            *(lambda *x, model=model: _cast(model(*x, training=False), dtype) for model in objective.reads),
         ]
 
     def refresh(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Model, Objective, Ops, Predictor, Tensor, Updater
+from tensor_optix.adapters.backend import Model, Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow import _optimizers
 from tensor_optix.adapters.tensorflow._keras import keras, tf
@@ -14,6 +14,7 @@ from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, a
 from tensor_optix.adapters.tensorflow._optimizers import check_optimizer, refuse_kind, scales_loss
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness, check_randomness
+from tensor_optix.adapters.tensorflow._recurrent import KerasRecurrentPredictor
 from tensor_optix.adapters.tensorflow._updater import TFUpdater, one_step
 from tensor_optix.adapters.tensorflow._variables import (
     as_array,
@@ -115,6 +116,10 @@ class TFBackend:
     def predictor(self, model: keras.Model) -> Predictor:
         """See `Backend.predictor`."""
         return KerasPredictor(model, self._randomness)
+
+    def recurrent_predictor(self, model: keras.Model) -> RecurrentPredictor:
+        """See `Backend.recurrent_predictor`."""
+        return KerasRecurrentPredictor(model)
 
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
         """See `Backend.updater`."""

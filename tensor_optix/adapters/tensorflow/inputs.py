@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters._inputs import n_required, parts_of, refuse_inputs, taken_apart
+from tensor_optix.adapters._inputs import is_recurrent, n_required, parts_of, refuse_inputs, taken_apart
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 
 
@@ -70,7 +70,9 @@ def pair_model(model: Any, size: int) -> Any:
 
 
 def check_inputs(name: str, model: keras.Model) -> None:
-    """Raise `ContractError` where a model has several inputs, or takes them by name."""
+    """Raise `ContractError` where a model has several inputs, or takes them by name, and it is no recurrent one."""
+    if is_recurrent(model):
+        return
     n_inputs = _n_inputs(model)
     if n_inputs > 1 or isinstance(getattr(model, "_inputs_struct", None), dict):
         refuse_inputs(name, n_inputs, TFDictModel.__name__)
