@@ -38,13 +38,17 @@ def _is_rounded(value: object, arrived: object) -> bool:
 
 
 def hyperparams_state(agent: BaseAgent) -> dict[str, object]:
-    """Return an agent's hyper-parameters as plain JSON values."""
-    return jsonable(agent.get_hyperparams().params)
+    """Return an agent's hyper-parameters, and the window from which they hold, as plain JSON values."""
+    return agent.get_hyperparams().to_dict()
 
 
 def restore_hyperparams(agent: BaseAgent, saved: Mapping[str, object]) -> None:
-    """Put back the hyper-parameters that the agent's training state does not hold: by default it is the weights."""
-    hyperparams = agent.get_hyperparams().copy()
-    moved = {name: value for name, value in saved.items() if jsonable(hyperparams.params.get(name)) != value}
-    if moved:
-        agent.set_hyperparams(HyperparamSet({**hyperparams.params, **moved}, hyperparams.episode_id))
+    """Put back the hyper-parameters that the agent's training state does not hold: by default it is the weights.
+
+    Raises:
+        CheckpointCorruptError: `saved` is not what `hyperparams_state` returned.
+    """
+    hyperparams, known = agent.get_hyperparams().copy(), HyperparamSet.from_dict(saved)
+    moved = {name: value for name, value in known.params.items() if jsonable(hyperparams.params.get(name)) != value}
+    if moved or hyperparams.episode_id != known.episode_id:
+        agent.set_hyperparams(HyperparamSet({**hyperparams.params, **moved}, known.episode_id))

@@ -58,11 +58,24 @@ def test_a_value_that_is_not_in_force_is_an_error_that_names_it_and_the_remedy()
         read_back(agent, {"gamma": 0.9})
 
 
+class Keeping(NumpyAgent):
+    """Keeps what it was given whole."""
+
+    since = 0
+
+    def get_hyperparams(self) -> HyperparamSet:
+        return HyperparamSet(dict(self.params), self.since)
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        super().set_hyperparams(hp)
+        self.since = hp.episode_id
+
+
 @pytest.mark.parametrize(("saved", "times"), [(0.5, 1), (0.1, 0)])
 def test_restoring_sets_only_what_has_changed(saved: float, times: int) -> None:
     agent = Counting(0.1)
     agent.params["note"] = "mine"
-    restore_hyperparams(agent, {"learning_rate": saved})
+    restore_hyperparams(agent, {"params": {"learning_rate": saved}, "episode_id": 0})
     assert (agent.times, agent.params) == (times, {"learning_rate": saved, "note": "mine"})
 
 
@@ -74,3 +87,10 @@ def test_the_saved_values_are_json_and_restore_the_same_again() -> None:
     other.params["batch_size"] = 64
     restore_hyperparams(other, state)
     assert other.times == 0
+
+
+def test_the_window_from_which_values_hold_is_restored_too() -> None:
+    agent, other = Keeping(0.3), Keeping(0.3)
+    agent.set_hyperparams(HyperparamSet(agent.params, 7))
+    restore_hyperparams(other, json.loads(json.dumps(hyperparams_state(agent))))
+    assert other.get_hyperparams() == HyperparamSet(agent.params, 7)

@@ -27,8 +27,8 @@ from tensor_optix.core.types import jsonable
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
 from tensor_optix.support.arrays import decoded, encoded
 
-RUN_FORMAT = 4
-"""Of a saved state: 4 holds the state of the run as one value, and callbacks by name."""
+RUN_FORMAT = 5
+"""Of a saved state: 5 holds hyper-parameters with the window from which they hold."""
 _AGENT = "agent"
 
 

@@ -7,8 +7,10 @@ with each window, so that a killed process loses the window in progress and noth
 file goes on where the last window ended.
 """
 
+import contextlib
 import io
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,11 +20,14 @@ import msgspec
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core.storage.reading import BINARY, NO_FOLLOW
 from tensor_optix.errors import BadDataError, CheckpointCorruptError, FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Break, Recorded
 from tensor_optix.pipeline.environment.space_json import space_from_json, space_to_json
 from tensor_optix.pipeline.feed.recorded_values import plain, revived, with_tuples
 from tensor_optix.support.optional import require
+
+logger = logging.getLogger(__name__)
 
 SESSION_FORMAT = "tensor-optix-session"
 VERSION = 1
@@ -56,7 +61,10 @@ class Line(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class SessionRecorder:
-    """Appends a session to a file.
+    """Appends a session to a file, which is this user's alone.
+
+    A disk that takes nothing ends no run: what it refuses is lost, said once, and declared in the file as a break as
+    soon as there is room again.
 
     Args:
         path: "*.jsonl.zst".
@@ -71,7 +79,12 @@ class SessionRecorder:
         zstandard = require("zstandard", "LivePipeline(record=...)", "live")
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
-        self._file = Path(path).open("ab")  # noqa: SIM115 - closed by close()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = os.fdopen(os.open(path, flags | NO_FOLLOW | BINARY, 0o600), "ab", buffering=0)
+        self._path = Path(path)
+        self._has_gap = False
+        self.lost = 0
+        """Lines that the disk did not take."""
         self._lines: list[bytes] = []
         self._described: tuple[str, tuple[int, ...]] | None = None
         is_array = isinstance(observation_space, spaces.Box)  # whose items say enough themselves
@@ -132,9 +145,28 @@ class SessionRecorder:
             self._flush()
 
     def _flush(self) -> None:
-        if self._lines:
-            self._file.write(self._compressor.compress(b"\n".join(self._lines) + b"\n"))
-            self._file.flush()
+        if not self._lines:
+            return
+        gap = [self._encoder.encode(Line(is_break=True))] if self._has_gap else []
+        left = memoryview(self._compressor.compress(b"\n".join([*gap, *self._lines]) + b"\n"))
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            if not self._has_gap:
+                logger.warning(
+                    "%s takes nothing (%s): the session goes on unrecorded until there is room again.",
+                    self._path,
+                    error.strerror or error,
+                )
+            self._has_gap, self._described = True, None
+            self.lost += len(self._lines)
+        else:
+            self._has_gap = False
+        finally:
             self._lines.clear()
 
 

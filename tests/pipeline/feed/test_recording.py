@@ -1,7 +1,9 @@
 """Sessions in a file: what is recorded is read back, and what is no session is refused."""
 
+import errno
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,49 @@ def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match="cannot be recorded"):
         next(pipeline.episodes())
     pipeline.teardown()
+
+
+def test_a_recording_is_its_users_alone_and_is_written_through_no_link(path: Path, tmp_path: Path) -> None:
+    write(path, 0, window=0)
+    assert path.stat().st_mode & 0o777 == 0o600
+    link = tmp_path / "link.jsonl.zst"
+    link.symlink_to(path)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="link"):
+        SessionRecorder(link)
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_leaves_a_declared_gap_and_the_recording_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = SessionRecorder(path)
+
+    def add(number: int) -> None:
+        observation, reward, terminated, truncated, _ = item(number)
+        recorder.item(observation, reward, terminated, truncated, {"sequence": number}, float(number))
+        recorder.window(number)
+
+    def refuse(data: Any) -> int:
+        real(bytes(data)[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    add(0)
+    real = recorder._file.write
+    with monkeypatch.context() as full:
+        full.setattr(recorder, "_file", Refusing(recorder._file, refuse))
+        add(1)
+        add(2)
+    add(3)
+    recorder.close()
+    assert sequences(path) == [0, "break", 3]
+    assert recorder.lost == 4
+    assert [record.getMessage().count("No space left") for record in caplog.records] == [1]
+
+
+class Refusing:
+    """A file whose writes do something else."""
+
+    def __init__(self, file: Any, write: Callable[[Any], int]) -> None:
+        self.write = write
+        self.seek, self.truncate = file.seek, file.truncate
