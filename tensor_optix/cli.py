@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import secrets
 import signal
 import sys
@@ -35,27 +36,35 @@ from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import Default, check_count
 from tensor_optix.support.commands import named_run
 from tensor_optix.support.redact import redacted, without_credentials
+from tensor_optix.support.terminal import speak_as_the_terminal_can
 from tensor_optix.throughput import choose_vectorisation
 
 _EVALUATED_TOGETHER = 25
 _EXIT_NOT_VERIFIED, _EXIT_USAGE, _EXIT_NOTHING_LEARNED, _EXIT_INTERRUPTED, _EXIT_TERMINATED = 1, 2, 3, 130, 143
+_EXIT_CLOSED_PIPE = 128 + 13
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code.
 
-    0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal.
+    0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal, 141 nobody reads the output.
     """
+    speak_as_the_terminal_can()
     args = parser(train=_train, resume=_resume, evaluate=_evaluate, replay=_replay, report=_report).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
     logging.getLogger("tensor_optix").setLevel(logging.INFO)  # such as the size of a replay memory
     try:
-        return args.command(args)
+        code = args.command(args)
+        sys.stdout.flush()
     except TensorOptixError as error:
         print(f"tensor-optix: {redacted(str(error))}", file=sys.stderr)
         return _EXIT_USAGE
+    except BrokenPipeError:  # whoever read has gone; the run itself is saved by now
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more as it ends
+        return _EXIT_CLOSED_PIPE
+    return code
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -478,3 +478,26 @@ def test_a_run_that_is_not_trustworthy_is_not_followed(
     (run_dir / "run.json").write_text(json.dumps(run | change))
     assert main(["evaluate", str(run_dir)]) == 2
     assert message in capsys.readouterr().err
+
+
+def replaying(folder: Path) -> list[str]:
+    """The command that replays a recorded run."""
+    rows = "".join(f"{n},10,{n}.0\n" for n in range(200))
+    (folder / "monitor.csv").write_text('#{"t_start": 0.0}\nr,l,t\n' + rows)
+    return [sys.executable, "-m", "tensor_optix.cli", "replay", str(folder / "monitor.csv"), "--every", "100"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_it_prints_in_any_encoding(encoding: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(replaying(tmp_path), capture_output=True, env=environment, check=True)  # noqa: S603
+    assert b"Traceback" not in done.stderr
+    assert done.stdout
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        done = subprocess.run(replaying(tmp_path), stdout=nobody, stderr=subprocess.PIPE)  # noqa: S603
+    assert (done.returncode, done.stderr) == (141, b"")
