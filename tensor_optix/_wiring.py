@@ -1,6 +1,7 @@
 """How the facade brings its parts together: defaults, seeds, and the refusal of what does not fit."""
 
 import logging
+import random
 from collections.abc import Sequence
 from typing import Literal
 
@@ -183,3 +184,13 @@ def child_seeds(seed: int | None, n: int) -> list[int] | list[None]:
     if seed is None:
         return [None] * n
     return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]
+
+
+def seed_process(seed: int | None) -> None:
+    """Seed the generators of the standard library and of numpy, which a user's environment may draw on; None: nothing.
+
+    They are part of what a resumed run restores.
+    """
+    if seed is not None:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - theirs, not ours

@@ -17,6 +17,7 @@ from tensor_optix._wiring import (
     prepare,
     prepare_held_out,
     resolve_validation,
+    seed_process,
     tuner,
 )
 from tensor_optix.callbacks.progress import Progress
@@ -79,7 +80,8 @@ class RLOptimizer:
         restore_best: give the agent the best weights when `run` ends.
         resume: go on with the run in `checkpoint_dir` from its last saved window, as if it had never stopped, instead
             of beginning a new one; where there is none, a new one begins. Everything else must be as it was.
-        seed: seeds the agent, the pipeline, validation and tuning; a run repeats exactly.
+        seed: seeds the agent, the pipeline, validation, tuning, and the generators of `random` and of numpy, which an
+            environment may draw on; a run repeats exactly.
         progress: True for a live view in the terminal.
         drift_detector: tells on watch that scores have fallen; None = `PageHinkley`. `RiverDetector` brings `river`'s.
         escape: try to escape from a local optimum before the run converges below what is known to be possible
@@ -161,7 +163,7 @@ class RLOptimizer:
             restore_best=restore_best,
             final_evaluation=val_pipeline is not None,
         )
-        seeds = child_seeds(seed, 5)
+        seeds = child_seeds(seed, 6)
         prepare(agent, pipeline, seeds[0], seeds[1])
         self._val_pipeline = resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
         if test_pipeline is not None:
@@ -190,7 +192,7 @@ class RLOptimizer:
             drift_detector=(parts.drift_detector, DriftDetector),
         )
         parts.optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
-        self._resume = resume
+        self._resume, self._process_seed = resume, seeds[5]
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else callbacks
         self._controller = LoopController(parts, config, watchers)
         for successor in (callback for callback in callbacks if isinstance(callback, Successor)):
@@ -218,6 +220,7 @@ class RLOptimizer:
                 self._has_run = True
                 if not (self._resume and self._keeper.resume(self._go_on_from)):
                     self.registry.archive([RUN_FILE] if self.described is not None else [])
+                    seed_process(self._process_seed)
                 if self.described is not None:
                     write_python_run(self.registry.directory, self.described)
             report = self._controller.run()

@@ -1,6 +1,7 @@
 """How the facade brings its parts together: two names of one thing, what tunes, seeds, and validation that explores."""
 
 import logging
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tensor_optix import (
     PBTOptimizer,
     RLOptimizer,
 )
-from tensor_optix._wiring import check_contracts, child_seeds, most_windows, patience_of, tuner
+from tensor_optix._wiring import check_contracts, child_seeds, most_windows, patience_of, seed_process, tuner
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.support.arguments import Default
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
@@ -114,3 +115,19 @@ def test_a_vector_is_told_of_the_pipeline_that_takes_it() -> None:
     with pytest.raises(ContractError, match=r"got CartPoleVectorEnv\. Write VectorBatchPipeline\(env, agent\)"):
         check_contracts(pipeline=(vector, BasePipeline))
     vector.close()
+
+
+def test_the_generators_that_an_environment_may_draw_on_repeat_with_the_seed() -> None:
+    kept, kept_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        drawn = []
+        for seed in (3, 3, 4):
+            seed_process(seed)
+            drawn.append((random.random(), np.random.random()))  # noqa: NPY002
+        before = random.getstate()
+        seed_process(None)
+        assert random.getstate() == before
+    finally:
+        random.setstate(kept)
+        np.random.set_state(kept_numpy)  # noqa: NPY002
+    assert drawn[0] == drawn[1] != drawn[2]

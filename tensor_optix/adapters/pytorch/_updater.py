@@ -12,7 +12,7 @@ import torch
 
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Objective, is_mask
 from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_basic_adam
-from tensor_optix.adapters.pytorch._arrays import input_dtype, loss_dtype, taking
+from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype, taking
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
@@ -285,17 +285,6 @@ def _has_mode(model: torch.nn.Module) -> bool:
     """True if the model does something else in training than in evaluation."""
     kinds = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
     return any(isinstance(module, kinds) for module in model.modules())
-
-
-@contextlib.contextmanager
-def denormals_flushed() -> Iterator[None]:
-    """Take numbers below 1e-38 for zero: the moments of units that are dead fall there, and cost twenty times more."""
-    is_flushed = float(torch.full((), 1e-40) * 1.0) == 0.0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(is_flushed)
 
 
 def global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:

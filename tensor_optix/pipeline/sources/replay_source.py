@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium import spaces
 
 from tensor_optix.pipeline._items import Break, Recorded
-from tensor_optix.pipeline.feed.recording import read_session, recorded_space
+from tensor_optix.pipeline.feed.session_reading import read_session, recorded_space
 
 
 class ReplaySource:

@@ -10,7 +10,8 @@ from gymnasium import spaces
 from tensor_optix.errors import BadDataError, ContractError, InvalidArgumentError
 from tensor_optix.pipeline.feed.acting import LiveActing
 from tensor_optix.pipeline.feed.feed import Checked
-from tensor_optix.pipeline.feed.recording import SessionRecorder, read_session
+from tensor_optix.pipeline.feed.recording import SessionRecorder
+from tensor_optix.pipeline.feed.session_reading import read_session
 from tests.fakes.environments import Sapper
 from tests.fakes.feeds import Acting, Counting, Feed, item
 from tests.helpers import ConstantAgent
