@@ -9,7 +9,7 @@ import pytest
 import tensor_optix
 from tensor_optix import _cli_parser
 
-COMMANDS = ("train", "resume", "evaluate", "replay")
+COMMANDS = ("train", "resume", "evaluate", "replay", "report")
 
 
 def made() -> argparse.ArgumentParser:
@@ -28,6 +28,7 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["resume", "run"], "resume"),
         (["evaluate", "run"], "evaluate"),
         (["replay", "a"], "replay"),
+        (["report", "run"], "report"),
     ],
 )
 def test_each_command_calls_its_function(arguments: list[str], command: str) -> None:
@@ -52,6 +53,7 @@ def test_each_command_calls_its_function(arguments: list[str], command: str) -> 
         (["evaluate", "run", "--allow-module", "a.py", "--allow-module", "b"], {"allow_module": ["a.py", "b"]}),
         (["resume", "run"], {"allow_module": []}),
         (["evaluate", "run"], {"episodes": 100, "verify": False, "confirm": False, "json": False}),
+        (["report", "run"], {"run_dir": Path("run"), "output": None, "watch": False, "port": 0}),
         (["replay", "a", "b", "--episodes", "7"], {"files": [Path("a"), Path("b")], "episodes": 7}),
     ],
 )

@@ -54,7 +54,7 @@ class TestModels:
             check_output("actor", predict, BOX, (4,), DISCRETE)
 
     def test_observations_must_be_one_array(self) -> None:
-        with pytest.raises(SpaceError, match=r"Observations must be one array.*Dict.*Flatten it"):
+        with pytest.raises(SpaceError, match=r"Observations must be one array.*Dict.*Make them one"):
             check_output("actor", dense(3, 4), spaces.Dict({"a": BOX}), (4,), DISCRETE)
 
     def test_a_critic_of_pairs_takes_observation_and_action_and_returns_one_number(self) -> None:

@@ -295,7 +295,6 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"next_observations": None}, "no next_observations"),
             ({"actions": np.full(32, 2)}, r"integers in \[0, 2\)"),
             ({"rewards": np.full(32, np.nan, np.float32)}, "rewards of window 0 are not all finite"),
             ({"next_observations": np.full((32, 3), np.inf)}, "next_observations of window 0"),

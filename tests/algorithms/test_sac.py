@@ -239,7 +239,6 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"next_observations": None}, "no next_observations"),
             ({"actions": np.zeros((32, 3), np.float32)}, r"actions must have shape \(32, 2\)"),
             ({"actions": np.full((32, 2), np.nan, np.float32)}, "actions of window 0 are not all finite"),
         ],

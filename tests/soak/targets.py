@@ -40,6 +40,16 @@ class NumpyBackend:
         moments = {f"{i}.m": array.copy() for i, array in enumerate(optimizer["moments"])}
         return moments, {"lr": optimizer["lr"], "betas": [0.9, 0.999], "kind": "Momentum"}
 
+    def expected_moments(self, optimizer: Any) -> dict[str, np.ndarray]:
+        return self.optimizer_state(optimizer)[0]
+
+    def restart_optimizer(self, optimizer: Any) -> None:
+        for array in optimizer["moments"]:
+            array[...] = 0.0
+
+    def plain_name(self, name: str) -> str:
+        return name
+
     def set_optimizer_state(
         self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
     ) -> None:
@@ -49,6 +59,15 @@ class NumpyBackend:
 
     def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:
         (optimizer["lr"],) = learning_rates
+
+    def seed(self, models: Mapping[str, Any], seed: int | None) -> None:
+        """Models draw from nothing."""
+
+    def random_state(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {}
+
+    def set_random_state(self, models: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> None:
+        assert not state
 
     def learning_rates(self, optimizer: Any) -> list[float]:
         return [optimizer["lr"]]

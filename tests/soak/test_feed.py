@@ -24,7 +24,7 @@ from tests.soak.resident import resident_kib
 
 pytestmark = pytest.mark.xdist_group("timing")
 
-UNACTED = {"safe_actions": 0, "unsent_actions": 0}
+UNACTED = {"safe_actions": 0, "unsent_actions": 0, "stale_decisions": 0}
 Goal = Callable[[str, str, str, bool], None]
 
 

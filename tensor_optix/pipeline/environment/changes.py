@@ -7,7 +7,6 @@ episode, and no setting.
 
 import copy
 import dataclasses
-import pickle
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -234,8 +233,8 @@ def _is_within(path: Path, state: Mapping[Path, object]) -> bool:
     return any(one[: len(path)] == path[: len(one)] for one in state)
 
 
-def _differs(value: Any, new: Any) -> bool:
-    if value is new or isinstance(value, np.random.Generator | np.random.RandomState):
+def _differs(value: Any, new: Any, depth: int = 0) -> bool:
+    if value is new or depth > _DEEPEST or isinstance(value, np.random.Generator | np.random.RandomState):
         return False
     if isinstance(value, _FUNCTIONS) and isinstance(new, _FUNCTIONS):
         return getattr(value, "__code__", value) != getattr(new, "__code__", new)
@@ -246,24 +245,25 @@ def _differs(value: Any, new: Any) -> bool:
     if isinstance(value, _ATOMS):
         return not bool(value == new or (value != value and new != new))
     if isinstance(value, Mapping):
-        return value.keys() != new.keys() or any(_differs(one, new[key]) for key, one in value.items())
+        return value.keys() != new.keys() or any(_differs(one, new[key], depth + 1) for key, one in value.items())
     if isinstance(value, _SEQUENCES):
-        return len(value) != len(new) or any(map(_differs, value, new))
+        pairs = zip(value, new, strict=False)
+        return len(value) != len(new) or any(_differs(one, other, depth + 1) for one, other in pairs)
     if isinstance(value, partial):
-        return any(map(_differs, (value.func, value.args, value.keywords), (new.func, new.args, new.keywords)))
+        pairs = ((value.func, new.func), (value.args, new.args), (value.keywords, new.keywords))
+        return any(_differs(one, other, depth + 1) for one, other in pairs)
     if hasattr(value, "equals"):  # a table
         return not getattr(value, "equals")(new)  # noqa: B009 - of no known type
     if isinstance(value, set | frozenset | gym.Space | type):
         return bool(value != new)
-    return _pickled(value) != _pickled(new)
+    return _differs_as_object(value, new, depth)
 
 
-def _pickled(value: object) -> bytes | None:
-    """Return an object as bytes, None where that cannot be: it is a thing of the machine, and no setting."""
-    try:
-        return pickle.dumps(value)
-    except Exception:
-        return None
+def _differs_as_object(value: object, new: object, depth: int) -> bool:
+    """Compare by the type's own rule, or else by the attributes: what has none is a thing of the machine."""
+    if type(value).__eq__ is not object.__eq__:
+        return bool(value != new)
+    return _differs(getattr(value, "__dict__", None), getattr(new, "__dict__", None), depth + 1)
 
 
 def _can_be_set(value: Any) -> bool:
