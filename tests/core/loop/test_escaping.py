@@ -234,8 +234,8 @@ def state_of(folder: Path, agent: Climber, report: TrainingReport) -> Any:
 def test_a_run_that_is_stopped_in_an_escape_goes_on_bit_for_bit(tmp_path: Path, freed_at: float) -> None:
     whole = Climber(freed_at=freed_at)
     expected = state_of(tmp_path / "whole", whole, report := run(tmp_path / "whole", whole))
-    first, second = report.escapes
-    for window in (first.began_window - 1, first.began_window + 1, second.began_window, second.began_window + 2):
+    first, second = report.escapes  # within one, and between the two
+    for window in (first.began_window + 1, second.began_window):
         folder = tmp_path / str(window)
         agent = Climber(freed_at=freed_at)
         stopped = run(folder, agent, stops=Stops(window))
