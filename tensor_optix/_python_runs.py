@@ -15,6 +15,7 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointStorageError, InvalidArgumentError
 from tensor_optix.pipeline.environment.own_code import code_of
@@ -22,7 +23,6 @@ from tensor_optix.support.schemas import checked, decode_object
 
 logger = logging.getLogger(__name__)
 
-RUN_FILE = "run.json"
 RUN_FORMAT = 3
 """The same as of a run of the command line, beside which a program can tell them apart by `made_in`."""
 _MAX_BYTES = 1 << 20
@@ -71,7 +71,7 @@ def write_python_run(run_dir: Path, run: PythonRun) -> None:
     """Write `run.json`; where the storage refuses, a warning says so: the training does not need it."""
     try:
         with storage_errors("write", run_dir):
-            replace_file(run_dir / RUN_FILE, encode_json(msgspec.to_builtins(run)))
+            replace_file(run_dir / DESCRIPTION, encode_json(msgspec.to_builtins(run)))
     except CheckpointStorageError as error:
         logger.warning("The command line will not know this run: %s", error)
 
@@ -82,7 +82,7 @@ def read_python_run(run_dir: Path) -> PythonRun | None:
     Raises:
         CheckpointCorruptError: it is damaged.
     """
-    path = run_dir / RUN_FILE
+    path = run_dir / DESCRIPTION
     if not path.exists():
         return None
     data = decode_object(read_plain(path, _MAX_BYTES), str(path))

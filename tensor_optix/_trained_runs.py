@@ -5,8 +5,9 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from tensor_optix._python_runs import RUN_FILE, PythonRun, environment_of, read_python_run
+from tensor_optix._python_runs import PythonRun, environment_of, read_python_run
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.locating import check_run
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -63,7 +64,7 @@ def refuse_python_run(run_dir: Path) -> None:
 
 def _python_run(run_dir: Path) -> PythonRun | None:
     """Return what is known of a run that was made in Python; None for one of the command line."""
-    if not (run_dir / RUN_FILE).exists():
+    if not (run_dir / DESCRIPTION).exists():
         check_run(run_dir)
         raise InvalidArgumentError(
             f"{str(run_dir)!r} has no run.json, which says what the run was made of. Play its best policy in Python: "

@@ -22,6 +22,7 @@ from tensor_optix._trained_runs import best_policy, refuse_python_run
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import play_again
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, TensorOptixError
@@ -76,7 +77,7 @@ def _train(args: argparse.Namespace) -> int:
         Path("runs") / f"{_safe(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
     optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress)
-    optimizer.registry.archive(also=["run.json"])
+    optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
     if measured:
         print(measured, file=sys.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tensor_optix._policy_file import policy_file_of
-from tensor_optix._python_runs import RUN_FILE, PythonRun, describe_run, write_python_run
+from tensor_optix._python_runs import PythonRun, describe_run, write_python_run
 from tensor_optix._run_reports import keep_report
 from tensor_optix._wiring import (
     check_contracts,
@@ -37,7 +37,7 @@ from tensor_optix.core.loop.run_records import RunRecords
 from tensor_optix.core.loop_callback import LoopCallback, checked_callbacks
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.storage.atomic import sole_run
-from tensor_optix.core.storage.line_log import HISTORY
+from tensor_optix.core.storage.line_log import DESCRIPTION, HISTORY
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.training_report import TrainingReport
@@ -219,7 +219,7 @@ class RLOptimizer:
             if not self._has_run:
                 self._has_run = True
                 if not (self._resume and self._keeper.resume(self._go_on_from)):
-                    self.registry.archive([RUN_FILE] if self.described is not None else [])
+                    self.registry.archive([DESCRIPTION] if self.described is not None else [])
                     seed_process(self._process_seed)
                 if self.described is not None:
                     write_python_run(self.registry.directory, self.described)

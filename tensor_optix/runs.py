@@ -16,6 +16,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
@@ -28,7 +29,6 @@ from tensor_optix.support.arguments import Default
 from tensor_optix.support.schemas import checked, decode_object
 
 RUN_FORMAT = 3
-FILE = "run.json"
 MAX_BYTES = 1 << 20
 MAX_HIDDEN_WEIGHTS = 1 << 26
 """Weights between the hidden layers that a file may ask for: a quarter of a GiB."""
@@ -161,7 +161,7 @@ class RunDescription:
         except CheckpointCorruptError as error:
             raise InvalidArgumentError(str(error)) from error
         with storage_errors("write", run_dir):
-            replace_file(run_dir / FILE, encode_json(run))
+            replace_file(run_dir / DESCRIPTION, encode_json(run))
 
     @classmethod
     def read(cls, run_dir: Path, allow_modules: Collection[str] = ()) -> Self:
@@ -176,7 +176,7 @@ class RunDescription:
             CheckpointCorruptError: it is missing, damaged, or has a value out of its bounds.
             InvalidArgumentError: its environment would import a module that is not allowed.
         """
-        path = run_dir / FILE
+        path = run_dir / DESCRIPTION
         return cls.from_file(read_plain(path, MAX_BYTES), str(path), allow_modules)
 
     @classmethod

@@ -9,7 +9,8 @@ import gymnasium as gym
 import pytest
 
 from tensor_optix import BaseEvaluator, BatchPipeline, EpisodeReturnEvaluator, VectorBatchPipeline
-from tensor_optix._python_runs import RUN_FILE, describe_run, environment_of, read_python_run, write_python_run
+from tensor_optix._python_runs import describe_run, environment_of, read_python_run, write_python_run
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
 from tests.fakes.environments import Structured
 from tests.helpers import ScoreEvaluator, ScriptedPipeline
@@ -52,14 +53,14 @@ def test_an_environment_without_a_name_is_told_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [{"format": 3, "env": "CartPole-v1"}, None])
 def test_a_run_of_the_command_line_and_none_at_all_are_not_of_python(tmp_path: Path, content: Any) -> None:
     if content is not None:
-        (tmp_path / RUN_FILE).write_text(json.dumps(content))
+        (tmp_path / DESCRIPTION).write_text(json.dumps(content))
     assert read_python_run(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"made_in": "python"}', '{"made_in": "python", "env": 3}'])
 def test_a_damaged_one_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / RUN_FILE).write_text(content)
-    with pytest.raises(CheckpointCorruptError, match=RUN_FILE):
+    (tmp_path / DESCRIPTION).write_text(content)
+    with pytest.raises(CheckpointCorruptError, match=DESCRIPTION):
         read_python_run(tmp_path)
 
 

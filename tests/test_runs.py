@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import tensor_optix
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError, HyperparamError, InvalidArgumentError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.runs import (
-    FILE,
     MAX_HIDDEN_WEIGHTS,
     RUN_FORMAT,
     RunDescription,
@@ -66,7 +66,7 @@ class TestFile:
 
     def test_a_file_says_which_version_has_written_it(self, tmp_path: Path) -> None:
         described().write(tmp_path)
-        written = json.loads((tmp_path / FILE).read_text())
+        written = json.loads((tmp_path / DESCRIPTION).read_text())
         assert (written["format"], written["version"]) == (RUN_FORMAT, tensor_optix.__version__)
 
     @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ class TestFile:
             RunDescription.from_file(broken, "run.json")
 
     def test_a_run_that_is_not_there_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(CheckpointCorruptError, match=FILE):
+        with pytest.raises(CheckpointCorruptError, match=DESCRIPTION):
             RunDescription.read(tmp_path)
 
     def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
         (tmp_path / "elsewhere.json").write_bytes(content())
-        (tmp_path / FILE).symlink_to(tmp_path / "elsewhere.json")
-        with pytest.raises((CheckpointCorruptError, CheckpointUnsafeError), match=FILE):
+        (tmp_path / DESCRIPTION).symlink_to(tmp_path / "elsewhere.json")
+        with pytest.raises((CheckpointCorruptError, CheckpointUnsafeError), match=DESCRIPTION):
             RunDescription.read(tmp_path)
 
     def test_a_network_that_no_run_has_is_refused_before_it_is_built(self) -> None:

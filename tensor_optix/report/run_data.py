@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tensor_optix.core.loop.history import HistoryRecord, parse_record
 from tensor_optix.core.storage.line_log import (
+    DESCRIPTION,
     ENVIRONMENT,
     EVENTS,
     HISTORY,
@@ -23,7 +24,6 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
 from tensor_optix.support.schemas import decode_object
 
-DESCRIPTION = "run.json"
 MAX_FILE_BYTES = 4 << 20
 """Of a file that is one object."""
 

@@ -1,11 +1,12 @@
 """A loop over scripted scores, a callback that records its calls, an optimizer that suggests what it is given."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -16,8 +17,8 @@ from tensor_optix.core.loop.run_records import RunRecords
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.loop_controller import LoopController
 from tensor_optix.core.training_report import TrainingReport
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState
-from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
+from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet, LoopState
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
 class Recorder(LoopCallback):
@@ -74,6 +75,25 @@ class FixedOptimizer(BaseOptimizer):
     @property
     def is_probing(self) -> bool:
         return self.probing
+
+
+class ByWeight(BasePipeline):
+    """Held-out episodes fixed by seeds, whose return is the weight of the agent that acts."""
+
+    def __init__(self, agent: BaseAgent) -> None:
+        self.agent = agent
+        self.asked = 0
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        while True:
+            yield self.play(self.fresh_seeds())
+
+    def fresh_seeds(self) -> list[int]:
+        self.asked += 1
+        return [self.asked]
+
+    def play(self, seeds: Sequence[int]) -> EpisodeData:
+        return window_of(self.agent.weight)  # type: ignore[union-attr]
 
 
 class LoopRig:

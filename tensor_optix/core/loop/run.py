@@ -43,7 +43,7 @@ class Run:
         """Write on what the run runs, and that it begins or goes on."""
         if self.parts.records is not None:
             self.parts.records.health = self.progress.health
-            self.parts.records.begin(self.progress.seconds_by_part())
+            self.parts.records.begin(self._seconds())
         self.tell("resume" if is_resumed else "start")
 
     def tell_window(self, data: EpisodeData, diagnostics: Mapping[str, Any]) -> None:
@@ -54,7 +54,10 @@ class Run:
     def tell_time(self) -> None:
         """Write where the time of the turn went."""
         if self.parts.records is not None:
-            self.parts.records.timing(self.state.window_id, self.progress.seconds_by_part())
+            self.parts.records.timing(self.state.window_id, self._seconds())
+
+    def _seconds(self) -> dict[str, float]:
+        return self.progress.seconds_by_part(self.progress.total_seconds())
 
 
 def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallback], clock: Callable[[], float]) -> Run:

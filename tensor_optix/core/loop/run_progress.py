@@ -102,9 +102,8 @@ class RunProgress:
         finally:
             self.seconds[what] += self.clock() - start
 
-    def seconds_by_part(self) -> dict[str, float]:
-        """Return the wall time of all runs by part of the loop; what is none of the phases is the loop's own."""
-        total = self.total_seconds()
+    def seconds_by_part(self, total: float) -> dict[str, float]:
+        """Return the wall time of all runs, `total`, by part of the loop; what is no phase's is the loop's own."""
         return {**self.seconds, "loop": total - sum(self.seconds.values())}
 
     def count_tuning(self, what: str, amount: float = 1.0) -> None:
@@ -180,7 +179,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         windows=state.window_id + 1,
         evaluations=state.evaluations,
         env_steps=state.env_steps,
-        seconds={"total": total, **progress.seconds, "loop": total - sum(progress.seconds.values())},
+        seconds={"total": total, **progress.seconds_by_part(total)},
         hyperparams=dict(best.hyperparams.params) if best else {},
         checkpoint_dir=str(parts.registry.directory),
         tuning=dict(progress.tuning),

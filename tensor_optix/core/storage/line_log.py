@@ -12,7 +12,7 @@ from tensor_optix.core.storage.reading import open_plain
 from tensor_optix.errors import CheckpointCorruptError
 
 HISTORY, EVENTS, WINDOWS, TIMINGS = "history.jsonl", "events.jsonl", "windows.jsonl", "timings.jsonl"
-ENVIRONMENT, REPORT = "environment.json", "report.json"
+ENVIRONMENT, REPORT, DESCRIPTION = "environment.json", "report.json", "run.json"
 RECORDS = (HISTORY, EVENTS, WINDOWS, TIMINGS, ENVIRONMENT, REPORT)
 """What a run leaves in its folder for whoever looks at it later."""
 MAX_LINE_BYTES = 1 << 20

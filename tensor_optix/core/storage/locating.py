@@ -12,6 +12,7 @@ import json
 import os
 from pathlib import Path
 
+from tensor_optix.core.storage.line_log import DESCRIPTION, HISTORY, REPORT
 from tensor_optix.core.storage.metadata import METADATA
 from tensor_optix.errors import CheckpointPathError
 
@@ -19,7 +20,7 @@ AGENT = Path("weights") / "agent"
 """Where a snapshot has the agent's weights."""
 _MOST_LISTED = 1_000
 _MANIFEST, _SNAPSHOT = "manifest.json", "snapshot_"
-_OF_A_RUN = (_MANIFEST, "history.jsonl", "run.json", "report.json")
+_OF_A_RUN = (_MANIFEST, HISTORY, DESCRIPTION, REPORT)
 _SUFFIX = ".safetensors"
 
 

@@ -1,20 +1,19 @@
 """The user's `compare` is the one definition of better; `score_validation` scores what is held out."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tensor_optix.core.base_evaluator import ScoresActions
-from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop.ordered_evaluator import OrderedEvaluator, name_of, ordered
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tests.fakes.evolution import EvolutionRig, SeededWorth
-from tests.fakes.loops import FixedOptimizer, LoopRig
+from tests.fakes.loops import ByWeight, FixedOptimizer, LoopRig
 from tests.fakes.scripts import DECIDED, SCRIPTS
 from tests.fakes.watching import MeanReward, WatchRig
 from tests.helpers import NumpyAgent, ScoreEvaluator, window_of
@@ -38,20 +37,8 @@ class NearTen(ScoreEvaluator):
         return abs(candidate.primary_score - 10.0) < abs(reference.primary_score - 10.0)
 
 
-class Held(BasePipeline):
-    """Held-out episodes fixed by seeds, whose return is ten times the weight of the agent that acts."""
-
-    def __init__(self, agent: NumpyAgent) -> None:
-        self.agent = agent
-        self.asked = 0
-
-    def episodes(self) -> Iterator[EpisodeData]:
-        while True:
-            yield self.play(self.fresh_seeds())
-
-    def fresh_seeds(self) -> list[int]:
-        self.asked += 1
-        return [self.asked]
+class Held(ByWeight):
+    """Episodes whose return is ten times the weight, and a little more or less by their seed."""
 
     def play(self, seeds: Sequence[int]) -> EpisodeData:
         return window_of(10.0 * self.agent.weight + 0.01 * (seeds[0] % 7))  # type: ignore[union-attr]

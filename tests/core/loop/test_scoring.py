@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
@@ -27,27 +26,8 @@ from tensor_optix.errors import (
     CheckpointStorageError,
     ContractError,
 )
-from tests.fakes.loops import FixedOptimizer, LoopRig
+from tests.fakes.loops import ByWeight, FixedOptimizer, LoopRig
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
-
-
-class ByWeight(BasePipeline):
-    """Held-out episodes fixed by seeds, whose return is the weight of the agent that acts."""
-
-    def __init__(self, agent: BaseAgent) -> None:
-        self.agent = agent
-        self.asked = 0
-
-    def episodes(self) -> Iterator[EpisodeData]:
-        while True:
-            yield self.play(self.fresh_seeds())
-
-    def fresh_seeds(self) -> list[int]:
-        self.asked += 1
-        return [self.asked]
-
-    def play(self, seeds: Sequence[int]) -> EpisodeData:
-        return window_of(self.agent.weight)  # type: ignore[union-attr]
 
 
 class Rig:
