@@ -92,13 +92,14 @@ def act_remembering(
     deterministic = deterministic or isinstance(agent, GreedyAgent)
     agent = acting_agent(agent)
     if isinstance(agent, ActsRecurrently):
-        actions, after = agent.act_recurrent(
+        chosen, remembered = agent.act_recurrent(
             observations, memories, action_masks=action_masks, deterministic=deterministic
         )
-        return actions, list(after)
+        return chosen, list(remembered)
     if not isinstance(agent, KeepsMemory):
         return _act(agent, observations, action_masks, deterministic), [None] * len(memories)
-    actions, after = [], []
+    actions: list[Any] = []
+    after: list[Any] = []
     for row, memory in enumerate(memories):
         if memory is None:
             agent.begin_episode()
@@ -121,8 +122,9 @@ def actions_along(agent: BaseAgent, window: EpisodeData) -> Any:
         with on_a_copy_of_memory(agent):
             return _act(agent, seen, masks, deterministic=False)
     n_envs, steps = window.n_envs, window.length // window.n_envs
-    memories = list(window.memories or [None] * n_envs)
-    dones, chosen = window.dones, []
+    memories: Sequence[Any] = window.memories or [None] * n_envs
+    dones = window.dones
+    chosen: list[Any] = []
     for t in range(steps):
         now = np.arange(n_envs) * steps + t
         actions, memories = act_remembering(

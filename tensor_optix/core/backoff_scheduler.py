@@ -116,7 +116,9 @@ class BackoffScheduler:
                 return old
             case Event.DEGRADED if count < self.dormant_threshold:
                 return replace(self.initial(), no_improvement=count)
-            case Event.FLAT | Event.DEGRADED if count >= self.dormant_threshold:
+            case Event.FLAT if count >= self.dormant_threshold:
+                return replace(old, state=LoopState.DORMANT, no_improvement=count)
+            case Event.DEGRADED:
                 return replace(old, state=LoopState.DORMANT, no_improvement=count)
             case Event.WAITING:
                 return SchedulerState(LoopState.COOLING, self.grown(old.interval), count)
@@ -126,7 +128,6 @@ class BackoffScheduler:
                 return replace(old, no_improvement=count)
             case Event.WATCH:
                 return SchedulerState(LoopState.WATCHDOG, self.max_interval, old.no_improvement) if dormant else old
-        raise AssertionError(f"unreachable: {old}, {event}")
 
     def grown(self, interval: int) -> int:
         """Return the interval that follows `interval` on a plateau."""
@@ -155,7 +156,7 @@ def effects(old: SchedulerState, new: SchedulerState, verdict: Verdict, *, is_be
         verdict: what moved it.
         is_best: True if the evaluated policy is the new best.
     """
-    asked = []
+    asked: list[Effect] = []
     if is_best:
         asked.append(Effect.CHECKPOINT)
     if verdict is Verdict.DEGRADED:

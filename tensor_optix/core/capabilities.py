@@ -1,5 +1,8 @@
 """What an agent may declare beside its six methods; whatever it does not declare is not assumed."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 

@@ -13,6 +13,9 @@ a temporary folder, synced, renamed, and only then listed (`durable_folder`): wh
 Longer than 300 lines: its public methods stand in one class; most of their code is in `storage`.
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import contextlib
 import dataclasses
 import logging

@@ -1,5 +1,8 @@
 """Several agents that act as one, and learn from what they did together."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import dataclasses
 import logging
 from collections.abc import Sequence
@@ -115,17 +118,16 @@ class EnsembleAgent(BaseAgent):
 
     def _act(self, observations: Any, deterministic: bool, action_masks: np.ndarray | None = None) -> Any:
         self._pm.check_not_empty()
-        members, forms = (self._pm.agents, self._pm.weights), self._pm.forms
-        how: dict[str, Any] = {"deterministic": deterministic, "action_masks": action_masks, "forms": forms}
-        return act_together(*members, as_arrays(observations), self._rng, **how)
+        how: dict[str, Any] = {"deterministic": deterministic, "action_masks": action_masks, "forms": self._pm.forms}
+        return act_together(self._pm.agents, self._pm.weights, as_arrays(observations), self._rng, **how)
 
     def act_recurrent(
         self, observations: object, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
     ) -> tuple[Any, list[Any]]:
         """Return one action per row and what each member remembers after it; see `ActsRecurrently`."""
         self._pm.check_not_empty()
-        members, how = (self._pm.agents, self._pm.weights), {"deterministic": deterministic, "forms": self._pm.forms}
-        return act_together_remembering(*members, observations, memories, action_masks=action_masks, **how)
+        how: dict[str, Any] = {"deterministic": deterministic, "action_masks": action_masks, "forms": self._pm.forms}
+        return act_together_remembering(self._pm.agents, self._pm.weights, observations, memories, **how)
 
     @property
     def takes_flat_observations(self) -> bool:

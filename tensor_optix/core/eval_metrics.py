@@ -15,7 +15,7 @@ class EvalMetrics:
 
     primary_score: float
     """What is shown, and what decisions are made on by way of `utility`; NaN where there is no evidence."""
-    metrics: Mapping[str, float] = field(default_factory=dict, metadata={SAVED_AS: Mapping[str, Loose]})
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float], metadata={SAVED_AS: Mapping[str, Loose]})
     """Everything else that was measured, by name."""
     episode_id: int = 0
     """The window that was scored."""

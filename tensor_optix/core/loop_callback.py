@@ -1,5 +1,8 @@
 """Observing a run: the hooks, and the check of those who have them."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import logging
 from collections.abc import Iterable
 from typing import Any

@@ -1,5 +1,8 @@
 """What may be tuned, and how far: the only place that knows scales, bounds and integers."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

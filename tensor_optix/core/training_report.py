@@ -45,24 +45,24 @@ class TrainingReport:
     evaluations: int
     env_steps: int
     """Training steps; validation is not counted."""
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     """Wall time: `total`, `collect` (environment and acting), `learn`, `validate`, `loop` (all the rest)."""
-    hyperparams: Mapping[str, Any] = field(default_factory=dict)
+    hyperparams: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The values of the best snapshot."""
     checkpoint_dir: str = ""
-    tuning: dict[str, float] = field(default_factory=dict)
+    tuning: dict[str, float] = field(default_factory=dict[str, float])
     """What tuning did and cost: probes, commits by decision, windows and seconds collected during a probe."""
-    watch: dict[str, int] = field(default_factory=dict)
+    watch: dict[str, int] = field(default_factory=dict[str, int])
     """Counts of the watch: windows, wakes, drifts, degradations, trials, promotions, demotions."""
-    health: dict[str, int] = field(default_factory=dict)
+    health: dict[str, int] = field(default_factory=dict[str, int])
     """How often each kind of fault was survived: window, divergence, evaluator, suggestion, storage, learn, ..."""
-    evolution: dict[str, Any] = field(default_factory=dict)
+    evolution: dict[str, Any] = field(default_factory=dict[str, Any])
     """`PolicyManager.training_report()`; empty without evolution."""
     best_interval: ScoreInterval | None = None
     """Where the mean return of the best policy lies; None where too little is known of it."""
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
-    validation: dict[str, int] = field(default_factory=dict)
+    validation: dict[str, int] = field(default_factory=dict[str, int])
     """Of validation: `steps`, evaluations `put_off`, episodes `cut`; `alike` is 1 where all episodes were the same."""
     stopped_because: str = ""
     """How far the patience was used up at the end, such as "quiet for 9k of 9k steps"; empty without evaluations."""

@@ -81,7 +81,7 @@ class EpisodeData:
     """N, the number of parallel environments whose steps are stacked env-major."""
     completed: tuple[EpisodeSummary, ...] | None = None
     """The episodes that ended in this window; None where the pipeline does not know."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Other facts about this window, by name."""
 
     def __post_init__(self) -> None:
@@ -144,7 +144,8 @@ class EpisodeData:
         if self.completed is not None:
             return self.completed
         rewards, dones = np.asarray(self.rewards, np.float64), self.dones
-        summaries, start = [], 0
+        summaries: list[EpisodeSummary] = []
+        start = 0
         for end in np.flatnonzero(self.segment_ends()):
             if dones[end]:
                 summaries.append(EpisodeSummary(float(rewards[start : end + 1].sum()), int(end + 1 - start)))

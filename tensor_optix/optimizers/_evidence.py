@@ -38,7 +38,8 @@ class Probe:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "Probe":
         """Rebuild from `vars(probe)`, as JSON has it."""
-        return cls(**{**state, "scores": tuple(state["scores"])})
+        fields: dict[str, Any] = {**state, "scores": tuple(state["scores"])}
+        return cls(**fields)
 
 
 @dataclass

@@ -147,7 +147,7 @@ class BackoffOptimizer(BaseOptimizer):
         cannot_judge = metrics.utility_std_err == 0.0 and bool(self._scores) and score == self._scores[-1]
         self._scores.append(score)
         self._range.include(score)
-        self._signals.observe(self._space or {}, metrics.metrics)
+        self._signals.observe(self._tuned(), metrics.metrics)
         windows = self._budget.count(metrics.episode_id)
         if self._in_force is not None:
             self._budget.spent += windows
@@ -177,7 +177,7 @@ class BackoffOptimizer(BaseOptimizer):
 
     def on_degradation(self, metrics: EvalMetrics, best: HyperparamSet) -> None:
         """Go back to what the best policy was found with."""
-        self._return_to = {name: jsonable(best.params[name]) for name in self._space or () if name in best.params}
+        self._return_to = {name: jsonable(best.params[name]) for name in self._tuned() if name in best.params}
 
     def on_new_learner(self) -> None:
         """Drop the probe and the scores, which are another agent's."""
@@ -192,7 +192,7 @@ class BackoffOptimizer(BaseOptimizer):
     def _corrected(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet | None:
         """Bring back what its signal says is far off; None where nothing is."""
         moved = dict(hyperparams.params)
-        for name, param in (self._space or {}).items():
+        for name, param in (self._tuned()).items():
             factor = self._correction(param, metrics)
             if factor != 1.0:
                 moved[name] = param.clip(moved[name] * factor)
@@ -201,15 +201,18 @@ class BackoffOptimizer(BaseOptimizer):
         self._decision = "corrected"
         return HyperparamSet(moved, hyperparams.episode_id)
 
+    def _tuned(self) -> Mapping[str, Param]:
+        """Return the space; empty before the optimizer is bound."""
+        return {} if self._space is None else self._space
+
     def _correction(self, param: Param, metrics: EvalMetrics) -> float:
         """Return the factor that the parameter's signal asks for, 1 for none."""
-        if param.signal is None:
-            return 1.0
-        return self._signals.correction(param.signal, metrics, self._range, self._error(metrics))
+        signal = param.signal
+        return 1.0 if signal is None else self._signals.correction(signal, metrics, self._range, self._error(metrics))
 
     def _begin_probe(self, hyperparams: HyperparamSet, metrics: EvalMetrics, windows: int) -> HyperparamSet:
         """Begin to probe the next hyper-parameter, if it can be judged and the budget allows it."""
-        space, error = self._space or {}, self._error(metrics)
+        space, error = self._tuned(), self._error(metrics)
         # Nothing is known of the range at first; one short probe cannot cost much.
         length = 1 if self._evaluations <= 1 else probe_length(error, self._range.extent)
         if length is None or not self._budget.allows(length * windows):
@@ -233,7 +236,7 @@ class BackoffOptimizer(BaseOptimizer):
 
     def _commit(self, probe: Probe, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Keep the probe value, turn round, or leave it at the original where the scores cannot tell."""
-        param, seen = (self._space or {})[probe.name], len(probe.scores)
+        param, seen = (self._tuned())[probe.name], len(probe.scores)
         score = math.fsum(probe.scores) / seen
         expected, weight = expected_score(list(self._unprobed), probe.length, self._evaluations - (seen - 1) / 2.0)
         gain = score - expected

@@ -1,5 +1,8 @@
 """Population-based training over one agent's history: exploit what scored well, explore around what is in force."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -125,8 +128,8 @@ class PBTOptimizer(BaseOptimizer):
 
     def _moved(self, param: Param, value: float, scale: float) -> float | int:
         if param.scale == "log":
-            step = scale * np.log(param.high / param.low)
-            return param.clip(float(value * np.exp(self._rng.uniform(-step, step))))
+            step = scale * float(np.log(param.high / param.low))
+            return param.clip(float(value * np.exp(float(self._rng.uniform(-step, step)))))
         return param.clip(float(value + scale * (param.high - param.low) * self._rng.standard_normal()))
 
     def _scaled(self, bounds: Bounds) -> SearchSpace:

@@ -39,7 +39,7 @@ def act_together(
         bounds = np.cumsum(mixture, axis=-1)[:, :-1]
         chosen = mixture.argmax(-1) if deterministic else (rng.random((len(mixture), 1)) >= bounds).sum(axis=-1)
         return chosen if forms is None else forms.elected(chosen)
-    acts = []
+    acts: list[Any] = []
     for agent in agents:
         actions = _act(agent, _shown(forms, agent, observations), action_masks, deterministic)
         acts.append(actions if forms is None else forms.executed(agent, actions))
@@ -64,7 +64,8 @@ def act_together_remembering(
     Raises:
         SpaceError: the agents' actions are not of one kind and shape, or no numbers.
     """
-    acts, after = [], []
+    acts: list[Any] = []
+    after: list[list[Any]] = []
     for index, agent in enumerate(agents):
         own = [None if memory is None else memory[index] for memory in memories]
         seen = _shown(forms, agent, observations)
@@ -85,7 +86,7 @@ def _agreed(agents: Sequence[BaseAgent], acts: Sequence[Any], shares: np.ndarray
         return _joined(agents, acts, shares)
     if any(type(one) is not type(first) or len(one) != len(first) for one in acts):
         raise SpaceError("The agents of an ensemble must share one action space, but their actions have other parts.")
-    names = list(first) if isinstance(first, Mapping) else range(len(first))
+    names: Sequence[Any] = [*first] if isinstance(first, Mapping) else range(len(first))
     parts = [_agreed(agents, [one[name] for one in acts], shares) for name in names]
     return dict(zip(names, parts, strict=True)) if isinstance(first, Mapping) else tuple(parts)
 

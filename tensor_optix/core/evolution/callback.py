@@ -15,6 +15,9 @@ answered:
     become the best
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import logging
 import sys
 from collections import deque
@@ -217,6 +220,8 @@ class PolicyManagerCallback(LoopCallback):
                 ended.referee.tell("prune", members=len(self.pm.agents))
             case MetaAction.STOP if not (ended.watches and self.pm.budget_exhausted):
                 answer = self._stopped(StopReason.BUDGET if self.pm.budget_exhausted else StopReason.CONVERGED)
+            case _:
+                pass
         if ended.watches and self.learners.variant is None and isinstance(answer, Continue):
             answer = self.learners.recalled() or answer
         return answer

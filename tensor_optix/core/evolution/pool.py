@@ -1,5 +1,8 @@
 """How the members of an ensemble come (spawn) and go (prune), the budget for it, and the account of it."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import logging
 import math
 import weakref

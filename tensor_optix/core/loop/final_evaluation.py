@@ -124,7 +124,7 @@ class _LastTest:
     is_stopped: Callable[[], bool]
     windows: int = LEADER_WINDOWS
     window_steps: float = 0.0
-    damaged: set[str] = dataclasses.field(default_factory=set)
+    damaged: set[str] = dataclasses.field(default_factory=set[str])
     raced_steps: int = 0
     raced_windows: int = 0
 

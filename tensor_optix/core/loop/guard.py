@@ -15,7 +15,7 @@ A run that ends so has its state saved: `tensor-optix resume` goes on from the l
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class Health:
         self.in_a_row.pop(kind, None)
 
     @contextmanager
-    def surviving_storage(self, what: str, kind: str = "storage") -> Iterator[None]:
+    def surviving_storage(self, what: str, kind: str = "storage") -> Generator[None]:
         """Let the block fail for the storage's sake: counted as `kind`, and reported once per streak."""
         try:
             yield

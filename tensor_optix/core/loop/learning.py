@@ -1,10 +1,13 @@
 """Learning from the windows, and recovering where one has harmed the agent; see `guard` for the whole of it."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -196,7 +199,8 @@ def _arrays_of(value: object, length: int) -> list[np.ndarray]:
     if not is_tree(value):
         return [np.asarray(value)]
     parts = leaves(value)
-    is_of_columns = isinstance(value, Mapping) or all(isinstance(p, np.ndarray) and len(p) == length for p in parts)
+    are_columns = all(isinstance(part, np.ndarray) and np.shape(cast("Any", part))[:1] == (length,) for part in parts)
+    is_of_columns = isinstance(value, Mapping) or are_columns
     return [np.asarray(part) for part in parts] if is_of_columns else [np.asarray(value)]  # a tuple may be of rows
 
 

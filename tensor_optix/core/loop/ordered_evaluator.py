@@ -1,5 +1,8 @@
 """An evaluator with a `compare` or a `score_validation` of its own, as the loop asks it."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import logging
 from collections.abc import Callable
 from dataclasses import replace

@@ -21,7 +21,7 @@ class Outcome:
     """Hyper-parameter on trial in it."""
     is_probing: bool = False
     """True if a dip of the score may be that trial's."""
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What `learn` told of it."""
     fault: Fault | None = None
     """Why nothing could be made of it."""

@@ -176,9 +176,9 @@ class LoopStatus:
     dormant_threshold: int
     patience: str = ""
     """How far the patience with the curve is used up, in words; empty where the threshold is the whole rule."""
-    validation: Mapping[str, int] = field(default_factory=dict)
+    validation: Mapping[str, int] = field(default_factory=dict[str, int])
     """What validation has cost, see `TrainingReport.validation`."""
-    watch: Mapping[str, int] = field(default_factory=dict)
+    watch: Mapping[str, int] = field(default_factory=dict[str, int])
     """What happened while a trained policy was watched."""
     span: Span | None = None
     """Lowest and highest return or score that the run has seen."""

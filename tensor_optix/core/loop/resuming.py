@@ -9,9 +9,12 @@ A run that goes on from there collects the same windows as one that was never in
 environment is deterministic given a seed.
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (What users hand in is checked for those who run no type checker.)
+
 import contextlib
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,7 +53,7 @@ class KeepsRunState(Protocol):
 
 
 @contextlib.contextmanager
-def saved_fields(point: ResumePoint) -> Iterator[None]:
+def saved_fields(point: ResumePoint) -> Generator[None]:
     """Turn what a state lacks, or has of another kind or size, into a `CheckpointCorruptError`."""
     if point.state.get("format") != RUN_FORMAT:
         raise CheckpointCorruptError(

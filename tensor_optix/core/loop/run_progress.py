@@ -4,7 +4,7 @@ No decision depends on anything here but the wish to end, and where validation o
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,9 +56,9 @@ class RunProgress:
     """True if a signal has asked for it: validation is left between two steps."""
     is_over: bool = False
     """True once a run has ended, whose reason then says nothing about the next one."""
-    tuning: dict[str, float] = field(default_factory=dict)
+    tuning: dict[str, float] = field(default_factory=dict[str, float])
     """Counts of what tuning did, and what it cost."""
-    watch: dict[str, int] = field(default_factory=dict)
+    watch: dict[str, int] = field(default_factory=dict[str, int])
     """Counts of what happened on watch."""
     health: Health = field(default_factory=Health)
     """Faults that the run has met."""
@@ -94,7 +94,7 @@ class RunProgress:
         return self._seconds_before + (self.clock() - self._started if self._started is not None else 0.0)
 
     @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
+    def timed(self, what: str) -> Generator[None]:
         """Add the time of the block to `seconds[what]`."""
         start = self.clock()
         try:

@@ -4,7 +4,7 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.decisions.escapes import EscapeRecord, running
@@ -212,5 +212,5 @@ def saved_form(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: saved_form(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):
-        return [saved_form(item) for item in value]
+        return [saved_form(item) for item in cast("tuple[Any, ...]", value)]
     return jsonable(value)

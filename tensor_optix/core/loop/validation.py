@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -77,7 +77,7 @@ class Validation:
         return self._counted
 
     @contextmanager
-    def bounded(self, max_steps: int | None, is_stopped: Callable[[], bool] | None = None) -> Iterator[None]:
+    def bounded(self, max_steps: int | None, is_stopped: Callable[[], bool] | None = None) -> Generator[None]:
         """Let the block play with episodes of at most so many steps; one that is broken off has not played at all.
 
         Args:
@@ -104,7 +104,7 @@ class Validation:
             pipeline.bound(None, self._is_stopped)
 
     @contextmanager
-    def cut_at(self, most_steps: int) -> Iterator[None]:
+    def cut_at(self, most_steps: int) -> Generator[None]:
         """Let the block cut its episodes after so many steps at most, where the pipeline can."""
         pipeline = self._pipeline
         if not isinstance(pipeline, CutsEpisodes):
@@ -200,7 +200,7 @@ class Validation:
             return []
         acting, seeds = pipeline.agent, counted.fresh_seeds()
         try:
-            scores = []
+            scores: list[EvalMetrics] = []
             for agent in agents:
                 pipeline.agent = GreedyAgent(agent)
                 scores.append(self._evaluator.score_validation(counted.play(seeds)))
