@@ -87,6 +87,31 @@ class EvolutionError(TensorOptixError, RuntimeError):
     code = "evolution"
 
 
+class ExecutorError(TensorOptixError, RuntimeError):
+    """Workers cannot be started or reached; the message says why."""
+
+    code = "executor"
+
+
+class JobError(TensorOptixError, RuntimeError):
+    """A job has raised, or has killed its workers; `__cause__` shows the traceback of the process that it ran in."""
+
+    code = "job"
+
+    index: int = -1
+    """Which of the items it had."""
+    item: object = None
+    """The values of the item."""
+    traceback: str = ""
+    """Where it was raised, as text."""
+
+
+class JobCancelledError(TensorOptixError, RuntimeError):
+    """A job was not run to its end because it was cancelled."""
+
+    code = "job-cancelled"
+
+
 class MissingDependencyError(TensorOptixError, ImportError):
     """An optional package is needed and absent; the message prints the install line."""
 

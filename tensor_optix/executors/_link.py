@@ -1,0 +1,155 @@
+"""The driver's end of one worker process: starting it, calling it, and telling when it has died."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO, cast
+
+from tensor_optix.errors import ExecutorError
+from tensor_optix.executors.payload import Frame, Payload, read_frame
+
+START_SECONDS = 60.0
+"""A worker that is not there by then is given up."""
+_CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tensor_optix.executors._worker import main; main()"
+)
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class WorkerLostError(Exception):
+    """The worker died before it had an answer; the message says how."""
+
+
+class Link:
+    """A worker process.
+
+    Args:
+        threads: that its numerical libraries may use.
+        start_seconds: until it must be there.
+
+    Raises:
+        ExecutorError: it could not be started.
+    """
+
+    def __init__(self, threads: int = 1, start_seconds: float = START_SECONDS) -> None:
+        environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
+        own_group: dict[str, Any] = (
+            {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x200}  # CREATE_NEW_PROCESS_GROUP
+        )
+        # Ctrl-C reaches the driver alone, which asks its workers to end.
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and code from above
+            [sys.executable, "-c", _CODE, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            **own_group,
+        )
+        self._jobs, self._answers = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        self._writing = threading.Lock()
+        threading.Thread(target=self._bury, daemon=True).start()
+        self._await_ready(start_seconds)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def _await_ready(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self.kill)
+        timer.start()
+        try:
+            frame = read_frame(self._answers)
+        finally:
+            timer.cancel()
+        if frame is None:
+            self.close()
+            raise ExecutorError(
+                f"A worker could not be started ({self._how_it_died()}). What it printed stands above; "
+                f"{sys.executable} must be able to import tensor_optix."
+            )
+
+    def _bury(self) -> None:
+        """Wait for the death of the process, and end those that it leaves: they may hold the pipe open."""
+        self._process.wait()
+        self._kill_group()
+
+    def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Any], None]) -> Frame:
+        """Run a job, and return the frame of its result or its error.
+
+        Args:
+            job: name of the job.
+            index: of the item.
+            attempt: how often the item has begun, this time included.
+            item: the frame to be sent, as bytes.
+            on_told: called with what the job tells.
+
+        Raises:
+            WorkerLostError: the worker died first.
+        """
+        try:
+            self._write(item)
+            while (frame := read_frame(self._answers)) is not None:
+                if frame.kind != "told":
+                    return frame
+                on_told(frame.payload.values)
+        except (OSError, ValueError):  # the pipe, or what was left in it
+            self.kill()
+        raise WorkerLostError(self._how_it_died())
+
+    def cancel(self) -> None:
+        """Ask the job in progress to end."""
+        with contextlib.suppress(OSError, ValueError):  # it has gone
+            self._write(Frame("cancel").to_bytes(), wait_seconds=1.0)
+
+    def kill(self) -> None:
+        """End the process at once, and those that it has started."""
+        self._process.kill()
+        self._kill_group()
+
+    def close(self) -> None:
+        """Let the process end; it has no job."""
+        with contextlib.suppress(OSError):
+            self._jobs.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+        self._answers.close()
+
+    def _write(self, frame: bytes, wait_seconds: float = -1.0) -> None:
+        if not self._writing.acquire(timeout=wait_seconds):
+            return  # a worker that does not even take its item is killed after the time of grace
+        try:
+            self._jobs.write(frame)
+            self._jobs.flush()
+        finally:
+            self._writing.release()
+
+    def _kill_group(self) -> None:
+        if os.name == "posix":
+            with contextlib.suppress(OSError):  # nobody is left
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _how_it_died(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"killed by signal {-code}"
+
+
+def job_frame(job: str, index: int, attempt: int, item: Payload) -> bytes:
+    """Return the frame that asks a worker to run a job.
+
+    Raises:
+        BadDataError: the item cannot be sent.
+    """
+    return Frame("job", item, {"job": job, "index": index, "attempt": attempt}).to_bytes()

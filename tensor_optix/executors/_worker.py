@@ -1,0 +1,93 @@
+"""A worker process: reads jobs from its standard input, runs one after the other, and answers on its standard output.
+
+What jobs print goes to standard error. A worker never outlives its driver: it ends when the pipe does, and on Linux the
+kernel ends it, too.
+"""
+
+import contextlib
+import ctypes
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from tensor_optix.executors._jobs import failure_of, run
+from tensor_optix.executors.payload import Frame, Payload, read_frame
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve until the driver has gone."""
+    _end_with_the_driver()
+    jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    Worker(jobs, answers).serve()
+
+
+class Worker:
+    """Runs the jobs that come in.
+
+    Args:
+        jobs: frames from the driver.
+        answers: frames to the driver.
+        leave: what is done when the driver has gone; by default the process ends, with the job in progress.
+    """
+
+    def __init__(self, jobs: BinaryIO, answers: BinaryIO, leave: Callable[[], None] = lambda: os._exit(0)) -> None:
+        self._jobs, self._answers, self._leave = jobs, answers, leave
+        self._waiting = queue.SimpleQueue[Frame | None]()
+        self.is_cancelled = False
+
+    def serve(self) -> None:
+        """Serve in this thread until the driver has gone; another thread listens meanwhile."""
+        self.send(Frame("ready", Payload(os.getpid())))
+        threading.Thread(target=self._listen, daemon=True).start()
+        while (frame := self._waiting.get()) is not None:
+            self.send(self._answer(frame))
+
+    def _listen(self) -> None:
+        while (frame := read_frame(self._jobs)) is not None:
+            if frame.kind == "cancel":
+                self.is_cancelled = True
+            else:
+                self._waiting.put(frame)
+        self._leave()
+        self._waiting.put(None)
+
+    def _answer(self, frame: Frame) -> Frame:
+        context = _Context(self, frame.about["index"], frame.about["attempt"])
+        try:
+            return Frame("result", run(frame.about["job"], frame.payload, context))
+        except Exception as error:
+            return Frame("error", Payload(failure_of(error)))
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame to the driver."""
+        self._answers.write(frame.to_bytes())
+        self._answers.flush()
+
+
+class _Context:
+    def __init__(self, worker: Worker, index: int, attempt: int) -> None:
+        self.index, self.attempt, self._worker = index, attempt, worker
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._worker.is_cancelled
+
+    def tell(self, values: Any) -> None:
+        self._worker.send(Frame("told", Payload(values)))
+
+
+def _end_with_the_driver() -> None:
+    """Let the kernel end this process when the driver's thread that started it has ended."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # the pipe says it, too
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
