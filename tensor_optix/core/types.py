@@ -5,6 +5,7 @@ Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
 
 import copy
 import enum
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
@@ -205,9 +206,14 @@ class PlayedWindow:
     episode_limit: int | None = None
     """After how many steps episodes were cut; None where none was."""
 
+    @functools.cached_property
+    def scores_its_returns(self) -> bool:
+        """Whether the score is the mean of the returns; hundreds of windows are asked in each evaluation."""
+        return bool(self.returns) and self.score == float(np.mean(self.returns))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {name: jsonable(value) for name, value in vars(self).items()}
+        return {one.name: jsonable(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -86,7 +86,7 @@ def utilities_of(evidence: Sequence[PlayedWindow], metrics: EvalMetrics) -> list
 
 def score_returns(evidence: Sequence[PlayedWindow]) -> bool:
     """Return True if the score of each window is the mean of its returns."""
-    return all(window.returns and window.score == float(np.mean(window.returns)) for window in evidence)
+    return all(window.scores_its_returns for window in evidence)
 
 
 def rests_on_returns(evidence: Sequence[PlayedWindow], metrics: EvalMetrics) -> bool:

@@ -1,5 +1,6 @@
 """`metadata.json` of a folder: its files with their lengths and hashes, its number, a signature, and its own hash."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tensor_optix.support.schemas import decode_object
 
 FOLDER_FORMAT = 1
 METADATA = "metadata.json"
+_REMEMBERED = 1 << 16
+"""Longest metadata, in bytes, of which it is remembered that they are whole: all are read at each save."""
 
 
 class ForeignFormatError(CheckpointCorruptError):
@@ -42,10 +45,10 @@ def metadata_in(folder: Path, sequence: int) -> dict[str, object]:
         is_later = isinstance(written, int) and written > FOLDER_FORMAT
         kind = ForeignFormatError if is_later else CheckpointCorruptError
         raise kind(f"its format is {written!r}, this version reads {FOLDER_FORMAT}.")
-    _check_unchanged(data, metadata)
+    (_check_unchanged if len(data) > _REMEMBERED else _check_unchanged_once)(data)
     del metadata["sha256"]
     signature = metadata.pop(SIGNATURE, None)
-    check_signature(signature, atomic.encode_json(metadata), repr(str(folder)))
+    check_signature(signature, lambda: atomic.encode_json(metadata), repr(str(folder)))
     if metadata.get("sequence") != sequence:
         raise CheckpointCorruptError(f"its metadata.json belongs to number {metadata.get('sequence')!r}.")
     if not _are_checksums(metadata.get("files")):
@@ -59,7 +62,8 @@ def _are_checksums(files: object) -> bool:
     )
 
 
-def _check_unchanged(data: bytes, metadata: Mapping[str, object]) -> None:
+def _check_unchanged(data: bytes) -> None:
+    metadata = decode_object(data, METADATA)
     try:
         hashed = {name: value for name, value in metadata.items() if name != "sha256"}
         # Bytes, too: not every change of them is one of what they mean (a last line end, the case of an escape).
@@ -70,3 +74,6 @@ def _check_unchanged(data: bytes, metadata: Mapping[str, object]) -> None:
         raise CheckpointCorruptError(f"its metadata.json cannot be verified: {error}.") from error
     if not is_so:
         raise CheckpointCorruptError("its metadata.json was changed since it was saved.")
+
+
+_check_unchanged_once = functools.lru_cache(maxsize=256)(_check_unchanged)

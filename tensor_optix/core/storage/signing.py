@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tensor_optix.core.storage.reading import read_plain
@@ -51,16 +51,22 @@ def signed(metadata: Mapping[str, object], encoded: bytes) -> dict[str, object]:
     return dict(metadata) if key is None else {**metadata, SIGNATURE: _signature(key, encoded)}
 
 
-def check_signature(signature: object, encoded: bytes, where: str) -> None:
+def check_signature(signature: object, encoded: Callable[[], bytes], where: str) -> None:
     """Refuse what was not signed with the key, where there is one.
 
+    Args:
+        signature: what is said to be one.
+        encoded: returns the bytes that were signed; it is asked where there is a key.
+        where: they lie, for the message.
+
     Raises:
-        CheckpointUnsignedError: `signature` is absent, or not that of `encoded`.
+        CheckpointUnsignedError: `signature` is absent, or not that of the bytes.
     """
     key = signing_key()
     if key is None:
         return
-    is_ours = isinstance(signature, str) and hmac.compare_digest(signature.encode(), _signature(key, encoded).encode())
+    ours = _signature(key, encoded()).encode()
+    is_ours = isinstance(signature, str) and hmac.compare_digest(signature.encode(), ours)
     if not is_ours:
         what = "is not signed" if signature is None else "was changed since, or signed with another key"
         raise CheckpointUnsignedError(

@@ -52,7 +52,7 @@ class SnapshotFolders(DurableFolders):
         Raises:
             CheckpointCorruptError: absent or damaged.
         """
-        return _snapshot_in(self.read(sequence))
+        return _snapshot_in(super().read(sequence))
 
     def all(self) -> list[PolicySnapshot]:
         """Return all readable snapshots in the order of saving; a damaged one is logged once and left out."""
