@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 
 import tensor_optix
+from tensor_optix._run_settings import RunSettings
+from tensor_optix._settings import file_schema
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
@@ -35,46 +37,8 @@ MAX_HIDDEN_WEIGHTS = 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunDescription:
-    """What makes a run, apart from the code."""
-
-    env: str
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the environment."""
-    algorithm: str
-    framework: str
-    seed: int
-    net_arch: list[int] | None = None
-    """None = the preset's."""
-    window_size: int = 2048
-    """Steps per window, over all environments."""
-    n_envs: int = 1
-    async_envs: bool = False
-    normalize_observations: bool = False
-    normalize_rewards: bool = False
-    hyperparams: dict[str, float] = field(default_factory=dict)
-    """Those that were set; the others take their defaults."""
-    tuning: bool = True
-    val_episodes: int = 5
-    validation_share: float | None = None
-    """Share of all steps that validation may take; None = no bound."""
-    max_episodes: int | None = None
-    """Windows at most."""
-    max_steps: int | None = None
-    """Training steps, after which the run ends with the window in progress."""
-    target_score: float | None = None
-    """The run ends when a confirmed score reaches it."""
-    base_interval: int = 1
-    max_interval: int = 100
-    plateau_threshold: int = 5
-    dormant_threshold: int = 20
-    scaled_patience: bool = False
-    """True if the patience grows with the scale of the task, and the thresholds are its floors."""
-    escape: bool = False
-    """True if escapes are tried before the run converges."""
-    evolve: int = 0
-    """Variants that may be spawned."""
-    threads: int = 1
+class RunDescription(RunSettings):
+    """What makes a run, apart from the code: its settings, and what is built from them."""
 
     def agent(self, number: int = 0) -> BaseAgent:
         """Build the agent of the run, untrained; or, from 1 on, one like it for a variant."""
@@ -196,46 +160,11 @@ class RunDescription:
         return cls(**{one.name: getattr(file, one.name) for one in fields(cls)})
 
 
-_ENV = r"^([A-Za-z0-9_.:/-]{1,256}|[\w .:/\\+@~()-]{1,512}\.py:[A-Za-z0-9_./-]{1,256})\Z"
-"""An id, or the place of an environment in a file."""
-_Number = int | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
-_Size = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+_RunFile = file_schema(RunSettings, format=int, version=Annotated[str, msgspec.Meta(max_length=64)])
+"""What `run.json` holds, within bounds that no run comes near."""
 
 
-class _RunFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What `run.json` holds, within bounds that no run comes near."""
-
-    format: int
-    version: Annotated[str, msgspec.Meta(max_length=64)]
-    env: Annotated[str, msgspec.Meta(pattern=_ENV)]
-    env_kwargs: dict[Annotated[str, msgspec.Meta(max_length=64)], Any] = {}
-    algorithm: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
-    framework: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
-    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-    net_arch: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=2**16)]], msgspec.Meta(max_length=64)] | None
-    window_size: _Size
-    n_envs: Annotated[int, msgspec.Meta(ge=1, le=4096)]
-    async_envs: bool
-    normalize_observations: bool
-    normalize_rewards: bool
-    hyperparams: dict[Annotated[str, msgspec.Meta(max_length=64)], _Number]
-    tuning: bool
-    val_episodes: _Size
-    validation_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
-    max_episodes: _Size | None
-    max_steps: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
-    target_score: _Number | None = None
-    base_interval: _Size
-    max_interval: _Size
-    plateau_threshold: _Size
-    dormant_threshold: _Size
-    scaled_patience: bool = False
-    escape: bool = False
-    evolve: Annotated[int, msgspec.Meta(ge=0, le=2**16)]
-    threads: Annotated[int, msgspec.Meta(ge=1, le=256)]
-
-
-def _check_means(file: _RunFile, where: str) -> None:
+def _check_means(file: Any, where: str) -> None:
     """Refuse a network too large for any run, and hyper-parameters that the algorithm does not have."""
     weights = sum(a * b for a, b in itertools.pairwise(file.net_arch or []))
     if weights > MAX_HIDDEN_WEIGHTS:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tensor_optix import BaseAgent, BaseOptimizer, BasePipeline
+from tensor_optix.cli.config import read_config
 from tests.contracts.agent_contract import AgentContract
 from tests.contracts.optimizer_contract import OptimizerContract
 from tests.contracts.pipeline_contract import PipelineContract
@@ -119,3 +120,17 @@ def test_each_term_of_the_glossary_is_used() -> None:
     used = re.sub(r"[\s_-]+", " ", used.lower())
     for term in GLOSSARY:
         assert re.search(rf"\b{re.sub('[ -]', ' ', term.lower())}", used), term
+
+
+def test_the_tables_of_the_command_line_are_those_of_its_parser() -> None:
+    made = _module(ROOT / "docs/command_line.py")
+    text = made.SHOWN_IN.read_text(encoding="utf-8")
+    assert made.write(text) == text, "run: python docs/command_line.py"
+    assert all(f"<!-- {name} -->" in text for name in made.tables())
+
+
+def test_the_file_of_settings_that_is_shown_is_read(tmp_path: Path) -> None:
+    text = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "run.yaml").write_text(shown)
+    assert read_config(tmp_path / "run.yaml")["ppo"] == {"learning_rate": 0.001, "n_epochs": 5}

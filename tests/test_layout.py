@@ -50,6 +50,7 @@ LONGEST_TEST_FILE = 600
 DEEPEST = 8
 TESTED_ELSEWHERE = {
     "adapters/pytorch/_torch.py": "imports PyTorch or says how to install it: test_init.py blocks the import",
+    "cli/__main__.py": "test_main.py and test_training.py run it as a process",
 }
 """Modules without a test file of their name, and why."""
 LONG_FUNCTIONS = {

@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 
 import tensor_optix
-from tensor_optix import _cli_parser
-
-COMMANDS = ("train", "resume", "evaluate", "replay", "report")
+from tensor_optix.cli.parser import COMMANDS, parser
 
 
 def made() -> argparse.ArgumentParser:
     """A parser whose commands return their own number."""
-    return _cli_parser.parser(**{name: (lambda args, n=n: n) for n, name in enumerate(COMMANDS)})
+    return parser(**{name: (lambda args, n=n: n) for n, name in enumerate(COMMANDS)})
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -33,22 +31,16 @@ def parse(*arguments: str) -> argparse.Namespace:
 )
 def test_each_command_calls_its_function(arguments: list[str], command: str) -> None:
     args = parse(*arguments)
-    assert COMMANDS[args.command(args)] == command
+    assert list(COMMANDS)[args.command(args)] == command
 
 
 @pytest.mark.parametrize(
     ("arguments", "values"),
     [
-        (["train", "E-v0"], {"env": "E-v0", "algo": "auto", "framework": "auto", "seed": None, "hp": [], "evolve": 0}),
-        (["train", "E-v0", "--hp", "a=1", "--hp", "b=2"], {"hp": ["a=1", "b=2"]}),
-        (["train", "E-v0", "--net-arch", "64", "32", "--threads", "2"], {"net_arch": [64, 32], "threads": 2}),
-        (["train", "E-v0", "--no-tuning", "--async-envs"], {"no_tuning": True, "async_envs": True}),
-        (["train", "E-v0"], {"no_escape": False}),
-        (["train", "E-v0", "--no-escape"], {"no_escape": True}),
-        (["train", "E-v0", "--run-dir", "a b"], {"run_dir": Path("a b")}),
+        (["train", "E-v0"], {"env": "E-v0", "set": [], "config": None, "run_dir": None, "no_progress": False}),
+        (["train", "E-v0", "--run-dir", "a b", "--set", "a=1"], {"run_dir": Path("a b"), "set": ["a=1"]}),
+        (["train", "--config", "run.yaml"], {"config": Path("run.yaml")}),
         (["resume", "run", "--max-episodes", "3"], {"run_dir": Path("run"), "max_episodes": 3, "no_progress": False}),
-        (["train", "E-v0", "--max-windows", "3"], {"max_episodes": 3, "max_steps": None, "target_score": None}),
-        (["train", "E-v0", "--max-steps", "9", "--target-score", "-90"], {"max_steps": 9, "target_score": -90.0}),
         (["resume", "run", "--max-windows", "3", "--target-score", "4.5"], {"max_episodes": 3, "target_score": 4.5}),
         (["evaluate", "run", "--allow-module", "a.py", "--allow-module", "b"], {"allow_module": ["a.py", "b"]}),
         (["resume", "run"], {"allow_module": []}),
@@ -62,18 +54,25 @@ def test_arguments_have_their_types_and_defaults(arguments: list[str], values: d
     assert {name: found[name] for name in values} == values
 
 
+def test_resume_takes_the_bounds_of_a_run_and_no_other_setting() -> None:
+    assert not {"max_episodes", "max_steps", "target_score"} & vars(parse("resume", "run")).keys()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "COMMAND"),
         (["play"], "invalid choice: 'play'"),
-        (["train"], "ENV"),
         (["train", "E-v0", "--algo", "a3c"], "invalid choice: 'a3c'"),
         (["train", "E-v0", "--seed", "1.5"], "invalid int value: '1.5'"),
         (["train", "E-v0", "--net-arch"], "expected at least one argument"),
         (["evaluate"], "RUN_DIR"),
         (["replay"], "FILE"),
         (["resume", "run", "--seed", "1"], "unrecognized arguments: --seed"),
+        (["train", "E-v0", "--learning-starts", "1"], "unrecognized arguments: --learning-starts"),
+        (["train", "E-v0", "--window-sizes=1"], "Did you mean '--window-size'?"),
+        (["train", "E-v0", "--n-env", "1", "--treads", "2"], "Did you mean '--threads'?"),
+        (["evaluate", "run", "--episode", "1", "--jsn"], "Did you mean '--json'?"),
     ],
 )
 def test_what_is_wrong_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

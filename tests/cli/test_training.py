@@ -1,43 +1,24 @@
-import dataclasses
+"""`train` and `resume`: what they print, save and end with."""
+
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pytest
 
-import tensor_optix
 from tensor_optix.cli import main
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import METHOD
 from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
-from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.runs import RunDescription
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), *SHORT]) == 0
-    return folder
-
-
-@pytest.fixture
-def run_dir(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    capsys.readouterr()
-    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(
@@ -96,125 +77,6 @@ def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
     assert report.windows == 2
 
 
-def test_evaluate_plays_the_best_policy(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run_dir), "--episodes", "7", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    report = json.loads((run_dir / "report.json").read_text())
-    assert result["episodes"] == 7
-    assert result["reported"] == report["best_score"]
-    assert result["min"] <= result["mean"] <= result["max"]
-    assert main(["evaluate", str(run_dir), "--episodes", "7", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == result
-
-
-def test_evaluate_says_it_in_words(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run_dir), "--episodes", "3"]) == 0
-    first, second, third, *_ = capsys.readouterr().out.splitlines()
-    assert "over 3 greedy episodes" in first
-    assert METHOD in first
-    assert second.startswith("Reported: ")
-    assert second.endswith("(40 episodes)")
-    assert third.startswith("Untrained: ")
-
-
-def test_evaluate_gives_the_interval_of_what_it_played(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run_dir), "--episodes", "4", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert (result["method"], result["level"], result["confirmed"]) == (METHOD, 0.95, True)
-    assert result["low"] < result["mean"] < result["high"]
-
-
-@pytest.fixture
-def cut_short(run_dir: Path) -> Path:
-    """A run whose best has not been tested after the training."""
-    registry = CheckpointRegistry(run_dir)
-    best = registry.best
-    assert best is not None
-    metrics = {name: value for name, value in best.eval_metrics.metrics.items() if name != "final_episodes"}
-    registry.rescore(best, dataclasses.replace(best.eval_metrics, metrics=metrics), best.evidence)
-    registry.close()
-    path = run_dir / "report.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"confirmed": False, "reason": "interrupted"}))
-    return run_dir
-
-
-def test_an_unconfirmed_best_is_confirmed_by_fresh_episodes_and_the_report_tells_it(
-    cut_short: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["evaluate", str(cut_short), "--episodes", "2"]) == 0
-    out = capsys.readouterr().out
-    assert "(40 episodes, unconfirmed)" in out
-    assert f"Confirm it: tensor-optix evaluate {cut_short} --confirm" in out
-    assert main(["evaluate", str(cut_short), "--confirm", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert (result["episodes"], result["confirmed"]) == (100, True)
-    report = TrainingReport.from_dict(json.loads((cut_short / "report.json").read_text()))
-    assert report.confirmed
-    assert report.best_score == result["mean"] == result["reported"]
-    assert report.best_interval is not None
-    assert (report.best_interval.low, report.best_interval.episodes) == (result["low"], 100)
-    assert ", unconfirmed" not in str(report)
-    assert main(["evaluate", str(cut_short), "--episodes", "2"]) == 0
-    assert "(100 episodes)" in capsys.readouterr().out
-
-
-def test_without_a_report_the_confirmed_score_is_printed_and_written_nowhere(
-    cut_short: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (cut_short / "report.json").unlink()
-    assert main(["evaluate", str(cut_short), "--confirm"]) == 0
-    printed = capsys.readouterr()
-    assert "over 100 greedy episodes" in printed.out
-    assert "no report.json yet" in printed.err
-    assert not (cut_short / "report.json").exists()
-
-
-def test_verify_reproduces_the_reported_number_exactly(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run_dir), "--verify", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    report = json.loads((run_dir / "report.json").read_text())
-    assert result == {
-        "verified": True,
-        "episodes": 40,
-        "differing": 0,
-        "mean": report["best_score"],
-        "reported": report["best_score"],
-    }
-
-
-def test_verify_counts_episodes_that_cannot_be_played_again(
-    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plays = ValidationPipeline.play
-    fails = iter([True])
-
-    def play(self: ValidationPipeline, seeds: Sequence[int]) -> EpisodeData:
-        if next(fails, False):
-            raise BadDataError("not finite")
-        return plays(self, seeds)
-
-    monkeypatch.setattr(ValidationPipeline, "play", play)
-    assert main(["evaluate", str(run_dir), "--verify", "--json"]) == 1
-    result = json.loads(capsys.readouterr().out)
-    assert (result["verified"], result["episodes"]) == (False, 38)
-    assert result["differing"] > 0
-
-
-def test_verify_tells_a_claim_that_does_not_hold(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    registry = CheckpointRegistry(run_dir)
-    best = registry.best
-    assert best is not None
-    claimed = dataclasses.replace(best.eval_metrics, primary_score=501.0)
-    registry.rescore(best, claimed, best.evidence)
-    registry.close()
-    assert main(["evaluate", str(run_dir), "--verify"]) == 1
-    assert "NOT reproduced" in capsys.readouterr().out
-    registry.rescore(best, claimed)
-    registry.close()
-    assert main(["evaluate", str(run_dir), "--verify"]) == 2
-    assert "nothing to verify" in capsys.readouterr().err
-
-
 def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--window-size", "64", "--val-episodes", "2", "--no-progress", "--plateau-threshold", "1"]
     arguments += ["--dormant-threshold", "2", "--evolve", "2", "--max-episodes", "60", "--seed", "1"]
@@ -228,61 +90,6 @@ def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, caps
     assert all(variant["outcome"] in ("new best", "kept", "discarded") for variant in lineage)
     assert lineage[0]["changes"]
     assert main(["evaluate", str(tmp_path / "run"), "--verify"]) == 0
-
-
-def test_a_moved_run_evaluates_the_same(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    moved = run_dir.rename(tmp_path / "elsewhere")
-    assert main(["evaluate", str(moved), "--episodes", "2"]) == 0
-    assert "CartPole-v1" in capsys.readouterr().out
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["--version"])
-    assert exit_info.value.code == 0
-    assert capsys.readouterr().out.strip() == f"tensor-optix {tensor_optix.__version__}"
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["train", "CartPole-v9"], "Did you mean 'CartPole-v1'"),
-        (["train", "CartPol-v1"], "Did you mean 'CartPole-v1'"),
-        (["train", "CartPole-v1", "--hp", "clip_ratoi=0.3"], "Did you mean 'clip_ratio'"),
-        (["train", "CartPole-v1", "--hp", "lr=0.3"], "Did you mean 'learning_rate'"),
-        (["train", "CartPole-v1", "--max-steps", "0"], "max_steps must be a whole number of at least 1"),
-        (["train", "CartPole-v1", "--target-score", "nan"], "target_score must be a finite number"),
-        (["train", "CartPole-v1", "--hp", "learning_rate=nan"], "finite number"),
-        (["train", "CartPole-v1", "--hp", "learning_rate=-1"], r"must be a number in (0, 1]"),
-        (["train", "CartPole-v1", "--hp", "gamma"], "KEY=VALUE"),
-        (["train", "CartPole-v1", "--env-kwargs", "size"], "--env-kwargs takes KEY=VALUE, but got 'size'"),
-        (["train", "CartPole-v1", "--env-kwargs", "size=3"], "unexpected keyword argument 'size'"),
-        (["train", "CartPole-v1", "--window-size", "-3"], "window_size must be an integer of at least 1"),
-        (["train", "CartPole-v1", "--window-size", "0"], "window_size must be an integer of at least 1"),
-        (["train", "CartPole-v1", "--seed", "-1"], "--seed must not be negative"),
-        (["train", "CartPole-v1", "--plateau-threshold", "30"], "dormant_threshold must be above"),
-        (["train", "CartPole-v1", "--net-arch", "0"], "net_arch must be layer sizes"),
-        (["train", "CartPole-v1", "--threads", "0"], "threads must be at least 1"),
-        (["train", "CartPole-v1", "--evolve", "-1"], "--evolve must be a whole number of at least 0, but got -1"),
-        (["evaluate", "nowhere"], "'nowhere' is not there, where the folder of a run is wanted"),
-        (["evaluate", "nowhere", "--episodes", "0"], "--episodes must be at least 1"),
-        (["evaluate", "nowhere", "--confirm", "--episodes", "99"], "--confirm needs --episodes of at least 100"),
-        (["evaluate", "nowhere", "--confirm", "--verify"], "Give one of them"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    argv: list[str],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(argv) == 2
-    err = capsys.readouterr().err.strip()
-    assert message in err
-    assert err.startswith("tensor-optix: ")
-    assert "Traceback" not in err
 
 
 def test_environments_are_stepped_as_told_or_as_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -351,7 +158,7 @@ def test_an_environment_in_a_file_here_is_trained_and_every_command_says_what_it
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "cli_env.py").write_text("from tests.test_cli import Chain\nclass Mine(Chain):\n    pass\n")
+    (tmp_path / "cli_env.py").write_text("from tests.cli.test_training import Chain\nclass Mine(Chain):\n    pass\n")
     assert main(["train", "cli_env.py:Mine", "--seed", "0", "--run-dir", "run", "--max-steps", "200", *SHORT]) == 0
     printed = capsys.readouterr().out
     assert "tensor-optix evaluate run --allow-module cli_env.py" in printed
@@ -456,48 +263,3 @@ def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(
     assert json.loads((run_dir / "run.json").read_text())["seed"] == 1
     assert main(["evaluate", str(run_dir / "previous_000"), "--episodes", "2"]) == 0
     assert "CartPole-v1" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"env": "os:CartPole-v1"}, "would import the module 'os'"),
-        ({"env": 3}, "`$.env`"),
-        ({"format": 99}, "format 99"),
-        ({"net_arch": "big"}, "`$.net_arch`"),
-        ({"n_envs": -2}, "`$.n_envs`"),
-        ({"window_size": 10**12}, "`$.window_size`"),
-        ({"window_siz": 5}, "Did you mean 'window_size'?"),
-        ({"seed": True}, "`$.seed`"),
-    ],
-)
-def test_a_run_that_is_not_trustworthy_is_not_followed(
-    run_dir: Path, capsys: pytest.CaptureFixture[str], change: dict, message: str
-) -> None:
-    run = json.loads((run_dir / "run.json").read_text())
-    (run_dir / "run.json").write_text(json.dumps(run | change))
-    assert main(["evaluate", str(run_dir)]) == 2
-    assert message in capsys.readouterr().err
-
-
-def replaying(folder: Path) -> list[str]:
-    """The command that replays a recorded run."""
-    rows = "".join(f"{n},10,{n}.0\n" for n in range(200))
-    (folder / "monitor.csv").write_text('#{"t_start": 0.0}\nr,l,t\n' + rows)
-    return [sys.executable, "-m", "tensor_optix.cli", "replay", str(folder / "monitor.csv"), "--every", "100"]
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_it_prints_in_any_encoding(encoding: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = subprocess.run(replaying(tmp_path), capture_output=True, env=environment, check=True)  # noqa: S603
-    assert b"Traceback" not in done.stderr
-    assert done.stdout
-
-
-def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as nobody:
-        done = subprocess.run(replaying(tmp_path), stdout=nobody, stderr=subprocess.PIPE)  # noqa: S603
-    assert (done.returncode, done.stderr) == (141, b"")

@@ -1,0 +1,117 @@
+"""From the settings that were given to the run that they describe: what is left out is chosen, measured or drawn."""
+
+import dataclasses
+import secrets
+from typing import Any
+
+from tensor_optix.algorithms._description import ALGORITHMS
+from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
+from tensor_optix.cli.flags import Given
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.factory import refuse_unknown, resolve_algorithm, resolve_framework, set_threads
+from tensor_optix.pipeline.environment.environment import check_size, make_environment
+from tensor_optix.presets import Preset, preset_for
+from tensor_optix.runs import RunDescription
+from tensor_optix.support.arguments import check_count
+from tensor_optix.throughput import choose_vectorisation
+
+
+def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescription, Given]:
+    """Return the run that settings describe, and what was given; its environment and agent have been made once.
+
+    Args:
+        in_file: of `--config`, which the others go before.
+        by_flags: which go before those of a file.
+        by_set: of `--set`, which go before all.
+
+    Raises:
+        TensorOptixError: they do not make a run that can be trained; nothing has been written.
+    """
+    layers = in_file, by_flags, by_set
+    given = merged(layers)
+    if "env" not in given:
+        raise InvalidArgumentError(
+            "train needs an environment: tensor-optix train CartPole-v1, or 'env: CartPole-v1' in the file of --config."
+        )
+    env = make_environment(given["env"], given.get("env_kwargs"))
+    algorithm = resolve_algorithm(given.get("algorithm", "auto"), env.observation_space, env.action_space)
+    framework = resolve_framework(given.get("framework", "auto"))
+    env.close()
+    threads = given.get("threads", SETTINGS["threads"].default)
+    set_threads(framework, threads)
+    hyperparams = hyperparams_in(layers, algorithm)
+    refuse_unknown(hyperparams, algorithm, "--hp")
+    _refuse_of_others(by_set, algorithm)
+    preset = preset_for(given["env"], algorithm)
+    run = RunDescription(
+        **{
+            **_defaults(given, preset),
+            **{name: value for name, value in given.items() if name in SETTINGS},
+            "algorithm": algorithm,
+            "framework": framework,
+            "seed": _seed(given),
+            "hyperparams": hyperparams,
+            "validation_share": _share(given.get("validation_share", SETTINGS["validation_share"].default)),
+        }
+    )
+    check_size("window_size", run.window_size)
+    check_count("--evolve", run.evolve, 0)
+    run.environment().close()  # an unusable environment is an error before anything is written
+    run.agent()
+    return run, given
+
+
+def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDescription, str]:
+    """Return the run with its number of environments, as given or as measured, and a line about it."""
+    if "n_envs" in given:
+        check_size("--n-envs", run.n_envs)
+        return run, ""
+    if run.async_envs:
+        raise InvalidArgumentError("--async-envs needs --n-envs N, the number of environments.")
+    n_envs = preset_for(run.env, run.algorithm).n_envs
+    if n_envs == 1:
+        return run, f"Stepping 1 environment, as {run.algorithm} learns from each step; --n-envs N steps more at once."
+    chosen = choose_vectorisation(run.env, n_envs, env_kwargs=run.env_kwargs)
+    as_told = f"--n-envs {chosen.n_envs}{' --async-envs' if chosen.async_envs else ''}"
+    return (
+        dataclasses.replace(run, n_envs=chosen.n_envs, async_envs=chosen.async_envs),
+        f"Stepping {chosen}; {as_told} does the same without measuring.",
+    )
+
+
+def _defaults(given: Given, preset: Preset) -> dict[str, Any]:
+    """Return the settings that hold where nobody gives another; those that nobody chooses have none."""
+    plain = {one.name: one.default for one in SETTINGS.values() if one.default not in (None, {})}
+    base_interval = given.get("base_interval", preset.base_interval)
+    return plain | {
+        "window_size": preset.window_size,
+        "normalize_observations": preset.normalize_observations,
+        "normalize_rewards": preset.normalize_rewards,
+        "base_interval": base_interval,
+        # The library's cap of 100 windows would make CartPole's patience a thousand windows long.
+        "max_interval": 2 * base_interval,
+        "scaled_patience": not {"dormant_threshold", "max_interval"} & given.keys(),
+    }
+
+
+def _seed(given: Given) -> int:
+    seed = given.get("seed")
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if seed < 0:
+        raise InvalidArgumentError(f"--seed must not be negative, but got {seed}.")
+    return seed
+
+
+def _share(given: float) -> float | None:
+    """Return the share of validation; None for 1, which is no bound."""
+    if not 0.0 < given <= 1.0:
+        raise InvalidArgumentError(f"--validation-share must be above 0, and at most 1 (no bound), but got {given}.")
+    return None if given == 1.0 else given
+
+
+def _refuse_of_others(by_set: Given, algorithm: str) -> None:
+    for other in ALGORITHMS:
+        if other != algorithm and other in by_set:
+            name = next(iter(by_set[other]), "...")
+            raise InvalidArgumentError(f"--set {other}.{name}: this run trains {algorithm}, not {other}.")

@@ -1,0 +1,84 @@
+"""`tensor-optix evaluate`: the best policy of a run on fresh episodes, or on those of its score once more."""
+
+import argparse
+import json
+import sys
+from itertools import zip_longest
+
+from tensor_optix._evaluation import Evaluation
+from tensor_optix._trained_runs import best_policy
+from tensor_optix.cli import exit_codes
+from tensor_optix.cli.parser import CONFIRMING_EPISODES
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.loop.selection import play_again
+from tensor_optix.core.types import PolicySnapshot
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+
+_EVALUATED_TOGETHER = 25
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Play the episodes, print what they came to, and return the exit code."""
+    _check_evaluation(args)
+    is_tested = args.confirm or args.verify
+    name, training, snapshot = best_policy(args.run_dir, args.allow_module, is_tested=is_tested)
+    registry = CheckpointRegistry(args.run_dir)
+    together = max((len(window.seeds) for window in snapshot.evidence), default=0) if args.verify else args.episodes
+    pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), args.seed)
+    if pipeline is None:
+        raise InvalidArgumentError(f"{name} cannot be made anew, so it cannot be evaluated from the command line.")
+    if args.verify:
+        return _verify(args, pipeline, snapshot)
+    returns: list[float] = []
+    for window in pipeline.episodes():
+        returns += [episode.total_return for episode in window.completed_episodes()]
+        if len(returns) >= args.episodes:
+            break
+    pipeline.teardown()
+    training.teardown()
+    evaluation = Evaluation.of(args.run_dir, registry, snapshot, returns[: args.episodes])
+    if args.confirm and not evaluation.confirm():
+        print(f"{args.run_dir} has no report.json yet, so the score is written nowhere.", file=sys.stderr)
+    print(json.dumps(evaluation.to_dict()) if args.json else f"{name}: {evaluation}")
+    return exit_codes.DONE
+
+
+def _check_evaluation(args: argparse.Namespace) -> None:
+    if args.episodes < 1:
+        raise InvalidArgumentError(f"--episodes must be at least 1, but got {args.episodes}.")
+    if args.confirm and args.verify:
+        raise InvalidArgumentError("--confirm plays fresh episodes and --verify known ones. Give one of them.")
+    if args.confirm and args.episodes < CONFIRMING_EPISODES:
+        raise InvalidArgumentError(
+            f"--confirm needs --episodes of at least {CONFIRMING_EPISODES}, but got {args.episodes}."
+        )
+
+
+def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: PolicySnapshot) -> int:
+    """Play the episodes behind a snapshot's score again; 0 if the returns are exactly the same."""
+    if not snapshot.evidence or not all(window.seeds for window in snapshot.evidence):
+        raise InvalidArgumentError(
+            f"Snapshot {snapshot.snapshot_id} was not scored on episodes that are fixed by seeds: nothing to verify."
+        )
+    evaluator = EpisodeReturnEvaluator()
+    again = play_again(pipeline, evaluator, snapshot.evidence)
+    pipeline.teardown()
+    expected = [value for window in snapshot.evidence for value in window.returns]
+    found = [value for window in again.evidence for value in window.returns]
+    reported, score = snapshot.eval_metrics.primary_score, again.score(evaluator).primary_score
+    differing = sum(one != other for one, other in zip_longest(found, expected))  # a missing episode differs, too
+    result = {
+        "verified": score == reported and not differing,
+        "episodes": len(found),
+        "differing": differing,
+        "mean": score,
+        "reported": reported,
+    }
+    if args.json:
+        print(json.dumps(result))
+    else:
+        verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
+        print(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
+    return exit_codes.DONE if result["verified"] else exit_codes.NOT_VERIFIED

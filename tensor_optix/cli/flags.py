@@ -1,0 +1,60 @@
+"""Flags of the command line, made from a list of settings, and what was given by them."""
+
+import argparse
+from collections.abc import Iterable
+from typing import Any, TypeAlias, get_args, get_origin
+
+from tensor_optix._settings import NamedSetting
+
+Given: TypeAlias = dict[str, Any]
+"""Settings by name: those that were given, and no others."""
+
+
+def add_settings(
+    command: argparse.ArgumentParser, settings: Iterable[NamedSetting], otherwise: str | None = None
+) -> None:
+    """Add a flag for each setting; one that is not given leaves no trace in the parsed arguments.
+
+    Args:
+        command: the parser.
+        settings: what to add.
+        otherwise: what holds for each that is not given; None = its own default.
+    """
+    for one in settings:
+        default = otherwise if otherwise is not None else default_of(one)
+        help_ = one.about.help + (f" (default: {default})" if default else "")
+        if one.about.is_positional:
+            command.add_argument(one.name, nargs="?", default=argparse.SUPPRESS, help=help_, metavar=one.about.metavar)
+        else:
+            command.add_argument(
+                *one.flags, dest=one.name, default=argparse.SUPPRESS, help=help_.replace("%", "%%"), **_how(one)
+            )
+
+
+def given_by_flags(args: argparse.Namespace, settings: Iterable[NamedSetting]) -> Given:
+    """Return the settings that were given as flags."""
+    return {one.name: getattr(args, one.name) for one in settings if hasattr(args, one.name)}
+
+
+def default_of(one: NamedSetting) -> str:
+    """Return in words what holds where a setting is not given; empty for nothing."""
+    if one.about.otherwise or one.default is None:
+        return one.about.otherwise
+    if isinstance(one.default, bool):
+        return "yes" if one.default else "no"
+    return str(one.default) if one.default or one.default == 0 else ""
+
+
+def _how(one: NamedSetting) -> dict[str, Any]:
+    """Return how `argparse` reads a setting."""
+    kind = one.kind
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    how: dict[str, Any] = {"metavar": one.about.metavar}
+    if one.about.choices:
+        return {"choices": one.about.choices, "metavar": None}
+    if kind is dict or kind == list[str]:
+        return {**how, "action": "append"}
+    if get_origin(kind) is list:
+        return {**how, "nargs": "+", "type": get_args(kind)[0]}
+    return {**how, "type": kind}

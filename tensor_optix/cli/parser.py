@@ -1,0 +1,139 @@
+"""The arguments of the command line: one function per command."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import tensor_optix
+from tensor_optix.cli.config import SETTINGS
+from tensor_optix.cli.flags import add_settings
+from tensor_optix.errors import did_you_mean
+
+CONFIRMING_EPISODES = 100
+"""Episodes that confirm a score."""
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+"""Runs a command with its arguments, and returns the exit code."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses an unknown flag with the nearest one."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
+        """Return the arguments, or end the process with exit code 2."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = getattr(parsed, "known_flags", ())
+            flag = unknown[0].partition("=")[0]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(flag, known, cutoff=0.7)}")
+        return parsed
+
+
+def parser(**commands: Command) -> Parser:
+    """Return the parser; `args.command` is the function to call.
+
+    Args:
+        **commands: what each of `COMMANDS` calls.
+    """
+    made = Parser(prog="tensor-optix", description="An autonomous training loop.")
+    made.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
+    added = made.add_subparsers(required=True, metavar="COMMAND")
+    for name, (add_arguments, description) in COMMANDS.items():
+        one = added.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
+        add_arguments(one)
+        one.set_defaults(command=commands[name], known_flags=tuple(one._option_string_actions))
+    return made
+
+
+def add_train(train: argparse.ArgumentParser) -> None:
+    """Add the arguments of `train`: the settings of a run, where they come from, and where the run goes."""
+    train.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings as YAML or JSON, such as another run's run.json"
+    )
+    add_settings(train, SETTINGS.values())
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting by its name, e.g. ppo.learning_rate=1e-3; before flags, which are before --config; "
+        "repeatable",
+    )
+    train.add_argument("--run-dir", type=Path, help="directory of the run (default: runs/ENV-ALGO-TIME-SEED)")
+    train.add_argument("--no-progress", action="store_true", help="no live view")
+
+
+def add_resume(resume: argparse.ArgumentParser) -> None:
+    """Add the arguments of `resume`."""
+    resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    bounds = [one for one in SETTINGS.values() if one.about.is_bound]
+    add_settings(resume, bounds, "as at the start")
+    add_allow_module(resume)
+    resume.add_argument("--no-progress", action="store_true", help="no live view")
+
+
+def add_allow_module(command: argparse.ArgumentParser) -> None:
+    """Add what a run may import: its file is not trusted to choose that."""
+    command.add_argument(
+        "--allow-module",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="module or file that the name of the run's environment may import; repeatable",
+    )
+
+
+def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    """Add the arguments of `evaluate`."""
+    evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play (default: 100)")
+    evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds (default: 1000003)")
+    evaluate.add_argument(
+        "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
+    )
+    evaluate.add_argument(
+        "--confirm",
+        action="store_true",
+        help=f"play at least {CONFIRMING_EPISODES} episodes, and make their mean the score in the run's report",
+    )
+    add_allow_module(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_replay(replay: argparse.ArgumentParser) -> None:
+    """Add the arguments of `replay`."""
+    replay.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="monitor .csv, .npz of steps and returns, history.jsonl, or TensorBoard events",
+    )
+    replay.add_argument(
+        "--every", type=int, default=2_048, metavar="STEPS", help="steps between evaluations (default: 2048)"
+    )
+    replay.add_argument(
+        "--episodes", type=int, default=5, metavar="K", help="last episodes of an evaluation (default: 5)"
+    )
+    replay.add_argument(
+        "--offset", type=int, default=0, metavar="STEPS", help="first evaluation (default: 0, after --every)"
+    )
+    replay.add_argument("--json", action="store_true", help="print one JSON object per run")
+
+
+def add_report(report: argparse.ArgumentParser) -> None:
+    """Add the arguments of `report`."""
+    report.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    report.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: RUN_DIR/report.html)")
+    report.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1, where it follows the run")
+    report.add_argument("--port", type=int, default=0, metavar="N", help="with --watch (default: 0, any that is free)")
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
+    "train": (add_train, "train an agent on an environment until it is trained"),
+    "resume": (add_resume, "resume an interrupted run exactly where it was"),
+    "evaluate": (add_evaluate, "play the best policy of a run on fresh episodes"),
+    "replay": (add_replay, "say where a recorded run would have been stopped"),
+    "report": (add_report, "make one page that says what a run did"),
+}
+"""Each command: what adds its arguments, and what it is for."""

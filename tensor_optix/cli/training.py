@@ -1,0 +1,80 @@
+"""`tensor-optix train` and `resume`: one run, from its settings to its report."""
+
+import argparse
+import dataclasses
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from tensor_optix._run_reports import write_report
+from tensor_optix._trained_runs import refuse_python_run
+from tensor_optix.cli import exit_codes
+from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
+from tensor_optix.cli.describing import described, with_measured_environments
+from tensor_optix.cli.flags import Given, given_by_flags
+from tensor_optix.cli.pairs import env_kwargs_of, hyperparams_of
+from tensor_optix.core.storage.line_log import DESCRIPTION
+from tensor_optix.core.training_report import StopReason
+from tensor_optix.factory import set_threads
+from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.pipeline.environment.own_code import code_of
+from tensor_optix.runs import RunDescription
+from tensor_optix.support.commands import named_run
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train until the run ends, print and save its report, and return the exit code."""
+    in_file = read_config(args.config) if args.config else {}
+    run, measured = with_measured_environments(*described(in_file, _given(args), settings_of_pairs(args.set)))
+    run_dir = args.run_dir or (
+        Path("runs") / f"{_safe(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
+    )
+    optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress)
+    optimizer.registry.archive(also=[DESCRIPTION])
+    run.write(run_dir)
+    if measured:
+        print(measured, file=sys.stderr)
+    print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
+    return _finish(optimizer, run_dir, run)
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Resume an interrupted run, and end as `train` does."""
+    refuse_python_run(args.run_dir)
+    run = RunDescription.read(args.run_dir, args.allow_module)
+    bounds = given_by_flags(args, [one for one in SETTINGS.values() if one.about.is_bound])
+    run = dataclasses.replace(run, **bounds)
+    set_threads(run.framework, run.threads)
+    optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress)
+    optimizer.registry.open()  # a run of another process is left unchanged
+    if bounds:
+        run.write(args.run_dir)
+    print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
+    return _finish(optimizer, args.run_dir, run)
+
+
+def _given(args: argparse.Namespace) -> Given:
+    """Return the settings that were given as flags, those of `KEY=VALUE` by their keys."""
+    given = given_by_flags(args, SETTINGS.values())
+    for name, read in (("env_kwargs", env_kwargs_of), ("hyperparams", hyperparams_of)):
+        if name in given:
+            given[name] = read(given[name])
+    return given
+
+
+def _finish(optimizer: RLOptimizer, run_dir: Path, run: RunDescription) -> int:
+    """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
+    report = dataclasses.replace(optimizer.run(), allow_module=code_of(run.env) or "")
+    print(report, flush=True)
+    write_report(optimizer.registry.directory, report)  # the process may have gone elsewhere
+    named = named_run(str(run_dir), report.allow_module)
+    print(f"Evaluate it with: tensor-optix evaluate {named}")
+    if report.reason != StopReason.INTERRUPTED.value:
+        return exit_codes.NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else exit_codes.DONE
+    print(f"Resume it with: tensor-optix resume {named}")
+    return exit_codes.TERMINATED if optimizer.ended_by == signal.SIGTERM else exit_codes.INTERRUPTED
+
+
+def _safe(env_id: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in env_id).strip("-")
