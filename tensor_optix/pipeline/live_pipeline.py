@@ -156,9 +156,11 @@ class LivePipeline(BasePipeline):
                 not wait.
             BadDataError: the agent's action must not be sent, and there is no `safe_action`.
         """
-        agent = self._checked_agent()
-        while (window := self._collect(agent, self._opened())) is not None:
+        agent, feed = self._checked_agent(), self._opened()
+        while (window := self._collect(agent, feed)) is not None:
             yield window
+            if self._feed is not feed:  # torn down meanwhile, maybe by another thread
+                return
             self._acting.connect(agent)
 
     def interrupt(self) -> None:

@@ -257,3 +257,13 @@ def test_windows_of_an_ordinary_pipeline_have_the_same_fields() -> None:
     (ours,) = live(Feed([item(n) for n in range(5)])).episodes()
     for name in ("rewards", "terminated", "truncated"):
         assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+
+
+def test_windows_end_with_the_pipeline_that_they_are_of() -> None:
+    source = Feed([item(n) for n in range(99)])
+    pipeline = live(source)
+    windows = pipeline.episodes()
+    next(windows)
+    pipeline.teardown()
+    assert list(windows) == []
+    assert source.opened == 1

@@ -117,7 +117,7 @@ def test_numbers_that_start_over_have_an_epoch(caplog: pytest.LogCaptureFixture)
     pipeline.teardown()
     assert sum("info['epoch']" in record.msg for record in caplog.records) == 1
     caplog.clear()
-    pipeline = live(Feed(connection(epoch=1), connection(epoch=2), connection(epoch=3)))
+    pipeline = live(Feed(*(connection(epoch=n) for n in range(1, 1000))))
     assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in (0, 1, 2, 0)]
     pipeline.teardown()
     assert not any("info['epoch']" in record.msg for record in caplog.records)
