@@ -34,6 +34,16 @@ class RunSettings:
             "argument of the environment, as JSON or text; repeatable", metavar="KEY=VALUE", is_in_every_file=False
         ),
     ] = field(default_factory=dict)
+    wrappers: Annotated[
+        list[Annotated[str, msgspec.Meta(max_length=1024)]],
+        Setting(
+            "put around the environment: module:Wrapper, file.py:Wrapper, or with arguments module:Wrapper:KEY=VALUE,"
+            "KEY=VALUE; repeatable, the first is innermost",
+            ("--wrapper",),
+            metavar="WRAPPER",
+            is_in_every_file=False,
+        ),
+    ] = field(default_factory=list)
     algorithm: Annotated[_Choice, Setting("algorithm", ("--algo",), choices=("auto", *ALGORITHMS), otherwise="auto")]
     framework: Annotated[_Choice, Setting("framework", choices=("auto", *FRAMEWORKS), otherwise="auto")]
     seed: Annotated[_Seed, Setting("with --n-envs: repeats a run exactly", otherwise="random, printed")]

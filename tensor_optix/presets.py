@@ -146,3 +146,8 @@ def preset_for(env_id: str, algorithm: str) -> Preset:
     """Return the preset of an environment or of its kind, or the algorithm's default."""
     defaults = _ATARI if is_atari(env_id) and algorithm in _ATARI else _DEFAULTS
     return _PRESETS.get((env_id, algorithm), defaults[algorithm])
+
+
+def has_preset(env_id: str, algorithm: str) -> bool:
+    """Return True if hyper-parameters are known for an environment or its kind."""
+    return (env_id, algorithm) in _PRESETS or (is_atari(env_id) and algorithm in _ATARI)

@@ -26,6 +26,7 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.own_code import code_of
+from tensor_optix.pipeline.environment.wrapping import WrapperPlace
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.support.arguments import Default
 from tensor_optix.support.schemas import checked, decode_object
@@ -57,7 +58,18 @@ class RunDescription(RunSettings):
 
     def environment(self) -> gym.Env:
         """Return a new environment of the run."""
-        return make_environment(self.env, self.env_kwargs)
+        return make_environment(self.env, self.env_kwargs, self.wrappers)
+
+    @property
+    def modules(self) -> list[str]:
+        """Modules and files that the names of its environment and wrappers import, Gymnasium's own left out."""
+        places = [place for text in self.wrappers if not (place := WrapperPlace.of(text)).is_gymnasiums]
+        codes = [code_of(self.env), *(place.code for place in places)]
+        return list(dict.fromkeys(code for code in codes if code is not None))
+
+    @property
+    def _is_of_an_id(self) -> bool:
+        return not self.env_kwargs and not self.wrappers
 
     def optimizer(self, run_dir: Path, *, resume: bool, progress: bool) -> RLOptimizer:
         """Build everything, wired together."""
@@ -100,13 +112,13 @@ class RunDescription(RunSettings):
         """Build its training pipeline."""
         if self.n_envs == 1:
             return BatchPipeline(
-                self.environment if self.env_kwargs else self.env,
+                self.env if self._is_of_an_id else self.environment,
                 window_size=self.window_size,
                 normalize_observations=self.normalize_observations,
                 normalize_rewards=self.normalize_rewards,
             )
         return VectorBatchPipeline(
-            [self.environment] * self.n_envs if self.env_kwargs else (self.env, self.n_envs),
+            (self.env, self.n_envs) if self._is_of_an_id else [self.environment] * self.n_envs,
             window_size=max(self.window_size // self.n_envs, 1),
             async_envs=self.async_envs,
             normalize_observations=self.normalize_observations,
@@ -133,8 +145,8 @@ class RunDescription(RunSettings):
 
         Args:
             run_dir: the folder of the run.
-            allow_modules: modules and files that the name of the environment may import all the same, such as
-                `"my_envs"` in `"my_envs:Env-v0"`.
+            allow_modules: modules and files that the names of the environment and of wrappers may import all the
+                same, such as `"my_envs"` in `"my_envs:Env-v0"`.
 
         Raises:
             CheckpointCorruptError: it is missing, damaged, or has a value out of its bounds.
@@ -151,13 +163,16 @@ class RunDescription(RunSettings):
             raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
         file = checked(_RunFile, run, f"{path} is not as train wrote it")
         _check_means(file, path)
-        module = code_of(file.env)
-        if module is not None and module not in allow_modules:
-            raise InvalidArgumentError(
-                f"{path} names the environment {file.env!r}, which would import the module {module!r}. If you trust "
-                f"it, allow it: --allow-module {module}, or RunDescription.read(run_dir, allow_modules=[{module!r}])."
-            )
-        return cls(**{one.name: getattr(file, one.name) for one in fields(cls)})
+        made = cls(**{one.name: getattr(file, one.name) for one in fields(cls)})
+        for module in made.modules:
+            if module not in allow_modules:
+                is_env = module == code_of(made.env)
+                named = f"the environment {made.env!r}" if is_env else f"a wrapper of {module!r}"
+                raise InvalidArgumentError(
+                    f"{path} names {named}, which would import the module {module!r}. If you trust it, allow it: "
+                    f"--allow-module {module}, or RunDescription.read(run_dir, allow_modules=[{module!r}])."
+                )
+        return made
 
 
 _RunFile = file_schema(RunSettings, format=int, version=Annotated[str, msgspec.Meta(max_length=64)])
@@ -172,6 +187,11 @@ def _check_means(file: Any, where: str) -> None:
             f"{where}: net_arch asks for {weights} weights between hidden layers, but a run of the command line "
             f"has at most {MAX_HIDDEN_WEIGHTS}. Build a larger agent in Python."
         )
+    for text in file.wrappers:
+        try:
+            WrapperPlace.of(text)
+        except InvalidArgumentError as error:
+            raise CheckpointCorruptError(f"{where}: {error}") from error
     known = hyperparam_table(file.algorithm) if file.algorithm in ALGORITHMS else file.hyperparams
     for name in file.hyperparams:
         if name not in known:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -53,6 +53,7 @@ def choose_vectorisation(
     seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
     env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
 ) -> Vectorisation:
     """Measure the ways of stepping an environment, and return the one to use.
 
@@ -65,11 +66,12 @@ def choose_vectorisation(
         seconds: for all measurements together.
         clock: monotonic seconds.
         env_kwargs: arguments of the environment.
+        wrappers: places of what is put around it.
     """
     check_size("n_envs", n_envs)
     share = seconds / 3
-    make = partial(make_environment, env_id, env_kwargs)
-    env_fns = [make] * n_envs if env_kwargs else (env_id, n_envs)
+    make = partial(make_environment, env_id, env_kwargs, wrappers)
+    env_fns = [make] * n_envs if env_kwargs or wrappers else (env_id, n_envs)
     rates = {"single": _measured(BatchPipeline(make()), share, clock)}
     if n_envs > 1:
         together = VectorBatchPipeline(env_fns)

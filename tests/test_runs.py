@@ -106,6 +106,7 @@ class TestFile:
             ({"env": "a\n"}, "env"),
             ({"hyperparams": {"learning_rate": "fast"}}, "hyperparams"),
             ({"surprise": 1}, "surprise"),
+            ({"wrappers": "gymnasium.wrappers:ClipReward"}, "wrappers"),
         ],
     )
     def test_a_value_out_of_its_bounds_is_named(self, changes: dict[str, Any], named: str) -> None:
@@ -158,8 +159,37 @@ class TestModules:
         with pytest.raises(InvalidArgumentError, match=r"--allow-module my_envs\.sub"):
             RunDescription.from_file(content(env="my_envs.sub:Env-v0"), "run.json", ["my_envs"])
 
+    @pytest.mark.parametrize("name", ["RecordVideo:video_folder=x", "HumanRendering", "os:system", "no_such"])
+    def test_a_wrapper_is_imported_only_where_it_is_allowed_or_harmless(self, name: str) -> None:
+        code = "gymnasium.wrappers" if ":" not in name or "=" in name else name.partition(":")[0]
+        text = name if code == "os" else f"{code}:{name}"
+        with pytest.raises(InvalidArgumentError, match=f"--allow-module {code}"):
+            parse(wrappers=[text])
+        run = RunDescription.from_file(content(wrappers=[text]), "run.json", [code])
+        assert run.modules == [code]
+
+    def test_what_is_no_place_of_a_wrapper_is_damaged(self) -> None:
+        with pytest.raises(CheckpointCorruptError, match="A wrapper is named module:Wrapper"):
+            parse(wrappers=["minigrid.wrappers"])
+
+    def test_all_that_a_run_imports_is_told_once(self) -> None:
+        run = described(env="a.py:B", wrappers=["a.py:W", "c:W", "gymnasium.wrappers:TimeLimit:max_episode_steps=9"])
+        assert run.modules == ["a.py", "c"]
+
 
 class TestParts:
+    def test_wrappers_are_around_every_environment_held_out_ones_included(self) -> None:
+        limit = "gymnasium.wrappers:TimeLimit:max_episode_steps=3"
+        for n_envs in (1, 2):
+            run = described(wrappers=[limit], n_envs=n_envs, async_envs=False, normalize_rewards=False)
+            pipeline = run.pipeline()
+            pipeline.agent = run.agent()
+            held_out = pipeline.validation_pipeline(2, 0)
+            assert held_out is not None
+            for found in (next(pipeline.episodes()), next(held_out.episodes())):
+                assert max(episode.length for episode in found.completed_episodes()) == 3
+            pipeline.teardown()
+
     def test_one_environment_is_stepped_alone_and_several_share_the_window(self) -> None:
         assert isinstance(described(n_envs=1).pipeline(), BatchPipeline)
         pipeline = described(n_envs=4, async_envs=False, normalize_observations=False).pipeline()

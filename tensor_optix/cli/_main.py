@@ -1,4 +1,4 @@
-"""The command line: `tensor-optix train`, `resume`, `evaluate`, `report` and `replay`."""
+"""The command line as a whole: which command runs, and how a process ends."""
 
 import argparse
 import json
@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from tensor_optix.cli import exit_codes
+from tensor_optix.cli.checking import check
 from tensor_optix.cli.evaluating import evaluate
-from tensor_optix.cli.parser import parser
+from tensor_optix.cli.parser import Command, parser
 from tensor_optix.cli.training import resume, train
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.replay import replay
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal, 141 nobody reads the output.
     """
     speak_as_the_terminal_can()
-    args = parser(train=train, resume=resume, evaluate=evaluate, replay=_replay, report=_report).parse_args(argv)
+    args = parser(**_COMMANDS).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
@@ -56,3 +57,13 @@ def _report(args: argparse.Namespace) -> int:
     else:
         print(write_page(args.run_dir, args.output))
     return exit_codes.DONE
+
+
+_COMMANDS: dict[str, Command] = {
+    "train": train,
+    "check": check,
+    "resume": resume,
+    "evaluate": evaluate,
+    "replay": _replay,
+    "report": _report,
+}

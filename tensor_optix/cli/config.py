@@ -14,10 +14,10 @@ from tensor_optix._run_settings import RunSettings
 from tensor_optix._settings import settings_of
 from tensor_optix.algorithms._description import ALGORITHMS
 from tensor_optix.cli.flags import Given
-from tensor_optix.cli.pairs import split_pair, value_of
 from tensor_optix.cli.yaml_files import read_yaml
 from tensor_optix.errors import InvalidArgumentError, did_you_mean
 from tensor_optix.runs import RUN_FORMAT
+from tensor_optix.support.pairs import split_pair, value_of
 from tensor_optix.support.redact import redacted
 
 MAX_BYTES = 1 << 20

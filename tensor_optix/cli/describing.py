@@ -33,7 +33,7 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
         raise InvalidArgumentError(
             "train needs an environment: tensor-optix train CartPole-v1, or 'env: CartPole-v1' in the file of --config."
         )
-    env = make_environment(given["env"], given.get("env_kwargs"))
+    env = make_environment(given["env"], given.get("env_kwargs"), given.get("wrappers", ()))
     algorithm = resolve_algorithm(given.get("algorithm", "auto"), env.observation_space, env.action_space)
     framework = resolve_framework(given.get("framework", "auto"))
     env.close()
@@ -71,7 +71,7 @@ def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDe
     n_envs = preset_for(run.env, run.algorithm).n_envs
     if n_envs == 1:
         return run, f"Stepping 1 environment, as {run.algorithm} learns from each step; --n-envs N steps more at once."
-    chosen = choose_vectorisation(run.env, n_envs, env_kwargs=run.env_kwargs)
+    chosen = choose_vectorisation(run.env, n_envs, env_kwargs=run.env_kwargs, wrappers=run.wrappers)
     as_told = f"--n-envs {chosen.n_envs}{' --async-envs' if chosen.async_envs else ''}"
     return (
         dataclasses.replace(run, n_envs=chosen.n_envs, async_envs=chosen.async_envs),
@@ -81,7 +81,7 @@ def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDe
 
 def _defaults(given: Given, preset: Preset) -> dict[str, Any]:
     """Return the settings that hold where nobody gives another; those that nobody chooses have none."""
-    plain = {one.name: one.default for one in SETTINGS.values() if one.default not in (None, {})}
+    plain = {one.name: one.default for one in SETTINGS.values() if one.default not in (None, {}, [])}
     base_interval = given.get("base_interval", preset.base_interval)
     return plain | {
         "window_size": preset.window_size,

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import tensor_optix
 from tensor_optix.cli.config import SETTINGS
 from tensor_optix.cli.flags import add_settings
+from tensor_optix.environment_check import STEPS
 from tensor_optix.errors import did_you_mean
 
 CONFIRMING_EPISODES = 100
@@ -79,7 +80,7 @@ def add_allow_module(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODULE",
-        help="module or file that the name of the run's environment may import; repeatable",
+        help="module or file that the names of the run's environment and wrappers may import; repeatable",
     )
 
 
@@ -98,6 +99,14 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
     add_allow_module(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_check(check: argparse.ArgumentParser) -> None:
+    """Add the arguments of `check`: those of the environment, as `train` takes them."""
+    names = ("env", "env_kwargs", "wrappers", "algorithm", "framework")
+    add_settings(check, [SETTINGS[name] for name in names])
+    check.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"random steps to play (default: {STEPS})")
+    check.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def add_replay(replay: argparse.ArgumentParser) -> None:
@@ -131,6 +140,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "train": (add_train, "train an agent on an environment until it is trained"),
+    "check": (add_check, "say what is wrong with an environment, and what it costs a step"),
     "resume": (add_resume, "resume an interrupted run exactly where it was"),
     "evaluate": (add_evaluate, "play the best policy of a run on fresh episodes"),
     "replay": (add_replay, "say where a recorded run would have been stopped"),

@@ -13,14 +13,14 @@ from tensor_optix.cli import exit_codes
 from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
 from tensor_optix.cli.describing import described, with_measured_environments
 from tensor_optix.cli.flags import Given, given_by_flags
-from tensor_optix.cli.pairs import env_kwargs_of, hyperparams_of
+from tensor_optix.cli.pairs import hyperparams_of
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.factory import set_threads
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.pipeline.environment.own_code import code_of
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import named_run
+from tensor_optix.support.pairs import arguments_of
 
 
 def train(args: argparse.Namespace) -> int:
@@ -57,15 +57,16 @@ def resume(args: argparse.Namespace) -> int:
 def _given(args: argparse.Namespace) -> Given:
     """Return the settings that were given as flags, those of `KEY=VALUE` by their keys."""
     given = given_by_flags(args, SETTINGS.values())
-    for name, read in (("env_kwargs", env_kwargs_of), ("hyperparams", hyperparams_of)):
-        if name in given:
-            given[name] = read(given[name])
+    if "env_kwargs" in given:
+        given["env_kwargs"] = arguments_of(given["env_kwargs"], "--env-kwargs")
+    if "hyperparams" in given:
+        given["hyperparams"] = hyperparams_of(given["hyperparams"])
     return given
 
 
 def _finish(optimizer: RLOptimizer, run_dir: Path, run: RunDescription) -> int:
     """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
-    report = dataclasses.replace(optimizer.run(), allow_module=code_of(run.env) or "")
+    report = dataclasses.replace(optimizer.run(), allow_module="\n".join(run.modules))
     print(report, flush=True)
     write_report(optimizer.registry.directory, report)  # the process may have gone elsewhere
     named = named_run(str(run_dir), report.allow_module)

@@ -13,6 +13,6 @@ def named_run(run_dir: str, allow_module: str = "") -> str:
 
     Args:
         run_dir: the folder of the run.
-        allow_module: the module or file that the name of its environment imports; empty for none.
+        allow_module: the modules or files that the names of its environment and wrappers import, one a line.
     """
-    return shlex.quote(run_dir) + (f" --allow-module {shlex.quote(allow_module)}" if allow_module else "")
+    return shlex.quote(run_dir) + "".join(f" --allow-module {shlex.quote(one)}" for one in allow_module.splitlines())

@@ -13,6 +13,7 @@ from tensor_optix.support.commands import confirm_command, named_run
         ("runs/a", "", ["runs/a"]),
         ("my runs/a", "my envs/my_env.py", ["my runs/a", "--allow-module", "my envs/my_env.py"]),
         ("$(rm)", "my_envs", ["$(rm)", "--allow-module", "my_envs"]),
+        ("a", "b, c.py\nmy_envs", ["a", "--allow-module", "b, c.py", "--allow-module", "my_envs"]),
     ],
 )
 def test_a_run_is_named_with_what_it_imports(run_dir: str, module: str, words: list[str]) -> None:

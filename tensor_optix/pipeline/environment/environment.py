@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,15 +25,19 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat_form
 from tensor_optix.pipeline.environment.own_code import EnvLike, code_of, made_by, maker_of
+from tensor_optix.pipeline.environment.wrapping import wrapped
 from tensor_optix.support.arguments import is_whole
 
 
-def make_environment(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) -> gym.Env:
+def make_environment(
+    env: EnvLike, env_kwargs: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()
+) -> gym.Env:
     """Return `env`, made where it is an id, a place (`own_code`), or a class or function that makes one.
 
     Args:
         env: an environment, its id or place, or what makes one.
         env_kwargs: arguments of what makes it.
+        wrappers: places of wrappers to put around it, see `wrapping`.
 
     Raises:
         EnvironmentNotFoundError: an id that is not registered, whose package is missing, or whose code has none.
@@ -41,6 +45,12 @@ def make_environment(env: EnvLike, env_kwargs: Mapping[str, Any] | None = None) 
         EnvironmentFailedError: it raised while it was made.
         ContractError: something else.
     """
+    if not wrappers:
+        return _made(env, env_kwargs)
+    return wrapped(_made(env, env_kwargs), wrappers)
+
+
+def _made(env: EnvLike, env_kwargs: Mapping[str, Any] | None) -> gym.Env:
     if isinstance(env, gym.Env):
         return env
     make, arguments = maker_in(env, env_kwargs), env_kwargs or {}

@@ -46,7 +46,7 @@ def maker_of(name: str, arguments: Mapping[str, Any] | None = None) -> EnvFn | N
     code, attribute = code_of(name), name.rpartition(":")[2]
     if code is None:
         return None
-    module = _imported(code)
+    module = imported(code)
     found = getattr(module, attribute, None)
     is_id = attribute in gym.registry
     if callable(found) and not is_id:
@@ -94,7 +94,12 @@ def _arguments_without_default(make: Any) -> list[str]:
     return [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
 
 
-def _imported(code: str) -> ModuleType:
+def imported(code: str) -> ModuleType:
+    """Return a module, by its name or its file; both are also looked for in the current folder.
+
+    Raises:
+        EnvironmentNotFoundError: it is not there, or raises while it is imported.
+    """
     try:
         return _of_file(Path(code)) if code.endswith(".py") else _of_module(code)
     except EnvironmentNotFoundError:

@@ -1,0 +1,119 @@
+"""What an environment does under random actions: the facts that `environment_check` judges."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline.environment.infos import mask_in
+from tensor_optix.pipeline.environment.resets import EnvironmentReset
+from tensor_optix.support.arguments import is_number
+from tensor_optix.support.trees import copied, leaves
+
+_MOST_SECONDS = 10.0
+"""What a slow environment is played at most."""
+
+
+@dataclass(kw_only=True)
+class Play:
+    """What random actions have shown."""
+
+    rewards: list[Any] = field(default_factory=list)
+    observations: list[Any] = field(default_factory=list)
+    """Those of resets included, in their order."""
+    lengths: list[int] = field(default_factory=list)
+    """Steps of the episodes that ended."""
+    returns: list[float] = field(default_factory=list)
+    n_truncated: int = 0
+    has_masks: bool = False
+    step_seconds: float = 0.0
+    """In `step` alone, over all steps."""
+    reset_seconds: float = 0.0
+    n_resets: int = 0
+    failure: str = ""
+    """What was raised, and where; empty for nothing."""
+
+
+def play(
+    env: gym.Env,
+    steps: int,
+    seed: int = 0,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    seconds: float = _MOST_SECONDS,
+) -> Play:
+    """Play random actions, allowed ones where there are masks, and return what they have shown.
+
+    Args:
+        env: the environment.
+        steps: at most.
+        seed: of the first reset; those that follow have the next ones. The actions are always the same.
+        clock: monotonic seconds.
+        seconds: after which no further step is made.
+    """
+    found, reset = Play(), EnvironmentReset(env, warns=False)
+    env.action_space.seed(0)
+    where, total, length = "reset", 0.0, 0
+    info = None
+    begin = clock()
+    try:
+        for number in range(steps):
+            if info is None:
+                where, start = "reset", clock()
+                observation, info = reset(seed=seed + number)
+                found.reset_seconds, found.n_resets = found.reset_seconds + clock() - start, found.n_resets + 1
+                found.observations.append(copied(observation))
+                total, length = 0.0, 0
+            where = "the action space"
+            action = _action(env.action_space, info, found)
+            where, start = "step", clock()
+            observation, reward, terminated, truncated, info = env.step(action)
+            found.step_seconds += clock() - start
+            found.observations.append(copied(observation))
+            found.rewards.append(reward)
+            total, length = total + (float(reward) if is_number(reward) else 0.0), length + 1
+            if terminated or truncated:
+                found.lengths.append(length)
+                found.returns.append(total)
+                found.n_truncated += bool(truncated)
+                info = None
+            if clock() - begin > seconds:
+                break
+    except Exception as error:  # whatever its own code raises
+        found.failure = f"{where} raised {type(error).__name__}: {error}"
+    return found
+
+
+def differs(one: Play, other: Play) -> bool:
+    """Return True if two plays have shown other rewards or other observations, as far as both go."""
+    pairs = zip([*one.rewards, *one.observations], [*other.rewards, *other.observations], strict=False)
+    return len(one.rewards) != len(other.rewards) or any(not _equal(a, b) for a, b in pairs)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    found, others = leaves(one), leaves(other)
+    return len(found) == len(others) and all(map(_equal_leaves, found, others))
+
+
+def _equal_leaves(one: Any, other: Any) -> bool:
+    try:
+        return bool(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True))
+    except TypeError:  # text has no NaN
+        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
+
+
+def _action(space: spaces.Space[Any], info: Mapping[str, object], found: Play) -> Any:
+    mask = mask_in(info) if isinstance(info, Mapping) else None
+    if mask is None:
+        return space.sample()
+    found.has_masks = True
+    if not isinstance(space, spaces.Discrete):
+        return space.sample()
+    if len(mask) != space.n:
+        raise BadDataError(f"info['action_mask'] has {len(mask)} flags for {space.n} actions")
+    return space.sample(mask.astype(np.int8))

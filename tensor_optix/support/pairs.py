@@ -1,0 +1,54 @@
+"""`KEY=VALUE`, as it is written on a command line."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tensor_optix.errors import InvalidArgumentError
+
+
+def split_pair(pair: str, where: str) -> tuple[str, str]:
+    """Return key and value of `KEY=VALUE`.
+
+    Args:
+        pair: what was written.
+        where: the flag, for the message.
+
+    Raises:
+        InvalidArgumentError: it has no key, or no `=`.
+    """
+    name, equals, text = pair.partition("=")
+    if not equals or not name:
+        raise InvalidArgumentError(f"{where} takes KEY=VALUE, but got {pair!r}.")
+    return name, text
+
+
+def value_of(text: str) -> Any:
+    """Return what a text says as JSON; where it is none, the text."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return text
+
+
+def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Any]:
+    """Return keyword arguments; a value that is JSON is what it says, any other is text.
+
+    Args:
+        pairs: each `KEY=VALUE`.
+        where: the flag, for the message.
+
+    Raises:
+        InvalidArgumentError: a pair is none, or its key cannot be the name of an argument.
+    """
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, text = split_pair(pair, where)
+        if not name.isidentifier():
+            raise InvalidArgumentError(f"{where} takes KEY=VALUE, but got {pair!r}.")
+        arguments[name] = value_of(text)
+    return arguments
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
