@@ -1,11 +1,12 @@
-"""Shared by all tests: one thread per process, and the table of the reliability goals.
+"""Shared by all tests: one thread per process, no waiting for the disk, and the table of the reliability goals.
 
 A test that proves a goal calls the `goal` fixture, and the run ends with a table of what was measured. What a busy
 machine may miss, seconds above all, goes through `timing`: the table shows it, and no test fails for it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -18,6 +19,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 Goal = Callable[[str, str, str, bool], None]
 """`goal(row, goal, measured, holds)`: record a row of the table; fails the test where the goal is missed."""
 
+_SOAK = Path(__file__).parent / "soak"
 _PROPERTY = "reliability-goal"
 _TIMING = "reliability-timing"
 
@@ -34,6 +36,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-seed", type=int, default=0, help="seed of kill times and random fault states; printed by each test"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_waiting_for_the_disk() -> Iterator[Callable[[int], None]]:
+    """Let `os.fsync` do nothing, and yield the true one: only a power cut could show the difference.
+
+    Waiting takes most of the time of a test whose run keeps its state in every window. Those of `tests/soak`, and those
+    that are slow, get the true one back.
+    """
+    true = os.fsync
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield true
+
+
+@pytest.fixture(autouse=True)
+def waiting_for_the_disk(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, without_waiting_for_the_disk: Callable[[int], None]
+) -> None:
+    """Give a test of durability the true `os.fsync`."""
+    if "slow" in request.keywords or request.path.is_relative_to(_SOAK):
+        monkeypatch.setattr(os, "fsync", without_waiting_for_the_disk)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,6 @@ def decisions(name: str, folder: Path) -> list[list[Any]]:
     return [[record[field] for field in DECIDED] for record in map(json.loads, lines)]
 
 
-@pytest.mark.usefixtures("no_fsync")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_decisions_on_scripted_scores_are_those_on_record(name: str, tmp_path: Path) -> None:
     found, expected = decisions(name, tmp_path), json.loads(GOLDEN.read_text())[name]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tensor_optix import RLOptimizer
 from tensor_optix.core.base_agent import BaseAgent
@@ -15,8 +14,6 @@ from tensor_optix.core.loop.untrained import MOST_EPISODES
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tests.helpers import NumpyAgent, window_of
-
-pytestmark = pytest.mark.usefixtures("no_fsync")
 
 Worth = Callable[[int, int], float]
 """Return of the policy after so many windows, on the episode with this number."""

@@ -12,8 +12,6 @@ from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
 from tests.conftest import Goal
 from tests.fakes.disk import BigAgent, save_big, write_agent
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
 
 class Rot:
     """A directory with two snapshots and a resume point, whose files it damages and mends."""

@@ -16,8 +16,6 @@ from tensor_optix.errors import (
 from tests.fakes.checkpoints import best_weight, litter, save, scores
 from tests.helpers import NumpyAgent
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
 
 class Crash(BaseException):
     """What `kill -9` is to the code that it hits."""

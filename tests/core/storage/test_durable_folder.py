@@ -12,11 +12,6 @@ from tensor_optix.core.storage.durable_folder import QUARANTINE_SIZE, DurableFol
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 @pytest.fixture
 def folders(tmp_path: Path) -> DurableFolders:
     return DurableFolders(tmp_path, "thing_")

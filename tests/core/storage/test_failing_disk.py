@@ -17,9 +17,6 @@ from tensor_optix.errors import CheckpointStorageError
 from tests.fakes.checkpoints import litter
 from tests.fakes.disk import BigAgent, save_big, write_agent
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
 # --- storage that fails ---
 
 

@@ -12,9 +12,6 @@ from tests.conftest import Goal
 from tests.fakes.disk import BigAgent, content, save_big, write_agent
 from tests.helpers import HANG_S
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
 # --- directories that are moved about ---
 
 

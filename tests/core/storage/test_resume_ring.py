@@ -17,11 +17,6 @@ from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.errors import BadDataError, CheckpointLockedError, CheckpointStorageError, InvalidArgumentError
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 @pytest.fixture
 def ring(tmp_path: Path) -> ResumeRing:
     return ResumeRing(tmp_path / "run")

@@ -10,8 +10,6 @@ from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 from tests.fakes.disk import write_agent
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
 
 class Clock:
     now = 100.0

@@ -15,7 +15,6 @@ from tests.fakes.disk import save_big
 from tests.helpers import HANG_S
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 CONTENDERS = """

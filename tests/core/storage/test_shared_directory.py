@@ -18,9 +18,6 @@ from tensor_optix.errors import (
 from tests.fakes.checkpoints import best_weight, other_process, save, scores
 from tests.helpers import NumpyAgent
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
 # --- whose directory it is ---
 
 

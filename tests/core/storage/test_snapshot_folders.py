@@ -28,9 +28,6 @@ from tests.fakes.damage import (
 )
 from tests.helpers import NumpyAgent
 
-pytestmark = pytest.mark.usefixtures("no_fsync")
-
-
 # --- pruning ---
 
 
