@@ -19,6 +19,7 @@ from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointStorageError, InvalidArgumentError
 from tensor_optix.pipeline.environment.own_code import code_of
+from tensor_optix.pipeline.environment.settings import settings_of
 from tensor_optix.support.schemas import checked, decode_object
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,10 @@ class PythonRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The environment in words, for the message where it has no name."""
     evaluator: Annotated[str, msgspec.Meta(max_length=256)] | None
     """The evaluator; None = episodes are scored by their returns, which the command line can do."""
+    parts: dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=1024)]] = {}
+    """What the run is made of besides, by its role: classes that only the program that made the run has."""
+    settings: dict[Annotated[str, msgspec.Meta(max_length=512)], Annotated[str, msgspec.Meta(max_length=16)]] = {}
+    """Of the environment, when the run began; see `settings_of`."""
 
     @property
     def allow_module(self) -> str:
@@ -48,12 +53,13 @@ class PythonRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return code_of(self.env or "") or ""
 
 
-def describe_run(pipeline: BasePipeline, evaluator: BaseEvaluator) -> PythonRun:
+def describe_run(pipeline: BasePipeline, evaluator: BaseEvaluator, **parts: object) -> PythonRun:
     """Return what `run.json` says of a run.
 
     Args:
         pipeline: where it acts.
         evaluator: what scores it.
+        parts: what it is made of besides, by role; one each, or a sequence.
     """
     plain = type(evaluator) is EpisodeReturnEvaluator and evaluator.scores_returns
     env: object = getattr(pipeline, "env", None)
@@ -64,7 +70,18 @@ def describe_run(pipeline: BasePipeline, evaluator: BaseEvaluator) -> PythonRun:
         env_kwargs=dict(getattr(pipeline, "env_kwargs", {})),
         what=type(pipeline if env is None else getattr(env, "unwrapped", env)).__name__,
         evaluator=None if plain else type(evaluator).__name__,
+        parts={role: named for role, part in {"pipeline": pipeline, **parts}.items() if (named := _classes(part))},
     )
+
+
+def _classes(part: object) -> str:
+    listed = part if isinstance(part, list | tuple) else [] if part is None else [part]
+    return ", ".join(type(one).__name__ for one in listed)[:1024]
+
+
+def with_settings(run: PythonRun, env: object) -> PythonRun:
+    """Return the description with the settings of the environment as they are now; none where it has no name."""
+    return msgspec.structs.replace(run, settings=settings_of(env) if run.env is not None else {})
 
 
 def write_python_run(run_dir: Path, run: PythonRun) -> None:

@@ -1,7 +1,8 @@
 """The best policy of a run, ready to be played by the command line, whichever way the run was made."""
 
 import dataclasses
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.factory import set_threads
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import make_environment
+from tensor_optix.pipeline.environment.settings import changed_settings
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.policy import load_policy
 from tensor_optix.runs import RunDescription
+
+logger = logging.getLogger(__name__)
 
 
 def best_policy(
@@ -47,18 +51,37 @@ def best_policy(
             f"{str(run_dir)!r} was scored by {python.evaluator}, which only the program that made the run has, so its "
             f"score cannot be tested here. Without --confirm and --verify the returns of its best policy are printed."
         )
+    make = partial(make_environment, name, arguments)
+    if changed := changed_settings(python.settings, make):
+        _tell_of_changes(run_dir, name, changed, is_tested)
     policy = load_policy(run_dir)
     assert policy.snapshot is not None  # noqa: S101 - it was loaded
-    env = partial(make_environment, name, arguments) if arguments else name
+    env = make if arguments else name
     return name, BatchPipeline(env, policy.agent, normalize_observations=policy.normalizer or False), policy.snapshot
+
+
+def _tell_of_changes(run_dir: Path, name: str, changed: Sequence[str], is_tested: bool) -> None:
+    """Say that the environment is another than the one that was trained on; raise where its score is at stake."""
+    said = (
+        f"{str(run_dir)!r} was trained on {name} with {', '.join(changed[:5])} changed after it was made, which the "
+        f"command line plays without the change"
+    )
+    if is_tested:
+        raise InvalidArgumentError(
+            f"{said}: its score cannot be tested here. Test it in Python, with load_policy({str(run_dir)!r})."
+        )
+    logger.warning("%s. With it: load_policy(%r) in Python.", said, str(run_dir))
 
 
 def refuse_python_run(run_dir: Path) -> None:
     """Raise `InvalidArgumentError` if a run was made in Python, where alone it can go on."""
-    if _python_run(run_dir) is not None:
+    python = _python_run(run_dir)
+    if python is not None:
+        parts = [f"{role} ({named})" for role, named in python.parts.items()] or ["agent", "pipeline"]
         raise InvalidArgumentError(
-            f"{str(run_dir)!r} was made in Python, where its agent, pipeline and callbacks are. Resume it there: "
-            f"RLOptimizer(..., checkpoint_dir={str(run_dir)!r}, resume=True).run(). evaluate works here."
+            f"{str(run_dir)!r} was made in Python: the command line lacks its {', its '.join(parts)}, and the "
+            f"arguments that they were made with. Resume it where it was made: RLOptimizer(agent, pipeline, ..., "
+            f"checkpoint_dir={str(run_dir)!r}, resume=True).run(). evaluate works here."
         )
 
 

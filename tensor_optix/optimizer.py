@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tensor_optix._policy_file import policy_file_of
-from tensor_optix._python_runs import PythonRun, describe_run, write_python_run
+from tensor_optix._python_runs import PythonRun, describe_run, with_settings, write_python_run
 from tensor_optix._run_reports import keep_report
 from tensor_optix._wiring import (
     check_contracts,
@@ -197,8 +197,10 @@ class RLOptimizer:
         self._controller = LoopController(parts, config, watchers)
         for successor in (callback for callback in callbacks if isinstance(callback, Successor)):
             successor.join_run(self.registry.attached, parts.optimizer.search_space, seeds[4])
-        self._has_run = False
-        self.described: PythonRun | None = describe_run(pipeline, evaluator)
+        self._has_run, self._pipeline = False, pipeline
+        self.described: PythonRun | None = describe_run(
+            pipeline, evaluator, agent=agent, optimizer=optimizer, callbacks=callbacks
+        )
         """What `run.json` says of the run; None where whoever made it writes that."""
 
     def run(self) -> TrainingReport:
@@ -222,7 +224,8 @@ class RLOptimizer:
                     self.registry.archive([DESCRIPTION] if self.described is not None else [])
                     seed_process(self._process_seed)
                 if self.described is not None:
-                    write_python_run(self.registry.directory, self.described)
+                    env: object = getattr(self._pipeline, "env", None)
+                    write_python_run(self.registry.directory, with_settings(self.described, env))
             report = self._controller.run()
             if self.described is not None and self.described.allow_module:
                 report = dataclasses.replace(report, allow_module=self.described.allow_module)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._inputs import wire_models
 from tensor_optix.adapters._rates import LearningRates
 from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import AgentStore, Extra
@@ -52,6 +53,14 @@ class BuiltInAgent:
         self._generator_names = generators
         self._hyperparams = HyperparamSet({})
         self.seed(seed)
+
+    def take_observation_space(self, observation_space: Any) -> None:
+        """Let models that take the members of structured observations know where they lie.
+
+        Raises:
+            SpaceError: they take other members than the space has.
+        """
+        wire_models(self._models.values(), observation_space)
 
     description: object = None
     """What `make_agent` built it from; None for one that was put together by hand."""

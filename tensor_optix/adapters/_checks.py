@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.errors import BadDataError, ModelShapeError, SpaceError
+from tensor_optix.errors import BadDataError, ContractError, ModelShapeError, SpaceError
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,11 @@ def check_output(
     try:
         output = predict(observations)
     except Exception as error:
-        of_dict = isinstance(error, LookupError | TypeError)  # mostly: the array was asked for a member by name
+        asks = isinstance(error, LookupError | TypeError) and not isinstance(error, ContractError)
         raise ModelShapeError(
-            f"The {name} cannot take observations of shape {observations.shape}: {error}. "
+            f"The {name} cannot take observations of shape {observations.shape}: {str(error).removesuffix('.')}. "
             f"Its input must fit the environment's observation space {observation_space}."
-            + (f" If it takes the members of a Dict or Tuple space, wrap it: {_DICT_MODELS}." if of_dict else "")
+            + (f" If it takes the members of a Dict or Tuple space, wrap it: {_DICT_MODELS}." if asks else "")
         ) from error
     if output.shape != (2, *expected):
         raise ModelShapeError(

@@ -57,6 +57,7 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         compute_loss_fn: Callable[[Any, EpisodeData], object] | None,
         seed: int | None,
     ) -> None:
+        model = backend.member_model(model)
         backend.check({"model": model}, {"optimizer": (optimizer, ("model",))})
         super().__init__(
             backend, POLICY_GRADIENT_HYPERPARAMS, {"model": model}, {"optimizer": optimizer}, ("exploration",), seed

@@ -167,6 +167,17 @@ class Backend(Protocol):
         """Return a model of [x ‖ y] for one that takes x and y (B, `size`) apart; any other is returned as it is."""
         ...
 
+    def member_model(self, model: Any, n_others: int = 0) -> Any:
+        """Return a model of one array for one that takes the members of a structured observation; else the model.
+
+        Its attribute `members` learns where they lie in the array when the agent is wired (`_inputs.Members`).
+
+        Args:
+            model: one that asks its first input for members, or has an input for each.
+            n_others: inputs that follow.
+        """
+        ...
+
     def predictor(self, model: Model) -> Predictor:
         """Return what computes the model's output for acting; dense stacks skip the framework."""
         ...

@@ -89,6 +89,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         compile: bool | None,
         save_replay: bool,
     ) -> None:
+        q_network = backend.member_model(q_network)
         backend.check({"q_network": q_network}, {"optimizer": (optimizer, ("q_network",))})
         if not isinstance(n_actions, int | np.integer) or n_actions < 1:
             raise InvalidArgumentError(f"n_actions must be an integer of at least 1, but got {n_actions!r}.")

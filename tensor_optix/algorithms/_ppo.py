@@ -89,6 +89,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         seed: int | None,
         compile: bool | None,
     ) -> None:
+        models = {name: backend.member_model(model) for name, model in models.items()}
         backend.check(models, {"optimizer": (optimizer, ("actor", "critic"))})
         super().__init__(backend, PPO_HYPERPARAMS, models, {"optimizer": optimizer}, ("exploration", "order"), seed)
         self._actor, self._critic = models["actor"], models["critic"]

@@ -79,6 +79,7 @@ class RecurrentPPOAgent(BuiltInAgent, BaseAgent):
         seed: int | None,
         compile: bool | None,
     ) -> None:
+        network = backend.member_model(network, n_others=2)
         backend.check({"network": network}, {"optimizer": (optimizer, ("network",))})
         if not is_recurrent(network):
             raise ContractError(

@@ -95,7 +95,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         if not isinstance(action_dim, int | np.integer) or action_dim < 1:
             raise InvalidArgumentError(f"action_dim must be an integer of at least 1, but got {action_dim!r}.")
         critics = {name: backend.pair_model(models[name], int(action_dim)) for name in trained["critic_optimizer"]}
-        models = {**models, **critics}
+        models = {**models, "actor": backend.member_model(models["actor"]), **critics}
         backend.check(models, {name: (optimizers[name], names) for name, names in trained.items()})
         self._temperature = backend.temperature(optimizers["alpha_optimizer"])
         self._action_dim, self._exploration_noise = int(action_dim), exploration_noise

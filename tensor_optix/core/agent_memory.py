@@ -18,7 +18,7 @@ import numpy as np
 
 from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes, GreedyAgent, takes_masks
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.support.preserving import Preserved
+from tensor_optix.support.preserving import Preserved, Watched
 from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked, taken
 
 
@@ -75,6 +75,11 @@ def plays_alone(agent: BaseAgent) -> bool:
 def on_a_copy_of_memory(agent: BaseAgent) -> Preserved:
     """Return what lets an agent act without a trace, whether it declares a memory or not; see `Preserved`."""
     return Preserved([one for one in _members(acting_agent(agent)) if not _is_ours(one)])
+
+
+def watching_memory(agent: BaseAgent) -> Watched:
+    """Return what tells which attributes acting changes; see `Watched`."""
+    return Watched([one for one in _members(acting_agent(agent)) if not _is_ours(one)])
 
 
 def act_remembering(

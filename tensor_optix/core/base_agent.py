@@ -28,6 +28,7 @@ from tensor_optix.core.capabilities import (
     SavesNormalization,
     Seedable,
     TakesFlatObservations,
+    TakesObservationSpace,
     action_range_of,
     gives_flat,
     takes_flat,
@@ -59,6 +60,7 @@ __all__ = [
     "SavesNormalization",
     "Seedable",
     "TakesFlatObservations",
+    "TakesObservationSpace",
     "action_range_of",
     "can_be_greedy",
     "gives_flat",
@@ -207,6 +209,11 @@ class GreedyAgent(BaseAgent):
         """Let the agent know how its members see and act, where it has some."""
         if isinstance(self.agent, ActsThroughMembers):
             self.agent.act_through(forms)
+
+    def take_observation_space(self, observation_space: Any) -> None:
+        """Let the agent know the space, where it has use for it."""
+        if isinstance(self.agent, TakesObservationSpace):
+            self.agent.take_observation_space(observation_space)
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Ask the agent whether it fits, where it can tell."""

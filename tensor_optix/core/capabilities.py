@@ -25,7 +25,6 @@ class ActsInRange(Protocol):
     @property
     def action_range(self) -> tuple[float, float] | None:
         """(low, high) of each number; None where its actions are in the environment's units, or no numbers."""
-        ...
 
 
 @runtime_checkable
@@ -62,6 +61,14 @@ class ChecksSpaces(Protocol):
 
     def check_spaces(self, observation_space: Any, action_space: Any) -> None:
         """Raise a typed error that names both sides if the agent's model does not fit the Gymnasium spaces."""
+
+
+@runtime_checkable
+class TakesObservationSpace(Protocol):
+    """An agent that has use for the space of observations as the environment returns them."""
+
+    def take_observation_space(self, observation_space: Any) -> None:
+        """Take the Gymnasium space; called where the agent is wired to an environment."""
 
 
 @runtime_checkable
@@ -129,7 +136,6 @@ class Restorable(Protocol):
 
     def snapshot(self) -> object:
         """Return a copy of all that learning changes."""
-        ...
 
     def restore(self, state: Any) -> None:
         """Restore the state that `snapshot` returned."""
@@ -150,18 +156,14 @@ class ReportsNonFinite(Protocol):
 
     def first_non_finite(self) -> str | None:
         """Return the name of a tensor (weight, moment) with a NaN or an infinity, None if there is none."""
-        ...
 
 
 @runtime_checkable
 class ReportsEffectiveHyperparams(Protocol):
-    """An agent that can tell which values its optimizer or loss really works with."""
+    """An agent that can tell which values its optimizer or loss really works with, whatever was asked for."""
 
     def effective_hyperparams(self) -> Mapping[str, float]:
-        """Return the values in force where they are used, by the names of its hyper-parameters; not all need be there.
-
-        `get_hyperparams` says what was asked for; this says what arrived.
-        """
+        """Return the values in force where they are used, by the names of hyper-parameters; not all need be there."""
         ...
 
 
@@ -224,6 +226,8 @@ class LearnsOffPolicy(Protocol):
 class AgentForms(Protocol):
     """What knows an environment's spaces, and the form in which each agent declares that it sees and acts."""
 
+    observation_space: Any  # None where it is not known
+
     def shown(self, agent: Any, observations: Any) -> Any:
         """Return observations (B, ...), as the environment returns them, in the form that `agent` declares."""
         ...
@@ -277,8 +281,7 @@ def takes_flat(agent: Any) -> bool:
     Raises:
         ContractError: what it declares is neither True nor False.
     """
-    declared = agent.takes_flat_observations if isinstance(agent, TakesFlatObservations) else False
-    return _checked_flag(agent, "takes_flat_observations", declared)
+    return _flag(agent, "takes_flat_observations")
 
 
 def gives_flat(agent: Any) -> bool:
@@ -287,11 +290,11 @@ def gives_flat(agent: Any) -> bool:
     Raises:
         ContractError: what it declares is neither True nor False.
     """
-    declared = agent.gives_flat_actions if isinstance(agent, GivesFlatActions) else False
-    return _checked_flag(agent, "gives_flat_actions", declared)
+    return _flag(agent, "gives_flat_actions")
 
 
-def _checked_flag(agent: object, name: str, declared: object) -> bool:
+def _flag(agent: object, name: str) -> bool:
+    declared = getattr(agent, name, False)
     if not isinstance(declared, bool):
         raise ContractError(f"{type(agent).__name__}.{name} must be True or False, but is {declared!r}.")
     return declared

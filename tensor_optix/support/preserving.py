@@ -78,7 +78,7 @@ class Preserved:
 
     def __exit__(self, *_: object) -> None:
         self.has_changed = any(
-            not _is_same(originals.get(name, _ABSENT), attributes.get(name, _ABSENT))
+            not _is_same(originals.get(name, ABSENT), attributes.get(name, ABSENT))
             for attributes, originals in self._kept
             for name in {**originals, **attributes}
         ) or any(not np.array_equal(value, variable.numpy()) for variable, value in self._variables)
@@ -91,6 +91,41 @@ class Preserved:
         self._kept, self._variables = [], []
 
 
+class Watched:
+    """A context manager that tells which attributes of `targets` its block has changed, and leaves them alone.
+
+        with Watched([agent]) as watched:
+            agent.act(observation)
+        watched.changes  # {"steps": (3, 4)}
+
+    Args:
+        targets: objects with attributes; what these refer to is watched with them.
+    """
+
+    def __init__(self, targets: Sequence[object]) -> None:
+        self._targets = targets
+        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        """(attributes, copies of what they held before)"""
+        self.changes: dict[str, tuple[Any, Any]] = {}
+        """What attributes held before and hold now, by name; `ABSENT` where there was, or is, none."""
+
+    def __enter__(self) -> Self:
+        copies: dict[int, Any] = {}
+        for holder in _holders(self._targets):
+            if not isinstance(holder, _State):
+                own = {name: value for name, value in holder.items() if _is_own(name, holder)}
+                self._before.append((holder, {name: _copied(value, copies) for name, value in own.items()}))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for holder, before in self._before:
+            for name in {**before, **holder}:
+                was, now = before.get(name, ABSENT), holder.get(name, ABSENT)
+                if _is_own(name, holder) and not _is_same(was, now):
+                    self.changes[name] = (was, now)
+        self._before = []
+
+
 class _State:
     """A variable of a framework in which a layer keeps its state."""
 
@@ -98,7 +133,8 @@ class _State:
         self.variable = variable
 
 
-_ABSENT = object()
+ABSENT = object()
+"""Stands for an attribute that there is not."""
 
 
 def _is_own(name: str, holder: Mapping[str, object]) -> bool:

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData
+from tests.fakes.remembering import follows
 from tests.helpers import NumpyAgent
 
 LOCAL, GLOBAL, TARGET = 5.0, 10.0, 9.5
@@ -25,8 +26,27 @@ class Basins(gym.Env):
         return np.zeros(1, np.float32), float(np.asarray(action).reshape(())), True, False, {}
 
 
-ENV = "tests/Basins-v0"
+class LongBasins(Basins):
+    """The same in episodes of three steps. Observation = (number of the episode, step in it)."""
+
+    observation_space = gym.spaces.Box(0.0, 1e9, (2,), np.float64)
+    begun = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        LongBasins.begun += 1
+        self.number, self.now = LongBasins.begun, 0
+        return np.array([self.number, self.now], np.float64), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.now += 1
+        _, reward, *_ = super().step(action)
+        return np.array([self.number, self.now], np.float64), reward / 3, self.now == 3, False, {}
+
+
+ENV, LONG_ENV = "tests/Basins-v0", "tests/LongBasins-v0"
 gym.register(ENV, entry_point="tests.fakes.basins:Basins", reward_threshold=TARGET)
+gym.register(LONG_ENV, entry_point="tests.fakes.basins:LongBasins", reward_threshold=TARGET)
 
 
 class Climber(NumpyAgent):
@@ -54,3 +74,17 @@ class Climber(NumpyAgent):
         is_free = self.params["entropy_coef"] >= self.freed_at or self.weight > LOCAL + 1.0
         self.weight += self.params["learning_rate"] * ((GLOBAL if is_free else LOCAL) - self.weight)
         return {}
+
+
+class RememberingClimber(Climber):
+    """Its memory is the observation before, handed in and out; `follows` has whether it was of the same episode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.follows: list[bool] = []
+
+    def act_recurrent(
+        self, observations: Any, memories: Any, *, action_masks: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, list[Any]]:
+        self.follows += map(follows, observations, memories)
+        return self.act_batch(observations), [row.tolist() for row in observations]

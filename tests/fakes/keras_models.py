@@ -47,6 +47,15 @@ class Own(keras.Model):
         return self.head(self.dropout(self.first(x), training=training))
 
 
+class OfDict(keras.Model):
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.flat, self.head = L.Flatten(), L.Dense(outputs)
+
+    def call(self, x: Any) -> Any:
+        return self.head(tf.concat([self.flat(x["image"]), x["side"], x["speed"]], -1))
+
+
 class OfTwo(keras.Model):
     def __init__(self) -> None:
         super().__init__()
@@ -170,6 +179,27 @@ def of_dict(outputs: int) -> keras.Model:
         L.Dense(3)(inputs["side"]),
     )
     return keras.Model(inputs, L.Dense(outputs)(L.add([image, L.multiply([speed, side])])))
+
+
+def listed(outputs: int) -> keras.Model:
+    """The same with a list of inputs, which are told apart by their shapes."""
+    named = of_dict(outputs)
+    inputs = [L.Input(shape) for shape in ((2,), (2, 2), (3,))]
+    return keras.Model(inputs, named(dict(zip(("speed", "image", "side"), inputs, strict=True))))
+
+
+def critic_of_dict(outputs: int) -> keras.Model:
+    """The members as one dict, and the action."""
+    shapes = {"speed": (2,), "image": (2, 2), "side": (3,)}
+    inputs, action = {name: L.Input(shape, name=name) for name, shape in shapes.items()}, L.Input((2,))
+    flat = [L.Flatten()(one) for one in inputs.values()]
+    return keras.Model([inputs, action], L.Dense(outputs)(L.concatenate([*flat, action])))
+
+
+def own_of_dict(outputs: int) -> keras.Model:
+    model = OfDict(outputs)
+    model({"image": tf.zeros((1, 2, 2)), "side": tf.zeros((1, 3)), "speed": tf.zeros((1, 2))})
+    return model
 
 
 def taken_apart(outputs: int) -> keras.Model:

@@ -72,6 +72,22 @@ class OfDict(nn.Module):
         return self.head(self.image(x["image"].flatten(1)) + self.speed(x["speed"]) * self.side(x["side"]))
 
 
+class OfMembers(OfDict):
+    """Takes each member as an input of its own."""
+
+    def forward(self, side: torch.Tensor, speed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward({"image": image, "side": side, "speed": speed})
+
+
+class CriticOfDict(nn.Module):
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.observation, self.head = OfDict(3), nn.Linear(5, outputs)
+
+    def forward(self, observation: dict[str, torch.Tensor], action: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cat([self.observation(observation), action], -1))
+
+
 class OfTwo(nn.Module):
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -157,6 +173,17 @@ def embedded(outputs: int, sparse: bool = False) -> nn.Module:
 
 def taken_apart(outputs: int) -> nn.Module:
     return TorchDictModel(DICT, OfDict(outputs))
+
+
+def wired(make: Make) -> Make:
+    """Return what makes such agents and wires them to an environment whose observations have members."""
+
+    def made(seed: int) -> Any:
+        agent = make(seed)
+        agent.take_observation_space(DICT)
+        return agent
+
+    return made
 
 
 def compiled(outputs: int) -> nn.Module:

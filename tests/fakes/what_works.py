@@ -91,13 +91,26 @@ MODELS: Rows = {
         on(t.sac(t.dense, lambda n: nn.DataParallel(t.OfTwo(n))), action_dim=2),
         on(k.sac(k.dense, k.own_of_two), action_dim=2),
     ),
-    "Dict inputs, in `TorchDictModel` or `TFDictModel`": (
+    "One dict of the members": (
+        on(t.wired(t.ppo(t.OfDict)), shape=(9,)),
+        on(t.wired(k.ppo(k.own_of_dict)), shape=(9,)),
+    ),
+    "An input for each member": (
+        on(t.wired(t.dqn(t.OfMembers)), shape=(9,)),
+        on(t.wired(k.ppo(k.of_dict)), shape=(9,)),
+    ),
+    "An input for each member, in a list": (None, on(t.wired(k.dqn(k.listed)), shape=(9,))),
+    "The members and the action in SAC": (
+        on(t.wired(t.sac(t.OfDict, t.CriticOfDict)), shape=(9,), action_dim=2),
+        on(t.wired(k.sac(k.of_dict, k.critic_of_dict)), shape=(9,), action_dim=2),
+    ),
+    "Members, in `TorchDictModel` or `TFDictModel`": (
         on(t.ppo(t.taken_apart), shape=(9,)),
         on(k.ppo(k.taken_apart), shape=(9,)),
     ),
-    "Several inputs as they are": (
-        Cell(t.ppo(t.OfTwo), refused="Wrap it: TorchDictModel(env.observation_space, model)"),
-        Cell(k.ppo(k.of_dict), refused="Wrap it: TFDictModel(env.observation_space, model)"),
+    "Several inputs that are no members": (
+        Cell(t.wired(t.ppo(t.OfTwo)), refused="Name its inputs as the members are named"),
+        Cell(t.wired(k.ppo(k.of_two)), refused="Name its inputs as the members are named"),
     ),
     "`torch.compile`": (Cell(t.ppo(t.compiled)), None),
     "`DataParallel` and other wrappers": (

@@ -1,6 +1,7 @@
 """What a block does to an object is undone after it, wherever the object keeps its state."""
 
 import collections
+import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tensor_optix.support.preserving import LARGEST_CONTAINER, Preserved
+from tensor_optix.support.preserving import LARGEST_CONTAINER, Preserved, Watched
 
 
 class Thing(SimpleNamespace):
@@ -95,11 +96,22 @@ def test_a_change_is_seen_and_undone(value: Any, change: Callable[[Any], object]
     assert thing.value is value
 
 
+@pytest.mark.parametrize(("value", "change"), CHANGES)
+def test_a_change_that_is_watched_stays(value: Any, change: Callable[[Any], object]) -> None:
+    thing, alone = Thing(value=copy.deepcopy(value)), Thing(value=copy.deepcopy(value))
+    with Watched([thing]) as watched:
+        change(thing)
+    assert watched.changes
+    change(alone)
+    assert look(thing) == look(alone)
+
+
 @pytest.mark.parametrize("value", [1, [1], np.zeros(3), {"a": (1, [2])}, torch.zeros(2), torch.nn.BatchNorm1d(2)])
 def test_a_look_is_no_change(value: Any) -> None:
-    with Preserved([Thing(value=value)]) as preserved:
+    with Preserved([Thing(value=value)]) as preserved, Watched([Thing(value=value)]) as watched:
         pass
     assert not preserved.has_changed
+    assert not watched.changes
 
 
 def test_two_names_of_one_list_stay_one_list_within_the_block() -> None:

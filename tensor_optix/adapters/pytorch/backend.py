@@ -17,7 +17,7 @@ from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.adapters.pytorch._recurrent import TorchRecurrentPredictor
 from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
-from tensor_optix.adapters.pytorch.inputs import check_inputs, pair_model
+from tensor_optix.adapters.pytorch.inputs import member_model, pair_model
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.errors import ContractError, ModelShapeError
 
@@ -102,13 +102,16 @@ class TorchBackend:
             if not isinstance(model, torch.nn.Module):
                 raise ContractError(f"{name} must be a torch.nn.Module, but got {type(model).__name__}.")
             _refuse_weights(name, model)
-            check_inputs(name, model)
         for name, (optimizer, trained) in optimizers.items():
             check_optimizer(name, optimizer, {model: models[model] for model in trained})
 
     def pair_model(self, model: Any, size: int) -> Any:
         """See `Backend.pair_model`."""
         return pair_model(model, size)
+
+    def member_model(self, model: Any, n_others: int = 0) -> Any:
+        """See `Backend.member_model`."""
+        return member_model(model, n_others)
 
     def predictor(self, model: torch.nn.Module) -> Predictor:
         """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""

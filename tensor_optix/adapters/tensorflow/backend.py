@@ -23,7 +23,7 @@ from tensor_optix.adapters.tensorflow._variables import (
     plain_name,
     trainable_weights,
 )
-from tensor_optix.adapters.tensorflow.inputs import check_inputs, pair_model
+from tensor_optix.adapters.tensorflow.inputs import member_model, pair_model
 from tensor_optix.errors import ContractError, ModelShapeError
 
 
@@ -95,7 +95,6 @@ class TFBackend:
                     f"{name} has weights in {short}, in which an optimizer's moments and small steps are lost. Use the "
                     f"dtype policy 'mixed_{short}', whose weights are float32."
                 )
-            check_inputs(name, model)
             check_randomness(name, model)
         for name, (optimizer, trained) in optimizers.items():
             if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -112,6 +111,10 @@ class TFBackend:
     def pair_model(self, model: Any, size: int) -> Any:
         """See `Backend.pair_model`."""
         return pair_model(model, size)
+
+    def member_model(self, model: Any, n_others: int = 0) -> Any:
+        """See `Backend.member_model`."""
+        return member_model(model, n_others)
 
     def predictor(self, model: keras.Model) -> Predictor:
         """See `Backend.predictor`."""

@@ -8,6 +8,7 @@ from tensor_optix.core.base_agent import (
     ActsThroughMembers,
     AgentForms,
     BaseAgent,
+    TakesObservationSpace,
     action_range_of,
     gives_flat,
     takes_flat,
@@ -43,6 +44,8 @@ class MemberForms:
         """Take what translates; members that have members of their own get it, too."""
         self._forms = forms
         for agent in self._agents():
+            if isinstance(agent, TakesObservationSpace) and forms.observation_space is not None:
+                agent.take_observation_space(forms.observation_space)
             if isinstance(agent, ActsThroughMembers):
                 agent.act_through(forms)
 

@@ -4,14 +4,26 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tensor_optix.core.agent_memory import act_remembering, acting_agent, hands_out_memory, is_told_of_episodes
+from tensor_optix.core.agent_memory import (
+    act_remembering,
+    acting_agent,
+    hands_out_memory,
+    is_told_of_episodes,
+    watching_memory,
+)
 from tensor_optix.core.base_agent import BaseAgent, BeginsEpisodes
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.wiring import Wiring
+from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.nested import packed, unpacked
+from tensor_optix.support.preserving import ABSENT
+from tensor_optix.support.trees import n_rows
 
 logger = logging.getLogger(__name__)
+
+_LOOKS = 2
+"""The first time, attributes are made."""
 
 
 class EpisodeActing:
@@ -34,6 +46,8 @@ class EpisodeActing:
         self._is_new = [True] * n_episodes
         """Whether an episode begins with its next action."""
         self._has_warned = False
+        self._looks = _LOOKS if warns and n_episodes > 1 else 0
+        """How often acting is still looked at for a memory that is not declared."""
 
     def install(self, agent: BaseAgent) -> None:
         """Let an agent act from now on; another one than before remembers nothing of the episodes in progress.
@@ -95,9 +109,32 @@ class EpisodeActing:
             return actions
         if self._is_told:
             self._tell(agent)
+        if self._looks and not self._is_told:
+            return self._looking(agent, observations, masks, deterministic)
+        return self._batch(agent, observations, masks, deterministic)
+
+    def _batch(self, agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
         if masks is None:
             return agent.act_batch(observations, deterministic=deterministic)
         return self._masked(agent, observations, masks, deterministic=deterministic)
+
+    def _looking(self, agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
+        """Act, and say once where that leaves something in an agent that declares no memory."""
+        self._looks -= 1
+        with watching_memory(agent) as watched:
+            actions = self._batch(agent, observations, masks, deterministic)
+        changed = [name for name, change in watched.changes.items() if not _is_harmless(*change, n_rows(observations))]
+        if changed:
+            self._looks = 0
+            logger.warning(
+                "%s acts in %d episodes side by side, and acting changes its %s. If that is what it remembers of an "
+                "episode, they all share it. Declare a memory: act_recurrent, or begin_episode with an attribute "
+                "episode_memory (see ActsRecurrently, BeginsEpisodes); or step one environment (BatchPipeline).",
+                type(acting_agent(agent)).__name__,
+                len(self._kept),
+                ", ".join(map(repr, sorted(changed)[:5])),
+            )
+        return actions
 
     def begin(self, which: Sequence[int] | None = None) -> None:
         """Let episodes begin with their next action; None = all."""
@@ -142,3 +179,8 @@ class EpisodeActing:
         if self._is_new[0] and isinstance(told, BeginsEpisodes):
             self._is_new[0] = False
             told.begin_episode()
+
+
+def _is_harmless(before: object, now: object, rows: int) -> bool:
+    """Return whether a value was only made, or has counted the calls, or the rows."""
+    return before is ABSENT or (is_whole(before) and is_whole(now) and 0 < now - before <= rows)

@@ -96,7 +96,7 @@ class Fresh:
         """
         changed = _changed(attributes, self.attributes)
         if changed:
-            changed = {path: value for path, value in changed.items() if not _is_within(path, self._state)}
+            changed = {path: value for path, value in changed.items() if not fits_within(path, self.episode_state)}
         for path, value in changed.items():
             if not _can_be_set(value):
                 raise ValueError(
@@ -105,7 +105,7 @@ class Fresh:
         return changed
 
     @cached_property
-    def _state(self) -> Mapping[Path, object]:
+    def episode_state(self) -> Mapping[Path, object]:
         """What a new environment changes by itself."""
         played = self.make()
         try:
@@ -175,7 +175,7 @@ def vector_changes(env: VectorEnv, make: Callable[[], VectorEnv]) -> list[str]:
     finally:
         played.close()
         new.close()
-    return [str(path[-1]) for path in changed if not _is_within(path, state)]
+    return [str(path[-1]) for path in changed if not fits_within(path, state)]
 
 
 def _statistics_of(env: gym.Env) -> dict[Path, object]:
@@ -228,7 +228,7 @@ def _changed(attributes: Mapping[Path, object], new: Mapping[Path, object]) -> d
     return {path: value for path, value in attributes.items() if path not in new or _differs(value, new[path])}
 
 
-def _is_within(path: Path, state: Mapping[Path, object]) -> bool:
+def fits_within(path: Path, state: Mapping[Path, object]) -> bool:
     """Return whether an attribute is one of `state`, holds one, or is held by one."""
     return any(one[: len(path)] == path[: len(one)] for one in state)
 

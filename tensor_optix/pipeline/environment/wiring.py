@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.core.base_agent import ActsThroughMembers, BaseAgent, action_range_of, gives_flat, takes_flat
+from tensor_optix.core.base_agent import (
+    ActsThroughMembers,
+    BaseAgent,
+    TakesObservationSpace,
+    action_range_of,
+    gives_flat,
+    takes_flat,
+)
 from tensor_optix.errors import SpaceError
 from tensor_optix.pipeline.environment.environment import ActionScaler
 from tensor_optix.pipeline.environment.observations import ObservationForm, stacked_as
@@ -38,10 +45,12 @@ class Wiring:
 
         Raises:
             ContractError: what it declares is malformed.
-            SpaceError: it wants observations flat that cannot be.
+            SpaceError: it wants observations flat that cannot be, or its model takes other members than they have.
         """
         if isinstance(agent, ActsThroughMembers):
             agent.act_through(self)
+        if self.observation_space is not None and isinstance(agent, TakesObservationSpace):
+            agent.take_observation_space(self.observation_space)
         declared = (action_range_of(agent), gives_flat(agent))
         if declared != self._action_form:
             self._action_form = declared

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 
-from tensor_optix.adapters.tensorflow.inputs import PairModel, TFDictModel, check_inputs, pair_model
+from tensor_optix.adapters.tensorflow.inputs import MemberModel, PairModel, TFDictModel, member_model, pair_model
 from tensor_optix.errors import ContractError, SpaceError
-from tests.fakes.keras_models import DICT, L, dense, of_dict, of_two, own_of_two
+from tests.fakes.keras_models import DICT, L, critic_of_dict, dense, listed, of_dict, of_two, own_of_dict, own_of_two
 
 PAIR = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
 
@@ -73,8 +73,54 @@ def test_whatever_else_is_left_as_it_is() -> None:
         assert pair_model(model, 2) is model
 
 
-def test_several_inputs_are_refused() -> None:
-    check_inputs("actor", dense(2))
-    for model, n in ((of_dict(2), 3), (of_two(2), 2), (own_of_two(1), 2)):
-        with pytest.raises(ContractError, match=rf"actor takes {n} inputs.*TFDictModel"):
-            check_inputs("actor", model)
+X = np.arange(18, dtype=np.float32).reshape(2, 9)
+MEMBERS = {"speed": X[:, 7:], "image": X[:, :4].reshape(2, 2, 2), "side": X[:, 4:7]}
+
+
+@pytest.mark.parametrize(
+    ("make", "call"),
+    [
+        (of_dict, lambda model: model(MEMBERS)),
+        (listed, lambda model: model(list(MEMBERS.values()))),
+        (own_of_dict, lambda model: model(MEMBERS)),
+    ],
+)
+def test_a_model_that_takes_members_needs_no_wrapper(make: Any, call: Any) -> None:
+    inner = make(2)
+    model = member_model(inner)
+    assert isinstance(model, MemberModel)
+    model.members.wire(DICT)
+    np.testing.assert_array_equal(model(X), call(inner))
+    assert [id(v) for v in model.trainable_variables] == [id(v) for v in inner.trainable_variables]
+
+
+def test_a_model_of_one_array_is_left_as_it_is() -> None:
+    inputs = L.Input((4,))
+    for model in (dense(2), keras.Model(inputs, L.Dense(2)(inputs)), "no model"):
+        assert member_model(model) is model
+
+
+def critic_of_names() -> keras.Model:
+    shapes = {"speed": (2,), "image": (2, 2), "side": (3,), "action": (2,)}
+    inputs = {name: L.Input(shape, name=name) for name, shape in shapes.items()}
+    flat = [L.Flatten()(one) for one in inputs.values()]
+    return keras.Model(inputs, L.Dense(1)(L.concatenate(flat)))
+
+
+@pytest.mark.parametrize(
+    ("made", "call"),
+    [
+        (critic_of_names, lambda model, action: model({**MEMBERS, "action": action})),
+        (lambda: critic_of_dict(1), lambda model, action: model([MEMBERS, action])),
+    ],
+)
+def test_a_critic_takes_members_and_the_action(made: Any, call: Any) -> None:
+    critic = made()
+    model = pair_model(critic, 2)
+    model.members.wire(DICT)
+    np.testing.assert_array_equal(model(np.concatenate([X, X[:, :2]], -1)), call(critic, X[:, :2]))
+
+
+def test_before_it_is_wired_the_remedy_is_named() -> None:
+    with pytest.raises(ContractError, match=r"Functional takes the members.*TFDictModel\(env.observation_space"):
+        member_model(of_dict(2))(X)

@@ -17,7 +17,7 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import Default
-from tests.fakes.basins import ENV, GLOBAL, LOCAL, TARGET, Climber
+from tests.fakes.basins import ENV, GLOBAL, LOCAL, LONG_ENV, TARGET, Climber, RememberingClimber
 from tests.fakes.loops import FixedOptimizer
 
 WINDOW = 10
@@ -38,7 +38,7 @@ class Stops(LoopCallback):
 
 
 def run(folder: Path, agent: Climber, **arguments: Any) -> TrainingReport:
-    pipeline = BatchPipeline(ENV, window_size=WINDOW)
+    pipeline = BatchPipeline(arguments.pop("env", ENV), window_size=WINDOW)
     pipeline.reward_threshold = arguments.pop("target", TARGET)
     stops = arguments.pop("stops", Stops())
     given: dict[str, Any] = {
@@ -75,6 +75,15 @@ def test_a_learner_that_more_entropy_frees_ends_above_the_target(tmp_path: Path)
         "escape restart: given up; escape entropy: begun",
         "escape entropy: kept",
     ]
+
+
+def test_an_agent_with_a_memory_escapes_without_remembering_another_episode(tmp_path: Path) -> None:
+    agent = RememberingClimber()
+    report = run(tmp_path, agent, env=LONG_ENV)
+    assert [one.outcome for one in report.escapes] == [EscapeOutcome.GIVEN_UP, EscapeOutcome.KEPT]
+    assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
+    assert agent.follows
+    assert all(agent.follows)
 
 
 def test_one_that_nothing_frees_costs_a_quarter_at_most_and_keeps_its_best_and_its_values(tmp_path: Path) -> None:

@@ -158,6 +158,32 @@ def test_another_agent_begins_with_nothing_and_a_greedy_view_is_no_other_agent()
     assert acting.memories == [None]
 
 
+class Counting(Undeclared):
+    """It remembers nothing, but how often it has acted and what it drew."""
+
+    def act(self, observation: Any) -> int:
+        self.calls = getattr(self, "calls", 0) + 1
+        return int(self.rng.integers(2))
+
+    rng = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("make", SEVERAL[-1:])
+@pytest.mark.parametrize(("kind", "warned"), [(Undeclared, 1), (Handing, 0), (Keeping, 0), (Counting, 0)])
+def test_a_memory_that_is_not_declared_is_told_once_where_episodes_share_it(
+    make: Callable[[], BasePipeline], kind: Any, warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    windows_of(make(), kind(lambda _: None), 3)
+    said = [record.getMessage() for record in caplog.records if "side by side" in record.getMessage()]
+    assert len(said) == warned
+    assert all("acting changes its 'last'" in one and "act_recurrent, or begin_episode" in one for one in said)
+
+
+def test_in_one_episode_at_a_time_nothing_is_shared(caplog: pytest.LogCaptureFixture) -> None:
+    windows_of(BatchPipeline(Numbered(), window_size=8), Undeclared(lambda _: None), 2)
+    assert "side by side" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", [Handing, Keeping, Told, Undeclared, UndeclaredBatch])
 @pytest.mark.parametrize("val_pipeline", ["auto", None])
 def test_a_run_never_acts_with_the_memory_of_another_episode(kind: Any, val_pipeline: Any, tmp_path: Path) -> None:

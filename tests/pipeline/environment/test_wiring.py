@@ -1,11 +1,15 @@
 """What reaches an agent, and what its actions come to, by what it declares."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from tensor_optix import EnsembleAgent, PolicyManager
+from tensor_optix.core.base_agent import GreedyAgent
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.errors import SpaceError
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tests.helpers import NumpyAgent
@@ -42,6 +46,23 @@ def test_another_agent_may_see_and_act_otherwise() -> None:
     assert wiring.connect(Unit())
     assert wiring.form.one(SEEN)["kind"] == 2
     np.testing.assert_array_equal(wiring.to_env(np.array([0.5])), [75.0])
+
+
+def test_an_agent_that_has_use_for_the_space_is_told_of_it_also_as_a_member_and_in_its_greedy_view(
+    tmp_path: Path,
+) -> None:
+    told: list[Any] = []
+
+    class Asking(NumpyAgent):
+        def take_observation_space(self, observation_space: Any) -> None:
+            told.append(observation_space)
+
+    manager = PolicyManager(CheckpointRegistry(tmp_path))
+    manager.add_agent(Asking())
+    for agent in (Asking(), GreedyAgent(Asking()), EnsembleAgent(manager, manager.agents[0])):
+        Wiring(OBSERVATIONS, BOX).connect(agent)
+        Wiring(None, None).connect(agent)
+    assert told == [OBSERVATIONS] * 3
 
 
 def test_boxes_look_the_same_to_all() -> None:
