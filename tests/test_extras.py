@@ -14,6 +14,7 @@ with warnings.catch_warnings():  # SWIG's types warn while they are made, which 
 from tensor_optix import BatchPipeline, RLOptimizer, VectorBatchPipeline, make_agent
 from tensor_optix.pipeline.environment.copies import rebuild
 from tensor_optix.pipeline.environment.environment import make_environment
+from tests.fakes.built_in import torch_now_keras_in_the_soak
 
 SMALL = {"batch_size": 16, "learning_starts": 16, "replay_capacity": 2000, "updates_per_step": 0.25}
 
@@ -28,7 +29,7 @@ def test_an_atari_game_is_preprocessed_and_can_be_made_again() -> None:
     assert np.asarray(observation).dtype == np.uint8
 
 
-@pytest.mark.parametrize("framework", ["torch", "tf"])
+@torch_now_keras_in_the_soak
 @pytest.mark.parametrize(
     ("env", "algorithm", "params"),
     [

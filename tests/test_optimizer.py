@@ -55,12 +55,14 @@ def test_the_same_seed_gives_the_same_weights_decisions_and_history(tmp_path: Pa
     assert len(read_history(tmp_path / "a/history.jsonl")) == 4
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     run(tmp_path / "a", seed=3)
     run(tmp_path / "b", seed=4)
     assert (tmp_path / "a/history.jsonl").read_bytes() != (tmp_path / "b/history.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_training_is_the_same_with_and_without_validation(tmp_path: Path) -> None:
     fixed = {"optimizer": BackoffOptimizer({}), "restore_best": False}
     (with_validation, _) = run(tmp_path / "a", **fixed)

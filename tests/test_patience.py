@@ -107,9 +107,9 @@ class TestCommandLine:
         ("flags", "is_scaled"),
         [
             ((), True),
-            (("--plateau-threshold", "3"), True),
+            pytest.param(("--plateau-threshold", "3"), True, marks=pytest.mark.slow),
             (("--dormant-threshold", "20"), False),
-            (("--max-interval", "2"), False),
+            pytest.param(("--max-interval", "2"), False, marks=pytest.mark.slow),
         ],
     )
     def test_a_flag_makes_a_threshold_the_rule(self, tmp_path: Path, flags: tuple[str, ...], is_scaled: bool) -> None:

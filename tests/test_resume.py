@@ -162,7 +162,10 @@ CASES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+LONG = ("tf-ppo-vector", "torch-dqn-vector-of-functions", "torch-sac")
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES])
 def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(case: str, tmp_path: Path) -> None:
     stops = (3,) if case.startswith("tf") else (2, 3, 8)  # each agent compiles its own program there
     whole = trained(tmp_path / "whole", CASES[case])
@@ -290,6 +293,7 @@ def snapshots(path: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in snapshot.items() if name != "created_at"} for snapshot in found]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_off_while_its_best_is_settled_gives_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

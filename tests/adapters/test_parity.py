@@ -127,6 +127,7 @@ def test_a_single_minibatch_gives_the_same_weights_losses_and_gradient_norms(tmp
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-6), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [*ENVIRONMENTS, "several choices, masks"])
 def test_320_minibatches_that_clip_nothing_give_the_same_weights(tmp_path: Path, env: str) -> None:
     for difference, ours, theirs in updated(env, tmp_path, 320, range(4), clip_ratio=1.0):
@@ -135,6 +136,7 @@ def test_320_minibatches_that_clip_nothing_give_the_same_weights(tmp_path: Path,
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_320_minibatches_give_the_same_weights_but_for_samples_on_the_edge_of_clipping(
     tmp_path: Path, env: str

@@ -29,7 +29,7 @@ from tensor_optix.core.agent_memory import hands_out_memory
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ContractError, InvalidArgumentError, ModelShapeError, SpaceError
-from tests.fakes.built_in import both_frameworks
+from tests.fakes.built_in import both_frameworks, torch_now_keras_in_the_soak
 
 cells = pytest.mark.parametrize("cell", ["lstm", "gru"])
 FAST = {"n_epochs": 2, "minibatch_size": 32, "sequence_length": 8}
@@ -71,7 +71,7 @@ def test_what_is_remembered_makes_the_difference(framework: str, cell: str) -> N
     assert np.array_equal(anew[0], first[0])
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 @cells
 def test_the_first_ratios_of_an_update_are_one_in_the_middle_of_episodes(framework: str, cell: str) -> None:
     agent = agent_of(framework, cell, n_epochs=1, minibatch_size=10_000, learning_rate=1e-9)
@@ -82,7 +82,7 @@ def test_the_first_ratios_of_an_update_are_one_in_the_middle_of_episodes(framewo
     assert diagnostics["clip_fraction"] == 0.0
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 def test_the_loss_is_the_same_however_long_the_rows_are(framework: str) -> None:
     found = []
     for length in (4, 64):
@@ -120,7 +120,7 @@ def copy_weights(torch_network: in_torch.RecurrentNetwork, keras_network: in_ker
 
 
 @both_frameworks
-@pytest.mark.parametrize("n_envs", [1, 3])
+@pytest.mark.parametrize("n_envs", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_resumed_run_goes_on_bit_for_bit(framework: str, n_envs: int, tmp_path: Path) -> None:
     def made() -> tuple[Any, Any]:
         agent = agent_of(framework)

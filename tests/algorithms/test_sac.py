@@ -190,7 +190,7 @@ def test_loaded_critics_are_the_targets_too(framework: str, tmp_path: Path) -> N
 
 
 @both
-@pytest.mark.parametrize("noise", ["white", "pink"])
+@pytest.mark.parametrize("noise", [pytest.param("white", marks=pytest.mark.slow), "pink"])
 def test_a_resumed_agent_goes_on_bit_for_bit(framework: str, noise: str, tmp_path: Path) -> None:
     first = sac(framework, exploration_noise=noise)
     first.act_batch(OBSERVED[:2])

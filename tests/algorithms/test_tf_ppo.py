@@ -122,6 +122,7 @@ class Subclassed(keras.Model):
         return self.head(self.hidden(x) * 2.0)
 
 
+@pytest.mark.slow
 def test_subclassed_models_learn_through_xla_too(caplog: pytest.LogCaptureFixture) -> None:
     keras.utils.set_random_seed(0)
     actor, critic = Subclassed(3), Subclassed(1)

@@ -10,6 +10,7 @@ from tests.algorithms.off_policy import (
 from tests.fakes.weights import weights_of
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_steps_equal_eager_ones() -> None:
     agents = [dqn("torch", target_update_freq=3, updates_per_step=1.0, compile=c) for c in (False, True)]

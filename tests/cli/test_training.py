@@ -77,6 +77,7 @@ def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
     assert report.windows == 2
 
 
+@pytest.mark.slow
 def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--window-size", "64", "--val-episodes", "2", "--no-progress", "--plateau-threshold", "1"]
     arguments += ["--dormant-threshold", "2", "--evolve", "2", "--max-episodes", "60", "--seed", "1"]

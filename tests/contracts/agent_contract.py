@@ -15,5 +15,6 @@ class AgentContract:
     def test_keeps(self, check: Callable[..., None], agent: BaseAgent) -> None:
         check(agent, self.env)
 
+    @pytest.mark.slow
     def test_passes_the_public_checker(self, agent: BaseAgent) -> None:
         check_agent(agent, self.env)

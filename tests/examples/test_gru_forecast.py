@@ -16,6 +16,7 @@ def test_neighbours_in_the_feed_say_nothing_of_each_other() -> None:
     assert np.corrcoef(values[:-3], values[3:])[0, 1] == pytest.approx(0.9, abs=0.02)
 
 
+@pytest.mark.slow
 def test_it_learns_to_remember(tmp_path: Path) -> None:
     outcome = forecast(windows=40, checkpoint_dir=tmp_path)
     assert outcome.report.windows == 40

@@ -10,6 +10,10 @@ AGENTS = [("CartPole-v1", "ppo"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "sac")
 
 
 both_frameworks = pytest.mark.parametrize("framework", ["torch", "tf"])
+torch_now_keras_in_the_soak = pytest.mark.parametrize(
+    "framework", ["torch", pytest.param("tf", marks=pytest.mark.slow)]
+)
+"""For what one recipe does over both backends, where XLA would compile for most of the test's time."""
 
 
 SMALL = {"replay_capacity": 1000}

@@ -55,6 +55,7 @@ def test_box_actions_are_rescaled_for_all_environments() -> None:
     assert np.abs(window.actions).max() > 1.0  # the policy's own scale is kept for learning
 
 
+@pytest.mark.slow
 def test_ppo_learns_from_it_with_validation(tmp_path: Any) -> None:
     agent = make_agent("CartPole-v1", framework="torch", seed=0, hyperparams={"learning_rate": 1e-3})
     pipeline = VectorBatchPipeline([lambda: gym.make("CartPole-v1")] * 8, window_size=256)

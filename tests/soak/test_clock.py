@@ -56,6 +56,7 @@ def run_in(folder: Path) -> str:
     return fingerprint(agent, folder)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_depend_on_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steady, clock = run_in(tmp_path / "steady"), Jumping()
     init = CheckpointRegistry.__init__

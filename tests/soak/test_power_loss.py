@@ -26,6 +26,7 @@ def zygote() -> Iterator[Zygote]:
         yield zygote
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_disks_that_a_power_cut_could_leave_opens(zygote: Zygote, fault_seed: int, goal: Goal) -> None:
     print(f"--fault-seed {fault_seed}")
     rng = np.random.default_rng(fault_seed)

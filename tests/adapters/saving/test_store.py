@@ -7,6 +7,7 @@ import pytest
 from tensor_optix import BatchPipeline, make_agent
 from tensor_optix.adapters.saving.tensorfile import load_tensors, save_tensors
 from tensor_optix.errors import CheckpointMismatchError, TensorOptixError
+from tests.fakes.built_in import torch_now_keras_in_the_soak
 
 
 def trained(framework: str) -> Any:
@@ -20,7 +21,7 @@ def state_of(agent: Any, folder: Path) -> dict[str, np.ndarray]:
     return load_tensors(str(folder / "look"))[0]
 
 
-@pytest.mark.parametrize("framework", ["torch", "tf"])
+@torch_now_keras_in_the_soak
 @pytest.mark.parametrize("damage", ["moment", "weight", "optimizers", "hyperparams", "nan"])
 def test_a_training_state_that_does_not_fit_changes_nothing(tmp_path: Path, framework: str, damage: str) -> None:
     agent = trained(framework)

@@ -267,7 +267,9 @@ class TestScaledPatience:
         assert states[0].curve.evaluations == 1
         assert (states[0].curve.steps, states[0].curve.episodes) == (100, 2)
 
-    @pytest.mark.parametrize("rate", [0.0, 0.01, 0.1, 0.3])
+    @pytest.mark.parametrize(
+        "rate", [pytest.param(0.0, marks=pytest.mark.slow), pytest.param(0.01, marks=pytest.mark.slow), 0.1]
+    )
     def test_a_success_by_chance_never_shortens_the_patience(self, rate: float) -> None:
         """One episode a window, one of them in 1/`rate` finds the reward."""
         config = replace(self.CONFIG, patience=Patience(unlearned_episodes=200))

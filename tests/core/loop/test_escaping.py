@@ -239,7 +239,9 @@ def state_of(folder: Path, agent: Climber, report: TrainingReport) -> Any:
     return (folder / "history.jsonl").read_bytes(), agent.weight, agent.params, told
 
 
-@pytest.mark.parametrize("freed_at", [0.04, STUCK], ids=["freed", "stuck"])
+@pytest.mark.parametrize(
+    "freed_at", [pytest.param(0.04, marks=pytest.mark.slow, id="freed"), pytest.param(STUCK, id="stuck")]
+)
 def test_a_run_that_is_stopped_in_an_escape_goes_on_bit_for_bit(tmp_path: Path, freed_at: float) -> None:
     whole = Climber(freed_at=freed_at)
     expected = state_of(tmp_path / "whole", whole, report := run(tmp_path / "whole", whole))

@@ -58,7 +58,16 @@ ITEM = b'{"observation":[0.0],"time":1.0}\n'
 HEADER = b'{"format":"tensor-optix-session","version":1}\n'
 
 
-@pytest.mark.parametrize("line", [ITEM, b'{"break":true}\n', b'{"late":true}\n', HEADER, HEADER + ITEM])
+@pytest.mark.parametrize(
+    "line",
+    [
+        ITEM,
+        *(
+            pytest.param(line, marks=pytest.mark.slow)
+            for line in (b'{"break":true}\n', b'{"late":true}\n', HEADER, HEADER + ITEM)
+        ),
+    ],
+)
 def test_memory_does_not_grow_with_the_lines(tmp_path: Path, line: bytes) -> None:
     def peak(count: int) -> int:
         path = tmp_path / f"{count}.jsonl.zst"
