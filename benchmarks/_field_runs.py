@@ -192,7 +192,7 @@ def measured(run: KeptRun, episodes: int) -> dict[str, Any]:
     interval, seconds = report["best_interval"] or {}, report["seconds"]
     untrained = _untrained(run, episodes // UNTRAINED_SHARE)
     path = run.run_dir / "history.jsonl"
-    history = read_history(path) if path.exists() else []  # Ctrl-C may come before the first evaluation
+    history = list(read_history(path)) if path.exists() else []  # Ctrl-C may come before the first evaluation
     row = {
         "env": run.env,
         "seed": run.seed,

@@ -61,8 +61,8 @@ class Evaluation:
             CheckpointCorruptError: the history or the report of the run is damaged.
         """
         history = run_dir / HISTORY
-        records = read_history(history) if history.exists() else []
-        span = seen_span([record.eval_metrics for record in records], registry.snapshots())
+        records = read_history(history) if history.exists() else ()
+        span = seen_span((record.eval_metrics for record in records), registry.snapshots())
         report, path = read_report(run_dir), registry.path_of(snapshot)
         if report is not None and report.confirmed and Path(report.best_snapshot or "").name == path.name:
             reported = Reported(

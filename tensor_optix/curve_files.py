@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from tensor_optix.core.loop.history import read_history
+from tensor_optix.core.loop.history import HistoryRecord, read_history
 from tensor_optix.errors import BadDataError, InvalidArgumentError, MissingDependencyError
 from tensor_optix.support.arguments import is_real
 
@@ -137,17 +137,16 @@ def _checked(name: str, steps: np.ndarray, values: np.ndarray, std_errs: np.ndar
 
 
 def _history(path: Path) -> Iterator[Recorded]:
-    records = read_history(path)
-    metrics = [record.eval_metrics for record in records]
-    is_graded = any(one.grade is not None for one in metrics)
-    values = [one.utility if is_graded else one.primary_score for one in metrics]
-    recorded = _checked(
-        str(path),
-        np.array([record.env_steps for record in records], np.float64),
-        np.array([v if one.has_evidence else math.nan for v, one in zip(values, metrics, strict=True)], np.float64),
-        np.array([one.utility_std_err for one in metrics], np.float64),
-    )
-    yield replace(recorded, lower_is_better=any(one.lower_is_better for one in metrics))
+    is_graded = any(record.eval_metrics.grade is not None for record in read_history(path))
+
+    def row(record: HistoryRecord) -> tuple[float, float, float]:
+        metrics = record.eval_metrics
+        value = metrics.utility if is_graded else metrics.primary_score
+        return record.env_steps, value if metrics.has_evidence else math.nan, metrics.utility_std_err
+
+    steps, values, std_errs = np.fromiter(map(row, read_history(path)), np.dtype((np.float64, 3))).T
+    recorded = _checked(str(path), steps, values, std_errs)
+    yield replace(recorded, lower_is_better=any(record.eval_metrics.lower_is_better for record in read_history(path)))
 
 
 def _event_file(path: Path) -> Recorded:

@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights_decisions_and_history(tmp_path: Pa
     for name, array in weights_of(first).items():
         np.testing.assert_array_equal(array, weights_of(second)[name])
     assert (tmp_path / "a/history.jsonl").read_bytes() == (tmp_path / "b/history.jsonl").read_bytes()
-    assert len(read_history(tmp_path / "a/history.jsonl")) == 4
+    assert len(list(read_history(tmp_path / "a/history.jsonl"))) == 4
 
 
 @pytest.mark.slow
@@ -105,14 +105,14 @@ def test_the_reported_score_is_of_the_final_evaluation(tmp_path: Path) -> None:
 
 def test_plain_defaults_really_tune(tmp_path: Path) -> None:
     run(tmp_path, windows=6)
-    history = read_history(tmp_path / "history.jsonl")
+    history = list(read_history(tmp_path / "history.jsonl"))
     assert len({tuple(record.hyperparams.params.values()) for record in history}) > 1
     assert any(record.probed_param == "learning_rate" or record.probed_param for record in history)
 
 
 def test_without_tuning_nothing_is_changed(tmp_path: Path) -> None:
     run(tmp_path, windows=6, tuning=False)
-    history = read_history(tmp_path / "history.jsonl")
+    history = list(read_history(tmp_path / "history.jsonl"))
     assert len({tuple(record.hyperparams.params.values()) for record in history}) == 1
 
 
@@ -128,7 +128,7 @@ def test_an_earlier_run_in_the_directory_is_moved_aside_not_mixed_in(tmp_path: P
     first = (tmp_path / "history.jsonl").read_bytes()
     run(tmp_path, windows=2, seed=5)
     assert (tmp_path / "previous_000" / "history.jsonl").read_bytes() == first
-    assert len(read_history(tmp_path / "history.jsonl")) == 2
+    assert len(list(read_history(tmp_path / "history.jsonl"))) == 2
 
 
 def test_a_run_stays_where_it_began_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_run_stays_where_it_began_wherever_the_process_goes(tmp_path: Path, mo
     assert Path.cwd() == tmp_path / "other"
     assert not list((tmp_path / "other").iterdir())
     run_dir = tmp_path / "start" / "run"
-    assert len(read_history(run_dir / "history.jsonl")) == 3
+    assert len(list(read_history(run_dir / "history.jsonl"))) == 3
     assert Path(report.best_snapshot or "").parent == run_dir
 
 
@@ -348,7 +348,7 @@ def test_an_environment_that_raises_ends_the_run_with_everything_saved(tmp_path:
     with pytest.raises(OSError, match="the robot fell over"):
         optimizer.run()
     assert optimizer.registry.best is not None
-    assert len(read_history(tmp_path / "history.jsonl")) == 2
+    assert len(list(read_history(tmp_path / "history.jsonl"))) == 2
 
 
 def test_a_custom_pipeline_without_validation_is_scored_on_its_windows(tmp_path: Path) -> None:

@@ -129,6 +129,10 @@ class BackoffScheduler:
             case Event.WATCH:
                 return SchedulerState(LoopState.WATCHDOG, self.max_interval, old.no_improvement) if dormant else old
 
+    def bounded(self, state: "SchedulerState") -> "SchedulerState":
+        """Return a state that was read, with an interval that this scheduler can have."""
+        return replace(state, interval=min(max(state.interval, 1), self.max_interval))
+
     def grown(self, interval: int) -> int:
         """Return the interval that follows `interval` on a plateau."""
         if self.backoff_factor == 1.0:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.schemas import rebuilt
+
 TREND_SCORES = 5
 """A probe of one evaluation is expected from so many scores without one."""
 LONGEST_PROBE = 8
@@ -37,9 +40,19 @@ class Probe:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "Probe":
-        """Rebuild from `vars(probe)`, as JSON has it."""
+        """Rebuild from `vars(probe)`, as JSON has it.
+
+        Raises:
+            CheckpointCorruptError: a field is missing, of another type, or no probe can have it.
+        """
+        probe = rebuilt(cls, state)
+        if not 1 <= probe.length <= LONGEST_PROBE or probe.windows < 0:
+            raise CheckpointCorruptError(
+                f"A probe takes 1 to {LONGEST_PROBE} evaluations and counts its windows, but the saved one takes "
+                f"{probe.length} and has {probe.windows}."
+            )
         fields: dict[str, Any] = {**state, "scores": tuple(state["scores"])}
-        return cls(**fields)
+        return cls(**fields)  # as saved: a value that was whole stays so
 
 
 @dataclass
@@ -58,6 +71,14 @@ class ProbeBudget:
     """Those under probe values, less what has been earned."""
     newest: int = 0
     """Number of the window that was evaluated last."""
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "ProbeBudget":
+        """Rebuild from `vars(budget)`; raises `CheckpointCorruptError` for counts that no run can have."""
+        budget = rebuilt(cls, state)
+        if min(budget.windows, budget.spent, budget.newest) < 0:
+            raise CheckpointCorruptError(f"A saved budget of probes has a count below 0: {budget}.")
+        return budget
 
     def count(self, window: int) -> int:
         """Count the windows up to the evaluation of `window`, at least one, and return their number."""

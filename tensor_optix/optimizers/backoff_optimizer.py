@@ -291,7 +291,7 @@ class BackoffOptimizer(BaseOptimizer):
         self._unprobed = deque(((n, score) for n, score in state["unprobed"]), maxlen=4 * LONGEST_PROBE)
         self._scores = deque(state["scores"], maxlen=NOISE_SCORES)
         self._return_to = state["return_to"]
-        self._budget = ProbeBudget(**state["budget"])
+        self._budget = ProbeBudget.from_dict(state["budget"])
         self._range = ScoreRange(**state["range"])
         self._signals = SignalWatch(state["most_uncertain"])
 

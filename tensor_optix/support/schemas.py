@@ -78,7 +78,7 @@ def rebuilt(cls: type[T], data: object) -> T:
     Raises:
         CheckpointCorruptError: a field is missing, unknown, of another type or not finite; the message names it.
     """
-    value = checked(_wire(cls), data, cls.__name__)
+    value = checked(wire_type(cls), data, cls.__name__)
     try:
         return _from_wire(cls, value, "$")
     except CheckpointCorruptError as error:
@@ -125,13 +125,14 @@ def _count_keys(value: dict[str, object]) -> int:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, object]:
+def hints_of(cls: type) -> dict[str, object]:
+    """Return the type of each field of a dataclass, as it is read."""
     hints = get_type_hints(cls)
     return {field.name: field.metadata.get(SAVED_AS, hints[field.name]) for field in dataclasses.fields(cls)}
 
 
 @functools.cache
-def _wire(hint: object) -> Any:
+def wire_type(hint: object) -> Any:
     """Return the msgspec type of the plain values of a type: a dataclass as a closed object, a float as it or null."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is float:
@@ -141,23 +142,27 @@ def _wire(hint: object) -> Any:
     if dataclasses.is_dataclass(hint):
         return _closed_struct(cast(type, hint))
     if origin in (Union, types.UnionType):
-        return Union[tuple(arg if arg is type(None) else _wire(arg) for arg in args)]  # noqa: UP007
+        return Union[tuple(arg if arg is type(None) else wire_type(arg) for arg in args)]  # noqa: UP007
     if origin is tuple:
-        return tuple[_wire(args[0]), ...]
+        return tuple[wire_type(args[0]), ...]
     if origin is list:
-        return list[_wire(args[0])]
+        return list[wire_type(args[0])]
     if origin is not None and issubclass(origin, Mapping):
-        return dict[str, _wire(args[1])]
+        return dict[str, wire_type(args[1])]
     return hint
 
 
 def _closed_struct(cls: type) -> Any:
-    hints = _hints(cls)
+    hints = hints_of(cls)
     named: list[tuple[str, object] | tuple[str, object, object]] = []
     for field in dataclasses.fields(cls):
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        wire = _wire(hints[field.name])
-        named.append((field.name, wire | msgspec.UnsetType, msgspec.UNSET) if has_default else (field.name, wire))
+        wire = wire_type(hints[field.name])
+        if field.default_factory is not dataclasses.MISSING:
+            named.append((field.name, wire, msgspec.field(default_factory=field.default_factory)))
+        elif field.default is not dataclasses.MISSING:
+            named.append((field.name, wire, field.default))
+        else:
+            named.append((field.name, wire))
     return msgspec.defstruct(cls.__name__, named, kw_only=True, forbid_unknown_fields=True)
 
 
@@ -169,9 +174,11 @@ def _from_wire(hint: Any, value: Any, path: str) -> Any:
         check_plain(value, path)
         return math.nan if value is None and hint is Loose else value
     if dataclasses.is_dataclass(hint):
-        hints = _hints(hint)
+        if isinstance(value, cast(type, hint)):  # a default
+            return value
+        hints = hints_of(hint)
         given = {name: getattr(value, name) for name in value.__struct_fields__}
-        fields = {n: _from_wire(hints[n], v, f"{path}.{n}") for n, v in given.items() if v is not msgspec.UNSET}
+        fields = {name: _from_wire(hints[name], item, f"{path}.{name}") for name, item in given.items()}
         return cast(Any, hint)(**fields)
     if origin in (Union, types.UnionType):
         of_value = [arg for arg in args if arg is not type(None)]

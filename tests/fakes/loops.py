@@ -154,4 +154,4 @@ class LoopRig:
         return self.loop.run()
 
     def history(self) -> list[HistoryRecord]:
-        return read_history(self.folder / "history.jsonl")
+        return list(read_history(self.folder / "history.jsonl"))

@@ -119,7 +119,7 @@ class WatchRig:
 
     @property
     def history(self) -> list[HistoryRecord]:
-        return read_history(self.path / "history.jsonl")
+        return list(read_history(self.path / "history.jsonl"))
 
     def events(self) -> list[tuple[int, str]]:
         return [(record.window_id, record.event) for record in self.history if record.event is not None]

@@ -2,9 +2,11 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
+from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.optimizers._evidence import (
     LONGEST_PROBE,
     TREND_SCORES,
@@ -110,3 +112,20 @@ def test_a_gain_settles_a_probe_beyond_its_noise_and_early_only_beyond_doubt(
 ) -> None:
     assert settles(gain, 1.0, is_over) is settled
     assert not settles(math.nan, 1.0, is_over)
+
+
+PROBE = {"name": "x", "original": 1.0, "applied": 1.1, "direction": 1, "std_err": 0.1, "scores": [1.0], "windows": 3}
+
+
+@pytest.mark.parametrize("wrong", [{"length": 10**9}, {"length": 0}, {"windows": -1}, {"std_err": "0"}, {"more": 1}])
+def test_a_saved_probe_that_no_run_can_have_is_refused(wrong: dict[str, Any]) -> None:
+    assert Probe.from_dict(PROBE).scores == (1.0,)
+    with pytest.raises(CheckpointCorruptError, match=next(iter(wrong)) if "length" not in wrong else "evaluations"):
+        Probe.from_dict(PROBE | wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"spent": -(10**9)}, {"windows": -1}, {"newest": -1}, {"spent": 0.5}])
+def test_a_saved_budget_of_probes_that_no_run_can_have_is_refused(wrong: dict[str, Any]) -> None:
+    assert ProbeBudget.from_dict(vars(ProbeBudget(20, 3, 19))) == ProbeBudget(20, 3, 19)
+    with pytest.raises(CheckpointCorruptError, match=r"budget|spent"):
+        ProbeBudget.from_dict(vars(ProbeBudget()) | wrong)

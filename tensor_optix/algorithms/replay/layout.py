@@ -43,7 +43,8 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
 
     memory: dict[str, Any] | None
     gradient_steps: _Count
-    owed: Annotated[float, msgspec.Meta(ge=0.0, le=1e18)]
+    owed: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+    """Between two windows less than one step is owed: the next one makes no more than its own."""
 
 
 def check_progress(values: object) -> Progress:

@@ -165,8 +165,10 @@ def span_of(values: Iterable[float]) -> Span | None:
     Args:
         values: returns or scores that the run has seen.
     """
-    finite = [value for value in values if math.isfinite(value)]
-    return (min(finite), max(finite)) if finite else None
+    low, high = math.inf, -math.inf
+    for value in filter(math.isfinite, values):
+        low, high = min(low, value), max(high, value)
+    return (low, high) if low <= high else None
 
 
 def mean_probability(

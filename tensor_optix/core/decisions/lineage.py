@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, degradation_drop
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.numbers import finite_or_zero
 from tensor_optix.support.plain import jsonable
 
@@ -61,6 +62,10 @@ class Lineage:
         return cls(**values)
 
 
+MOST_FAILED = 1000
+"""Spawns that may come to nothing; no other is tried then."""
+
+
 @dataclass
 class EvolutionCounts:
     """How often members came and went."""
@@ -76,9 +81,20 @@ class EvolutionCounts:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
+        """Rebuild from `to_dict`.
+
+        Raises:
+            CheckpointCorruptError: counts that no run can have.
+        """
         values: dict[str, Any] = {**data, "lineages": [Lineage.from_dict(lineage) for lineage in data["lineages"]]}
-        return cls(**values)
+        counts = cls(**values)
+        if counts.spawns != len(counts.lineages) or not 0 <= counts.failed <= MOST_FAILED or counts.pruned < 0:
+            raise CheckpointCorruptError(
+                f"The saved run has counted {counts.spawns} spawns, {counts.failed} that failed and {counts.pruned} "
+                f"removed members, but has {len(counts.lineages)} variants, and none is spawned after {MOST_FAILED} "
+                f"that failed."
+            )
+        return counts
 
 
 HELD_SHARE = 0.95

@@ -8,7 +8,7 @@ from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.lineage import Lineage, VariantOutcome, holds
+from tensor_optix.core.decisions.lineage import MOST_FAILED, EvolutionCounts, Lineage, VariantOutcome, holds
 from tensor_optix.core.decisions.succession import LearnerSlot, LearnOn
 from tensor_optix.core.evolution.pool import PolicyPool
 from tensor_optix.core.evolution.population import Population
@@ -35,7 +35,7 @@ class Learners:
         self.slot = slot
         self.variant: Lineage | None = None
         """The variant that is learning; None while it is the first agent."""
-        self.can_spawn = factory is not None
+        self._has_factory = factory is not None
         self._pool = pool
         self._population = Population(agent, factory)
         self._pins: CheckpointRegistry | None = None
@@ -47,6 +47,11 @@ class Learners:
         """Usable evaluations of the present learner whose window is over."""
         self._share: int | None = None
         """Windows that a variant may have: as many as the first agent took."""
+
+    @property
+    def can_spawn(self) -> bool:
+        """True where there is a factory, which has not failed so often that it is given up."""
+        return self._has_factory and self._pool.failed_spawns < MOST_FAILED
 
     # --- what is noted ---
 
@@ -105,12 +110,13 @@ class Learners:
                 self._pool.record_evaluation(0, metrics)
         try:
             variant = self._pool.spawn_variant(self._population.make(), self._pool.adaptive_noise_scale(history))
-        except ContractError:  # a mistake in the program, which no other spawn will mend
+        except BaseException as error:
             self._pool.count_failed_spawn()
-            raise
-        except Exception:
-            self._pool.count_failed_spawn()
-            logger.exception("A spawn failed; the learner goes on as it is.")
+            if isinstance(error, ContractError) or not isinstance(error, Exception):
+                raise  # a mistake in the program, which no other spawn will mend, or the user's own stop
+            logger.exception(
+                "A spawn failed; the learner goes on as it is%s.", "" if self.can_spawn else ", and no other is tried"
+            )
             return None
         weights = dict(zip(map(id, self._pool.agents), self._pool.weights, strict=True))
         self._pool.add_agent(variant, weight=weights.get(id(self.incumbent), 1.0))
@@ -204,10 +210,20 @@ class Learners:
         self._population.save(folder, but=self.slot.agent)
 
     def restore(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
-        """Go on from `state` and `write_agents`, and return the learner."""
-        population = self._population
+        """Go on from `state` and `write_agents`, and return the learner.
+
+        Raises:
+            CheckpointCorruptError: the state has counts that no run can have.
+        """
+        population, n_made = self._population, int(state["n_made"])
+        counts = EvolutionCounts.from_dict(state["manager"]["counts"])
+        if not 0 <= n_made <= counts.spawns + counts.failed:
+            raise CheckpointCorruptError(
+                f"The saved run has called its agent_factory {n_made} times, but has counted {counts.spawns} spawns "
+                f"and {counts.failed} that failed."
+            )
         population.admit(self._pool.agents)
-        population.remake(int(state["n_made"]), state["agents"])
+        population.remake(n_made, state["agents"])
         population.load(folder, state["agents"], but=population[state["learner"]])
         self.learner, self.incumbent = population[state["learner"]], population[state["incumbent"]]
         self._pool.restore_members(state["manager"], population.__getitem__)

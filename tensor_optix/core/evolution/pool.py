@@ -241,6 +241,11 @@ class PolicyPool(Ensemble):
         self._counts.failed += 1
 
     @property
+    def failed_spawns(self) -> int:
+        """Spawns that have come to nothing."""
+        return self._counts.failed
+
+    @property
     def budget_exhausted(self) -> bool:
         """True if no variant may be spawned any more."""
         return self.max_spawns is not None and self._counts.spawns >= self.max_spawns
@@ -270,7 +275,7 @@ class PolicyPool(Ensemble):
             "max_spawns": self.max_spawns,
             "spawns_remaining": self.spawns_remaining,
             "budget_exhausted": self.budget_exhausted,
-            "failed_spawns": self._counts.failed,
+            "failed_spawns": self.failed_spawns,
             "pruned": self._counts.pruned,
             "regime": self._regime,
         }

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 from tensor_optix.core.loop.tuning import TuningRecord
 from tensor_optix.core.storage.atomic import storage_errors
-from tensor_optix.core.storage.line_log import MAX_LINE_BYTES, LineLog
+from tensor_optix.core.storage.line_log import MAX_LINE_BYTES, LineLog, whole_lines
 from tensor_optix.core.storage.reading import open_plain
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.json_lines import decoded
 from tensor_optix.support.schemas import decode_object, rebuilt
 
 IN_MEMORY = 1000
@@ -108,18 +109,27 @@ class History:
         self._lines.close()
 
 
-def read_history(path: Path | str) -> list[HistoryRecord]:
-    """Read a `history.jsonl`; a last line that a crash cut short is left out.
+def read_history(path: Path | str) -> Iterator[HistoryRecord]:
+    """Iterate over the records of a `history.jsonl`, of which one is in memory at a time.
+
+    A last line that a crash cut short is left out.
 
     Raises:
         CheckpointCorruptError: it is no plain file, or a line is no record; the message names the line and the field.
+            Of a line it is raised when the iteration arrives there.
         CheckpointStorageError: it cannot be read.
     """
     path = Path(path)
+    with storage_errors("read", path):
+        os.close(open_plain(path))
+    return _records(path)
+
+
+def _records(path: Path) -> Iterator[HistoryRecord]:
     with storage_errors("read", path), os.fdopen(open_plain(path), "rb") as file:
-        data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    return [parse_record(line, f"Line {n} of {str(path)!r}") for n, line in enumerate(whole.splitlines(), 1)]
+        for number, line in enumerate(whole_lines(file), 1):
+            record = decoded(HistoryRecord, line)
+            yield parse_record(line, f"Line {number} of {str(path)!r}") if record is None else record
 
 
 def parse_record(line: bytes, where: str) -> HistoryRecord:

@@ -66,12 +66,21 @@ class Keeping:
                 if learner is not None:
                     self._run.slot.install(learner)
             restore_parts(parts, self._run.slot.agent, saved, point.folder)
-            state = RunState.from_dict(saved["run"], parts.history)
+            state = self._bounded(RunState.from_dict(saved["run"], parts.history))
             self._run.progress.go_on_from(saved["totals"], state.ended)
             parts.drift_detector.load_state_dict(saved["drift_detector"])
             if parts.records is not None:
                 parts.records.go_back_to(saved.get("records", {}))
         return state
+
+    def _bounded(self, state: RunState) -> RunState:
+        """Return the state with the next evaluation no later than it can be: a file does not put it off for ever."""
+        scheduler = self._run.config.scheduler
+        return replace(
+            state,
+            position=scheduler.bounded(state.position),
+            next_evaluation=min(state.next_evaluation, max(state.window_id, 0) + scheduler.max_interval),
+        )
 
     def _write_agents(self, folder: Path) -> None:
         write_agent(self._run.slot.agent, folder)

@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.decisions.escapes import EscapeRecord, running
 from tensor_optix.core.decisions.paired_trial import Trial
-from tensor_optix.core.decisions.reserve import Reserve
+from tensor_optix.core.decisions.reserve import MOST_RESERVED, Reserve
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.decisions.untrained import start_score
@@ -18,6 +18,7 @@ from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.tuning import TuningTrial
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot, jsonable
+from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.schemas import rebuilt
 
 FIRST_EVALUATIONS = 3
@@ -194,12 +195,37 @@ class RunState:
             CheckpointCorruptError: a field is missing, unknown or of another type; the message names it.
         """
         state = rebuilt(cls, data)
+        _check_counts(state)
         usable = [record for record in history if record.verdict != Verdict.NO_EVIDENCE.value]
         recent = [record.eval_metrics for record in usable if record.window_id >= state.era_began]
         return replace(
             state,
             recent=tuple(recent[-MOST_EVALUATIONS:]),
             metrics=usable[-1].eval_metrics if usable else None,
+        )
+
+
+def _check_counts(state: RunState) -> None:
+    """Raise `CheckpointCorruptError` for a count that no run can have: budgets and tests go by them."""
+    parts = {"": state, "position.": state.position, "validation.": state.validation, "curve.": state.curve}
+    counts = {
+        prefix + name: value
+        for prefix, part in parts.items()
+        for name, value in vars(part).items()
+        if type(value) is int
+    }
+    for name, value in counts.items():
+        if value < (-1 if name in ("window_id", "best_tested_in") else 0):
+            raise CheckpointCorruptError(f"RunState: {value} is no count - at `$.{name}`")
+    for part, whole in (("steps_before", "env_steps"), ("episodes_before", "episodes"), ("curve.steps", "env_steps")):
+        if counts[part] > counts[whole]:
+            raise CheckpointCorruptError(
+                f"RunState: {counts[part]} is more than the run has, {counts[whole]} - at `$.{part}`"
+            )
+    if len(state.reserve) > MOST_RESERVED or max(state.era_began, state.learner_since) > state.window_id + 1:
+        raise CheckpointCorruptError(
+            f"RunState: {len(state.reserve)} policies in reserve, an era from window {state.era_began} and a learner "
+            f"from window {state.learner_since} on are more than the run has in its {state.window_id + 1} windows."
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 
 from tensor_optix.core.decisions.intervals import ScoreInterval, Span, score_interval, span_of
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
@@ -37,6 +38,6 @@ def seen_span(evaluations: Iterable[EvalMetrics], snapshots: Iterable[PolicySnap
         evaluations: of the run.
         snapshots: those that are kept.
     """
-    scores = [s for m in evaluations for s in (m.primary_score, m.metrics.get("train_score", m.primary_score))]
-    returns = [value for s in snapshots for window in s.evidence for value in window.returns]
-    return span_of([*scores, *returns])
+    scores = (s for m in evaluations for s in (m.primary_score, m.metrics.get("train_score", m.primary_score)))
+    returns = (value for s in snapshots for window in s.evidence for value in window.returns)
+    return span_of(chain(scores, returns))

@@ -3,9 +3,10 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from tensor_optix.core.storage.atomic import storage_errors
 from tensor_optix.core.storage.reading import open_plain
@@ -105,12 +106,31 @@ class LineLog:
             self._file = None
 
 
+def whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Iterate over the lines of a file, each with its end; a last one that has none is left out.
+
+    One that is longer than `MAX_LINE_BYTES` is the last, and is cut one byte after that.
+    """
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if line.endswith(b"\n") or len(line) > MAX_LINE_BYTES:
+            yield line
+        if not line.endswith(b"\n"):
+            return
+
+
 def _last_lines(file: FileIO, end: int, most: int) -> list[bytes]:
     """Return the last `most` lines before `end`: a run may have collected millions of windows."""
     begin = max(end - MAX_TAIL_BYTES, 0)
     file.seek(begin)
-    lines = file.read(end - begin).splitlines()
-    return lines[max(len(lines) - most, 1 if begin else 0) :]
+    tail = file.read(end - begin).removesuffix(b"\n")
+    start = len(tail)
+    for _ in range(most):
+        start = tail.rfind(b"\n", 0, start)
+        if start < 0:
+            break
+    # Where the file goes on before the tail, its first line may have been cut.
+    found = tail[start + 1 :].split(b"\n") if tail else []
+    return found[1:] if begin and start < 0 else found
 
 
 def _whole_lines(file: FileIO) -> int:

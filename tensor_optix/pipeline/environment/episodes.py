@@ -79,6 +79,9 @@ class EpisodeTrace:
         """
         self.numbers = [int(number) for number in state["numbers"]]
         replayed = [None if actions is None else decoded(actions) for actions in state["actions"]]
+        replayed = [
+            None if actions is None or n_rows(actions) > MAX_REPLAYED_STEPS else actions for actions in replayed
+        ]
         self._actions = [[] if actions is None else [actions] for actions in replayed]
         self._steps = [MAX_REPLAYED_STEPS + 1 if actions is None else n_rows(actions) for actions in replayed]
         return replayed

@@ -126,6 +126,7 @@ class TestProgress:
         ("change", "named"),
         [
             ({"gradient_steps": -1}, "gradient_steps"),
+            ({"owed": 1e9}, "owed"),  # the next window would make as many steps
             ({"owed": -0.5}, "owed"),
             ({"memory": 3}, "memory"),
             ({"x": 1}, "x"),

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from tensor_optix.core.decisions.lineage import EvolutionCounts, Lineage, holds
+from tensor_optix.core.decisions.lineage import MOST_FAILED, EvolutionCounts, Lineage, holds
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import CheckpointCorruptError
 
 
 @pytest.mark.parametrize(
@@ -43,9 +44,18 @@ def test_a_variant_without_a_snapshot_keeps_its_last_score() -> None:
 
 def test_counts_and_lineages_round_trip_through_json_and_an_unknown_score_stays_unknown() -> None:
     lineage = Lineage(2, "000001", 5.0, 0.1, {"learning_rate": (1e-3, 2e-3)}, windows=7)
-    counts = EvolutionCounts(spawns=3, failed=1, pruned=2, lineages=[lineage])
+    counts = EvolutionCounts(spawns=1, failed=1, pruned=2, lineages=[lineage])
     again = EvolutionCounts.from_dict(json.loads(json.dumps(counts.to_dict(), allow_nan=False)))
-    assert (again.spawns, again.failed, again.pruned) == (3, 1, 2)
+    assert (again.spawns, again.failed, again.pruned) == (1, 1, 2)
     assert math.isnan(again.lineages[0].score)
     assert again.lineages[0].changes == {"learning_rate": (1e-3, 2e-3)}
     assert again.to_dict() == counts.to_dict()
+
+
+@pytest.mark.parametrize(
+    "counts", [{"spawns": 1}, {"spawns": -1}, {"failed": MOST_FAILED + 1}, {"failed": -1}, {"pruned": -1}]
+)
+def test_counts_that_no_run_can_have_are_refused(counts: dict[str, int]) -> None:
+    EvolutionCounts.from_dict(EvolutionCounts(failed=MOST_FAILED).to_dict())
+    with pytest.raises(CheckpointCorruptError, match=r"but has 0 variants"):
+        EvolutionCounts.from_dict({**EvolutionCounts().to_dict(), **counts})

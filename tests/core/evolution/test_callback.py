@@ -168,7 +168,7 @@ def test_a_trial_ends_with_its_learner_and_the_variant_keeps_its_own_values(tmp_
     rig = EvolutionRig(tmp_path, [5.0, 1.0], max_spawns=1, optimizer=optimizer)
     rig.loop.run()
     assert optimizer.switches == [False]
-    records = read_history(tmp_path / "history.jsonl")
+    records = list(read_history(tmp_path / "history.jsonl"))
     since = len(rig.first.learned)
     decisions = [t.decision for record in records if record.window_id >= since for t in record.tuning]
     assert "returned" not in decisions  # it degrades at once, and does not go back to its parent's values

@@ -9,11 +9,12 @@ import pytest
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.lineage import Lineage
 from tensor_optix.core.decisions.succession import LearnOn
+from tensor_optix.core.evolution import learners
 from tensor_optix.core.loop.learner import learner_slot
 from tensor_optix.core.meta_controller import MetaAction
 from tensor_optix.core.training_report import evolution_block
 from tensor_optix.core.types import EpisodeData, EvalMetrics
-from tensor_optix.errors import ContractError
+from tensor_optix.errors import CheckpointCorruptError, ContractError
 from tests.fakes.evolution import Climber, EvolutionRig, Says, SeededWorth, Worth, dormant
 from tests.helpers import NumpyAgent
 
@@ -210,6 +211,34 @@ def test_a_spawn_that_fails_is_logged_counted_and_leaves_the_incumbent(
     status = rig.pm.status()
     assert (status["failed_spawns"], status["spawns_used"], rig.pm.agents) == (1, 0, (rig.first,))
     assert "Spawns used      : 0 / 3  (1 failed)" in evolution_block(rig.pm.training_report(), "")
+
+
+def test_a_factory_that_has_failed_too_often_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(learners, "MOST_FAILED", 2)
+    rig = EvolutionRig(tmp_path, [5.0], factory=lambda: 1 / 0)
+    rig.pm.registry.save(rig.first, EvalMetrics(1.0))
+    for _ in range(4):
+        rig.callback.next(dormant(8))
+    assert (rig.pm.status()["failed_spawns"], rig.callback.learners.can_spawn) == (2, False)
+    assert caplog.text.count("no other is tried") == 1
+
+
+@pytest.mark.parametrize("n_made", [10**9, 2, -1])
+def test_the_factory_is_not_called_more_often_than_the_counts_say(tmp_path: Path, n_made: int) -> None:
+    rig = EvolutionRig(tmp_path, [5.0, 3.0], max_spawns=1)
+    rig.pm.registry.save(rig.first, EvalMetrics(1.0))
+    slot = learner_slot(rig.first)
+    rig.callback.join(slot)
+    rig.callback.next(dormant(8))
+    state = rig.callback.run_state() | {"n_made": n_made}
+    again = EvolutionRig(tmp_path, [5.0, 3.0], max_spawns=1)
+    with pytest.raises(
+        CheckpointCorruptError, match=rf"called its agent_factory {n_made} times, but has counted 1 spawn"
+    ):
+        again.callback.restore_run(state, tmp_path)
+    assert again.made == []
 
 
 @pytest.mark.parametrize("first_is_made", [True, False])

@@ -134,7 +134,7 @@ def test_the_state_of_a_run_is_restored_whole(tmp_path: Path) -> None:
     rig = LoopRig(tmp_path, [1.0, 2.0, 2.0, 2.0], optimizer=FixedOptimizer([0.5, 0.4, 0.3]))
     rig.run()
     state = rig.loop.state
-    again = RunState.from_dict(json.loads(json.dumps(state.to_dict())), read_history(tmp_path / "history.jsonl"))
+    again = RunState.from_dict(json.loads(json.dumps(state.to_dict())), list(read_history(tmp_path / "history.jsonl")))
     assert again.to_dict() == state.to_dict()
     assert [metrics.primary_score for metrics in again.recent] == [1.0, 2.0, 2.0, 2.0]
 

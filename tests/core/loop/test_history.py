@@ -2,6 +2,8 @@ import json
 import math
 import os
 import signal
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from tensor_optix.core.loop.history import History, HistoryRecord, read_history
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError, TensorOptixError
+from tests.conftest import Goal
 from tests.fakes.histories import COMMIT, record
 
 
@@ -58,7 +61,7 @@ def test_memory_is_bounded_and_everything_is_on_disk(tmp_path: Path) -> None:
     for n, each in enumerate(records):
         history.append(each)
         assert len(history) == min(n + 1, 3)
-        assert read_history(tmp_path / "history.jsonl") == records[: n + 1]  # each line is there at once
+        assert list(read_history(tmp_path / "history.jsonl")) == records[: n + 1]  # each line is there at once
     assert list(history) == records[-3:]
     history.close()
 
@@ -109,12 +112,12 @@ def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path: Path, cut: int
         history.append(record(n))
     history.close()
     path.write_bytes(path.read_bytes()[:-cut])
-    assert read_history(path) == [record(0), record(1)]
+    assert list(read_history(path)) == [record(0), record(1)]
 
 
 def test_an_empty_history_has_no_records(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text("")
-    assert read_history(tmp_path / "history.jsonl") == []
+    assert list(read_history(tmp_path / "history.jsonl")) == []
 
 
 def test_a_history_goes_on_after_a_line_that_a_crash_cut_short(tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ def test_a_history_goes_on_after_a_line_that_a_crash_cut_short(tmp_path: Path) -
     second = History(path)
     second.append(record())
     second.close()
-    assert len(read_history(path)) == 2
+    assert len(list(read_history(path))) == 2
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
@@ -202,3 +205,40 @@ def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path: Path) -> Non
     history.append(record(2))
     history.close()
     assert [each.window_id for each in read_history(path)] == [0, 2]
+
+
+def test_records_are_read_one_at_a_time_and_a_damaged_line_says_which_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    line = json.dumps(record(0).to_dict()) + "\n"
+    path.write_text(line * 2 + line.replace("verdict", "verdikt") + line)
+    records = read_history(path)
+    assert [next(records), next(records)] == [record(0)] * 2
+    with pytest.raises(CheckpointCorruptError, match=r"Line 3 of .*verdikt.*verdict"):
+        next(records)
+
+
+def test_reading_a_long_history_holds_one_record(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text((json.dumps(record(0).to_dict()) + "\n") * 2000)
+    sum(1 for _ in read_history(path))  # what is made once for all
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_history(path)) == 2000
+        assert tracemalloc.get_traced_memory()[1] < 50_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+def test_a_long_history_is_read_at_200_000_lines_a_second(tmp_path: Path, timing: Goal) -> None:
+    path, lines = tmp_path / "history.jsonl", 1_000_000
+    values = HyperparamSet({"learning_rate": 3e-4, "gamma": 0.99, "entropy_coef": 0.01, "clip_ratio": 0.2})
+    metrics = EvalMetrics(12.5, {"mean_return": 12.5, "score_std_err": 0.3, "loss": math.nan, "kl": 0.01})
+    block = (json.dumps(record(3, hyperparams=values, eval_metrics=metrics).to_dict()) + "\n").encode() * 1000
+    with path.open("wb") as file:
+        for _ in range(lines // 1000):
+            file.write(block)
+    begun = time.process_time()
+    assert sum(1 for _ in read_history(path)) == lines
+    speed = lines / (time.process_time() - begun)
+    timing("history", ">= 200,000 lines/s", f"{speed:,.0f} lines/s of processor time", speed >= 200_000)

@@ -102,6 +102,16 @@ def test_what_is_saved_comes_back(rig: Rig) -> None:
     assert (rig.agent.weight, rig.progress.watch) == (2.5, {"drifts": 1})
 
 
+def test_a_state_does_not_put_the_next_evaluation_off_for_ever(rig: Rig) -> None:
+    scheduler = rig.run.config.scheduler
+    position = scheduler.bounded(replace(scheduler.initial(), interval=10**9))
+    rig.run.change(window_id=7, next_evaluation=10**9, position=replace(position, interval=10**9))
+    rig.keeping.save()
+    restored = rig.keeping.restored(rig.newest())
+    assert restored.position.interval == position.interval == scheduler.max_interval
+    assert restored.next_evaluation == 7 + scheduler.max_interval
+
+
 class TestWhen:
     def test_a_window_that_is_not_due_is_not_saved(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         never_due(monkeypatch)

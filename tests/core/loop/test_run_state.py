@@ -208,8 +208,8 @@ def test_a_field_that_is_not_what_was_saved_is_named(change: dict[str, Any], nam
 
 def test_a_position_that_is_missing_is_named_and_any_other_field_is_what_it_was_at_first() -> None:
     saved = full().to_dict()
-    del saved["env_steps"]
-    assert RunState.from_dict(saved, ()) == replace(full(), env_steps=0)
+    del saved["test_steps"]
+    assert RunState.from_dict(saved, ()) == replace(full(), test_steps=0)
     del saved["position"]
     with pytest.raises(CheckpointCorruptError, match="position"):
         RunState.from_dict(saved, ())
@@ -227,3 +227,32 @@ def test_values_are_plain_whatever_holds_them() -> None:
     }
     assert saved_form((StopReason.BUDGET, LoopState.ACTIVE)) == ["budget", LoopState.ACTIVE.value]
     assert saved_form(EvalMetrics(math.nan)) == EvalMetrics(math.nan).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("window_id", -2),
+        ("env_steps", -1),
+        ("episodes", -1),
+        ("test_steps", -1),
+        ("position.no_improvement", -1),
+        ("position.interval", -5),
+        ("validation.steps", -(10**9)),
+        ("next_evaluation", -1),
+        ("steps_before", 1001),
+        ("episodes_before", 31),
+        ("curve.steps", 1001),
+        ("era_began", 11),
+        ("learner_since", 11),
+    ],
+)
+def test_a_count_that_no_run_can_have_is_refused_by_its_field(path: str, value: int) -> None:
+    saved = json.loads(json.dumps(full().to_dict()))
+    RunState.from_dict(saved, [])
+    holder, (*parents, last) = saved, path.split(".")
+    for name in parents:
+        holder = holder[name]
+    holder[last] = value
+    with pytest.raises(CheckpointCorruptError, match=r"count|more than the run has"):
+        RunState.from_dict(saved, [])

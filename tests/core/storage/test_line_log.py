@@ -1,12 +1,14 @@
 """A file of JSON lines: appended to, cut back, never through a link."""
 
+import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tensor_optix.core.storage.line_log import LineLog
+from tensor_optix.core.storage.line_log import MAX_LINE_BYTES, LineLog, whole_lines
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 
 
@@ -37,6 +39,28 @@ def test_it_goes_back_and_returns_the_newest_lines_that_are_left(log: LineLog) -
     log.append({"n": 5})
     assert log.go_back_to(position, newest=2) == [b'{"n": 3}', b'{"n": 4}']
     assert log.position() == position
+
+
+def test_of_a_tail_of_short_lines_only_the_newest_are_taken_apart(tmp_path: Path, log: LineLog) -> None:
+    size = 1 << 20
+    (tmp_path / "log.jsonl").write_bytes(b"1\n" * (size // 2))
+    tracemalloc.start()
+    try:
+        assert log.go_back_to(size, newest=1000) == [b"1"] * 1000
+        assert tracemalloc.get_traced_memory()[1] < 2 * size + 200_000  # the tail, and the tail without its last end
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_lines_of_a_file_are_read_one_at_a_time_and_none_without_its_end() -> None:
+    assert list(whole_lines(io.BytesIO(b"1\n\n22\n3"))) == [b"1\n", b"\n", b"22\n"]
+    assert list(whole_lines(io.BytesIO(b""))) == []
+
+
+def test_a_line_that_is_too_long_is_the_last_and_is_cut() -> None:
+    long = b"x" * (MAX_LINE_BYTES + 10)
+    assert list(whole_lines(io.BytesIO(b"1\n" + long + b"\n2\n"))) == [b"1\n", long[: MAX_LINE_BYTES + 1]]
+    assert list(whole_lines(io.BytesIO(long))) == [long[: MAX_LINE_BYTES + 1]]
 
 
 def test_a_line_that_a_crash_cut_short_is_dropped_before_the_next(tmp_path: Path, log: LineLog) -> None:

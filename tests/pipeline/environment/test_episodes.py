@@ -111,6 +111,15 @@ class TestTrace:
             each.add(np.array([[7, 8]]), np.array([[True, False]]))
             assert taken(each) == [[8]]
 
+    def test_a_saved_episode_that_is_longer_than_one_that_is_saved_is_not_replayed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trace = EpisodeTrace()
+        trace.add(np.array([[1, 2, 3, 4]]), np.zeros((1, 4), bool))
+        state = through_json(trace.state())
+        monkeypatch.setattr(episodes, "MAX_REPLAYED_STEPS", 3)
+        assert EpisodeTrace().restore(state) == [None]
+
     def test_actions_that_are_no_numbers_are_not_replayed(self) -> None:
         trace = EpisodeTrace()
         trace.add(np.array([[{"move": 1}]], object), np.zeros((1, 1), bool))
