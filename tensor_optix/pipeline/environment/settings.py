@@ -12,6 +12,8 @@ from tensor_optix.pipeline.environment.changes import EnvFn, Fresh, Path, attrib
 from tensor_optix.pipeline.environment.episodes import SeededEpisodes
 
 MOST_SETTINGS = 1000
+LARGEST_ARRAY, LONGEST_LIST = 16 << 20, 10_000
+"""Bytes and entries; what is larger is data, and is left out."""
 _VARIED = "varied"
 """Stands for an attribute that the environments of a vector do not share."""
 
@@ -70,11 +72,13 @@ def _text(value: Any) -> str | None:
         value = value.item()
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return repr(value)
-    if isinstance(value, np.ndarray) and value.dtype != object:
+    if isinstance(value, np.ndarray):
+        if value.dtype == object or value.nbytes > LARGEST_ARRAY:
+            return None
         return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and len(value) <= LONGEST_LIST:
         parts = [_text(part) for part in value]
         return None if None in parts else f"{type(value).__name__}({','.join(part or '' for part in parts)})"
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and len(value) <= LONGEST_LIST // 2:
         return _text([part for pair in value.items() for part in pair])
     return None

@@ -79,7 +79,7 @@ def test_a_learner_that_more_entropy_frees_ends_above_the_target(tmp_path: Path)
 
 def test_an_agent_with_a_memory_escapes_without_remembering_another_episode(tmp_path: Path) -> None:
     agent = RememberingClimber()
-    report = run(tmp_path, agent, env=LONG_ENV)
+    report = run(tmp_path, agent, env=LONG_ENV, validation_share=None)
     assert [one.outcome for one in report.escapes] == [EscapeOutcome.GIVEN_UP, EscapeOutcome.KEPT]
     assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
     assert agent.follows

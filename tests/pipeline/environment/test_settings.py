@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
-from tensor_optix.pipeline.environment.settings import MOST_SETTINGS, changed_settings, settings_of
+from tensor_optix.pipeline.environment.settings import (
+    LARGEST_ARRAY,
+    LONGEST_LIST,
+    MOST_SETTINGS,
+    changed_settings,
+    settings_of,
+)
 
 
 def cartpole() -> gym.Env:
@@ -48,9 +54,10 @@ def test_of_anything_else_nothing_is_known() -> None:
 def test_what_is_no_plain_value_is_left_out_and_the_number_is_bounded() -> None:
     class Large(gym.Env):
         def __init__(self) -> None:
-            self.table = object()
+            self.table, self.prices = object(), np.zeros(LARGEST_ARRAY // 8 + 1)
+            self.table_of_rows = list(range(LONGEST_LIST + 1))
             self.__dict__.update({f"x{i}": i for i in range(MOST_SETTINGS + 5)})
 
     found = settings_of(Large())
     assert len(found) == MOST_SETTINGS
-    assert not any("table" in place for place in found)
+    assert not any("table" in place or "prices" in place for place in found)
