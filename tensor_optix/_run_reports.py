@@ -1,4 +1,4 @@
-"""`report.json` of a run: what it came to, and what later episodes have confirmed."""
+"""`report.json` of a run: what it came to, and what later episodes have confirmed; and its page, at its end."""
 
 import logging
 import math
@@ -16,7 +16,8 @@ from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import PolicySnapshot
-from tensor_optix.errors import CheckpointStorageError
+from tensor_optix.errors import TensorOptixError
+from tensor_optix.support.optional import require
 from tensor_optix.support.schemas import decode_object
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,26 @@ def write_report(run_dir: Path, report: TrainingReport) -> None:
         replace_file(run_dir / REPORT, encode_json(report.to_dict()))
 
 
-def keep_report(run_dir: Path, report: TrainingReport) -> None:
-    """Write the report of the run in a folder; where the storage refuses, a warning says so."""
+def check_page_can_be_made() -> None:
+    """Look for what a page is made with: the end of a long run is too late to find that it is missing.
+
+    Raises:
+        MissingDependencyError: it is; the message has the install line.
+    """
+    for module in ("jinja2", "plotly.offline"):
+        require(module, "report=True", "report")
+
+
+def keep_page(run_dir: Path) -> None:
+    """Write the page of the run in a folder; where that fails, a warning says so: the run itself is saved."""
+    from tensor_optix.report.page import write_page  # what draws is loaded where somebody wants to see
+
     try:
-        write_report(run_dir, report)
-    except CheckpointStorageError as error:
-        logger.warning("The report is not saved: %s", error)
+        write_page(run_dir)
+    except TensorOptixError as error:
+        logger.warning("The page of the run is not written: %s", error)
+    except Exception:  # the run is over and saved: what it came to must reach whoever started it
+        logger.exception("The page of the run is not written.")
 
 
 def confirmed_report(

@@ -1,6 +1,5 @@
 """The facade: everything with its defaults, wired together."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from typing import Literal
 
 from tensor_optix._policy_file import policy_file_of
 from tensor_optix._python_runs import PythonRun, describe_run, with_settings, write_python_run
-from tensor_optix._run_reports import keep_report
+from tensor_optix._run_reports import check_page_can_be_made, keep_page
 from tensor_optix._wiring import (
     check_contracts,
     child_seeds,
@@ -92,12 +91,14 @@ class RLOptimizer:
         tuning: False leaves the hyper-parameters as they are.
         test_pipeline: of what neither training nor validation has: when the run has ended by itself, the best plays one
             window of it, `report.test`, and nothing is decided by that. Data needs one (`split_by_time`).
+        report: write `report.html` into `checkpoint_dir` when `run` ends: one page that says what happened and why.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
         ContractError: an object that does not keep the contract of its role.
         HyperparamError: the optimizer's bounds name what the agent does not have.
         SpaceError, ModelShapeError: the agent does not fit the environment.
+        MissingDependencyError: `report` needs the extra of that name.
     """
 
     def __init__(
@@ -135,11 +136,14 @@ class RLOptimizer:
         target_score: float | None = None,
         tuning: bool = True,
         test_pipeline: BasePipeline | None = None,
+        report: bool = False,
     ) -> None:
         check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
         check_count("val_episodes", val_episodes, 1)
         check_seed(seed)
+        if report:
+            check_page_can_be_made()
         evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()
         config = LoopConfig(
             scheduler=BackoffScheduler(
@@ -197,11 +201,13 @@ class RLOptimizer:
         self._controller = LoopController(parts, config, watchers)
         for successor in (callback for callback in callbacks if isinstance(callback, Successor)):
             successor.join_run(self.registry.attached, parts.optimizer.search_space, seeds[4])
-        self._has_run, self._pipeline = False, pipeline
+        self._has_run, self._pipeline, self._writes_page = False, pipeline, report
         self.described: PythonRun | None = describe_run(
             pipeline, evaluator, agent=agent, optimizer=optimizer, callbacks=callbacks
         )
         """What `run.json` says of the run; None where whoever made it writes that."""
+        self.allow_module = self.described.allow_module
+        """What the commands in the report allow: the modules and files that making the environment imports, a line each."""
 
     def run(self) -> TrainingReport:
         """Train until DORMANT, a bound or the target, `stop()`, Ctrl-C or SIGTERM, and return the report.
@@ -226,11 +232,12 @@ class RLOptimizer:
                 if self.described is not None:
                     env: object = getattr(self._pipeline, "env", None)
                     write_python_run(self.registry.directory, with_settings(self.described, env))
-            report = self._controller.run()
-            if self.described is not None and self.described.allow_module:
-                report = dataclasses.replace(report, allow_module=self.described.allow_module)
-                keep_report(self.registry.directory, report)
-            return report
+            self._controller.allow_module = self.allow_module
+            try:
+                return self._controller.run()
+            finally:
+                if self._writes_page:
+                    keep_page(self.registry.directory)
 
     def _go_on_from(self, point: ResumePoint) -> None:
         self._controller.resume(point)

@@ -71,8 +71,8 @@ class RunDescription(RunSettings):
     def _is_of_an_id(self) -> bool:
         return not self.env_kwargs and not self.wrappers
 
-    def optimizer(self, run_dir: Path, *, resume: bool, progress: bool) -> RLOptimizer:
-        """Build everything, wired together."""
+    def optimizer(self, run_dir: Path, *, resume: bool, progress: bool, report: bool = False) -> RLOptimizer:
+        """Build everything, wired together; `progress` shows a live view, `report` writes the run's page at its end."""
         agent = self.agent()
         threshold = Default if self.scaled_patience else int
         made = RLOptimizer(
@@ -94,8 +94,10 @@ class RunDescription(RunSettings):
             resume=resume,
             seed=self.seed,
             progress=progress,
+            report=report,
         )
         made.described = None  # `write` says more
+        made.allow_module = "\n".join(self.modules)
         return made
 
     def _evolution(self, run_dir: Path, agent: BaseAgent) -> list[LoopCallback]:

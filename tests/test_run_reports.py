@@ -1,15 +1,27 @@
 """The report of a run on disk: what is written is read back, and what fresh episodes change of it."""
 
+import contextlib
+import sys
 from pathlib import Path
 
 import pytest
 
-from tensor_optix._run_reports import confirmed_report, read_report, write_report
+from tensor_optix._run_reports import (
+    check_page_can_be_made,
+    confirmed_report,
+    keep_page,
+    read_report,
+    write_report,
+)
 from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.errors import CheckpointCorruptError, MissingDependencyError
+from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.report import rendering
 from tests.fakes.reports import report
+from tests.fakes.run_folders import write_run
+from tests.helpers import NumpyAgent, ScriptedPipeline
 
 
 class TestReport:
@@ -49,3 +61,43 @@ def test_a_confirmed_report_tells_what_fresh_episodes_have_shown() -> None:
         True,
     )
     assert (confirmed.windows, confirmed.reason) == (report().windows, report().reason)
+
+
+class TestPage:
+    def test_it_is_written_beside_the_report(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rendering, "plotly_js", lambda: "const Plotly = {};")
+        keep_page(write_run(tmp_path / "run"))
+        assert "Training Complete" in (tmp_path / "run" / "report.html").read_text()
+
+    def test_a_run_ends_well_where_no_page_can_be_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        keep_page(tmp_path / "absent")
+        monkeypatch.setattr(rendering, "plotly_js", lambda: 1 / 0)
+        keep_page(write_run(tmp_path / "run"))
+        assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+
+    def test_what_is_missing_is_said_before_the_training(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "plotly.offline", None)
+        with pytest.raises(MissingDependencyError, match=r"report=True needs plotly.*tensor-optix\[report\]"):
+            check_page_can_be_made()
+
+    @pytest.mark.parametrize("fails", [False, True], ids=["a run that ends", "a run that fails"])
+    def test_a_run_leaves_it_where_it_is_asked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+    ) -> None:
+        monkeypatch.setattr(rendering, "plotly_js", lambda: "const Plotly = {};")
+        pipeline = ScriptedPipeline([1.0, 2.0])
+        if fails:
+            monkeypatch.setattr(pipeline, "episodes", lambda: iter(lambda: 1 / 0, None))
+        made = RLOptimizer(
+            NumpyAgent(), pipeline, val_pipeline=None, checkpoint_dir=tmp_path, max_windows=2, report=True
+        )
+        with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext():
+            made.run()
+        assert "<h1>" in (tmp_path / "report.html").read_text()
+
+    def test_a_run_that_is_to_leave_one_says_at_once_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "jinja2", None)
+        with pytest.raises(MissingDependencyError, match=r"tensor-optix\[report\]"):
+            RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), report=True)

@@ -164,9 +164,9 @@ class SACAgent(BuiltInAgent, BaseAgent):
         check_actions(np.asarray(episode_data.actions), episode_data.length, size=self._action_dim)
         params, learner = self._hyperparams.params, self._off_policy.learner
         means = learner.learn(episode_data, params, self._generators["replay"], self._make_steps)
-        losses = ("actor_loss", "critic_loss", "alpha_loss", "entropy", "n_updates")
+        of_steps = ("actor_loss", "critic_loss", "alpha_loss", "entropy", "mean_q", "n_updates")
         return {
-            **dict.fromkeys(losses, 0.0),
+            **dict.fromkeys(of_steps, 0.0),
             **(means or {}),
             "alpha": math.exp(float(self._log_alpha().reshape(()))),
             "buffer_size": float(len(learner)),
@@ -201,8 +201,9 @@ class SACAgent(BuiltInAgent, BaseAgent):
             gamma=scalars["gamma"],
         )
         pair = ops.concat([batch["observations"], batch["actions"]])
-        loss = sac_critic_loss(ops, q1=critic1(pair)[..., 0], q2=critic2(pair)[..., 0], target=target)
-        return loss, {"critic_loss": loss}
+        q1, q2 = critic1(pair)[..., 0], critic2(pair)[..., 0]
+        loss = sac_critic_loss(ops, q1=q1, q2=q2, target=target)
+        return loss, {"critic_loss": loss, "mean_q": ops.mean(ops.minimum(q1, q2))}
 
     def _actor_loss(
         self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]

@@ -62,6 +62,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--run-dir", type=Path, help="directory of the run (default: runs/ENV-ALGO-TIME-SEED)")
     train.add_argument("--no-progress", action="store_true", help="no live view")
+    _add_report_flag(train)
 
 
 def add_resume(resume: argparse.ArgumentParser) -> None:
@@ -71,6 +72,13 @@ def add_resume(resume: argparse.ArgumentParser) -> None:
     add_settings(resume, bounds, "as at the start")
     add_allow_module(resume)
     resume.add_argument("--no-progress", action="store_true", help="no live view")
+    _add_report_flag(resume)
+
+
+def _add_report_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--report", action="store_true", help="write RUN_DIR/report.html at the end: what happened, and why"
+    )
 
 
 def add_allow_module(command: argparse.ArgumentParser) -> None:

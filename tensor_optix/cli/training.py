@@ -7,7 +7,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from tensor_optix._run_reports import write_report
 from tensor_optix._trained_runs import refuse_python_run
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
@@ -24,19 +23,19 @@ from tensor_optix.support.pairs import arguments_of
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train until the run ends, print and save its report, and return the exit code."""
+    """Train until the run ends, print its report, and return the exit code."""
     in_file = read_config(args.config) if args.config else {}
     run, measured = with_measured_environments(*described(in_file, _given(args), settings_of_pairs(args.set)))
     run_dir = args.run_dir or (
         Path("runs") / f"{_safe(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
-    optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress)
+    optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress, report=args.report)
     optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
     if measured:
         print(measured, file=sys.stderr)
     print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
-    return _finish(optimizer, run_dir, run)
+    return _finish(optimizer, run_dir)
 
 
 def resume(args: argparse.Namespace) -> int:
@@ -46,12 +45,12 @@ def resume(args: argparse.Namespace) -> int:
     bounds = given_by_flags(args, [one for one in SETTINGS.values() if one.about.is_bound])
     run = dataclasses.replace(run, **bounds)
     set_threads(run.framework, run.threads)
-    optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress)
+    optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress, report=args.report)
     optimizer.registry.open()  # a run of another process is left unchanged
     if bounds:
         run.write(args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
-    return _finish(optimizer, args.run_dir, run)
+    return _finish(optimizer, args.run_dir)
 
 
 def _given(args: argparse.Namespace) -> Given:
@@ -64,12 +63,12 @@ def _given(args: argparse.Namespace) -> Given:
     return given
 
 
-def _finish(optimizer: RLOptimizer, run_dir: Path, run: RunDescription) -> int:
-    """Run until the end, print the report and save it; it is printed even where the disk refuses it."""
-    report = dataclasses.replace(optimizer.run(), allow_module="\n".join(run.modules))
+def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
+    """Run until the end and print the report, which the loop has saved by then."""
+    report = optimizer.run()
     print(report, flush=True)
-    write_report(optimizer.registry.directory, report)  # the process may have gone elsewhere
     named = named_run(str(run_dir), report.allow_module)
+    print(f"See what it did:  tensor-optix report {named_run(str(run_dir))}")
     print(f"Evaluate it with: tensor-optix evaluate {named}")
     if report.reason != StopReason.INTERRUPTED.value:
         return exit_codes.NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else exit_codes.DONE

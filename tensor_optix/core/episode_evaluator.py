@@ -70,6 +70,9 @@ class EpisodeReturnEvaluator(BaseEvaluator):
             "mean_return": float(returns.mean()) if returns.size else math.nan,
             "score_std_err": standard_error(returns),
         }
+        successes = [episode.success for episode in episodes if episode.success is not None]
+        if successes:
+            metrics["success_rate"] = float(np.mean(successes))
         has_evidence = True
         if self._primary_score_fn is not None:
             score = float(self._primary_score_fn(episode_data, metrics))

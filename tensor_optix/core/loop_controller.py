@@ -112,6 +112,8 @@ class LoopController:
         self._is_resumed = False
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
+        self.allow_module = ""
+        """What the commands in the report allow: the modules and files that making the environment imports, a line each."""
 
     @property
     def agent(self) -> BaseAgent:
@@ -132,7 +134,7 @@ class LoopController:
     def report(self) -> TrainingReport:
         """Return what the run has come to so far."""
         run = self._run
-        found = report(run.state, run.progress, run.parts, run.config)
+        found = replace(report(run.state, run.progress, run.parts, run.config), allow_module=self.allow_module)
         for successor in self._successors:
             found = replace(found, evolution=successor.report())
         return replace(found, validation={**found.validation, "alike": 1}) if self._validation.is_repetitive else found
@@ -271,11 +273,7 @@ class LoopController:
         try:
             take_steps(
                 closing_steps(
-                    self._run,
-                    self._execution.snapshots,
-                    self._untrained,
-                    self._escaping,
-                    self._validation,
+                    self._run, self._execution.snapshots, self._untrained, self._escaping, self._validation
                 ),
                 progress,
                 has_failed=failed,

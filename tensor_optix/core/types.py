@@ -41,6 +41,23 @@ class EpisodeSummary:
     """Undiscounted sum of its rewards."""
     length: int
     """Its number of steps."""
+    success: bool | None = None
+    """Whether its last info said that the task was solved (`success_in`); None where it said nothing."""
+
+
+def success_in(info: Mapping[str, Any]) -> bool | None:
+    """Return what the last info of an episode says of its success, as `is_success` or `success`; None for nothing.
+
+    Args:
+        info: of the step that ended the episode, as the environment returned it.
+    """
+    for name in ("is_success", "success"):
+        found = info.get(name)
+        if isinstance(found, bool | np.bool_ | int | float | np.number) and found == found:  # NaN says nothing
+            return bool(found)
+        if isinstance(found, np.ndarray) and found.size == 1:
+            return success_in({name: found.item()})
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +166,9 @@ class EpisodeData:
         start = 0
         for end in np.flatnonzero(self.segment_ends()):
             if dones[end]:
-                summaries.append(EpisodeSummary(float(rewards[start : end + 1].sum()), int(end + 1 - start)))
+                success = success_in(self.infos[end]) if len(self.infos) else None
+                total = float(rewards[start : end + 1].sum())
+                summaries.append(EpisodeSummary(total, int(end + 1 - start), success))
             start = end + 1
         return tuple(summaries)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable
+from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable, success_in
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.nested import packed_or_none, unpacked
 from tensor_optix.support.trees import copied, mapped, put, stacked
@@ -18,6 +18,7 @@ from tensor_optix.support.trees import copied, mapped, put, stacked
 _Place = tuple[int, int]
 """(step, environment)"""
 _NONE: Mapping[int, object] = {}
+_NONE_SAID: Mapping[str, object] = {}
 _COLLECTED = "lived"
 """The name in saved states of (N,) bool: whose action a step has taken, and whose step is in no window yet."""
 _STEP_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "action_masks", _COLLECTED)
@@ -94,7 +95,7 @@ class RolloutBuilder:
         if terminated or truncated:
             self._final_observations[len(self._rewards) - 1] = copied(next_observation)
             self._final_masks[len(self._rewards) - 1] = next_action_mask
-            self._completed.append(EpisodeSummary(self._episode_return, self._episode_length))
+            self._completed.append(EpisodeSummary(self._episode_return, self._episode_length, success_in(info)))
             self._episode_return, self._episode_length = 0.0, 0
 
     def cut_off(self, observation: object, action_mask: object = None) -> None:
@@ -216,7 +217,9 @@ class VectorRolloutBuilder:
                 [*place, encoded(final), None if (mask := self._final_masks[place]) is None else encoded(mask)]
                 for place, final in self._final_observations.items()
             ],
-            "completed": [[*place, one.total_return, one.length] for place, one in self._completed.items()],
+            "completed": [
+                [*place, one.total_return, one.length, one.success] for place, one in self._completed.items()
+            ],
             "memories": packed_or_none(self._memories),
         }
 
@@ -232,7 +235,7 @@ class VectorRolloutBuilder:
         self._infos = {(step, i): info for step, i, info in state["infos"]}
         self._final_observations = {(step, i): decoded(final) for step, i, final, _ in state["finals"]}
         self._final_masks = {(step, i): None if mask is None else decoded(mask) for step, i, _, mask in state["finals"]}
-        self._completed = {(step, i): EpisodeSummary(total, length) for step, i, total, length in state["completed"]}
+        self._completed = {(step, i): EpisodeSummary(*summary) for step, i, *summary in state["completed"]}
         self._memories = unpacked(state.get("memories")) or [None] * len(self._steps[_COLLECTED])
 
     def missing(self, size: int) -> int:
@@ -307,7 +310,8 @@ class VectorRolloutBuilder:
 
     def _end_episodes(self, ended: list[int], now: int) -> None:
         for i in ended:
-            self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1)
+            success = success_in(self._infos.get((now, i), _NONE_SAID))
+            self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1, success)
             self._returns[i] = 0.0
             self._starts[i] = now + 1 + self._spends_steps_on_resets
 

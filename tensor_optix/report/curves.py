@@ -16,8 +16,8 @@ Point: TypeAlias = tuple[int, float, float]
 """Steps, value, hours."""
 MOST_POINTS = 2000
 """Of a curve; longer ones are thinned, each stretch to its lowest and its highest point."""
-TRAINING, HELD_OUT, BEST, OTHER = "#E69F00", "#0072B2", "#009E73", "#CC79A7"
-"""Colours that the colour-blind can tell apart (Okabe and Ito 2008)."""
+TRAINING, HELD_OUT, BEST, OTHER = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
+"""Colours that the colour-blind can tell apart (Okabe and Ito 2008), each 3:1 or more on both backgrounds."""
 STATES = {
     LoopState.ACTIVE.value: "rgba(0,158,115,0.10)",
     LoopState.COOLING.value: "rgba(86,180,233,0.16)",
@@ -69,7 +69,7 @@ def curve_figure(data: RunData) -> Figure | None:
 
 
 def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[dict[str, Any]]:
-    hours = data.hours()
+    hours = data.hours
 
     def at(window_id: int) -> float:
         return hours.get(window_id, 0.0)
@@ -108,7 +108,7 @@ def line(name: str, points: Sequence[Point], **more: Any) -> dict[str, Any]:
 
 def window_points(data: RunData, values: Sequence[Any]) -> list[Point]:
     """Return steps, value and hours of each window that has a value."""
-    hours = data.hours()
+    hours = data.hours
     return [
         (int(number(w.get("env_steps"))), float(v), hours.get(int(number(w.get("window_id"))), 0.0))
         for w, v in zip(data.windows, values, strict=True)

@@ -1,30 +1,32 @@
-"""The other figures of the page: episodes and diagnostics by window, the tests of the best, and where the time went."""
+"""Figures of the page beside the curve: episodes and diagnostics by window, and where the time went."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, line, short, window_points
+from tensor_optix.report.diagnostics import COUNTS, DIAGNOSTICS, WITHOUT_UPDATES, Diagnostic, diagnostic_of
 from tensor_optix.report.run_data import RunData, number
-from tensor_optix.report.words import DIAGNOSTICS, Diagnostic, in_figure
+from tensor_optix.report.words import in_figure, visible
 
-MOST_TESTS = 24
-"""Tests of candidates that are shown, the newest."""
-COUNTS = {"n_updates", "buffer_size", "target_updated"}
-"""What learning tells that says nothing of its health."""
 MOST_OTHERS = 12
-"""Diagnostics without a usual range that are shown."""
+"""Diagnostics of which nothing is known that are shown."""
+_LENGTH = Diagnostic(label="Episode length", meaning="Mean number of steps of the episodes that ended in a window.")
 
 
 def window_figures(data: RunData) -> list[Figure]:
-    """Return a figure of the length of episodes, and one of each diagnostic that learning has told."""
-    found = [_window_figure(data, "length", "Episode length", [w.get("mean_length") for w in data.windows])]
-    told = {name for window in data.windows for name in _diagnostics(window)}
+    """Return figures of the length and the success of episodes, and one of each number that learning has told."""
+    found = [
+        _window_figure(data, "length", _LENGTH, [w.get("mean_length") for w in data.windows]),
+        _success_figure(data),
+    ]
+    told = frozenset(name for window in data.windows for name in _diagnostics(window))
     names = [name for name in DIAGNOSTICS if name in told]
     others = sorted(told - DIAGNOSTICS.keys() - COUNTS)[:MOST_OTHERS]
+    # Where rewards are normalised, values are in other units than returns.
+    returns = [] if data.description.get("normalize_rewards") else data.numbers("mean_return")
     for position, name in enumerate([*names, *others]):
-        known = DIAGNOSTICS.get(name, Diagnostic(label=name))
-        values = [_diagnostics(window).get(name) for window in data.windows]
-        found.append(_window_figure(data, f"health-{position}", known.label, values, known))
+        values = [_told(window, name) for window in data.windows]
+        found.append(_window_figure(data, f"health-{position}", diagnostic_of(name, told), values, returns))
     return [figure for figure in found if figure is not None]
 
 
@@ -33,24 +35,51 @@ def _diagnostics(window: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _told(window: Mapping[str, Any], name: str) -> Any:
+    """Return a number of a window; None where it was not told, or means nothing as no gradient step was made."""
+    told = _diagnostics(window)
+    return None if told.get("n_updates") == 0 and name not in WITHOUT_UPDATES else told.get(name)
+
+
+def _success_figure(data: RunData) -> Figure | None:
+    """Return the share of episodes that the environment calls a success; None where it says nothing of that."""
+    training = window_points(data, [w.get("success_rate") for w in data.windows])
+    hours = data.hours
+    held_out = [
+        (r.env_steps, r.eval_metrics.metrics["val_success_rate"], hours.get(r.window_id, 0.0))
+        for r in data.history
+        if "val_success_rate" in r.eval_metrics.metrics
+    ]
+    both = (("training", training, TRAINING), ("held-out", held_out, HELD_OUT))
+    known = [(name, points, colour) for name, points, colour in both if points]
+    if not known:
+        return None
+    return Figure(
+        key="success",
+        title="Success rate",
+        sentence="Share of the episodes whose last info said is_success or success.",
+        traces=[line(name, points, line={"color": colour, "width": 1.5}) for name, points, colour in known],
+        layout={"height": 240, "yaxis": {"range": [-0.02, 1.02], "tickformat": ".0%"}},
+        rows=tuple((f"last, {name}", f"{points[-1][1]:.0%}") for name, points, _ in known),
+    )
+
+
 def _window_figure(
-    data: RunData, key: str, label: str, values: Sequence[Any], known: Diagnostic | None = None
+    data: RunData, key: str, known: Diagnostic, values: Sequence[Any], returns: Sequence[float] = ()
 ) -> Figure | None:
     points = window_points(data, values)
     if len(points) < 2:
         return None
-    shapes = []
-    outside = 0
-    if known is not None and known.low is not None and known.high is not None:
-        shapes = [_usual_range(known.low, known.high)]
-        outside = sum(not known.low <= value <= known.high for _, value, _ in points)
+    usual = known.range([value for _, value, _ in points], returns)
+    outside = 0 if usual is None else sum(not usual[0] <= value <= usual[1] for _, value, _ in points)
     share = f" {outside / len(points):.0%} of the windows are outside of what is usual." if outside else ""
+    label = in_figure(known.label)
     return Figure(
         key=key,
-        title=in_figure(label),
-        sentence=(known.meaning if known is not None else "") + share,
-        traces=[line(in_figure(label), points, line={"color": HELD_OUT, "width": 1.5}, showlegend=False)],
-        layout={"shapes": shapes, "height": 240},
+        title=visible(known.label),
+        sentence=known.sentence + share,
+        traces=[line(label, points, line={"color": HELD_OUT, "width": 1.5}, showlegend=False)],
+        layout={"shapes": [] if usual is None else [_usual_range(*usual)], "height": 240},
         rows=(("first", short(points[0][1])), ("last", short(points[-1][1]))),
     )
 
@@ -68,48 +97,6 @@ def _usual_range(low: float, high: float) -> dict[str, Any]:
         "layer": "below",
         "fillcolor": "rgba(0,158,115,0.10)",
     }
-
-
-def tests_figure(data: RunData) -> Figure | None:
-    """Return the tests of candidates against the best, both on the same episodes; None where there were none."""
-    tests = [t for t in data.of_kind("test") if t.get("returns")][-MOST_TESTS:]
-    if not tests:
-        return None
-    traces: list[dict[str, Any]] = []
-    for name, key, colour, symbol in (
-        ("candidate", "returns", HELD_OUT, "circle"),
-        ("best so far", "incumbent_returns", TRAINING, "diamond-open"),
-    ):
-        pairs = [(number(value), _test_label(test)) for test in tests for value in test.get(key) or ()]
-        if pairs:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": name,
-                    "x": [value for value, _ in pairs],
-                    "y": [label for _, label in pairs],
-                    "marker": {"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
-                }
-            )
-    crowned = sum(test.get("outcome") == "crowned" for test in data.of_kind("test"))
-    return Figure(
-        key="tests",
-        title="Tests of the best",
-        sentence="Each row is a candidate and the best so far on the same fresh episodes, one mark an episode.",
-        traces=traces,
-        layout={
-            "height": 120 + 24 * len(tests),
-            "xaxis": {"title": {"text": "return"}},
-            "yaxis": {"type": "category", "automargin": True},
-            "keeps_x": True,
-        },
-        rows=(("tests", str(len(data.of_kind("test")))), ("of them won", str(crowned))),
-    )
-
-
-def _test_label(test: Mapping[str, Any]) -> str:
-    return in_figure(f"window {test.get('window_id')}: {test.get('outcome')}")
 
 
 def time_figure(data: RunData) -> Figure | None:

@@ -2,14 +2,15 @@
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  let axis = "steps";
+  let axis = "steps", printing = false, round = 0;
 
   const inHours = (figure) =>
     !figure.layout.keeps_x && figure.data.some((trace) => trace.meta && trace.meta.hours.some((hours) => hours > 0));
 
   const drawn = (figure) => {
     const style = getComputedStyle(document.documentElement);
-    const ink = style.getPropertyValue("--ink"), line = style.getPropertyValue("--line");
+    const ink = printing ? "#1b1f24" : style.getPropertyValue("--ink");
+    const line = printing ? "#d0d7de" : style.getPropertyValue("--line");
     const timed = axis === "hours" && inHours(figure);
     const data = figure.data.map((trace) => (timed && trace.meta ? { ...trace, x: trace.meta.hours } : trace));
     const { keeps_x, shapes = [], xaxis = {}, yaxis = {}, ...rest } = figure.layout;
@@ -25,11 +26,21 @@
     }];
   };
 
+  const drawOne = (key) => {
+    const [data, layout] = drawn(figures[key]);
+    Plotly.react(key, data, layout, { responsive: true, displayModeBar: false });
+  };
+
+  // One after the other, so that the first is seen at once; on paper there is no later.
   const draw = () => {
-    for (const [key, figure] of Object.entries(figures)) {
-      const [data, layout] = drawn(figure);
-      Plotly.react(key, data, layout, { responsive: true, displayModeBar: false });
-    }
+    const keys = Object.keys(figures), mine = ++round;
+    const next = () => {
+      if (mine !== round || !keys.length) return;
+      drawOne(keys.shift());
+      if (printing) next();
+      else setTimeout(next);
+    };
+    next();
   };
 
   for (const button of document.querySelectorAll("[data-axis]")) {
@@ -41,7 +52,32 @@
       draw();
     });
   }
+
+  const shown = (cell) => cell.dataset.sort ?? cell.textContent;
+  const compared = (one, other, sign) => {
+    const [a, b] = [Number(one), Number(other)];
+    if (one === "" || other === "") return (one === "") - (other === ""); // what is not known comes last
+    return sign * (Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b);
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", sign < 0 ? "descending" : "ascending");
+        body.append(...[...body.rows].sort((a, b) => compared(shown(a.cells[column]), shown(b.cells[column]), sign)));
+      });
+    });
+  }
+
   dark.addEventListener("change", draw);
+  addEventListener("beforeprint", () => { printing = true; draw(); });
+  addEventListener("afterprint", () => { printing = false; draw(); });
   draw();
 
   if (document.body.dataset.reloads) {

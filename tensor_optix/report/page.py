@@ -1,21 +1,13 @@
-"""The page: the words, the tables and the figures of a run in one HTML file that needs no network.
+"""The page of a run: the words, the tables and the figures, in one HTML file that needs no network."""
 
-Nothing from the run's files becomes markup: text is escaped by the template, and figures travel as JSON. A content
-security policy allows the page's own two scripts, by their digests, and nothing else.
-"""
-
-import base64
-import hashlib
-import json
-import math
 import shlex
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import tensor_optix
 from tensor_optix.core.stop_reason import StopReason
-from tensor_optix.core.storage.atomic import replace_file, storage_errors
+from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import (
     NOT_AHEAD,
     TrainingReport,
@@ -24,13 +16,12 @@ from tensor_optix.core.training_report import (
     score_text,
 )
 from tensor_optix.report.curves import curve_figure
-from tensor_optix.report.figures import tests_figure, time_figure, window_figures
+from tensor_optix.report.figures import time_figure, window_figures
+from tensor_optix.report.policy_tests import last_tests_figure, rows_of_tests, tests_figure
+from tensor_optix.report.rendering import plain, rendered, write
 from tensor_optix.report.run_data import RunData
-from tensor_optix.report.words import visible
-from tensor_optix.support.optional import require
 
 PAGE = "report.html"
-_HERE = Path(__file__).parent
 _TOLD = ("state", "degradation", "rollback", "watch", "escape", "spawn", "prune", "variant", "resume")
 MOST_ROWS = 200
 """Of a table; the newest are shown."""
@@ -48,11 +39,7 @@ def write_page(run_dir: Path, to: Path | None = None) -> Path:
         MissingDependencyError: jinja2 or plotly is not installed; the message has the install line.
         CheckpointStorageError: the file cannot be written.
     """
-    page = page_of(RunData.read(run_dir))
-    target = run_dir / PAGE if to is None else to
-    with storage_errors("write", target):
-        replace_file(target, page.encode())
-    return target
+    return write(page_of(RunData.read(run_dir)), run_dir / PAGE if to is None else to)
 
 
 def page_of(data: RunData, *, reloads: bool = False) -> str:
@@ -62,84 +49,49 @@ def page_of(data: RunData, *, reloads: bool = False) -> str:
         data: the records of the run.
         reloads: True for a page that asks its server for a newer one.
     """
-    jinja2 = require("jinja2", "a report", "report")
-    plotly_js = _plotly_js()
-    environment = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader(_HERE),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = visible
-    main = [figure for figure in (curve_figure(data), tests_figure(data), time_figure(data)) if figure is not None]
+    drawn = (curve_figure(data), last_tests_figure(data), tests_figure(data), time_figure(data))
+    main = [figure for figure in drawn if figure is not None]
     health = window_figures(data)
-    script = (_HERE / "page.js").read_text()
-    figures = {figure.key: figure.to_dict() for figure in [*main, *health]}
-    return environment.get_template("page.html.jinja").render(
+    report = data.report
+    return rendered(
+        "page.html.jinja",
+        [*main, *health],
         data=data,
         title=f"{data.name}: what this run did",
         verdict=_verdict(data),
-        figures={figure.key: figure for figure in main},
+        notes=notes_of(data),
+        main={figure.key: figure for figure in main},
         health=health,
+        tests=rows_of_tests(data)[-MOST_ROWS:],
         tuning=_tuning_rows(data),
-        escapes=[] if data.report is None else data.report.escapes,
-        lineage=[] if data.report is None else data.report.evolution.get("lineage", []),
+        escapes=[] if report is None else report.escapes,
+        lineage=[] if report is None else report.evolution.get("lineage", []),
         faults=data.of_kind("fault")[-MOST_ROWS:],
-        counts=_counts(data.report),
-        events=data.of_kind(
-            "state", "degradation", "rollback", "watch", "escape", "spawn", "prune", "variant", "resume"
-        )[-MOST_ROWS:],
+        counts=_counts(report),
+        events=data.of_kind(*_TOLD)[-MOST_ROWS:],
         settings=_settings(data),
-        style=(_HERE / "page.css").read_text(),
-        plotly_js=plotly_js,
-        script=script,
-        figures_json=_island(figures),
         reloads=reloads,
-        policy=_policy(plotly_js, script),
     )
 
 
-@cache
-def _plotly_js() -> str:
-    js: str = require("plotly.offline", "a report", "report").get_plotlyjs()
-    return js.replace("</script", "<\\/script")
-
-
-def _policy(*scripts: str) -> str:
-    """Return the content security policy that allows these scripts alone."""
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
-    )
-
-
-def _island(value: Mapping[str, Any]) -> str:
-    """Return JSON that cannot end the element it stands in."""
-    text = json.dumps(_finite(value), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def notes_of(data: RunData) -> list[str]:
+    """Return what could not be read of a run, and that it is of another version where it is."""
+    damaged = [f"{count} damaged in {name}" for name, count in data.damaged.items()]
+    found = [f"Not everything could be read: {', '.join(damaged)}."] if damaged else []
+    version = data.description.get("version", tensor_optix.__version__)
+    if version != tensor_optix.__version__:
+        found.append(
+            f"The run was written by tensor-optix {version}, and this page by {tensor_optix.__version__}: "
+            f"what the two do not have in common is left out."
+        )
+    return found
 
 
 def _verdict(data: RunData) -> dict[str, Any]:
     """Return what the run came to: the heading, the sentence, the rows, and the command that verifies it."""
     report = data.report
     if report is None:
-        last = data.history[-1] if data.history else None
-        rows = [
-            ("State", last.state if last else "no window was evaluated yet"),
-            ("Steps", f"{last.env_steps:,}" if last else "0"),
-            ("Best score so far", "-" if last is None or last.best_score is None else f"{last.best_score:.6g}"),
-        ]
-        return {"heading": "Running", "kind": "running", "sentence": "", "rows": rows, "command": ""}
+        return _verdict_so_far(data)
     reason = StopReason(report.reason)
     interval = report.best_interval
     rows = [
@@ -162,6 +114,25 @@ def _verdict(data: RunData) -> dict[str, Any]:
         "sentence": " ".join([f"{reason.sentence}.", *_warnings(report)]),
         "rows": rows,
         "command": command,
+    }
+
+
+def _verdict_so_far(data: RunData) -> dict[str, Any]:
+    """Return where a run stands that has no report, or one that cannot be read."""
+    last = data.history[-1] if data.history else None
+    is_over = REPORT in data.damaged
+    rows = [
+        ("State", last.state if last else "no window was evaluated yet"),
+        ("Steps", f"{last.env_steps:,}" if last else "0"),
+        ("Best score so far", "-" if last is None or last.best_score is None else f"{last.best_score:.6g}"),
+    ]
+    unreadable = "What the run came to cannot be read: its report is damaged, or of another version."
+    return {
+        "heading": "Ended" if is_over else "Running",
+        "kind": "warning" if is_over else "running",
+        "sentence": unreadable if is_over else "",
+        "rows": rows,
+        "command": "",
     }
 
 
@@ -191,8 +162,4 @@ def _settings(data: RunData) -> list[tuple[str, str]]:
     packages = data.environment.get("packages")
     rest = {name: value for name, value in data.environment.items() if name != "packages"}
     found = {**data.description, **best, **rest, **(packages if isinstance(packages, Mapping) else {})}
-    return [(str(name), _plain(value)) for name, value in found.items()]
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(_finite(value), default=str)
+    return [(str(name), plain(value)) for name, value in found.items()]

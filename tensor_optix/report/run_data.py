@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,8 +89,14 @@ class RunData:
         """What was trained, or else the name of the folder."""
         return str(self.description.get("env") or self.run_dir.resolve().name)
 
-    def hours(self) -> dict[int, float]:
-        """Return the wall-clock hours that the run had taken by the end of each window."""
+    def numbers(self, name: str) -> list[float]:
+        """Return a number of each window of training that has it."""
+        found = (window.get(name) for window in self.windows)
+        return [float(value) for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+
+    @cached_property
+    def hours(self) -> Mapping[int, float]:
+        """The wall-clock hours that the run had taken by the end of each window."""
         spent, found = 0.0, dict[int, float]()
         for timing in self.timings:
             seconds = timing.get("seconds")

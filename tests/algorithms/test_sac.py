@@ -76,6 +76,7 @@ def test_nothing_is_learned_before_there_is_enough(framework: str) -> None:
         "critic_loss": 0.0,
         "alpha_loss": 0.0,
         "entropy": 0.0,
+        "mean_q": 0.0,
         "n_updates": 0.0,
         "alpha": 1.0,
         "buffer_size": 40.0,
@@ -97,6 +98,7 @@ def test_losses_and_targets_are_the_formulas(framework: str) -> None:
     q_next = np.minimum(*(outputs(agent, next_pair, number)[:, 0] for number in (1, 2)))
     y = data.rewards + 0.9 * ~data.terminated * (q_next - math.exp(-1.0) * log_prob)
     critic_loss = sum(np.square(outputs(agent, pair, number)[:, 0] - y).mean() for number in (1, 2))
+    mean_q = np.minimum(*(outputs(agent, pair, number)[:, 0] for number in (1, 2))).mean()
     _, log_prob = squashed_gaussian.sample_with_log_prob(NUMPY_OPS, outputs(agent, data.observations), noise)
     before = target_weights(agent)
 
@@ -109,6 +111,7 @@ def test_losses_and_targets_are_the_formulas(framework: str) -> None:
     }
     found = agent._update.on_batches(batch, {"gamma": 0.9, "target_rate": 0.1})
     assert found["critic_loss"] == pytest.approx(float(critic_loss), rel=1e-4)
+    assert found["mean_q"] == pytest.approx(float(mean_q), rel=1e-4)
     assert found["entropy"] == pytest.approx(-float(log_prob.mean()), rel=1e-4)
     alpha_loss = -math.exp(-1.0) * (float(log_prob.mean()) - ACTIONS)
     assert found["alpha_loss"] == pytest.approx(alpha_loss, rel=1e-4)

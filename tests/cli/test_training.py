@@ -32,6 +32,7 @@ def test_train_reports_why_it_stopped_what_it_found_and_how_to_evaluate(
     assert METHOD in out
     assert "unconfirmed" not in out
     assert f"tensor-optix evaluate '{folder}'" in out
+    assert f"tensor-optix report '{folder}'" in out
 
 
 class Chain(gym.Env):

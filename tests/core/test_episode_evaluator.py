@@ -228,3 +228,11 @@ def test_a_window_without_steps_is_no_evidence_for_a_blend_either(evaluator: Epi
     metrics = evaluator.score(EpisodeData(np.zeros((0, 1)), [], [], [], []), {})
     assert not metrics.has_evidence
     assert math.isnan(metrics.primary_score)
+
+
+def test_successes_are_counted_where_the_environment_tells_them() -> None:
+    told = (EpisodeSummary(1.0, 2, True), EpisodeSummary(1.0, 2, False), EpisodeSummary(1.0, 2))
+    scored = EpisodeReturnEvaluator().score(window([1.0], [False], completed=told), {})
+    assert scored.metrics["success_rate"] == 0.5
+    silent = EpisodeReturnEvaluator().score(window([1.0], [False], completed=told[2:]), {})
+    assert "success_rate" not in silent.metrics

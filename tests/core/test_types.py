@@ -13,6 +13,7 @@ from tensor_optix.core.types import (
     EvalMetrics,
     HyperparamSet,
     PolicySnapshot,
+    success_in,
 )
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
@@ -251,3 +252,30 @@ def test_a_snapshot_is_not_rebuilt_from_half_its_fields(missing: str) -> None:
     del plain[missing]
     with pytest.raises(CheckpointCorruptError, match=missing):
         PolicySnapshot.from_dict(plain)
+
+
+# --- success ---
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({}, None),
+        ({"is_success": True}, True),
+        ({"is_success": np.float32(0.0)}, False),
+        ({"success": 1.0}, True),
+        ({"success": np.array([False])}, False),
+        ({"is_success": None, "success": np.bool_(True)}, True),
+        ({"is_success": math.nan}, None),
+        ({"success": "yes"}, None),
+        ({"success": np.array([1.0, 0.0])}, None),
+    ],
+)
+def test_an_info_tells_of_success(info: dict[str, Any], expected: bool | None) -> None:
+    assert success_in(info) is expected
+
+
+def test_episodes_that_are_derived_from_flags_have_their_success() -> None:
+    infos = [{}, {"is_success": True}, {"success": False}]
+    data = window([1.0, 1.0, 1.0], [False, True, True], [False, False, False], infos=infos)
+    assert [episode.success for episode in data.completed_episodes()] == [True, False]

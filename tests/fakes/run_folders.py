@@ -10,6 +10,21 @@ from tensor_optix.core.training_report import TrainingReport
 NUMBERS = {"explained_var": 0.5, "approx_kl": 0.01, "clip_fraction": 0.4, "entropy": 0.6, "policy_loss": 0.1}
 
 
+LAST_TEST = {"event": "last_test", "window_id": 9, "env_steps": 1000}
+
+
+def played(window: int, outcome: str, *returns: float) -> dict[str, Any]:
+    score = sum(returns) / len(returns)
+    return {
+        "snapshot": f"{window:06d}",
+        "found_in": window,
+        "returns": returns,
+        "score": score,
+        "std_err": 0.5,
+        "outcome": outcome,
+    }
+
+
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -87,6 +102,7 @@ def write_run(run_dir: Path, text: str = "plain", windows: int = 10, **report: A
                 "episodes": 2,
                 "mean_return": float(n),
                 "mean_length": 50.0,
+                "success_rate": n / windows,
                 "diagnostics": diagnostics,
             }
             for n in range(windows)
@@ -97,6 +113,8 @@ def write_run(run_dir: Path, text: str = "plain", windows: int = 10, **report: A
         [{"window_id": n, "time": "2030-01-01T00:00:00+00:00", "seconds": {"collect": 36.0}} for n in range(windows)],
     )
     test = {"against": "000001", "seeds": [1, 2], "returns": [3.0, 4.0], "incumbent_returns": [1.0, 2.0]}
+    race = [played(7, "stays", 8.0, 9.0), played(4, "out", 3.0, 4.0)]
+    confirmed = [played(7, "best", 9.0, 9.0)]
     write_lines(
         run_dir / "events.jsonl",
         [
@@ -104,6 +122,8 @@ def write_run(run_dir: Path, text: str = "plain", windows: int = 10, **report: A
             {"event": "test", "window_id": 3, "env_steps": 400, **test, "score": 3.5, "outcome": "crowned"},
             {"event": "state", "window_id": 6, "env_steps": 700, "before": "active", "after": text},
             {"event": "fault", "window_id": 8, "env_steps": 900, "fault": "divergence", "text": text},
+            {**LAST_TEST, "part": "race", "round": 1, "seeds": [3, 4], "policies": race},
+            {**LAST_TEST, "part": "confirmation", "seeds": [5, 6], "policies": confirmed},
         ],
     )
     (run_dir / "run.json").write_text(json.dumps({"env": text, "algorithm": "ppo", "note": text}))

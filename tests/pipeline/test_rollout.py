@@ -1,5 +1,7 @@
 """Steps in, windows out: what the builder promises about edges, episodes and final observations."""
 
+import json
+
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData, EpisodeSummary
@@ -195,3 +197,29 @@ def test_no_step_is_kept_twice() -> None:
     held = {len(steps) for steps in vector.builder._steps.values()}
     assert len(held) == 1
     assert held.pop() <= 20 * 5 * 2  # what the slowest of them cost the others
+
+
+def test_the_last_info_of_an_episode_tells_its_success() -> None:
+    builder, seen = RolloutBuilder(), np.zeros(1, np.float32)
+    for info, ends in (({"is_success": False}, False), ({"is_success": True}, True), ({}, True)):
+        builder.add(seen, 0, 1.0, ends, False, info, seen)
+    assert [one.success for one in builder.build(0, seen).completed or ()] == [True, None]
+
+
+def test_environments_tell_their_success_also_after_a_resume() -> None:
+    builder, ones = VectorRolloutBuilder(2, False), np.ones(2)
+    observations, none = np.zeros((2, 1)), np.zeros(2, bool)
+    ended, infos = np.array([True, True]), {0: {"is_success": True}}
+    finals = {0: observations[0], 1: observations[1]}
+    builder.add(observations, ones, ones, ended, none, infos, finals)
+    resumed = VectorRolloutBuilder(2, False)
+    resumed.restore(json.loads(json.dumps(builder.state())))
+    for one in (builder, resumed):
+        assert [summary.success for summary in one.build(0, observations, 1).completed or ()] == [True, None]
+
+
+def test_a_state_from_before_success_was_told_is_restored() -> None:
+    builder = VectorRolloutBuilder(1, False)
+    state = builder.state()
+    builder.restore({**state, "completed": [[0, 0, 2.0, 5]]})
+    assert builder.state()["completed"] == [[0, 0, 2.0, 5, None]]

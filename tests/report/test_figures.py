@@ -1,10 +1,10 @@
-"""Diagnostics, tests and time as figures."""
+"""Episodes, diagnostics and time as figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tensor_optix.report.figures import tests_figure as figure_of_tests
 from tensor_optix.report.figures import time_figure, window_figures
 from tensor_optix.report.run_data import RunData
 from tests.fakes.run_folders import write_run
@@ -17,8 +17,8 @@ def data(tmp_path: Path) -> RunData:
 
 def test_each_diagnostic_has_a_figure_and_the_known_ones_come_first(data: RunData) -> None:
     titles = [figure.title for figure in window_figures(data)]
-    assert titles[0] == "Episode length"
-    assert titles[1:4] == ["Explained variance", "KL divergence of an update", "Clip fraction"]
+    assert titles[:2] == ["Episode length", "Success rate"]
+    assert titles[2:5] == ["Explained variance", "KL divergence of an update", "Clip fraction"]
     assert titles[-1] == "my_metric"
 
 
@@ -28,15 +28,6 @@ def test_a_diagnostic_that_leaves_its_range_says_so(data: RunData) -> None:
     assert "outside" not in figures["Explained variance"].sentence
     (usual,) = figures["Clip fraction"].layout["shapes"]
     assert (usual["y0"], usual["y1"]) == (0.0, 0.3)
-
-
-def test_a_test_shows_both_sides(data: RunData) -> None:
-    figure = figure_of_tests(data)
-    assert figure is not None
-    ours, theirs = figure.traces
-    assert (ours["x"], theirs["x"]) == ([3.0, 4.0], [1.0, 2.0])
-    assert set(ours["y"]) == set(theirs["y"]) == {"window 3: crowned"}
-    assert dict(figure.rows) == {"tests": "1", "of them won": "1"}
 
 
 def test_the_time_is_the_reports_or_that_of_the_windows_so_far(data: RunData, tmp_path: Path) -> None:
@@ -50,4 +41,26 @@ def test_the_time_is_the_reports_or_that_of_the_windows_so_far(data: RunData, tm
 
 def test_a_run_without_records_has_no_figures(tmp_path: Path) -> None:
     empty = RunData(run_dir=tmp_path)
-    assert (window_figures(empty), figure_of_tests(empty), time_figure(empty)) == ([], None, None)
+    assert (window_figures(empty), time_figure(empty)) == ([], None)
+
+
+def test_success_is_shown_where_the_environment_tells_it(data: RunData, tmp_path: Path) -> None:
+    figures = {figure.key: figure for figure in window_figures(data)}
+    assert dict(figures["success"].rows) == {"last, training": "90%"}
+    silent = replace(data, windows=[{**window, "success_rate": None} for window in data.windows])
+    assert "success" not in {figure.key for figure in window_figures(silent)}
+
+
+def test_success_on_held_out_episodes_is_beside_it(data: RunData) -> None:
+    metrics = {"val_success_rate": 0.25, "val_score": 1.0}
+    history = [replace(r, eval_metrics=replace(r.eval_metrics, metrics=metrics)) for r in data.history]
+    figures = {figure.key: figure for figure in window_figures(replace(data, history=history))}
+    assert dict(figures["success"].rows) == {"last, training": "90%", "last, held-out": "25%"}
+
+
+def test_a_window_without_a_gradient_step_shows_no_zeros(tmp_path: Path) -> None:
+    told = [{"n_updates": n, "mean_q": 1.0 * n, "alpha": 1.0} for n in (0, 2, 3)]
+    windows = [{"window_id": n, "env_steps": n, "diagnostics": one} for n, one in enumerate(told)]
+    figures = {figure.title: figure for figure in window_figures(RunData(run_dir=tmp_path, windows=windows))}
+    assert figures["Mean Q value"].traces[0]["y"] == [2.0, 3.0]
+    assert figures["Temperature α"].traces[0]["y"] == [1.0, 1.0, 1.0]

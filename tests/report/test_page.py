@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensor_optix.core.decisions.intervals import ScoreInterval
-from tensor_optix.report import page
+from tensor_optix.report import rendering
 from tensor_optix.report.page import page_of, write_page
 from tensor_optix.report.run_data import RunData
 from tests.fakes.run_folders import write_run
@@ -52,7 +52,7 @@ class Elements(HTMLParser):
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page without the five megabytes that draw the figures."""
-    monkeypatch.setattr(page, "_plotly_js", lambda: "const Plotly = {};")
+    monkeypatch.setattr(rendering, "plotly_js", lambda: "const Plotly = {};")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_page_says_what_happened_and_why(plain: str) -> None:
     assert "Training Complete" in text
     assert "quiet for 500 of 400 steps; 7 % chance of a further rise" in text
     assert "tensor-optix evaluate" in text
-    for heading in ("Score", "Health", "Tests of the best", "Where the time went", "Tuning", "Faults"):
+    for heading in ("Score", "Episodes and health", "Last tests", "Tests of candidates", "Tuning", "Faults"):
         assert heading in text
 
 
@@ -140,7 +140,7 @@ def test_no_text_of_a_run_becomes_markup(tmp_path: Path, small: None) -> None:
 @given(text=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=60))
 def test_whatever_the_text_the_elements_are_the_same(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "_plotly_js", lambda: "const Plotly = {};")
+        patch.setattr(rendering, "plotly_js", lambda: "const Plotly = {};")
         folder = tmp_path_factory.mktemp("text")
         harmless = Elements(page_of(RunData.read(write_run(folder / "a", "harmless"))))
         assert Elements(page_of(RunData.read(write_run(folder / "b", text)))).found == harmless.found
@@ -150,3 +150,20 @@ def test_it_is_written_into_the_run_or_elsewhere(tmp_path: Path, small: None) ->
     run_dir = write_run(tmp_path / "run")
     assert write_page(run_dir) == run_dir / "report.html"
     assert write_page(run_dir, tmp_path / "other.html").read_text() == (run_dir / "report.html").read_text()
+
+
+def test_a_report_that_cannot_be_read_is_no_run_that_goes_on(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run")
+    (run_dir / "report.json").write_text('{"reason": "from the future", "unknown": 1}')
+    text = shown(page_of(RunData.read(run_dir)))
+    assert "Running" not in text
+    assert "its report is damaged, or of another version" in text
+    assert "1 damaged in report.json" in text
+
+
+def test_a_run_of_another_version_is_shown_and_says_so(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run")
+    (run_dir / "run.json").write_text('{"env": "CartPole-v1", "version": "99.0"}')
+    text = shown(page_of(RunData.read(run_dir)))
+    assert "written by tensor-optix 99.0" in text
+    assert "Training Complete" in text

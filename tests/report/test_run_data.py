@@ -11,10 +11,10 @@ from tests.fakes.run_folders import write_run
 
 def test_a_run_is_read_whole(tmp_path: Path) -> None:
     data = RunData.read(write_run(tmp_path / "run"))
-    assert (len(data.history), len(data.windows), len(data.timings), len(data.events)) == (10, 10, 10, 4)
+    assert (len(data.history), len(data.windows), len(data.timings), len(data.events)) == (10, 10, 10, 6)
     assert data.report is not None
     assert (data.name, data.report.best_score, data.damaged) == ("plain", 9.0, {})
-    assert data.hours()[9] == pytest.approx(0.1)
+    assert data.hours[9] == pytest.approx(0.1)
     assert [event["window_id"] for event in data.of_kind("test", "fault")] == [3, 8]
 
 

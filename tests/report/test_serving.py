@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.report import page
+from tensor_optix.report import rendering
 from tensor_optix.report.serving import HOST, PageServer
 from tests.fakes.run_folders import write_run
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageServer]:
-    monkeypatch.setattr(page, "_plotly_js", lambda: "const Plotly = {};")
+    monkeypatch.setattr(rendering, "plotly_js", lambda: "const Plotly = {};")
     with PageServer(write_run(tmp_path / "run"), 0) as made:
         thread = made.serve_in_thread()
         yield made

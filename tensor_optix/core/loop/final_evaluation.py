@@ -24,6 +24,7 @@ from tensor_optix.core.decisions.intervals import span_of
 from tensor_optix.core.decisions.racing import by_mean, plausible, survivors
 from tensor_optix.core.decisions.ranking import lower_bound
 from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS
+from tensor_optix.core.loop.run_events import last_test_facts, played_facts
 from tensor_optix.core.loop.selection import Tested, play, rescored
 from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
@@ -59,6 +60,12 @@ class Contender:
     """Standard error of their mean, where the evaluator tells one."""
     raced: tuple[float, ...] = ()
     """Utilities of the windows that it has played in the race."""
+    newest: tuple[PlayedWindow, ...] = ()
+    """The windows of the newest round."""
+
+
+def _tell_nobody(kind: str, **facts: object) -> None:
+    """Write nothing."""
 
 
 def evaluate_leaders(
@@ -72,6 +79,7 @@ def evaluate_leaders(
     windows: int = LEADER_WINDOWS,
     most_steps: float = math.inf,
     window_steps: float = 0.0,
+    tell: Callable[..., None] = _tell_nobody,
 ) -> PolicySnapshot | None:
     """Test whoever might be the best, and return the best; another one's weights may be in the agent then.
 
@@ -87,9 +95,10 @@ def evaluate_leaders(
         windows: of episodes that confirm a policy.
         most_steps: of all that is played; the race is bounded by what the confirmation leaves of them.
         window_steps: that a window is expected to take.
+        tell: writes the tests to the records of the run; see `run_events`.
     """
     race_steps = min(RACE_SHARE * most_steps, LEADER_STEPS)
-    test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, windows, window_steps)
+    test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, tell, windows, window_steps)
     return test.run(alternatives, race_steps)
 
 
@@ -99,6 +108,7 @@ def confirm_leaders(
     pipeline: PlaysSeeds,
     evaluator: BaseEvaluator,
     is_stopped: Callable[[], bool],
+    tell: Callable[..., None] = _tell_nobody,
 ) -> PolicySnapshot | None:
     """Confirm the first of the ranking by a short test, for a run that was cut short, and return the best.
 
@@ -111,8 +121,9 @@ def confirm_leaders(
         pipeline: where they are played.
         evaluator: what scores them.
         is_stopped: True as soon as there is no time left.
+        tell: writes the tests to the records of the run; see `run_events`.
     """
-    return _LastTest(agent, registry, pipeline, evaluator, is_stopped, SHORT_WINDOWS).run_short()
+    return _LastTest(agent, registry, pipeline, evaluator, is_stopped, tell, SHORT_WINDOWS).run_short()
 
 
 @dataclasses.dataclass
@@ -122,6 +133,7 @@ class _LastTest:
     pipeline: PlaysSeeds
     evaluator: BaseEvaluator
     is_stopped: Callable[[], bool]
+    tell: Callable[..., None]
     windows: int = LEADER_WINDOWS
     window_steps: float = 0.0
     damaged: set[str] = dataclasses.field(default_factory=set[str])
@@ -170,6 +182,7 @@ class _LastTest:
                 break
             # What they were chosen by counts no more: a lucky one would live on it for rounds.
             running = [played[i] for i in survivors([one.raced for one in played])]
+            self._tell_round(number + 1, played, running)
             if len({score for one in running for score in one.raced}) == 1:
                 break  # they have reached the ceiling together
         return running
@@ -186,8 +199,22 @@ class _LastTest:
                 self.raced_steps += tested.steps
                 self.raced_windows += len(tested.evidence)
                 one.raced += utilities_of(one.snapshot, tested.evidence)
+                one.newest = tested.evidence
                 played.append(one)
         return played
+
+    def _tell_round(self, number: int, played: Sequence[Contender], staying: Sequence[Contender]) -> None:
+        kept = {one.snapshot.snapshot_id for one in staying}
+        policies = [
+            played_facts(
+                one.snapshot,
+                one.newest,
+                "stays" if one.snapshot.snapshot_id in kept else "out",
+                score=one.snapshot.eval_metrics.sign * _mean(one.raced),
+            )
+            for one in played
+        ]
+        self.tell("last_test", **last_test_facts("race", [one.newest for one in played], policies, round=number))
 
     def _affords(self, windows: int, max_steps: float) -> bool:
         """Return whether the race may take so many more windows."""
@@ -213,6 +240,21 @@ class _LastTest:
             best = max(confirmed, key=lambda snapshot: snapshot.eval_metrics.utility)
             self.registry.era += 1
             self.registry.rescore(dataclasses.replace(best, era=self.registry.era), best.eval_metrics, best.evidence)
+            self._tell_confirmation(confirmed, best)
+
+    def _tell_confirmation(self, confirmed: Sequence[PolicySnapshot], best: PolicySnapshot) -> None:
+        policies = [
+            played_facts(
+                one,
+                one.evidence,
+                "best" if one.snapshot_id == best.snapshot_id else "behind",
+                score=one.eval_metrics.primary_score,
+                std_err=one.eval_metrics.std_err,
+                selection_score=one.eval_metrics.metrics["selection_score"],
+            )
+            for one in confirmed
+        ]
+        self.tell("last_test", **last_test_facts("confirmation", [one.evidence for one in confirmed], policies))
 
     def _play(self, snapshot: PolicySnapshot, seeds: Sequence[Sequence[int]]) -> Tested | None:
         """Play a snapshot; None where it is damaged or the test was cut short, which is none then."""

@@ -66,6 +66,7 @@ def settle(
     *,
     keeps_own: bool,
     asks_further: bool = False,
+    tell: Callable[..., None],
 ) -> PolicySnapshot | None:
     """Settle by long tests which policy is best, that of now included, and return it; see `evaluate_leaders`.
 
@@ -78,6 +79,7 @@ def settle(
         validation: where policies are played; the best stays as it is where nothing is left to play.
         keeps_own: True to give the agent its own policy back.
         asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
+        tell: writes the tests to the records of the run.
     """
     budget = config.validation
     windows = budget.last_windows(state.env_steps, validation.spent, LAST_POLICIES, LEADER_WINDOWS)
@@ -106,6 +108,7 @@ def settle(
                 windows=windows,
                 window_steps=validation.spent.newest or 0,
                 most_steps=budget.left(state.env_steps, validation.spent, is_last=True),
+                tell=tell,
             )
         finally:
             if keeps_own:
@@ -121,6 +124,7 @@ def confirm(
     config: LoopConfig,
     progress: RunProgress,
     validation: Validation,
+    tell: Callable[..., None],
 ) -> PolicySnapshot | None:
     """Test the best of a run that was cut short on a few fresh episodes, and return the best; see `confirm_leaders`.
 
@@ -135,6 +139,7 @@ def confirm(
         progress: where time is counted, and the wish to end.
         validation: where the best is played; it stays as it is where its episodes are not fixed by seeds, as the next
             windows of another pipeline are for the run to go on with.
+        tell: writes the tests to the records of the run.
     """
     seeded = validation.seeded
     if seeded is None or state.best is None:
@@ -148,7 +153,7 @@ def confirm(
     own_policy = parts.registry.loaded(state.best, agent)
     bounds = validation.bounded(limit, is_late)
     with contextlib.suppress(PlayStoppedError), progress.timed("validate"), bounds, own_policy:
-        return confirm_leaders(agent, parts.registry, seeded, parts.evaluator, is_late)
+        return confirm_leaders(agent, parts.registry, seeded, parts.evaluator, is_late, tell)
     return state.best
 
 

@@ -8,15 +8,19 @@
 | `state` | `before`, `after`, `evaluations_without_rise` |
 | `degradation` | `score`, `best_score` |
 | `watch`, `escape` | `text`: what happened |
+| `last_test` | `part`: `race` (with its `round`) or `confirmation`; `seeds`, and the `policies` that played them |
+
+Of each policy: `snapshot`, `found_in` (its window), `returns`, `score`, `outcome`: `stays` in the race or is `out`; is
+the `best` that was confirmed, or `behind` it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.run_state import RunState
-from tensor_optix.core.types import EvalMetrics, PlayedWindow
+from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
 
 
 def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -69,6 +73,41 @@ def _test(before: RunState, outcome: Outcome, metrics: EvalMetrics) -> tuple[str
             "outcome": "crowned" if outcome.is_best else "refused",
         },
     )
+
+
+def played_facts(
+    snapshot: PolicySnapshot, windows: Sequence[PlayedWindow], outcome: str, **more: object
+) -> dict[str, Any]:
+    """Return the facts of one policy in a last test.
+
+    Args:
+        snapshot: the policy.
+        windows: what it played.
+        outcome: what came of it.
+        more: other facts.
+    """
+    return {
+        "snapshot": snapshot.snapshot_id,
+        "found_in": snapshot.window_id,
+        "returns": _returns(windows),
+        **more,
+        "outcome": outcome,
+    }
+
+
+def last_test_facts(
+    part: str, windows: Sequence[Sequence[PlayedWindow]], policies: Sequence[Mapping[str, object]], **more: object
+) -> dict[str, Any]:
+    """Return the facts of a last test.
+
+    Args:
+        part: `race` or `confirmation`.
+        windows: what each policy played; those that played longest have all the seeds.
+        policies: the facts of each.
+        more: other facts.
+    """
+    seeds = max((_seeds(one) for one in windows), key=len, default=[])
+    return {"part": part, **more, "seeds": seeds, "policies": policies}
 
 
 def _seeds(windows: Sequence[PlayedWindow]) -> list[int]:

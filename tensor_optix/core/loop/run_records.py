@@ -92,6 +92,7 @@ class RunRecords:
         """
         episodes = data.completed_episodes()
         returns = [episode.total_return for episode in episodes]
+        successes = [episode.success for episode in episodes if episode.success is not None]
         self._append(
             WINDOWS,
             {
@@ -100,6 +101,7 @@ class RunRecords:
                 "episodes": len(episodes),
                 "mean_return": jsonable(float(np.mean(returns))) if returns else None,
                 "mean_length": float(np.mean([episode.length for episode in episodes])) if episodes else None,
+                **({"success_rate": float(np.mean(successes))} if successes else {}),
                 "diagnostics": _numbers(diagnostics),
             },
         )

@@ -91,7 +91,7 @@ class RunSnapshots:
         self._run.progress.stop_asked = False
         run, registry = self._run, self._run.parts.registry
         try:
-            best = confirm(run.state, run.slot.agent, run.parts, run.config, run.progress, self._validation)
+            best = confirm(run.state, run.slot.agent, run.parts, run.config, run.progress, self._validation, run.tell)
         except BaseException:
             self._run.change(best=registry.best)
             raise
@@ -108,8 +108,18 @@ class RunSnapshots:
         """
         registry = self._run.parts.registry
         try:
-            parts = (self._run.parts, self._run.config, self._run.progress, self._validation)
-            best = settle(self._run.state, self._run.slot.agent, *parts, keeps_own=keeps_own, asks_further=asks_further)
+            run = self._run
+            best = settle(
+                run.state,
+                run.slot.agent,
+                run.parts,
+                run.config,
+                run.progress,
+                self._validation,
+                keeps_own=keeps_own,
+                asks_further=asks_further,
+                tell=run.tell,
+            )
         except BaseException:
             self._run.change(best=registry.best)  # scores may have been replaced by then
             raise

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,3 +239,44 @@ def test_a_race_whose_first_round_is_too_dear_is_not_begun(tmp_path: Path) -> No
     few = {"windows": 2, "most_steps": 8.0}
     evaluate_leaders(agent, registry, judge, EpisodeReturnEvaluator(), lambda: False, (), window_steps=1.0, **few)  # type: ignore[arg-type]
     assert judge.played == [2.0, 2.0]
+
+
+def told_by(tmp_path: Path, worth: dict[float, float]) -> list[dict[str, Any]]:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0, 2.0: 9.0, 3.0: 8.9})
+    events: list[dict[str, Any]] = []
+
+    def tell(kind: str, **facts: Any) -> None:
+        events.append({"event": kind, **facts})
+
+    evaluate_leaders(agent, registry, Judge(agent, worth), ScoreEvaluator(), lambda: False, tell=tell)
+    return events
+
+
+def test_races_and_confirmations_are_told_with_seeds_and_returns(tmp_path: Path) -> None:
+    events = told_by(tmp_path, {1.0: 5.0, 2.0: 7.0, 3.0: 6.0})
+    assert {event["event"] for event in events} == {"last_test"}
+    races = [event for event in events if event["part"] == "race"]
+    assert [event["round"] for event in races] == list(range(1, len(races) + 1))
+    assert all(len(event["seeds"]) == windows for event, windows in zip(races, ROUNDS, strict=False))
+    assert all(len(policy["returns"]) == len(event["seeds"]) for event in events for policy in event["policies"])
+    (confirmation,) = [event for event in events if event["part"] == "confirmation"]
+    assert len(confirmation["seeds"]) == LEADER_WINDOWS
+    (best,) = [policy for policy in confirmation["policies"] if policy["outcome"] == "best"]
+    assert (best["score"], best["returns"], best["selection_score"]) == (7.0, [7.0] * LEADER_WINDOWS, 9.0)
+
+
+def test_whoever_drops_out_of_a_race_is_told(tmp_path: Path) -> None:
+    first = told_by(tmp_path, {1.0: 5.0, 2.0: 70.0, 3.0: 6.0})[0]
+    outcomes = {policy["snapshot"]: (policy["score"], policy["outcome"]) for policy in first["policies"]}
+    assert (70.0, "stays") in outcomes.values()
+    assert (6.0, "out") in outcomes.values()
+
+
+def test_a_short_confirmation_is_told(tmp_path: Path) -> None:
+    registry, agent = registry_with(tmp_path, {1.0: 5.0})
+    events: list[dict[str, Any]] = []
+    judge = Judge(agent, {1.0: 4.0})
+    confirm_leaders(agent, registry, judge, ScoreEvaluator(), lambda: False, lambda kind, **facts: events.append(facts))
+    (event,) = events
+    assert (event["part"], len(event["seeds"])) == ("confirmation", SHORT_WINDOWS)
+    assert [(policy["score"], policy["outcome"]) for policy in event["policies"]] == [(4.0, "best")]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tensor_optix.core.loop.run_records import RunRecords, describe_environment
 from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.core.types import EpisodeSummary
 from tests.fakes.loops import LoopRig
 from tests.helpers import window_of
 
@@ -102,4 +104,20 @@ def test_a_loop_writes_all_of_them(tmp_path: Path) -> None:
     events = [line["event"] for line in lines(tmp_path, "events")]
     assert (events[0], events[-1]) == ("start", "end")
     assert json.loads((tmp_path / "environment.json").read_text())["python"]
+    assert TrainingReport.from_dict(json.loads((tmp_path / "report.json").read_text())) == report
+
+
+def test_the_share_of_successes_is_told_where_the_environment_tells_it(tmp_path: Path, records: RunRecords) -> None:
+    told = (EpisodeSummary(1.0, 2, True), EpisodeSummary(1.0, 2, False), EpisodeSummary(1.0, 2))
+    records.window(replace(window_of(7.0, length=6), completed=told), 0, 6, {})
+    records.window(replace(window_of(7.0, length=6), completed=told[2:]), 1, 12, {})
+    assert [line.get("success_rate") for line in lines(tmp_path, "windows")] == [0.5, None]
+
+
+def test_the_report_is_written_once_and_whole(tmp_path: Path) -> None:
+    records = RunRecords(tmp_path, lambda: NOW)
+    rig = LoopRig(tmp_path, [1.0, 2.0, 2.0, 2.0, 2.0], records=records)
+    rig.loop.allow_module = "my_env.py"
+    report = rig.run()
+    assert report.allow_module == "my_env.py"
     assert TrainingReport.from_dict(json.loads((tmp_path / "report.json").read_text())) == report
