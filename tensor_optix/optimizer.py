@@ -207,7 +207,7 @@ class RLOptimizer:
         )
         """What `run.json` says of the run; None where whoever made it writes that."""
         self.allow_module = self.described.allow_module
-        """What the commands in the report allow: the modules and files that making the environment imports, a line each."""
+        """Modules and files that the environment imports, one a line; the commands in the report allow them."""
 
     def run(self) -> TrainingReport:
         """Train until DORMANT, a bound or the target, `stop()`, Ctrl-C or SIGTERM, and return the report.

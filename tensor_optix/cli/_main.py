@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.checking import check
+from tensor_optix.cli.comparing import compare
 from tensor_optix.cli.evaluating import evaluate
 from tensor_optix.cli.parser import Command, parser
 from tensor_optix.cli.training import resume, train
@@ -66,4 +67,5 @@ _COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "replay": _replay,
     "report": _report,
+    "compare": compare,
 }

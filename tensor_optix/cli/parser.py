@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tensor_optix
+from tensor_optix.cli.comparing import add_compare
 from tensor_optix.cli.config import SETTINGS
 from tensor_optix.cli.flags import add_settings
 from tensor_optix.environment_check import STEPS
@@ -153,5 +154,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "evaluate": (add_evaluate, "play the best policy of a run on fresh episodes"),
     "replay": (add_replay, "say where a recorded run would have been stopped"),
     "report": (add_report, "make one page that says what a run did"),
+    "compare": (add_compare, "make one page of many runs: curves, aggregates, who beats whom"),
 }
 """Each command: what adds its arguments, and what it is for."""

@@ -113,7 +113,7 @@ class LoopController:
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
         self.allow_module = ""
-        """What the commands in the report allow: the modules and files that making the environment imports, a line each."""
+        """Modules and files that the environment imports, one a line; the commands in the report allow them."""
 
     @property
     def agent(self) -> BaseAgent:
@@ -272,9 +272,7 @@ class LoopController:
         self._championship.keep()
         try:
             take_steps(
-                closing_steps(
-                    self._run, self._execution.snapshots, self._untrained, self._escaping, self._validation
-                ),
+                closing_steps(self._run, self._execution.snapshots, self._untrained, self._escaping, self._validation),
                 progress,
                 has_failed=failed,
             )

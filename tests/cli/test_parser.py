@@ -27,6 +27,7 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["evaluate", "run"], "evaluate"),
         (["replay", "a"], "replay"),
         (["report", "run"], "report"),
+        (["compare", "a", "b"], "compare"),
     ],
 )
 def test_each_command_calls_its_function(arguments: list[str], command: str) -> None:
@@ -49,6 +50,7 @@ def test_each_command_calls_its_function(arguments: list[str], command: str) -> 
         (["resume", "run"], {"allow_module": []}),
         (["evaluate", "run"], {"episodes": 100, "verify": False, "confirm": False, "json": False}),
         (["report", "run"], {"run_dir": Path("run"), "output": None, "watch": False, "port": 0}),
+        (["compare", "a", "b"], {"run_dirs": [Path("a"), Path("b")], "group_by": None, "output": None, "json": False}),
         (["replay", "a", "b", "--episodes", "7"], {"files": [Path("a"), Path("b")], "episodes": 7}),
     ],
 )

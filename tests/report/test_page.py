@@ -4,8 +4,6 @@ import base64
 import hashlib
 import json
 import re
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +15,8 @@ from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.report import rendering
 from tensor_optix.report.page import page_of, write_page
 from tensor_optix.report.run_data import RunData
+from tests.fakes.pages import NASTY, Elements, shown
 from tests.fakes.run_folders import write_run
-
-NASTY = "</script><img src=x onerror=alert(1)>{{7123*7919}}javascript:alert(2)\x1b[31m\u202e"
-
-
-class Elements(HTMLParser):
-    """Counts elements with their attributes' names, and collects what is in scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: Counter[tuple[str, tuple[str, ...]]] = Counter()
-        self.scripts: list[str] = []
-        self.text: list[str] = []
-        self._in = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found[tag, tuple(sorted(name for name, _ in attrs))] += 1
-        self._in = tag
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._in == "script":
-            self.scripts[-1] += data
-        else:
-            self.text.append(data)
 
 
 @pytest.fixture
@@ -58,10 +28,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
     return page_of(RunData.read(write_run(tmp_path_factory.mktemp("plain") / "run")))
-
-
-def shown(text: str) -> str:
-    return " ".join(" ".join(Elements(text).text).split())
 
 
 def test_the_page_says_what_happened_and_why(plain: str) -> None:
