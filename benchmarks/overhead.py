@@ -1,10 +1,16 @@
-"""What the loop itself costs: judging, saving, tuning and logging, as a share of a run's wall time."""
+"""What the loop itself costs: judging, saving, tuning and logging, as a share of a run's wall time.
+
+The records of a run are measured apart, in pairs: the same training with them and without, one after the other in one
+process, in processor time, which a busy machine does not stretch as much. Beside it stands the time inside of them.
+"""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks._results import Row, Spread, table
 from benchmarks._suite import Measurement, Options
@@ -15,6 +21,8 @@ ENV = "CartPole-v1"
 WINDOWS = 60
 SEEDS = (0, 1, 2, 3, 4)
 _PARTS = ("collect", "learn", "validate", "loop")
+PAIRS = 5
+"""Of trainings with the records of a run and without, for each seed."""
 
 
 def plan(options: Options) -> Iterator[Measurement]:
@@ -22,6 +30,8 @@ def plan(options: Options) -> Iterator[Measurement]:
     windows = options.windows or WINDOWS
     for seed in options.seeds or SEEDS:
         yield Measurement(f"{ENV}/seed{seed}/windows{windows}", partial(_measure, seed, windows))
+    for seed in options.seeds or SEEDS[:1]:
+        yield Measurement(f"{ENV}/records/seed{seed}/windows{windows}", partial(_measure_records, seed, windows))
 
 
 def _measure(seed: int, windows: int) -> dict[str, Any]:
@@ -32,8 +42,70 @@ def _measure(seed: int, windows: int) -> dict[str, Any]:
     return {"seed": seed, "windows": report["windows"], "seconds": report["seconds"]}
 
 
+def _measure_records(seed: int, windows: int) -> dict[str, Any]:
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    inside: list[float] = []
+    _trained(seed, 2, is_recorded=True)  # what is made once is made before
+    for pair in range(PAIRS):
+        for is_recorded in (True, False) if pair % 2 else (False, True):
+            taken, in_records = _trained(seed, windows, is_recorded=is_recorded)
+            seconds[is_recorded].append(taken)
+            inside += [in_records] if is_recorded else []
+    return {"seed": seed, "windows": windows, "with": seconds[True], "without": seconds[False], "inside": inside}
+
+
+def _trained(seed: int, windows: int, *, is_recorded: bool) -> tuple[float, float]:
+    """Return the processor seconds of a training at full speed, and those inside of its records."""
+    from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
+
+    inside: list[float] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch("tensor_optix.optimizer.RunRecords", _kind(is_recorded, inside)),
+    ):
+        made = RLOptimizer(
+            make_agent(ENV, "ppo", "torch", seed=seed),
+            VectorBatchPipeline((ENV, 8), window_size=256),
+            val_pipeline=None,
+            checkpoint_dir=Path(folder) / "run",
+            max_windows=windows,
+            dormant_threshold=windows + 100,
+            seed=seed,
+        )
+        begun = time.process_time()
+        made.run()
+        return time.process_time() - begun, sum(inside)
+
+
+def _kind(is_recorded: bool, inside: list[float]) -> type:
+    """Return records whose time is taken, or that write nothing."""
+    from tensor_optix.core.loop.run_records import RunRecords
+
+    def timed(name: str) -> Any:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not is_recorded:
+                return {} if name == "positions" else None
+            begun = time.process_time()
+            try:
+                return getattr(RunRecords, name)(self, *args, **kwargs)
+            finally:
+                inside.append(time.process_time() - begun)
+
+        return call
+
+    names = ("begin", "event", "window", "timing", "conclude", "positions")
+    return type("MeasuredRecords", (RunRecords,), {name: timed(name) for name in names})
+
+
 def render(rows: Sequence[Row]) -> list[str]:
-    """Return where the time of a run goes."""
+    """Return where the time of a run goes, and what its records cost."""
+    return [
+        *_render_parts([row for row in rows if "seconds" in row]),
+        *_render_records([row for row in rows if "with" in row]),
+    ]
+
+
+def _render_parts(rows: Sequence[Row]) -> list[str]:
     lines: list[list[str]] = []
     for windows in sorted({row["windows"] for row in rows}):
         of_length = [row for row in rows if row["windows"] == windows]
@@ -50,3 +122,23 @@ def _line(windows: int, part: str, rows: Sequence[Row]) -> list[str]:
     shares = Spread.of(100 * row["seconds"][part] / row["seconds"]["total"] for row in rows)
     per_window = Spread.of(1000 * row["seconds"][part] / windows for row in rows)
     return [str(windows), str(len(rows)), f"`{part}`", shares.text(2), per_window.text(1)]
+
+
+def _render_records(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    lines = [[str(row["windows"]), str(len(row["with"])), *_cost(row)] for row in rows]
+    return [
+        "The records of a run (`events.jsonl`, `windows.jsonl`, `timings.jsonl`), which its page shows: PPO on "
+        f"{ENV} at full speed, 2,048 steps a window in 8 environments, without validation; the same training with "
+        "them and without, in turn, in processor time.",
+        "",
+        *table(("Windows", "Pairs", "With to without, %", "Time inside of them, %", "Milliseconds per window"), lines),
+    ]
+
+
+def _cost(row: Mapping[str, Any]) -> list[str]:
+    ratios = Spread.of(100 * (one / other - 1) for one, other in zip(row["with"], row["without"], strict=True))
+    shares = Spread.of(100 * part / whole for part, whole in zip(row["inside"], row["with"], strict=True))
+    per_window = Spread.of(1000 * part / row["windows"] for part in row["inside"])
+    return [ratios.text(2), shares.text(2), per_window.text(2)]

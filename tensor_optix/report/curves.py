@@ -14,7 +14,7 @@ from tensor_optix.report.run_data import RunData, number
 
 Point: TypeAlias = tuple[int, float, float]
 """Steps, value, hours."""
-MOST_POINTS = 2000
+MOST_POINTS = 1200
 """Of a curve; longer ones are thinned, each stretch to its lowest and its highest point."""
 TRAINING, HELD_OUT, BEST, OTHER = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 """Colours that the colour-blind can tell apart (Okabe and Ito 2008), each 3:1 or more on both backgrounds."""
@@ -56,7 +56,8 @@ def curve_figure(data: RunData) -> Figure | None:
         key="curve",
         title="Score",
         sentence="Scores of evaluations, with one standard error; the mean return of each training window; stars are "
-        "policies that became the best. The background is the state of the loop.",
+        "policies that became the best. The background is the state of the loop: green ACTIVE, blue COOLING, pink "
+        "DORMANT, orange WATCHDOG.",
         traces=list(_curve_traces(data, usable)),
         layout={"shapes": _state_shapes(data), "yaxis": {"title": {"text": "score"}}},
         rows=(
@@ -100,8 +101,8 @@ def line(name: str, points: Sequence[Point], **more: Any) -> dict[str, Any]:
         "mode": "lines",
         "name": name,
         "x": [x for x, _, _ in thin],
-        "y": [y for _, y, _ in thin],
-        "meta": {"hours": [when for _, _, when in thin]},
+        "y": [rounded(y) for _, y, _ in thin],
+        "meta": {"hours": [rounded(when) for _, _, when in thin]},
         **more,
     }
 
@@ -180,6 +181,11 @@ def thinned(points: Sequence[Point]) -> list[Point]:
         high = max(stretch, key=lambda i: points[i][1])
         kept += [points[i] for i in sorted({low, high})]
     return kept
+
+
+def rounded(value: float) -> float:
+    """Return a number in as many digits as a figure can show: the page is to stay small."""
+    return float(f"{value:.6g}")
 
 
 def short(value: float | None) -> str:

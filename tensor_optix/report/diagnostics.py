@@ -1,11 +1,12 @@
 """What `learn` tells of each window: what is usual of each number, and what it means where it is not."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 Range = tuple[float, float]
+LEAST_EARLY = 3
+"""Windows that count as early at least."""
 SAC_MARK = "alpha"
 """Only an algorithm with a temperature tells this; the entropy of such a one is held at a target."""
 
@@ -17,8 +18,8 @@ class Scale(Enum):
     """By nothing: it is the same for all runs."""
     FIRST = "first"
     """By the number's first value, where it is never negative."""
-    MEDIAN = "median"
-    """By the median of its size."""
+    EARLY = "early"
+    """By its largest size in the first quarter of the windows."""
     RETURNS = "returns"
     """By the returns of the run's episodes."""
 
@@ -56,8 +57,8 @@ class Diagnostic:
         unit = 1.0
         if self.scale is Scale.FIRST:
             unit = values[0] if min(values) >= 0.0 else 0.0
-        elif self.scale is Scale.MEDIAN:
-            unit = statistics.median(abs(value) for value in values)
+        elif self.scale is Scale.EARLY:
+            unit = max(abs(value) for value in values[: max(len(values) // 4, LEAST_EARLY)])
         return (self.low * unit, self.high * unit) if unit else None
 
 
@@ -69,7 +70,8 @@ _VALUES = Diagnostic(
     meaning="Below 0 the value function predicts returns worse than their mean does: lower the learning rate, enlarge "
     "the critic, or normalise rewards. Near 1 it predicts them well.",
 )
-_GRADIENT = "up to 10 times its median"
+_GRADIENT = "up to 3 times as large as in the first quarter of the run"
+_SIZE = "up to 10 times as large as in the first quarter of the run"
 _STEEP = (
     "A steep rise comes before a divergence: lower the learning rate. Far above max_grad_norm all along, the clipping "
     "sets the step size."
@@ -104,13 +106,13 @@ DIAGNOSTICS = {
         "actions may fall below 0.",
     ),
     "grad_norm": Diagnostic(
-        label="Gradient norm", low=0.0, high=10.0, scale=Scale.MEDIAN, usual=_GRADIENT, meaning=_STEEP
+        label="Gradient norm", low=0.0, high=3.0, scale=Scale.EARLY, usual=_GRADIENT, meaning=_STEEP
     ),
     "critic_grad_norm": Diagnostic(
-        label="Gradient norm of the critics", low=0.0, high=10.0, scale=Scale.MEDIAN, usual=_GRADIENT, meaning=_STEEP
+        label="Gradient norm of the critics", low=0.0, high=3.0, scale=Scale.EARLY, usual=_GRADIENT, meaning=_STEEP
     ),
     "actor_grad_norm": Diagnostic(
-        label="Gradient norm of the actor", low=0.0, high=10.0, scale=Scale.MEDIAN, usual=_GRADIENT, meaning=_STEEP
+        label="Gradient norm of the actor", low=0.0, high=3.0, scale=Scale.EARLY, usual=_GRADIENT, meaning=_STEEP
     ),
     "mean_q": Diagnostic(
         label="Mean Q value",
@@ -136,18 +138,12 @@ DIAGNOSTICS = {
         usual="from its start down to epsilon_min",
         meaning="High still when the run ends, the policy was tested greedily before it had explored enough.",
     ),
-    "loss": Diagnostic(
-        label="Loss", low=-10.0, high=10.0, scale=Scale.MEDIAN, usual="up to 10 times its median", meaning=_LOSS
-    ),
+    "loss": Diagnostic(label="Loss", low=-10.0, high=10.0, scale=Scale.EARLY, usual=_SIZE, meaning=_LOSS),
     "policy_loss": Diagnostic(
         label="Policy loss", usual="around 0", meaning="Its size says little; watch the KL divergence instead."
     ),
-    "value_loss": Diagnostic(
-        label="Value loss", low=0.0, high=10.0, scale=Scale.MEDIAN, usual="up to 10 times its median", meaning=_LOSS
-    ),
-    "critic_loss": Diagnostic(
-        label="Critic loss", low=0.0, high=10.0, scale=Scale.MEDIAN, usual="up to 10 times its median", meaning=_LOSS
-    ),
+    "value_loss": Diagnostic(label="Value loss", low=0.0, high=10.0, scale=Scale.EARLY, usual=_SIZE, meaning=_LOSS),
+    "critic_loss": Diagnostic(label="Critic loss", low=0.0, high=10.0, scale=Scale.EARLY, usual=_SIZE, meaning=_LOSS),
     "actor_loss": Diagnostic(
         label="Actor loss",
         usual="the negative of the Q value, less the entropy bonus",

@@ -1,17 +1,15 @@
 """The page of a run: the words, the tables and the figures, in one HTML file that needs no network."""
 
-import shlex
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import tensor_optix
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import (
     NOT_AHEAD,
     TrainingReport,
-    confirm_command,
     episodes_text,
     score_text,
 )
@@ -20,8 +18,10 @@ from tensor_optix.report.figures import time_figure, window_figures
 from tensor_optix.report.policy_tests import last_tests_figure, rows_of_tests, tests_figure
 from tensor_optix.report.rendering import plain, rendered, write
 from tensor_optix.report.run_data import RunData
+from tensor_optix.support.commands import confirm_command, named_run
 
 PAGE = "report.html"
+_US = "tensor-optix"
 _TOLD = ("state", "degradation", "rollback", "watch", "escape", "spawn", "prune", "variant", "resume")
 MOST_ROWS = 200
 """Of a table; the newest are shown."""
@@ -78,13 +78,28 @@ def notes_of(data: RunData) -> list[str]:
     """Return what could not be read of a run, and that it is of another version where it is."""
     damaged = [f"{count} damaged in {name}" for name, count in data.damaged.items()]
     found = [f"Not everything could be read: {', '.join(damaged)}."] if damaged else []
-    version = data.description.get("version", tensor_optix.__version__)
-    if version != tensor_optix.__version__:
+    theirs, ours = _version_of(data), _version()
+    if theirs is not None and ours is not None and theirs != ours:
         found.append(
-            f"The run was written by tensor-optix {version}, and this page by {tensor_optix.__version__}: "
-            f"what the two do not have in common is left out."
+            f"The run was written by {_US} {theirs}, and this page by {ours}: what the two do not have in common is "
+            f"left out."
         )
     return found
+
+
+def _version_of(data: RunData) -> str | None:
+    """Return the version that wrote a run; None where that is not known."""
+    packages = data.environment.get("packages")
+    known = packages.get(_US) if isinstance(packages, Mapping) else None
+    found = known or data.description.get("version")
+    return None if found is None else str(found)
+
+
+def _version() -> str | None:
+    try:
+        return version(_US)
+    except PackageNotFoundError:
+        return None
 
 
 def _verdict(data: RunData) -> dict[str, Any]:
@@ -105,9 +120,9 @@ def _verdict(data: RunData) -> dict[str, Any]:
     ]
     if interval is not None:
         rows.insert(1, ("Interval", f"{interval.level:.0%} {interval.method}"))
-    command = f"tensor-optix evaluate {shlex.quote(str(data.run_dir))} --verify"
+    command = f"tensor-optix evaluate {named_run(str(data.run_dir), report.allow_module)} --verify"
     if not report.confirmed:
-        command = confirm_command(str(data.run_dir))
+        command = confirm_command(str(data.run_dir), report.allow_module)
     return {
         "heading": reason.heading,
         "kind": "good" if report.converged and report.confirmed else "warning",

@@ -133,3 +133,11 @@ def test_a_run_of_another_version_is_shown_and_says_so(tmp_path: Path, small: No
     text = shown(page_of(RunData.read(run_dir)))
     assert "written by tensor-optix 99.0" in text
     assert "Training Complete" in text
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_the_command_that_checks_it_allows_the_module_of_the_environment(
+    tmp_path: Path, small: None, confirmed: bool
+) -> None:
+    run_dir = write_run(tmp_path / "run", confirmed=confirmed, allow_module="my_env.py")
+    assert f"{run_dir} --allow-module my_env.py --" in shown(page_of(RunData.read(run_dir)))
