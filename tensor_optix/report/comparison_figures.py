@@ -112,7 +112,7 @@ def _faint(colour: str) -> str:
 
 
 def score_figures(comparison: Comparison, results: Results) -> list[Figure]:
-    """Return the aggregates of each environment, and those over all of them where there are several."""
+    """Return the aggregates of each environment with several groups, and those over all of them."""
     named = [
         (f"Best scores on {visible(name)}", "score", [one for one in results.groups if one.environment == name])
         for name in comparison.environments
@@ -120,7 +120,7 @@ def score_figures(comparison: Comparison, results: Results) -> list[Figure]:
     if results.overall:
         named.insert(0, ("Best scores over all environments", "normalised score", list(results.overall)))
     style = styles(comparison.groups)
-    return [_scores(f"scores-{i}", *one, style) for i, one in enumerate(named) if one[2]]
+    return [_scores(f"scores-{i}", *one, style) for i, one in enumerate(named) if len(one[2]) > 1]
 
 
 def _scores(key: str, title: str, unit: str, groups: Sequence[GroupResult], style: Style) -> Figure:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.types import LoopState
-from tensor_optix.report.run_data import RunData, number
+from tensor_optix.report.run_data import RunData
 
 Point: TypeAlias = tuple[int, float, float]
 """Steps, value, hours."""
@@ -109,11 +109,10 @@ def line(name: str, points: Sequence[Point], **more: Any) -> dict[str, Any]:
 
 def window_points(data: RunData, values: Sequence[Any]) -> list[Point]:
     """Return steps, value and hours of each window that has a value."""
-    hours = data.hours
     return [
-        (int(number(w.get("env_steps"))), float(v), hours.get(int(number(w.get("window_id"))), 0.0))
-        for w, v in zip(data.windows, values, strict=True)
-        if isinstance(v, int | float) and not isinstance(v, bool)
+        (steps, float(value), hours)
+        for (steps, hours), value in zip(data.window_places, values, strict=True)
+        if isinstance(value, int | float) and not isinstance(value, bool)
     ]
 
 

@@ -72,7 +72,7 @@ def _window_figure(
         return None
     usual = known.range([value for _, value, _ in points], returns)
     outside = 0 if usual is None else sum(not usual[0] <= value <= usual[1] for _, value, _ in points)
-    share = f" {outside / len(points):.0%} of the windows are outside of what is usual." if outside else ""
+    share = f" {outside:,} of {len(points):,} windows are outside of what is usual." if outside else ""
     label = in_figure(known.label)
     return Figure(
         key=key,

@@ -1,12 +1,13 @@
 """A run as its folder tells it: whatever is there is read, and what is damaged is counted and left out."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 from tensor_optix.core.loop.history import HistoryRecord, parse_record
 from tensor_optix.core.storage.line_log import (
@@ -95,6 +96,14 @@ class RunData:
         return [float(value) for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
 
     @cached_property
+    def window_places(self) -> Sequence[tuple[int, float]]:
+        """Steps and hours by the end of each window of training."""
+        return [
+            (int(number(w.get("env_steps"))), self.hours.get(int(number(w.get("window_id"))), 0.0))
+            for w in self.windows
+        ]
+
+    @cached_property
     def hours(self) -> Mapping[int, float]:
         """The wall-clock hours that the run had taken by the end of each window."""
         spent, found = 0.0, dict[int, float]()
@@ -134,8 +143,8 @@ def _objects(path: Path, damaged: dict[str, int]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for line in _lines(path, damaged):
         try:
-            one = json.loads(line)
-        except (ValueError, RecursionError):
+            one = msgspec.json.decode(line)
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
             one = None
         if isinstance(one, dict):
             found.append(one)

@@ -9,7 +9,7 @@ import functools
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -80,7 +80,8 @@ def rebuilt(cls: type[T], data: object) -> T:
     """
     value = checked(wire_type(cls), data, cls.__name__)
     try:
-        return _from_wire(cls, value, "$")
+        reader = _reader(cls)
+        return value if reader is None else reader(value, "$")
     except CheckpointCorruptError as error:
         raise CheckpointCorruptError(f"{cls.__name__}: {error}") from error
     except (ValueError, TypeError, RecursionError) as error:  # the class itself refuses it, or it is too deep
@@ -166,25 +167,62 @@ def _closed_struct(cls: type) -> Any:
     return msgspec.defstruct(cls.__name__, named, kw_only=True, forbid_unknown_fields=True)
 
 
-def _from_wire(hint: Any, value: Any, path: str) -> Any:
+_Reader = Callable[[Any, str], Any]
+"""Takes a plain value and its path, and returns what it stands for."""
+
+
+@functools.cache
+def _reader(hint: Any) -> _Reader | None:
+    """Return what reads the plain values of a type; None where they are what they stand for."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is float:
-        return math.nan if value is None else value
+        return _number
     if hint in (Any, Loose):
-        check_plain(value, path)
-        return math.nan if value is None and hint is Loose else value
+        return _loose if hint is Loose else _plain
     if dataclasses.is_dataclass(hint):
-        if isinstance(value, cast(type, hint)):  # a default
-            return value
-        hints = hints_of(hint)
-        given = {name: getattr(value, name) for name in value.__struct_fields__}
-        fields = {name: _from_wire(hints[name], item, f"{path}.{name}") for name, item in given.items()}
-        return cast(Any, hint)(**fields)
+        readers = {name: _reader(inner) for name, inner in hints_of(cast(type, hint)).items()}
+        return functools.partial(_object, hint, readers)
     if origin in (Union, types.UnionType):
-        of_value = [arg for arg in args if arg is not type(None)]
-        return value if value is None else _from_wire(of_value[0], value, path)
+        inner = _reader(next(arg for arg in args if arg is not type(None)))
+        return None if inner is None else functools.partial(_optional, inner)
     if origin in (tuple, list):
-        return cast(Any, origin)(_from_wire(args[0], item, f"{path}[...]") for item in value)
+        return functools.partial(_items, origin, _reader(args[0]))
     if origin is not None and issubclass(origin, Mapping):
-        return {name: _from_wire(args[1], item, f"{path}.{name}") for name, item in value.items()}
+        inner = _reader(args[1])
+        return None if inner is None else functools.partial(_values, inner)
+    return None
+
+
+def _number(value: Any, _: str) -> Any:
+    return math.nan if value is None else value
+
+
+def _plain(value: Any, path: str) -> Any:
+    check_plain(value, path)
     return value
+
+
+def _loose(value: Any, path: str) -> Any:
+    return math.nan if value is None else _plain(value, path)
+
+
+def _object(cls: Any, readers: Mapping[str, _Reader | None], value: Any, path: str) -> Any:
+    if isinstance(value, cls):  # a default
+        return value
+    fields: dict[str, Any] = {}
+    for name in value.__struct_fields__:
+        given, reader = getattr(value, name), readers[name]
+        fields[name] = given if reader is None else reader(given, f"{path}.{name}")
+    return cls(**fields)
+
+
+def _optional(reader: _Reader, value: Any, path: str) -> Any:
+    return None if value is None else reader(value, path)
+
+
+def _items(kind: Any, reader: _Reader | None, value: Any, path: str) -> Any:
+    return kind(value if reader is None else (reader(item, f"{path}[...]") for item in value))
+
+
+def _values(reader: _Reader, value: Mapping[str, Any], path: str) -> dict[str, Any]:
+    return {name: reader(item, f"{path}.{name}") for name, item in value.items()}

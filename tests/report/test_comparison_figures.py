@@ -111,3 +111,8 @@ def test_many_groups_are_told_apart_by_dashes() -> None:
 )
 def test_a_number_stands_with_its_interval(found: Estimate, form: str, text: str) -> None:
     assert estimate_text(found, form) == text
+
+
+def test_a_group_alone_needs_no_figure_of_its_score(tmp_path: Path) -> None:
+    alone = Comparison.read([write_compared(tmp_path / str(n), 1.0 * n) for n in range(3)])
+    assert score_figures(alone, Results.of(alone, rng())) == []

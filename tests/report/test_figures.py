@@ -24,7 +24,7 @@ def test_each_diagnostic_has_a_figure_and_the_known_ones_come_first(data: RunDat
 
 def test_a_diagnostic_that_leaves_its_range_says_so(data: RunData) -> None:
     figures = {figure.title: figure for figure in window_figures(data)}
-    assert "100% of the windows are outside" in figures["Clip fraction"].sentence
+    assert "10 of 10 windows are outside" in figures["Clip fraction"].sentence
     assert "outside" not in figures["Explained variance"].sentence
     (usual,) = figures["Clip fraction"].layout["shapes"]
     assert (usual["y0"], usual["y1"]) == (0.0, 0.3)

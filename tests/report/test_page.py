@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from tensor_optix.report import rendering
 from tensor_optix.report.page import page_of, write_page
 from tensor_optix.report.run_data import RunData
 from tests.fakes.pages import NASTY, Elements, shown
-from tests.fakes.run_folders import write_run
+from tests.fakes.run_folders import write_lines, write_run
 
 
 @pytest.fixture
@@ -141,3 +142,24 @@ def test_the_command_that_checks_it_allows_the_module_of_the_environment(
 ) -> None:
     run_dir = write_run(tmp_path / "run", confirmed=confirmed, allow_module="my_env.py")
     assert f"{run_dir} --allow-module my_env.py --" in shown(page_of(RunData.read(run_dir)))
+
+
+def test_the_page_of_a_long_run_is_small_enough(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run", windows=10_000)
+    rng = np.random.default_rng(0)
+    names = (
+        "explained_var",
+        "approx_kl",
+        "clip_fraction",
+        "entropy",
+        "grad_norm",
+        "policy_loss",
+        "value_loss",
+        "mean_q",
+    )
+    windows = [json.loads(line) for line in (run_dir / "windows.jsonl").read_text().splitlines()]
+    for window in windows:
+        window |= {"mean_return": rng.normal(), "mean_length": rng.normal(), "success_rate": rng.random()}
+        window["diagnostics"] = dict(zip(names, rng.normal(size=len(names)).tolist(), strict=True))
+    write_lines(run_dir / "windows.jsonl", windows)
+    assert len(page_of(RunData.read(run_dir)).encode()) < 1_200_000  # beside the 4.7 megabytes that draw
