@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tensor_optix.errors import BadDataError
+from tensor_optix.errors import BadDataError, EnvironmentFailedError
 
 MOST_IN_A_ROW = 3
 """The third fault of a kind without a good window between ends the run; of bad steps, without a good step between."""
@@ -10,6 +10,15 @@ MOST_IN_A_ROW = 3
 
 BAD_STEPS = "bad_steps"
 """In a window's metadata: how often each kind of bad step occurred in it, by name."""
+
+
+FAILED_EPISODES = "failed_episodes"
+"""In a window's metadata: the episodes in it that were left because their environment failed: by how it failed, and
+by what is known of it, how many."""
+
+
+FAILURES = HUNG, DIED, RAISED = "hung", "died", "raised"
+"""How an environment can fail: a step does not return, its process ends, an exception."""
 
 
 EPISODE_LIMIT, CUT_EPISODES = "episode_limit", "cut_episodes"
@@ -33,5 +42,18 @@ class BadStepsError(BadDataError):
     """
 
     def __init__(self, message: str, found: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class EpisodesFailedError(EnvironmentFailedError):
+    """An environment gives no whole episode any more.
+
+    Args:
+        message: what happened.
+        found: the failures since the last window, as in its metadata.
+    """
+
+    def __init__(self, message: str, found: Mapping[str, Mapping[str, int]]) -> None:
         super().__init__(message)
         self.found = found

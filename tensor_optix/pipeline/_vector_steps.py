@@ -10,7 +10,8 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStepCheck
-from tensor_optix.pipeline.environment.episodes import BAD_RESETS, EpisodeTrace
+from tensor_optix.pipeline.environment.episodes import BAD_RESETS, FAILED_RESETS, EpisodeTrace
+from tensor_optix.pipeline.environment.failed_episodes import FailedEpisodes
 from tensor_optix.pipeline.environment.infos import infos_by_environment
 from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
@@ -40,7 +41,7 @@ class VectorSteps:
         self._acting = acting
         self._check, self._check_final = VectorStepCheck(form, n_envs), StepCheck(form)
         self._builder = VectorRolloutBuilder(n_envs, vector.autoreset.spends_steps_on_resets)
-        self._bad = BadSteps(n_envs)
+        self._bad, self._failed = BadSteps(n_envs), FailedEpisodes(n_envs)
         self.trace = EpisodeTrace(n_envs)
         self.observations: Any = None
         """(N, ...) what is acted on next; None before the first reset."""
@@ -65,6 +66,7 @@ class VectorSteps:
             "trace": self.trace.state() if self._vector.has_own_episodes else None,
             "builder": self._builder.state(),
             "bad_in_a_row": self._bad.state(),
+            "failed_in_a_row": self._failed.state(),
             "observations": None if self.observations is None else encoded(self.observations),
             "masks": None if self.masks is None else encoded(self.masks),
             "acting": self._acting.state(),
@@ -76,6 +78,7 @@ class VectorSteps:
         self.masks = None if state["masks"] is None else decoded(state["masks"])
         self._builder.restore(state["builder"])
         self._bad.restore(state["bad_in_a_row"])
+        self._failed.restore(state.get("failed_in_a_row"))
         self._acting.restore(state.get("acting"))
 
     def reset(self, **arguments: object) -> None:
@@ -109,13 +112,15 @@ class VectorSteps:
         if self._vector.has_own_episodes:
             self._acted.append(actions)
             self._ended.append(done)
-        finals, final_masks, unusable = (
-            autoreset.finals(step, infos, ended, self._check_final) if ended else ({}, {}, {})
+        finals, final_masks, unusable, failed = (
+            autoreset.finals(step, infos, ended, self._check_final) if ended else ({}, {}, {}, {})
         )
         bad = {**step.bad, **unusable}
-        self._bad.clear(but=bad)
-        invalid = self._leave_episodes(bad) if bad else None
-        self._note_bad_resets(step.infos)
+        self._bad.clear(but={**bad, **failed})
+        if ended:
+            self._failed.clear(i for i in ended if i not in bad and i not in failed)
+        invalid = self._leave_episodes(bad, failed) if bad or failed else None
+        self._note_resets(step.infos)
         following, next_masks = step.observations, step.masks
         to_reset = np.isin(np.arange(self._n_envs), list(step.bad)) if step.bad else None
         if ended and autoreset.leaves_resets_to_caller:
@@ -142,15 +147,22 @@ class VectorSteps:
             acted = mapped(lambda *arrays: np.stack(arrays, axis=1), *self._acted)
             self.trace.add(acted, np.stack(self._ended, axis=1))
             self._acted, self._ended = [], []
-        return replace(window, metadata=self._bad.metadata())
+        return replace(window, metadata={**self._bad.metadata(), **self._failed.metadata()})
 
-    def _leave_episodes(self, bad: Mapping[int, str]) -> np.ndarray:
-        """Leave the episodes in progress of environments that took a bad step; return (N,) where they are left."""
+    def _leave_episodes(self, bad: Mapping[int, str], failed: Mapping[int, str]) -> np.ndarray:
+        """Leave the episodes in progress of environments that took a bad step, or failed; return (N,) where they are.
+
+        Args:
+            bad: what is wrong with the step, by environment.
+            failed: how it failed, by environment.
+        """
         for i, reason in bad.items():
             self._bad.fault(reason, i)
+        for i, failure in failed.items():
+            self._failed.fault(failure, i)
         invalid = np.ones(self._n_envs, bool)
         if self._vector.autoreset.resets_some:
-            invalid[[i for i in range(self._n_envs) if i not in bad]] = False
+            invalid[[i for i in range(self._n_envs) if i not in bad and i not in failed]] = False
         for i in np.flatnonzero(invalid).tolist():
             if not self._builder.has_steps_of(i):  # no step of the window tells that it has ended
                 self._leave_episode(i)
@@ -168,16 +180,17 @@ class VectorSteps:
 
     def _reset(self, **arguments: object) -> tuple[Any, np.ndarray | None]:
         begun = self._check.reset(self._vector.reset(**arguments))
-        self._note_bad_resets(begun.infos)
+        self._note_resets(begun.infos)
         for i, reason in begun.bad.items():
             self._bad.fault(reason, i)
         if begun.bad:
             return self._reset_some(np.isin(np.arange(self._n_envs), list(begun.bad)), begun.masks)
         return begun.observations, begun.masks
 
-    def _note_bad_resets(self, infos: Mapping[str, Any]) -> None:
+    def _note_resets(self, infos: Mapping[str, Any]) -> None:
         """Count the resets that environments made here have tried again by themselves."""
-        for i in np.flatnonzero(infos[f"_{BAD_RESETS}"]).tolist() if BAD_RESETS in infos else ():
-            self.trace.begin_next(i, len(infos[BAD_RESETS][i]))
-            for reason in infos[BAD_RESETS][i]:
-                self._bad.fault(reason, i)
+        for name, counter in ((BAD_RESETS, self._bad), (FAILED_RESETS, self._failed)):
+            for i in np.flatnonzero(infos[f"_{name}"]).tolist() if name in infos else ():
+                self.trace.begin_next(i, len(infos[name][i]))
+                for reason in infos[name][i]:
+                    counter.fault(reason, i)

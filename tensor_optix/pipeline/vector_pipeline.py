@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
@@ -23,6 +23,7 @@ from tensor_optix.pipeline.environment.targets import vector_reward_threshold_of
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.pipeline.environment.vector_state import next_seeds, replay_all, restore_arrays, saved_arrays
 from tensor_optix.pipeline.environment.wiring import Wiring
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
 from tensor_optix.support.arrays import decoded
@@ -43,18 +44,25 @@ class VectorBatchPipeline(BasePipeline):
         env_fns: functions that make one environment each, `(id, num_envs)`, or a `gymnasium.vector` environment.
         agent: the acting policy; `RLOptimizer` fills it in.
         window_size: steps per environment in a window; T = N·window_size rows in all.
-        async_envs: run each environment in a process of its own; for environments whose steps are slow.
+        async_envs: run each environment in a process of its own; for environments whose steps are slow, or may hang,
+            crash or leak.
         seed: seed of the first episodes; environment i gets seed + i, and the seeds of its other episodes are drawn
             from that where the pipeline makes the environments. None leaves it to `RLOptimizer(seed=...)`.
         normalize_observations: as in `BatchPipeline`.
         normalize_rewards: as in `BatchPipeline`; each environment has a running return of its own.
+        step_timeout: with `async_envs`: seconds that a step or a reset may take, before its process is ended and made
+            anew; None = 20 times the slowest of the first 100, and at least 30.
+        max_worker_rss: with `async_envs`: bytes of resident memory from which a process is replaced between two
+            episodes; None = no bound.
 
     Raises:
-        InvalidArgumentError: no environments, `window_size` below 1, or an undeclared autoreset mode.
+        InvalidArgumentError: no environments, `window_size` below 1, an undeclared autoreset mode, a bound out of its
+            range, or more processes than there is memory for.
         EnvironmentFailedError: an environment's process ended while it was made; `episodes()` raises it where an
-            environment raises or its process dies.
+            environment fails three times in a row without a whole episode between, or a ready-made vector once.
+        ContractError: with `async_envs`, a function that cannot be sent to another process.
         BadDataError: as in `BatchPipeline`.
-        EnvironmentNotFoundError: an unknown id.
+        EnvironmentNotFoundError: an unknown id, or what cannot be imported in another process.
         SpaceError: environments with different spaces, or observations as with `BatchPipeline`.
     """
 
@@ -68,10 +76,12 @@ class VectorBatchPipeline(BasePipeline):
         seed: int | None = None,
         normalize_observations: bool | ObsNormalizer = False,
         normalize_rewards: bool | RewardNormalizer = False,
+        step_timeout: float | None = None,
+        max_worker_rss: int | None = None,
     ) -> None:
         check_size("window_size", window_size)
         check_seed(seed)
-        self._vector = VectorLifetime(env_fns, async_envs)
+        self._vector = VectorLifetime(env_fns, async_envs, step_timeout, max_worker_rss)
         self.env_name, self.env_kwargs = name_of_each(env_fns)
         self.reward_threshold = vector_reward_threshold_of(self.env, env_fns)
         self.agent = agent
@@ -199,7 +209,7 @@ class VectorBatchPipeline(BasePipeline):
             restore_arrays(self.env, state["arrays"])
             return True
         seed, env = self._seed_of_reset(), self.env
-        if state["trace"] is None or seed is None or not isinstance(env, AsyncVectorEnv | SyncVectorEnv):
+        if state["trace"] is None or seed is None or not isinstance(env, SyncVectorEnv | WorkerVectorEnv):
             return False
         trace = self._steps.trace
         found = replay_all(env, seed, trace.restore(state["trace"]), trace.numbers, self._wiring.to_env)

@@ -42,3 +42,21 @@ def free_memory() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def resident_memory() -> int:
+    """Return the bytes of this process that are in memory, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def private_memory() -> int:
+    """Return the bytes of this process that it shares with no other, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/smaps_rollup") as file:
+            return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+    except (OSError, ValueError, IndexError):
+        return 0

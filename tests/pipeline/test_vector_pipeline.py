@@ -162,21 +162,6 @@ class TestFailures:
             next(pipeline.episodes())
         assert_nothing_left(pipeline)
 
-    def test_a_worker_killed_from_outside_between_two_windows(self) -> None:
-        pipeline = VectorBatchPipeline(makers(3), ByStepAgent(), window_size=5, async_envs=True)
-        windows = pipeline.episodes()
-        next(windows)
-        os.kill(pipeline.env.processes[2].pid, signal.SIGKILL)  # type: ignore[attr-defined]
-        with pytest.raises(EnvironmentFailedError, match="Environment 2 of 3, <CountingEnv instance>, failed in step"):
-            next(windows)
-        assert_nothing_left(pipeline)
-
-    def test_teardown_after_a_death_that_nobody_noticed(self) -> None:
-        pipeline = VectorBatchPipeline(makers(3), ByStepAgent(), window_size=5, async_envs=True)
-        next(pipeline.episodes())
-        os.kill(pipeline.env.processes[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
-        assert_nothing_left(pipeline)
-
     def test_an_error_that_cannot_be_sent_does_not_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tensor_optix.pipeline.environment.failures._REPORT_SECONDS", 0.2)
         pipeline = failing("step", raise_unpicklable, AutoresetMode.SAME_STEP, AsyncVectorEnv)

@@ -15,7 +15,7 @@ from tensor_optix.core.base_agent import BaseAgent, ReportsNonFinite, Restorable
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.succession import LearnerSlot
-from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
+from tensor_optix.core.faults import BAD_STEPS, FAILED_EPISODES, MOST_IN_A_ROW, BadStepsError, EpisodesFailedError
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.errors import BadDataError, ContractError, NonFiniteError
@@ -62,7 +62,7 @@ class Learning:
         self._health = health
 
     def collected(self, windows: Iterator[EpisodeData]) -> EpisodeData | None:
-        """Return the next window, None at the end; the bad steps on the way are counted.
+        """Return the next window, None at the end; bad steps and failed episodes on the way are counted.
 
         Raises:
             Exception: what the pipeline raised.
@@ -72,13 +72,21 @@ class Learning:
         except BadStepsError as error:
             self._count_steps(error.found)
             raise
+        except EpisodesFailedError as error:
+            self._count_failures(error.found)
+            raise
         if window is not None:
             self._count_steps(window.metadata.get(BAD_STEPS, {}))
+            self._count_failures(window.metadata.get(FAILED_EPISODES, {}))
         return window
 
     def _count_steps(self, found: Mapping[str, int]) -> None:
         if found:
             self._health.count("step", sum(found.values()))
+
+    def _count_failures(self, found: Mapping[str, Mapping[str, int]]) -> None:
+        for kind, known in found.items():
+            self._health.count(f"environment {kind}", sum(known.values()))
 
     def check(self, window: EpisodeData, window_id: int) -> Fault | None:
         """Return what is wrong with a window, None where it can be learned from."""

@@ -8,7 +8,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline.environment.bad_steps import StepCheck, VectorStep
-from tensor_optix.pipeline.environment.episodes import BAD_STEP
+from tensor_optix.pipeline.environment.episodes import BAD_STEP, FAILED_STEP
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.support.trees import taken
 
 
@@ -19,6 +20,8 @@ class Finals(NamedTuple):
     masks: dict[int, object]
     bad: dict[int, str]
     """What is wrong with a final observation."""
+    failed: dict[int, str]
+    """How an environment failed in the step."""
 
 
 class Autoreset(ABC):
@@ -34,7 +37,9 @@ class Autoreset(ABC):
     """An environment whose episode ended waits for a `reset`."""
 
     def __init__(self, env: VectorEnv) -> None:
-        self.resets_some = self.leaves_resets_to_caller or isinstance(env.unwrapped, AsyncVectorEnv | SyncVectorEnv)
+        self.resets_some = self.leaves_resets_to_caller or isinstance(
+            env.unwrapped, AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv
+        )
         """Whether some environments can be reset without the others."""
 
     @abstractmethod
@@ -53,7 +58,7 @@ class NextStepReset(Autoreset):
         self, step: VectorStep, infos: Mapping[int, Mapping[str, object]], ended: Iterable[int], check: StepCheck
     ) -> Finals:
         """Return nothing: the next step is added with the final observations."""
-        return Finals({}, {}, {})
+        return Finals({}, {}, {}, {})
 
 
 class CallerReset(Autoreset):
@@ -70,6 +75,7 @@ class CallerReset(Autoreset):
             {i: taken(step.observations, i) for i in ended},
             {i: None if masks is None else masks[i].copy() for i in ended},
             {},
+            {},
         )
 
 
@@ -80,9 +86,12 @@ class SameStepReset(Autoreset):
         self, step: VectorStep, infos: Mapping[int, Mapping[str, Any]], ended: Iterable[int], check: StepCheck
     ) -> Finals:
         """Return what the infos hold, once it is checked."""
-        finals = Finals({}, {}, {})
+        finals = Finals({}, {}, {}, {})
         for i in ended:
             info = infos.get(i, {})
+            if FAILED_STEP in info:  # it was made anew, and has begun a new episode by itself
+                finals.failed[i] = info[FAILED_STEP]
+                continue
             try:
                 if BAD_STEP in info:  # an environment that was made here has begun a new episode by itself
                     raise BadDataError(info[BAD_STEP])

@@ -1,5 +1,6 @@
 """Copies of an environment for held-out episodes: the same environment, or none and the reason why."""
 
+import contextlib
 import copy
 import logging
 from collections import Counter
@@ -10,6 +11,7 @@ import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.async_vector_env import AsyncState
 
+from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.environment.changes import (
     WATCHING_WRAPPERS,
     EnvFn,
@@ -21,6 +23,7 @@ from tensor_optix.pipeline.environment.changes import (
     vector_changes,
 )
 from tensor_optix.pipeline.environment.episodes import SeededEpisodes
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ def vector_copies(vector: VectorEnv, makers: Sequence[EnvFn] | None) -> list[Env
                 f"{type(inner).__name__} is around the vector as a whole, and not around each environment in it"
             )
         inner = inner.env
-    if not isinstance(inner, AsyncVectorEnv | SyncVectorEnv):
+    if not isinstance(inner, AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv):
         return [_single_of(inner)]
     makers = list(inner.env_fns if makers is None else makers)
     ours = {id(env.unwrapped) for env in inner.envs} if isinstance(inner, SyncVectorEnv) else set()
@@ -133,16 +136,19 @@ def _single_of(vector: VectorEnv) -> EnvFn:
     return fresh.make
 
 
-def _attributes_in(vector: AsyncVectorEnv | SyncVectorEnv, fresh: Sequence[Fresh]) -> list[Mapping[Path, object]]:
+def _attributes_in(
+    vector: AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv, fresh: Sequence[Fresh]
+) -> list[Mapping[Path, object]]:
     """Return the attributes of each environment of a vector; of those in other processes the plain ones."""
     if isinstance(vector, SyncVectorEnv):
         return [attributes_of(env.env if isinstance(env, SeededEpisodes) else env) for env in vector.envs]
     found: list[dict[Path, object]] = [{} for _ in range(vector.num_envs)]
-    if vector.closed or vector._state is not AsyncState.DEFAULT:
+    if vector.closed or (isinstance(vector, AsyncVectorEnv) and vector._state is not AsyncState.DEFAULT):
         return list(found)
     for path in set.intersection(*(_askable(one) for one in fresh)):
-        for i, value in enumerate(vector.get_attr(str(path[-1]))):
-            found[i][path] = value
+        with contextlib.suppress(ContractError):  # it has become an object that its process does not hand out
+            for i, value in enumerate(vector.get_attr(str(path[-1]))):
+                found[i][path] = value
     return list(found)
 
 

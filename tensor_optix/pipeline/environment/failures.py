@@ -40,27 +40,20 @@ def watch_failures(env: VectorEnv) -> None:
         base.error_queue = FailureReports(base.error_queue)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def names_of(env: VectorEnv) -> tuple[str, ...]:
-    """Return the names of a vector's environments, where they can be asked only while their processes run."""
-    return env.unwrapped.call("__str__") if isinstance(env.unwrapped, AsyncVectorEnv) else ()
-
-
-def environment_failed(
-    env: VectorEnv, doing: str, error: Exception, names: Sequence[str] = ()
-) -> EnvironmentFailedError:
+def environment_failed(env: VectorEnv, doing: str, error: Exception) -> EnvironmentFailedError:
     """Return the error to raise for one that `env.step` or `env.reset` raised.
 
     Args:
         env: the vector.
         doing: "step" or "reset".
         error: what was raised.
-        names: of its environments, where they are known.
     """
     base = env.unwrapped
+    names: Sequence[str] = ()
     index, what, trace = None, _described(error), "".join(traceback.format_exception(error))
     if isinstance(base, SyncVectorEnv):
         index = _environment_in(error)
-        names = names or [str(single) for single in base.envs]
+        names = [str(single) for single in base.envs]
     elif isinstance(base, AsyncVectorEnv):
         report = base.error_queue.last if isinstance(base.error_queue, FailureReports) else None
         if report is not None:

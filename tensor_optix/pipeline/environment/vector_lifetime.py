@@ -1,14 +1,16 @@
 """A vector environment from its making to its closing; what it raises becomes one typed error."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 
-from tensor_optix.errors import ContractError
+from tensor_optix.errors import ContractError, EnvironmentFailedError
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
-from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, names_of, watch_failures
+from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, watch_failures
 from tensor_optix.pipeline.environment.vector_making import vector_of
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
 
 class VectorLifetime:
@@ -17,28 +19,35 @@ class VectorLifetime:
     Args:
         env_fns: what `VectorBatchPipeline` takes: functions, `(id, num_envs)`, or a vector.
         async_envs: run each environment in a process of its own.
+        step_timeout: as in `vector_of`.
+        max_worker_rss: as in `vector_of`.
 
     Raises:
         InvalidArgumentError: none of these, or a vector that declares no autoreset mode.
         EnvironmentFailedError: an environment's process ended while it was made.
     """
 
-    def __init__(self, env_fns: object, async_envs: bool) -> None:
-        self._make: Callable[[], VectorEnv] = lambda: vector_of(env_fns, async_envs)[0]
-        self.env, self.makers = vector_of(env_fns, async_envs)
+    def __init__(
+        self,
+        env_fns: object,
+        async_envs: bool,
+        step_timeout: float | None = None,
+        max_worker_rss: int | None = None,
+    ) -> None:
+        made = partial(vector_of, env_fns, async_envs, step_timeout, max_worker_rss)
+        self._make: Callable[[], VectorEnv] = lambda: made()[0]
+        self.env, self.makers = made()
         self.autoreset = autoreset_of(self.env)
         self._is_ready_made = self.env is env_fns
         self.times_closed, self._is_closed = 0, False
         self._has_failed = False
         """Whether the last call has not returned."""
         watch_failures(self.env)
-        # A vector of the user's own may be in the middle of a call.
-        self._names = () if self._is_ready_made else names_of(self.env)
 
     @property
     def has_own_episodes(self) -> bool:
         """True where the environments were made here, one by one; False where they came as a vector."""
-        return not self._is_ready_made and isinstance(self.env, AsyncVectorEnv | SyncVectorEnv)
+        return not self._is_ready_made and isinstance(self.env, WorkerVectorEnv | SyncVectorEnv)
 
     def step(self, actions: object) -> Any:
         """Return what `env.step` returns.
@@ -56,8 +65,10 @@ class VectorLifetime:
         self._has_failed = True  # also where it is interrupted
         try:
             returned = function(*args, **arguments)
+        except EnvironmentFailedError:
+            raise
         except Exception as error:
-            raise environment_failed(self.env, name, error, self._names) from error
+            raise environment_failed(self.env, name, error) from error
         self._has_failed = False
         return returned
 

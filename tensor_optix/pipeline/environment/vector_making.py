@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import gymnasium as gym
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import InvalidArgumentError, SpaceError
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.environment import (
     check_size,
@@ -14,21 +14,33 @@ from tensor_optix.pipeline.environment.environment import (
     maker_in,
 )
 from tensor_optix.pipeline.environment.vector_state import seeded
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
 
-def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn] | None]:
+def vector_of(
+    env_fns: object, async_envs: bool, step_timeout: float | None = None, max_worker_rss: int | None = None
+) -> tuple[VectorEnv, list[EnvFn] | None]:
     """Return the vector environment, and what makes each environment in it where they are made one by one here.
 
     Args:
         env_fns: what `VectorBatchPipeline` takes: functions, `(id, num_envs)`, or a vector.
         async_envs: run each environment in a process of its own.
+        step_timeout: seconds that a step or a reset may take there; None = learned.
+        max_worker_rss: bytes of memory from which such a process is replaced; None = no bound.
 
     Raises:
-        InvalidArgumentError: none of these.
-        EnvironmentNotFoundError: an unknown id.
-        EnvironmentFailedError: an environment's process ended while it was made.
+        InvalidArgumentError: none of these, or a bound where there is no such process.
+        ContractError: what makes an environment cannot be sent to another process.
+        EnvironmentNotFoundError: an unknown id, or what cannot be imported in another process.
+        EnvironmentFailedError: an environment failed while it was made in another process.
         SpaceError: environments with different spaces.
     """
+    for name, value in (("step_timeout", step_timeout), ("max_worker_rss", max_worker_rss)):
+        if value is not None and (not async_envs or isinstance(env_fns, VectorEnv)):
+            raise InvalidArgumentError(
+                f"{name}={value!r} needs async_envs=True, and functions that make environments: only a process of its "
+                f"own can be ended and made anew."
+            )
     if isinstance(env_fns, VectorEnv):
         return env_fns, None
     if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
@@ -47,16 +59,12 @@ def vector_of(env_fns: object, async_envs: bool) -> tuple[VectorEnv, list[EnvFn]
             f"env_fns must be functions that make environments (at least one), (id, num_envs), or a "
             f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
         )
-    vectorised = AsyncVectorEnv if async_envs else SyncVectorEnv
+    if async_envs:
+        return WorkerVectorEnv(makers, step_timeout=step_timeout, max_worker_rss=max_worker_rss), makers
     try:
         env_fns = [seeded(make, warns=i == 0) for i, make in enumerate(makers)]
-        return vectorised(env_fns, autoreset_mode=AutoresetMode.SAME_STEP), makers
+        return SyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.SAME_STEP), makers
     except (RuntimeError, AssertionError) as error:
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
         raise
-    except (EOFError, ConnectionError) as error:
-        raise EnvironmentFailedError(
-            "The process of an environment ended while it was made. Its own error was printed; call each of env_fns "
-            "in this process to see it raise."
-        ) from error

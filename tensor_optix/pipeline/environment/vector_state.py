@@ -1,16 +1,23 @@
 """Bringing a vector environment back to where it was when a run is resumed."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 
+from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.environment.episodes import SeededEpisodes, episode_seed
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.support.arrays import decoded, encoded, generator_state, restore_generator
 from tensor_optix.support.trees import rows
 
+logger = logging.getLogger(__name__)
+
+REPLAYED_AT_ONCE = 16
+"""Steps of a replay in one call."""
 _ARRAYS: Mapping[type[VectorEnv], tuple[str, ...]] = {CartPoleVectorEnv: ("state", "steps", "prev_done")}
 """The vectorised environments of Gymnasium whose whole state is a few arrays and a generator."""
 
@@ -22,7 +29,7 @@ def seeded(make: Callable[[], gym.Env], warns: bool = True) -> Callable[[], gym.
         make: makes the environment.
         warns: say so where its episodes cannot be seeded.
     """
-    return lambda: SeededEpisodes(make(), warns)
+    return lambda: SeededEpisodes(make(), warns, make)
 
 
 def saved_arrays(vector: VectorEnv) -> dict[str, object] | None:
@@ -47,7 +54,7 @@ def restore_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
 
 
 def replay_all(
-    vector: AsyncVectorEnv | SyncVectorEnv,
+    vector: SyncVectorEnv | WorkerVectorEnv,
     seed: int,
     actions: Sequence[Any],
     numbers: Sequence[int],
@@ -67,10 +74,17 @@ def replay_all(
     """
     if any(one is None for one in actions):
         return None
-    vector.reset(seed=seed)
     taken = [[to_env(action) for action in rows(one)] for one in actions if one is not None]
-    vector.set_attr("episode_in_progress", list(zip(numbers, taken, strict=True)))
-    found = list(vector.get_attr("replayed_observation"))
+    try:
+        vector.reset(seed=seed)
+        vector.set_attr("episode_in_progress", [(number, []) for number in numbers])
+        # A few at a time: what plays them in another process has a deadline for each call.
+        for begin in range(0, max(map(len, taken)), REPLAYED_AT_ONCE):
+            vector.set_attr("episode_in_progress", [(None, one[begin : begin + REPLAYED_AT_ONCE]) for one in taken])
+        found = list(vector.get_attr("replayed_observation"))
+    except EnvironmentFailedError as error:
+        logger.warning("An episode cannot be replayed: %s", error)
+        return None
     return None if any(one is None for one in found) else found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
+from tensor_optix.core.faults import BAD_STEPS, FAILED_EPISODES, MOST_IN_A_ROW, BadStepsError, EpisodesFailedError
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.learning import (
@@ -77,6 +77,17 @@ class TestCollecting:
         assert rig.learning.collected(iter([window])) is window
         assert rig.learning.collected(iter([window_of(1.0)])) is not None
         assert rig.health.counts == {"step": 3}
+
+    def test_failed_episodes_are_counted_by_how_their_environment_failed(self, tmp_path: Path) -> None:
+        def failing() -> Iterator[EpisodeData]:
+            yield EpisodeData(**{**vars(window_of(1.0)), "metadata": {FAILED_EPISODES: {"hung": {"a": 2, "b": 1}}}})
+            raise EpisodesFailedError("three times in a row", {"died": {"a": 3}})
+
+        rig, windows = Rig(tmp_path), failing()
+        rig.learning.collected(windows)
+        with pytest.raises(EpisodesFailedError, match="three times"):
+            rig.learning.collected(windows)
+        assert rig.health.counts == {"environment hung": 3, "environment died": 3}
 
     def test_those_of_a_window_that_never_came_are_counted_too(self, tmp_path: Path) -> None:
         def broken() -> Iterator[EpisodeData]:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
 from tensor_optix.pipeline.environment.bad_steps import StepCheck, VectorStep
-from tensor_optix.pipeline.environment.episodes import BAD_STEP
+from tensor_optix.pipeline.environment.episodes import BAD_STEP, FAILED_STEP
 from tensor_optix.pipeline.environment.observations import ObservationForm
 
 SPACE = spaces.Box(-10.0, 10.0, (2,), np.float32)
@@ -66,11 +66,11 @@ class TestFinals:
         return found
 
     def test_the_next_step_shows_them_by_itself(self) -> None:
-        assert self.finals(AutoresetMode.NEXT_STEP, step(), {}, [0, 1]) == ({}, {}, {})
+        assert self.finals(AutoresetMode.NEXT_STEP, step(), {}, [0, 1]) == ({}, {}, {}, {})
 
     def test_where_the_caller_resets_the_step_has_them(self) -> None:
         masks = np.array([[True, False], [False, True]])
-        observations, found, bad = self.finals(AutoresetMode.DISABLED, step(masks), {}, [1])
+        observations, found, bad, _ = self.finals(AutoresetMode.DISABLED, step(masks), {}, [1])
         assert {i: one.tolist() for i, one in observations.items()} == {1: [3.0, 4.0]}
         assert (found[1].tolist(), bad) == ([False, True], {})
         masks[:] = True
@@ -82,9 +82,14 @@ class TestFinals:
     def test_where_the_same_step_resets_the_infos_have_them(self) -> None:
         final = np.array([None, np.array([7, 8], np.float32)], object)
         infos = {1: {"action_mask": np.array([0, 1], np.int8)}}
-        observations, masks, bad = self.finals(AutoresetMode.SAME_STEP, step(final_obs=final), infos, [1])
+        observations, masks, bad, failed = self.finals(AutoresetMode.SAME_STEP, step(final_obs=final), infos, [1])
         assert {i: one.tolist() for i, one in observations.items()} == {1: [7.0, 8.0]}
-        assert (masks[1].tolist(), bad) == ([False, True], {})
+        assert (masks[1].tolist(), bad, failed) == ([False, True], {}, {})
+
+    def test_one_whose_environment_failed_has_none_and_is_not_looked_at(self) -> None:
+        infos = {0: {FAILED_STEP: "hung in step: no answer in 1 s"}}
+        found = self.finals(AutoresetMode.SAME_STEP, step(final_obs=np.full(2, None)), infos, [0])
+        assert found == ({}, {}, {}, {0: "hung in step: no answer in 1 s"})
 
     @pytest.mark.parametrize(
         ("final", "info", "reason"),
@@ -97,6 +102,6 @@ class TestFinals:
     def test_a_final_observation_that_cannot_be_used_is_named(self, final: Any, info: Any, reason: str) -> None:
         both = np.empty(2, object)
         both[0] = final
-        observations, masks, bad = self.finals(AutoresetMode.SAME_STEP, step(final_obs=both), {0: info}, [0])
+        observations, masks, bad, _ = self.finals(AutoresetMode.SAME_STEP, step(final_obs=both), {0: info}, [0])
         assert (observations, masks) == ({}, {})
         assert reason in bad[0]

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tensor_optix.errors import ContractError, EnvironmentFailedError, InvalidArgumentError
+from tensor_optix.pipeline.environment.episodes import FAILED_STEP
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 
 
@@ -39,15 +40,26 @@ def test_it_steps_and_resets_as_the_vector_does() -> None:
     lifetime.close()
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.filterwarnings("ignore")
-def test_what_an_environment_raises_is_one_typed_error_with_its_cause(is_async: bool) -> None:
-    lifetime = VectorLifetime([Counted, Counted], is_async)
+def test_what_an_environment_of_a_ready_made_vector_raises_is_one_typed_error_with_its_cause() -> None:
+    lifetime = VectorLifetime(SyncVectorEnv([Counted, Counted]), False)
     lifetime.reset()
     with pytest.raises(EnvironmentFailedError, match=r"Environment 1 of 2, .*LookupError: the cable is out") as raised:
         lifetime.step(np.array([0, 1]))
     assert raised.value.__cause__ is not None
-    lifetime.close()  # its own close would wait for an answer that does not come
+    lifetime.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_one_that_was_made_here_is_made_anew_and_says_so(is_async: bool) -> None:
+    lifetime = VectorLifetime([Counted, Counted], is_async)
+    lifetime.reset()
+    *_, truncated, infos = lifetime.step(np.array([0, 1]))
+    assert truncated.tolist() == [False, True]
+    told = infos["final_info"][FAILED_STEP][1]
+    assert told.startswith("raised in step: LookupError: the cable is out")
+    assert "Traceback" in told
+    assert lifetime.step(np.array([0, 0]))[1].tolist() == [1.0, 1.0]
+    lifetime.close()
     lifetime.reopen()
     assert lifetime.reset()[0].shape == (2, 1)
     lifetime.close()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tensor_optix.errors import EnvironmentNotFoundError, InvalidArgumentError, SpaceError
 from tensor_optix.pipeline.environment.vector_making import vector_of
+from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
 
 class Sized(gym.Env[Any, Any]):
@@ -42,8 +43,14 @@ def test_functions_make_one_environment_each_which_reset_in_the_same_step(env_fn
 
 def test_environments_may_have_a_process_each() -> None:
     env, _ = vector_of([Sized, Sized], True)
-    assert isinstance(env, AsyncVectorEnv)
+    assert isinstance(env, WorkerVectorEnv)
     env.close()
+
+
+@pytest.mark.parametrize("bound", [{"step_timeout": 1.0}, {"max_worker_rss": 2**30}])
+def test_a_bound_needs_a_process_that_it_can_end(bound: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"needs async_envs=True"):
+        vector_of([Sized], False, **bound)
 
 
 def test_an_id_whose_environments_are_vectorised_is_one_environment() -> None:

@@ -1,0 +1,143 @@
+"""What a process and its worker tell each other: a header of fixed form, and JSON values behind it.
+
+A request is its kind and its length; what it carries comes from the user's own process. A reply is read by its form:
+its numbers are fixed, and what an environment tells beside them is numbers, text, arrays, and lists, tuples and
+dictionaries of them. Nothing of it is unpickled.
+"""
+
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tensor_optix.errors import TensorOptixError
+from tensor_optix.support.nested import packed, unpacked
+
+REQUEST = struct.Struct("<cI")
+"""Kind, bytes that follow."""
+REPLY = struct.Struct("<cBdqI")
+"""Kind, flags, reward, number of the episode in progress, bytes that follow."""
+TERMINATED, TRUNCATED, IS_FULL = 1, 2, 4
+"""Flags; the last one: the worker's memory has grown too large, and it takes no further request."""
+PLACE, MAKE, RESET, STEP, CALL, SET, CLOSE = (bytes([letter]) for letter in b"pmrscax")
+"""Kinds of requests."""
+DONE, RAISED = b"d", b"e"
+"""Kinds of replies."""
+MOST_BYTES = 1 << 30
+LEFT_OUT = "tensor_optix_left_out"
+"""In an info: names of what it had and what cannot be sent, with their types."""
+_CHUNK = 1 << 16
+
+
+class Reply(NamedTuple):
+    """What a worker has answered."""
+
+    kind: bytes
+    flags: int
+    reward: float
+    number: int
+    value: Any
+    """What came behind the header, None where nothing did."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether an episode ended with the step."""
+        return bool(self.flags & (TERMINATED | TRUNCATED))
+
+
+class WireError(Exception):
+    """What the other side says is not of the form."""
+
+
+class ClosedError(WireError):
+    """The other side is gone."""
+
+
+class UnsendableError(Exception):
+    """A value is of a kind that cannot be sent."""
+
+
+def send_request(channel: socket.socket, kind: bytes, payload: bytes = b"") -> None:
+    """Send a request; raises `OSError` where the other side is gone, `TimeoutError` where it does not read."""
+    channel.sendall(REQUEST.pack(kind, len(payload)) + payload)
+
+
+def read_request(channel: socket.socket) -> tuple[bytes, bytes]:
+    """Return the next request and what it carries.
+
+    Raises:
+        ClosedError: the other side is gone.
+    """
+    kind, length = REQUEST.unpack(_exactly(channel, REQUEST.size))
+    return kind, _exactly(channel, length) if length else b""
+
+
+def send_reply(
+    channel: socket.socket, kind: bytes, flags: int = 0, reward: float = 0.0, number: int = 0, value: Any = None
+) -> None:
+    """Send a reply.
+
+    Raises:
+        UnsendableError: `value` holds something that cannot be sent; nothing was.
+    """
+    payload = b"" if value is None else _encoded(value)
+    channel.sendall(REPLY.pack(kind, flags, reward, number, len(payload)) + payload)
+
+
+def read_reply(channel: socket.socket) -> Reply:
+    """Return the next reply, in at most the timeout of the channel.
+
+    Raises:
+        ClosedError: the other side is gone.
+        WireError: what it says is not of the form.
+        TimeoutError: it does not answer.
+    """
+    kind, flags, reward, number, length = REPLY.unpack(_exactly(channel, REPLY.size))
+    if kind not in (DONE, RAISED) or length > MOST_BYTES:
+        raise WireError("what it says is not of the form")
+    if not length:
+        return Reply(kind, flags, reward, number, None)
+    try:
+        return Reply(kind, flags, reward, number, unpacked(msgspec.json.decode(_exactly(channel, length))))
+    except (msgspec.DecodeError, UnicodeDecodeError, TensorOptixError, RecursionError) as error:
+        raise WireError(f"what it says is not of the form: {error}") from None
+
+
+def sendable(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of an info can be sent; what cannot is named."""
+    kept: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name, value in info.items():
+        try:
+            _encoded([name, value])
+        except UnsendableError:
+            left_out.append(f"{name} ({type(value).__name__})")
+        else:
+            kept[name] = value
+    return {**kept, LEFT_OUT: tuple(left_out)} if left_out else kept
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(packed(value))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UnsendableError(str(error)) from error
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    try:
+        data = channel.recv(min(size, _CHUNK))
+    except ConnectionError as error:
+        raise ClosedError("closed") from error
+    if len(data) == size:
+        return data
+    parts = []
+    while data:
+        parts.append(data)
+        size -= len(data)
+        if not size:
+            return b"".join(parts)
+        data = channel.recv(min(size, _CHUNK))
+    raise ClosedError("closed")

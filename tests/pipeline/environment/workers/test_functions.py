@@ -1,0 +1,36 @@
+import threading
+
+import gymnasium as gym
+import pytest
+
+from tensor_optix.errors import ContractError
+from tensor_optix.pipeline.environment.workers.functions import pickled, pickled_value, unpickled, unpickled_value
+from tests.fakes.failing import Walking
+
+
+def test_a_function_with_what_it_needs_makes_the_same_elsewhere() -> None:
+    number = 3
+    assert str(unpickled(pickled(lambda: Walking(number)))()) == "<walking 3>"
+
+
+def test_what_is_registered_here_is_registered_there() -> None:
+    gym.register("Walked-v0", entry_point=Walking)
+    data = pickled(lambda: gym.make("Walked-v0"))
+    del gym.registry["Walked-v0"]
+    assert isinstance(unpickled(data)().unwrapped, Walking)
+    del gym.registry["Walked-v0"]
+
+
+def test_what_cannot_be_sent_is_refused_with_the_way_to_register_it() -> None:
+    lock = threading.Lock()
+    with pytest.raises(ContractError, match=r"cannot be sent to a process of its own: TypeError.*gymnasium.register\("):
+        pickled(lambda: Walking(id(lock)))
+    with pytest.raises(ContractError, match="lock cannot be sent"):
+        pickled_value(lock)
+
+
+def test_arguments_arrive_as_they_were() -> None:
+    assert unpickled_value(pickled_value({"seed": None, "options": {"a": (1, 2)}})) == {
+        "seed": None,
+        "options": {"a": (1, 2)},
+    }
