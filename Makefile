@@ -1,7 +1,7 @@
 # These commands do everything on a machine with Python >= 3.11 and make:
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
-#   make release-check   builds the wheel, installs it alone, and runs the quick start with it
+#   make release-check   builds both distributions, installs them in four ways, and trains with each
 #   make trade   sets up and runs an example, as do make backtest, forecast, watch: see docs/market.md and docs/forecast.md
 
 PYTHON ?= python3
@@ -47,26 +47,23 @@ bench: $(VENV)/.bench
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or soak' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
 
-# The quick start is the first Python block of the README; it runs where nothing but the wheel is importable.
+# Two distributions, built and installed in the four ways of docs/install.md, where nothing but the wheels is importable.
 release-check: $(VENV)/.dev
 	rm -rf $(RELEASE)
-	$(BIN)/python -m build --outdir $(RELEASE)
+	$(BIN)/python -m build --outdir $(RELEASE) .
+	$(BIN)/python -m build --outdir $(RELEASE) packages/tensor-optix
 	$(BIN)/twine check --strict $(RELEASE)/*
-	$(PYTHON) -m venv $(RELEASE)/venv
-	$(RELEASE)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(RELEASE)/*.whl
-	mkdir $(RELEASE)/elsewhere
-	awk '/^```python$$/ { on = 1; next } /^```$$/ { if (on) exit } on' README.md > $(RELEASE)/elsewhere/quick_start.py
-	cd $(RELEASE)/elsewhere && ../venv/bin/tensor-optix --version && OMP_NUM_THREADS=1 ../venv/bin/python quick_start.py
+	$(BIN)/python packages/release_check.py $(RELEASE)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.train: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[tf]'
 	touch $@
 
 $(VENV)/.live: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[live]'
+	$(INSTALL) -e '.[tf,live]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(PROJECT)

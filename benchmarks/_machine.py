@@ -7,7 +7,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-_PACKAGES = ("tensor-optix", "tensorflow", "torch", "stable-baselines3", "gymnasium", "numpy")
+import tensor_optix
+
+_PACKAGES = ("tensorflow", "torch", "stable-baselines3", "gymnasium", "numpy")
 
 
 @cache
@@ -30,7 +32,8 @@ def describe() -> str:
     """Return one line, e.g. `AMD EPYC 7B13, 2 cores, Linux; Python 3.12.3, torch 2.4.0, ...`."""
     system = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
     packages = [f"{name} {version}" for name in _PACKAGES if (version := _version(name))]
-    return f"{system}; {', '.join([f'Python {platform.python_version()}', *packages])}"
+    own = [f"Python {platform.python_version()}", f"tensor-optix {tensor_optix.__version__}"]
+    return f"{system}; {', '.join([*own, *packages])}"
 
 
 def _processor() -> str:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 CELLS = ("lstm", "gru")
 _MODULES = {"tf": "tensorflow", "torch": "torch"}
-_INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix[torch]'"}
+_INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix-core[torch]'"}
 
 
 def make_agent(

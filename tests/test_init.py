@@ -87,7 +87,7 @@ def test_without_frameworks_the_core_and_the_facade_work_and_agents_say_what_to_
     )
     torch = (
         "MissingDependencyError The PyTorch agents need torch, which is not installed. "
-        "Install it with: pip install 'tensor-optix[torch]'"
+        "Install it with: pip install 'tensor-optix-core[torch]'"
     )
     tensorflow = (
         "MissingDependencyError The TensorFlow agents need tensorflow, which is not installed. "

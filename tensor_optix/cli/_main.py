@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.checking import check
 from tensor_optix.cli.comparing import compare
+from tensor_optix.cli.completing import completion
 from tensor_optix.cli.evaluating import evaluate
 from tensor_optix.cli.parser import Command, parser
 from tensor_optix.cli.training import resume, train
@@ -56,7 +57,8 @@ def _report(args: argparse.Namespace) -> int:
     if args.watch:
         serve(args.run_dir, args.port)
     else:
-        print(write_page(args.run_dir, args.output))
+        path = write_page(args.run_dir, args.output)
+        print(json.dumps({"page": str(path)}) if args.json else path)
     return exit_codes.DONE
 
 
@@ -68,4 +70,5 @@ _COMMANDS: dict[str, Command] = {
     "replay": _replay,
     "report": _report,
     "compare": compare,
+    "completion": completion,
 }

@@ -19,7 +19,13 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses an unknown flag with the nearest one."""
+    """Refuses an unknown flag with the nearest one.
+
+    Attributes:
+        by_command: the parser of each command.
+    """
+
+    by_command: dict[str, argparse.ArgumentParser]
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
         """Return the arguments, or end the process with exit code 2."""
@@ -40,9 +46,11 @@ def parser(**commands: Command) -> Parser:
     made = Parser(prog="tensor-optix", description="An autonomous training loop.")
     made.add_argument("--version", action="version", version=f"tensor-optix {tensor_optix.__version__}")
     added = made.add_subparsers(required=True, metavar="COMMAND")
+    made.by_command = {}
     for name, (add_arguments, description) in COMMANDS.items():
         one = added.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
         add_arguments(one)
+        made.by_command[name] = one
         one.set_defaults(command=commands[name], known_flags=tuple(one._option_string_actions))
     return made
 
@@ -63,6 +71,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--run-dir", type=Path, help="directory of the run (default: runs/ENV-ALGO-TIME-SEED)")
     train.add_argument("--no-progress", action="store_true", help="no live view")
+    train.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_report_flag(train)
 
 
@@ -73,6 +82,7 @@ def add_resume(resume: argparse.ArgumentParser) -> None:
     add_settings(resume, bounds, "as at the start")
     add_allow_module(resume)
     resume.add_argument("--no-progress", action="store_true", help="no live view")
+    resume.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_report_flag(resume)
 
 
@@ -145,6 +155,12 @@ def add_report(report: argparse.ArgumentParser) -> None:
     report.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: RUN_DIR/report.html)")
     report.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1, where it follows the run")
     report.add_argument("--port", type=int, default=0, metavar="N", help="with --watch (default: 0, any that is free)")
+    report.add_argument("--json", action="store_true", help="print where the page is as JSON")
+
+
+def add_completion(completion: argparse.ArgumentParser) -> None:
+    """Add the arguments of `completion`."""
+    completion.add_argument("shell", choices=("bash", "zsh"), help="the shell that reads the script")
 
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
@@ -155,5 +171,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "replay": (add_replay, "say where a recorded run would have been stopped"),
     "report": (add_report, "make one page that says what a run did"),
     "compare": (add_compare, "make one page of many runs: curves, aggregates, who beats whom"),
+    "completion": (add_completion, "print a script by which a shell completes commands and flags"),
 }
 """Each command: what adds its arguments, and what it is for."""

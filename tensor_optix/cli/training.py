@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import signal
 import sys
 from datetime import datetime
@@ -21,6 +22,8 @@ from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import named_run
 from tensor_optix.support.pairs import arguments_of
 
+_FOLLOWS = {"evaluate": "Evaluate it with", "report": "See what it did with", "resume": "Resume it with"}
+
 
 def train(args: argparse.Namespace) -> int:
     """Train until the run ends, print its report, and return the exit code."""
@@ -35,7 +38,7 @@ def train(args: argparse.Namespace) -> int:
     if measured:
         print(measured, file=sys.stderr)
     print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
-    return _finish(optimizer, run_dir)
+    return _finish(optimizer, run_dir, as_json=args.json)
 
 
 def resume(args: argparse.Namespace) -> int:
@@ -50,7 +53,7 @@ def resume(args: argparse.Namespace) -> int:
     if bounds:
         run.write(args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
-    return _finish(optimizer, args.run_dir)
+    return _finish(optimizer, args.run_dir, as_json=args.json)
 
 
 def _given(args: argparse.Namespace) -> Given:
@@ -63,17 +66,24 @@ def _given(args: argparse.Namespace) -> Given:
     return given
 
 
-def _finish(optimizer: RLOptimizer, run_dir: Path) -> int:
+def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
     """Run until the end and print the report, which the loop has saved by then."""
     report = optimizer.run()
-    print(report, flush=True)
     named = named_run(str(run_dir), report.allow_module)
-    print(f"See what it did:  tensor-optix report {named_run(str(run_dir))}")
-    print(f"Evaluate it with: tensor-optix evaluate {named}")
-    if report.reason != StopReason.INTERRUPTED.value:
-        return exit_codes.NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else exit_codes.DONE
-    print(f"Resume it with: tensor-optix resume {named}")
-    return exit_codes.TERMINATED if optimizer.ended_by == signal.SIGTERM else exit_codes.INTERRUPTED
+    is_interrupted = report.reason == StopReason.INTERRUPTED.value
+    following = {
+        "evaluate": f"tensor-optix evaluate {named}",
+        "report": f"tensor-optix report {named_run(str(run_dir))}",
+    }
+    if is_interrupted:
+        following["resume"] = f"tensor-optix resume {named}"
+    print(json.dumps(report.to_dict() | {"next": following}) if as_json else report, flush=True)
+    if not as_json:
+        for name, command in following.items():
+            print(f"{_FOLLOWS[name]}: {command}")
+    if is_interrupted:
+        return exit_codes.TERMINATED if optimizer.ended_by == signal.SIGTERM else exit_codes.INTERRUPTED
+    return exit_codes.NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else exit_codes.DONE
 
 
 def _safe(env_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from tensor_optix.errors import MissingDependencyError, did_you_mean
 
 INSTALL = {
-    "torch": "pip install 'tensor-optix[torch]'",
+    "torch": "pip install 'tensor-optix-core[torch]'",
     "tensorflow": "pip install 'tensorflow>=2.18'",
     "keras": "pip install 'tensorflow>=2.18'",
 }

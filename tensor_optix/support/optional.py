@@ -24,5 +24,6 @@ def require(module: str, needed_by: str, extra: str) -> Any:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise MissingDependencyError(
-            f"{needed_by} needs {package}, which is not installed. Install it with: pip install 'tensor-optix[{extra}]'"
+            f"{needed_by} needs {package}, which is not installed. Install it with: "
+            f"pip install 'tensor-optix-core[{extra}]'"
         ) from error

@@ -71,4 +71,4 @@ def test_without_scipy_the_message_has_the_install_line(
 ) -> None:
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
     assert main(["compare", *runs, "--json"]) == 2
-    assert "pip install 'tensor-optix[compare]'" in capsys.readouterr().err
+    assert "pip install 'tensor-optix-core[compare]'" in capsys.readouterr().err

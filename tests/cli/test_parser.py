@@ -28,6 +28,8 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["replay", "a"], "replay"),
         (["report", "run"], "report"),
         (["compare", "a", "b"], "compare"),
+        (["check", "E-v0"], "check"),
+        (["completion", "zsh"], "completion"),
     ],
 )
 def test_each_command_calls_its_function(arguments: list[str], command: str) -> None:

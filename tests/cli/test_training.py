@@ -71,6 +71,19 @@ def test_a_run_that_learned_nothing_says_so_and_exits_with_3_also_when_it_is_res
     assert (result["start_score"], result["ahead_of_start"]) == (0.0, False)
 
 
+def test_a_report_in_json_is_all_that_stdout_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    argv = ["train", "CartPole-v1", "--seed", "0", "--framework", "torch", "--run-dir", str(folder), "--json", *SHORT]
+    assert main(argv) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["next"] == {
+        "evaluate": f"tensor-optix evaluate {folder}",
+        "report": f"tensor-optix report {folder}",
+    }
+    del printed["next"]
+    assert printed == json.loads((folder / "report.json").read_text())
+
+
 def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
     run = json.loads((run_dir / "run.json").read_text())
     assert (run["env"], run["algorithm"], run["framework"], run["seed"]) == ("CartPole-v1", "ppo", "tf", 0)

@@ -69,5 +69,5 @@ def test_without_pyyaml_the_install_line_is_printed(monkeypatch: pytest.MonkeyPa
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'tensor-optix\[yaml\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'tensor-optix-core\[yaml\]'"):
         read_yaml(b"a: 1", "run.yaml")

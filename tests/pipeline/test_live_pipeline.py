@@ -118,7 +118,7 @@ def test_allowed_actions_are_kept_to() -> None:
 
 def test_a_missing_package_is_missed_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'tensor-optix\[live\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'tensor-optix-core\[live\]'"):
         LivePipeline(Feed([]), record=str(tmp_path / "session.jsonl.zst"))
     LivePipeline(Feed([]))
 

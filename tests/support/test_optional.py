@@ -18,7 +18,7 @@ def test_a_package_that_is_missing_is_named_with_what_needs_it_and_how_to_instal
         require("no_such_package.part", "LivePipeline(record=...)", "live")
     assert str(raised.value) == (
         "LivePipeline(record=...) needs no_such_package, which is not installed. "
-        "Install it with: pip install 'tensor-optix[live]'"
+        "Install it with: pip install 'tensor-optix-core[live]'"
     )
 
 

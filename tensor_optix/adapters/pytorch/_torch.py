@@ -8,7 +8,7 @@ except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
     raise MissingDependencyError(
-        "The PyTorch agents need torch, which is not installed. Install it with: pip install 'tensor-optix[torch]'"
+        "The PyTorch agents need torch, which is not installed. Install it with: pip install 'tensor-optix-core[torch]'"
     ) from error
 
 __all__ = ["torch"]

@@ -29,7 +29,7 @@ from tensor_optix.core.types import EpisodeData, jsonable
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.redact import redacted
 
-_PACKAGES = ("tensor-optix", "numpy", "gymnasium", "torch", "tensorflow", "keras", "safetensors")
+_PACKAGES = ("tensor-optix-core", "tensor-optix", "numpy", "gymnasium", "torch", "tensorflow", "keras", "safetensors")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _MOST_ARGUMENT = 500
 """Characters of a command-line argument that are kept."""
