@@ -92,6 +92,8 @@ class RLOptimizer:
         test_pipeline: of what neither training nor validation has: when the run has ended by itself, the best plays one
             window of it, `report.test`, and nothing is decided by that. Data needs one (`split_by_time`).
         report: write `report.html` into `checkpoint_dir` when `run` ends: one page that says what happened and why.
+        hang_timeout: seconds without a move, in an environment, `learn` or wherever the run is, after which the stacks
+            of all threads are logged; None = 20 times the longest so far, and at least 30.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -137,6 +139,7 @@ class RLOptimizer:
         tuning: bool = True,
         test_pipeline: BasePipeline | None = None,
         report: bool = False,
+        hang_timeout: float | None = None,
     ) -> None:
         check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
@@ -166,6 +169,7 @@ class RLOptimizer:
             on_converged=on_converged,
             restore_best=restore_best,
             final_evaluation=val_pipeline is not None,
+            hang_timeout=hang_timeout,
         )
         seeds = child_seeds(seed, 6)
         prepare(agent, pipeline, seeds[0], seeds[1])

@@ -147,6 +147,7 @@ class LoopController:
     def _interrupt(self, signal_number: int) -> None:
         self.ended_by = signal_number
         self._run.progress.is_urgent = True
+        self._run.progress.watchdog.hurry(signal_number)
         self.stop(StopReason.INTERRUPTED)
 
     def run(self) -> TrainingReport:
@@ -159,7 +160,7 @@ class LoopController:
         progress = self._run.progress
         self._begin()
         self._run.callbacks.call("on_loop_start")
-        with stop_on_signals(self._interrupt):
+        with stop_on_signals(self._interrupt), progress.watchdog.watching():
             failed = True
             try:
                 self._untrained.play()

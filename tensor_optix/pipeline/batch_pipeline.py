@@ -17,13 +17,7 @@ from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck
-from tensor_optix.pipeline.environment.copies import copies_by, rebuild
-from tensor_optix.pipeline.environment.environment import (
-    check_agent_fits,
-    check_size,
-    make_environment,
-    maker_in,
-)
+from tensor_optix.pipeline.environment.environment import check_agent_fits, check_size
 from tensor_optix.pipeline.environment.episodes import (
     EpisodeTrace,
     encoded_or_none,
@@ -32,9 +26,10 @@ from tensor_optix.pipeline.environment.episodes import (
     replay,
     warn_of_new_episodes,
 )
+from tensor_optix.pipeline.environment.failed_episodes import FailedEpisodes, failure_of
 from tensor_optix.pipeline.environment.naming import name_of
 from tensor_optix.pipeline.environment.own_code import EnvLike
-from tensor_optix.pipeline.environment.resets import EnvironmentReset
+from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
@@ -49,7 +44,8 @@ class BatchPipeline(BasePipeline):
     and actions pass as they are, or in the form that the agent declares (`TakesFlatObservations`, `ActsInRange`); where
     infos carry an `"action_mask"`, an agent that has `act_masked` keeps to it.
     A step that must not be acted on or learned from (NaN, another shape, a reward that is no number) ends its episode:
-    its steps until then are kept, truncated, and the window's `metadata["bad_steps"]` says what was found.
+    its steps until then are kept, truncated, and the window's `metadata["bad_steps"]` says what was found. So does an
+    exception, or with `isolate` a process that hangs or dies (`"failed_episodes"`); then the environment is made anew.
 
     Args:
         env: a Gymnasium environment, an id to make one from, or a class or function that makes one.
@@ -62,9 +58,14 @@ class BatchPipeline(BasePipeline):
         normalize_observations: scale observations by running statistics, which are saved with each snapshot; True, or
             a normaliser of your own.
         normalize_rewards: divide rewards by the deviation of the running return; `completed` keeps the raw returns.
+        isolate: run the environment in a process of its own, and those of validation, too: one that hangs, crashes or
+            leaks does not end the run. It takes an id, a class or a function, and no ready-made environment.
+        step_timeout: with `isolate`: as in `VectorBatchPipeline`.
+        max_worker_rss: with `isolate`: as in `VectorBatchPipeline`.
 
     Raises:
-        InvalidArgumentError: `window_size` or `n_episodes` below 1, or a negative seed.
+        InvalidArgumentError: an argument out of its range, or a ready-made environment that is to be isolated.
+        EnvironmentFailedError: `episodes()` raises it after three failures in a row without a whole episode between.
         EnvironmentNotFoundError: an unknown id.
         ContractError: no environment, or one that cannot be reset as its wrappers do.
         SpaceError: observations that cannot be in the form that the agent declares, or not normalised.
@@ -82,14 +83,15 @@ class BatchPipeline(BasePipeline):
         seed: int | None = None,
         normalize_observations: bool | ObsNormalizer = False,
         normalize_rewards: bool | RewardNormalizer = False,
+        isolate: bool = False,
+        step_timeout: float | None = None,
+        max_worker_rss: int | None = None,
     ) -> None:
         for name, value in (("window_size", window_size), ("n_episodes", 1 if n_episodes is None else n_episodes)):
             check_size(name, value)
         check_seed(seed)
-        self._make = None if isinstance(env, gym.Env) else maker_in(env)
         self.env_name, self.env_kwargs = name_of(env)
-        self.env = make_environment(env)
-        self._reset_env = EnvironmentReset(self.env)
+        self._single = SingleEnvironment(env, isolate, step_timeout, max_worker_rss)
         self.reward_threshold = reward_threshold_of(self.env)
         self.agent = agent
         self.window_size = int(window_size)
@@ -100,14 +102,18 @@ class BatchPipeline(BasePipeline):
         self._normalization = Normalization(normalize_observations, normalize_rewards, self.env.observation_space)
         self._acting = EpisodeActing(wiring=self._wiring)
         self._check = StepCheck(self._wiring.form)
-        self._bad = BadSteps()
+        self._bad, self._failed = BadSteps(), FailedEpisodes()
         self._builder = RolloutBuilder(self._wiring.stacked_observations, self._wiring.stacked_actions)
         self._observation: object = None
         self._mask: np.ndarray | None = None
         self._episode = -1
         """The episode in progress, counted from 0 over the whole run."""
-        self._trace = EpisodeTrace()
-        self._next_window_id = 0
+        self._trace, self._next_window_id = EpisodeTrace(), 0
+
+    @property
+    def env(self) -> gym.Env:
+        """The environment; another one after a failure."""
+        return self._single.env
 
     @property
     def has_fixed_windows(self) -> bool:
@@ -143,7 +149,7 @@ class BatchPipeline(BasePipeline):
         self._observation = self._mask = None
         self._acting.begin()
         self._builder = RolloutBuilder(self._wiring.stacked_observations, self._wiring.stacked_actions)
-        self._trace, self._bad = EpisodeTrace(), BadSteps()
+        self._trace, self._bad, self._failed = EpisodeTrace(), BadSteps(), FailedEpisodes()
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -177,6 +183,7 @@ class BatchPipeline(BasePipeline):
             "trace": self._trace.state(),
             "builder": self._builder.state(),
             "bad_in_a_row": self._bad.state(),
+            "failed_in_a_row": self._failed.state(),
             "is_open": self._observation is not None,
             "observation": encoded_or_none(self._observation),
             "normalization": self._normalization.stream_state(),
@@ -199,6 +206,7 @@ class BatchPipeline(BasePipeline):
                 self._observation, self._mask = found.observation, found.mask
                 self._builder.restore(state["builder"])
                 self._bad.restore(state["bad_in_a_row"])
+                self._failed.restore(state.get("failed_in_a_row"))
                 self._acting.restore(state.get("acting"))
                 return
         warn_of_new_episodes(self._seed, actions is None)
@@ -210,7 +218,7 @@ class BatchPipeline(BasePipeline):
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.
         """
         return held_out(
-            lambda: [rebuild(self.env) if self._make is None else copies_by(self._make, self.env)],
+            self._single.copies,
             n_episodes,
             self.agent,
             seed=seed,
@@ -229,7 +237,7 @@ class BatchPipeline(BasePipeline):
             self._end_stream()
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
-        env, builder, to_env, check = self.env, self._builder, self._wiring.to_env, self._check
+        single, builder, to_env, check = self._single, self._builder, self._wiring.to_env, self._check
         n_episodes, window_size = self.n_episodes, self.window_size
         self._normalization.begin_window()
         self._acting.install(agent)
@@ -239,27 +247,28 @@ class BatchPipeline(BasePipeline):
         builder.memories = self._acting.memories
         while (len(builder) < window_size) if n_episodes is None else (builder.episodes_completed < n_episodes):
             action = self._act(agent, observation, mask)
-            chosen = copied(action)  # the agent, or the environment, may change its own
-            returned = env.step(to_env(action))
+            chosen, action = copied(action), to_env(action)  # the agent, or the environment, may change its own
             try:
-                following, reward, terminated, truncated, info, next_mask = check.step(returned)
-            except BadDataError as error:
+                following, reward, terminated, truncated, info, next_mask = check.step(single.env.step(action))
+            except Exception as error:
                 self._leave_episode(observation, mask, error)
                 observation, mask = self._reset()
                 continue
             builder.add(observation, chosen, reward, terminated, truncated, info, following, mask, next_mask)
             if n_episodes is None or terminated or truncated:  # else a window of whole episodes might never be full
                 self._bad.clear()
+            if terminated or truncated:
+                self._failed.clear()
             observation, mask = self._reset() if terminated or truncated else (following, next_mask)
         self._observation, self._mask = observation, mask
         self._next_window_id += 1
         window = builder.build(self._next_window_id - 1, observation, mask)
         self._trace.add(taken(window.actions, None), window.dones[None])
-        return self._normalization.apply(replace(window, metadata=self._bad.metadata()))
+        return self._normalization.apply(replace(window, metadata={**self._bad.metadata(), **self._failed.metadata()}))
 
-    def _leave_episode(self, observation: object, mask: np.ndarray | None, error: BadDataError) -> None:
-        """Leave the episode in progress for a bad step that was taken at `observation`."""
-        self._bad.fault(str(error))
+    def _leave_episode(self, observation: object, mask: np.ndarray | None, error: Exception) -> None:
+        """Leave the episode in progress for what was wrong with a step that was taken at `observation`."""
+        self._fault("step", error)
         self._builder.cut_off(observation, mask)
         self._acting.begin()
         if not len(self._builder):  # no step of the window tells that it has ended
@@ -277,10 +286,15 @@ class BatchPipeline(BasePipeline):
         while True:
             self._episode += 1
             seed = None if self._seed is None else episode_seed(self._seed, self._episode)
-            returned = self._reset_env(seed=seed)
             try:
-                begun = self._check.reset(returned)
-            except BadDataError as error:
-                self._bad.fault(str(error))
-            else:
+                begun = self._check.reset(self._single.reset(seed=seed))
                 return begun.observation, begun.mask
+            except Exception as error:
+                self._fault("reset", error)
+
+    def _fault(self, doing: str, error: Exception) -> None:
+        if isinstance(error, BadDataError):
+            self._bad.fault(str(error))
+        else:
+            self._single.has_failed = True
+            self._failed.fault(failure_of(doing, error))

@@ -21,8 +21,9 @@ from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.changes import layers_of
 from tensor_optix.pipeline.environment.environment import check_agent_fits
+from tensor_optix.pipeline.environment.failed_episodes import failure_of
 from tensor_optix.pipeline.environment.infos import filled_masks
-from tensor_optix.pipeline.environment.resets import EnvironmentReset
+from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
@@ -69,14 +70,13 @@ class ValidationPipeline(BasePipeline):
         self.agent = agent
         self.max_episode_steps = MAX_EPISODE_STEPS
         """Steps after which an episode is cut."""
-        self._envs = [make() for make in env_fns]
-        if len({id(env.unwrapped) for env in self._envs}) < len(self._envs):
+        self._envs = [SingleEnvironment(make, warns=False) for make in env_fns]  # the training pipeline has said it
+        if len({id(one.env.unwrapped) for one in self._envs}) < len(self._envs):
             raise InvalidArgumentError(
                 "env_fns must make an environment each, but two of them returned the same: its episodes would be mixed."
             )
-        self._resets = [EnvironmentReset(env, warns=False) for env in self._envs]  # the training pipeline has said it
-        space = self._envs[0].observation_space
-        self._wiring = Wiring(space, self._envs[0].action_space)
+        space = self._envs[0].env.observation_space
+        self._wiring = Wiring(space, self._envs[0].env.action_space)
         self._normalization = Normalization(observation_normalizer or False, False, space)
         self._checks: list[StepCheck] = []
         self._renew_checks()
@@ -87,7 +87,7 @@ class ValidationPipeline(BasePipeline):
         self._next_window_id = 0
         self._has_warned = False
         self._usual_limit, self._is_stopped = MAX_EPISODE_STEPS, lambda: False
-        self._never_cut = _time_limit(self._envs[0])
+        self._never_cut = _time_limit(self._envs[0].env)
         self._cut = 0
         """Episodes of the window in progress that were cut."""
 
@@ -95,7 +95,7 @@ class ValidationPipeline(BasePipeline):
         """Check that the agent fits the environments."""
         self._connect(agent := check_agent_fits(self.agent))
         space = self._normalization.space_of(self._wiring.form.space)
-        check_agent_fits(agent, space, self._envs[0].action_space)
+        check_agent_fits(agent, space, self._envs[0].env.action_space)
 
     def _connect(self, agent: BaseAgent) -> None:
         """Take over what the agent declares."""
@@ -140,13 +140,14 @@ class ValidationPipeline(BasePipeline):
 
     def teardown(self) -> None:
         """Close the environments."""
-        for env in self._envs:
-            env.close()
+        for one in self._envs:
+            one.env.close()
 
     def play(self, seeds: Sequence[int]) -> EpisodeData:
         """Play one whole greedy episode per seed, at most one per environment, and return them as a window.
 
-        An episode with a step that must not be acted on or learned from is left out.
+        An episode with a step that must not be acted on or learned from is left out, and one in which its environment
+        fails.
 
         Raises:
             BadDataError: there is no other.
@@ -158,8 +159,8 @@ class ValidationPipeline(BasePipeline):
         episodes = self._episodes(agent, seeds)
         if not episodes:
             raise BadDataError(
-                f"Each validation episode had a bad step, so there is no score; the last: {self._last_fault}. Look "
-                f"where the environment makes its observations and rewards."
+                f"No validation episode came to an end, so there is no score; the last one had {self._last_fault}. "
+                f"Look where the environment makes its observations and rewards."
             )
         self._next_window_id += 1
         bounds = {EPISODE_LIMIT: self.max_episode_steps, CUT_EPISODES: self._cut} if self._cut else {}
@@ -184,7 +185,7 @@ class ValidationPipeline(BasePipeline):
 
     def _play_together(self, agent: BaseAgent, seeds: Mapping[int, int]) -> list[EpisodeData]:
         """Play one episode in each environment of `seeds`, and return those that can be used."""
-        starts = {i: self._usable(self._checks[i].reset, self._resets[i](seed=seed)) for i, seed in seeds.items()}
+        starts = {i: self._begun(i, seed) for i, seed in seeds.items()}
         now = {i: start for i, start in starts.items() if start is not None}
         wiring = self._wiring
         builders = {i: RolloutBuilder(wiring.stacked_observations, wiring.stacked_actions) for i in now}
@@ -199,7 +200,7 @@ class ValidationPipeline(BasePipeline):
             still_running = []
             for i, action in zip(running, wiring.listed_actions(actions), strict=True):
                 chosen = copied(action)  # the environment may change its own
-                step = self._usable(self._checks[i].step, self._envs[i].step(wiring.to_env(action)))
+                step = self._usable(self._checks[i].step, self._envs[i].step, wiring.to_env(action))
                 if step is None:
                     del builders[i]
                 elif not self._add(builders[i], now[i], chosen, step):
@@ -208,17 +209,27 @@ class ValidationPipeline(BasePipeline):
             running = still_running
         return [builder.build(self._next_window_id, now[i].observation, now[i].mask) for i, builder in builders.items()]
 
-    def _usable(self, check: Callable[[Any], Step], returned: object) -> Step | None:
-        """Return what an environment returned, None where it must not be used; logged the 1st, 2nd, 4th, ... time."""
+    def _begun(self, i: int, seed: int) -> Step | None:
+        return self._usable(self._checks[i].reset, lambda seed: self._envs[i].reset(seed=seed), seed)
+
+    def _usable(self, check: Callable[[Any], Step], call: Callable[[Any], object], argument: object) -> Step | None:
+        """Return what an environment returns, None where it must not be used; logged the 1st, 2nd, 4th, ... time.
+
+        Args:
+            check: accepts what it returns.
+            call: what it is asked for.
+            argument: of `call`.
+        """
         try:
-            return check(returned)
+            return check(call(argument))
         except BadDataError as error:
-            self._left_out, self._last_fault = self._left_out + 1, str(error)
-            if self._left_out & (self._left_out - 1) == 0:
-                logger.warning(
-                    "Validation left out an episode for a bad step (%d until now): %s", self._left_out, error
-                )
-            return None
+            found = f"a bad step: {error}"
+        except Exception as error:  # it is made anew before its next episode
+            found = f"a failure: it {failure_of('validation', error)}"
+        self._left_out, self._last_fault = self._left_out + 1, found
+        if self._left_out & (self._left_out - 1) == 0:
+            logger.warning("Validation left out an episode (%d until now) for %s", self._left_out, found)
+        return None
 
     def _add(self, builder: RolloutBuilder, before: Step, action: object, step: Step) -> bool:
         """Add a step, and return whether the episode ended with it."""

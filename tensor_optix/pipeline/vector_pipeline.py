@@ -224,12 +224,16 @@ class VectorBatchPipeline(BasePipeline):
         It normalises observations with this pipeline's statistics and never changes them; its rewards are raw.
         """
         return held_out(
-            lambda: vector_copies(self.env, self._vector.makers),
+            self._copies,
             n_episodes,
             self.agent,
             seed=seed,
             observation_normalizer=self.observation_normalizer,
         )
+
+    def _copies(self) -> list[EnvFn]:
+        makers = vector_copies(self.env, self._vector.makers)
+        return [self._vector.isolated(make) for make in makers]
 
     def _collect(self, agent: BaseAgent) -> EpisodeData:
         self._normalization.begin_window()

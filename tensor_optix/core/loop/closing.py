@@ -35,7 +35,8 @@ def closing_steps(
     if run.state.best is None and run.state.window_id >= 0:
         yield "save the policy", snapshots.save_unscored
     elif run.state.best is not None:
-        if config.final_evaluation and reason in CUT_SHORT:
+        is_urgent = run.progress.watchdog.has_interrupted  # something hangs
+        if config.final_evaluation and reason in CUT_SHORT and not is_urgent:
             yield "confirm the best policy", snapshots.confirm
         elif config.final_evaluation and _ends_untested(reason):
             # Leaders are played in the acting agent. A variant may be a member of an ensemble: it is restored.

@@ -20,6 +20,7 @@ from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, is_real
+from tensor_optix.support.deadlines import check_timeout
 
 if TYPE_CHECKING:
     from tensor_optix.core.storage.run_keeper import RunKeeper
@@ -59,6 +60,8 @@ class LoopConfig:
     """What to do when DORMANT; "auto" watches a live pipeline and stops any other."""
     restore_best: bool = True
     """Give the agent the best weights when the run ends, whatever ended it."""
+    hang_timeout: float | None = None
+    """Seconds without a move after which a hang is reported; None = learned (`watchdog`)."""
     final_evaluation: bool = False
     """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
 
@@ -72,6 +75,7 @@ class LoopConfig:
             raise InvalidArgumentError(
                 f"degradation_threshold must be in (0, 1], but got {self.degradation_threshold!r}."
             )
+        check_timeout("hang_timeout", self.hang_timeout)
         for name in ("improvement_margin", "min_degradation_drop"):
             check_amount(name, getattr(self, name))
         patience = replace(self.patience, dormant_threshold=self.scheduler.dormant_threshold)

@@ -9,6 +9,7 @@ from tensor_optix.core.loop.learner import Joint, Single, learner_slot
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.watchdog import Watchdog
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.types import EpisodeData
 
@@ -70,6 +71,7 @@ def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallba
         clock: monotonic seconds.
     """
     progress = RunProgress(clock)
+    progress.watchdog = Watchdog(config.hang_timeout, lambda: progress.health.count("hang"))
     return Run(
         state=RunState(position=config.scheduler.initial()),
         parts=parts,

@@ -19,6 +19,7 @@ from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
+from tensor_optix.core.loop.watchdog import Watchdog
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.support.schemas import rebuilt
 
@@ -62,6 +63,8 @@ class RunProgress:
     """Counts of what happened on watch."""
     health: Health = field(default_factory=Health)
     """Faults that the run has met."""
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    """What notices that the run hangs."""
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0.0))
     _seconds_before: float = 0.0
     _started: float | None = None
@@ -98,7 +101,8 @@ class RunProgress:
         """Add the time of the block to `seconds[what]`."""
         start = self.clock()
         try:
-            yield
+            with self.watchdog.at(what):
+                yield
         finally:
             self.seconds[what] += self.clock() - start
 

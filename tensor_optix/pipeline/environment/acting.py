@@ -16,6 +16,7 @@ from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import is_whole
+from tensor_optix.support.heartbeat import HEARTBEAT
 from tensor_optix.support.nested import packed, unpacked
 from tensor_optix.support.preserving import ABSENT
 from tensor_optix.support.trees import n_rows
@@ -70,6 +71,7 @@ class EpisodeActing:
 
     def one(self, agent: BaseAgent, observation: Any, mask: Any = None, *, deterministic: bool = False) -> Any:
         """Return the action for one observation, of the only episode, allowed by `mask` (n,) if the agent can."""
+        HEARTBEAT.beats += 1
         if agent is not self._agent:
             self.install(agent)
         if self._hands_out or mask is not None or deterministic:
@@ -98,6 +100,7 @@ class EpisodeActing:
             deterministic: act greedily.
             which: (B,) numbers of the rows' episodes; None = all, in their order.
         """
+        HEARTBEAT.beats += 1
         self.install(agent)
         if self._hands_out:
             rows = range(len(self._kept)) if which is None else which

@@ -10,11 +10,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from tensor_optix.core.faults import FAILED_EPISODES, FAILURES, MOST_IN_A_ROW, RAISED, EpisodesFailedError
+from tensor_optix.pipeline.environment.episodes import raised_in
+from tensor_optix.pipeline.environment.workers.worker import WorkerFailedError, told_of
 
 logger = logging.getLogger(__name__)
 
 _LONGEST = 200
 """Characters of what is known of a failure that metadata keep."""
+
+
+def failure_of(doing: str, error: Exception) -> str:
+    """Return what to say of an environment that failed in a step or a reset, with the traceback where there is one."""
+    return told_of(error) if isinstance(error, WorkerFailedError) else raised_in(doing, error)
 
 
 class FailedEpisodes:

@@ -8,7 +8,9 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import ContractError, EnvironmentFailedError
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
+from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, watch_failures
+from tensor_optix.pipeline.environment.single import isolating
 from tensor_optix.pipeline.environment.vector_making import vector_of
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
@@ -37,6 +39,8 @@ class VectorLifetime:
         made = partial(vector_of, env_fns, async_envs, step_timeout, max_worker_rss)
         self._make: Callable[[], VectorEnv] = lambda: made()[0]
         self.env, self.makers = made()
+        is_apart = async_envs and self.env is not env_fns
+        self._isolating = partial(isolating, isolate=is_apart, step_timeout=step_timeout, max_worker_rss=max_worker_rss)
         self.autoreset = autoreset_of(self.env)
         self._is_ready_made = self.env is env_fns
         self.times_closed, self._is_closed = 0, False
@@ -48,6 +52,10 @@ class VectorLifetime:
     def has_own_episodes(self) -> bool:
         """True where the environments were made here, one by one; False where they came as a vector."""
         return not self._is_ready_made and isinstance(self.env, WorkerVectorEnv | SyncVectorEnv)
+
+    def isolated(self, make: EnvFn) -> EnvFn:
+        """Return a function that makes an environment where those of the vector are: in a process of its own or not."""
+        return self._isolating(make) or make
 
     def step(self, actions: object) -> Any:
         """Return what `env.step` returns.

@@ -10,12 +10,12 @@ from gymnasium import spaces
 from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError
 from tensor_optix.pipeline.environment.workers import wire
-from tensor_optix.pipeline.environment.workers.deadlines import Deadline
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
 from tensor_optix.pipeline.environment.workers.serving import Order
 from tensor_optix.pipeline.environment.workers.worker import Worker, told_of
 from tensor_optix.support.arguments import is_whole
+from tensor_optix.support.deadlines import Deadline
 from tensor_optix.support.memory import free_memory
 
 BACKOFF = 0.05

@@ -136,12 +136,13 @@ class Served:
         action = unpickled_value(payload) if payload else read(self._action)
         observation, reward, terminated, truncated, info = self._env.step(action)
         flags = wire.TERMINATED * bool(terminated) | wire.TRUNCATED * bool(truncated)
+        most = self._order.most_resident
+        if flags and most is not None and resident_memory() > most:
+            flags |= wire.IS_FULL
         if not (flags and self._order.autoreset):
             self._reply(self._observation, observation, info, flags, float(reward))
             return
         # The step is whole, whatever comes of the reset: so it is told before.
-        most = self._order.most_resident
-        flags |= wire.IS_FULL * (most is not None and resident_memory() > most)
         self._reply(self._final, observation, info, flags, float(reward))
         if not flags & wire.IS_FULL:
             self._doing[0] = "reset"

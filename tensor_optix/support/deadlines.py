@@ -1,5 +1,9 @@
 """How long a call of an environment may take: given, or learned from those before."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.arguments import is_real
 
@@ -23,26 +27,42 @@ class Deadline:
 
     Args:
         given: the seconds themselves; None = learned.
+        name: of that argument, for the error.
+        clock: monotonic seconds.
 
     Raises:
         InvalidArgumentError: `given` is no number above 0.
     """
 
-    def __init__(self, given: float | None = None) -> None:
-        check_timeout("step_timeout", given)
-        self._given = given
-        self._slowest, self._seen = 0.0, 0
+    def __init__(
+        self,
+        given: float | None = None,
+        name: str = "step_timeout",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_timeout(name, given)
+        self._given, self._clock = given, clock
+        self.slowest = 0.0
+        """Seconds of the slowest call that was learned from."""
+        self._seen = 0
 
     @property
     def seconds(self) -> float:
         """The seconds that a call may take now."""
         if self._given is not None:
             return self._given
-        learned = max(FACTOR * self._slowest, LEAST)
+        learned = max(FACTOR * self.slowest, LEAST)
         return learned if self._seen >= LEARNED_FROM else max(learned, AT_FIRST)
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Learn from the call in the block, unless it fails."""
+        begun = self._clock()
+        yield
+        self.saw(self._clock() - begun)
 
     def saw(self, seconds: float) -> None:
         """Learn from a call that has returned."""
         if self._seen < LEARNED_FROM:
             self._seen += 1
-            self._slowest = max(self._slowest, seconds)
+            self.slowest = max(self.slowest, seconds)

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.pipeline.environment.workers.deadlines import AT_FIRST, LEARNED_FROM, LEAST, Deadline
+from tensor_optix.support.deadlines import AT_FIRST, LEARNED_FROM, LEAST, Deadline
 
 
 def test_a_given_one_is_obeyed_whatever_is_seen() -> None:
