@@ -109,6 +109,8 @@ class Watchdog:
         self._moves = 0
         self._seen: tuple[int, int] = (0, 0)
         """Moves and steps at the last look."""
+        self._place = ""
+        """Where the run was then."""
         self._moved = clock()
         """When a move was seen for the last time."""
         self._has_reported = False
@@ -157,17 +159,20 @@ class Watchdog:
         """Look whether the run has moved since the last time, and do what is to be done where it has not."""
         now, seen = self._clock(), (self._moves, HEARTBEAT.beats)
         place = next(iter(self._places[:-2:-1]), "")
-        deadline = self._deadlines.setdefault(place, Deadline(self._timeout, "hang_timeout"))
         still = now - self._moved
         if seen != self._seen:
-            deadline.saw(still)
-            self._seen, self._moved, self._has_reported, still = seen, now, False, 0.0
+            self._deadline_of(self._place).saw(still)  # where it has stood until now
+            self._seen, self._place, self._moved, self._has_reported, still = seen, place, now, False, 0.0
+        deadline = self._deadline_of(place)
         if still >= deadline.seconds and not self._has_reported:
             self._report(place, still)
             self._on_hang()
         self._actions.arm(None if self._has_reported else deadline.seconds - still + _GRACE)
         if self._asked is not None:
             self._urge(place, now, still, max(PATIENCE, 2.0 * deadline.slowest), *self._asked)
+
+    def _deadline_of(self, place: str) -> Deadline:
+        return self._deadlines.setdefault(place, Deadline(self._timeout, "hang_timeout"))
 
     def _report(self, place: str, still: float) -> None:
         self._has_reported = True

@@ -1,6 +1,7 @@
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tensor_optix import BatchPipeline
@@ -133,12 +134,33 @@ class TestInPipelines:
     def test_validation_leaves_an_episode_out_and_makes_its_environment_anew(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        pipeline = ValidationPipeline([Walking, Walking], Planned([1, RAISE, *[1] * 4, *[1] * 10]), seed=0)
+        FirstFails.made = 0
+        pipeline = ValidationPipeline([Walking, FirstFails], OnAndOn(), seed=0)
         windows = pipeline.episodes()
         with caplog.at_level(logging.WARNING):
             assert len(next(windows).rewards) == 5
         assert "left out an episode (1 until now) for a failure: it raised in validation: LookupError" in caplog.text
         assert len(next(windows).rewards) == 10
-        nothing = ValidationPipeline([Walking], Planned([RAISE]), seed=0)
+        FirstFails.made = 0
         with pytest.raises(BadDataError, match=r"No validation episode came to an end.*the cable is out"):
-            next(nothing.episodes())
+            next(ValidationPipeline([FirstFails], OnAndOn(), seed=0).episodes())
+
+
+class FirstFails(Walking):
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        FirstFails.made += 1
+        self.is_first = FirstFails.made == 1
+
+    def step(self, action: int) -> Any:
+        return super().step(RAISE if self.is_first and self.steps == 2 else action)
+
+
+class OnAndOn(NumpyAgent):
+    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
+        return 1
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+        return np.ones(len(observations), np.int64)
