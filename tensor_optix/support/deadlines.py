@@ -1,7 +1,7 @@
 """How long a call of an environment may take: given, or learned from those before."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from tensor_optix.errors import InvalidArgumentError
@@ -55,7 +55,7 @@ class Deadline:
         return learned if self._seen >= LEARNED_FROM else max(learned, AT_FIRST)
 
     @contextmanager
-    def measured(self) -> Iterator[None]:
+    def measured(self) -> Generator[None]:
         """Learn from the call in the block, unless it fails."""
         begun = self._clock()
         yield

@@ -17,7 +17,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -121,7 +121,7 @@ class Watchdog:
         self._is_over: threading.Event | None = None
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """Watch the block, in which a run is."""
         over = self._is_over = threading.Event()
         self._asked, self.has_interrupted = None, False
@@ -141,7 +141,7 @@ class Watchdog:
                 self._actions.arm(None)
 
     @contextmanager
-    def at(self, place: str) -> Iterator[None]:
+    def at(self, place: str) -> Generator[None]:
         """Note that the run is at a place in the block."""
         self._places.append(place)
         self._moves += 1
