@@ -6,9 +6,10 @@ Shapes: T steps in a window, N parallel environments; arrays are (T, ...).
 import copy
 import enum
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -52,11 +53,12 @@ def success_in(info: Mapping[str, Any]) -> bool | None:
         info: of the step that ended the episode, as the environment returned it.
     """
     for name in ("is_success", "success"):
-        found = info.get(name)
-        if isinstance(found, bool | np.bool_ | int | float | np.number) and found == found:  # NaN says nothing
+        found: Any = info.get(name)
+        if isinstance(found, np.generic | np.ndarray):
+            array = cast(np.ndarray, found)
+            found = array.item() if array.size == 1 else None
+        if isinstance(found, bool | int | float) and not math.isnan(found):
             return bool(found)
-        if isinstance(found, np.ndarray) and found.size == 1:
-            return success_in({name: found.item()})
     return None
 
 
@@ -166,7 +168,7 @@ class EpisodeData:
         start = 0
         for end in np.flatnonzero(self.segment_ends()):
             if dones[end]:
-                success = success_in(self.infos[end]) if len(self.infos) else None
+                success = success_in(self.infos[int(end)]) if len(self.infos) else None
                 total = float(rewards[start : end + 1].sum())
                 summaries.append(EpisodeSummary(total, int(end + 1 - start), success))
             start = end + 1

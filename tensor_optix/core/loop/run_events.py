@@ -106,7 +106,7 @@ def last_test_facts(
         policies: the facts of each.
         more: other facts.
     """
-    seeds = max((_seeds(one) for one in windows), key=len, default=[])
+    seeds: list[int] = max(map(_seeds, windows), key=len) if windows else []
     return {"part": part, **more, "seeds": seeds, "policies": policies}
 
 
