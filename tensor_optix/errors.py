@@ -136,6 +136,12 @@ class CheckpointCorruptError(CheckpointError):
     code = "checkpoint-corrupt"
 
 
+class CheckpointInterruptedError(CheckpointError):
+    """Every saved state of a run is intact, but each start from them was broken off too often."""
+
+    code = "checkpoint-interrupted"
+
+
 class CheckpointPathError(CheckpointError, FileNotFoundError):
     """A path that leads to another kind of folder or file than the one that is wanted, or nowhere."""
 

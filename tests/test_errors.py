@@ -39,6 +39,7 @@ BUILT_IN = {
     "non-finite": ArithmeticError,
     "checkpoint": RuntimeError,
     "checkpoint-corrupt": RuntimeError,
+    "checkpoint-interrupted": RuntimeError,
     "checkpoint-locked": RuntimeError,
     "checkpoint-mismatch": RuntimeError,
     "checkpoint-path": FileNotFoundError,

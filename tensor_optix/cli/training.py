@@ -16,6 +16,7 @@ from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.pairs import hyperparams_of
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
+from tensor_optix.errors import CheckpointStorageError
 from tensor_optix.factory import set_threads
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.runs import RunDescription
@@ -51,9 +52,16 @@ def resume(args: argparse.Namespace) -> int:
     optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress, report=args.report)
     optimizer.registry.open()  # a run of another process is left unchanged
     if bounds:
-        run.write(args.run_dir)
+        _keep_bounds(run, args.run_dir)
     print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
     return _finish(optimizer, args.run_dir, as_json=args.json)
+
+
+def _keep_bounds(run: RunDescription, run_dir: Path) -> None:
+    try:
+        run.write(run_dir)
+    except CheckpointStorageError as error:
+        print(f"The new bounds hold, but must be given again at the next resume: {error}", file=sys.stderr)
 
 
 def _given(args: argparse.Namespace) -> Given:

@@ -16,6 +16,7 @@ from tensor_optix.cli import main
 from tensor_optix.core.decisions.intervals import METHOD
 from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.errors import CheckpointStorageError
 from tensor_optix.runs import RunDescription
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
@@ -252,6 +253,14 @@ def test_a_terminated_run_is_resumed_as_if_it_had_not_been(
     assert main(["resume", str(cut), "--no-progress"]) == 0
     assert (cut / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
     assert "max_episodes windows are done" in capsys.readouterr().out
+
+    def full(run: RunDescription, run_dir: Path) -> None:
+        raise CheckpointStorageError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDescription, "write", full)
+        assert main(["resume", str(cut), "--no-progress", "--max-episodes", "7"]) == 0
+    assert "must be given again at the next resume: No space left" in capsys.readouterr().err
     assert main(["resume", str(cut), "--no-progress", "--max-episodes", "8"]) == 0
     assert json.loads((cut / "report.json").read_text())["windows"] == 8
 

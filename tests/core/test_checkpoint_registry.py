@@ -385,6 +385,20 @@ def test_archiving_moves_an_earlier_run_away_and_the_next_one_starts_from_nothin
     assert save(registry, 1.0).sequence == 0
 
 
+def test_a_full_disk_does_not_keep_a_registry_from_going_back(
+    registry: CheckpointRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = registry.save(NumpyAgent(), EvalMetrics(1.0))
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensor_optix.core.storage.atomic.replace_file", full)
+    registry.go_back_to(0)
+    assert "could not be undone" in caplog.text
+    assert [one.snapshot_id for one in registry.snapshots()] == [saved.snapshot_id]
+
+
 @pytest.mark.parametrize("step", ["rename", "fsync"])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_an_archive_that_fails_moves_nothing_and_the_next_does_it_all(

@@ -2,7 +2,7 @@
 
 checkpoint_dir/
     resume_<sequence>/{metadata.json, state.json, whatever the caller wrote}
-    resume_attempts.json        how often resuming from the newest one has failed
+    resume_attempts.json        how often the process ended while it was resuming from one of them
 """
 
 import contextlib
@@ -31,7 +31,8 @@ PREFIX = "resume_"
 ATTEMPTS = "resume_attempts.json"
 STATE = "state.json"
 MAX_STATE_BYTES = 64 << 20
-MAX_ATTEMPTS = 3
+MAX_STARTS = 3
+"""Starts from a state in which the process may end before it is passed over."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class ResumeRing:
         self.directory = Path(directory).absolute()
         self.size = size
         self._folders = DurableFolders(self.directory, PREFIX)
+        self.given_up: tuple[str, ...] = ()
+        """Folders of intact states that the last `newest` passed over: starts from them were broken off too often."""
 
     def save(self, write: Callable[[Path], None], state: Mapping[str, object]) -> int:
         """Save a state, and return its sequence number when it is on disk; then delete the oldest beyond `size`.
@@ -93,10 +96,11 @@ class ResumeRing:
         return sequence
 
     def newest(self) -> ResumePoint | None:
-        """Return the newest intact state, None where there is none.
+        """Return the newest intact state that may be tried, None where there is none.
 
-        A damaged state is quarantined, and so is one from which resuming has failed three times. Without the right to
-        write (another process has the lock) they are only skipped.
+        A damaged state is quarantined; without the right to write (another process has the lock) it is only skipped.
+        An intact one stays where it is, but is passed over after three starts in which the process ended: it may have
+        been killed each time, and a state that crashes the process must not do so for ever.
 
         Raises:
             CheckpointStorageError: the directory cannot be read.
@@ -110,9 +114,16 @@ class ResumeRing:
             except (CheckpointLockedError, CheckpointStorageError) as error:
                 logger.info("Reading resume points without the lock: %s", error)
                 may_write = False
+            self.given_up = ()
             for sequence in reversed(self._folders.sequences()):
                 try:
-                    return self._point(sequence)
+                    point = self._point(sequence)
+                    if self._starts().get(sequence, 0) < MAX_STARTS:
+                        return point
+                    self.given_up += (point.folder.name,)
+                    logger.warning(
+                        "%s is passed over: %d starts from it were broken off.", *self.given_up[-1:], MAX_STARTS
+                    )
                 except CheckpointCorruptError as error:
                     if may_write and is_damage(error):
                         self._folders.quarantine(sequence, error)
@@ -127,20 +138,18 @@ class ResumeRing:
             return self._folders.next_sequence() > 0
 
     def begin(self, point: ResumePoint) -> None:
-        """Note on disk that a start from `point` is tried: after three without `succeeded` it is not used again."""
+        """Note on disk that a start from `point` is tried: after three without `survived` it is passed over."""
         with atomic.storage_errors("note a start in", self.directory), self._locked():
-            attempts = {
-                "format": FOLDER_FORMAT,
-                "sequence": point.sequence,
-                "count": self._attempts(point.sequence) + 1,
-            }
-            atomic.replace_file(self.directory / ATTEMPTS, atomic.encode_json(attempts))
+            starts = self._starts()
+            self._write_starts({**starts, point.sequence: starts.get(point.sequence, 0) + 1})
 
-    def succeeded(self) -> None:
-        """Forget the starts that were noted: the run has gone on from its point."""
-        if self.directory.is_dir():
-            with atomic.storage_errors("note a start in", self.directory), self._locked():
-                atomic.remove_file(self.directory / ATTEMPTS)
+    def survived(self, point: ResumePoint) -> None:
+        """Forget the starts from `point` and from older ones: the process has come through.
+
+        Newer ones stay passed over: what belongs to them beside the ring, the history above all, is gone by now.
+        """
+        with atomic.storage_errors("note a start in", self.directory), self._locked():
+            self._write_starts({number: count for number, count in self._starts().items() if number > point.sequence})
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None]:
@@ -154,24 +163,32 @@ class ResumeRing:
             lock.release()
 
     def _point(self, sequence: int) -> ResumePoint:
-        if (count := self._attempts(sequence)) >= MAX_ATTEMPTS:
-            raise CheckpointCorruptError(f"resuming from it has failed {count} times.")
         files = self._folders.verify(sequence)["files"]
         if STATE not in files:
             raise CheckpointCorruptError(f"it holds no {STATE}.")
         folder = self._folders.folder(sequence)
         return ResumePoint(sequence, folder, atomic.read_json(folder / STATE, MAX_STATE_BYTES))
 
-    def _attempts(self, sequence: int) -> int:
+    def _starts(self) -> dict[int, int]:
+        """Return how many starts from each state were noted, by its number."""
         path = self.directory / ATTEMPTS
         if not path.exists():
-            return 0
+            return {}
         try:
             noted = atomic.read_json(path)
-            return int(noted["count"]) if noted["sequence"] == sequence else 0
-        except (CheckpointCorruptError, KeyError, TypeError, ValueError) as error:
+            counts = noted["counts"] if "counts" in noted else {noted["sequence"]: noted["count"]}  # of version 0.9
+            return {int(number): int(count) for number, count in counts.items()}
+        except (CheckpointCorruptError, AttributeError, KeyError, TypeError, ValueError) as error:
             logger.warning("%r is damaged and is ignored: %s", str(path), error)
-            return 0
+            return {}
+
+    def _write_starts(self, starts: Mapping[int, int]) -> None:
+        kept = {str(number): starts[number] for number in self._folders.sequences() if starts.get(number)}
+        if kept:
+            noted = {"format": FOLDER_FORMAT, "counts": kept}
+            atomic.replace_file(self.directory / ATTEMPTS, atomic.encode_json(noted))
+        else:
+            atomic.remove_file(self.directory / ATTEMPTS)
 
     def _drop_surplus(self) -> None:
         surplus = self._folders.sequences()[: -self.size]

@@ -1,10 +1,13 @@
 """When the state of a run is saved, and which saved state a resumed run starts from."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.core.storage.resume_ring import ATTEMPTS, MAX_STARTS, ResumePoint, ResumeRing
+from tensor_optix.errors import CheckpointCorruptError, CheckpointInterruptedError, CheckpointStorageError
+
+logger = logging.getLogger(__name__)
 
 SHARE = 0.05
 """The share of the run's time that saving may take."""
@@ -44,12 +47,21 @@ class RunKeeper:
     def resume(self, restore: Callable[[ResumePoint], None]) -> bool:
         """Pass the newest intact state to `restore`; return False where there is none.
 
-        A state that has crashed the process three times while it was restored is not tried again.
+        A state is passed over when the process has ended three times while it was restored, see `ResumeRing`. A disk
+        that does not take the note of a start keeps no run from going on.
 
         Raises:
             CheckpointCorruptError: there are saved states, but none of them is intact.
+            CheckpointInterruptedError: some are intact, but all of these are passed over.
         """
         point = self.ring.newest()
+        if point is None and self.ring.given_up:
+            raise CheckpointInterruptedError(
+                f"{' and '.join(self.ring.given_up)} in {str(self.ring.directory)!r} can be resumed from, but the "
+                f"process was killed, or crashed, in {MAX_STARTS} starts from each. They are kept. To try again, delete"
+                f" {ATTEMPTS} there; if the process crashes by itself, begin a new run without resume: its snapshots "
+                f"can still be loaded."
+            )
         if point is None and self.ring.was_used:
             raise CheckpointCorruptError(
                 f"{str(self.ring.directory)!r} holds saved states of the run, but none that is intact. Put the folders "
@@ -57,12 +69,19 @@ class RunKeeper:
             )
         if point is None:
             return False
-        self.ring.begin(point)
+        self._note(self.ring.begin, point)
         try:
             restore(point)
         finally:  # the process has survived, whatever the result
-            self.ring.succeeded()
+            self._note(self.ring.survived, point)
         return True
+
+    @staticmethod
+    def _note(note: Callable[[ResumePoint], None], point: ResumePoint) -> None:
+        try:
+            note(point)
+        except CheckpointStorageError as error:
+            logger.warning("That the run is resumed is not noted, and does not count as a start: %s", error)
 
     @property
     def is_due(self) -> bool:

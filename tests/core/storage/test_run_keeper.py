@@ -7,7 +7,7 @@ import pytest
 
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
-from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointInterruptedError, CheckpointStorageError
 from tests.fakes.disk import write_agent
 
 
@@ -84,6 +84,44 @@ def test_a_restore_that_raises_is_no_crash_and_may_be_tried_again(keeper: RunKee
         with pytest.raises(ValueError, match="mine"):
             keeper.resume(refuse)
     assert keeper.resume(lambda point: None)
+
+
+def test_states_that_the_process_died_on_are_kept_and_the_error_names_the_way_back(
+    keeper: RunKeeper, clock: Clock, tmp_path: Path
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def die(point: ResumePoint) -> None:
+        raise KilledError
+
+    for _ in range(2):
+        save_taking(keeper, clock, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keeper.ring, "survived", lambda point: None)  # a process that is killed says no more
+        for _ in range(6):
+            with pytest.raises(KilledError):
+                keeper.resume(die)
+    with pytest.raises(
+        CheckpointInterruptedError, match=r"resume_000001 and resume_000000 in .* delete resume_attempts.json"
+    ):
+        keeper.resume(die)
+    (tmp_path / "run" / "resume_attempts.json").unlink()
+    assert keeper.resume(lambda point: None)
+
+
+def test_a_full_disk_does_not_keep_a_run_from_going_on(
+    keeper: RunKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_taking(keeper, clock, 0.0)
+
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensor_optix.core.storage.atomic.replace_file", full)
+    monkeypatch.setattr("tensor_optix.core.storage.atomic.remove_file", full)
+    assert keeper.resume(lambda point: None)
+    assert caplog.text.count("No space left on device") == 2
 
 
 def test_states_of_which_none_is_intact_are_an_error_and_no_new_beginning(
