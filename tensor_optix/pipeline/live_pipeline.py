@@ -157,10 +157,9 @@ class LivePipeline(BasePipeline):
             BadDataError: the agent's action must not be sent, and there is no `safe_action`.
         """
         agent, feed = self._checked_agent(), self._opened()
-        while (window := self._collect(agent, feed)) is not None:
+        # It may be torn down while it waits here, or by another thread.
+        while self._feed is feed and (window := self._collect(agent, feed)) is not None:
             yield window
-            if self._feed is not feed:  # torn down meanwhile, maybe by another thread
-                return
             self._acting.connect(agent)
 
     def interrupt(self) -> None:
