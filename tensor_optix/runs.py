@@ -1,7 +1,7 @@
 """A run of the command line as data: what `train` wrote to `run.json`, and the pipelines that belong to it."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -71,8 +71,24 @@ class RunDescription(RunSettings):
     def _is_of_an_id(self) -> bool:
         return not self.env_kwargs and not self.wrappers
 
-    def optimizer(self, run_dir: Path, *, resume: bool, progress: bool, report: bool = False) -> RLOptimizer:
-        """Build everything, wired together; `progress` shows a live view, `report` writes the run's page at its end."""
+    def optimizer(
+        self,
+        run_dir: Path,
+        *,
+        resume: bool,
+        progress: bool,
+        report: bool = False,
+        callbacks: Sequence[LoopCallback] = (),
+    ) -> RLOptimizer:
+        """Build everything, wired together.
+
+        Args:
+            run_dir: the folder of the run.
+            resume: go on with the run in it, where there is one.
+            progress: True for a live view.
+            report: True to write the page of the run at its end.
+            callbacks: who else observes.
+        """
         agent = self.agent()
         threshold = Default if self.scaled_patience else int
         made = RLOptimizer(
@@ -89,7 +105,7 @@ class RunDescription(RunSettings):
             dormant_threshold=threshold(self.dormant_threshold),
             val_episodes=self.val_episodes,
             validation_share=self.validation_share,
-            callbacks=self._evolution(run_dir, agent),
+            callbacks=[*self._evolution(run_dir, agent), *callbacks],
             escape=self.escape,
             resume=resume,
             seed=self.seed,

@@ -9,6 +9,7 @@ import tensor_optix
 from tensor_optix.cli.comparing import add_compare
 from tensor_optix.cli.config import SETTINGS
 from tensor_optix.cli.flags import add_settings
+from tensor_optix.cli.many import add_many
 from tensor_optix.environment_check import STEPS
 from tensor_optix.errors import did_you_mean
 
@@ -73,6 +74,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--no-progress", action="store_true", help="no live view")
     train.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_report_flag(train)
+    add_many(train)
 
 
 def add_resume(resume: argparse.ArgumentParser) -> None:
@@ -166,7 +168,7 @@ def add_completion(completion: argparse.ArgumentParser) -> None:
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "train": (add_train, "train an agent on an environment until it is trained"),
     "check": (add_check, "say what is wrong with an environment, and what it costs a step"),
-    "resume": (add_resume, "resume an interrupted run exactly where it was"),
+    "resume": (add_resume, "resume an interrupted run, or several, exactly where it was"),
     "evaluate": (add_evaluate, "play the best policy of a run on fresh episodes"),
     "replay": (add_replay, "say where a recorded run would have been stopped"),
     "report": (add_report, "make one page that says what a run did"),

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tensor_optix._trained_runs import refuse_python_run
-from tensor_optix.cli import exit_codes
+from tensor_optix.cli import exit_codes, many
 from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
 from tensor_optix.cli.describing import described, with_measured_environments
 from tensor_optix.cli.flags import Given, given_by_flags
@@ -18,9 +18,10 @@ from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.errors import CheckpointStorageError
 from tensor_optix.factory import set_threads
+from tensor_optix.multirun.description import is_multirun
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.runs import RunDescription
-from tensor_optix.support.commands import named_run
+from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.pairs import arguments_of
 
 _FOLLOWS = {"evaluate": "Evaluate it with", "report": "See what it did with", "resume": "Resume it with"}
@@ -29,9 +30,12 @@ _FOLLOWS = {"evaluate": "Evaluate it with", "report": "See what it did with", "r
 def train(args: argparse.Namespace) -> int:
     """Train until the run ends, print its report, and return the exit code."""
     in_file = read_config(args.config) if args.config else {}
-    run, measured = with_measured_environments(*described(in_file, _given(args), settings_of_pairs(args.set)))
+    run, given = described(in_file, _given(args), settings_of_pairs(args.set))
+    if many.is_of_many(args):
+        return many.train_many(args, run, given)
+    run, measured = with_measured_environments(run, given)
     run_dir = args.run_dir or (
-        Path("runs") / f"{_safe(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
+        Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
     optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress, report=args.report)
     optimizer.registry.archive(also=[DESCRIPTION])
@@ -43,10 +47,12 @@ def train(args: argparse.Namespace) -> int:
 
 
 def resume(args: argparse.Namespace) -> int:
-    """Resume an interrupted run, and end as `train` does."""
+    """Resume an interrupted run, or several, and end as `train` does."""
+    bounds = given_by_flags(args, [one for one in SETTINGS.values() if one.about.is_bound])
+    if is_multirun(args.run_dir):
+        return many.resume_many(args, bounds)
     refuse_python_run(args.run_dir)
     run = RunDescription.read(args.run_dir, args.allow_module)
-    bounds = given_by_flags(args, [one for one in SETTINGS.values() if one.about.is_bound])
     run = dataclasses.replace(run, **bounds)
     set_threads(run.framework, run.threads)
     optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress, report=args.report)
@@ -92,7 +98,3 @@ def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
     if is_interrupted:
         return exit_codes.TERMINATED if optimizer.ended_by == signal.SIGTERM else exit_codes.INTERRUPTED
     return exit_codes.NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else exit_codes.DONE
-
-
-def _safe(env_id: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in env_id).strip("-")

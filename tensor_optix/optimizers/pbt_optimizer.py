@@ -4,8 +4,8 @@
 # (What users hand in is checked for those who run no type checker.)
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +13,14 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.search_space import Bounds, Param, SearchSpace
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.optimizers._pbt_rules import MIN_HISTORY as MIN_HISTORY
+from tensor_optix.optimizers._pbt_rules import PBTRules
+from tensor_optix.optimizers._pbt_rules import mode_of as mode_of
 from tensor_optix.support.arguments import check_amount, check_count, check_seed, is_real
 from tensor_optix.support.plain import jsonable
 
 LOG_SCALE_PARAMS = ("learning_rate", "epsilon", "weight_decay")
 """Known to matter by factors; what a `Param` says of its scale besides."""
-MIN_HISTORY = 5
-"""A share of fewer scores than that has no members."""
-
-Mode: TypeAlias = Literal["exploit", "explore"]
 
 
 class PBTOptimizer(BaseOptimizer):
@@ -74,8 +73,13 @@ class PBTOptimizer(BaseOptimizer):
         if isinstance(log_scale_params, str) or not isinstance(log_scale_params, Collection | None):
             raise InvalidArgumentError(f"log_scale_params must be a list of names, but got {log_scale_params!r}.")
         self._log_scale_params = log_scale_params
-        self._exploit_share, self._top_share = exploit_percentile, top_percentile
-        self._scales: Mapping[Mode, float] = {"explore": explore_scale, "exploit": exploit_scale}
+        self.rules = PBTRules(
+            exploit_share=exploit_percentile,
+            top_share=top_percentile,
+            explore_scale=explore_scale,
+            exploit_scale=exploit_scale,
+        )
+        """What exploits and explores; a population that lives side by side has the same."""
         self._space = None if param_bounds is None else self._scaled(param_bounds)
         self._decision = ""
         self._rng = np.random.default_rng(seed)
@@ -109,28 +113,15 @@ class PBTOptimizer(BaseOptimizer):
         space = self._space or SearchSpace({})
         score = float(metrics.utility)
         self._population.append(({name: jsonable(hyperparams.params[name]) for name in space}, score))
-        mode = mode_of(score, [scored for _, scored in self._population], self._exploit_share)
-        base = self._one_of_the_top() if mode == "exploit" else hyperparams.params
-        self._decision = mode
-        moved = {name: self._moved(param, base[name], self._scales[mode]) for name, param in space.items()}
-        return HyperparamSet({**hyperparams.params, **moved}, hyperparams.episode_id)
+        step = self.rules.step(space, hyperparams.params, score, self._population, self._rng)
+        self._decision = step.mode
+        return HyperparamSet({**hyperparams.params, **step.params}, hyperparams.episode_id)
 
     def on_improvement(self, metrics: EvalMetrics) -> None:
         """Nothing to note: the population holds every score."""
 
     def on_plateau(self, metrics: EvalMetrics) -> None:
         """Nothing to note: the population holds every score."""
-
-    def _one_of_the_top(self) -> dict[str, Any]:
-        ranked = sorted(self._population, key=lambda pair: -pair[1])
-        n_top = max(1, int(len(ranked) * self._top_share))
-        return ranked[int(self._rng.integers(n_top))][0]
-
-    def _moved(self, param: Param, value: float, scale: float) -> float | int:
-        if param.scale == "log":
-            step = scale * float(np.log(param.high / param.low))
-            return param.clip(float(value * np.exp(float(self._rng.uniform(-step, step)))))
-        return param.clip(float(value + scale * (param.high - param.low) * self._rng.standard_normal()))
 
     def _scaled(self, bounds: Bounds) -> SearchSpace:
         names = LOG_SCALE_PARAMS if self._log_scale_params is None else self._log_scale_params
@@ -155,19 +146,3 @@ class PBTOptimizer(BaseOptimizer):
         """Go on from `state_dict`."""
         self._population = deque(((params, score) for params, score in state["population"]), self._population.maxlen)
         self._rng.bit_generator.state = state["rng"]
-
-
-def mode_of(score: float, population: Sequence[float], exploit_share: float) -> Mode:
-    """Say whether to copy from the top or to explore.
-
-    Args:
-        score: the score to place.
-        population: all scores, this one included.
-        exploit_share: share of the population that counts as its bottom.
-    """
-    if len(population) < MIN_HISTORY:
-        return "explore"
-    worse = sum(other < score for other in population)
-    ties = sum(other == score for other in population)
-    # Among equals nobody is at the bottom: a flat score is no reason to jump.
-    return "exploit" if worse < int(len(population) * exploit_share) and ties < len(population) else "explore"

@@ -16,3 +16,8 @@ def named_run(run_dir: str, allow_module: str = "") -> str:
         allow_module: the modules or files that the names of its environment and wrappers import, one a line.
     """
     return shlex.quote(run_dir) + "".join(f" --allow-module {shlex.quote(one)}" for one in allow_module.splitlines())
+
+
+def file_name_of(env_id: str) -> str:
+    """Return the name of an environment as part of the name of a folder."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in env_id).strip("-")

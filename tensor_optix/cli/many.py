@@ -1,0 +1,60 @@
+"""The arguments of `train` that make many runs of one, and which command they stand for."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from tensor_optix.cli.flags import Given
+from tensor_optix.cli.populating import resume_population, train_population
+from tensor_optix.cli.several import resume_seeds, train_seeds
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.multirun.description import Members, read_description
+from tensor_optix.runs import RunDescription
+from tensor_optix.support.arguments import check_count
+
+
+def add_many(train: argparse.ArgumentParser) -> None:
+    """Add the arguments of `train` that make many runs of one."""
+    train.add_argument(
+        "--seeds", type=int, metavar="N", help="train N seeds, from --seed (default: 0) on, and take the best"
+    )
+    train.add_argument(
+        "--population", type=int, metavar="N", help="train N members side by side by population-based training"
+    )
+    train.add_argument(
+        "--generation-windows",
+        type=int,
+        metavar="N",
+        help="with --population: windows of each member between two decisions (default: four evaluations of one run)",
+    )
+    train.add_argument(
+        "--workers", type=int, metavar="N", help="with --seeds or --population: processes at once (default: 1)"
+    )
+
+
+def is_of_many(args: argparse.Namespace) -> bool:
+    """Return whether `train` is to train many; refuse arguments that do not go together."""
+    for name, least in (("seeds", 1), ("population", 2), ("generation_windows", 1), ("workers", 1)):
+        if getattr(args, name) is not None:
+            check_count(f"--{name.replace('_', '-')}", getattr(args, name), least)
+    if args.seeds is not None and args.population is not None:
+        raise InvalidArgumentError("--seeds and --population are two ways to use many cores. Give one of them.")
+    if args.generation_windows is not None and args.population is None:
+        raise InvalidArgumentError("--generation-windows needs --population N.")
+    if args.population is not None and getattr(args, "report", False):
+        raise InvalidArgumentError("--report is of one run or of --seeds; a population has generations.jsonl.")
+    is_many = args.seeds is not None or args.population is not None
+    if args.workers is not None and not is_many:
+        raise InvalidArgumentError("--workers needs --seeds N or --population N: one run has one learner.")
+    return is_many
+
+
+def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
+    """Train many runs, and return the exit code; see `train_seeds` and `train_population`."""
+    return (train_seeds if args.seeds is not None else train_population)(args, run, given)
+
+
+def resume_many(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
+    """Go on with many runs, and return the exit code."""
+    is_population = isinstance(read_description(args.run_dir), Members)
+    return (resume_population if is_population else resume_seeds)(args, bounds)

@@ -1,0 +1,180 @@
+"""`tensor-optix train --seeds N`, and `resume` of what it made: several runs as one job."""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tensor_optix.cli import exit_codes
+from tensor_optix.cli.describing import with_measured_environments
+from tensor_optix.cli.flags import Given
+from tensor_optix.core.decisions.intervals import mean_interval
+from tensor_optix.core.storage.atomic import DirectoryLock
+from tensor_optix.core.training_report import StopReason, TrainingReport, score_text
+from tensor_optix.errors import InvalidArgumentError, JobCancelledError
+from tensor_optix.executors import Event, Executor, InProcess, Processes
+from tensor_optix.multirun.lines import Lines
+from tensor_optix.multirun.seeds import SeveralSeeds
+from tensor_optix.runs import RunDescription
+from tensor_optix.support.commands import file_name_of, named_run
+from tensor_optix.support.signals import stop_on_signals
+
+
+def train_seeds(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
+    """Train several seeds, and return the exit code.
+
+    Args:
+        args: `seeds`, `workers`, `run_dir`, and as of `resume_seeds`.
+        run: what each trains.
+        given: the settings that were given.
+    """
+    first, workers = given.get("seed", 0), args.workers or 1
+    seeds = range(first, first + args.seeds)
+    folder = args.run_dir or Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-seeds{seeds[0]}-{seeds[-1]}"
+    with sole(folder):
+        measure = None if "n_envs" in given else functools.partial(measured, given=given, workers=workers)
+        several = SeveralSeeds.begun(folder, run, seeds, workers, measure)
+        print(f"Training {args.seeds} seeds of {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
+        return _finish(several, workers, args)
+
+
+def resume_seeds(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
+    """Go on with several seeds, and return the exit code.
+
+    Args:
+        args: `run_dir`, `allow_module`, `no_progress`, `json`, `report`.
+        bounds: what ends the runs, where it is to be changed.
+    """
+    with sole(args.run_dir):
+        several = SeveralSeeds.read(args.run_dir, args.allow_module)
+        if bounds:
+            several.bound(bounds)
+        return _finish(several, several.description.workers, args)
+
+
+def measured(run: RunDescription, *, given: Given, workers: int) -> RunDescription:
+    """Return a run with its number of environments as measured, which is printed."""
+    found, about = with_measured_environments(run, given)
+    print(about, file=sys.stderr)
+    # Where workers have the cores, environments get no processes that nobody has asked for.
+    return found if workers == 1 else dataclasses.replace(found, async_envs=False)
+
+
+@contextlib.contextmanager
+def sole(folder: Path) -> Generator[None]:
+    """Refuse a second driver of a folder, which is made where it is missing."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = DirectoryLock(folder)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def executor_of(workers: int, threads: int) -> Executor:
+    """Return what runs so many jobs at once on this machine."""
+    return InProcess() if workers == 1 else Processes(workers, threads=threads)
+
+
+@contextlib.contextmanager
+def cancelled_by_signals(executor: Executor) -> Generator[list[int]]:
+    """Let a signal cancel the jobs of an executor; yields the signals that came."""
+    signals: list[int] = []
+
+    def interrupt(number: int) -> None:
+        signals.append(number)
+        executor.cancel()
+
+    with stop_on_signals(interrupt):
+        yield signals
+
+
+def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> int:
+    """Train, test and report."""
+    seeds, todo = several.description.seeds, several.unfinished()
+    threads, names = several.run(seeds[0]).threads, [several.run_dir(seed).name for seed in todo]
+    with executor_of(min(workers, len(seeds)), threads) as executor, cancelled_by_signals(executor) as signals:
+        try:
+            with shown(names, progress=not args.no_progress) as view:
+                errors = several.train(executor, todo, _ending_with_the_first(executor, view))
+            reports = several.reports()
+            trained = [seed for seed in seeds if seed in reports and reports[seed].best_snapshot is not None]
+            if not trained:
+                raise errors[0] if errors else InvalidArgumentError(f"No seed in {several.folder} has a policy.")
+            test = several.test(executor, trained)
+        except JobCancelledError:
+            return interrupted(several.folder, several.allow_modules, signals)
+    result = several.conclude(test, trained)
+    best = several.folder / result["best"]
+    following = {
+        "evaluate": f"tensor-optix evaluate {named_run(str(best), _lines(several.allow_modules))}",
+        "compare": f"tensor-optix compare {named_run(str(several.folder))}",
+    }
+    if args.json:
+        print(json.dumps({**result, "next": following}), flush=True)
+    else:
+        score = score_text(result["score"], mean_interval(test.returns))
+        print("\n".join(_table(several, reports)))
+        print(f"Best: {result['best']}, {score} over {len(test.returns)} fresh episodes", flush=True)
+        print(f"Evaluate it with: {following['evaluate']}\nCompare the seeds with: {following['compare']}")
+    if args.report:
+        write_page(several.folder)
+    if errors:
+        raise errors[0]
+    nothing = all(report.reason == StopReason.NOTHING_LEARNED.value for report in reports.values())
+    return exit_codes.NOTHING_LEARNED if nothing else exit_codes.DONE
+
+
+def write_page(folder: Path) -> None:
+    """Write the page that compares the runs of a folder into it."""
+    from tensor_optix.cli.comparing import compare  # what draws is loaded where somebody wants a page
+
+    compare(argparse.Namespace(run_dirs=[folder], group_by=None, output=folder / "compare.html", json=False))
+
+
+@contextlib.contextmanager
+def shown(names: Sequence[str], *, progress: bool) -> Generator[Callable[[Event], None]]:
+    """Yield what takes the events of an executor: a live view, or nothing."""
+    if not progress:
+        yield lambda event: None
+        return
+    with Lines(names) as view:
+        yield view
+
+
+def interrupted(folder: Path, allow_modules: Sequence[str], signals: Sequence[int]) -> int:
+    """Print how to go on, and return the exit code."""
+    named = named_run(str(folder), _lines(allow_modules))
+    print(f"Interrupted, and saved. Resume it with: tensor-optix resume {named}")
+    return exit_codes.TERMINATED if signal.SIGTERM in signals else exit_codes.INTERRUPTED
+
+
+def _ending_with_the_first(executor: Executor, view: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return a watcher that lets the interruption of one run interrupt them all."""
+
+    def watch(event: Event) -> None:
+        if event.kind == "told" and event.values.get("interrupted"):
+            executor.cancel()
+        view(event)
+
+    return watch
+
+
+def _table(several: SeveralSeeds, reports: Mapping[int, TrainingReport]) -> Sequence[str]:
+    lines = []
+    for seed, report in reports.items():
+        score = score_text(report.best_score, report.best_interval)
+        ended = StopReason(report.reason).sentence
+        lines.append(f"{several.run_dir(seed).name:<10}  {score:<32}  {report.env_steps:>12,} steps  {ended}")
+    return lines
+
+
+def _lines(modules: Sequence[str]) -> str:
+    return "\n".join(modules)

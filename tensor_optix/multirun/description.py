@@ -1,0 +1,91 @@
+"""`multirun.json`: what a folder of several runs is, so that it can be resumed as a whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+import tensor_optix
+from tensor_optix.core.storage.atomic import encode_json, make_directory, replace_file, storage_errors
+from tensor_optix.core.storage.reading import read_plain
+from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.schemas import checked, decode_object
+
+MULTIRUN, RESULT = "multirun.json", "result.json"
+FORMAT = 1
+MOST_SEEDS = 4096
+_MAX_BYTES = 1 << 22
+_Seed: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+
+
+class Seeds(msgspec.Struct, tag_field="kind", tag="seeds", frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Runs that differ in their seed alone."""
+
+    seeds: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]], msgspec.Meta(min_length=1, max_length=4096)
+    ]
+    """Root of the random numbers of each run."""
+    workers: _Count = 1
+    """Of them train at once."""
+
+
+class Members(
+    msgspec.Struct, tag_field="kind", tag="population", frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """Members of a population, which learn side by side in generations."""
+
+    members: Annotated[int, msgspec.Meta(ge=2, le=4096)]
+    generation_windows: Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+    """Windows that each member learns from in a generation."""
+    workers: _Count = 1
+    """Of them learn at once."""
+
+
+Description: TypeAlias = Seeds | Members
+
+
+def is_multirun(folder: Path) -> bool:
+    """Return whether a folder holds several runs as one job."""
+    return (folder / MULTIRUN).is_file()
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write what a folder is, and make it where it is missing."""
+    with storage_errors("write", folder):
+        make_directory(folder)
+        about = {"format": FORMAT, "version": tensor_optix.__version__}
+        replace_file(folder / MULTIRUN, encode_json({**about, **msgspec.to_builtins(description)}))
+
+
+def read_description(folder: Path) -> Description:
+    """Return what a folder is.
+
+    Raises:
+        CheckpointCorruptError: the file is missing, damaged, or of another version.
+    """
+    path = folder / MULTIRUN
+    found = decode_object(read_plain(path, _MAX_BYTES), str(path))
+    if found.pop("format", None) != FORMAT:
+        raise CheckpointCorruptError(f"{str(path)!r} is of another format than {FORMAT}, which this version reads.")
+    found.pop("version", None)
+    return checked(Description, found, f"{str(path)!r} is not as this library wrote it")
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write what the job came to."""
+    with storage_errors("write", folder):
+        replace_file(folder / RESULT, encode_json(result))
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return what the job came to; None where it has not ended.
+
+    Raises:
+        CheckpointCorruptError: the file is damaged.
+    """
+    path = folder / RESULT
+    return decode_object(read_plain(path, _MAX_BYTES), str(path)) if path.exists() else None

@@ -1,0 +1,100 @@
+"""What workers run: training one run, and playing the best policy of one."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tensor_optix._trained_runs import best_policy
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
+from tensor_optix.core.loop.parts import LoopStatus
+from tensor_optix.core.loop.selection import play
+from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.types import EvalMetrics
+from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.executors import Context, Payload
+from tensor_optix.factory import set_threads
+from tensor_optix.runs import RunDescription
+from tensor_optix.support.plain import jsonable
+
+TRAIN, PLAY = "tensor_optix.multirun.jobs:train_run", "tensor_optix.multirun.jobs:play_best"
+
+
+def train_run(item: Payload, context: Context) -> Payload:
+    """Train the run whose `run.json` is in a folder until it ends, or go on with it where it was.
+
+    Args:
+        item: values `run_dir` and `allow_modules`.
+        context: told after each window.
+
+    Returns:
+        The `reason` of the end.
+    """
+    run_dir = Path(item.values["run_dir"])
+    run = RunDescription.read(run_dir, item.values["allow_modules"])
+    set_threads(run.framework, run.threads)
+    teller = Teller(context)
+    optimizer = run.optimizer(run_dir, resume=True, progress=False, callbacks=[teller])
+    teller.status = lambda: optimizer.status
+    report = optimizer.run()
+    if report.reason == StopReason.INTERRUPTED.value:
+        context.tell({"interrupted": True})
+    return Payload({"reason": report.reason})
+
+
+class Teller(LoopCallback):
+    """Tells how far a run is, and ends it in order when its job is cancelled.
+
+    Args:
+        context: of the job.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._has_asked = False
+        self.status: Callable[[], LoopStatus] | None = None
+        """Where the run stands."""
+
+    def on_window_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+        """Tell, and look whether the run is to end."""
+        if self.status is not None:
+            self._context.tell(told(self.status()))
+        if self._context.is_cancelled and not self._has_asked:
+            self._has_asked = True
+            signal.raise_signal(signal.SIGTERM)  # what the loop listens to: it saves, and can be resumed
+
+
+def told(status: LoopStatus) -> dict[str, Any]:
+    """Return where a run stands, as JSON values."""
+    found = {
+        "windows": status.window_id + 1,
+        "steps": status.env_steps,
+        "state": status.state.name,
+        "score": None if status.metrics is None else status.metrics.primary_score,
+        "best": None if status.best is None else status.best.eval_metrics.primary_score,
+    }
+    return jsonable(found)
+
+
+def play_best(item: Payload, context: Context) -> Payload:
+    """Let the best policy of a run play greedy episodes.
+
+    Args:
+        item: values `run_dir`, `allow_modules`, and `windows`, a list of seeds each, one per episode.
+        context: of the job.
+
+    Returns:
+        `returns`: of each window that was played, the return of each episode. A window is the last one where so many
+        steps have been taken as for a long test of one run.
+    """
+    name, training, _ = best_policy(Path(item.values["run_dir"]), item.values["allow_modules"])
+    windows = item.values["windows"]
+    pipeline = training.validation_pipeline(max(map(len, windows)), 0)
+    if pipeline is None:
+        raise InvalidArgumentError(f"{name} cannot be made anew, so it cannot be played for a last test.")
+    tested = play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
+    pipeline.teardown()
+    training.teardown()
+    return Payload({"returns": [list(window.returns) for window in tested.evidence]})

@@ -1,0 +1,205 @@
+"""A member of a population, wherever it learns: all that it is comes with its item, and goes with its result."""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensor_optix._policy_file import policy_file_of
+from tensor_optix._wiring import prepare, seed_process
+from tensor_optix.core.base_agent import BaseAgent, GreedyAgent, ReportsNonFinite, Seedable, can_be_greedy
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.trend import standard_error
+from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.hyperparams import effective_params, read_back
+from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
+from tensor_optix.core.loop.selection import play
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
+from tensor_optix.errors import InvalidArgumentError, NonFiniteError
+from tensor_optix.executors import Context, Payload
+from tensor_optix.factory import set_threads
+from tensor_optix.multirun.final_test import FinalTest
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tensor_optix.runs import RunDescription
+from tensor_optix.support.plain import jsonable
+
+LEARN, PLAY = "tensor_optix.multirun.member:learn", "tensor_optix.multirun.member:play_windows"
+
+
+@dataclasses.dataclass
+class Member:
+    """An agent in its environments.
+
+    Args:
+        run: what it is made of.
+        number: of the member; it has random numbers of its own.
+    """
+
+    run: RunDescription
+    number: int
+
+    def __post_init__(self) -> None:
+        set_threads(self.run.framework, self.run.threads)
+        self.agent: BaseAgent = self.run.agent(self.number)
+        self.pipeline = self.run.pipeline()
+        prepare(self.agent, self.pipeline, self.seed("agent"), self.seed("pipeline"))
+
+    def seed(self, of: str, *more: int) -> int:
+        """Return the seed of one of its generators."""
+        root = [self.run.seed, self.number, _GENERATORS.index(of), *more]
+        return int(np.random.SeedSequence(root).generate_state(1)[0])
+
+    def restore(self, state: Payload) -> None:
+        """Go on from what `state` returned, of this member or of another one; the place in its stream is its own."""
+        self.pipeline.load_state_dict(state.values)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in state.tensors.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            self.agent.load_training_state(str(Path(folder, "agent")))
+
+    def state(self) -> Payload:
+        """Return the statistics of its pipeline, and all that learning needs as safetensors files."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.agent.save_training_state(str(Path(folder, "agent")))
+            files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            tensors = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        return Payload(jsonable(self.pipeline.state_dict()), tensors)
+
+    def put_in_force(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Put values in force, and return what the agent works with.
+
+        Raises:
+            HyperparamError: it works with something else than it was asked to.
+        """
+        if params:
+            self.agent.set_hyperparams(HyperparamSet({**self.agent.get_hyperparams().params, **params}))
+        return read_back(self.agent, params)
+
+    def learn(self, windows: int, context: Context) -> int:
+        """Learn from some windows, and return the steps they had.
+
+        Raises:
+            NonFiniteError: a loss or a weight is not finite.
+        """
+        steps = 0
+        for number, window in enumerate(self.pipeline.episodes(), start=1):
+            told = self.agent.learn(window)
+            steps += window.length
+            if isinstance(self.agent, ReportsNonFinite) and (name := self.agent.first_non_finite()) is not None:
+                raise NonFiniteError(f"{name} is not finite.")
+            if any(isinstance(value, float) and not np.isfinite(value) for value in told.values()):
+                raise NonFiniteError(f"learn told {told}.")
+            context.tell({"windows": number})
+            if number == windows or context.is_cancelled:
+                break
+        return steps
+
+    def validation(self, n_episodes: int) -> ValidationPipeline:
+        """Return a pipeline in which its policy acts greedily.
+
+        Raises:
+            InvalidArgumentError: its environment cannot be made anew.
+        """
+        made = self.pipeline.validation_pipeline(n_episodes, 0)
+        if made is None:
+            raise InvalidArgumentError(f"{self.run.env} cannot be made anew, so that a population has no scores.")
+        made.agent = GreedyAgent(self.agent) if can_be_greedy(self.agent) else self.agent
+        made.setup()
+        return made
+
+    def close(self) -> None:
+        """Close its environments."""
+        self.pipeline.teardown()
+
+
+_GENERATORS = ("agent", "pipeline", "process", "copied")
+
+
+def _member(item: Payload) -> Member:
+    values = item.values
+    member = Member(RunDescription(**values["run"]), values["member"])
+    seed_process(member.seed("process", values["generation"]))
+    if values["state"] is not None:
+        member.restore(Payload(values["state"], item.tensors))
+    return member
+
+
+def learn(item: Payload, context: Context) -> Payload:
+    """Let a member learn for a generation, and score it.
+
+    Args:
+        item: values `run`, `member`, `generation`, `windows`; `state` and the tensors of a member that goes on,
+            `stream` its place in the stream; `is_copied` where the state is another member's; `params` to be put in
+            force, after the weights; `seeds` of the episodes that score it.
+        context: told after each window.
+
+    Returns:
+        `score`, None where it has diverged; `returns`, `steps`, `params` in force, `effective` for those that were
+        asked for; `state` and tensors, and `stream`, to go on from.
+    """
+    values, member = item.values, _member(item)
+    try:
+        if values["is_copied"] and isinstance(member.agent, Seedable):
+            member.agent.seed(member.seed("copied", values["generation"]))  # two of a kind would explore alike
+        if values["stream"] is not None:
+            member.pipeline.restore_stream(values["stream"])
+        found: dict[str, Any] = {"effective": member.put_in_force(values["params"])}
+        found["params"] = jsonable(dict(effective_params(member.agent)))
+        try:
+            found["steps"] = member.learn(values["windows"], context)
+        except NonFiniteError as error:
+            return Payload({**found, "score": None, "diverged": str(error), "returns": [], "steps": 0, "state": None})
+        found["returns"] = _played(member, [values["seeds"]])[0]
+        state = member.state()
+        found |= {"score": float(np.mean(found["returns"])), "state": state.values}
+        found["stream"] = jsonable(member.pipeline.stream_state())
+        return Payload(found, state.tensors)
+    finally:
+        member.close()
+
+
+def play_windows(item: Payload, context: Context) -> Payload:
+    """Let a member play greedy episodes; see `multirun.jobs.play_best`."""
+    member = _member(item)
+    try:
+        return Payload({"returns": _played(member, item.values["windows"])})
+    finally:
+        member.close()
+
+
+def _played(member: Member, windows: list[list[int]]) -> list[list[float]]:
+    pipeline = member.validation(max(map(len, windows)))
+    try:
+        tested = play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
+    finally:
+        pipeline.teardown()
+    return [list(window.returns) for window in tested.evidence]
+
+
+def save_policy(folder: Path, run: RunDescription, number: int, state: Payload, test: FinalTest) -> PolicySnapshot:
+    """Save the policy of a member as the best of the run in a folder, with what has confirmed it.
+
+    Args:
+        folder: of the run.
+        run: what the member is made of.
+        number: of the member.
+        state: values `state`, and tensors, as `learn` returned them.
+        test: what it has shown.
+    """
+    member, registry = Member(run, number), CheckpointRegistry(folder)
+    member.restore(Payload(state.values["state"], state.tensors))
+    registry.attach("pipeline", member.pipeline)
+    registry.describe = lambda agent: policy_file_of(agent, member.pipeline)
+    score, episodes = float(np.mean(test.returns)), float(len(test.returns))
+    found = {"mean_return": score, "episodes": episodes, "final_episodes": episodes, "val_score": score}
+    metrics = EvalMetrics(score, {**found, "val_episodes": episodes, "score_std_err": standard_error(test.returns)})
+    try:
+        return registry.save(member.agent, metrics, 0, member.agent.get_hyperparams(), test.evidence)
+    finally:
+        registry.close()
+        member.close()

@@ -1,0 +1,205 @@
+"""A population that learns side by side: generations of learning, and at each barrier exploit and explore.
+
+    generation g: each member learns from the same number of windows, on any executor, and plays the same episodes
+    barrier:      in the order of the members, the bottom takes the weights and values of one of the top, disturbed, and
+                  all others disturb their values (`optimizers._pbt_rules`)
+    then:         weights first, values after them, read back: what is in force stands in the record
+
+Nothing depends on who runs the members, or on which is ready first: decisions, weights and the record are the same.
+"""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensor_optix._hyperparam_names import hyperparam_table
+from tensor_optix.core.search_space import SearchSpace
+from tensor_optix.core.storage.atomic import make_directory
+from tensor_optix.core.storage.line_log import LineLog
+from tensor_optix.core.types import HyperparamSet
+from tensor_optix.executors import Event, Executor, Payload
+from tensor_optix.executors.executor import Watcher
+from tensor_optix.multirun.barriers import Barriers, Kept
+from tensor_optix.multirun.final_test import FinalTest, Windows, final_test
+from tensor_optix.multirun.generations import Standing, decided, late
+from tensor_optix.multirun.member import LEARN, PLAY
+from tensor_optix.optimizers._pbt_rules import moved
+from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
+from tensor_optix.presets import preset_for
+from tensor_optix.runs import RunDescription
+
+GENERATIONS, TIMINGS = "generations.jsonl", "timings.jsonl"
+_VALIDATION, _LAST_TEST = 0, 1
+"""Set the episodes of both apart."""
+FIRST_SCALE = 0.2
+"""By how much of its range a value is disturbed at the start, for all members but the first."""
+
+
+@dataclasses.dataclass
+class Population:
+    """The members of a folder.
+
+    Args:
+        folder: what holds them.
+        run: what each is made of.
+        members: how many there are.
+        generation_windows: that each learns from in a generation.
+        clock: monotonic seconds; no decision depends on it.
+        say: told of members that are late.
+    """
+
+    folder: Path
+    run: RunDescription
+    members: int
+    generation_windows: int
+    clock: Callable[[], float] = time.monotonic
+    say: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        make_directory(self.folder)
+        self._barriers = Barriers(self.folder)
+        self._log, self._timings = LineLog(self.folder / GENERATIONS), LineLog(self.folder / TIMINGS)
+        kept = self._barriers.newest()
+        self.kept = self._first() if kept is None else kept
+        self._log.go_back_to(self.kept.position)
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is tuned."""
+        optimizer = PBTOptimizer()
+        optimizer.bind(hyperparam_table(self.run.algorithm).tunable, HyperparamSet(self._preset()))
+        return optimizer.search_space or SearchSpace({})
+
+    def _preset(self) -> dict[str, Any]:
+        preset = preset_for(self.run.env, self.run.algorithm)
+        return hyperparam_table(self.run.algorithm).resolve({**preset.hyperparams, **self.run.hyperparams})
+
+    def _first(self) -> Kept:
+        """Return the state before the first generation: the first member has the preset, the others are near it."""
+        rng, preset, space = np.random.default_rng(self.run.seed), self._preset(), self.space
+        params: list[dict[str, Any]] = [{}]
+        for _ in range(1, self.members):
+            params.append({name: moved(param, preset[name], FIRST_SCALE, rng) for name, param in space.items()})
+        return Kept.first(params, rng)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it has ended; None while it goes on."""
+        kept, run = self.kept, self.run
+        best = max((score for score in kept.best_scores if score is not None), default=None)
+        if run.target_score is not None and best is not None and best >= run.target_score:
+            return "target_score is reached"
+        if run.max_steps is not None and kept.steps >= run.max_steps:
+            return "max_steps training steps are done"
+        if run.max_episodes is not None and kept.generation * self.generation_windows >= run.max_episodes:
+            return "max_windows windows of each member are done"
+        if kept.generation - kept.improved_in >= run.dormant_threshold:
+            return f"no improvement in {run.dormant_threshold} generations"
+        return None
+
+    def step(self, executor: Executor, on_event: Watcher) -> None:
+        """Learn for a generation, and decide what follows.
+
+        Args:
+            executor: runs the members.
+            on_event: told what happens to each.
+
+        Raises:
+            JobError: a member's job has raised; the generation is taken again when this is called again.
+            JobCancelledError: the executor was cancelled; likewise.
+        """
+        begun, seconds = [0.0] * self.members, [0.0] * self.members
+
+        def watch(event: Event) -> None:
+            if event.kind == "begun":
+                begun[event.index] = self.clock()
+            elif event.kind == "done":
+                seconds[event.index] = self.clock() - begun[event.index]
+            on_event(event)
+
+        results = executor.map(LEARN, [self._item(member) for member in range(self.members)], watch)
+        self._conclude(results)
+        self._timings.append({"generation": self.kept.generation, "seconds": seconds})
+        for log in (self._log, self._timings):
+            log.close()
+        for member in late(seconds):
+            self.say(f"All waited for member {member}, which took {seconds[member]:.0f} s.")
+
+    def _about(self, member: int) -> dict[str, Any]:
+        return {"run": dataclasses.asdict(self.run), "member": member, "generation": self.kept.generation}
+
+    def _item(self, member: int) -> Payload:
+        kept, state = self.kept, self._barriers.state(self.kept, member)
+        seeds = np.random.default_rng([self.run.seed, _VALIDATION, kept.generation])
+        values = {
+            **self._about(member),
+            "windows": self.generation_windows,
+            "seeds": seeds.integers(2**31, size=self.run.val_episodes).tolist(),
+            "params": kept.params[member],
+            "is_copied": kept.donors[member] is not None,
+            "state": None if state is None else state.values["state"],
+            "stream": kept.streams[member],
+        }
+        return Payload(values, {} if state is None else state.tensors)
+
+    def _conclude(self, results: Sequence[Payload]) -> None:
+        rng = self.kept.generator()
+        standings = [Standing(params=one.values["params"], score=one.values["score"]) for one in results]
+        steps = decided(self.space, standings, rng)
+        self._log.append(
+            {
+                "generation": self.kept.generation,
+                "members": [
+                    {
+                        **{name: one.values[name] for name in ("score", "returns", "steps")},
+                        **{name: _sorted(one.values[name]) for name in ("params", "effective")},
+                        "sha256": digest(one),
+                        "then": {"mode": step.mode, "donor": step.donor, "params": _sorted(step.params)},
+                    }
+                    for one, step in zip(results, steps, strict=True)
+                ],
+            }
+        )
+        self.kept = self._barriers.keep(self.kept, results, steps, rng, self._log.position())
+
+    def test(self, executor: Executor) -> tuple[FinalTest, list[int]]:
+        """Let the best policy of each member play the last test; `best` is a place in the members returned.
+
+        Args:
+            executor: runs it.
+        """
+        members = [member for member in range(self.members) if self.kept.best_scores[member] is not None]
+        states = {member: self._barriers.best(self.kept, member) for member in members}
+        rng = np.random.default_rng([self.run.seed, _LAST_TEST])
+
+        def play(numbers: Sequence[int], windows: Windows) -> list[Any]:
+            items = []
+            for member in (members[number] for number in numbers):
+                values = {**self._about(member), "windows": windows, "state": states[member].values["state"]}
+                items.append(Payload(values, states[member].tensors))
+            return [result.values["returns"] for result in executor.map(PLAY, items)]
+
+        return final_test(len(members), play, lambda: rng.integers(2**31, size=self.run.val_episodes).tolist()), members
+
+    def best_state(self, member: int) -> Payload:
+        """Return the best that a member was, as its job returned it."""
+        return self._barriers.best(self.kept, member)
+
+
+def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by name in one order, also where some of them were read from disk."""
+    return dict(sorted(values.items()))
+
+
+def digest(result: Payload) -> str:
+    """Return the SHA-256 of a member's weights, and of all else that its learning goes on from."""
+    found = hashlib.sha256()
+    for name, content in sorted(result.tensors.items()):
+        found.update(f"{name} {len(content)}\n".encode())
+        found.update(content)
+    return found.hexdigest()

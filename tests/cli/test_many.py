@@ -1,0 +1,36 @@
+"""The arguments that make many runs of one."""
+
+import argparse
+
+import pytest
+
+from tensor_optix.cli.many import add_many, is_of_many
+from tensor_optix.errors import InvalidArgumentError
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_many(parser)
+    return parser.parse_args(arguments)
+
+
+def test_many_are_seeds_or_members() -> None:
+    assert is_of_many(parsed("--seeds", "3", "--workers", "2"))
+    assert is_of_many(parsed("--population", "3", "--generation-windows", "2"))
+    assert not is_of_many(parsed())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workers", "2"), "--workers needs"),
+        (("--seeds", "0"), "--seeds must be"),
+        (("--population", "1"), "--population must be"),
+        (("--seeds", "1", "--workers", "0"), "--workers must be"),
+        (("--seeds", "2", "--population", "2"), "Give one of them"),
+        (("--seeds", "2", "--generation-windows", "2"), "--generation-windows needs"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        is_of_many(parsed(*arguments))

@@ -1,0 +1,55 @@
+"""`train --population` and `resume` of a tiny one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.cli import main
+from tensor_optix.multirun import population as module
+
+TINY = ["--n-envs", "1", "--window-size", "32", "--val-episodes", "1", "--net-arch", "8", "--hp", "n_epochs=1"]
+RECORDS = ("generations.jsonl", "result.json", "population.json")
+
+
+def train(folder: Path, *more: str) -> int:
+    how = ["--framework", "torch", "--no-progress", "--max-windows", "2", "--generation-windows", "1", *TINY]
+    return main(["train", "CartPole-v1", "--population", "2", "--run-dir", str(folder), *how, *more])
+
+
+def content(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in RECORDS]
+
+
+def test_a_population_is_trained_interrupted_resumed_and_its_best_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(tmp_path / "whole") == 0
+    captured = capsys.readouterr()
+    assert "max_windows windows of each member are done: 2 generations, 128 steps of 2 members" in captured.out
+    assert f"tensor-optix evaluate {tmp_path / 'whole'}" in captured.out
+    assert "generation 2: 128 steps" in captured.err
+    assert main(["evaluate", str(tmp_path / "whole"), "--verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verified"] is True
+
+    step = module.Population.step
+
+    def interrupted(self: module.Population, *args: object) -> None:
+        if self.kept.generation == 1:
+            args[0].cancel()  # type: ignore[attr-defined]
+        step(self, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Population, "step", interrupted)
+        assert train(tmp_path / "cut") == 130
+    assert f"tensor-optix resume {tmp_path / 'cut'}" in capsys.readouterr().out
+    assert main(["resume", str(tmp_path / "cut"), "--no-progress"]) == 0
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    assert train(tmp_path / "cut", "--hp", "gamma=0.5") == 2
+    assert "holds another population" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_decisions_weights_and_history(tmp_path: Path) -> None:
+    assert train(tmp_path / "one") == train(tmp_path / "two", "--workers", "2") == 0
+    assert content(tmp_path / "one") == content(tmp_path / "two")

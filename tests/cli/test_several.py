@@ -1,0 +1,77 @@
+"""`train --seeds` and `resume FOLDER` on tiny runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tensor_optix.cli import main
+from tensor_optix.cli.several import executor_of
+from tensor_optix.executors import InProcess, Processes
+from tensor_optix.multirun import jobs
+
+TINY = ["--n-envs", "1", "--window-size", "64", "--val-episodes", "1", "--net-arch", "8", "--hp", "n_epochs=1"]
+
+
+def train(folder: Path, *more: str) -> int:
+    bounds = ["--max-windows", "2", "--framework", "torch", "--no-progress", "--run-dir", str(folder)]
+    return main(["train", "CartPole-v1", "--seeds", "2", *TINY, *bounds, *more])
+
+
+def result(folder: Path) -> str:
+    return (folder / "result.json").read_text()
+
+
+def test_seeds_are_trained_interrupted_resumed_and_the_best_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(tmp_path / "whole") == 0
+    out = capsys.readouterr().out
+    best = json.loads(result(tmp_path / "whole"))["best"]
+    assert re.search(r"^seed-0 .* 128 steps .*max_episodes", out, re.MULTILINE)
+    assert f"Best: {best}, " in out
+    assert f"tensor-optix compare {tmp_path / 'whole'}" in out
+    assert f"tensor-optix evaluate {tmp_path / 'whole' / best}" in out
+
+    begin = jobs.Teller.on_window_end
+
+    def interrupt(self: jobs.Teller, *args: object) -> None:
+        begin(self, *args)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.Teller, "on_window_end", interrupt)
+        assert train(tmp_path / "cut") == 130
+    assert f"tensor-optix resume {tmp_path / 'cut'}" in capsys.readouterr().out
+    assert main(["resume", str(tmp_path / "cut"), "--no-progress", "--json", "--report"]) == 0
+    out, page = capsys.readouterr().out.splitlines()
+    assert json.loads(out)["best"] == best
+    assert Path(page) == tmp_path / "cut" / "compare.html"
+    assert Path(page).exists()
+    assert result(tmp_path / "cut") == result(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_seeds_go_on_beyond_a_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "run") == 0
+    assert main(["resume", str(tmp_path / "run"), "--no-progress", "--max-windows", "3"]) == 0
+    assert re.search(r"^seed-1 .* 192 steps", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_result_as_one_process(tmp_path: Path) -> None:
+    assert train(tmp_path / "one") == train(tmp_path / "two", "--workers", "2") == 0
+    assert result(tmp_path / "one") == result(tmp_path / "two")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.txt").write_text("")
+    assert train(tmp_path) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+def test_one_worker_is_this_process() -> None:
+    assert isinstance(executor_of(1, 1), InProcess)
+    with executor_of(2, 1) as executor:
+        assert isinstance(executor, Processes)
