@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from tensor_optix._run_ids import run_id_in
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
@@ -46,6 +47,8 @@ class PythonRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What the run is made of besides, by its role: classes that only the program that made the run has."""
     settings: dict[Annotated[str, msgspec.Meta(max_length=512)], Annotated[str, msgspec.Meta(max_length=16)]] = {}
     """Of the environment, when the run began; see `settings_of`."""
+
+    run_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
     @property
     def allow_module(self) -> str:
@@ -85,7 +88,11 @@ def with_settings(run: PythonRun, env: object) -> PythonRun:
 
 
 def write_python_run(run_dir: Path, run: PythonRun) -> None:
-    """Write `run.json`; where the storage refuses, a warning says so: the training does not need it."""
+    """Write `run.json`; where the storage refuses, a warning says so: the training does not need it.
+
+    A run that is there already, as one that is resumed, keeps its id.
+    """
+    run = msgspec.structs.replace(run, run_id=run_id_in(run_dir))
     try:
         with storage_errors("write", run_dir):
             replace_file(run_dir / DESCRIPTION, encode_json(msgspec.to_builtins(run)))

@@ -151,3 +151,14 @@ class RunSettings:
         Setting("train N mutated variants of the best policy", metavar="N"),
     ] = 0
     threads: Annotated[int, msgspec.Meta(ge=1, le=256), Setting("threads of the framework", metavar="N")] = 1
+    track: Annotated[
+        Annotated[str, msgspec.Meta(max_length=64)],
+        Setting(
+            "send the scalars to these, with commas between them: tensorboard, mlflow, wandb, trackio",
+            metavar="NAMES",
+            is_in_every_file=False,
+        ),
+    ] = ""
+    track_names: Annotated[
+        _Choice, Setting("whose names the scalars have", choices=("sb3", "cleanrl"), is_in_every_file=False)
+    ] = "sb3"

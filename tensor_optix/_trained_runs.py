@@ -2,9 +2,11 @@
 
 import dataclasses
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
+
+import gymnasium as gym
 
 from tensor_optix._python_runs import PythonRun, environment_of, read_python_run
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
@@ -71,6 +73,25 @@ def _tell_of_changes(run_dir: Path, name: str, changed: Sequence[str], is_tested
             f"{said}: its score cannot be tested here. Test it in Python, with load_policy({str(run_dir)!r})."
         )
     logger.warning("%s. With it: load_policy(%r) in Python.", said, str(run_dir))
+
+
+def environment_of_run(run_dir: Path, allow_modules: Collection[str] = ()) -> tuple[str, Callable[..., gym.Env]]:
+    """Return the name of a run's environment, and a function that makes it; it takes further arguments by name.
+
+    Args:
+        run_dir: the folder of the run.
+        allow_modules: what the environment's name may import.
+
+    Raises:
+        CheckpointPathError: it is not the folder of a run.
+        InvalidArgumentError: the environment has no name, or one that would import what is not allowed.
+    """
+    python = _python_run(run_dir)
+    if python is None:
+        run = RunDescription.read(run_dir, allow_modules)
+        return run.env, run.environment
+    name, arguments = environment_of(python, run_dir, allow_modules)
+    return name, lambda **more: make_environment(name, {**arguments, **more})
 
 
 def refuse_python_run(run_dir: Path) -> None:

@@ -11,14 +11,16 @@ import msgspec
 import numpy as np
 
 import tensor_optix
+from tensor_optix._run_ids import run_id_in
 from tensor_optix._run_settings import RunSettings
 from tensor_optix._settings import file_schema
+from tensor_optix.callbacks.trackers.choosing import trackers_of
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage.atomic import encode_json, replace_file, storage_errors
-from tensor_optix.core.storage.line_log import DESCRIPTION
+from tensor_optix.core.storage.line_log import DESCRIPTION, RUN_ID
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, did_you_mean
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
@@ -56,9 +58,9 @@ class RunDescription(RunSettings):
         env.close()
         return agent
 
-    def environment(self) -> gym.Env:
-        """Return a new environment of the run."""
-        return make_environment(self.env, self.env_kwargs, self.wrappers)
+    def environment(self, **more: Any) -> gym.Env:
+        """Return a new environment of the run, made with some more arguments."""
+        return make_environment(self.env, {**self.env_kwargs, **more}, self.wrappers)
 
     @property
     def modules(self) -> list[str]:
@@ -105,7 +107,7 @@ class RunDescription(RunSettings):
             dormant_threshold=threshold(self.dormant_threshold),
             val_episodes=self.val_episodes,
             validation_share=self.validation_share,
-            callbacks=[*self._evolution(run_dir, agent), *callbacks],
+            callbacks=[*self._evolution(run_dir, agent), *trackers_of(self.track, self.track_names), *callbacks],
             escape=self.escape,
             resume=resume,
             seed=self.seed,
@@ -154,6 +156,7 @@ class RunDescription(RunSettings):
             _check_means(checked(_RunFile, run, "The run"), "The run")
         except CheckpointCorruptError as error:
             raise InvalidArgumentError(str(error)) from error
+        run[RUN_ID] = run_id_in(run_dir)
         with storage_errors("write", run_dir):
             replace_file(run_dir / DESCRIPTION, encode_json(run))
 
@@ -177,6 +180,7 @@ class RunDescription(RunSettings):
     def from_file(cls, content: bytes, path: str, allow_modules: Collection[str] = ()) -> Self:
         """Return the run that the content of a `run.json` describes; see `read`."""
         run = decode_object(content, path)
+        run.pop(RUN_ID, None)
         if type(run.get("format")) is not int or run["format"] != RUN_FORMAT:
             raise CheckpointCorruptError(f"{path} has format {run.get('format')!r}, not {RUN_FORMAT}.")
         file = checked(_RunFile, run, f"{path} is not as train wrote it")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import msgspec
 import pytest
 
 from tensor_optix import BaseEvaluator, BatchPipeline, EpisodeReturnEvaluator, VectorBatchPipeline
@@ -32,7 +33,11 @@ def test_what_is_written_is_read_back(
     described = describe_run(pipeline, evaluator)
     assert (described.env, described.evaluator) == (env, scored_by)
     write_python_run(tmp_path, described)
-    assert read_python_run(tmp_path) == described
+    written = read_python_run(tmp_path)
+    assert written is not None
+    assert msgspec.structs.replace(written, run_id="") == described
+    write_python_run(tmp_path, described)
+    assert read_python_run(tmp_path) == written  # a run that is resumed keeps its id
 
 
 def test_the_environment_is_made_by_its_name_and_arguments_where_that_is_allowed(tmp_path: Path) -> None:

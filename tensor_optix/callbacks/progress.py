@@ -1,4 +1,4 @@
-"""The live view of a run in the terminal; plain lines where there is none."""
+"""The live view of a run, in a terminal or a notebook; plain lines where there is neither."""
 
 import math
 import sys
@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
+from tensor_optix.callbacks.beginning import Beginning
+from tensor_optix.callbacks.screens import LineScreen, Screen, screen_for
 from tensor_optix.core.decisions.intervals import Span, score_interval
 from tensor_optix.core.decisions.validation_budget import cost_text
 from tensor_optix.core.loop.parts import LoopStatus
@@ -26,9 +24,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 class Progress(LoopCallback):
     """Shows state, speed, scores, the hyper-parameter on trial and the time to the next evaluation.
 
+    Before the first window has ended, it shows what is going on: compiling takes its time there.
+
     Args:
         status: where the run stands, e.g. `lambda: optimizer.status`.
-        console: where to draw; None = standard error.
+        console: where to draw; None = standard error, or the output of the cell in a notebook.
         clock: monotonic seconds.
     """
 
@@ -41,24 +41,25 @@ class Progress(LoopCallback):
         self._status = status
         self._console = console or Console(file=sys.stderr)
         self._clock = clock
-        self._live: Live | None = None
+        self._screen: Screen | None = None
         self._last_shown = -math.inf
+        self._beginning: Beginning | None = None
 
     def on_loop_start(self) -> None:
         """Open the view."""
-        if self._console.is_terminal:
-            live = Live(console=self._console, auto_refresh=False, transient=True)
-            live.start()
-            self._live = live
+        self._screen = screen_for(self._console)
+        self._screen.open()
+        self._beginning = Beginning(self._status, self._screen, self._clock)
+        self._beginning.start()
 
     def on_loop_stop(self) -> None:
         """Close the view."""
         try:
             self._show(force=True)
         finally:
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+            if self._screen is not None:
+                self._screen.close()
+                self._screen = None
 
     def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
         """Draw again, if the last drawing is old enough."""
@@ -66,23 +67,19 @@ class Progress(LoopCallback):
 
     def on_improvement(self, snapshot: PolicySnapshot) -> None:
         """Draw a new best at once, where that costs nothing."""
-        self._show(force=self._live is not None)
+        self._show(force=self._screen is not None and self._screen.is_live)
 
     def _show(self, force: bool = False) -> None:
+        if self._beginning is not None:
+            self._beginning.stop()
+            self._beginning = None
+        if self._screen is None:
+            self._screen = LineScreen(self._console)
         now = self._clock()
-        pause = _SECONDS_BETWEEN_DRAWINGS if self._live is not None else _SECONDS_BETWEEN_LINES
-        if not force and now - self._last_shown < pause:
-            return
-        self._last_shown = now
-        rows = describe(self._status())
-        if self._live is not None:
-            table = Table.grid(padding=(0, 2))
-            for label, value in rows:
-                table.add_row(Text(label, style="dim"), Text(value))
-            self._live.update(Panel(table, title="tensor-optix", title_align="left", expand=False), refresh=True)
-        else:
-            line = "  ".join(f"{label}={value}" for label, value in rows)
-            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        pause = _SECONDS_BETWEEN_DRAWINGS if self._screen.is_live else _SECONDS_BETWEEN_LINES
+        if force or now - self._last_shown >= pause:
+            self._last_shown = now
+            self._screen.show(describe(self._status()))
 
 
 def describe(status: LoopStatus) -> list[tuple[str, str]]:

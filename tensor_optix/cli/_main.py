@@ -50,6 +50,12 @@ def _replay(args: argparse.Namespace) -> int:
     return exit_codes.DONE
 
 
+def _enjoy(args: argparse.Namespace) -> int:
+    from tensor_optix.cli.enjoying import enjoy
+
+    return enjoy(args)
+
+
 def _report(args: argparse.Namespace) -> int:
     from tensor_optix.report.page import write_page  # the extra is needed here alone
     from tensor_optix.report.serving import serve
@@ -67,6 +73,7 @@ _COMMANDS: dict[str, Command] = {
     "check": check,
     "resume": resume,
     "evaluate": evaluate,
+    "enjoy": _enjoy,
     "replay": _replay,
     "report": _report,
     "compare": compare,

@@ -15,6 +15,7 @@ from tensor_optix._settings import settings_of
 from tensor_optix.algorithms._description import ALGORITHMS
 from tensor_optix.cli.flags import Given
 from tensor_optix.cli.yaml_files import read_yaml
+from tensor_optix.core.storage.line_log import RUN_ID
 from tensor_optix.errors import InvalidArgumentError, did_you_mean
 from tensor_optix.runs import RUN_FORMAT
 from tensor_optix.support.pairs import split_pair, value_of
@@ -23,7 +24,7 @@ from tensor_optix.support.redact import redacted
 MAX_BYTES = 1 << 20
 SETTINGS = settings_of(RunSettings)
 _NAMES = {alias: one.name for one in SETTINGS.values() for alias in (one.name, *one.aliases)}
-_OF_RUN_FILES = ("format", "version")
+_OF_RUN_FILES = ("format", "version", RUN_ID)
 
 
 def read_config(path: Path) -> Given:

@@ -165,12 +165,27 @@ def add_completion(completion: argparse.ArgumentParser) -> None:
     completion.add_argument("shell", choices=("bash", "zsh"), help="the shell that reads the script")
 
 
+def add_enjoy(enjoy: argparse.ArgumentParser) -> None:
+    """Add the arguments of `enjoy`."""
+    enjoy.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    enjoy.add_argument("--episodes", type=int, default=1, metavar="N", help="episodes to play (default: 1)")
+    enjoy.add_argument("--seed", type=int, default=0, help="of the first episode (default: 0)")
+    enjoy.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write a .mp4 or .gif instead of showing it (default: show it; without a display, RUN_DIR/clip.gif)",
+    )
+    add_allow_module(enjoy)
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "train": (add_train, "train an agent on an environment until it is trained"),
     "check": (add_check, "say what is wrong with an environment, and what it costs a step"),
     "resume": (add_resume, "resume an interrupted run, or several, exactly where it was"),
     "evaluate": (add_evaluate, "play the best policy of a run on fresh episodes"),
     "replay": (add_replay, "say where a recorded run would have been stopped"),
+    "enjoy": (add_enjoy, "watch or record the best policy of a run"),
     "report": (add_report, "make one page that says what a run did"),
     "compare": (add_compare, "make one page of many runs: curves, aggregates, who beats whom"),
     "completion": (add_completion, "print a script by which a shell completes commands and flags"),

@@ -1,6 +1,7 @@
 """`tensor-optix train` and `resume`: one run, from its settings to its report."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import signal
@@ -9,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tensor_optix._trained_runs import refuse_python_run
+from tensor_optix.callbacks.screens import told
 from tensor_optix.cli import exit_codes, many
 from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
 from tensor_optix.cli.describing import described, with_measured_environments
@@ -24,20 +26,24 @@ from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.pairs import arguments_of
 
-_FOLLOWS = {"evaluate": "Evaluate it with", "report": "See what it did with", "resume": "Resume it with"}
+_FOLLOWS = {"evaluate": "Evaluate it with", "report": "See what it did with", "enjoy": "Watch it with", "resume": "Resume it with"}
 
 
 def train(args: argparse.Namespace) -> int:
     """Train until the run ends, print its report, and return the exit code."""
     in_file = read_config(args.config) if args.config else {}
-    run, given = described(in_file, _given(args), settings_of_pairs(args.set))
+    shows = not args.no_progress
+    with _told("importing the framework, checking the environment", shows):
+        run, given = described(in_file, _given(args), settings_of_pairs(args.set))
     if many.is_of_many(args):
         return many.train_many(args, run, given)
-    run, measured = with_measured_environments(run, given)
+    with _told("measuring how many environments to step at once", shows):
+        run, measured = with_measured_environments(run, given)
     run_dir = args.run_dir or (
         Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
-    optimizer = run.optimizer(run_dir, resume=False, progress=not args.no_progress, report=args.report)
+    with _told("building the agent and its environments", shows):
+        optimizer = run.optimizer(run_dir, resume=False, progress=shows, report=args.report)
     optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
     if measured:
@@ -70,6 +76,10 @@ def _keep_bounds(run: RunDescription, run_dir: Path) -> None:
         print(f"The new bounds hold, but must be given again at the next resume: {error}", file=sys.stderr)
 
 
+def _told(what: str, shows: bool) -> contextlib.AbstractContextManager[None]:
+    return told(what) if shows else contextlib.nullcontext()
+
+
 def _given(args: argparse.Namespace) -> Given:
     """Return the settings that were given as flags, those of `KEY=VALUE` by their keys."""
     given = given_by_flags(args, SETTINGS.values())
@@ -88,6 +98,7 @@ def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
     following = {
         "evaluate": f"tensor-optix evaluate {named}",
         "report": f"tensor-optix report {named_run(str(run_dir))}",
+        "enjoy": f"tensor-optix enjoy {named}",
     }
     if is_interrupted:
         following["resume"] = f"tensor-optix resume {named}"

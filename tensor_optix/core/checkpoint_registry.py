@@ -31,7 +31,7 @@ from tensor_optix.core.decisions.ranking import ranked
 from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.storage import atomic, locating, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, QUARANTINE
-from tensor_optix.core.storage.line_log import RECORDS
+from tensor_optix.core.storage.line_log import BESIDE, RECORDS
 from tensor_optix.core.storage.policy_state import POLICY_FILE, Stateful, restored_policy_state, write_policy_state
 from tensor_optix.core.storage.signing import signing_key
 from tensor_optix.core.storage.snapshot_folders import MANIFEST, PREFIX, SnapshotFolders
@@ -384,7 +384,7 @@ class CheckpointRegistry:
         """
         self.open()
         with atomic.storage_errors("archive an earlier run in", self.directory):
-            own = {MANIFEST, *RECORDS, QUARANTINE, resume_ring.ATTEMPTS, *also}
+            own = {MANIFEST, *RECORDS, *BESIDE, QUARANTINE, resume_ring.ATTEMPTS, *also}
             names = sorted(os.listdir(self.directory))
             old = [n for n in names if n in own or n.startswith(PREFIX) or resume_ring.is_point(n)]
             return tree.move_to_new(self.directory, old, "previous_") if old else None

@@ -5,7 +5,8 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PolicySnapshot
 from tensor_optix.errors import ContractError
@@ -42,6 +43,15 @@ class LoopCallback:
 
     def on_hyperparam_update(self, old: HyperparamSet, new: HyperparamSet) -> None:
         """Called when new hyper-parameters are in force."""
+
+
+@runtime_checkable
+class FollowsRun(Protocol):
+    """A callback that reads what the run writes to its folder, as trackers do."""
+
+    def follow(self, run_dir: Path) -> None:
+        """Learn where that is; the loop calls it when it is made."""
+        ...
 
 
 HOOKS = tuple(name for name in vars(LoopCallback) if name.startswith("on_"))

@@ -219,7 +219,6 @@ class LoopController:
             outcome = self._training.step(run.state, window)
         run.tell_window(window, outcome.diagnostics)
         self._conclude_turn(outcome)
-        run.tell_time()
         if was_probing:
             progress.count_tuning("probing_windows")
             progress.count_tuning("probing_steps", window.length)
@@ -250,6 +249,7 @@ class LoopController:
         reached = self._bound_reached() or (StopReason.TARGET if self._target.is_reached() else None)
         if reached is not None:
             self.stop(reached)
+        self._run.tell_time()  # last: whoever reads the records knows by it that the turn is complete
 
     def _bound_reached(self) -> StopReason | None:
         return self._run.config.spent(self._run.state.window_id + 1, self._run.state.env_steps)

@@ -12,6 +12,7 @@ from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.decisions.validation_budget import cost_text
 from tensor_optix.core.stop_reason import StopReason as StopReason
 from tensor_optix.support.commands import confirm_command
+from tensor_optix.support.html import table
 from tensor_optix.support.numbers import decimals_of
 from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
@@ -105,6 +106,14 @@ class TrainingReport:
         return rebuilt(cls, data)
 
     def __str__(self) -> str:
+        return _block(StopReason(self.reason).heading, self._rows())
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, as notebooks show it."""
+        rows = [(row[0] or "", row[1]) for row in self._rows() if row is not None]
+        return table(StopReason(self.reason).heading, rows)
+
+    def _rows(self) -> list["_Row"]:
         speed = f"  ({self.steps_per_second:,.0f}/s)" if math.isfinite(self.steps_per_second) else ""
         rows: list[_Row] = [
             ("Reason", StopReason(self.reason).sentence),
@@ -131,8 +140,7 @@ class TrainingReport:
         rows += _watch_rows(self.watch)
         if self.evolution:
             rows += [None, *_evolution_rows(self.evolution)]
-        rows += self._advice_rows()
-        return _block(StopReason(self.reason).heading, rows)
+        return [*rows, *self._advice_rows()]
 
     def _score_rows(self) -> list["_Row"]:
         if not math.isfinite(self.best_score):

@@ -13,6 +13,7 @@ from tensor_optix.core.training_report import (
     episodes_text,
     score_text,
 )
+from tensor_optix.report.clip import clip_of
 from tensor_optix.report.curves import curve_figure
 from tensor_optix.report.figures import time_figure, window_figures
 from tensor_optix.report.policy_tests import last_tests_figure, rows_of_tests, tests_figure
@@ -70,6 +71,8 @@ def page_of(data: RunData, *, reloads: bool = False) -> str:
         counts=_counts(report),
         events=data.of_kind(*_TOLD)[-MOST_ROWS:],
         settings=_settings(data),
+        clip=clip_of(data.run_dir),
+        watch_command=f"tensor-optix enjoy {named_run(str(data.run_dir))}",
         reloads=reloads,
     )
 

@@ -12,21 +12,8 @@ from rich.console import Console
 from tensor_optix.callbacks.progress import Progress, describe
 from tensor_optix.core.decisions.intervals import mean_interval, summary_interval
 from tensor_optix.core.loop.parts import LoopStatus
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot
-
-STATUS = LoopStatus(
-    state=LoopState.COOLING,
-    window_id=11,
-    env_steps=12_000,
-    seconds=4.0,
-    metrics=None,
-    best=None,
-    probed_param=None,
-    probed_value=None,
-    windows_to_evaluation=3,
-    no_improvement=5,
-    dormant_threshold=20,
-)
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, PlayedWindow, PolicySnapshot
+from tests.fakes.statuses import STATUS
 
 
 def metrics(score: float, **others: float) -> EvalMetrics:

@@ -331,3 +331,11 @@ def test_a_report_cannot_be_changed_after_the_fact() -> None:
 )
 def test_a_small_score_is_printed_with_its_significant_digits(score: float, digits: int, text: str) -> None:
     assert score_text(score, None, digits) == text
+
+
+def test_a_notebook_shows_the_same_as_a_table() -> None:
+    shown = report(checkpoint_dir="runs/<b>x</b>", **CONFIRMED)._repr_html_()
+    assert shown.startswith("<div><strong>")
+    for label in ("Reason", "Best score", "Training steps"):
+        assert f">{label}</th>" in shown
+    assert "<b>" not in shown

@@ -186,6 +186,8 @@ class LoopStatus:
     """What happened while a trained policy was watched."""
     span: Span | None = None
     """Lowest and highest return or score that the run has seen."""
+    doing: str = ""
+    """The part of the loop that is at work, by its name in `report.seconds`; empty between them."""
 
     @property
     def steps_per_second(self) -> float:

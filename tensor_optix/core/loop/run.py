@@ -10,7 +10,7 @@ from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.watchdog import Watchdog
-from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.loop_callback import FollowsRun, LoopCallback
 from tensor_optix.core.types import EpisodeData
 
 
@@ -72,6 +72,9 @@ def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallba
     """
     progress = RunProgress(clock)
     progress.watchdog = Watchdog(config.hang_timeout, lambda: progress.health.count("hang"))
+    for callback in callbacks:
+        if isinstance(callback, FollowsRun):
+            callback.follow(parts.registry.directory)
     return Run(
         state=RunState(position=config.scheduler.initial()),
         parts=parts,

@@ -55,6 +55,8 @@ class RunProgress:
     """What the best was worth on the test pipeline; None before the run has ended, or without one."""
     is_urgent: bool = False
     """True if a signal has asked for it: validation is left between two steps."""
+    doing: str = ""
+    """The part that is at work, see `timed`."""
     is_over: bool = False
     """True once a run has ended, whose reason then says nothing about the next one."""
     tuning: dict[str, float] = field(default_factory=dict[str, float])
@@ -99,11 +101,13 @@ class RunProgress:
     @contextmanager
     def timed(self, what: str) -> Generator[None]:
         """Add the time of the block to `seconds[what]`."""
-        start = self.clock()
+        start, before = self.clock(), self.doing
+        self.doing = what
         try:
             with self.watchdog.at(what):
                 yield
         finally:
+            self.doing = before
             self.seconds[what] += self.clock() - start
 
     def seconds_by_part(self, total: float) -> dict[str, float]:
@@ -163,6 +167,7 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         validation=_cost(state.validation),
         watch=dict(progress.watch),
         span=span_of_run(state, parts),
+        doing=progress.doing,
     )
 
 

@@ -14,8 +14,13 @@ from tensor_optix.errors import CheckpointCorruptError
 
 HISTORY, EVENTS, WINDOWS, TIMINGS = "history.jsonl", "events.jsonl", "windows.jsonl", "timings.jsonl"
 ENVIRONMENT, REPORT, DESCRIPTION = "environment.json", "report.json", "run.json"
+RUN_ID = "run_id"
+"""In `run.json`: by which trackers know a run when it is resumed."""
 RECORDS = (HISTORY, EVENTS, WINDOWS, TIMINGS, ENVIRONMENT, REPORT)
 """What a run leaves in its folder for whoever looks at it later."""
+CLIP, PAGE = "clip.gif", "report.html"
+BESIDE = ("tensorboard", "wandb", CLIP, PAGE)
+"""What others leave there: trackers, recordings, the page."""
 MAX_LINE_BYTES = 1 << 20
 """Longest line that is read."""
 MAX_TAIL_BYTES = 1 << 24

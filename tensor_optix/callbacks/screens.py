@@ -1,0 +1,141 @@
+"""Where the live view of a run is drawn: in a terminal, in a notebook, or as lines where there is neither."""
+
+import contextlib
+import sys
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tensor_optix.support.html import table
+
+Rows: TypeAlias = Sequence[tuple[str, str]]
+"""What is shown: (label, text)."""
+TITLE = "tensor-optix"
+
+
+class Screen(Protocol):
+    """Shows the newest rows."""
+
+    is_live: bool
+    """True if new rows take the place of those before."""
+
+    def open(self) -> None:
+        """Begin to show."""
+        ...
+
+    def show(self, rows: Rows) -> None:
+        """Show rows."""
+        ...
+
+    def close(self) -> None:
+        """End showing."""
+        ...
+
+
+class TerminalScreen:
+    """A panel that stays where it is.
+
+    Args:
+        console: of the terminal.
+    """
+
+    is_live = True
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def open(self) -> None:
+        """Open the panel."""
+        self._live.start()
+
+    def show(self, rows: Rows) -> None:
+        """Draw the panel anew."""
+        grid = Table.grid(padding=(0, 2))
+        for label, value in rows:
+            grid.add_row(Text(label, style="dim"), Text(value))
+        self._live.update(Panel(grid, title=TITLE, title_align="left", expand=False), refresh=True)
+
+    def close(self) -> None:
+        """Take the panel away."""
+        self._live.stop()
+
+
+class LineScreen:
+    """A line for each time.
+
+    Args:
+        console: where to write.
+    """
+
+    is_live = False
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def open(self) -> None:
+        """Nothing needs to be opened."""
+
+    def show(self, rows: Rows) -> None:
+        """Write a line."""
+        line = "  ".join(f"{label}={value}" for label, value in rows)
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def close(self) -> None:
+        """Nothing needs to be closed."""
+
+
+class NotebookScreen:
+    """A table in the output of a cell, which needs no widgets.
+
+    Args:
+        display: `IPython.display`.
+    """
+
+    is_live = True
+
+    def __init__(self, display: Any) -> None:
+        self._display = display
+        self._shown: Any = None
+
+    def open(self) -> None:
+        """Nothing needs to be opened."""
+
+    def show(self, rows: Rows) -> None:
+        """Put a table in the place of the one before."""
+        found = self._display.HTML(table(TITLE, rows))
+        if self._shown is None:
+            self._shown = self._display.display(found, display_id=True)
+        else:
+            self._shown.update(found)
+
+    def close(self) -> None:
+        """Leave the last table where it is."""
+        self._shown = None
+
+
+@contextlib.contextmanager
+def told(what: str, console: Console | None = None) -> Generator[None]:
+    """Say in a terminal what takes its time, while it does; elsewhere nothing is said.
+
+    Args:
+        what: is going on.
+        console: where; None = standard error.
+    """
+    console = console or Console(file=sys.stderr)
+    if not console.is_terminal or console.is_jupyter:
+        yield
+        return
+    with console.status(Text(f"{what} ...")):
+        yield
+
+
+def screen_for(console: Console) -> Screen:
+    """Return where to draw."""
+    if console.is_jupyter and (display := sys.modules.get("IPython.display")) is not None:
+        return NotebookScreen(display)
+    return TerminalScreen(console) if console.is_terminal else LineScreen(console)

@@ -1,0 +1,161 @@
+"""`tensor-optix enjoy`: watch the best policy of a run, or record it where there is no display."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from tensor_optix._trained_runs import environment_of_run
+from tensor_optix.cli import exit_codes
+from tensor_optix.core.storage.line_log import CLIP
+from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, TensorOptixError
+from tensor_optix.film import Films, clip_at, film_at
+from tensor_optix.policy import Policy, load_policy
+from tensor_optix.support.arguments import check_count, check_seed
+from tensor_optix.support.commands import named_run
+
+HUMAN, PICTURES = "human", "rgb_array"
+FRAMES_PER_SECOND = 30.0
+"""Where the environment names none."""
+MOST_STEPS = 10_000
+"""Of an episode; one that does not end is left."""
+
+
+def enjoy(args: argparse.Namespace) -> int:
+    """Show or record some episodes, print their returns, and return the exit code."""
+    check_count("--episodes", args.episodes, 1)
+    check_seed(args.seed)
+    shows = args.record is None and has_display(os.environ, sys.platform)
+    if not shows and sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo would open a window to draw in
+    name, make = environment_of_run(args.run_dir, args.allow_module)
+    env = rendered(name, make, HUMAN if shows else PICTURES)
+    try:
+        policy = load_policy(args.run_dir)
+        if shows:
+            _play(args, env, policy, None)
+        else:
+            _record(args, env, policy)
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+    finally:
+        env.close()
+    print(f"See it beside the curves with: tensor-optix report {named_run(str(args.run_dir))}")
+    return exit_codes.DONE
+
+
+def has_display(environment: Mapping[str, str], platform: str) -> bool:
+    """Return whether a window can be opened.
+
+    Args:
+        environment: variables of the process.
+        platform: as `sys.platform` has it.
+    """
+    if environment.get("SDL_VIDEODRIVER") == "dummy":
+        return False
+    return platform != "linux" or any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def rendered(name: str, make: Callable[..., gym.Env], mode: str) -> gym.Env:
+    """Return an environment that renders.
+
+    Args:
+        name: of the environment, for messages.
+        make: makes it; takes further arguments.
+        mode: how it is to render.
+
+    Raises:
+        InvalidArgumentError: it has no pictures, or does not take `render_mode`.
+    """
+    plain = make()
+    modes = list(plain.metadata.get("render_modes", ()))
+    plain.close()
+    if mode not in modes and not (mode == HUMAN and PICTURES in modes):
+        raise InvalidArgumentError(
+            f"{name} has no pictures to show: its render_modes are {modes}, and {mode!r} is not among them."
+        )
+    try:
+        return make(render_mode=mode)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(
+            f"{name} names {mode!r} among its render_modes, but cannot be made with it: let it take render_mode=None. "
+            f"({error})"
+        ) from error
+
+
+def _record(args: argparse.Namespace, env: gym.Env, policy: Policy) -> None:
+    fps = float(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
+    clip = args.run_dir / CLIP
+    wanted = None if args.record is None or _is_same(args.record, clip) else args.record
+    films = [clip_at(clip, fps), *([] if wanted is None else [film_at(wanted, fps)])]
+    _play(args, env, policy, Films(films))
+    print(f"Recorded in {args.record or clip}")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _play(args: argparse.Namespace, env: gym.Env, policy: Policy, films: Films | None) -> None:
+    try:
+        for number in range(args.episodes):
+            total, steps = 0.0, 0
+            for reward in episode(env, policy, args.seed + number, films):
+                total, steps = total + reward, steps + 1
+            print(f"Episode {number + 1}: return {total:.6g}, {steps} steps", flush=True)
+    finally:
+        if films is not None:
+            films.finish()
+
+
+def episode(env: gym.Env, policy: Policy, seed: int, films: Films | None) -> Iterator[float]:
+    """Play an episode, and yield the rewards.
+
+    Args:
+        env: one that renders.
+        policy: who acts, greedily.
+        seed: of the episode.
+        films: take its pictures; None where the environment shows itself.
+    """
+    observation, info = env.reset(seed=seed)
+    policy.begin_episode()
+    for _ in range(MOST_STEPS):
+        if films is not None:
+            films.add(picture(env))
+        action = policy.predict(observation, action_mask=info.get("action_mask"))
+        observation, reward, terminated, truncated, info = env.step(action)
+        yield float(reward)
+        if terminated or truncated:
+            break
+    if films is not None:
+        films.add(picture(env))
+
+
+def picture(env: gym.Env) -> np.ndarray:
+    """Return what an environment looks like, (H, W, 3) uint8.
+
+    Raises:
+        EnvironmentFailedError: it cannot draw itself, or gives something else.
+    """
+    name = type(env.unwrapped).__name__
+    try:
+        drawn: Any = env.render()
+    except TensorOptixError:
+        raise
+    except Exception as error:
+        raise EnvironmentFailedError(
+            f"{name} cannot be drawn here: {error} ({type(error).__name__}). Without a display, MuJoCo needs "
+            f"MUJOCO_GL=egl or MUJOCO_GL=osmesa."
+        ) from error
+    frame = np.asarray(drawn)
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise EnvironmentFailedError(
+            f"{name}.render() must return a picture (height, width, 3) of uint8 in the mode {PICTURES!r}, but returned "
+            f"{type(drawn).__name__} of shape {frame.shape} and {frame.dtype}."
+        )
+    return frame
