@@ -11,8 +11,8 @@ from tensor_optix.core.storage.atomic import replace_file, storage_errors
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.optional import require
 
-CLIP_FRAMES, CLIP_WIDTH, CLIP_BYTES = 120, 320, 1_500_000
-"""Of the clip that a report shows."""
+CLIP_FRAMES, CLIP_WIDTH, CLIP_BYTES = 120, 320, 500_000
+"""Of the clip that a report shows, whose page stays below 6 MB."""
 GIF_FRAMES, GIF_WIDTH = 600, 480
 """Of a GIF that was asked for."""
 _SHORTEST, _LONGEST = 20, 100

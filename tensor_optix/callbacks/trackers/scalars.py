@@ -127,7 +127,7 @@ def _window(turn: Turn) -> Iterator[tuple[str, float]]:
         yield name, _number(turn.window.get(name))
     yield "rollout/episodes", _number(turn.window.get("episodes"))
     told: Any = turn.window.get("diagnostics")
-    diagnostics = cast(Mapping[Any, Any], told) if isinstance(told, Mapping) else {}
+    diagnostics: Mapping[Any, Any] = cast(Mapping[Any, Any], told) if isinstance(told, Mapping) else {}
     for name, value in diagnostics.items():
         yield str(name).replace("/", "."), _number(value)  # a slash would put it somewhere else
     for kind, count in turn.counts.items():
