@@ -26,7 +26,12 @@ from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.pairs import arguments_of
 
-_FOLLOWS = {"evaluate": "Evaluate it with", "report": "See what it did with", "enjoy": "Watch it with", "resume": "Resume it with"}
+_FOLLOWS = {
+    "evaluate": "Evaluate it with",
+    "report": "See what it did with",
+    "enjoy": "Watch it with",
+    "resume": "Resume it with",
+}
 
 
 def train(args: argparse.Namespace) -> int:

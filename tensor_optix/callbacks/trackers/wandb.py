@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from tensor_optix.callbacks.trackers.scalars import Names
 from tensor_optix.callbacks.trackers.tracker import PROJECT, Point, Sent, TrackedRun, Tracker
 from tensor_optix.callbacks.trackers.wandb_log import records
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import InvalidArgumentError, MissingDependencyError
+from tensor_optix.support.lazy import is_installed
 from tensor_optix.support.optional import require
 
 _WITHOUT_KEY = ("offline", "disabled", "dryrun")
@@ -50,7 +51,11 @@ class Wandb(Tracker):
         super().__init__(names, **timing)
         if module not in ("wandb", "trackio"):
             raise InvalidArgumentError(f"module must be 'wandb' or 'trackio', but got {module!r}.")
-        self._module = require(module, "Wandb" if module == "wandb" else "Wandb(module='trackio')", module)
+        if module == "trackio" and not is_installed(module):  # it wants an older Pillow, so that it is no extra
+            raise MissingDependencyError(
+                "Wandb(module='trackio') needs trackio, which is not installed. Install it with: pip install trackio"
+            )
+        self._module = require(module, "Wandb", "wandb")
         self._project = project or os.environ.get("WANDB_PROJECT") or PROJECT
         self._entity, self._name, self._mode = entity, name, mode
         self._run: Any = None

@@ -24,7 +24,7 @@ def test_an_unknown_one_is_named_with_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("name", "package"),
-    [("tensorboard", "tensorboardX"), ("mlflow", "mlflow"), ("wandb", "wandb"), ("trackio", "trackio")],
+    [("tensorboard", "tensorboardX"), ("mlflow", "mlflow"), ("wandb", "wandb")],
 )
 def test_a_missing_package_names_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str
@@ -37,3 +37,10 @@ def test_a_missing_package_names_the_line_that_installs_it(
     monkeypatch.setattr(optional.importlib, "import_module", absent)
     with pytest.raises(MissingDependencyError, match=rf"pip install 'tensor-optix-core\[{name}\]'"):
         trackers_of(name)
+
+
+def test_trackio_is_installed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = importlib.import_module("tensor_optix.callbacks.trackers.wandb")
+    monkeypatch.setattr(wandb, "is_installed", lambda name: False)
+    with pytest.raises(MissingDependencyError, match="pip install trackio"):
+        trackers_of("trackio")

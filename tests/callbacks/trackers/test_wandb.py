@@ -70,6 +70,7 @@ class FakedContract(TrackerContract):
         self.kept = FakeServer()
         parts = {"wandb": FakeWandb(self.kept), "trackio": FakeTrackio(self.kept)}
         monkeypatch.setattr(module, "require", lambda name, *_: parts[name])
+        monkeypatch.setattr(module, "is_installed", lambda name: True)
         for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_API_KEY"):
             monkeypatch.delenv(name, raising=False)
         return self.kept
