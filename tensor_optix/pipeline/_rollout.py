@@ -175,7 +175,8 @@ class VectorRolloutBuilder:
 
     A step is kept as the whole (N, ...) arrays that it came in; single environments are looked at only where an
     episode ended. Where a vector spends a step on each reset, its environments get ahead of each other: what one has
-    collected beyond a window begins its next one.
+    collected beyond a window begins its next one. One that is a whole window ahead waits: its steps are left out until
+    the others follow, and the one before them is truncated.
 
     Args:
         n_envs: N.
@@ -187,6 +188,9 @@ class VectorRolloutBuilder:
         self._spends_steps_on_resets = spends_steps_on_resets
         self._all = np.ones(n_envs, bool)
         self._is_acting = self._all  # (N,) whether the next step takes this environment's action
+        self._counts = np.zeros(n_envs, np.int64)  # (N,) steps that are collected and in no window yet
+        self._most: int | None = None  # of them, before an environment waits
+        self._is_partial = np.zeros(n_envs, bool)  # (N,) whether steps of the episode in progress were left out
         self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
         self._starts = [0] * n_envs  # step at which the episode in progress began
         self._steps: dict[str, list[Any]] = {name: [] for name in _STEP_FIELDS}
@@ -208,6 +212,7 @@ class VectorRolloutBuilder:
             "returns": self._returns.tolist(),
             "starts": list(self._starts),
             "is_lived": self._is_acting.tolist(),
+            "is_partial": self._is_partial.tolist(),
             "steps": {
                 name: [None if array is None else encoded(array) for array in arrays]
                 for name, arrays in self._steps.items()
@@ -237,11 +242,16 @@ class VectorRolloutBuilder:
         self._final_masks = {(step, i): None if mask is None else decoded(mask) for step, i, _, mask in state["finals"]}
         self._completed = {(step, i): EpisodeSummary(*summary) for step, i, *summary in state["completed"]}
         self._memories = unpacked(state.get("memories")) or [None] * len(self._steps[_COLLECTED])
+        self._is_partial = np.array(state.get("is_partial", [False] * self._n_envs), bool)
+        self._count()
+
+    def _count(self) -> None:
+        self._counts = np.array(self._steps[_COLLECTED], bool).reshape(-1, self._n_envs).sum(axis=0)
 
     def missing(self, size: int) -> int:
         """Return how many more steps it takes at least until every environment has collected `size`."""
-        collected = np.array(self._steps[_COLLECTED], bool).reshape(-1, self._n_envs)
-        return max(size - int(collected.sum(axis=0).min()), 0)
+        self._most = 2 * size if self._spends_steps_on_resets else None
+        return max(size - int(self._counts.min()), 0)
 
     def add(
         self,
@@ -279,6 +289,11 @@ class VectorRolloutBuilder:
         if invalid is not None:
             collected = collected & ~invalid
             self._cut_off(np.flatnonzero(invalid).tolist(), now)
+        ended = (terminated | truncated) & collected
+        if self._most is not None and (waiting := self._counts >= self._most).any():
+            collected = collected & ~waiting
+            self._wait(np.flatnonzero(waiting).tolist(), now)
+        self._counts += collected
         step = (observations, actions, rewards, terminated, truncated, action_masks, collected)
         for steps, array in zip(self._steps.values(), step, strict=True):
             steps.append(array)
@@ -287,9 +302,8 @@ class VectorRolloutBuilder:
         for i, final in final_observations.items():
             self._final_observations[now, i] = final
             self._final_masks[now, i] = final_masks.get(i)
-        ended = terminated | truncated
         if collected is not self._all:
-            rewards, ended = np.where(collected, rewards, 0.0), ended & collected
+            rewards = np.where(collected, rewards, 0.0)
         self._returns += rewards
         self._is_acting = self._all
         if np.count_nonzero(ended):
@@ -308,11 +322,20 @@ class VectorRolloutBuilder:
                 truncated[now - 1][i] = True
             self._returns[i], self._starts[i] = 0.0, now + 1
 
+    def _wait(self, waiting: list[int], now: int) -> None:
+        """Leave out a step of environments that are ahead; only an episode all of whose steps are kept is completed."""
+        terminated, truncated, collected = (self._steps[name] for name in ("terminated", "truncated", _COLLECTED))
+        for i in waiting:
+            if now and collected[now - 1][i] and not terminated[now - 1][i]:
+                truncated[now - 1][i] = True
+            self._is_partial[i] = self._is_acting[i]
+
     def _end_episodes(self, ended: list[int], now: int) -> None:
         for i in ended:
             success = success_in(self._infos.get((now, i), _NONE_SAID))
-            self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1, success)
-            self._returns[i] = 0.0
+            if not self._is_partial[i]:
+                self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1, success)
+            self._returns[i], self._is_partial[i] = 0.0, False
             self._starts[i] = now + 1 + self._spends_steps_on_resets
 
     def build(
@@ -375,6 +398,7 @@ class VectorRolloutBuilder:
         is_surplus = np.arange(first, len(collected))[:, None] > ends
         self._steps[_COLLECTED] = list(collected[first:] & is_surplus)
         self._starts = [start - first for start in self._starts]
+        self._count()
 
         def kept(by_place: dict[_Place, Any]) -> dict[_Place, Any]:
             return {(step - first, i): value for (step, i), value in by_place.items() if step > ends[i]}

@@ -129,3 +129,35 @@ def test_an_end_that_allows_nothing_is_no_trouble_in_any_mode(mode: AutoresetMod
         assert (window.actions > 0).all()
         allowed = window.next_action_masks[:, 1:].any(1)  # type: ignore[index]
         np.testing.assert_array_equal(allowed, ~window.terminated)
+
+
+class Unequal(CountingEnv):
+    """The first one ends with each step, the second one hardly ever."""
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict]:
+        returned = super().reset(**arguments)
+        self.left = 1 if self.number == 0 else 90
+        return returned
+
+
+def test_none_gets_ahead_of_the_others_without_bound_and_what_is_kept_is_what_happened() -> None:
+    env = SyncVectorEnv([lambda i=i: Unequal(i) for i in range(2)])  # it resets in the next step
+    pipeline = VectorBatchPipeline(env, ByStepAgent(), window_size=10)
+    windows, kept = [], []
+    episodes = pipeline.episodes()
+    for _ in range(40):
+        windows.append(next(episodes))
+        kept.append(len(pipeline.stream_state()["builder"]["steps"]["rewards"]))
+    pipeline.teardown()
+    assert max(kept[20:]) == max(kept[:20]) <= 40
+    seen, followed = (
+        np.concatenate([getattr(window, name)[10:, 1] for window in windows])
+        for name in ("observations", "next_observations")
+    )
+    ended = np.concatenate([window.dones[10:] for window in windows])
+    assert (followed == seen + 1).all()
+    jumps = np.flatnonzero(np.diff(seen) > 1)
+    assert len(jumps) > 10  # steps were left out
+    assert ended[jumps].all()
+    whole = [one.length for window in windows for one in window.completed or ()]
+    assert set(whole) <= {1, 90}

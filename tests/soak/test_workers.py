@@ -1,0 +1,252 @@
+"""G11, G12, G17: environments that hang, die or raise shift nothing, come back, and leave nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensor_optix import VectorBatchPipeline
+from tensor_optix.core.faults import FAILED_EPISODES
+from tensor_optix.core.types import EpisodeData
+from tests.conftest import Goal
+from tests.fakes.failing import HANG, KILL, RAISE, Walking
+from tests.helpers import NumpyAgent
+
+SLOW = pytest.mark.slow
+N_ENVS = 4
+STEP_SECONDS, HANG_SECONDS = 2.0, 2.0
+SHARED = Path("/dev/shm")  # noqa: S108 - only looked at
+
+
+class Scheduled(NumpyAgent):
+    """Its action is told by what it sees; now and then it is one that fails, in one environment after the other."""
+
+    def __init__(self, every: int, faults: list[int]) -> None:
+        super().__init__()
+        self.every, self.faults, self.steps, self.told = every, faults, 0, Counter[int]()
+
+    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+        self.steps += 1
+        actions = (observations[:, 2] + observations[:, 0]).astype(np.int64) % 10
+        if self.faults and self.steps % self.every == 0:
+            fault = self.faults.pop()
+            actions[(self.steps // self.every) % len(actions)] = fault
+            self.told[fault] += 1
+        return actions
+
+
+def faults_of(windows: list[EpisodeData]) -> Counter[str]:
+    return Counter(
+        {
+            kind: sum(sum(w.metadata.get(FAILED_EPISODES, {}).get(kind, {}).values()) for w in windows)
+            for kind in ("hung", "died", "raised")
+        }
+    )
+
+
+def misfits(window: EpisodeData) -> int:
+    """Steps whose reward is not that of their action, or whose successor is not what followed in their episode."""
+    before, after = window.observations, window.next_observations
+    number, episode, step = before.T
+    follows = (after[:, 0] == number) & (after[:, 1] == episode) & (after[:, 2] == step + 1)
+    is_told = (window.rewards == window.actions) & (window.actions == (step + number) % 10)
+    of_its_rows = number == np.repeat(np.arange(N_ENVS), len(number) // N_ENVS)
+    return int((~(follows & is_told & of_its_rows)).sum())
+
+
+def played(steps: int, faults: list[int], every: int) -> tuple[list[EpisodeData], Scheduled, float]:
+    agent = Scheduled(every, list(faults))
+    makers: list[Any] = [lambda i=i: Walking(i) for i in range(N_ENVS)]
+    pipeline = VectorBatchPipeline(makers, agent, window_size=50, seed=0, async_envs=True, step_timeout=STEP_SECONDS)
+    windows, found, slowest = pipeline.episodes(), [], 0.0
+    processes = {worker.process for worker in pipeline.env.workers}  # type: ignore[attr-defined]
+    while sum(window.length for window in found) < steps:
+        begun = time.monotonic()
+        found.append(next(windows))
+        slowest = max(slowest, time.monotonic() - begun)
+        processes |= {worker.process for worker in pipeline.env.workers}  # type: ignore[attr-defined]
+    pipeline.teardown()
+    assert not any(is_there(process) for process in processes)
+    return found, agent, slowest
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("steps", "of_each"), [(2_000, 2), pytest.param(100_000, 100, marks=SLOW)])
+@pytest.mark.timeout(3000)
+def test_failures_shift_nothing_and_each_is_counted(steps: int, of_each: int, goal: Goal, timing: Goal) -> None:
+    faults = [HANG, KILL, RAISE] * of_each
+    shared = set(SHARED.glob("*"))
+    windows, agent, slowest = played(steps, faults, steps // N_ENVS // (len(faults) + 1))
+    wrong = sum(misfits(window) for window in windows)
+    counted = faults_of(windows)
+    expected = {"hung": of_each, "died": of_each, "raised": of_each}
+    done = sum(window.length for window in windows)
+    left = len(set(SHARED.glob("*")) - shared)
+    goal(
+        "G11",
+        f"0 shifted or cross-episode transitions in {steps:,} steps with {of_each} hangs, kills and exceptions each",
+        f"{wrong} in {done:,}; {sum(counted.values())} failures, each counted",
+        wrong == 0 and counted == expected and sum(agent.told.values()) == len(faults),
+    )
+    goal("G12", "no process and no shared memory left", f"0 and {left}", left == 0)
+    back = slowest - STEP_SECONDS
+    timing("G12", "every environment back <= 2 s after its deadline", f"{back:.2f} s at most", back <= 2.0)
+
+
+@pytest.mark.soak
+def test_a_transition_that_is_shifted_is_found() -> None:
+    (window,), *_ = played(200, [], 1000)[:1]
+    assert misfits(window) == 0
+    shifted = EpisodeData(**{**vars(window), "rewards": np.roll(window.rewards, 1)})
+    assert misfits(shifted) > 0
+
+
+_TRAINING = """
+import sys
+import numpy as np
+from tensor_optix import VectorBatchPipeline
+from tests.fakes.failing import HANG, Walking
+from tests.helpers import NumpyAgent
+
+class Agent(NumpyAgent):
+    n = 0
+    def act_batch(self, observations, *, deterministic=False):
+        self.n += 1
+        return np.full(len(observations), HANG if self.n == 60 else 1)
+
+pipeline = VectorBatchPipeline([lambda i=i: Walking(i) for i in range(4)], Agent(), window_size=5, async_envs=True)
+windows = pipeline.episodes()
+next(windows)
+server = open(f"/proc/{pipeline.env.workers[0].process}/stat").read().rpartition(")")[2].split()[1]
+print(server, *(worker.process for worker in pipeline.env.workers), flush=True)
+while True:
+    next(windows)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=SLOW)])
+@pytest.mark.timeout(3000)
+def test_processes_end_with_the_one_that_trains(kills: int, goal: Goal) -> None:
+    shared, orphans = set(SHARED.glob("*")), 0
+    for kill in range(kills):
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        parent = subprocess.Popen([sys.executable, "-c", _TRAINING], stdout=subprocess.PIPE, env=environment)  # noqa: S603
+        assert parent.stdout is not None
+        processes = [int(word) for word in parent.stdout.readline().split()]
+        assert len(processes) == 5
+        time.sleep(0.02 * kill)  # in a step, or with all of them hanging
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        end = time.monotonic() + 60.0
+        while any(map(is_there, processes)) and time.monotonic() < end:
+            time.sleep(0.02)
+        orphans += sum(map(is_there, processes))
+    left = len(set(SHARED.glob("*")) - shared)
+    goal("G12", f"0 orphans, 0 shared memory after {kills} kill -9", f"{orphans} and {left}", orphans + left == 0)
+
+
+_HANGING = """
+import sys, time
+import numpy as np
+from tensor_optix import BatchPipeline, EvalMetrics, GeneratorSource, LivePipeline, RLOptimizer
+from tensor_optix.core.base_evaluator import BaseEvaluator
+from tests.fakes.failing import Walking
+from tests.helpers import NumpyAgent
+
+place, folder, seconds = sys.argv[1:]
+calls = 0
+
+def hang(here):
+    global calls
+    if here != place:
+        return
+    calls += 1
+    if calls >= (30 if place in ("env", "feed") else 3):
+        print("hangs", flush=True)
+        while True:
+            time.sleep(3600)
+
+class Env(Walking):
+    def step(self, action):
+        hang("env")
+        return super().step(action)
+
+class Agent(NumpyAgent):
+    def act(self, observation): return 1
+    def act_batch(self, observations, *, deterministic=False): return np.ones(len(observations), int)
+    def learn(self, data):
+        hang("learn")
+        return super().learn(data)
+    def save_weights(self, path):
+        hang("save")
+        super().save_weights(path)
+
+class Evaluator(BaseEvaluator):
+    def score(self, data, diagnostics):
+        hang("evaluate")
+        return EvalMetrics(float(data.episode_id), {}, data.episode_id)
+
+class Callback:
+    def on_window_end(self, *arguments): hang("callback")
+
+def items():
+    while True:
+        hang("feed")
+        yield np.zeros(3), 0.0, False, False, {}
+
+if place == "feed":
+    ten = LivePipeline.every_n_steps(10)
+    pipeline = LivePipeline(GeneratorSource(items, waits=False), episode_boundary_fn=ten)
+else:
+    pipeline = BatchPipeline(Env, window_size=10)
+run = RLOptimizer(Agent(), pipeline, val_pipeline=None, evaluator=Evaluator(), callbacks=[Callback()],
+                  checkpoint_dir=folder, seed=0, hang_timeout=float(seconds))
+report = run.run()
+print("ended", report.reason, report.health.get("hang"), run.ended_by, flush=True)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("place", ["env", "learn", "evaluate", "callback", "save", "feed"])
+def test_a_hang_is_reported_with_all_stacks_and_the_first_signal_ends_it(
+    place: str, tmp_path: Path, goal: Goal, timing: Goal
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", _HANGING, place, str(tmp_path / "run"), str(HANG_SECONDS)]
+    with (tmp_path / "log").open("wb") as log:
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)  # noqa: S603 - ours
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"hangs\n"
+        begun = time.monotonic()
+        while b"in hang" not in (tmp_path / "log").read_bytes() and time.monotonic() - begun < 100.0:
+            time.sleep(0.05)
+        reported, asked = time.monotonic() - begun, time.monotonic()
+        run.send_signal(signal.SIGTERM)
+        rest = run.stdout.read().decode()
+        run.wait(60.0)
+        ended = time.monotonic() - asked
+        run.stdout.close()
+    is_told = b"The run hangs" in (tmp_path / "log").read_bytes()
+    saved = any((tmp_path / "run").glob("resume_*")) or place in ("learn", "save")
+    promised = f"a hang in {place} is reported with all stacks, and SIGTERM ends the run, saved"
+    goal("G17", promised, rest.strip(), is_told and saved)
+    late = reported - HANG_SECONDS
+    holds = late <= 5.0 and ended <= 10.0
+    timing("G17", "reported <= 5 s late, gone <= 10 s after SIGTERM", f"{place}: {late:.1f} s, {ended:.1f} s", holds)
