@@ -1,8 +1,8 @@
 """Installs the built distributions in the four ways of docs/install.md, and trains with each that has a framework.
 
 `python packages/release_check.py build/release`: a fresh environment for each way; `pip check` must be content, the
-command line must run, and without a framework it must say what to install. With one, a short run is trained, and the
-README's first example of that framework runs, where it has one.
+command line must run, and without a framework it must say what to install. With one, a short run is trained and played.
+The README's first example runs in the way that it tells first. Further arguments name the ways to check, of all.
 """
 
 import os
@@ -23,32 +23,36 @@ class Way:
     name: str
     wheels: tuple[str, ...]
     """Distributions, with their extras."""
-    framework: str | None
-    """What it brings to train with, by the name of its module."""
+    trains: bool = True
+    """False without a framework."""
 
 
 WAYS = (
-    Way("core", ("tensor_optix_core",), None),
-    Way("core-torch", ("tensor_optix_core[torch]",), "torch"),
-    Way("core-tf", ("tensor_optix_core[tf]",), "tensorflow"),
-    Way("tensor-optix", ("tensor_optix_core", "tensor_optix"), "tensorflow"),
+    Way("core", ("tensor_optix_core",), trains=False),
+    Way("core-torch", ("tensor_optix_core[torch]",)),
+    Way("core-tf", ("tensor_optix_core[tf]",)),
+    Way("tensor-optix", ("tensor_optix_core", "tensor_optix")),
 )
 
 
-def main(folder: Path) -> None:
-    """Check every way; the first that fails ends the process."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+def main(folder: Path, names: list[str]) -> None:
+    """Check ways; the first that fails ends the process.
+
+    Args:
+        folder: of the wheels.
+        names: of the ways; none = all.
+    """
     for way in WAYS:
-        check(way, folder, blocks)
+        if not names or way.name in names:
+            check(way, folder)
 
 
-def check(way: Way, folder: Path, blocks: list[str]) -> None:
+def check(way: Way, folder: Path) -> None:
     """Install in one way, and use what was installed.
 
     Args:
         way: how.
         folder: of the wheels.
-        blocks: the Python of the README.
     """
     print(f"{way.name}: {' '.join(way.wheels)}", flush=True)
     home = folder / way.name
@@ -62,16 +66,22 @@ def check(way: Way, folder: Path, blocks: list[str]) -> None:
     command = home / "bin" / "tensor-optix"
     run(command, "--version", cwd=elsewhere)
     train = [command, "train", "CartPole-v1", "--n-envs", "1", "--max-steps", "4096", "--no-progress"]
-    if way.framework is None:
+    if not way.trains:
         said = subprocess.run(train, capture_output=True, text=True, cwd=elsewhere, check=False)  # noqa: S603
         if said.returncode != 2 or "pip install" not in said.stderr:
             raise SystemExit(f"Without a framework, train must say what to install, but said: {said.stderr}")
         return
     run(*train, "--run-dir", "run", cwd=elsewhere)
     run(command, "evaluate", "run", "--episodes", "5", cwd=elsewhere)
-    for block in [block for block in blocks if f"import {way.framework}" in block][:1]:
-        (elsewhere / "quick_start.py").write_text(block, encoding="utf-8")
+    if way is WAYS[-1]:
+        (elsewhere / "quick_start.py").write_text(quick_start(), encoding="utf-8")
         run(python, "quick_start.py", cwd=elsewhere)
+
+
+def quick_start() -> str:
+    """Return the first Python block of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
 
 
 def wheel_of(name: str, folder: Path) -> str:
@@ -88,4 +98,4 @@ def run(*words: object, cwd: Path = ROOT) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), sys.argv[2:])
