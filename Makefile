@@ -2,6 +2,7 @@
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
 #   make release-check   builds both distributions, installs them in four ways, and trains with each
+#   make docs    sets up and builds the documentation site into build/site
 #   make trade   sets up and runs an example, as do make backtest, forecast, watch: see docs/market.md and docs/forecast.md
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 PROJECT := pyproject.toml constraints.txt
 RELEASE := build/release
 
-.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak release-check clean
+.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak docs release-check clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
@@ -47,6 +48,9 @@ bench: $(VENV)/.bench
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or soak' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W -n -b html docs build/site
+
 # Two distributions, built and installed in the four ways of docs/install.md, where nothing but the wheels is importable.
 release-check: $(VENV)/.dev
 	rm -rf $(RELEASE)
@@ -68,6 +72,10 @@ $(VENV)/.live: $(BIN)/python $(PROJECT)
 
 $(VENV)/.dev: $(BIN)/python $(PROJECT)
 	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(BIN)/python $(PROJECT)
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 $(VENV)/.bench: $(BIN)/python $(PROJECT)

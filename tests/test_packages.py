@@ -15,7 +15,7 @@ import tensor_optix
 ROOT = Path(__file__).parent.parent
 CORE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = CORE["optional-dependencies"]
-PUBLIC = [name for name in EXTRAS if name not in ("dev", "bench")]
+PUBLIC = [name for name in EXTRAS if name not in ("dev", "bench", "docs")]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 CORE = "tensor-optix-core"
-NOT_FORWARDED = ("dev", "bench")
+NOT_FORWARDED = ("dev", "bench", "docs")
 """Extras of those who work on the code."""
 
 

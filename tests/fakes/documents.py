@@ -1,0 +1,59 @@
+"""The blocks of code in README.md and docs/, and how a test runs them: as printed, but short.
+
+The one mechanism: `SHORT` overrides the arguments of every `RLOptimizer`, `SHORT_FLAGS` follow every
+`tensor-optix train`, `TESTS_OF_POLICIES` shortens the tests before and after, and what names no framework uses PyTorch,
+which compiles nothing in so few steps. A page that is about TensorFlow names it.
+"""
+
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tensor_optix.factory
+from tensor_optix import RLOptimizer
+from tensor_optix.core.loop import final_evaluation, run_ending, untrained
+
+with warnings.catch_warnings():  # SWIG's types warn while they are made, which as an error would end the process
+    warnings.simplefilter("ignore")
+    import Box2D  # noqa: F401
+
+ROOT = Path(__file__).parent.parent.parent
+TEXTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+}
+SHORT = {"max_windows": 2, "max_episodes": None, "val_episodes": 1}
+TESTS_OF_POLICIES = {
+    untrained: {"FEWEST_EPISODES": 1, "MOST_EPISODES": 1, "MOST_STEPS": 100, "SHORT_STEPS": 50},
+    final_evaluation: {"LEADER_WINDOWS": 1, "SHORT_WINDOWS": 1, "ROUNDS": (1,)},
+    run_ending: {"SHORT_SECONDS": 0.2},
+}
+"""What the untrained policy and the last candidates play, which is most of so short a run."""
+SHORT_FLAGS = ("--max-windows", "2", "--window-size", "64", "--val-episodes", "1")
+
+
+def blocks(language: str) -> dict[str, list[str]]:
+    """The blocks of a language in each document that has any, in their order."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return {name: found for name, text in TEXTS.items() if (found := fence.findall(text))}
+
+
+@pytest.fixture
+def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Everything as printed, but two windows long and in a separate folder."""
+    init = RLOptimizer.__init__
+
+    def short(self: RLOptimizer, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **{**kwargs, **SHORT})
+
+    monkeypatch.setattr(RLOptimizer, "__init__", short)
+    monkeypatch.setattr(tensor_optix.factory, "FRAMEWORKS", ("torch", "tf"))  # "auto" is the first that is installed
+    for module, constants in TESTS_OF_POLICIES.items():
+        for name, value in constants.items():
+            monkeypatch.setattr(module, name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which a document may add
