@@ -79,7 +79,7 @@ class TestPage:
 
     def test_what_is_missing_is_said_before_the_training(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "plotly.offline", None)
-        with pytest.raises(MissingDependencyError, match=r"report=True needs plotly.*tensor-optix\[report\]"):
+        with pytest.raises(MissingDependencyError, match=r"report=True needs plotly.*tensor-optix-core\[report\]"):
             check_page_can_be_made()
 
     @pytest.mark.parametrize("fails", [False, True], ids=["a run that ends", "a run that fails"])
@@ -99,5 +99,5 @@ class TestPage:
 
     def test_a_run_that_is_to_leave_one_says_at_once_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "jinja2", None)
-        with pytest.raises(MissingDependencyError, match=r"tensor-optix\[report\]"):
+        with pytest.raises(MissingDependencyError, match=r"tensor-optix-core\[report\]"):
             RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), report=True)

@@ -16,5 +16,5 @@ def completion(args: argparse.Namespace) -> int:
         for action in command._actions:
             if action.type is Path:
                 setattr(action, "complete", shtab.FILE)  # noqa: B010 - shtab's own attribute
-    print(shtab.complete(made, shell=args.shell))
+    print(shtab.complete(made, args.shell))
     return exit_codes.DONE

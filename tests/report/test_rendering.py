@@ -32,7 +32,7 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch, module
     plotly_js.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
-        MissingDependencyError, match=r"a report needs \w+, which.*pip install 'tensor-optix\[report\]'"
+        MissingDependencyError, match=r"a report needs \w+, which.*pip install 'tensor-optix-core\[report\]'"
     ):
         rendered("page.html.jinja", [], title="x")
 

@@ -125,5 +125,5 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 def test_without_scipy_the_message_has_the_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    with pytest.raises(MissingDependencyError, match=r"a comparison needs scipy.*tensor-optix\[compare\]"):
+    with pytest.raises(MissingDependencyError, match=r"a comparison needs scipy.*tensor-optix-core\[compare\]"):
         interquartile_mean([np.ones(3)], rng())

@@ -205,7 +205,7 @@ def _attributes(owner: object, path: Path) -> Iterator[tuple[Path, object]]:
     for name, value in list(vars(owner).items()):
         if name in _NEVER_SETTINGS or name.startswith(_DRAWING) or isinstance(value, gym.Env | VectorEnv):
             continue
-        if type(value).__module__.partition(".")[0] in _DRAWING_PACKAGES:
+        if getattr(type(value), "__module__", "").partition(".")[0] in _DRAWING_PACKAGES:
             continue
         if len(path) <= _DEEPEST and _has_attributes(value):
             yield from _attributes(value, (*path, name))

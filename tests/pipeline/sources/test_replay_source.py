@@ -215,7 +215,7 @@ def test_a_torn_end_costs_the_last_window_at_the_most(tmp_path: Path, cut: int) 
 
 def test_zstandard_is_missed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
-    with pytest.raises(MissingDependencyError, match=r"tensor-optix\[live\]"):
+    with pytest.raises(MissingDependencyError, match=r"tensor-optix-core\[live\]"):
         live(Feed([]), record=tmp_path / "x")
     assert not list(tmp_path.iterdir())
 

@@ -394,7 +394,7 @@ def test_bad_arguments(options: Any) -> None:
 
 def test_websockets_is_missed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "websockets.sync.client", None)
-    with pytest.raises(MissingDependencyError, match=r"tensor-optix\[live\]"):
+    with pytest.raises(MissingDependencyError, match=r"tensor-optix-core\[live\]"):
         WebSocketSource("ws://localhost")
 
 
