@@ -110,6 +110,7 @@ class TestMlflow(TrackerContract):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # MLflow's own, of SQLAlchemy
 class TestMlflowOnSqlite(TrackerContract):
     @pytest.fixture(autouse=True)
     def settings(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

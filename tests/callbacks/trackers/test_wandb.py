@@ -152,6 +152,7 @@ class TestWandbOffline(TrackerContract):
                     items = {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item}
                     step = record.history.step.num
                     found += [(name, step, value) for name, value in items.items() if not name.startswith("_")]
+            store.close()
         return sorted(found, key=lambda one: one[0])
 
     def test_it_goes_on_across_kill_9_and_resume(self, tmp_path: Path) -> None:
