@@ -22,7 +22,7 @@ from tests.fakes.documents import short_runs as short_runs  # the fixture
 BLOCKS = blocks("bash")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 TARGETS = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[0].split()
-PROGRAMS = ("tensor-optix", "pip", "make", "python")
+PROGRAMS = ("tensor-optix", "pip", "make", "python", "tensorboard")
 STAND_IN = '#!/bin/sh\nprintf "%s\\0" "$(basename "$0")" "$@" >> "$CALLS"; printf "\\n\\0" >> "$CALLS"\n'
 ENVIRONMENTS = """
 import gymnasium
