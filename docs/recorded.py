@@ -62,7 +62,7 @@ def record(report: TrainingReport, frames: list[RenderableType]) -> str:
     """Return the terminal as SVG: the command, a frame of the live view, and the report."""
     console = Console(file=io.StringIO(), record=True, force_terminal=True, width=_WIDTH)
     console.print(Text(f"$ {COMMAND}", style="bold"))
-    console.print(frames[len(frames) // 2])
+    console.print(frames[len(frames) * 3 // 4])
     console.print(Text(str(report).replace(f"{Path.cwd()}/", "")))  # as one stands in the folder of the runs
     return console.export_svg(title="tensor-optix")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.cli import main
+from tensor_optix.cli.parser import COMMANDS, parser
 from tests.fakes.documents import ROOT, SHORT_FLAGS, blocks
 from tests.fakes.documents import short_runs as short_runs  # the fixture
 
@@ -23,7 +24,17 @@ BLOCKS = blocks("bash")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 TARGETS = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[0].split()
 PROGRAMS = ("tensor-optix", "pip", "make", "python", "tensorboard")
+PARSED_ONLY = ("--watch", "minigrid")
+"""What serves until it is stopped, and what needs a package that is in no extra."""
 STAND_IN = '#!/bin/sh\nprintf "%s\\0" "$(basename "$0")" "$@" >> "$CALLS"; printf "\\n\\0" >> "$CALLS"\n'
+WRAPPER = """
+import gymnasium
+
+
+class Grey(gymnasium.wrappers.GrayscaleObservation):
+    def __init__(self, env):
+        super().__init__(env, keep_dim=True)
+"""
 ENVIRONMENTS = """
 import gymnasium
 from gymnasium.envs.classic_control import CartPoleEnv
@@ -60,6 +71,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the command line, short."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
     flags = ["--framework", "torch", "--n-envs", "1", "--seed", "0", "--no-progress", *SHORT_FLAGS]
+    flags += ["--hp", "learning_rate=1e-3"]
     assert main(["train", "CartPole-v1", "--run-dir", str(run_dir), *flags]) == 0
     return run_dir
 
@@ -80,14 +92,20 @@ def short(arguments: list[str], trained: Path) -> list[str]:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_all_shell_in_the_documents_runs(name: str, tmp_path: Path, trained: Path) -> None:
     (tmp_path / "my_env.py").write_text(ENVIRONMENTS)
+    (tmp_path / "my.py").write_text(WRAPPER)
     (tmp_path / "my_module.py").write_text("import my_env\n")
     (tmp_path / "monitor.csv").write_text("#{}\nr,l,t\n" + "1.0,5,0.1\n" * 9)
     for text in blocks("yaml").get(name, []):
         (tmp_path / "run.yaml").write_text(text)
-    mine = shutil.copytree(trained, tmp_path / "copied")
+    for place in ("copied", "runs/one", "runs/two", "before/one", "after/one"):
+        shutil.copytree(trained, tmp_path / place)
+    (tmp_path / ".zfunc").mkdir()
+    mine = tmp_path / "copied"
     for program, *arguments in calls_of(name, tmp_path):
         told = shlex.join([program, *arguments])
-        if program == "tensor-optix" and "--watch" not in arguments:  # which serves until it is stopped
+        if program == "tensor-optix" and any(word in told for word in PARSED_ONLY):
+            parser(**dict.fromkeys(COMMANDS, lambda args: 0)).parse_args(arguments)
+        elif program == "tensor-optix":
             assert main(short(arguments, mine)) in (0, 3), told
         elif program == "pip":
             for extras in re.findall(r"\[(.*?)\]", told):

@@ -1,20 +1,22 @@
 """The blocks of code in README.md and docs/, and how a test runs them: as printed, but short.
 
-The one mechanism: `SHORT` overrides the arguments of every `RLOptimizer`, `SHORT_FLAGS` follow every
-`tensor-optix train`, `TESTS_OF_POLICIES` shortens the tests before and after, and what names no framework uses PyTorch,
-which compiles nothing in so few steps. A page that is about TensorFlow names it.
+The one mechanism: `SHORT` overrides the arguments of every `RLOptimizer`, windows have at most `MOST_STEPS` steps,
+`SHORT_FLAGS` follow every `tensor-optix train`, `TESTS_OF_POLICIES` shortens the tests before and after, and what names
+no framework uses PyTorch, which compiles nothing in so few steps. A page that is about TensorFlow names it.
 """
 
+import functools
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tensor_optix.factory
-from tensor_optix import RLOptimizer
+from tensor_optix import BatchPipeline, LivePipeline, RLOptimizer, VectorBatchPipeline
 from tensor_optix.core.loop import final_evaluation, run_ending, untrained
 
 with warnings.catch_warnings():  # SWIG's types warn while they are made, which as an error would end the process
@@ -26,6 +28,8 @@ TEXTS = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
 }
+MOST_STEPS = 128
+"""Of an environment in a window."""
 SHORT = {"max_windows": 2, "max_episodes": None, "val_episodes": 1}
 TESTS_OF_POLICIES = {
     untrained: {"FEWEST_EPISODES": 1, "MOST_EPISODES": 1, "MOST_STEPS": 100, "SHORT_STEPS": 50},
@@ -42,15 +46,28 @@ def blocks(language: str) -> dict[str, list[str]]:
     return {name: found for name, text in TEXTS.items() if (found := fence.findall(text))}
 
 
+def _overriding(init: Callable[..., None], overrides: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A constructor whose keyword arguments are overridden."""
+
+    @functools.wraps(init)
+    def short(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **{**kwargs, **overrides(kwargs)})
+
+    return short
+
+
+def _short_window(given: dict[str, Any]) -> dict[str, Any]:
+    return {"window_size": min(given["window_size"], MOST_STEPS)} if "window_size" in given else {}
+
+
 @pytest.fixture
 def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Everything as printed, but two windows long and in a separate folder."""
-    init = RLOptimizer.__init__
-
-    def short(self: RLOptimizer, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **{**kwargs, **SHORT})
-
-    monkeypatch.setattr(RLOptimizer, "__init__", short)
+    monkeypatch.setattr(RLOptimizer, "__init__", _overriding(RLOptimizer.__init__, lambda given: SHORT))
+    for pipeline in (BatchPipeline, VectorBatchPipeline):
+        monkeypatch.setattr(pipeline, "__init__", _overriding(pipeline.__init__, _short_window))
+    every = LivePipeline.every_n_steps
+    monkeypatch.setattr(LivePipeline, "every_n_steps", staticmethod(lambda steps: every(min(steps, MOST_STEPS))))
     monkeypatch.setattr(tensor_optix.factory, "FRAMEWORKS", ("torch", "tf"))  # "auto" is the first that is installed
     for module, constants in TESTS_OF_POLICIES.items():
         for name, value in constants.items():

@@ -72,7 +72,7 @@ class WrapperPlace:
                 f"{', '.join(known) or 'none'}."
             )
         try:
-            made = wrapper(env, **self.arguments)
+            made = wrapper(env, **{name: _with_tuples(value) for name, value in self.arguments.items()})
         except Exception as error:  # whatever its own code raises
             raise InvalidArgumentError(
                 f"Wrapper {self.name} of {self.code!r} cannot be put around {env}: {type(error).__name__}: {error}. "
@@ -97,6 +97,11 @@ def wrapped(env: gym.Env, wrappers: Sequence[str]) -> gym.Env:
         env.close()
         raise
     return env
+
+
+def _with_tuples(value: Any) -> Any:
+    """Return a value with tuples for lists: JSON has no tuples, and wrappers ask for them, as a shape."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _wrappers_in(module: ModuleType) -> list[str]:

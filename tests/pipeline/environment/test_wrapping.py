@@ -58,6 +58,18 @@ def test_the_first_is_innermost_and_functions_are_wrappers_too() -> None:
     assert (env.by, env.env.by) == (0.5, 4)
 
 
+class Shaped(gym.Wrapper):
+    def __init__(self, env: gym.Env, shape: Any) -> None:
+        super().__init__(env)
+        self.shape = shape
+
+
+def test_a_list_arrives_as_the_tuple_that_wrappers_ask_for() -> None:
+    env = wrapped(gym.make("CartPole-v1"), [f"{__name__}:Shaped:shape=[84,[1,2]]"])
+    assert isinstance(env, Shaped)
+    assert env.shape == (84, (1, 2))
+
+
 def test_a_wrapper_in_a_file_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_wrappers_here.py").write_text(
         "import gymnasium as gym\nclass Mine(gym.Wrapper):\n    pass\n", encoding="utf-8"
