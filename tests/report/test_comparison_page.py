@@ -67,7 +67,7 @@ def nasty_runs(folder: Path, text: str) -> list[Path]:
     described = {"env": text, "hyperparams": {text: 1.0}, "note": text}
     return [
         write_compared(folder / "a", 1.0, **{**described, "algorithm": f"{text} one"}),
-        write_compared(folder / "b", 2.0, **{**described, "algorithm": f"{text} other", "note": 1}),
+        write_compared(folder / "b", 2.0, **{**described, "algorithm": f"{text} other", "note": f"{text} other"}),
     ]
 
 
