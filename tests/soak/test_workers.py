@@ -1,5 +1,6 @@
 """G11, G12, G17: environments that hang, die or raise shift nothing, come back, and leave nothing behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -22,7 +23,6 @@ from tests.helpers import NumpyAgent
 SLOW = pytest.mark.slow
 N_ENVS = 4
 STEP_SECONDS, HANG_SECONDS = 2.0, 2.0
-SHARED = Path("/dev/shm")  # noqa: S108 - only looked at
 
 
 class Scheduled(NumpyAgent):
@@ -67,6 +67,7 @@ def played(steps: int, faults: list[int], every: int) -> tuple[list[EpisodeData]
     pipeline = VectorBatchPipeline(makers, agent, window_size=50, seed=0, async_envs=True, step_timeout=STEP_SECONDS)
     windows, found, slowest = pipeline.episodes(), [], 0.0
     processes = {worker.process for worker in pipeline.env.workers}  # type: ignore[attr-defined]
+    assert memory_held() >= 1  # or the row of what is left could not fail
     while sum(window.length for window in found) < steps:
         begun = time.monotonic()
         found.append(next(windows))
@@ -75,6 +76,15 @@ def played(steps: int, faults: list[int], every: int) -> tuple[list[EpisodeData]
     pipeline.teardown()
     assert not any(is_there(process) for process in processes)
     return found, agent, slowest
+
+
+def memory_held(process: int | str = "self") -> int:
+    """Return how many pieces of memory that environments share are open in a process; ended, it holds none."""
+    held = 0
+    for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            held += "memfd:tensor-optix" in os.readlink(descriptor)
+    return held
 
 
 def is_there(process: int) -> bool:
@@ -90,14 +100,13 @@ def is_there(process: int) -> bool:
 @pytest.mark.timeout(3000)
 def test_failures_shift_nothing_and_each_is_counted(steps: int, of_each: int, goal: Goal, timing: Goal) -> None:
     faults = [HANG, KILL, RAISE] * of_each
-    shared = set(SHARED.glob("*"))
     windows, agent, slowest = played(steps, faults, steps // N_ENVS // (len(faults) + 1))
     wrong = sum(misfits(window) for window in windows)
     counted = faults_of(windows)
     # On a busy machine a step may be late that would have come; that is one more hang, and shifts nothing either.
     is_counted = counted["died"] == counted["raised"] == of_each <= counted["hung"]
     done = sum(window.length for window in windows)
-    left = len(set(SHARED.glob("*")) - shared)
+    left = memory_held()
     goal(
         "G11",
         f"0 shifted or cross-episode transitions in {steps:,} steps with {of_each} hangs, kills and exceptions each",
@@ -144,13 +153,14 @@ while True:
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=SLOW)])
 @pytest.mark.timeout(3000)
 def test_processes_end_with_the_one_that_trains(kills: int, goal: Goal) -> None:
-    shared, orphans = set(SHARED.glob("*")), 0
+    orphans, left = 0, 0
     for kill in range(kills):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         parent = subprocess.Popen([sys.executable, "-c", _TRAINING], stdout=subprocess.PIPE, env=environment)  # noqa: S603
         assert parent.stdout is not None
         processes = [int(word) for word in parent.stdout.readline().split()]
         assert len(processes) == 5
+        assert memory_held(processes[1]) >= 1  # or the row below could not fail
         time.sleep(0.02 * kill)  # in a step, or with all of them hanging
         parent.kill()
         parent.wait()
@@ -159,7 +169,7 @@ def test_processes_end_with_the_one_that_trains(kills: int, goal: Goal) -> None:
         while any(map(is_there, processes)) and time.monotonic() < end:
             time.sleep(0.02)
         orphans += sum(map(is_there, processes))
-    left = len(set(SHARED.glob("*")) - shared)
+        left += sum(map(memory_held, processes))
     goal("G12", f"0 orphans, 0 shared memory after {kills} kill -9", f"{orphans} and {left}", orphans + left == 0)
 
 
