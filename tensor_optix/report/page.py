@@ -1,10 +1,11 @@
 """The page of a run: the words, the tables and the figures, in one HTML file that needs no network."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import tensor_optix
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import (
@@ -83,8 +84,8 @@ def notes_of(data: RunData) -> list[str]:
     """Return what could not be read of a run, and that it is of another version where it is."""
     damaged = [f"{count} damaged in {name}" for name, count in data.damaged.items()]
     found = [f"Not everything could be read: {', '.join(damaged)}."] if damaged else []
-    theirs, ours = _version_of(data), tensor_optix.__version__
-    if theirs is not None and theirs != ours:
+    theirs, ours = _version_of(data), _version()
+    if theirs is not None and ours is not None and theirs != ours:
         found.append(
             f"The run was written by {_US} {theirs}, and this page by {ours}: what the two do not have in common is "
             f"left out."
@@ -99,6 +100,13 @@ def _version_of(data: RunData) -> str | None:
     known = next((named[name] for name in _OURS if named.get(name)), None)
     found = known or data.description.get("version")
     return None if found is None else str(found)
+
+
+def _version() -> str | None:
+    for name in _OURS:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return None
 
 
 def _verdict(data: RunData) -> dict[str, Any]:
