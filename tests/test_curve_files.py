@@ -84,7 +84,8 @@ class TestTensorBoard:
     PATH = "events.out.tfevents.1700000000.host"
 
     def test_needs_tensorboard_and_says_how_to_install_it(self, tmp_path: Path, monkeypatch: Any) -> None:
-        monkeypatch.setitem(sys.modules, "tensorboard", None)
+        for module in ("tensorboard", "tensorboard.backend.event_processing.event_accumulator"):
+            monkeypatch.setitem(sys.modules, module, None)
         (tmp_path / self.PATH).write_bytes(b"")
         with pytest.raises(MissingDependencyError, match="pip install tensorboard"):
             list(recorded_in(tmp_path / self.PATH))
