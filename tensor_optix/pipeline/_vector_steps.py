@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
-from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStepCheck
+from tensor_optix.pipeline.environment.autoreset import Finals
+from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStep, VectorStepCheck
 from tensor_optix.pipeline.environment.episodes import BAD_RESETS, FAILED_RESETS, EpisodeTrace
 from tensor_optix.pipeline.environment.failed_episodes import FailedEpisodes
 from tensor_optix.pipeline.environment.infos import infos_by_environment
@@ -17,6 +18,8 @@ from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.trees import mapped
+
+_NO_FINALS = Finals({}, {}, {}, {})
 
 
 class VectorSteps:
@@ -40,6 +43,7 @@ class VectorSteps:
         self._vector, self._leave_episode, self._n_envs = vector, leave_episode, n_envs
         self._acting = acting
         self._check, self._check_final = VectorStepCheck(form, n_envs), StepCheck(form)
+        self._has_look, self._check_each = form.has_look, StepCheck(form, copies=False)
         self._builder = VectorRolloutBuilder(n_envs, vector.autoreset.spends_steps_on_resets)
         self._bad, self._failed = BadSteps(n_envs), FailedEpisodes(n_envs)
         self.trace = EpisodeTrace(n_envs)
@@ -105,22 +109,17 @@ class VectorSteps:
         """
         observations, masks, autoreset = self.observations, self.masks, self._vector.autoreset
         assert observations is not None  # noqa: S101 - for the type checker; the caller has reset
-        step = self._check.step(self._vector.step(taken))
-        infos = infos_by_environment(step.infos, self._n_envs)
+        step, infos, ended, (finals, final_masks, unusable, failed), resets = self._stepped(taken)
         done = step.terminated | step.truncated
-        ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
         if self._vector.has_own_episodes:
             self._acted.append(actions)
             self._ended.append(done)
-        finals, final_masks, unusable, failed = (
-            autoreset.finals(step, infos, ended, self._check_final) if ended else ({}, {}, {}, {})
-        )
         bad = {**step.bad, **unusable}
         self._bad.clear(but={**bad, **failed})
         if ended:
             self._failed.clear(i for i in ended if i not in bad and i not in failed)
         invalid = self._leave_episodes(bad, failed) if bad or failed else None
-        self._note_resets(step.infos)
+        self._note_resets(resets)
         following, next_masks = step.observations, step.masks
         to_reset = np.isin(np.arange(self._n_envs), list(step.bad)) if step.bad else None
         if ended and autoreset.leaves_resets_to_caller:
@@ -131,9 +130,22 @@ class VectorSteps:
         self._builder.add(
             observations, actions, step.rewards, *flags, infos, finals, masks, final_masks, invalid, memories
         )
-        begun = (done & self._builder.is_acting) | ~was_acting
-        self._begin_episodes(begun if invalid is None else begun | invalid)
+        if ended or invalid is not None or was_acting is not self._builder.is_acting:
+            begun = (done & self._builder.is_acting) | ~was_acting
+            self._begin_episodes(begun if invalid is None else begun | invalid)
         self.observations, self.masks = following, next_masks
+
+    def _stepped(self, taken: object) -> "_Stepped":
+        each = self._vector.step_each(taken, self._check_each) if self._has_look else None
+        if each is not None:
+            step = self._check.each(each.now, each.rewards, each.terminated, each.truncated)
+            return _Stepped(step, each.infos, each.ended, each.finals, each.resets)
+        step = self._check.step(self._vector.step(taken))
+        infos = infos_by_environment(step.infos, self._n_envs)
+        done = step.terminated | step.truncated
+        ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
+        finals = self._vector.autoreset.finals(step, infos, ended, self._check_final) if ended else _NO_FINALS
+        return _Stepped(step, infos, ended, finals, _told_of_resets(step.infos))
 
     def _begin_episodes(self, which: np.ndarray) -> None:
         if which.any():
@@ -180,17 +192,40 @@ class VectorSteps:
 
     def _reset(self, **arguments: object) -> tuple[Any, np.ndarray | None]:
         begun = self._check.reset(self._vector.reset(**arguments))
-        self._note_resets(begun.infos)
+        self._note_resets(_told_of_resets(begun.infos))
         for i, reason in begun.bad.items():
             self._bad.fault(reason, i)
         if begun.bad:
             return self._reset_some(np.isin(np.arange(self._n_envs), list(begun.bad)), begun.masks)
         return begun.observations, begun.masks
 
-    def _note_resets(self, infos: Mapping[str, Any]) -> None:
-        """Count the resets that environments made here have tried again by themselves."""
-        for name, counter in ((BAD_RESETS, self._bad), (FAILED_RESETS, self._failed)):
-            for i in np.flatnonzero(infos[f"_{name}"]).tolist() if name in infos else ():
-                self.trace.begin_next(i, len(infos[name][i]))
-                for reason in infos[name][i]:
-                    counter.fault(reason, i)
+    def _note_resets(self, resets: Mapping[int, Mapping[str, Any]]) -> None:
+        """Count the resets that environments made here have tried again by themselves, by environment."""
+        for i, told in resets.items():
+            for name, counter in ((BAD_RESETS, self._bad), (FAILED_RESETS, self._failed)):
+                if name in told:
+                    self.trace.begin_next(i, len(told[name]))
+                    for reason in told[name]:
+                        counter.fault(reason, i)
+
+
+class _Stepped(NamedTuple):
+    """What one step of all environments gave."""
+
+    step: VectorStep
+    infos: Mapping[int, Mapping[str, Any]]
+    """By environment, where they say anything."""
+    ended: list[int]
+    """The environments whose episodes ended."""
+    finals: Finals
+    resets: Mapping[int, Mapping[str, Any]]
+    """What the environments' own resets tell, by environment."""
+
+
+def _told_of_resets(infos: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return what a vector's infos tell of resets that were tried again, by environment."""
+    found: dict[int, dict[str, Any]] = {}
+    for name in (BAD_RESETS, FAILED_RESETS):
+        for i in np.flatnonzero(infos[f"_{name}"]).tolist() if name in infos else ():
+            found.setdefault(i, {})[name] = infos[name][i]
+    return found

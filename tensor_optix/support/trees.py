@@ -10,7 +10,7 @@ import numpy as np
 
 from tensor_optix.support.narrowing import is_list, is_mapping, is_tuple
 
-_FIXED = (int, float, bool, str, type(None))
+_FIXED = frozenset((int, float, bool, str, type(None), np.float64, np.float32, np.int64, np.bool_))
 
 
 def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
@@ -24,15 +24,18 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a copy of what may be filled anew by whoever made it: dicts, lists, tuples, and the arrays in them."""
-    if type(value) in _FIXED:
+    kind: type = type(value)
+    if kind in _FIXED:
         return value
-    if is_mapping(value):
+    if kind is np.ndarray:
+        return value.copy()
+    if kind is dict or is_mapping(value):
         return {name: copied(part) for name, part in value.items()}
     if is_tuple(value):
         return tuple(map(copied, value))
     if is_list(value):
         return list(map(copied, value))
-    return value.copy() if type(value) is np.ndarray else value
+    return value
 
 
 def leaves(tree: object) -> list[Any]:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tensor_optix.core.agent_memory import (
     act_remembering,
     acting_agent,
@@ -76,8 +78,10 @@ class EpisodeActing:
             self.install(agent)
         if self._hands_out or mask is not None or deterministic:
             masks = None if mask is None else mask[None]
-            alone = self._wiring.stacked_observations([observation])
-            return self._wiring.listed_actions(self.rows(agent, alone, masks, deterministic=deterministic))[0]
+            is_array = type(observation) is np.ndarray
+            alone = observation[None] if is_array else self._wiring.stacked_observations([observation])
+            actions = self.rows(agent, alone, masks, deterministic=deterministic)
+            return actions[0] if type(actions) is np.ndarray else self._wiring.listed_actions(actions)[0]
         if self._is_told:
             self._tell(agent)
         return agent.act(observation)

@@ -16,14 +16,15 @@ from gymnasium import spaces
 from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._items import MALFORMED, ItemCheck, shown
-from tensor_optix.pipeline.environment.infos import mask_in, masks_in
+from tensor_optix.pipeline.environment.infos import MASK, filled_masks, mask_in, masks_in
+from tensor_optix.pipeline.environment.looks import LARGEST
 from tensor_optix.pipeline.environment.observations import ObservationForm
-from tensor_optix.support.trees import copied, leaves
+from tensor_optix.support.trees import copied, leaves, taken
 
 logger = logging.getLogger(__name__)
 
 _NO_ARRAY = np.zeros(1, np.float32)
-_LARGEST = float(np.finfo(np.float32).max)
+_NUMBERS = frozenset((float, int, np.float32, np.float64))
 
 
 class Step(NamedTuple):
@@ -43,31 +44,34 @@ class StepCheck:
 
     Args:
         form: turns its observations into what the agent sees.
+        copies: return new arrays; otherwise they may be the environment's own, which it goes on changing.
     """
 
-    def __init__(self, form: ObservationForm) -> None:
+    def __init__(self, form: ObservationForm, *, copies: bool = True) -> None:
         self._form = form
         self._is_array = isinstance(form.space, spaces.Box)  # others are judged by their form, if at all
         self._check = ItemCheck(form.space if self._is_array else None)
-        is_unflattened = self._is_array and not form.is_flattened
-        self._shape, self._dtype = (form.space.shape, form.space.dtype) if is_unflattened else (None, None)
+        self._look = form.look(copies=copies)
 
-    def is_plainly_good(self, returned: object) -> bool:
-        """Return True where a look is enough to see that nothing is wrong; False says nothing."""
+    def looked_at(self, returned: object) -> Step | None:
+        """Return what `env.step` returned where a look tells that nothing is wrong; None says nothing."""
         if type(returned) is not tuple or len(returned) != 5:
-            return False
+            return None
         observation, reward, terminated, truncated, info = returned
-        return (
-            type(observation) is np.ndarray
-            and observation.shape == self._shape
-            and observation.dtype == self._dtype
-            and type(reward) is float
-            and -_LARGEST <= reward <= _LARGEST
-            and type(terminated) is type(truncated) is bool
-            and type(info) is dict
-            and not info
-            and _is_plainly_finite(observation)
-        )
+        is_number = type(reward) in _NUMBERS and -LARGEST <= reward <= LARGEST
+        is_plain = is_number and type(terminated) is type(truncated) is bool and type(info) is dict
+        observation = self._look(observation) if is_plain else None
+        if observation is None:
+            return None
+        reward = float(reward)
+        if not info:
+            return Step(observation, reward, terminated, truncated, {}, None)
+        mask = info.get(MASK)
+        if mask is not None:
+            if type(mask) is not np.ndarray or mask.ndim != 1:
+                return None
+            mask = mask.astype(bool)
+        return Step(observation, reward, terminated, truncated, copied(info), mask)
 
     def step(self, returned: Any) -> Step:
         """Return what `env.step` returned.
@@ -75,9 +79,9 @@ class StepCheck:
         Raises:
             BadDataError: it must not be used; the message says why.
         """
-        if self.is_plainly_good(returned):
-            observation, reward, terminated, truncated, _ = returned
-            return Step(observation.copy(), reward, terminated, truncated, {}, None)
+        return self.looked_at(returned) or self._checked(returned)
+
+    def _checked(self, returned: Any) -> Step:
         if not isinstance(returned, tuple | list) or len(returned) != 5:
             raise BadDataError(
                 f"what step returned is {shown(returned)}, and not five values: (observation, reward, terminated, "
@@ -127,6 +131,7 @@ class VectorStepCheck:
     def __init__(self, form: ObservationForm, n_envs: int) -> None:
         self._form = form
         self._n_envs = n_envs
+        self._nothing = taken(form.nothing(1), 0)
         self._shape = form.space.shape if isinstance(form.space, spaces.Box) else None
 
     def step(self, returned: Any) -> VectorStep:
@@ -149,8 +154,8 @@ class VectorStepCheck:
                 return self._all_bad(f"its {name} have shape {array.shape}, not ({n_envs},)")
         bad: dict[int, str] = {}
         # If their squares come to less than that, so does each; else they are looked at one by one.
-        if not np.vdot(rewards, rewards) <= _LARGEST:
-            is_reward = np.abs(rewards) <= _LARGEST  # no NaN either
+        if not np.vdot(rewards, rewards) <= LARGEST:
+            is_reward = np.abs(rewards) <= LARGEST  # no NaN either
             bad |= {i: f"its reward is {rewards[i]}, which is no finite float32" for i in _where(~is_reward)}
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if flags.dtype != bool:
@@ -169,6 +174,19 @@ class VectorStepCheck:
             infos,
             masks,
             bad,
+        )
+
+    def each(self, now: list[Step], rewards: list[float], terminated: list[bool], truncated: list[bool]) -> VectorStep:
+        """Return the same of environments whose steps were checked one by one; None for an observation is nothing."""
+        observations = [self._nothing if step.observation is None else step.observation for step in now]
+        return VectorStep(
+            self._form.together(observations),
+            np.array(rewards, np.float64),
+            np.array(terminated, bool),
+            np.array(truncated, bool),
+            {},
+            filled_masks([step.mask for step in now]),
+            {},
         )
 
     def reset(self, returned: object) -> VectorStep:

@@ -22,7 +22,7 @@ from tensor_optix.pipeline.environment.changes import (
     layers_of,
     vector_changes,
 )
-from tensor_optix.pipeline.environment.episodes import SeededEpisodes
+from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
 logger = logging.getLogger(__name__)

@@ -4,20 +4,18 @@ An environment has no state that could be saved, but one that is deterministic g
 where it was: reset with the episode's seed, then step through its actions.
 """
 
-import contextlib
 import hashlib
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, SupportsFloat
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from tensor_optix.core.faults import MOST_IN_A_ROW, RAISED
+from tensor_optix.core.faults import RAISED
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
-from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.trees import concatenated, mapped, n_rows, taken
@@ -26,6 +24,15 @@ logger = logging.getLogger(__name__)
 
 MAX_REPLAYED_STEPS = 100_000
 """A longer episode is not replayed: a resumed run begins a new one."""
+
+BAD_STEP = "tensor_optix_bad_step"
+"""In the info of a step that stands in for a bad one: what was wrong."""
+BAD_RESETS = "tensor_optix_bad_resets"
+"""In the info of a reset: what was wrong with those before it."""
+FAILED_STEP = "tensor_optix_failed_step"
+"""In the info of a step that stands in for one in which the environment failed: how it did."""
+FAILED_RESETS = "tensor_optix_failed_resets"
+"""In the info of a reset: how the environment failed in those before it."""
 
 
 def episode_seed(root: int, number: int) -> int:
@@ -156,140 +163,7 @@ def warn_of_new_episodes(seed: int | None, is_too_long: bool) -> None:
     )
 
 
-BAD_STEP = "tensor_optix_bad_step"
-"""In the info of a step that stands in for a bad one: what was wrong."""
-BAD_RESETS = "tensor_optix_bad_resets"
-"""In the info of a reset: what was wrong with those before it."""
-
-
-FAILED_STEP = "tensor_optix_failed_step"
-"""In the info of a step that stands in for one in which the environment failed: how it did."""
-FAILED_RESETS = "tensor_optix_failed_resets"
-"""In the info of a reset: how the environment failed in those before it."""
-
-
 def raised_in(doing: str, error: Exception) -> str:
     """Return what to say of an environment that raised in a step or a reset, with its traceback."""
     trace = "".join(traceback.format_exception(error))
     return f"{RAISED} in {doing}: {type(error).__name__}: {error}\n\nIts traceback:\n{trace}"
-
-
-class SeededEpisodes(gym.Wrapper):
-    """Resets its environment with a seed of its own for each episode, and can replay the one in progress.
-
-    For the environments of a vector, which resets them by itself: only what wraps them sees each reset. Nor may a
-    vector see a bad step, which it could not put together with the others' or would make numbers of: in its place the
-    episode ends, truncated, with an observation that means nothing and an info that says so (`BAD_STEP`). So it does
-    where the environment raises (`FAILED_STEP`): it is made anew then, and the next episode begins.
-
-    Args:
-        env: the environment.
-        warns: say so where its episodes cannot be seeded.
-        make: makes the environment anew where it has raised; None = what it raises is the caller's.
-        reset_tries: resets in a row that may be bad, or fail.
-    """
-
-    def __init__(
-        self,
-        env: gym.Env,
-        warns: bool = True,
-        make: Callable[[], gym.Env] | None = None,
-        reset_tries: int = MOST_IN_A_ROW,
-    ) -> None:
-        super().__init__(env)
-        self._make, self._reset_tries = make, reset_tries
-        self._reset = EnvironmentReset(env, warns)
-        self._has_failed = False
-        self._root: int | None = None
-        self.number = 0
-        """Of the episode in progress, counted from 0 since the last seed."""
-        self._check = StepCheck(ObservationForm(env.observation_space))
-        self._replayed: Step | None = None
-
-    def __str__(self) -> str:
-        return str(self.env)  # errors name the environment, not what is around it
-
-    def step(self, action: object) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Take a step, or end the episode where it was bad, or the environment failed."""
-        try:
-            returned = self.env.step(action)
-        except Exception as error:
-            if self._make is None:
-                raise
-            self._has_failed = True
-            return self.observation_space.sample(), 0.0, False, True, {FAILED_STEP: raised_in("step", error)}
-        if self._check.is_plainly_good(returned):
-            return returned
-        try:
-            _, reward, terminated, truncated, info, _ = self._check.step(returned)
-        except BadDataError as error:
-            return self.observation_space.sample(), 0.0, False, True, {BAD_STEP: str(error)}
-        return returned[0], reward, terminated, truncated, dict(info)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, object] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episode that begins well; a given seed makes it the first one again."""
-        if seed is not None:
-            self._root, self.number = seed, -1
-        bad: list[str] = []
-        failed: list[str] = []
-        observation: Any = None
-        info: dict[str, Any] = {}
-        while True:
-            self.number += 1
-            if self._root is not None:
-                seed = episode_seed(self._root, self.number)
-            try:
-                observation, info = self._begun(seed=seed, options=options)
-                break
-            except BadDataError as error:
-                bad.append(str(error))
-            except Exception as error:
-                if self._make is None:
-                    raise
-                self._has_failed = True
-                failed.append(raised_in("reset", error))
-            if len(bad) + len(failed) >= self._reset_tries:
-                observation = self.observation_space.sample()
-                break
-        told = {BAD_RESETS: tuple(bad), FAILED_RESETS: tuple(failed)}
-        return observation, {**info, **{name: found for name, found in told.items() if found}}
-
-    def _begun(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        """Return what a reset gave, of an environment that is made anew where it has failed."""
-        if self._has_failed and self._make is not None:
-            with contextlib.suppress(Exception):
-                self.env.close()
-            self.env = self._make()
-            self._reset = EnvironmentReset(self.env, warns=False)
-            self._has_failed = False
-        returned = self._reset(**arguments)
-        return returned[0], dict(self._check.reset(returned).info)
-
-    def go_on_after(self, root: int | None, number: int) -> None:
-        """Let the next reset begin the episode after `number` of those that follow from the seed `root`."""
-        self._root, self.number = root, number
-
-    @property
-    def episode_in_progress(self) -> tuple[int | None, Sequence[Any]]:
-        """Number of the episode in progress, and nothing of its actions.
-
-        Set it to replay an episode; with None for the number the actions are further ones of the replay before.
-        """
-        return self.number, []
-
-    @episode_in_progress.setter
-    def episode_in_progress(self, episode: tuple[int | None, Sequence[Any]]) -> None:
-        number, actions = episode
-        before = None if number is not None else self._replayed
-        if number is not None:
-            self.number = number
-        elif before is None:  # it has ended
-            return
-        assert self._root is not None  # noqa: S101 - for the type checker; the vector has been reset with seeds
-        seed = episode_seed(self._root, self.number)
-        self._replayed = replay(self.env, seed, actions, lambda action: action, self._check, before)
-
-    @property
-    def replayed_observation(self) -> object:
-        """Where the last replay ended; None where its episode ended before."""
-        return None if self._replayed is None else self._replayed.observation

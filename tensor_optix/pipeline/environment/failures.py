@@ -9,6 +9,7 @@ from typing import Any
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import EnvironmentFailedError
+from tensor_optix.pipeline.environment.in_process import InProcessVectorEnv
 
 _REPORT_SECONDS = 5.0
 """Timeout for the report of a worker that has failed; one that cannot be pickled never comes."""
@@ -93,7 +94,8 @@ def _described(error: object) -> str:
 
 def _environment_in(error: Exception) -> int | None:
     """Return which environment a `SyncVectorEnv` was at when it raised: the counter of its loop."""
-    loops = (SyncVectorEnv.step.__code__, SyncVectorEnv.reset.__code__)
+    steps = (SyncVectorEnv.step, SyncVectorEnv.reset, InProcessVectorEnv.step_each)
+    loops = [method.__code__ for method in steps]
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code in loops)
     return next((frame.f_locals["i"] for frame in frames if isinstance(frame.f_locals.get("i"), int)), None)
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.base_agent import BaseAgent, takes_masks
+from tensor_optix.core.base_agent import ActsMasked, BaseAgent, takes_masks
 from tensor_optix.errors import BadDataError
 from tensor_optix.support.trees import copied
 
 logger = logging.getLogger(__name__)
 
-_MASK = "action_mask"
+MASK = "action_mask"
+"""The name of the actions that are allowed."""
 
 
 def infos_by_environment(infos: Mapping[str, object], n_envs: int) -> dict[int, dict[str, object]]:
@@ -40,21 +41,21 @@ def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, object]:
 
 def mask_in(info: Mapping[str, object]) -> np.ndarray | None:
     """Return the action mask (n,) bool in an environment's info, None where it has none."""
-    mask = info.get(_MASK)
+    mask = info.get(MASK)
     if mask is None:
         return None
     mask = np.array(mask, bool)
     if mask.ndim != 1:
-        raise BadDataError(f"info['{_MASK}'] must be one flag per action, but has shape {mask.shape}.")
+        raise BadDataError(f"info['{MASK}'] must be one flag per action, but has shape {mask.shape}.")
     return mask
 
 
 def masks_in(infos: Mapping[str, Any], n_envs: int) -> np.ndarray | None:
     """Return the action masks (N, n) bool in a vector's infos, None where it has none."""
-    if _MASK not in infos:
+    if MASK not in infos:
         return None
-    present = infos.get(f"_{_MASK}", np.ones(n_envs, bool))
-    masks = [mask_in({_MASK: infos[_MASK][i]}) if present[i] else None for i in range(n_envs)]
+    present = infos.get(f"_{MASK}", np.ones(n_envs, bool))
+    masks = [mask_in({MASK: infos[MASK][i]}) if present[i] else None for i in range(n_envs)]
     return filled_masks(masks)
 
 
@@ -76,17 +77,25 @@ class MaskedActing:
 
     def __init__(self, warns: bool = True) -> None:
         self._warns = warns
+        self._agent: BaseAgent | None = None
+        """Who acted last; what it can is looked up once."""
+        self._masked: ActsMasked | None = None
 
     def __call__(self, agent: BaseAgent, observations: object, masks: object, *, deterministic: bool = False) -> Any:
         """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can."""
-        if takes_masks(agent):
-            return agent.act_masked(observations, masks, deterministic=deterministic)
+        if agent is not self._agent:
+            self._look_at(agent)
+        if self._masked is not None:
+            return self._masked.act_masked(observations, masks, deterministic=deterministic)
         if self._warns:
             self._warns = False
             logger.warning(
                 "The environment says which actions are allowed (info['%s']), but %s has no act_masked(observations, "
                 "action_masks): the masks are ignored.",
-                _MASK,
+                MASK,
                 type(agent).__name__,
             )
         return agent.act_batch(observations, deterministic=deterministic)
+
+    def _look_at(self, agent: BaseAgent) -> None:
+        self._agent, self._masked = agent, agent if takes_masks(agent) else None

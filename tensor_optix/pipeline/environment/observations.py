@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.errors import BadDataError, SpaceError
+from tensor_optix.pipeline.environment.looks import Look, look_of
 from tensor_optix.support.trees import column, objects
 
 _LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -69,6 +70,15 @@ class ObservationForm:
         if is_flat and (isinstance(space, _STRUCTURED) or (isinstance(space, spaces.Box) and not space.shape)):
             self.is_flattened, self.space = True, flat_observation_space(space)
 
+    @property
+    def has_look(self) -> bool:
+        """Whether a look tells of observations that nothing is wrong with them."""
+        return _is_flattened(self._raw)
+
+    def look(self, *, copies: bool = True) -> Look:
+        """Return a look at observations as the environment returns them; see `looks.look_of`."""
+        return look_of(self._raw, is_flattened=self.is_flattened, copies=copies)
+
     def one(self, observation: object) -> Any:
         """Return one observation with its arrays copied: the environment may change those that it returned.
 
@@ -92,6 +102,10 @@ class ObservationForm:
     def stacked(self, observations: Sequence[Any]) -> Any:
         """Return what `one` returned, several times, as arrays with one row each."""
         return stacked_as(self.space, observations)
+
+    def together(self, observations: Sequence[Any]) -> Any:
+        """Return the same in the dtypes of the space, as `batch` does."""
+        return _of_dtypes(self.space, stacked_as(self.space, observations))
 
     def nothing(self, n: int) -> Any:
         """Return n observations that stand in for bad ones and have no meaning."""
@@ -148,6 +162,14 @@ def _members(space: spaces.Tuple, observation: Any) -> Sequence[Any]:
     if len(observation) != len(space.spaces):
         raise BadDataError(f"an observation of {len(observation)} members, where {space} has {len(space.spaces)}")
     return observation
+
+
+def _of_dtypes(space: Any, tree: Any) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {name: _of_dtypes(member, tree[name]) for name, member in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_of_dtypes(member, part) for member, part in zip(space.spaces, tree, strict=True))
+    return _of_dtype(space, tree)
 
 
 def _of_dtype(space: Any, array: np.ndarray) -> np.ndarray:

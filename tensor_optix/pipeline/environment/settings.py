@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv
 
 from tensor_optix.pipeline.environment.changes import EnvFn, Fresh, Path, attributes_of, fits_within
-from tensor_optix.pipeline.environment.episodes import SeededEpisodes
+from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 
 MOST_SETTINGS = 1000
 LARGEST_ARRAY, LONGEST_LIST = 16 << 20, 10_000

@@ -8,8 +8,10 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import ContractError, EnvironmentFailedError
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
+from tensor_optix.pipeline.environment.bad_steps import StepCheck
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, watch_failures
+from tensor_optix.pipeline.environment.in_process import EachStep, InProcessVectorEnv
 from tensor_optix.pipeline.environment.single import isolating
 from tensor_optix.pipeline.environment.vector_making import vector_of
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
@@ -64,6 +66,11 @@ class VectorLifetime:
             EnvironmentFailedError: an environment raised, or its process died.
         """
         return self._call("step", self.env.step, actions)
+
+    def step_each(self, actions: object, check: StepCheck) -> EachStep | None:
+        """Return what `InProcessVectorEnv.step_each` returns, None where the vector is another; raises as `step`."""
+        env = self.env
+        return self._call("step", env.step_each, actions, check) if isinstance(env, InProcessVectorEnv) else None
 
     def reset(self, **arguments: object) -> Any:
         """Return what `env.reset` returns; raises as `step` does."""

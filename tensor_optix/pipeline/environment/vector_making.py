@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import gymnasium as gym
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 
 from tensor_optix.errors import InvalidArgumentError, SpaceError
 from tensor_optix.pipeline.environment.changes import EnvFn
@@ -13,6 +13,7 @@ from tensor_optix.pipeline.environment.environment import (
     make_environment,
     maker_in,
 )
+from tensor_optix.pipeline.environment.in_process import InProcessVectorEnv
 from tensor_optix.pipeline.environment.vector_state import seeded
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
@@ -62,8 +63,7 @@ def vector_of(
     if async_envs:
         return WorkerVectorEnv(makers, step_timeout=step_timeout, max_worker_rss=max_worker_rss), makers
     try:
-        env_fns = [seeded(make, warns=i == 0) for i, make in enumerate(makers)]
-        return SyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.SAME_STEP), makers
+        return InProcessVectorEnv(seeded(make, warns=i == 0) for i, make in enumerate(makers)), makers
     except (RuntimeError, AssertionError) as error:
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error

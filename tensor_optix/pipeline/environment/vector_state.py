@@ -9,7 +9,8 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import EnvironmentFailedError
-from tensor_optix.pipeline.environment.episodes import SeededEpisodes, episode_seed
+from tensor_optix.pipeline.environment.episodes import episode_seed
+from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.support.arrays import decoded, encoded, generator_state, restore_generator
 from tensor_optix.support.trees import rows
@@ -22,7 +23,7 @@ _ARRAYS: Mapping[type[VectorEnv], tuple[str, ...]] = {CartPoleVectorEnv: ("state
 """The vectorised environments of Gymnasium whose whole state is a few arrays and a generator."""
 
 
-def seeded(make: Callable[[], gym.Env], warns: bool = True) -> Callable[[], gym.Env]:
+def seeded(make: Callable[[], gym.Env], warns: bool = True) -> Callable[[], SeededEpisodes]:
     """Return a function that makes the same environment with a seed of its own for each episode.
 
     Args:

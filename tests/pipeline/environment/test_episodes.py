@@ -1,23 +1,17 @@
-"""Episodes that can be replayed: their seeds, the trace of their actions, and the environment that resets by itself."""
+"""Episodes that can be replayed: their seeds, and the trace of their actions."""
 
 import json
 import logging
-import math
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import spaces
 
-from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.pipeline.environment import episodes
 from tensor_optix.pipeline.environment.bad_steps import StepCheck
 from tensor_optix.pipeline.environment.episodes import (
-    BAD_RESETS,
-    BAD_STEP,
     EpisodeTrace,
-    SeededEpisodes,
     encoded_or_none,
     episode_seed,
     is_same,
@@ -25,34 +19,7 @@ from tensor_optix.pipeline.environment.episodes import (
     warn_of_new_episodes,
 )
 from tensor_optix.pipeline.environment.observations import ObservationForm
-
-
-class Walk(gym.Env[Any, Any]):
-    """Adds up its actions from a start that its seed decides, until the sum is 10; what is given as bad is NaN."""
-
-    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
-    action_space = spaces.Discrete(4)
-
-    def __init__(self, bad_resets: int = 0, bad_at: float | None = None) -> None:
-        self.bad_resets, self.bad_at = bad_resets, bad_at
-        self.seeds: list[int | None] = []
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.seeds.append(seed)
-        self.place = float(self.np_random.random())
-        if self.bad_resets:
-            self.bad_resets -= 1
-            return np.full(1, math.nan, np.float32), {}
-        return self.seen(), {"start": self.place}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.place += float(action)
-        reward = math.nan if self.bad_at is not None and self.place >= self.bad_at else 1.0
-        return self.seen(), reward, self.place >= 10.0, False, {}
-
-    def seen(self) -> np.ndarray:
-        return np.array([self.place], np.float32)
+from tests.fakes.walk import Walk
 
 
 def test_seeds_of_episodes_are_fixed() -> None:
@@ -158,69 +125,6 @@ class TestReplay:
         found = replay(env, 3, [1], lambda action: action + 2, check)
         assert found is not None
         assert found.observation[0] == pytest.approx(found.info.get("start", env.place))
-
-
-class TestSeededEpisodes:
-    def test_each_episode_has_its_seed_and_a_seed_begins_again(self) -> None:
-        env = Walk()
-        wrapped = SeededEpisodes(env)
-        for seed in (5, None, None, 5):
-            wrapped.reset(seed=seed)
-        assert env.seeds == [5, episode_seed(5, 1), episode_seed(5, 2), 5]
-        assert wrapped.episode_in_progress[0] == 0
-
-    def test_without_a_seed_the_environment_chooses(self) -> None:
-        env = Walk()
-        SeededEpisodes(env).reset()
-        assert env.seeds == [None]
-
-    def test_a_good_step_is_passed_on(self) -> None:
-        wrapped = SeededEpisodes(Walk())
-        begun, info = wrapped.reset(seed=5)
-        assert info == {"start": pytest.approx(begun[0])}
-        observation, reward, terminated, truncated, info = wrapped.step(1)
-        assert observation[0] == pytest.approx(begun[0] + 1.0)
-        assert (reward, terminated, truncated, info) == (1.0, False, False, {})
-
-    def test_a_bad_step_ends_the_episode_and_says_why(self) -> None:
-        wrapped = SeededEpisodes(Walk(bad_at=2.0))
-        wrapped.reset(seed=5)
-        observation, reward, terminated, truncated, info = wrapped.step(3)
-        assert (reward, terminated, truncated) == (0.0, False, True)
-        assert wrapped.observation_space.contains(observation)
-        assert "reward" in info[BAD_STEP]
-
-    def test_a_bad_reset_is_tried_again_with_the_next_seed_and_told(self) -> None:
-        env = Walk(bad_resets=2)
-        wrapped = SeededEpisodes(env)
-        observation, info = wrapped.reset(seed=5)
-        assert np.isfinite(observation).all()
-        assert len(info[BAD_RESETS]) == 2
-        assert env.seeds == [5, episode_seed(5, 1), episode_seed(5, 2)]
-        assert wrapped.episode_in_progress[0] == 2
-
-    def test_resets_that_stay_bad_end_and_leave_it_to_the_pipeline(self) -> None:
-        env = Walk(bad_resets=99)
-        observation, info = SeededEpisodes(env).reset(seed=5)
-        assert len(env.seeds) == len(info[BAD_RESETS]) == MOST_IN_A_ROW
-        assert env.observation_space.contains(observation)
-
-    def test_an_episode_is_brought_back_by_its_number_and_actions(self) -> None:
-        first = SeededEpisodes(Walk())
-        first.reset(seed=5)
-        first.reset()
-        observation, *_ = first.step(3)
-        again = SeededEpisodes(Walk())
-        again.reset(seed=5)
-        again.episode_in_progress = (1, [3])
-        assert np.array_equal(again.replayed_observation, observation)
-        assert np.array_equal(again.step(1)[0], first.step(1)[0])
-        again.episode_in_progress = (1, [3] * 9)
-        assert again.replayed_observation is None
-
-    def test_errors_name_the_environment_and_not_what_is_around_it(self) -> None:
-        env = Walk()
-        assert str(SeededEpisodes(env)) == str(env)
 
 
 def test_observations_are_compared_bit_for_bit() -> None:

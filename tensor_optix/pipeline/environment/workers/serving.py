@@ -13,7 +13,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from tensor_optix.pipeline.environment.episodes import SeededEpisodes
+from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import unpickled, unpickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory, read, row_of, written

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix.pipeline.environment.episodes import SeededEpisodes
+from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers import serving, wire
 from tensor_optix.pipeline.environment.workers.functions import pickled, pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory

@@ -1,0 +1,77 @@
+"""A vector of environments in this process. Its steps come as lists: nothing is put together and taken apart again."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import iterate
+
+from tensor_optix.pipeline.environment.autoreset import Finals
+from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
+from tensor_optix.pipeline.environment.episodes import BAD_STEP, FAILED_STEP
+from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
+from tensor_optix.support.trees import copied
+
+
+class EachStep(NamedTuple):
+    """One step of each of N environments; where it ended an episode, the next one has begun."""
+
+    now: list[Step]
+    """(N,) what each is at: its step, or the start of its next episode."""
+    rewards: list[float]
+    terminated: list[bool]
+    truncated: list[bool]
+    infos: dict[int, Mapping[str, Any]]
+    """Of the steps, by environment, where they say anything."""
+    ended: list[int]
+    """The environments whose episodes ended."""
+    finals: Finals
+    resets: dict[int, Mapping[str, Any]]
+    """Infos of the resets after them, likewise."""
+
+
+class InProcessVectorEnv(SyncVectorEnv):
+    """Steps N environments one after the other; resets one in the step that ends its episode (`SAME_STEP`).
+
+    Args:
+        env_fns: make a `SeededEpisodes` each.
+    """
+
+    def __init__(self, env_fns: Iterable[Callable[[], SeededEpisodes]]) -> None:
+        super().__init__(list(env_fns), autoreset_mode=AutoresetMode.SAME_STEP)
+        self._seeded = cast(list[SeededEpisodes], self.envs)
+
+    def step_each(self, actions: Any, check: StepCheck) -> EachStep:
+        """Take a step in each environment.
+
+        Args:
+            actions: (N, ...) as `step` takes them.
+            check: accepts what an environment returns; it need not copy observations.
+        """
+        found = EachStep([], [], [], [], {}, [], Finals({}, {}, {}, {}), {})
+        rows = actions if type(actions) is np.ndarray else iterate(self.action_space, actions)
+        for i, (env, action) in enumerate(zip(self._seeded, rows, strict=True)):
+            step = env.taken(action, check)
+            found.rewards.append(step.reward)
+            found.terminated.append(step.terminated)
+            found.truncated.append(step.truncated)
+            if step.info:
+                found.infos[i] = step.info
+            if step.terminated or step.truncated:
+                found.ended.append(i)
+                _note_end(i, step, found.finals)
+                step = env.begun(check)
+                if step.info:
+                    found.resets[i] = step.info
+            found.now.append(step)
+        return found
+
+
+def _note_end(i: int, step: Step, finals: Finals) -> None:
+    if step.observation is not None:
+        finals.observations[i], finals.masks[i] = copied(step.observation), step.mask  # the reset may fill it anew
+    elif BAD_STEP in step.info:
+        finals.bad[i] = step.info[BAD_STEP]
+    else:
+        finals.failed[i] = step.info[FAILED_STEP]
