@@ -7,6 +7,7 @@ import msgspec
 
 from tensor_optix._settings import Setting
 from tensor_optix.algorithms._description import ALGORITHMS, FRAMEWORKS
+from tensor_optix.algorithms._devices import DEVICES
 
 _ENV = r"^([A-Za-z0-9_.:/-]{1,256}|[\w .:/\\+@~()-]{1,512}\.py:[A-Za-z0-9_./-]{1,256})\Z"
 """An id, or the place of an environment in a file."""
@@ -46,6 +47,16 @@ class RunSettings:
     ] = field(default_factory=list)
     algorithm: Annotated[_Choice, Setting("algorithm", ("--algo",), choices=("auto", *ALGORITHMS), otherwise="auto")]
     framework: Annotated[_Choice, Setting("framework", choices=("auto", *FRAMEWORKS), otherwise="auto")]
+    device: Annotated[
+        _Choice,
+        Setting(
+            "where the agent computes",
+            choices=("auto", *DEVICES),
+            otherwise="auto: cuda where the framework finds a GPU",
+            is_bound=True,
+            is_in_every_file=False,
+        ),
+    ] = "auto"
     seed: Annotated[_Seed, Setting("with --n-envs: repeats a run exactly", otherwise="random, printed")]
     net_arch: Annotated[_Layers | None, Setting("sizes of the hidden layers", metavar="SIZE", otherwise=_PRESETS)] = (
         None

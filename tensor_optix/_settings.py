@@ -39,7 +39,7 @@ class Setting:
     """What holds where it is not set, in words; empty where a value says it."""
     is_positional: bool = False
     is_bound: bool = False
-    """True if `resume` may change it."""
+    """True if `resume` may change it: what ends the run, and where it computes."""
     is_in_every_file: bool = True
     """False if a `run.json` of an earlier version may lack it; it then means the default of the field."""
 

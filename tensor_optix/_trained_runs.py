@@ -13,8 +13,8 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.locating import check_run
 from tensor_optix.core.types import PolicySnapshot
-from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.factory import set_threads
+from tensor_optix.errors import DeviceError, InvalidArgumentError
+from tensor_optix.factory import resolve_device, set_threads
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.settings import changed_settings
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def best_policy(
-    run_dir: Path, allow_modules: Collection[str] = (), *, is_tested: bool = False
+    run_dir: Path, allow_modules: Collection[str] = (), *, is_tested: bool = False, device: str = "auto"
 ) -> tuple[str, BatchPipeline | VectorBatchPipeline, PolicySnapshot]:
     """Return the name of a run's environment, a pipeline on it in which the best policy acts, and its snapshot.
 
@@ -34,16 +34,27 @@ def best_policy(
         run_dir: the folder of the run.
         allow_modules: what the environment's name may import.
         is_tested: True where the score of the run is to be played again, which its own evaluator may be needed for.
+        device: where the policy computes; `"auto"` as `playing_device` says.
 
     Raises:
         CheckpointPathError: it is not the folder of a run; the message says which one was meant.
+        DeviceError: the device is not here.
         InvalidArgumentError: something of the run exists in Python only; the message says what.
     """
     python = _python_run(run_dir)
     if python is None:
         run = RunDescription.read(run_dir, allow_modules)
         set_threads(run.framework, run.threads)  # the same threads give the same result
-        registry, training = CheckpointRegistry(run_dir), dataclasses.replace(run, n_envs=1).pipeline()
+        there = playing_device(device, run)
+        if is_tested and run.device not in ("auto", there):
+            logger.warning(
+                "%r was trained on %s and plays on %s here, which rounds otherwise: returns may differ.",
+                str(run_dir),
+                run.device,
+                there,
+            )
+        run = dataclasses.replace(run, n_envs=1, device=there)
+        registry, training = CheckpointRegistry(run_dir), run.pipeline()
         agent = training.agent = run.agent()
         registry.attach("pipeline", training)  # its statistics are policy state
         return run.env, training, registry.load_best(agent)
@@ -56,10 +67,24 @@ def best_policy(
     make = partial(make_environment, name, arguments)
     if changed := changed_settings(python.settings, make):
         _tell_of_changes(run_dir, name, changed, is_tested)
-    policy = load_policy(run_dir)
+    policy = load_policy(run_dir, device=device)
     assert policy.snapshot is not None  # noqa: S101 - it was loaded
     env = make if arguments else name
     return name, BatchPipeline(env, policy.agent, normalize_observations=policy.normalizer or False), policy.snapshot
+
+
+def playing_device(asked: str, run: RunDescription) -> str:
+    """Return where the policy of a run plays: as asked, and for `"auto"` as in training, or on the CPU without a GPU.
+
+    Raises:
+        DeviceError: the device that is asked for is not here.
+    """
+    if asked != "auto":
+        return resolve_device(asked, run.framework)
+    try:
+        return resolve_device(run.device, run.framework)
+    except DeviceError:
+        return "cpu"
 
 
 def _tell_of_changes(run_dir: Path, name: str, changed: Sequence[str], is_tested: bool) -> None:

@@ -118,6 +118,12 @@ class MissingDependencyError(TensorOptixError, ImportError):
     code = "missing-dependency"
 
 
+class DeviceError(TensorOptixError, RuntimeError):
+    """A device is asked for that the framework does not find on this machine."""
+
+    code = "device"
+
+
 class NonFiniteError(TensorOptixError, ArithmeticError):
     """A NaN or an infinity where learning needs a number (loss, weight)."""
 

@@ -19,6 +19,7 @@ from tensor_optix.algorithms._builders import Builder, builder_for
 from tensor_optix.algorithms._description import ALGORITHMS as ALGORITHMS
 from tensor_optix.algorithms._description import FRAMEWORKS as FRAMEWORKS
 from tensor_optix.algorithms._description import AgentDescription
+from tensor_optix.algorithms._devices import resolve_device as resolve_device
 from tensor_optix.algorithms._distributions import Distribution, distribution_for
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import HyperparamSet
@@ -45,6 +46,7 @@ def make_agent(
     net_arch: Sequence[int] | None = None,
     *,
     cell: str = "lstm",
+    device: str = "auto",
 ) -> BaseAgent:
     """Build an agent that fits `env`, with the field's usual networks, initialisation and hyper-parameters.
 
@@ -64,12 +66,14 @@ def make_agent(
         seed: seed of initialisation, exploration and minibatch order.
         net_arch: sizes of the hidden layers; of recurrent PPO, the first is that of its memory.
         cell: `"lstm"` or `"gru"`, of recurrent PPO.
+        device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where the framework finds a GPU.
 
     Raises:
-        InvalidArgumentError: an unknown algorithm or framework, a layer size below 1, or a negative seed.
+        InvalidArgumentError: an unknown algorithm, framework or device, a layer size below 1, or a negative seed.
         HyperparamError: a name that is not in the table, or a value out of its range.
         SpaceError: spaces that the algorithm cannot serve.
         MissingDependencyError: the framework is not installed.
+        DeviceError: the framework finds no GPU.
     """
     check_seed(seed)
     made = make_environment(env)
@@ -79,6 +83,7 @@ def make_agent(
     observation_space, action_space, env_id = spaces_and_id
     algorithm = resolve_algorithm(algorithm, observation_space, action_space)
     framework = resolve_framework(framework)
+    device = resolve_device(device, framework)
     if net_arch is not None and not _are_sizes(net_arch):
         raise InvalidArgumentError(f"net_arch must be layer sizes of at least 1, e.g. (64, 64), but got {net_arch!r}.")
     if cell not in CELLS:
@@ -95,11 +100,15 @@ def make_agent(
         exploration_noise=preset.exploration_noise,
         cell=cell,
     )
-    return build_agent(description, observation_space, action_space, seed)
+    return build_agent(description, observation_space, action_space, seed, device)
 
 
 def build_agent(
-    description: AgentDescription, observation_space: spaces.Space[Any], action_space: object, seed: int | None = None
+    description: AgentDescription,
+    observation_space: spaces.Space[Any],
+    action_space: object,
+    seed: int | None = None,
+    device: str = "cpu",
 ) -> BaseAgent:
     """Build the agent that a description and the spaces of its environment stand for; see `make_agent`.
 
@@ -108,21 +117,28 @@ def build_agent(
         observation_space: of the environment.
         action_space: of the environment.
         seed: seed of initialisation, exploration and minibatch order.
+        device: where its weights are, `"cpu"` or `"cuda"`.
     """
-    box = flat_observation_space(observation_space)
-    hidden, params = description.net_arch, HyperparamSet(dict(description.hyperparams))
-    builder = builder_for(description.framework, None if seed is None else int(seed))
-    if description.algorithm == "ppo":
-        agent = _ppo(builder, box, action_space, hidden, params)
-    elif description.algorithm == "recurrent_ppo":
-        agent = _recurrent_ppo(builder, box, action_space, hidden, params, description.cell)
-    elif description.algorithm == "dqn":
-        agent = _dqn(builder, box, action_space, hidden, params)
-    else:
-        agent = _sac(builder, box, action_space, hidden, params, description.exploration_noise)
+    builder = builder_for(description.framework, None if seed is None else int(seed), device)
+    with builder.placed():
+        agent = _agent(builder, description, observation_space, action_space)
     if isinstance(agent, BuiltInAgent):
         agent.description = description
     return agent
+
+
+def _agent(
+    builder: Builder, description: AgentDescription, observation_space: spaces.Space[Any], action_space: object
+) -> BaseAgent:
+    box = flat_observation_space(observation_space)
+    hidden, params = description.net_arch, HyperparamSet(dict(description.hyperparams))
+    if description.algorithm == "ppo":
+        return _ppo(builder, box, action_space, hidden, params)
+    if description.algorithm == "recurrent_ppo":
+        return _recurrent_ppo(builder, box, action_space, hidden, params, description.cell)
+    if description.algorithm == "dqn":
+        return _dqn(builder, box, action_space, hidden, params)
+    return _sac(builder, box, action_space, hidden, params, description.exploration_noise)
 
 
 def _usual_layers(preset: Preset, observation_space: spaces.Space[Any]) -> Sequence[int]:
@@ -258,13 +274,18 @@ def resolve_framework(framework: str) -> str:
 
 
 def set_threads(framework: str, threads: int) -> None:
-    """Bound the threads of a framework; small networks are fastest on one."""
+    """Bound the threads of a framework; small networks are fastest on one.
+
+    Of a GPU's memory TensorFlow takes what it needs from then on, and not all: several runs share one.
+    """
     if threads < 1:
         raise InvalidArgumentError(f"threads must be at least 1, but got {threads!r}.")
     if resolve_framework(framework) == "tf":
         from tensor_optix.adapters.tensorflow._keras import tf
 
         try:
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         except RuntimeError:  # TensorFlow has started: what it started with stays

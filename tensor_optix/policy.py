@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tensor_optix.errors import (
     InvalidArgumentError,
     MissingDependencyError,
 )
-from tensor_optix.factory import build_agent, resolve_framework
+from tensor_optix.factory import build_agent, resolve_device, resolve_framework
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import check_seed
@@ -111,6 +112,7 @@ def load_policy(
     agent: BaseAgent | Callable[[], BaseAgent] | None = None,
     *,
     framework: str | None = None,
+    device: str = "auto",
     seed: int | None = None,
 ) -> Policy:
     """Load a trained policy, ready to act.
@@ -124,6 +126,8 @@ def load_policy(
             built yourself; one of `make_agent` is built again from what was saved.
         framework: `"tf"` or `"torch"`; None = the one that it was trained with, or the other where only that is
             installed, which dense networks move to.
+        device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where the framework finds a GPU, whatever it was trained on. An
+            agent of your own stays where it is.
         seed: of the actions that are drawn, with `predict(..., deterministic=False)`.
 
     Raises:
@@ -132,17 +136,18 @@ def load_policy(
         CheckpointMismatchError: it was saved by another agent than the one given.
         InvalidArgumentError: the agent is needed, and not given.
         MissingDependencyError: no framework is installed.
+        DeviceError: the framework finds no GPU.
     """
-    folder = Path(path)
+    folder, build = Path(path), partial(_built, framework=framework, device=device)
     check_seed(seed)
     if is_snapshot(folder):
         lone = LoneSnapshot(folder)
-        return _loaded(lone, lone.snapshot(lone.sequence), agent, framework, seed)
+        return _loaded(lone, lone.snapshot(lone.sequence), agent, build, seed)
     check_run(folder)
     folders = SnapshotFolders(folder, ranked)
     for snapshot in ranked(folders.all()):
         try:
-            return _loaded(folders, snapshot, agent, framework, seed)
+            return _loaded(folders, snapshot, agent, build, seed)
         except CheckpointCorruptError as error:
             logger.warning("Snapshot %s cannot be loaded, trying the next best: %s", snapshot.snapshot_id, error)
     raise CheckpointCorruptError(f"{str(folder)!r} holds no intact snapshot with a score.")
@@ -152,13 +157,13 @@ def _loaded(
     folders: SnapshotFolders,
     snapshot: PolicySnapshot,
     agent: BaseAgent | Callable[[], BaseAgent] | None,
-    framework: str | None,
+    build: Callable[[Path, PolicyFile | None, PolicySnapshot], BaseAgent],
     seed: int | None,
 ) -> Policy:
     folders.verify(snapshot.sequence)
     folder = folders.folder(snapshot.sequence)
     described = read_policy_file(folder / POLICY_FILE) if (folder / POLICY_FILE).exists() else None
-    acting = _built(folder, described, snapshot, framework) if agent is None else _given(agent)
+    acting = build(folder, described, snapshot) if agent is None else _given(agent)
     if seed is not None and isinstance(acting, Seedable):
         acting.seed(seed)
     statistics = _Statistics()
@@ -176,7 +181,9 @@ def _loaded(
     )
 
 
-def _built(folder: Path, file: PolicyFile | None, snapshot: PolicySnapshot, framework: str | None) -> BaseAgent:
+def _built(
+    folder: Path, file: PolicyFile | None, snapshot: PolicySnapshot, framework: str | None, device: str
+) -> BaseAgent:
     """Return the agent that a snapshot describes, with the hyper-parameters of the policy."""
     description = None if file is None else file.description
     if file is None or description is None:
@@ -188,8 +195,9 @@ def _built(folder: Path, file: PolicyFile | None, snapshot: PolicySnapshot, fram
     observation_space, action_space = file.spaces()
     assert observation_space is not None  # noqa: S101 - an agent that is described has spaces
     hyperparams = {**description.hyperparams, **snapshot.hyperparams.params}
-    description = replace(description, hyperparams=hyperparams, framework=_installed(description.framework, framework))
-    return build_agent(description, observation_space, action_space)
+    framework = _installed(description.framework, framework)
+    description = replace(description, hyperparams=hyperparams, framework=framework)
+    return build_agent(description, observation_space, action_space, device=resolve_device(device, framework))
 
 
 def _given(agent: BaseAgent | Callable[[], BaseAgent]) -> BaseAgent:

@@ -54,6 +54,7 @@ class RunDescription(RunSettings):
             hyperparams=self.hyperparams or None,
             seed=seed,
             net_arch=self.net_arch,
+            device=self.device,
         )
         env.close()
         return agent

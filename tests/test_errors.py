@@ -31,6 +31,7 @@ BUILT_IN = {
     "feed-overflow": RuntimeError,
     "bad-data": ValueError,
     "contract": TypeError,
+    "device": RuntimeError,
     "evolution": RuntimeError,
     "executor": RuntimeError,
     "job": RuntimeError,

@@ -1,5 +1,6 @@
 """Ready agents from networks, one builder per framework; each imports its framework when it is made."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,15 +18,22 @@ from tensor_optix.core.search_space import HyperparamTable
 from tensor_optix.core.types import HyperparamSet
 
 
-def builder_for(framework: str, seed: int | None) -> "Builder":
-    """Return what builds agents of a framework, `"tf"` or `"torch"`, from a seed."""
+def builder_for(framework: str, seed: int | None, device: str = "cpu") -> "Builder":
+    """Return what builds agents of a framework, `"tf"` or `"torch"`, from a seed, on a device.
+
+    An agent stays on its device: whatever it does follows its weights.
+    """
     if framework == "tf":
-        return _TFBuilder(seed)
-    return _TorchBuilder(seed)
+        return _TFBuilder(seed, device)
+    return _TorchBuilder(seed, device)
 
 
 class Builder(Protocol):
     """One framework's part of building an agent."""
+
+    def placed(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context that everything is to be built in."""
+        ...
 
     def network(self, architecture: Architecture) -> Model:
         """Return a network."""
@@ -51,17 +59,20 @@ class Builder(Protocol):
 
 
 class _TorchBuilder:
-    def __init__(self, seed: int | None) -> None:
+    def __init__(self, seed: int | None, device: str) -> None:
         import torch
 
-        self._seed = seed
+        self._seed, self._device = seed, torch.device(device)
         self._generator = torch.Generator()
         self._generator.manual_seed(seed if seed is not None else self._generator.seed() % 2**63)
+
+    def placed(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()  # each part is moved: the same numbers are drawn for all devices
 
     def network(self, architecture: Architecture) -> Model:
         from tensor_optix.adapters.pytorch import _networks
 
-        return _networks.build(architecture, self._generator)
+        return _networks.build(architecture, self._generator).to(self._device)
 
     def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         import torch
@@ -70,7 +81,7 @@ class _TorchBuilder:
         from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 
         if distribution.name == "gaussian":
-            actor.append(LogStd(actor[-1].out_features))
+            actor.append(LogStd(actor[-1].out_features).to(self._device))
         optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=_rate(PPO_HYPERPARAMS), eps=1e-5)
         return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
@@ -82,7 +93,7 @@ class _TorchBuilder:
         from tensor_optix.adapters.pytorch import _recurrent
         from tensor_optix.algorithms.torch_recurrent_ppo import TorchRecurrentPPOAgent
 
-        network = _recurrent.build(architecture, self._generator)
+        network = _recurrent.build(architecture, self._generator).to(self._device)
         optimizer = torch.optim.Adam(network.parameters(), lr=_rate(RECURRENT_PPO_HYPERPARAMS), eps=1e-5)
         return TorchRecurrentPPOAgent(network, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
@@ -107,7 +118,7 @@ class _TorchBuilder:
             action_dim,
             torch.optim.Adam(actor.parameters(), lr=_rate(SAC_HYPERPARAMS)),
             torch.optim.Adam([*critic1.parameters(), *critic2.parameters()], lr=_rate(SAC_HYPERPARAMS)),
-            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=_rate(SAC_HYPERPARAMS)),
+            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1, device=self._device))], lr=_rate(SAC_HYPERPARAMS)),
             hyperparams,
             exploration_noise=noise,
             seed=self._seed,
@@ -115,9 +126,14 @@ class _TorchBuilder:
 
 
 class _TFBuilder:
-    def __init__(self, seed: int | None) -> None:
-        self._seed = seed
+    def __init__(self, seed: int | None, device: str) -> None:
+        self._seed, self._device = seed, device
         self._seeds = np.random.SeedSequence(seed)
+
+    def placed(self) -> contextlib.AbstractContextManager[object]:
+        from tensor_optix.adapters.tensorflow._placement import on
+
+        return on(self._device)
 
     def network(self, architecture: Architecture) -> Model:
         from tensor_optix.adapters.tensorflow import _networks

@@ -8,7 +8,13 @@ from tensor_optix.algorithms._description import ALGORITHMS
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given
 from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.factory import refuse_unknown, resolve_algorithm, resolve_framework, set_threads
+from tensor_optix.factory import (
+    refuse_unknown,
+    resolve_algorithm,
+    resolve_device,
+    resolve_framework,
+    set_threads,
+)
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.presets import Preset, preset_for
 from tensor_optix.runs import RunDescription
@@ -49,6 +55,7 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
             **{name: value for name, value in given.items() if name in SETTINGS},
             "algorithm": algorithm,
             "framework": framework,
+            "device": resolve_device(given.get("device", "auto"), framework),
             "seed": _seed(given),
             "hyperparams": hyperparams,
             "validation_share": _share(given.get("validation_share", SETTINGS["validation_share"].default)),

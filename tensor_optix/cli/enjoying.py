@@ -36,7 +36,7 @@ def enjoy(args: argparse.Namespace) -> int:
     name, make = environment_of_run(args.run_dir, args.allow_module)
     env = rendered(name, make, HUMAN if shows else PICTURES)
     try:
-        policy = load_policy(args.run_dir)
+        policy = load_policy(args.run_dir, device=args.device)
         if shows:
             _play(args, env, policy, None)
         else:

@@ -23,7 +23,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Play the episodes, print what they came to, and return the exit code."""
     _check_evaluation(args)
     is_tested = args.confirm or args.verify
-    name, training, snapshot = best_policy(args.run_dir, args.allow_module, is_tested=is_tested)
+    name, training, snapshot = best_policy(args.run_dir, args.allow_module, is_tested=is_tested, device=args.device)
     registry = CheckpointRegistry(args.run_dir)
     together = max((len(window.seeds) for window in snapshot.evidence), default=0) if args.verify else args.episodes
     pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), args.seed)

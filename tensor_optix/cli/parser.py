@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tensor_optix
+from tensor_optix.algorithms._devices import DEVICES
 from tensor_optix.cli.comparing import add_compare
 from tensor_optix.cli.config import SETTINGS
 from tensor_optix.cli.flags import add_settings
@@ -105,6 +106,15 @@ def add_allow_module(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_device(command: argparse.ArgumentParser, auto: str) -> None:
+    command.add_argument(
+        "--device",
+        choices=("auto", *DEVICES),
+        default="auto",
+        help=f"where the policy computes (default: auto: {auto})",
+    )
+
+
 def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
@@ -118,6 +128,7 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"play at least {CONFIRMING_EPISODES} episodes, and make their mean the score in the run's report",
     )
+    _add_device(evaluate, "as in training, or the CPU where there is no GPU")
     add_allow_module(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -176,6 +187,7 @@ def add_enjoy(enjoy: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write a .mp4 or .gif instead of showing it (default: show it; without a display, RUN_DIR/clip.gif)",
     )
+    _add_device(enjoy, "cuda where the framework finds a GPU")
     add_allow_module(enjoy)
 
 

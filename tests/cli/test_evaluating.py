@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tensor_optix.algorithms import _devices
 from tensor_optix.cli import main
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import METHOD
@@ -161,3 +162,21 @@ def test_a_run_that_is_not_trustworthy_is_not_followed(
     (run_dir / "run.json").write_text(json.dumps(run | change))
     assert main(["evaluate", str(run_dir)]) == 2
     assert message in capsys.readouterr().err
+
+
+def made_on(run_dir: Path, device: str) -> None:
+    path = run_dir / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": device}))
+
+
+def test_a_run_made_on_a_gpu_is_played_where_there_is_none_and_a_difference_is_explained(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_devices, "finds_cuda", lambda _: False)
+    made_on(run_dir, "cuda")
+    assert main(["evaluate", str(run_dir), "--episodes", "2", "--json"]) == 0
+    assert not caplog.records
+    assert main(["evaluate", str(run_dir), "--verify"]) == 0
+    assert "was trained on cuda and plays on cpu here, which rounds otherwise" in caplog.text
+    assert main(["evaluate", str(run_dir), "--device", "cuda"]) == 2
+    assert "finds no GPU here: give --device cpu" in capsys.readouterr().err

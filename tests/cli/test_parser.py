@@ -62,7 +62,7 @@ def test_arguments_have_their_types_and_defaults(arguments: list[str], values: d
 
 
 def test_resume_takes_the_bounds_of_a_run_and_no_other_setting() -> None:
-    assert not {"max_episodes", "max_steps", "target_score"} & vars(parse("resume", "run")).keys()
+    assert not {"max_episodes", "max_steps", "target_score", "device"} & vars(parse("resume", "run")).keys()
 
 
 @pytest.mark.parametrize(

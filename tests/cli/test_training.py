@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
+from tensor_optix.algorithms import _devices
 from tensor_optix.cli import main
 from tensor_optix.core.decisions.intervals import METHOD
 from tensor_optix.core.loop.history import History, HistoryRecord
@@ -279,6 +280,31 @@ def test_a_run_that_another_process_is_in_is_left_as_it_is(run_dir: Path, capsys
         assert main(["resume", str(run_dir), "--no-progress", "--max-episodes", "77"]) == 2
     assert "another process" in capsys.readouterr().err
     assert (run_dir / "run.json").read_bytes() == before
+
+
+def test_the_device_belongs_to_the_run_and_another_is_chosen_when_it_is_resumed(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_devices, "finds_cuda", lambda _: False)
+    path = run_dir / "run.json"
+    run = json.loads(path.read_text())
+    assert run["device"] == "cpu"
+    path.write_text(json.dumps(run | {"device": "cuda"}))
+    longer = ["resume", str(run_dir), "--max-windows", "3", "--no-progress"]
+    assert main(longer) == 2
+    assert "finds no GPU here: give --device cpu" in capsys.readouterr().err
+    assert main([*longer, "--device", "cpu"]) == 0
+    assert json.loads(path.read_text())["device"] == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_devices, "finds_cuda", lambda _: False)
+    folder = tmp_path / "run"
+    assert main(["train", "CartPole-v1", "--device", "cuda", "--run-dir", str(folder), *SHORT]) == 2
+    assert "finds no GPU here: give --device cpu" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(

@@ -10,6 +10,7 @@ import numpy as np
 
 from tensor_optix.adapters import _dense
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness
 from tensor_optix.adapters.tensorflow._variables import number_type
 
@@ -88,6 +89,7 @@ class KerasPredictor:
         self._model = model
         self._randomness = randomness or contextlib.nullcontext()
         self._dtype = number_type([model])
+        self._device = device_of([model])
         self._layers: list[_dense.type_of_layer] | None = None
         self._variables: list[Any] = []
         self._buffers: list[Any] = []
@@ -127,7 +129,7 @@ class KerasPredictor:
             self._compiled = tf.function(
                 lambda x: tf.cast(self._model(x, training=False), self._dtype), input_signature=[signature]
             )
-        with self._randomness:
+        with on(self._device), self._randomness:
             return self._compiled(observations).numpy()
 
     def _mirror(self) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from tensor_optix.adapters._architecture import FORGET_BIAS, Architecture, RecurrentArchitecture
 from tensor_optix.adapters.tensorflow import _networks
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._placement import device_of, on
 
 
 class Cell(keras.layers.Layer):
@@ -141,6 +142,7 @@ class KerasRecurrentPredictor:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._device = device_of([model])
         self._compiled: Any = None
 
     def __call__(self, observations: object, memory: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +157,8 @@ class KerasRecurrentPredictor:
             self._compiled = tf.function(
                 lambda *inputs: self._model(*inputs, training=False), input_signature=signature
             )
-        outputs, after = self._compiled(observations, np.asarray(memory, np.float32), begins)
+        with on(self._device):
+            outputs, after = self._compiled(observations, np.asarray(memory, np.float32), begins)
         return outputs.numpy(), after.numpy()
 
 

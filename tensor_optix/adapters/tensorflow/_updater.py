@@ -10,6 +10,7 @@ import numpy as np
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
+from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness, may_be_unseeded, refuse_unseeded
 from tensor_optix.adapters.tensorflow._variables import number_type
@@ -45,6 +46,7 @@ class TFUpdater:
         self._randomness = randomness or contextlib.nullcontext()
         self._may_be_unseeded = any(map(may_be_unseeded, models))
         self._dtype = number_type(models)
+        self._device = device_of(models)
         self._trained = [_Trained(objective, self._dtype) for objective in listed]
         self._jit = not any(map(_has_convolutions, models)) if compile is None else compile
         self._metric_names: list[str] = []
@@ -56,11 +58,12 @@ class TFUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> dict[str, float]:
         """Make one step per row of `rows`; see `Updater`."""
-        tensors = {
-            name: self._as_tensor(name, _padded(array, _power_of_two(len(array)))) for name, array in data.items()
-        }
         steps = _padded(rows.astype(np.int32), max(_power_of_two(len(rows)), _SMALLEST_CAPACITY))
-        return self._run(self._gathered_steps, len(rows), self._scalars(scalars), tensors, tf.constant(steps))
+        with on(self._device):
+            tensors = {
+                name: self._as_tensor(name, _padded(array, _power_of_two(len(array)))) for name, array in data.items()
+            }
+            return self._run(self._gathered_steps, len(rows), self._scalars(scalars), tensors, tf.constant(steps))
 
     def on_batches(
         self,
@@ -71,12 +74,13 @@ class TFUpdater:
         """Make one step per minibatch of `batches`; see `Updater`."""
         n_steps = len(next(iter(batches.values())))
         capacity = _power_of_two(n_steps)
-        tensors = {name: self._as_tensor(name, _padded(array, capacity)) for name, array in batches.items()}
-        varying = {
-            name: tf.constant(_padded(np.asarray(values, np.float32), capacity), self._dtype)
-            for name, values in (per_step or {}).items()
-        }
-        return self._run(self._stacked_steps, n_steps, self._scalars(scalars), tensors, varying)
+        with on(self._device):
+            tensors = {name: self._as_tensor(name, _padded(array, capacity)) for name, array in batches.items()}
+            varying = {
+                name: tf.constant(_padded(np.asarray(values, np.float32), capacity), self._dtype)
+                for name, values in (per_step or {}).items()
+            }
+            return self._run(self._stacked_steps, n_steps, self._scalars(scalars), tensors, varying)
 
     def _run(
         self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Tensor], *data: Tensor

@@ -12,6 +12,7 @@ from tensor_optix.adapters.tensorflow import _optimizers
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, are_constant
 from tensor_optix.adapters.tensorflow._optimizers import check_optimizer, refuse_kind, scales_loss
+from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness, check_randomness
 from tensor_optix.adapters.tensorflow._recurrent import KerasRecurrentPredictor
@@ -153,7 +154,7 @@ class TFBackend:
         self, loss: Callable[[], Tensor], models: Sequence[Model], optimizer: keras.optimizers.Optimizer
     ) -> tuple[float, float]:
         """See `Backend.minimise`."""
-        with self._randomness:
+        with on(device_of(models)), self._randomness:
             return one_step(loss, models, self._in_use(optimizer))
 
     def weights(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
