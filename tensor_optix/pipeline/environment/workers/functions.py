@@ -1,10 +1,12 @@
 """Functions on their way from this process to a worker; nothing that a worker says is read here."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 from tensor_optix.errors import ContractError
 
@@ -12,6 +14,10 @@ REGISTER_IT = (
     "Put its class into a module that can be imported, register it there "
     "(gymnasium.register(id='MyEnv-v0', entry_point='my_module:MyEnv')), and hand over its name: 'my_module:MyEnv-v0'"
 )
+
+
+class SpecError(Exception):
+    """The environment that is wanted was registered with what cannot be imported here; the cause says what."""
 
 
 def pickled(make: Callable[[], gym.Env]) -> bytes:
@@ -32,9 +38,21 @@ def pickled(make: Callable[[], gym.Env]) -> bytes:
 def unpickled(data: bytes) -> Callable[[], gym.Env]:
     """Return the function that `pickled` was given, in the worker; what was registered there is registered here."""
     specs, make = cloudpickle.loads(data)
-    for spec in map(cloudpickle.loads, specs):
-        gym.registry.setdefault(spec.id, spec)
+    for env_id, spec in specs.items():
+        gym.registry.setdefault(env_id, _spec_of(env_id, spec))
     return make
+
+
+def _spec_of(env_id: str, spec: bytes) -> EnvSpec:
+    """Return what was registered; where it can't be had here, one that says so if it is the one that is wanted."""
+    try:
+        return cloudpickle.loads(spec)
+    except Exception as error:
+        return EnvSpec(env_id, entry_point=partial(_raise, error))
+
+
+def _raise(error: Exception, **kwargs: Any) -> gym.Env:
+    raise SpecError from error
 
 
 def pickled_value(value: object) -> bytes:
@@ -54,13 +72,13 @@ def unpickled_value(data: bytes) -> Any:
     return cloudpickle.loads(data)
 
 
-def _own_specs() -> list[bytes]:
+def _own_specs() -> dict[str, bytes]:
     """Return what was registered beside Gymnasium's own environments, as far as it can be sent."""
-    found = []
+    found = {}
     for spec in gym.registry.values():
         if not str(spec.entry_point).startswith("gymnasium."):
             try:
-                found.append(cloudpickle.dumps(spec))
+                found[spec.id] = cloudpickle.dumps(spec)
             except Exception:  # noqa: S112 - the environment that is wanted may be another one
                 continue
     return found

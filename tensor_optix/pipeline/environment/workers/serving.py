@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers import wire
-from tensor_optix.pipeline.environment.workers.functions import unpickled, unpickled_value
+from tensor_optix.pipeline.environment.workers.functions import SpecError, unpickled, unpickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory, read, row_of, written
 from tensor_optix.support.memory import private_memory, resident_memory
 
@@ -65,6 +65,9 @@ def work(channel: socket.socket, descriptor: int) -> int:
             continue
     except wire.ClosedError:
         return ENDED  # nobody asks any more
+    except SpecError as error:
+        _report(channel, IMPORTING, error.__cause__ or error)
+        return FAILED
     except BaseException as error:
         _report(channel, doing[0], error)
         return FAILED

@@ -1,10 +1,18 @@
+import sys
 import threading
+import types
 
 import gymnasium as gym
 import pytest
 
 from tensor_optix.errors import ContractError
-from tensor_optix.pipeline.environment.workers.functions import pickled, pickled_value, unpickled, unpickled_value
+from tensor_optix.pipeline.environment.workers.functions import (
+    SpecError,
+    pickled,
+    pickled_value,
+    unpickled,
+    unpickled_value,
+)
 from tests.fakes.failing import Walking
 
 
@@ -19,6 +27,22 @@ def test_what_is_registered_here_is_registered_there() -> None:
     del gym.registry["Walked-v0"]
     assert isinstance(unpickled(data)().unwrapped, Walking)
     del gym.registry["Walked-v0"]
+
+
+def test_one_that_cannot_be_imported_there_is_an_error_only_where_it_is_wanted() -> None:
+    module = types.ModuleType("somewhere_else")
+    exec("class Lost:\n    pass", vars(module))  # noqa: S102 - ours
+    sys.modules["somewhere_else"] = module
+    gym.register("Lost-v0", entry_point=module.Lost)
+    wanted, other = pickled(lambda: gym.make("Lost-v0")), pickled(lambda: Walking(1))
+    del gym.registry["Lost-v0"], sys.modules["somewhere_else"]
+    try:
+        assert str(unpickled(other)()) == "<walking 1>"
+        with pytest.raises(SpecError) as found:
+            unpickled(wanted)()
+        assert "No module named 'somewhere_else'" in str(found.value.__cause__)
+    finally:
+        del gym.registry["Lost-v0"]
 
 
 def test_what_cannot_be_sent_is_refused_with_the_way_to_register_it() -> None:
