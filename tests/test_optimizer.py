@@ -39,8 +39,8 @@ from tests.fakes.weights import weights_of
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 
-def run(folder: Path, *, seed: int = 3, windows: int = 4, **kwargs: Any) -> tuple[Any, Any]:
-    agent = make_agent("CartPole-v1", seed=seed)
+def run(folder: Path, *, seed: int = 3, windows: int = 4, framework: str = "torch", **kwargs: Any) -> tuple[Any, Any]:
+    agent = make_agent("CartPole-v1", framework=framework, seed=seed)
     pipeline = BatchPipeline("CartPole-v1", window_size=256)
     report = RLOptimizer(
         agent, pipeline, checkpoint_dir=folder, max_episodes=windows, seed=seed, val_episodes=2, **kwargs
@@ -79,7 +79,7 @@ def test_training_is_the_same_with_and_without_validation(tmp_path: Path) -> Non
 
 def test_what_is_handed_back_is_the_best_snapshot(tmp_path: Path) -> None:
     agent, report = run(tmp_path)
-    other = make_agent("CartPole-v1", seed=99)
+    other = make_agent("CartPole-v1", framework="torch", seed=99)
     other.load_weights(str(Path(report.best_snapshot) / "weights" / "agent"))
     for name, array in weights_of(agent).items():
         np.testing.assert_array_equal(array, weights_of(other)[name])
@@ -87,7 +87,7 @@ def test_what_is_handed_back_is_the_best_snapshot(tmp_path: Path) -> None:
 
 def test_the_reported_score_is_of_the_final_evaluation(tmp_path: Path) -> None:
     optimizer = RLOptimizer(
-        make_agent("CartPole-v1", seed=0),
+        make_agent("CartPole-v1", framework="tf", seed=0),
         BatchPipeline("CartPole-v1", window_size=256),
         checkpoint_dir=tmp_path,
         max_episodes=3,
@@ -105,7 +105,7 @@ def test_the_reported_score_is_of_the_final_evaluation(tmp_path: Path) -> None:
 
 
 def test_plain_defaults_really_tune(tmp_path: Path) -> None:
-    run(tmp_path, windows=6)
+    run(tmp_path, windows=6, framework="tf")
     history = list(read_history(tmp_path / "history.jsonl"))
     assert len({tuple(record.hyperparams.params.values()) for record in history}) > 1
     assert any(record.probed_param == "learning_rate" or record.probed_param for record in history)
@@ -193,7 +193,7 @@ def test_where_the_environment_cannot_be_rebuilt_training_is_scored_and_that_is_
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
-    agent = make_agent("CartPole-v1", seed=np.int64(3), net_arch=(np.int64(8), np.int64(8)))
+    agent = make_agent("CartPole-v1", framework="torch", seed=np.int64(3), net_arch=(np.int64(8), np.int64(8)))
     report = RLOptimizer(
         agent,
         BatchPipeline("CartPole-v1", window_size=np.int64(64), seed=np.int32(3)),
@@ -272,12 +272,12 @@ class TestBadInput:
             RLOptimizer(NumpyAgent(), BatchPipeline(env), val_pipeline=BatchPipeline(wrap(env), n_episodes=1))
 
     def test_a_model_that_does_not_fit_names_both_shapes(self) -> None:
-        agent = make_agent("Acrobot-v1", seed=0)
+        agent = make_agent("Acrobot-v1", framework="torch", seed=0)
         with pytest.raises(ModelShapeError, match=r"cannot take observations of shape \(2, 4\)"):
             RLOptimizer(agent, BatchPipeline("CartPole-v1"))
 
     def test_a_model_with_too_many_outputs_names_both_shapes(self) -> None:
-        agent = make_agent("CartPole-v1", seed=0)
+        agent = make_agent("CartPole-v1", framework="torch", seed=0)
         env = gym.make("CartPole-v1")
         env.action_space = gym.spaces.Discrete(3)
         with pytest.raises(ModelShapeError, match=r"returns shape \(2, 2\).*\(2, 3\) is needed"):
@@ -285,7 +285,7 @@ class TestBadInput:
 
     def test_a_distribution_that_does_not_fit_the_actions(self) -> None:
         with pytest.raises(SpaceError, match=r"Box.*Pass distribution='gaussian'"):
-            RLOptimizer(make_agent("CartPole-v1", seed=0), BatchPipeline("Pendulum-v1"))
+            RLOptimizer(make_agent("CartPole-v1", framework="torch", seed=0), BatchPipeline("Pendulum-v1"))
 
     def test_a_directory_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -101,7 +101,20 @@ class TestTargets:
 
 
 class TestCommandLine:
-    RUN = ("--seed", "0", "--n-envs", "1", "--max-episodes", "1", "--window-size", "64", "--val-episodes", "1")
+    RUN = (
+        "--framework",
+        "torch",
+        "--seed",
+        "0",
+        "--n-envs",
+        "1",
+        "--max-episodes",
+        "1",
+        "--window-size",
+        "64",
+        "--val-episodes",
+        "1",
+    )
 
     @pytest.mark.parametrize(
         ("flags", "is_scaled"),

@@ -113,9 +113,10 @@ def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, caps
 def test_environments_are_stepped_as_told_or_as_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     argv = ["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), "--max-episodes", "1", "--no-progress"]
-    assert main([*argv, "--window-size", "64"]) == 0
+    argv += ["--window-size", "64", "--framework", "torch"]
+    assert main(argv) == 0
     assert "does the same without measuring" in capsys.readouterr().err
-    assert main([*argv, "--window-size", "64", "--n-envs", "4", "--framework", "torch"]) == 0
+    assert main([*argv, "--n-envs", "4"]) == 0
     assert json.loads((folder / "run.json").read_text())["n_envs"] == 4
     assert json.loads((folder / "report.json").read_text())["env_steps"] == 64
     assert main(["evaluate", str(folder), "--episodes", "2"]) == 0
@@ -177,7 +178,8 @@ def test_an_environment_in_a_file_here_is_trained_and_every_command_says_what_it
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "cli_env.py").write_text("from tests.cli.test_training import Chain\nclass Mine(Chain):\n    pass\n")
-    assert main(["train", "cli_env.py:Mine", "--seed", "0", "--run-dir", "run", "--max-steps", "200", *SHORT]) == 0
+    argv = ["train", "cli_env.py:Mine", "--framework", "torch", "--seed", "0", "--run-dir", "run", "--max-steps", "200"]
+    assert main([*argv, *SHORT]) == 0
     printed = capsys.readouterr().out
     assert "tensor-optix evaluate run --allow-module cli_env.py" in printed
     assert main(["evaluate", "run", "--episodes", "2"]) == 2
@@ -310,7 +312,8 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_written(
 def test_an_earlier_run_is_moved_aside_whole_and_still_evaluates(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "CartPole-v1", "--seed", "1", "--run-dir", str(run_dir), *SHORT]) == 0
+    argv = ["train", "CartPole-v1", "--framework", "torch", "--seed", "1", "--run-dir", str(run_dir), *SHORT]
+    assert main(argv) == 0
     assert json.loads((run_dir / "run.json").read_text())["seed"] == 1
     assert main(["evaluate", str(run_dir / "previous_000"), "--episodes", "2"]) == 0
     assert "CartPole-v1" in capsys.readouterr().out
