@@ -79,6 +79,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short(arguments: list[str], trained: Path) -> list[str]:
     """Return the arguments of `tensor-optix` for a short run, with the trained one in place of a run to choose."""
     given = [re.sub(r"^(runs/\.\.\.|RUN_DIR)", str(trained), argument) for argument in arguments]
+    for flag in {"--seeds", "--population"} & {*given}:
+        given[given.index(flag) + 1] = "2"
+    given = [argument.replace("seeds0-4", "seeds0-1") for argument in given]
     if given[0] == "train":
         if "--n-envs" not in given and "--config" not in given:
             given += ["--n-envs", "1"]
