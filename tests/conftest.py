@@ -4,9 +4,11 @@ A test that proves a goal calls the `goal` fixture, and the run ends with a tabl
 machine may miss, seconds above all, goes through `timing`: the table shows it, and no test fails for it.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -108,3 +110,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section(f"reliability goals (--fault-seed {config.getoption('--fault-seed')})")
     for row in rows:
         terminalreporter.write_line(" | ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+@pytest.fixture
+def plain_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow's agents that are not told whether to compile do not: XLA takes most of a short test's time."""
+    from tensor_optix.adapters.tensorflow._updater import TFUpdater  # slow, and not for all
+
+    init = TFUpdater.__init__
+
+    @functools.wraps(init)
+    def uncompiled(self: Any, objectives: Any, compile: bool | None, *args: Any) -> None:
+        init(self, objectives, False if compile is None else compile, *args)
+
+    monkeypatch.setattr(TFUpdater, "__init__", uncompiled)

@@ -206,7 +206,7 @@ def test_the_first_ratio_is_one_and_the_entropy_that_of_what_is_allowed(build: A
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.parametrize("compile", [False, True], ids=["plain", "compiled"])
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "compiled"])
 def test_windows_with_and_without_masks_follow_each_other(
     build: Any, compile: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

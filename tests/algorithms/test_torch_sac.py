@@ -16,6 +16,7 @@ from tests.algorithms.off_policy import (
 from tests.fakes.weights import weights_of
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_steps_equal_eager_ones() -> None:
     agents = [sac("torch", tau=0.05, compile=compile) for compile in (False, True)]

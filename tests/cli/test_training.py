@@ -197,6 +197,8 @@ def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path) -> None:
             "tensor_optix.cli",
             "train",
             "CartPole-v1",
+            "--framework",
+            "torch",
             "--seed",
             "0",
             "--run-dir",

@@ -11,6 +11,7 @@ from tensor_optix.testing import AGENT_CHECKS, check_agent
 class AgentContract:
     env = "CartPole-v1"
 
+    @pytest.mark.usefixtures("plain_graphs")
     @pytest.mark.parametrize("check", AGENT_CHECKS, ids=lambda check: check.__name__)
     def test_keeps(self, check: Callable[..., None], agent: BaseAgent) -> None:
         check(agent, self.env)

@@ -20,7 +20,6 @@ from tensor_optix import (
     HyperparamSet,
     TFAgent,
     TFEvaluator,
-    TFRecurrentPPOAgent,
     TorchAgent,
     TorchEvaluator,
     VectorBatchPipeline,
@@ -79,12 +78,7 @@ class TestTFRecurrentPPOAgent(AgentContract):
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        agent: Any = make_agent("Pendulum-v1", "recurrent_ppo", "tf", seed=0, net_arch=(8, 8), cell="gru")
-        network = agent._models["network"]
-        # Without XLA, which takes ten seconds for each shape.
-        return TFRecurrentPPOAgent(
-            network, keras.optimizers.Adam(), HyperparamSet({}), distribution="gaussian", seed=0, compile=False
-        )
+        return make_agent("Pendulum-v1", "recurrent_ppo", "tf", seed=0, net_arch=(8, 8), cell="gru")
 
 
 class TestTFAgent(AgentContract):

@@ -61,7 +61,7 @@ def _short_window(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_graphs: None) -> None:
     """Everything as printed, but two windows long and in a separate folder."""
     monkeypatch.setattr(RLOptimizer, "__init__", _overriding(RLOptimizer.__init__, lambda given: SHORT))
     for pipeline in (BatchPipeline, VectorBatchPipeline):
