@@ -143,8 +143,8 @@ def check_action_masks(masks: np.ndarray, length: int, nvec: Sequence[int]) -> N
         raise BadDataError(f"Action masks must have shape {expected}, but have {masks.shape}.")
     start = 0
     for choice, n in enumerate(nvec):
-        allowed = masks[:, start : start + n].any(-1)
-        if not allowed.all():
+        allowed = np.logical_or.reduce(masks[:, start : start + n], axis=-1)
+        if not np.logical_and.reduce(allowed):
             of_choice = f" of choice {choice}" if len(nvec) > 1 else ""
             raise BadDataError(
                 f"Row {int(allowed.argmin())} of the action masks allows no action{of_choice}. Correct the "

@@ -52,7 +52,7 @@ def success_in(info: Mapping[str, Any]) -> bool | None:
     Args:
         info: of the step that ended the episode, as the environment returned it.
     """
-    for name in ("is_success", "success"):
+    for name in ("is_success", "success") if info else ():
         found: Any = info.get(name)
         if isinstance(found, np.generic | np.ndarray):
             array = cast(np.ndarray, found)

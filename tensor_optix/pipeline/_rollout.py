@@ -13,7 +13,7 @@ import numpy as np
 from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable, success_in
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.nested import packed_or_none, unpacked
-from tensor_optix.support.trees import copied, mapped, put, stacked
+from tensor_optix.support.trees import copied, leaves, mapped, put, stacked
 
 _Place = tuple[int, int]
 """(step, environment)"""
@@ -194,7 +194,8 @@ class VectorRolloutBuilder:
         self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
         self._starts = [0] * n_envs  # step at which the episode in progress began
         self._steps: dict[str, list[Any]] = {name: [] for name in _STEP_FIELDS}
-        self._infos: dict[_Place, Mapping[str, Any]] = {}
+        self._infos: list[Mapping[int, Mapping[str, Any]]] = []
+        """Of each step, by environment, where there are any."""
         self._final_observations: dict[_Place, Any] = {}
         self._final_masks: dict[_Place, Any] = {}
         self._completed: dict[_Place, EpisodeSummary] = {}
@@ -217,7 +218,9 @@ class VectorRolloutBuilder:
                 name: [None if array is None else encoded(array) for array in arrays]
                 for name, arrays in self._steps.items()
             },
-            "infos": [[*place, jsonable(dict(info))] for place, info in self._infos.items()],
+            "infos": [
+                [step, i, jsonable(dict(info))] for step, infos in enumerate(self._infos) for i, info in infos.items()
+            ],
             "finals": [
                 [*place, encoded(final), None if (mask := self._final_masks[place]) is None else encoded(mask)]
                 for place, final in self._final_observations.items()
@@ -237,7 +240,10 @@ class VectorRolloutBuilder:
         self._steps = {
             name: [None if array is None else decoded(array) for array in state["steps"][name]] for name in _STEP_FIELDS
         }
-        self._infos = {(step, i): info for step, i, info in state["infos"]}
+        infos: list[dict[int, Mapping[str, Any]]] = [{} for _ in self._steps[_COLLECTED]]
+        for step, i, info in state["infos"]:
+            infos[step][i] = info
+        self._infos = list(infos)
         self._final_observations = {(step, i): decoded(final) for step, i, final, _ in state["finals"]}
         self._final_masks = {(step, i): None if mask is None else decoded(mask) for step, i, _, mask in state["finals"]}
         self._completed = {(step, i): EpisodeSummary(*summary) for step, i, *summary in state["completed"]}
@@ -297,8 +303,7 @@ class VectorRolloutBuilder:
         step = (observations, actions, rewards, terminated, truncated, action_masks, collected)
         for steps, array in zip(self._steps.values(), step, strict=True):
             steps.append(array)
-        for i, info in infos.items():
-            self._infos[now, i] = info
+        self._infos.append(infos)
         for i, final in final_observations.items():
             self._final_observations[now, i] = final
             self._final_masks[now, i] = final_masks.get(i)
@@ -332,7 +337,7 @@ class VectorRolloutBuilder:
 
     def _end_episodes(self, ended: list[int], now: int) -> None:
         for i in ended:
-            success = success_in(self._infos.get((now, i), _NONE_SAID))
+            success = success_in(self._infos[now].get(i, _NONE_SAID))
             if not self._is_partial[i]:
                 self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1, success)
             self._returns[i], self._is_partial[i] = 0.0, False
@@ -385,9 +390,10 @@ class VectorRolloutBuilder:
         return None if any(kept is None for kept, _ in found) else [kept[i] for kept, i in found if kept is not None]
 
     def _infos_of(self, rows: np.ndarray) -> list[Mapping[str, object]]:
-        if not self._infos:
+        infos = self._infos
+        if not any(infos):
             return [{}] * rows.size
-        return [self._infos.get((step, i), {}) for i, steps in enumerate(rows.tolist()) for step in steps]
+        return [infos[step].get(i, {}) for i, steps in enumerate(rows.tolist()) for step in steps]
 
     def _keep_after(self, ends: np.ndarray, collected: np.ndarray) -> None:
         """Drop the steps that every environment has in a window, given the last one (N,) that each has there."""
@@ -403,7 +409,11 @@ class VectorRolloutBuilder:
         def kept(by_place: dict[_Place, Any]) -> dict[_Place, Any]:
             return {(step - first, i): value for (step, i), value in by_place.items() if step > ends[i]}
 
-        self._infos, self._completed = kept(self._infos), kept(self._completed)
+        self._infos = [
+            {i: info for i, info in infos.items() if step > ends[i]}
+            for step, infos in enumerate(self._infos[first:], first)
+        ]
+        self._completed = kept(self._completed)
         self._final_observations, self._final_masks = kept(self._final_observations), kept(self._final_masks)
 
 
@@ -416,8 +426,15 @@ def _env_major(by_step: Any, rows: np.ndarray, offset: int = 0) -> Any:
 def _env_major_successors(by_step: Any, rows: np.ndarray, finals: Mapping[_Place, object]) -> Any:
     """Return what follows each row: what stands in the step after, and `finals` where an episode ended."""
     following = _env_major(by_step, rows, offset=1)
-    size = rows.shape[1]
-    for (step, i), final in finals.items():
-        if step <= rows[i, -1]:
-            put(following, i * size + np.searchsorted(rows[i], step), final)
+    ended = [place for place in finals if place[0] <= rows[place[1], -1]]
+    if not ended:
+        return following
+    row_at = np.zeros((int(rows.max()) + 1, len(rows)), np.int64)
+    row_at[rows, np.arange(len(rows))[:, None]] = np.arange(rows.size).reshape(rows.shape)
+    places = row_at[tuple(np.array(ended).T)]
+    if any(leaf.dtype == object for leaf in leaves(following)):  # what is of a form of its own stays as it is
+        for row, place in zip(places, ended, strict=True):
+            put(following, row, finals[place])
+    else:
+        put(following, places, stacked([finals[place] for place in ended]))
     return following

@@ -114,8 +114,8 @@ class VectorSteps:
         if self._vector.has_own_episodes:
             self._acted.append(actions)
             self._ended.append(done)
-        bad = {**step.bad, **unusable}
-        self._bad.clear(but={**bad, **failed})
+        bad = {**step.bad, **unusable} if unusable else step.bad
+        self._bad.clear(but=(*bad, *failed))
         if ended:
             self._failed.clear(i for i in ended if i not in bad and i not in failed)
         invalid = self._leave_episodes(bad, failed) if bad or failed else None
@@ -130,15 +130,17 @@ class VectorSteps:
         self._builder.add(
             observations, actions, step.rewards, *flags, infos, finals, masks, final_masks, invalid, memories
         )
-        if ended or invalid is not None or was_acting is not self._builder.is_acting:
+        if autoreset.spends_steps_on_resets or invalid is not None:
             begun = (done & self._builder.is_acting) | ~was_acting
-            self._begin_episodes(begun if invalid is None else begun | invalid)
+            ended = np.flatnonzero(begun if invalid is None else begun | invalid).tolist()
+        if ended:
+            self._acting.begin(ended)
         self.observations, self.masks = following, next_masks
 
     def _stepped(self, taken: object) -> "_Stepped":
         each = self._vector.step_each(taken, self._check_each) if self._has_look else None
         if each is not None:
-            step = self._check.each(each.now, each.rewards, each.terminated, each.truncated)
+            step = self._check.each(each.observations, each.masks, each.rewards, each.terminated, each.truncated)
             return _Stepped(step, each.infos, each.ended, each.finals, each.resets)
         step = self._check.step(self._vector.step(taken))
         infos = infos_by_environment(step.infos, self._n_envs)
@@ -146,10 +148,6 @@ class VectorSteps:
         ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
         finals = self._vector.autoreset.finals(step, infos, ended, self._check_final) if ended else _NO_FINALS
         return _Stepped(step, infos, ended, finals, _told_of_resets(step.infos))
-
-    def _begin_episodes(self, which: np.ndarray) -> None:
-        if which.any():
-            self._acting.begin(np.flatnonzero(which).tolist())
 
     def window(self, window_id: int, size: int) -> EpisodeData:
         """Return the first `size` steps of each environment; the others begin the next window."""

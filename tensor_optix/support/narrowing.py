@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
+_MAPPINGS = (dict, Mapping)
+"""A dict is told at once; others are searched for."""
+
 
 def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
     """True for a mapping, of whatever."""
-    return isinstance(value, Mapping)
+    return isinstance(value, _MAPPINGS)
 
 
 def is_array(value: object) -> TypeGuard[Sequence[object]]:

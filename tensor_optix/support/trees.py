@@ -24,12 +24,11 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a copy of what may be filled anew by whoever made it: dicts, lists, tuples, and the arrays in them."""
-    kind: type = type(value)
-    if kind in _FIXED:
+    if type(value) in _FIXED:
         return value
-    if kind is np.ndarray:
+    if type(value) is np.ndarray:
         return value.copy()
-    if kind is dict or is_mapping(value):
+    if is_mapping(value):
         return {name: copied(part) for name, part in value.items()}
     if is_tuple(value):
         return tuple(map(copied, value))

@@ -176,16 +176,24 @@ class VectorStepCheck:
             bad,
         )
 
-    def each(self, now: list[Step], rewards: list[float], terminated: list[bool], truncated: list[bool]) -> VectorStep:
+    def each(
+        self,
+        observations: list[Any],
+        masks: list[np.ndarray | None],
+        rewards: list[float],
+        terminated: list[bool],
+        truncated: list[bool],
+    ) -> VectorStep:
         """Return the same of environments whose steps were checked one by one; None for an observation is nothing."""
-        observations = [self._nothing if step.observation is None else step.observation for step in now]
+        if any(observation is None for observation in observations):
+            observations = [self._nothing if observation is None else observation for observation in observations]
         return VectorStep(
             self._form.together(observations),
             np.array(rewards, np.float64),
             np.array(terminated, bool),
             np.array(truncated, bool),
             {},
-            filled_masks([step.mask for step in now]),
+            filled_masks(masks),
             {},
         )
 

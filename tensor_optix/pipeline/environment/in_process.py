@@ -17,8 +17,10 @@ from tensor_optix.support.trees import copied
 class EachStep(NamedTuple):
     """One step of each of N environments; where it ended an episode, the next one has begun."""
 
-    now: list[Step]
-    """(N,) what each is at: its step, or the start of its next episode."""
+    observations: list[Any]
+    """(N,) what each is at: where its step led to, or where its next episode starts; None for nothing."""
+    masks: list[np.ndarray | None]
+    """(N,) what is allowed there."""
     rewards: list[float]
     terminated: list[bool]
     truncated: list[bool]
@@ -49,22 +51,25 @@ class InProcessVectorEnv(SyncVectorEnv):
             actions: (N, ...) as `step` takes them.
             check: accepts what an environment returns; it need not copy observations.
         """
-        found = EachStep([], [], [], [], {}, [], Finals({}, {}, {}, {}), {})
+        found = EachStep([], [], [], [], [], {}, [], Finals({}, {}, {}, {}), {})
+        observations, masks, rewards, terminated, truncated, *_ = found
         rows = actions if type(actions) is np.ndarray else iterate(self.action_space, actions)
         for i, (env, action) in enumerate(zip(self._seeded, rows, strict=True)):
             step = env.taken(action, check)
-            found.rewards.append(step.reward)
-            found.terminated.append(step.terminated)
-            found.truncated.append(step.truncated)
-            if step.info:
-                found.infos[i] = step.info
-            if step.terminated or step.truncated:
+            observation, reward, is_terminated, is_truncated, info, mask = step
+            rewards.append(reward)
+            terminated.append(is_terminated)
+            truncated.append(is_truncated)
+            if info:
+                found.infos[i] = info
+            if is_terminated or is_truncated:
                 found.ended.append(i)
                 _note_end(i, step, found.finals)
-                step = env.begun(check)
-                if step.info:
-                    found.resets[i] = step.info
-            found.now.append(step)
+                observation, _, _, _, info, mask = env.begun(check)
+                if info:
+                    found.resets[i] = info
+            observations.append(observation)
+            masks.append(mask)
         return found
 
 

@@ -44,7 +44,9 @@ class EnvironmentReset:
 
     def __call__(self, **arguments: Any) -> Any:
         """Return what `env.reset` returns."""
-        return self._env.reset(**{name: arguments[name] for name in self._taken if name in arguments})
+        if len(self._taken) < len(_ARGUMENTS):
+            arguments = {name: arguments[name] for name in self._taken if name in arguments}
+        return self._env.reset(**arguments)
 
 
 def _takes(env: gym.Env, name: str) -> bool:

@@ -72,6 +72,9 @@ class SeededEpisodes(gym.Wrapper):
                 raise
             self._has_failed = True
             return Step(None, 0.0, False, True, {FAILED_STEP: raised_in("step", error)}, None)
+        step = check.looked_at(returned)
+        if step is not None:
+            return step
         try:
             return check.step(returned)
         except BadDataError as error:
@@ -94,7 +97,9 @@ class SeededEpisodes(gym.Wrapper):
         """
         if seed is not None:
             self._root, self.number = seed, -1
-        begun, bad, failed = _NOTHING, list[str](), list[str]()
+        begun = _NOTHING
+        bad: list[str] = []
+        failed: list[str] = []
         while begun is _NOTHING and len(bad) + len(failed) < self._reset_tries:
             self.number += 1
             if self._root is not None:

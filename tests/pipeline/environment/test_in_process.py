@@ -49,11 +49,11 @@ def test_steps_as_lists_are_those_that_gymnasium_gives() -> None:
     for _ in range(40):
         actions = rng.integers(1, 4, 3)
         each, (observations, rewards, terminated, truncated, infos) = env.step_each(actions, CHECK), other.step(actions)
-        assert [one.observation[0] for one in each.now] == observations[:, 0].tolist()
+        assert [one[0] for one in each.observations] == observations[:, 0].tolist()
         assert (each.rewards, each.terminated) == (rewards.tolist(), terminated.tolist())
         assert each.truncated == truncated.tolist()
         assert each.ended == np.flatnonzero(terminated | truncated).tolist()
-        np.testing.assert_array_equal([one.mask for one in each.now], infos["action_mask"] != 0)
+        np.testing.assert_array_equal(each.masks, infos["action_mask"] != 0)
         for i in each.ended:
             ended += 1
             assert each.finals.observations[i] == infos["final_obs"][i]
@@ -69,7 +69,7 @@ def test_a_bad_step_ends_one_episode_and_the_next_begins() -> None:
     assert list(each.finals.bad) == [0]
     assert "reward" in each.finals.bad[0]
     assert [one.number for one in each_of(env)] == [1, 0]
-    assert 0.0 <= each.now[0].observation[0] < 1.0
+    assert 0.0 <= each.observations[0][0] < 1.0
 
 
 class Broken(Walk):
@@ -125,4 +125,4 @@ def test_structured_actions_come_apart() -> None:
     env.reset()
     actions = (np.array([3, 4]), np.array([[0.0, 0.25], [0.0, 0.5]], np.float32))
     each = env.step_each(actions, StepCheck(ObservationForm(Pair.observation_space)))
-    assert ([one.observation for one in each.now], each.rewards) == ([3, 4], [0.25, 0.5])
+    assert (each.observations, each.rewards) == ([3, 4], [0.25, 0.5])

@@ -19,6 +19,7 @@ SPACES = [
     spaces.MultiDiscrete([2, 3, 4], start=[1, 0, -1]),
     spaces.MultiBinary([2, 2]),
     spaces.Tuple((spaces.Discrete(3), spaces.Discrete(4, start=1), BOX)),
+    spaces.Tuple((spaces.Discrete(3), spaces.Discrete(4, start=-1))),
     spaces.Dict(
         {
             "choice": spaces.Discrete(3),
@@ -60,7 +61,7 @@ def bad_for(space: spaces.Space[Any]) -> list[Any]:
     if isinstance(space, spaces.MultiDiscrete):
         found += [space.start - 1, space.start + space.nvec]
     if isinstance(space, spaces.Tuple):
-        found += [(0, 1), (0, 0, np.zeros((2, 3), np.float32)), (0, 1, np.full((2, 3), np.nan, np.float32))]
+        found += [(0,), (0, 9), (0, 0, np.full((2, 3), np.nan, np.float32)), (3, 1, np.zeros((2, 3), np.float32))]
     if isinstance(space, spaces.Dict):
         whole = space.sample()
         found += [whole | {"choice": 3}, {"choice": 0}, whole | {"deep": {**whole["deep"], "numbers": [0.0, 0.0]}}]
