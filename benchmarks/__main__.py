@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     calibration,
+    collecting,
     curves,
     determinism,
     easy,
@@ -35,6 +36,7 @@ SUITES: Mapping[str, Suite] = {
     "intervals": intervals,
     "curves": curves,
     "overhead": overhead,
+    "collecting": collecting,
     "executors": executors,
     "speed": speed,
     "learning": learning,
@@ -93,11 +95,13 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         default=[],
-        choices=sorted({task.env for suite in BY_ENVIRONMENT for task in suite.TASKS}),
+        choices=sorted({task.env for suite in BY_ENVIRONMENT for task in suite.TASKS} | set(collecting.ENVS)),
         metavar="ENV",
-        help="this environment of learning, selection, evolution, tuning, field, honesty, truth and easy; repeatable",
+        help="this environment of collecting, learning, selection, evolution, tuning, field, honesty, truth and easy; repeatable",
     )
-    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="rounds of speed (default: 5)")
+    parser.add_argument(
+        "--rounds", type=_positive, default=5, metavar="N", help="rounds of speed and collecting (default: 5)"
+    )
     parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")
     parser.add_argument("--curves", type=Path, metavar="DIR", help="folder of the public learning curves of curves")
     parser.add_argument(
