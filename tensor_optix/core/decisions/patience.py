@@ -15,10 +15,15 @@ return at present, γ = Gₜ / σ, and n training episodes:
                  is below 0.25·Gₜ:  multiple 0.22; below 0.5·Gₜ:  multiple 1
     SATURATING   else:  multiple 3.5
 
-A known target (`reward_threshold`, `max_return`) changes that. Not reached: three times the multiple, whatever the
-plateau looks like. Reached: multiple 1 of Aₜ, the steps of the arrival there, quiet from then on, and something has
-been learned. It is reached by the best level, by the mean score since the arrival plus its standard error, or by the
-best policy in many episodes of its own. A policy that has stopped changing has multiple 1 of Rₜ, too.
+A known target (`reward_threshold`, `max_return`) changes that. It is reached by the level: the best, or the mean score
+since the arrival plus its standard error; or by the best policy in many episodes of its own. Then something has been
+learned, and the multiple is 1 of Aₜ, the steps of the arrival there, quiet from then on. Else the share of the way that
+is left decides, whatever the plateau looks like, so that a near miss is waited for little longer than a success:
+
+    left        = (target − level) / (target − first level), from 1 where nothing is learned to 0 at the target
+    multiple    1 + left · (10.5 − 1) of Rₜ, and while UNLEARNED, at least left · min(2·10⁷ steps, 10⁴ episodes)
+
+A policy that has stopped changing has multiple 1 of Rₜ, too.
 
 The constants were chosen on public learning curves (`python -m benchmarks curves`, which also leaves out whole
 environments). Source: Domhan, Springenberg and Hutter, "Speeding up automatic hyperparameter optimization of deep
@@ -28,11 +33,13 @@ neural networks by extrapolation of learning curves" (IJCAI 2015): stop by the c
 import math
 from dataclasses import dataclass
 
-from tensor_optix.core.decisions.curve_statistics import CurveStatistics, statistics_of
+from tensor_optix.core.decisions.curve_statistics import REST, CurveStatistics, statistics_of
 from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, short
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.support.arguments import check_amount, check_count, check_threshold
 
+MOST_STRETCH = 4.0
+"""Evaluations that one counts for at most, where others were put off."""
 DENSITY = 0.005
 """Growth of the steps after which a curve is evaluated again at the latest."""
 EPISODES_SCALE, EPISODES_POWER = 1_000.0, 1.5
@@ -63,8 +70,8 @@ class Constants:
     """Multiple elsewhere."""
     reached: float = 1.0
     """Multiple at most where a known target is reached."""
-    below_target: float = 3.0
-    """Factor of the multiple where a known target is not reached."""
+    below_target: float = 10.5
+    """Multiple where nothing of the way to a known target is done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +125,7 @@ def assess(
     is_settled: bool = False,
     has_learned: bool = False,
     has_reached: bool = False,
+    evaluation_steps: float | None = None,
 ) -> PatienceVerdict:
     """Return how far the patience with a curve is used up.
 
@@ -131,6 +139,9 @@ def assess(
         has_learned: True for a learner that goes on from a trained policy: that it does not rise is no sign that
             nothing has been learned yet.
         has_reached: True if the best policy has reached the target in many episodes of its own.
+        evaluation_steps: steps from one evaluation to the next, where some that were due may have been put off: those
+            since the arrival count, up to three for each that took place, or else the patience would grow with what
+            an evaluation costs. None = none were.
     """
     if not patience.is_scaled:
         return PatienceVerdict(
@@ -153,7 +164,14 @@ def assess(
             reason="too few evaluations",
         )
     seen = statistics_of(curve, patience.episodes_per_evaluation)
-    return decide(seen, patience, is_settled=is_settled, has_learned=has_learned, has_reached=has_reached)
+    return decide(
+        seen,
+        patience,
+        is_settled=is_settled,
+        has_learned=has_learned,
+        has_reached=has_reached,
+        evaluation_steps=evaluation_steps,
+    )
 
 
 def decide(
@@ -163,12 +181,14 @@ def decide(
     is_settled: bool = False,
     has_learned: bool = False,
     has_reached: bool = False,
+    evaluation_steps: float | None = None,
 ) -> PatienceVerdict:
     """Return the verdict on a curve's statistics, see the module's table; arguments as of `assess`."""
     phase = _phase(seen, patience, has_reached=has_reached)
     if phase is Phase.UNLEARNED and has_learned:
         phase = Phase.SATURATING
-    multiple, reason = _multiple(seen, patience, phase)
+    left = _share_left(seen, patience.target)
+    multiple, reason = _multiple(seen, patience, phase, left)
     if is_settled and phase is Phase.SATURATING and multiple > patience.constants.reached:
         multiple, reason = patience.constants.reached, "the policy has stopped changing"
     is_reached = patience.target is not None and phase is Phase.SATURATED
@@ -176,25 +196,33 @@ def decide(
     allowed = multiple * since
     if phase is Phase.UNLEARNED:
         allowed = max(allowed, _unlearned_steps(seen, patience))
-    quiet = seen.steps - since
+    quiet, evaluations = seen.steps - since, _evaluations_asked(seen, patience, evaluation_steps)
     return PatienceVerdict(
         phase=phase,
         quiet_steps=round(quiet),
         quiet_evaluations=seen.quiet_evaluations,
         allowed_steps=math.ceil(allowed),
-        allowed_evaluations=patience.dormant_threshold,
-        chance_of_rise=chance_of_rise(
-            min(quiet / max(allowed, 1.0), seen.quiet_evaluations / patience.dormant_threshold)
-        ),
+        allowed_evaluations=evaluations,
+        chance_of_rise=chance_of_rise(min(quiet / max(allowed, 1.0), seen.quiet_evaluations / evaluations)),
         reason=reason,
     )
+
+
+def _evaluations_asked(seen: CurveStatistics, patience: Patience, evaluation_steps: float | None) -> int:
+    if evaluation_steps is None or seen.quiet_evaluations == 0:
+        return patience.dormant_threshold
+    stretch = (seen.steps - seen.arrival_steps) / (evaluation_steps * seen.quiet_evaluations)
+    return math.ceil(patience.dormant_threshold / min(max(stretch, 1.0), MOST_STRETCH))
 
 
 def _phase(seen: CurveStatistics, patience: Patience, *, has_reached: bool) -> Phase:
     rule = patience.constants
     if patience.target is not None:
-        if has_reached or max(seen.best, seen.level + seen.level_error) >= patience.target:
+        left = _share_left(seen, patience.target)
+        if has_reached or left == 0.0:
             return Phase.SATURATED
+        if left <= REST:
+            return Phase.SATURATING
     if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * max(seen.deviation, seen.best_deviation)):
         return Phase.UNLEARNED
     is_flat = seen.slope_bound < rule.nearly_flat_slope * seen.gain
@@ -202,17 +230,26 @@ def _phase(seen: CurveStatistics, patience: Patience, *, has_reached: bool) -> P
     return Phase.SATURATED if is_certain and patience.target is None else Phase.SATURATING
 
 
-def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase) -> tuple[float, str]:
+def _share_left(seen: CurveStatistics, target: float | None) -> float:
+    """Return the share of the way from the first level to a target that is left; 1 without a target."""
+    if target is None:
+        return 1.0
+    missing = target - max(seen.best, seen.level + seen.level_error)
+    return min(missing / (target - (seen.best - seen.gain)), 1.0) if missing > 0.0 else 0.0
+
+
+def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase, left: float) -> tuple[float, str]:
     rule, target = patience.constants, patience.target
+    if target is not None and phase is Phase.SATURATED:
+        return rule.reached, f"the target {target:g} is reached"
+    multiple = rule.saturating if target is None else rule.reached + left * (rule.below_target - rule.reached)
     if phase is Phase.UNLEARNED:
-        return rule.saturating, "no clear rise since the first evaluation"
+        return multiple, "no clear rise since the first evaluation"
     if target is not None:
-        if phase is Phase.SATURATED:
-            return rule.reached, f"the target {target:g} is reached"
-        return rule.saturating * rule.below_target, f"{phase.value}, the target {target:g} is not reached"
+        return multiple, f"{phase.value}, the target {target:g} is not reached"
     reason = f"{phase.value}, the last rise took {short(seen.rise_steps)} steps"
     if phase is Phase.SATURATING:
-        return rule.saturating, reason
+        return multiple, reason
     is_flat = seen.slope_bound < rule.flat_slope * seen.gain
     return rule.saturated if is_flat else rule.nearly_saturated, reason
 

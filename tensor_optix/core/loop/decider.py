@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event, SchedulerState, effects
 from tensor_optix.core.decisions.escapes import EscapeRecord, windows_left
-from tensor_optix.core.decisions.patience import assess, windows_until_due
+from tensor_optix.core.decisions.patience import MOST_STRETCH, assess, windows_until_due
 from tensor_optix.core.decisions.patience_verdict import PatienceVerdict
 from tensor_optix.core.decisions.policy_change import has_stopped_changing
 from tensor_optix.core.decisions.reserve import is_due, observed
@@ -39,8 +39,6 @@ from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState, WatchState
 from tensor_optix.core.types import EvalMetrics, LoopState
 
-MOST_STRETCH = 4.0
-"""Evaluations that one counts for at most, where the budget has put others off."""
 ENOUGH_EVIDENCE = 10
 """Windows of episodes from which the best policy's score tells whether the target is reached."""
 DEGRADATION_EVENT, DRIFT_EVENT = "degradation", "drift"
@@ -118,29 +116,19 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     return state, acts if is_flat else (*acts, Act.TUNE)
 
 
-def threshold_of(state: RunState, config: LoopConfig) -> int:
-    """Return the evaluations without a rise that are waited for at least.
-
-    Those that the budget of validation has put off count, up to three for each that took place: or else the patience
-    would grow with what an evaluation costs.
-    """
-    scheduler = config.scheduler
-    if not config.patience.is_scaled or not state.evaluations:
-        return scheduler.dormant_threshold
-    stretch = min(1.0 + state.validation.put_off / state.evaluations, MOST_STRETCH)
-    return max(math.ceil(scheduler.dormant_threshold / stretch), scheduler.plateau_threshold + 1)
-
-
 def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
     """Return how far the patience with the present learner is used up."""
-    threshold = threshold_of(state, config)
+    threshold, is_put_off = config.patience.dormant_threshold, state.validation.put_off > 0
     return assess(
         state.curve,
-        replace(config.patience, dormant_threshold=threshold),
+        config.patience,
         state.position.no_improvement,
-        is_settled=has_stopped_changing(state.recent, min(threshold, MOST_EVALUATIONS)),
+        is_settled=has_stopped_changing(
+            state.recent, min(math.ceil(threshold / (MOST_STRETCH if is_put_off else 1.0)), MOST_EVALUATIONS)
+        ),
         has_learned=state.goes_on_from_trained,
         has_reached=has_reached(state, config),
+        evaluation_steps=config.scheduler.base_interval * state.steps_per_window if is_put_off else None,
     )
 
 
@@ -154,7 +142,7 @@ def _moved(state: RunState, event: Event, config: LoopConfig, *, is_new_height: 
     """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
     if state.escape is not None:
         return _moved_in_escape(state, state.escape, config.scheduler, event)
-    scheduler, old = replace(config.scheduler, dormant_threshold=threshold_of(state, config)), state.position
+    scheduler, old = config.scheduler, state.position
     if not config.patience.is_scaled:
         return scheduler.transition(old, event)
     patience = patience_with(state, config)

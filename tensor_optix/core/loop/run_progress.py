@@ -14,7 +14,7 @@ from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.untrained import advice, limit_of, start_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
-from tensor_optix.core.loop.decider import patience_with, threshold_of
+from tensor_optix.core.loop.decider import patience_with
 from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.run_state import RunState
@@ -162,7 +162,7 @@ def status(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         probed_value=parts.agent.get_hyperparams().params.get(name) if name else None,
         windows_to_evaluation=max(state.next_evaluation - state.window_id, 0),
         no_improvement=state.position.no_improvement,
-        dormant_threshold=threshold_of(state, config),
+        dormant_threshold=config.scheduler.dormant_threshold,
         patience=_patience_text(state, config),
         validation=_cost(state.validation),
         watch=dict(progress.watch),

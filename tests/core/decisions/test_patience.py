@@ -94,11 +94,23 @@ class TestDecide:
 
     @pytest.mark.parametrize("name", ["reward_threshold", "max_return"])
     def test_a_known_target(self, name):
-        below, reached = (decide(seen(), Patience(**{name: value})) for value in (101.0, 100.0))
-        assert below.allowed_steps == pytest.approx(1_050_000, abs=1)
+        below, reached = (decide(seen(), Patience(**{name: value})) for value in (200.0, 100.0))
+        assert below.allowed_steps == pytest.approx(100_000 * (1.0 + 0.5 * 9.5), abs=1)
         assert below.phase is Phase.SATURATING
         assert (reached.allowed_steps, reached.quiet_steps) == (90_000, 110_000)
         assert reached.phase is Phase.SATURATED
+
+    def test_the_nearer_a_target_the_less_it_is_waited_for(self):
+        allowed = [decide(seen(), Patience(reward_threshold=x)).allowed_steps for x in (1e9, 1_000.0, 110.0, 101.0)]
+        assert allowed == sorted(allowed, reverse=True)
+        assert allowed[0] == pytest.approx(1_050_000, abs=10)
+        assert allowed[-1] == pytest.approx(100_000 * (1.0 + 9.5 / 101.0), abs=1)
+
+    def test_a_near_miss_is_no_sign_that_nothing_was_learned(self):
+        noisy = {"first_deviation": 50.0, "gain": 100.0}
+        near, far = (decide(seen(**noisy), Patience(reward_threshold=x)) for x in (108.0, 110.0))
+        assert (near.phase, far.phase) == (Phase.SATURATING, Phase.UNLEARNED)
+        assert decide(seen(gain=0.0), Patience(reward_threshold=101.0)).phase is Phase.UNLEARNED
 
     def test_a_target_within_the_error_of_the_level_since_the_rise_is_reached(self):
         target = Patience(reward_threshold=110.0)
@@ -153,6 +165,14 @@ class TestDecide:
         assert verdict.remaining_evaluations == 1
         assert not verdict.is_exhausted
         assert decide(seen(rise_steps=10.0, steps=1_000.0, quiet_evaluations=20), Patience()).is_exhausted
+
+    @pytest.mark.parametrize(
+        ("every", "asked"), [(None, 20), (110_000, 20), (11_000, 20), (5_500, 10), (2_750, 5), (100, 5)]
+    )
+    def test_evaluations_put_off_since_the_arrival_count_up_to_three_for_each(self, every, asked):
+        verdict = decide(seen(quiet_evaluations=10), Patience(), evaluation_steps=every)
+        assert (verdict.quiet_evaluations, verdict.allowed_evaluations) == (10, asked)
+        assert decide(seen(quiet_evaluations=0), Patience(), evaluation_steps=every).allowed_evaluations == 20
 
     def test_says_how_long_and_why(self):
         verdict = decide(seen(steps=380_000.0, rise_steps=200_000.0), Patience())

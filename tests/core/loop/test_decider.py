@@ -14,7 +14,7 @@ from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
-from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with, threshold_of
+from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with
 from tensor_optix.core.loop.learning import WINDOW, Fault
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -175,11 +175,15 @@ def test_a_window_whose_validation_was_broken_off_is_still_to_be_decided_on() ->
     assert done.pending is None
 
 
-@pytest.mark.parametrize(("put_off", "least"), [(0, 20), (10, 10), (20, 7), (30, 6), (1_000, 6)])
-def test_evaluations_that_were_put_off_count_in_the_patience_up_to_three_for_each(put_off: int, least: int) -> None:
-    state = replace(state_with(1.0), evaluations=10, validation=ValidationSpent(put_off=put_off))
-    assert threshold_of(state, LoopConfig(patience=Patience())) == least
-    assert threshold_of(state, LoopConfig(patience=Patience(is_scaled=False))) == 20
+@pytest.mark.parametrize(("put_off", "asked"), [(0, 20), (1, 5)])
+def test_evaluations_that_were_put_off_count_in_the_patience(put_off: int, asked: int) -> None:
+    state = RunState(position=CONFIG.scheduler.initial(), validation=ValidationSpent(put_off=put_off))
+    for window in range(40):
+        state = state.collected(100)
+        if window % 4 == 0:
+            state = state.scored(EvalMetrics(1.0, {"score_std_err": 0.0}, window))
+    assert patience_with(state, LoopConfig(patience=Patience())).allowed_evaluations == asked
+    assert patience_with(state, LoopConfig()).allowed_evaluations == 20
 
 
 class TestScaledPatience:
