@@ -22,7 +22,8 @@ train: $(VENV)/.train
 trade backtest forecast watch: $(VENV)/.live
 	$(BIN)/python -m examples.market.$@ $(ARGS)
 
-test: lint types tests
+test: lint
+	$(MAKE) --jobs 2 types tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
