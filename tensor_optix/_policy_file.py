@@ -17,6 +17,7 @@ from gymnasium import spaces
 from tensor_optix.algorithms._description import ALGORITHMS, FRAMEWORKS, AgentDescription
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.decisions.schedules import SCHEDULE_PATTERN
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.pipeline.environment.observations import flat_observation_space
@@ -38,7 +39,7 @@ class _AgentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     algorithm: _Name
     framework: _Name
     net_arch: Annotated[list[_Layer], msgspec.Meta(max_length=64)]
-    hyperparams: dict[_Name, _Number]
+    hyperparams: dict[_Name, _Number | Annotated[str, msgspec.Meta(pattern=SCHEDULE_PATTERN)]]
     exploration_noise: _Name
     cell: Literal["lstm", "gru"] = "lstm"
 

@@ -8,12 +8,14 @@ import msgspec
 from tensor_optix._settings import Setting
 from tensor_optix.algorithms._description import ALGORITHMS, FRAMEWORKS
 from tensor_optix.algorithms._devices import DEVICES
+from tensor_optix.core.decisions.schedules import SCHEDULE_PATTERN
 
 _ENV = r"^([A-Za-z0-9_.:/-]{1,256}|[\w .:/\\+@~()-]{1,512}\.py:[A-Za-z0-9_./-]{1,256})\Z"
 """An id, or the place of an environment in a file."""
 _Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 _Choice: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
 _Number: TypeAlias = int | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+_Schedule: TypeAlias = Annotated[str, msgspec.Meta(pattern=SCHEDULE_PATTERN)]
 _Seed: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Size: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 _Layers: TypeAlias = Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=2**16)]], msgspec.Meta(max_length=64)]
@@ -78,8 +80,13 @@ class RunSettings:
         bool, Setting("normalise rewards by the running scale of returns", train=None, otherwise=_PRESETS)
     ] = False
     hyperparams: Annotated[
-        dict[_Name, _Number],
-        Setting("set a hyper-parameter; repeatable", ("--hp",), metavar="KEY=VALUE", otherwise=_PRESETS),
+        dict[_Name, _Number | _Schedule],
+        Setting(
+            "set a hyper-parameter; lin_NUMBER falls to 0 over the run; repeatable",
+            ("--hp",),
+            metavar="KEY=VALUE",
+            otherwise=_PRESETS,
+        ),
     ] = field(default_factory=dict)
     """Those that were set; the others take their defaults."""
     tuning: Annotated[bool, Setting("tune the hyper-parameters while training")] = True

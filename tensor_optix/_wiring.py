@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,8 +13,9 @@ from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
+from tensor_optix.core.loop.scheduling import schedules_of
 from tensor_optix.core.types import jsonable
-from tensor_optix.errors import ContractError, InvalidArgumentError
+from tensor_optix.errors import ContractError, HyperparamError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.support.arguments import Default, check_count
 
@@ -52,6 +53,31 @@ def tuner(optimizer: BaseOptimizer | None, *, is_wanted: bool, seed: int | None)
             f"them. Give one of them."
         )
     return BackoffOptimizer({})
+
+
+def refuse_schedules(
+    agent: BaseAgent, max_windows: int | None, max_steps: int | None, space: Collection[str] | None = None
+) -> None:
+    """Raise `HyperparamError` where an agent's schedules have no length, or the optimizer would tune what follows one.
+
+    Args:
+        agent: the learner.
+        max_windows: bound of the run; None = none.
+        max_steps: bound of the run; None = none.
+        space: the names that the optimizer may move.
+    """
+    schedules = schedules_of(agent)
+    for name, schedule in schedules.items():
+        if max_windows is None and max_steps is None:
+            raise HyperparamError(
+                f"{name}={schedule} falls to 0 over the length of the run, which has none: give --total-steps (in "
+                f"Python max_steps) or --max-windows (max_windows)."
+            )
+        if name in (space or ()):
+            raise HyperparamError(
+                f"{name}={schedule} follows a schedule, so it cannot be tuned: leave it out of param_bounds, or give a "
+                f"number."
+            )
 
 
 def prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, pipeline_seed: int | None) -> None:

@@ -22,6 +22,7 @@ from tensor_optix.algorithms._description import AgentDescription
 from tensor_optix.algorithms._devices import resolve_device as resolve_device
 from tensor_optix.algorithms._distributions import Distribution, distribution_for
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.decisions.schedules import taken_apart
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import InvalidArgumentError, MissingDependencyError, SpaceError
 from tensor_optix.pipeline.environment.environment import make_environment
@@ -62,7 +63,8 @@ def make_agent(
         algorithm: `"ppo"`, `"recurrent_ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for bounded Box actions on vectors,
             PPO for all others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
-        hyperparams: overrides of the preset, by the names of the algorithm's table.
+        hyperparams: overrides of the preset, by the names of the algorithm's table; `"lin_3e-4"` falls to 0 over the
+            length of the run (`decisions.schedules`).
         seed: seed of initialisation, exploration and minibatch order.
         net_arch: sizes of the hidden layers; of recurrent PPO, the first is that of its memory.
         cell: `"lstm"` or `"gru"`, of recurrent PPO.
@@ -120,18 +122,18 @@ def build_agent(
         device: where its weights are, `"cpu"` or `"cuda"`.
     """
     builder = builder_for(description.framework, None if seed is None else int(seed), device)
+    params, schedules = taken_apart(description.hyperparams, hyperparam_table(description.algorithm).owner)
     with builder.placed():
-        agent = _agent(builder, description, observation_space, action_space)
+        agent = _agent(builder, description, observation_space, action_space, HyperparamSet(params))
     if isinstance(agent, BuiltInAgent):
-        agent.description = description
+        agent.description, agent.schedules = description, schedules
     return agent
 
 
 def _agent(
-    builder: Builder, description: AgentDescription, observation_space: spaces.Space[Any], action_space: object
+    builder: Builder, description: AgentDescription, observation_space: Any, action_space: object, params: HyperparamSet
 ) -> BaseAgent:
-    box = flat_observation_space(observation_space)
-    hidden, params = description.net_arch, HyperparamSet(dict(description.hyperparams))
+    box, hidden = flat_observation_space(observation_space), description.net_arch
     if description.algorithm == "ppo":
         return _ppo(builder, box, action_space, hidden, params)
     if description.algorithm == "recurrent_ppo":

@@ -15,6 +15,7 @@ from tensor_optix._wiring import (
     patience_of,
     prepare,
     prepare_held_out,
+    refuse_schedules,
     resolve_validation,
     seed_process,
     tuner,
@@ -98,7 +99,8 @@ class RLOptimizer:
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
         ContractError: an object that does not keep the contract of its role.
-        HyperparamError: the optimizer's bounds name what the agent does not have.
+        HyperparamError: the optimizer's bounds name what the agent does not have, or what follows a schedule; a
+            schedule in a run without `max_steps` and `max_windows`.
         SpaceError, ModelShapeError: the agent does not fit the environment.
         MissingDependencyError: `report` needs the extra of that name.
     """
@@ -171,6 +173,7 @@ class RLOptimizer:
             final_evaluation=val_pipeline is not None,
             hang_timeout=hang_timeout,
         )
+        refuse_schedules(agent, config.max_episodes, config.max_steps)
         seeds = child_seeds(seed, 6)
         prepare(agent, pipeline, seeds[0], seeds[1])
         self._val_pipeline = resolve_validation(val_pipeline, pipeline, agent, int(val_episodes), seeds[2])
@@ -200,6 +203,7 @@ class RLOptimizer:
             drift_detector=(parts.drift_detector, DriftDetector),
         )
         parts.optimizer.bind(agent.default_param_bounds, agent.get_hyperparams())
+        refuse_schedules(agent, config.max_episodes, config.max_steps, parts.optimizer.search_space)
         self._resume, self._process_seed = resume, seeds[5]
         watchers = [*callbacks, Progress(lambda: self.status)] if progress else callbacks
         self._controller = LoopController(parts, config, watchers)

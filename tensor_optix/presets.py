@@ -1,8 +1,8 @@
 """Hyper-parameters that are known to learn, per environment and algorithm.
 
-Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), without schedules: the loop has no budget of
-steps to decay over, and tunes while it trains. `python -m benchmarks learning` trains each of them but those for Atari
-games, which take days on a processor.
+Starting points from public benchmark tables (RL Baselines3 Zoo, CleanRL), without schedules: a run need not have a
+length to decay over, and is tuned while it trains. `python -m benchmarks learning` trains each of them but those for
+Atari games, which take days on a processor.
 """
 
 from collections.abc import Mapping

@@ -206,6 +206,16 @@ def test_what_would_do_nothing_is_refused() -> None:
         torch_agent("CartPole-v1", hyperparams={"lr": 1e-3})
 
 
+def test_a_value_on_a_schedule_begins_with_its_first_and_is_not_tuned() -> None:
+    agent = torch_agent("CartPole-v1", hyperparams={"learning_rate": "lin_2e-3", "gamma": 0.9})
+    assert agent.get_hyperparams().params["learning_rate"] == 2e-3
+    assert {name: str(one) for name, one in agent.schedules.items()} == {"learning_rate": "lin_0.002"}
+    assert set(agent.default_param_bounds) == {"clip_ratio", "entropy_coef"}
+    assert not torch_agent("CartPole-v1").schedules
+    with pytest.raises(HyperparamError, match=r"'learning_rate' must be a number in \(0, 1\], but got 3.0"):
+        torch_agent("CartPole-v1", hyperparams={"learning_rate": "lin_3"})
+
+
 def test_the_table_of_an_algorithm_is_its_own() -> None:
     assert hyperparam_table("ppo") is PPO_HYPERPARAMS
 

@@ -36,7 +36,9 @@ def read(folder: Path, **changes: Any) -> Any:
 
 
 def test_an_agent_of_the_factory_is_described_with_its_spaces(tmp_path: Path) -> None:
-    agent = make_agent("CartPole-v1", "ppo", "torch", {"learning_rate": 0.01}, seed=0, net_arch=(8, 4))
+    agent = make_agent(
+        "CartPole-v1", "ppo", "torch", {"learning_rate": 0.01, "clip_ratio": "lin_0.2"}, seed=0, net_arch=(8, 4)
+    )
     written = policy_file_of(agent, BatchPipeline("CartPole-v1"))
     (tmp_path / "policy.json").write_text(json.dumps(written, allow_nan=False))
     file = read_policy_file(tmp_path / "policy.json")

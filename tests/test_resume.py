@@ -129,17 +129,19 @@ def built(env: str, algorithm: str, framework: str, pipeline: Callable[[], BaseP
     return build
 
 
+SCHEDULES = {"learning_rate": "lin_1e-3", "clip_ratio": "lin_0.24"}
 CASES: dict[str, Any] = {
     "numpy": numpy_agent,
     "bad-steps": glitching(lambda: BatchPipeline(Glitching(), window_size=50, normalize_rewards=True)),
     "bad-steps-vector": glitching(
         lambda: VectorBatchPipeline([Glitching] * 3, None, 20, normalize_observations=True, normalize_rewards=True)
     ),
-    "torch-ppo-normalised": built(
+    "torch-ppo-normalised-on-schedules": built(
         "CartPole-v1",
         "ppo",
         "torch",
         lambda: BatchPipeline("CartPole-v1", window_size=60, normalize_observations=True, normalize_rewards=True),
+        **SCHEDULES,
     ),
     "tf-ppo-vector": built("CartPole-v1", "ppo", "tf", lambda: VectorBatchPipeline(("CartPole-v1", 3), None, 20)),
     "torch-dqn-vector-of-functions": built(
@@ -172,6 +174,20 @@ def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(case: str, tmp_p
     resumed = trained(tmp_path / "resumed", CASES[case], stops=stops)
     assert resumed["history"] == whole["history"]
     assert resumed["state"] == whole["state"]
+
+
+def test_a_schedule_has_the_length_of_the_run_and_the_rest_is_tuned(tmp_path: Path) -> None:
+    found = trained(tmp_path / "run", CASES["torch-ppo-normalised-on-schedules"], windows=6)
+    records = [json.loads(line) for line in found["history"].splitlines()]
+    rates, ratios, entropies = (
+        [record["hyperparams"]["params"][name] for record in records]
+        for name in ("learning_rate", "clip_ratio", "entropy_coef")
+    )
+    shares = [1 - record["window_id"] / 6 for record in records]
+    assert rates == pytest.approx([1e-3 * share for share in shares])
+    assert ratios == pytest.approx([0.24 * share for share in shares])
+    assert len(set(entropies)) > 1
+    assert {tuned["name"] for record in records for tuned in record["tuning"]} == {"entropy_coef"}
 
 
 def evolving(

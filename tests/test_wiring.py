@@ -17,8 +17,17 @@ from tensor_optix import (
     PBTOptimizer,
     RLOptimizer,
 )
-from tensor_optix._wiring import check_contracts, child_seeds, most_windows, patience_of, seed_process, tuner
-from tensor_optix.errors import ContractError, InvalidArgumentError
+from tensor_optix._wiring import (
+    check_contracts,
+    child_seeds,
+    most_windows,
+    patience_of,
+    refuse_schedules,
+    seed_process,
+    tuner,
+)
+from tensor_optix.core.decisions.schedules import LinearSchedule
+from tensor_optix.errors import ContractError, HyperparamError, InvalidArgumentError
 from tensor_optix.support.arguments import Default
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
@@ -131,3 +140,30 @@ def test_the_generators_that_an_environment_may_draw_on_repeat_with_the_seed() -
         random.setstate(kept)
         np.random.set_state(kept_numpy)  # noqa: NPY002
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+class Following(NumpyAgent):
+    schedules = {"learning_rate": LinearSchedule(3e-4)}
+
+
+def test_a_schedule_needs_the_length_of_the_run_and_is_not_tuned() -> None:
+    refuse_schedules(Following(), 10, None, ["gamma"])
+    refuse_schedules(Following(), None, 1000)
+    refuse_schedules(NumpyAgent(), None, None, ["learning_rate"])
+    with pytest.raises(HyperparamError, match=r"learning_rate=lin_0.0003 falls to 0 .* give --total-steps"):
+        refuse_schedules(Following(), None, None)
+    with pytest.raises(HyperparamError, match="cannot be tuned: leave it out of param_bounds"):
+        refuse_schedules(Following(), 10, None, ["learning_rate"])
+
+
+def test_the_facade_refuses_a_schedule_without_a_length_and_one_that_would_be_tuned(tmp_path: Path) -> None:
+    for more, message in (({}, "give --total-steps"), ({"max_windows": 2}, "cannot be tuned")):
+        with pytest.raises(HyperparamError, match=message):
+            RLOptimizer(
+                Following(),
+                ScriptedPipeline([]),
+                val_pipeline=None,
+                optimizer=BackoffOptimizer({"learning_rate": (0.1, 0.2)}),
+                checkpoint_dir=tmp_path,
+                **more,
+            )

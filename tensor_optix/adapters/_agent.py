@@ -1,6 +1,7 @@
 """What the built-in agents share: hyper-parameters from a table, generators, and saving."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from tensor_optix.adapters._rates import LearningRates
 from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import AgentStore, Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
+from tensor_optix.core.decisions.schedules import LinearSchedule
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.search_space import HyperparamTable, Param
 from tensor_optix.core.types import HyperparamSet
@@ -65,10 +67,14 @@ class BuiltInAgent:
     description: object = None
     """What `make_agent` built it from; None for one that was put together by hand."""
 
+    schedules: Mapping[str, LinearSchedule] = MappingProxyType({})
+    """Hyper-parameters that fall over the length of a run."""
+
     @property
     def default_param_bounds(self) -> Mapping[str, Param]:
-        """What an optimizer may tune where the user does not say."""
-        return self._table.tunable
+        """What an optimizer may tune where the user does not say: nothing that follows a schedule."""
+        tunable = self._table.tunable
+        return {name: tunable[name] for name in tunable if name not in self.schedules} if self.schedules else tunable
 
     def get_hyperparams(self) -> HyperparamSet:
         """Return the values in force."""

@@ -4,6 +4,7 @@ import dataclasses
 import secrets
 from typing import Any
 
+from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given
@@ -64,7 +65,7 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
     check_size("window_size", run.window_size)
     check_count("--evolve", run.evolve, 0)
     run.environment().close()  # an unusable environment is an error before anything is written
-    run.agent()
+    refuse_schedules(run.agent(), run.max_episodes, run.max_steps)
     return run, given
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from tensor_optix.cli.flags import Given
 from tensor_optix.cli.populating import resume_population, train_population
 from tensor_optix.cli.several import resume_seeds, train_seeds
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.core.decisions.schedules import is_schedule
+from tensor_optix.errors import HyperparamError, InvalidArgumentError
 from tensor_optix.multirun.description import Members, read_description
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
@@ -51,6 +52,12 @@ def is_of_many(args: argparse.Namespace) -> bool:
 
 def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
     """Train many runs, and return the exit code; see `train_seeds` and `train_population`."""
+    scheduled = next((name for name, value in run.hyperparams.items() if is_schedule(value)), None)
+    if args.population is not None and scheduled is not None:
+        raise HyperparamError(
+            f"{scheduled}={run.hyperparams[scheduled]} follows a schedule, but a population moves its hyper-parameters "
+            f"itself while it trains: give a number."
+        )
     return (train_seeds if args.seeds is not None else train_population)(args, run, given)
 
 

@@ -50,6 +50,7 @@ from tensor_optix.core.loop.run_ending import take_steps
 from tensor_optix.core.loop.run_events import events_of
 from tensor_optix.core.loop.run_progress import report, status
 from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.scheduling import Scheduling, schedules_of
 from tensor_optix.core.loop.scoring import Scorer
 from tensor_optix.core.loop.target import Target
 from tensor_optix.core.loop.training import Training
@@ -88,7 +89,8 @@ class LoopController:
         self._successors = [callback for callback in callbacks if isinstance(callback, Successor)]
         scorer = Scorer(slot, registry, parts.evaluator, parts.val_pipeline, config, progress)
         learning = Learning(slot, registry, parts.optimizer, progress.health)
-        self._training = Training(slot, registry, parts.optimizer, learning, scorer, progress)
+        scheduling = Scheduling(slot, schedules_of(parts.agent), config)
+        self._training = Training(slot, registry, parts.optimizer, learning, scorer, progress, scheduling)
         detector, margin = parts.drift_detector, config.improvement_margin
         self._watch = Watch(slot, registry, parts.evaluator, detector, scorer, learning, margin)
         self._collecting = Collecting(parts.pipeline, learning, progress)

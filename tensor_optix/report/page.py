@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tensor_optix.core.decisions.schedules import is_schedule
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import (
@@ -68,6 +69,7 @@ def page_of(data: RunData, *, reloads: bool = False) -> str:
         health=health,
         tests=rows_of_tests(data)[-MOST_ROWS:],
         tuning=_tuning_rows(data),
+        scheduled=_scheduled(data),
         escapes=[] if report is None else report.escapes,
         lineage=[] if report is None else report.evolution.get("lineage", []),
         faults=data.of_kind("fault")[-MOST_ROWS:],
@@ -169,6 +171,19 @@ def _tuning_rows(data: RunData) -> list[dict[str, Any]]:
     """Return the audit of tuning: each value that was asked for, what arrived, and the scores before and after."""
     return [{"window": record.window_id, **tuned.to_dict()} for record in data.history for tuned in record.tuning][
         -MOST_ROWS:
+    ]
+
+
+def _scheduled(data: RunData) -> list[str]:
+    """Return a sentence for each hyper-parameter that followed a schedule."""
+    given: Any = data.description.get("hyperparams")
+    schedules = {name: value for name, value in given.items() if is_schedule(value)} if isinstance(given, dict) else {}
+    seen = [record.hyperparams.params for record in data.history]
+    return [
+        f"{name} followed the schedule {value}"
+        + (f", from {seen[0].get(name)} in the first evaluation to {seen[-1].get(name)} in the last" if seen else "")
+        + "; it was not tuned."
+        for name, value in schedules.items()
     ]
 
 

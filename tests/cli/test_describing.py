@@ -6,7 +6,7 @@ import pytest
 
 from tensor_optix.cli.describing import described, with_measured_environments
 from tensor_optix.cli.flags import Given
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import HyperparamError, InvalidArgumentError
 from tensor_optix.runs import RunDescription
 
 BASE: Given = {"env": "CartPole-v1", "framework": "torch", "net_arch": [4]}
@@ -89,3 +89,10 @@ def test_an_algorithm_that_learns_from_each_step_has_one() -> None:
     run, said = with_measured_environments(run_of({"algorithm": "dqn"}), {})
     assert run.n_envs == 1
     assert "--n-envs N steps more at once" in said
+
+
+def test_a_schedule_needs_the_length_of_the_run() -> None:
+    scheduled = {"hyperparams": {"learning_rate": "lin_3e-4"}}
+    assert run_of({"max_steps": 1000}, scheduled).hyperparams == {"learning_rate": "lin_3e-4"}
+    with pytest.raises(HyperparamError, match="which has none: give --total-steps"):
+        run_of(None, scheduled)

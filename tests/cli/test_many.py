@@ -4,8 +4,9 @@ import argparse
 
 import pytest
 
-from tensor_optix.cli.many import add_many, is_of_many
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.cli.many import add_many, is_of_many, train_many
+from tensor_optix.errors import HyperparamError, InvalidArgumentError
+from tensor_optix.runs import RunDescription
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -34,3 +35,11 @@ def test_many_are_seeds_or_members() -> None:
 def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         is_of_many(parsed(*arguments))
+
+
+def test_a_population_moves_its_hyper_parameters_itself() -> None:
+    run = RunDescription(
+        env="CartPole-v1", algorithm="ppo", framework="torch", seed=0, hyperparams={"learning_rate": "lin_3e-4"}
+    )
+    with pytest.raises(HyperparamError, match="a population moves its hyper-parameters itself"):
+        train_many(parsed("--population", "2"), run, {})

@@ -19,3 +19,10 @@ def test_whole_numbers_stay_whole() -> None:
 def test_a_hyper_parameter_is_a_finite_number(pair: str) -> None:
     with pytest.raises(InvalidArgumentError, match="--hp takes KEY=VALUE with a finite number"):
         hyperparams_of([pair])
+
+
+def test_a_schedule_stays_as_it_is_written() -> None:
+    assert hyperparams_of(["learning_rate=lin_3e-4", "clip_ratio=0.2"]) == {
+        "learning_rate": "lin_3e-4",
+        "clip_ratio": 0.2,
+    }

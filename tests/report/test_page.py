@@ -87,6 +87,16 @@ def test_an_interval_names_its_method(tmp_path: Path, small: None) -> None:
     assert "100 episodes" in text
 
 
+def test_the_audit_says_what_followed_a_schedule(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run")
+    description = json.loads((run_dir / "run.json").read_text())
+    (run_dir / "run.json").write_text(
+        json.dumps(description | {"hyperparams": {"learning_rate": "lin_1e-3", "gamma": 1}})
+    )
+    said = "learning_rate followed the schedule lin_1e-3, from 0.001 in the first evaluation to 0.001 in the last"
+    assert said in shown(page_of(RunData.read(run_dir)))
+
+
 def test_what_is_damaged_is_said(tmp_path: Path, small: None) -> None:
     run_dir = write_run(tmp_path / "run")
     (run_dir / "windows.jsonl").write_text("{\n")

@@ -119,6 +119,18 @@ class LoopConfig:
             return StopReason.MAX_EPISODES
         return StopReason.MAX_STEPS if self.max_steps is not None and steps >= self.max_steps else None
 
+    def progress(self, windows: int, steps: int) -> float:
+        """Return the share of the run that is over, in [0, 1], by the bound that is nearer; 0 without one.
+
+        Args:
+            windows: collected so far.
+            steps: of training so far.
+        """
+        shares = [
+            done / most for done, most in ((windows, self.max_episodes), (steps, self.max_steps)) if most is not None
+        ]
+        return min(max(shares, default=0.0), 1.0)
+
     def reaches_target(self, best: EvalMetrics | None) -> bool:
         """Return whether a score reaches `target_score`, from above where lower scores are better; False without one.
 

@@ -10,6 +10,7 @@ from tensor_optix.core.loop.learning import Fault, Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.scheduling import Scheduling
 from tensor_optix.core.loop.scoring import Scored, Scorer
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 
@@ -24,6 +25,7 @@ class Training:
         learning: what lets the learner learn.
         scorer: what scores the policy.
         progress: where time and faults are counted.
+        scheduling: puts the values of schedules in force.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Training:
         learning: Learning,
         scorer: Scorer,
         progress: RunProgress,
+        scheduling: Scheduling,
     ) -> None:
         self._slot = slot
         self._registry = registry
@@ -41,6 +44,7 @@ class Training:
         self._learning = learning
         self._scorer = scorer
         self._progress = progress
+        self._scheduling = scheduling
 
     def step(self, state: RunState, window: EpisodeData) -> Outcome:
         """Learn from a window, and score the policy if the window is due.
@@ -52,6 +56,7 @@ class Training:
         Raises:
             Exception: what the agent raised twice, or the evaluator or the validation three times in a row.
         """
+        self._scheduling.put_in_force(state, window.length)
         outcome = Outcome(
             hyperparams=self._slot.agent.get_hyperparams().copy(), probed_param=self._optimizer.probed_param
         )

@@ -1,6 +1,6 @@
 """One window of training: what is learned, what is scored, and whose policy is kept for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import pytest
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.schedules import LinearSchedule
 from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.learning import DIVERGENCE, WINDOW, Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.scheduling import Scheduling
 from tensor_optix.core.loop.scoring import Scorer
 from tensor_optix.core.loop.training import Training
 from tensor_optix.core.types import EpisodeData, EvalMetrics
@@ -37,6 +39,7 @@ class Rig:
         agent: NumpyAgent | None = None,
         held_out: BasePipeline | None = None,
         evaluator: ScoreEvaluator | None = None,
+        schedules: Mapping[str, LinearSchedule] | None = None,
     ) -> None:
         self.folder = folder
         self.agent = agent or NumpyAgent(learning_rate=0.5)
@@ -50,6 +53,7 @@ class Rig:
             Learning(slot, self.registry, optimizer, self.progress.health),
             self.scorer,
             self.progress,
+            Scheduling(slot, schedules or {}, LoopConfig(max_episodes=10)),
         )
 
     def step(self, window: EpisodeData, *, is_due: bool = True) -> Outcome:
