@@ -87,15 +87,16 @@ def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[di
         yield line("new best", crowned, mode="markers", marker={"color": BEST, "size": 9, "symbol": "star"})
 
 
-def line(name: str, points: Sequence[Point], **more: Any) -> dict[str, Any]:
+def line(name: str, points: Sequence[Point], *, most: int = MOST_POINTS, **more: Any) -> dict[str, Any]:
     """Return a curve.
 
     Args:
         name: what it shows.
         points: steps, value and hours of each.
+        most: points that are kept.
         more: how it is drawn.
     """
-    thin = thinned(points)
+    thin = thinned(points, most)
     return {
         "type": "scatter",
         "mode": "lines",
@@ -168,11 +169,11 @@ def _state_shape(state: str, begun: int, ended: int) -> dict[str, Any]:
     }
 
 
-def thinned(points: Sequence[Point]) -> list[Point]:
-    """Return at most `MOST_POINTS` points of a curve: of each stretch its lowest and its highest, in their order."""
-    if len(points) <= MOST_POINTS:
+def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Return at most so many points of a curve: of each stretch its lowest and its highest, in their order."""
+    if len(points) <= most:
         return list(points)
-    size = math.ceil(2 * len(points) / MOST_POINTS)
+    size = math.ceil(2 * len(points) / most)
     kept: list[Point] = []
     for begin in range(0, len(points), size):
         stretch = range(begin, min(begin + size, len(points)))

@@ -8,6 +8,8 @@ from tensor_optix.report.diagnostics import COUNTS, DIAGNOSTICS, WITHOUT_UPDATES
 from tensor_optix.report.run_data import RunData, number
 from tensor_optix.report.words import in_figure, visible
 
+MOST_SMALL = 600
+"""Points of a curve in a figure of half the width."""
 MOST_OTHERS = 12
 """Diagnostics of which nothing is known that are shown."""
 _LENGTH = Diagnostic(label="Episode length", meaning="Mean number of steps of the episodes that ended in a window.")
@@ -58,7 +60,9 @@ def _success_figure(data: RunData) -> Figure | None:
         key="success",
         title="Success rate",
         sentence="Share of the episodes whose last info said is_success or success.",
-        traces=[line(name, points, line={"color": colour, "width": 1.5}) for name, points, colour in known],
+        traces=[
+            line(name, points, most=MOST_SMALL, line={"color": colour, "width": 1.5}) for name, points, colour in known
+        ],
         layout={"height": 240, "yaxis": {"range": [-0.02, 1.02], "tickformat": ".0%"}},
         rows=tuple((f"last, {name}", f"{points[-1][1]:.0%}") for name, points, _ in known),
     )
@@ -78,7 +82,7 @@ def _window_figure(
         key=key,
         title=visible(known.label),
         sentence=known.sentence + share,
-        traces=[line(label, points, line={"color": HELD_OUT, "width": 1.5}, showlegend=False)],
+        traces=[line(label, points, most=MOST_SMALL, line={"color": HELD_OUT, "width": 1.5}, showlegend=False)],
         layout={"shapes": [] if usual is None else [_usual_range(*usual)], "height": 240},
         rows=(("first", short(points[0][1])), ("last", short(points[-1][1]))),
     )

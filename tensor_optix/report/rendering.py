@@ -94,7 +94,7 @@ def _policy(*scripts: str) -> str:
 
 def island(value: Mapping[str, Any]) -> str:
     """Return JSON that cannot end the element it stands in; what is not finite becomes null."""
-    text = json.dumps(finite(value), allow_nan=False)
+    text = json.dumps(finite(value), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from tensor_optix.core.loop.history import HistoryRecord, parse_record
+from tensor_optix.core.loop.history import HistoryRecord, quickly_parsed
 from tensor_optix.core.storage.line_log import (
     DESCRIPTION,
     ENVIRONMENT,
@@ -70,7 +70,7 @@ class RunData:
         history: list[HistoryRecord] = []
         for line in _lines(run_dir / HISTORY, damaged):
             try:
-                history.append(parse_record(line, HISTORY))
+                history.append(quickly_parsed(line, HISTORY))
             except CheckpointCorruptError:
                 damaged[HISTORY] = damaged.get(HISTORY, 0) + 1
         return cls(

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.report import rendering
+from tensor_optix.report.curves import MOST_POINTS
+from tensor_optix.report.figures import MOST_SMALL
 from tensor_optix.report.page import page_of, write_page
 from tensor_optix.report.run_data import RunData
 from tests.fakes.pages import NASTY, Elements, shown
@@ -172,4 +174,10 @@ def test_the_page_of_a_long_run_is_small_enough(tmp_path: Path, small: None) -> 
         window |= {"mean_return": rng.normal(), "mean_length": rng.normal(), "success_rate": rng.random()}
         window["diagnostics"] = dict(zip(names, rng.normal(size=len(names)).tolist(), strict=True))
     write_lines(run_dir / "windows.jsonl", windows)
-    assert len(page_of(RunData.read(run_dir)).encode()) < 1_200_000  # beside the 4.7 megabytes that draw
+    page = page_of(RunData.read(run_dir))
+    assert len(page.encode()) < 500_000  # beside the 4.8 megabytes that draw, and at most 0.7 of a clip: below 6
+    figures = json.loads(Elements(page).scripts[0])
+    points = {key: [len(trace["x"]) for trace in figure["data"]] for key, figure in figures.items()}
+    assert max(max(lengths) for key, lengths in points.items() if key != "curve") <= MOST_SMALL
+    assert max(points["curve"]) <= 2 * MOST_POINTS  # a band has two edges
+    assert points.keys() >= {"curve", "length", "success", "health-0"}

