@@ -22,6 +22,13 @@ _UNSEEDED = (
 """How the names of TensorFlow's operations begin that draw from a state within the operation itself."""
 
 
+def _global_generator() -> Any:
+    try:
+        return tf.random.get_global_generator()
+    except RuntimeError:  # with deterministic operations there is none until somebody sets one
+        return None
+
+
 class TFRandomness:
     """Within `with`, what draws from the generators of the process draws from the agent's own.
 
@@ -35,7 +42,7 @@ class TFRandomness:
         self._outside: list[tuple[Any, Any]] = []
 
     def __enter__(self) -> None:
-        self._outside.append((global_state.get_global_attribute(_KERAS), tf.random.get_global_generator()))
+        self._outside.append((global_state.get_global_attribute(_KERAS), _global_generator()))
         global_state.set_global_attribute(_KERAS, self._keras)
         tf.random.set_global_generator(self._tensorflow)
 

@@ -1,5 +1,7 @@
 """What Keras models draw comes from the agent's seed, and the rest of the program draws what it would have drawn."""
 
+import subprocess
+import sys
 from typing import Any
 
 import keras
@@ -114,3 +116,24 @@ def test_only_code_of_the_users_own_is_looked_at() -> None:
     assert not may_be_unseeded(dropped())
     assert may_be_unseeded(own(2))
     assert may_be_unseeded(UNSEEDED["dropout"](2))
+
+
+_DETERMINISTIC = """
+import numpy as np, tensorflow as tf
+tf.config.experimental.enable_op_determinism()
+tf.keras.utils.set_random_seed(0)
+from tensor_optix.adapters.tensorflow._randomness import TFRandomness
+randomness = TFRandomness()
+randomness.seed({}, 3)
+with randomness:
+    inside = tf.random.get_global_generator().uniform([]).numpy()
+try:
+    tf.random.get_global_generator()
+except RuntimeError:
+    print("none outside", inside > 0)
+"""
+
+
+def test_operations_may_be_deterministic_which_leaves_no_generator_of_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", _DETERMINISTIC], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split("\n")[0] == "none outside True"
