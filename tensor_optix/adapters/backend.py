@@ -148,6 +148,8 @@ class Backend(Protocol):
 
     name: str
     ops: Ops
+    programs: dict[str, str]
+    """What each updater's compiled program takes, by `key`. It is saved: another program gives other last digits."""
 
     def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
         """Look at what the user handed over, before anything is done with it.
@@ -186,10 +188,10 @@ class Backend(Protocol):
         """Return what computes a recurrent model's output: it is called with observations, memory and begins."""
         ...
 
-    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
+    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None, key: str = "update") -> Updater:
         """Return what trains an objective, or several in turn within each step.
 
-        `compile` is True, False, or None to compile once a run proves to be long.
+        `compile` is True, False, or None to compile once a run proves to be long; `key` names it in `programs`.
         """
         ...
 

@@ -202,7 +202,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
                 reads=(target,),
                 lagged=(target,),
             )
-            self._updaters[formula] = self._backend.updater(objective, self._compile)
+            self._updaters[formula] = self._backend.updater(objective, self._compile, f"update{formula}")
         return self._updaters[formula]
 
     def _loss(

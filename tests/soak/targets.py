@@ -21,6 +21,9 @@ class NumpyBackend:
 
     name = "numpy"
 
+    def __init__(self) -> None:
+        self.programs: dict[str, str] = {}
+
     def weights(self, models: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {f"{n}.{path}": array.copy() for n, model in models.items() for path, array in model.items()}
 

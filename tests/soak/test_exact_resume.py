@@ -18,7 +18,7 @@ from tensor_optix.core.storage.resume_ring import ResumeRing
 from tests.helpers import HANG_S
 from tests.soak.faults._ledger import litter_in
 from tests.soak.faults._power import scratch
-from tests.soak.faults._resuming import MEMBERS, SPAWNS, Runs
+from tests.soak.faults._resuming import MEMBERS, SPAWNS, SWITCHING, Runs
 from tests.soak.faults._watched import STEPS
 
 Goal = Callable[[str, str, str, bool], None]
@@ -122,6 +122,43 @@ def test_kills_leave_no_trace(kind: str, tmp_path: Path, goal: Goal, is_full: bo
     assert other != whole  # what is compared does tell runs apart
 
 
+def killed_after(
+    runs: Runs, directory: Path, windows: int, chosen: set[int], rng: np.random.Generator
+) -> tuple[dict[str, Any], list[int]]:
+    """Live a run that is killed after chosen windows; return its last words, and where it was killed."""
+    left, killed = set(chosen), []
+    while True:
+        pid = 0
+        for message in runs.start(directory, windows):
+            pid = message.get("pid", pid)
+            if "end" in message:
+                return message, killed
+            if message.get("window") in left:
+                left.remove(message["window"])
+                killed.append(message["window"])
+                time.sleep(float(rng.uniform(0.0, 0.01)))
+                kill(pid, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", SWITCHING)
+def test_kills_before_and_after_the_updates_are_compiled_leave_no_trace(kind: str, tmp_path: Path, goal: Goal) -> None:
+    windows, rng = 16, np.random.default_rng(12)
+    with Runs(kind) as runs:
+        told = list(runs.start(tmp_path / "whole", windows))
+        whole = told[-2]["end"]
+        switch = next(message["window"] for message in told if message.get("compiled"))
+        # Minibatches of one size alone run compiled, and every second window has the other.
+        chosen = {switch - 3, switch - 1, switch, switch + 1, switch + 4}
+        end, killed = killed_after(runs, tmp_path / "cut", windows, chosen, rng)
+    same, after = end["end"] == whole, sum(window >= switch for window in killed)
+    assert len(killed) - after >= 2
+    assert after >= 3
+    promised = f"{kind}: as without, after kill -9 before and after its updates are compiled"
+    goal("G6", promised, f"{'equal' if same else 'another'}, {len(killed) - after} kills before, {after} after", same)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("kind", "is_full"), [("turns", False), *(pytest.param(kind, True, marks=SLOW) for kind in ("turns", "shadow"))]
@@ -141,17 +178,8 @@ def test_kills_on_watch_and_in_a_trial_leave_no_trace(kind: str, tmp_path: Path,
         woken = next(w for w in watch if watch[w].get("drifts"))
         settled = next(w for w in watch if watch[w].get("promotions"))
         chosen = {trial[0] - 1, *trial, settled, woken - 1, woken, woken + 1, *map(int, rng.choice(calm, most))}
-        left, killed, found = set(chosen if is_full else sorted(chosen)[:: len(chosen) // most]), [], None
-        while found is None:
-            pid = 0
-            for message in runs.start(tmp_path / "cut", windows):
-                pid = message.get("pid", pid)
-                found = message if "end" in message else found
-                if message.get("window") in left:
-                    left.remove(message["window"])
-                    killed.append(message["window"])
-                    time.sleep(float(rng.uniform(0.0, 0.01)))
-                    kill(pid, rng)
+        left = chosen if is_full else set(sorted(chosen)[:: len(chosen) // most])
+        found, killed = killed_after(runs, tmp_path / "cut", windows, left, rng)
     in_trial, on_watch = len(set(killed) & set(trial)), len(set(killed) & set(calm))
     assert in_trial >= 2
     assert on_watch >= 2

@@ -5,7 +5,7 @@ made of them. Anything but a plain Adam over exactly the given parameters is lef
 Source: Adam: A Method for Stochastic Optimization (Kingma and Ba, 2015).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -84,3 +84,9 @@ def fused_adam_works() -> bool:
     except (RuntimeError, TypeError, NotImplementedError):
         return False
     return True
+
+
+def global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the Euclidean norm of all entries of all gradients."""
+    norms: Callable[..., object] = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
+    return torch.linalg.vector_norm(torch.stack(norms(list(gradients))))

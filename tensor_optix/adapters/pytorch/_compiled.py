@@ -20,14 +20,45 @@ UNROLLED = 4
 """Minibatches per call: the cost of a call is shared, the time to compile still bearable."""
 
 
+class ProgramChoice:
+    """Which one program an updater compiles: that for the first layout of minibatches it met, or none.
+
+    A run that is resumed has to compile the same one, or other steps than before would run uncompiled.
+
+    Args:
+        programs: where the choices of all updaters of an agent are, which is saved with it.
+        key: of this updater.
+    """
+
+    NONE = ""
+    """In the place of a layout: the program could not be compiled."""
+
+    def __init__(self, programs: dict[str, str], key: str) -> None:
+        self._programs, self._key = programs, key
+
+    @property
+    def layout(self) -> str | None:
+        """The layout that is compiled for; None before the first."""
+        return self._programs.get(self._key)
+
+    def settle(self, layout: str) -> None:
+        """Choose a layout, or `NONE`."""
+        self._programs[self._key] = layout
+
+    def reopen(self) -> None:
+        """Let the next layout be the first."""
+        self._programs.pop(self._key, None)
+
+
 class CompiledSteps:
     """The update steps of objectives, some at a time.
 
     Args:
         trained: each objective with the weights it trains; its optimizer must be a plain `torch.optim.Adam`.
+        layout: of the minibatches that it is for; None: of the first that come.
     """
 
-    def __init__(self, trained: Sequence[tuple[Objective, Parameters]]) -> None:
+    def __init__(self, trained: Sequence[tuple[Objective, Parameters]], layout: str | None = None) -> None:
         if not all(is_basic_adam(objective.optimizer, parameters) for objective, parameters in trained):
             raise InvalidArgumentError(
                 "only a plain torch.optim.Adam over exactly the models' float32 weights compiles"
@@ -40,7 +71,9 @@ class CompiledSteps:
         self._unrolled = UNROLLED if len(self._groups) == 1 else 1
         self._names: list[str] = []
         self._metric_names: list[str] = []
-        self._built_for: object = None
+        self._last_fit: object = None
+        self.layout = layout
+        """The minibatches that it is for; None before it has seen any."""
         self._step: Any = None
         self.has_run = False
         """True once a group of steps went through: what fails later is an error, not a lack of support."""
@@ -77,11 +110,14 @@ class CompiledSteps:
         adams: Sequence[AdamState],
     ) -> bool:
         """Return whether the one program, for the shapes and constants that it was built for, can make the steps."""
-        constants = [(adam.group["betas"], adam.group["eps"]) for adam in adams]
-        wanted = [(n, t.shape[1:], t.dtype) for n, t in block.items()], constants, list(scalars), list(per_step)
-        if not all(adam.is_uniform for adam in adams) or self._built_for not in (None, wanted):
+        constants = [(*adam.group["betas"], adam.group["eps"]) for adam in adams]
+        wanted = [(n, tuple(t.shape[1:]), t.dtype) for n, t in block.items()], constants, list(scalars), list(per_step)
+        if not all(adam.is_uniform for adam in adams):
             return False
-        self._built_for = wanted
+        if wanted != self._last_fit:
+            if self.layout not in (None, str(wanted)):
+                return False
+            self._last_fit, self.layout = wanted, str(wanted)
         return True
 
     def _compile(

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Objective, is_mask
-from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, is_basic_adam
+from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, global_norm, is_basic_adam
 from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype, taking
-from tensor_optix.adapters.pytorch._compiled import CompiledSteps
+from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.errors import ContractError
@@ -126,6 +126,7 @@ class TorchUpdater:
         objectives: what to train, in this order within each step.
         compile: True compiles at once, False never, None after `COMPILE_AFTER_STEPS` steps where a compiler is present.
         randomness: what the models draw from; None: from the process's generators.
+        choice: which program it compiles; None: that for what comes first.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class TorchUpdater:
         objectives: Objective | Sequence[Objective],
         compile: bool | None,
         randomness: TorchRandomness | None = None,
+        choice: ProgramChoice | None = None,
     ) -> None:
         listed = [objectives] if isinstance(objectives, Objective) else list(objectives)
         self._randomness = randomness or contextlib.nullcontext()
@@ -143,6 +145,7 @@ class TorchUpdater:
         self._has_modes = len(listed) > 1 and any(_has_mode(model) for model in self._models)
         self._device = next(self._models[0].parameters()).device
         self._compiled: CompiledSteps | None = None
+        self._choice = choice or ProgramChoice({}, "update")
         self._compile = compile
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = self._can_compile() if compile is None else compile
@@ -187,9 +190,10 @@ class TorchUpdater:
     ) -> dict[str, float]:
         changed = [trained.refresh() for trained in self._trained]
         if any(changed):
-            self._compiled = None
+            self._choice.reopen()
             self._may_compile = self._can_compile() if self._compile is None else self._compile
-        self._is_time_to_compile = self._may_compile and self._steps_made() >= self._compile_after
+        may_compile = self._may_compile and self._choice.layout != ProgramChoice.NONE
+        self._is_time_to_compile = may_compile and self._steps_made() >= self._compile_after
         for model in self._models:
             model.train()
         metrics: list[dict[str, Any]] = []
@@ -270,14 +274,20 @@ class TorchUpdater:
         """Make as many steps as the compiled graph takes; on failure none, once and for all."""
         compiled = self._compiled
         try:
-            compiled = self._compiled = compiled or CompiledSteps([(t.bare, t.parameters) for t in self._trained])
-            return compiled(block, scalars, per_step)
+            if compiled is None or compiled.layout != self._choice.layout:
+                trained = [(t.bare, t.parameters) for t in self._trained]
+                compiled = self._compiled = CompiledSteps(trained, self._choice.layout)
+            made = compiled(block, scalars, per_step)
+            if compiled.layout is not None:
+                self._choice.settle(compiled.layout)
+            return made
         except Exception as error:
             if compiled is not None and compiled.has_run:
                 raise
             # A graph that cannot be compiled raises before it has changed anything: the eager loop does the same steps.
             logger.warning("The update runs uncompiled: %s", " ".join(str(error).split())[:300])
-            self._compiled, self._may_compile = None, False
+            self._compiled = None
+            self._choice.settle(ProgramChoice.NONE)
             return 0, []
 
 
@@ -285,9 +295,3 @@ def _has_mode(model: torch.nn.Module) -> bool:
     """True if the model does something else in training than in evaluation."""
     kinds = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
     return any(isinstance(module, kinds) for module in model.modules())
-
-
-def global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the Euclidean norm of all entries of all gradients."""
-    norms: Callable[..., object] = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
-    return torch.linalg.vector_norm(torch.stack(norms(list(gradients))))

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
 from tensor_optix.adapters.pytorch import _optimizers
 from tensor_optix.adapters.pytorch._arrays import as_array
+from tensor_optix.adapters.pytorch._compiled import ProgramChoice
 from tensor_optix.adapters.pytorch._names import plain_names, plain_paths, unwrapped, without_wrappers
 from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_kind
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
@@ -93,6 +94,7 @@ class TorchBackend:
 
     def __init__(self) -> None:
         self.randomness = TorchRandomness()
+        self.programs: dict[str, str] = {}
 
     def check(
         self, models: Mapping[str, torch.nn.Module], optimizers: Mapping[str, tuple[object, Sequence[str]]]
@@ -123,9 +125,9 @@ class TorchBackend:
         model.eval()
         return TorchRecurrentPredictor(model)
 
-    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
+    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None, key: str = "update") -> Updater:
         """See `Backend.updater`."""
-        return TorchUpdater(objective, compile, self.randomness)
+        return TorchUpdater(objective, compile, self.randomness, ProgramChoice(self.programs, key))
 
     def lagged_copy(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Backend.lagged_copy`; that of a bfloat16 model is in float32, or small steps towards it were lost."""

@@ -48,6 +48,7 @@ class _TrainingMeta(msgspec.Struct, forbid_unknown_fields=True):
     hyperparams: dict[str, Any]
     extra: dict[str, Any]
     normalization: _NormalizationMeta | None = None
+    programs: dict[str, str] = {}
 
 
 class _WeightsMeta(msgspec.Struct):  # a training state has more, and weights are taken from it, too
@@ -178,6 +179,7 @@ class AgentStore:
             "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "hyperparams": hyperparams.to_dict(),
             "extra": dict(extra_values),
+            "programs": dict(self._backend.programs),
             **normalization,
         }
         save_tensors(path, tensors, meta, _anywhere(constants))
@@ -232,6 +234,8 @@ class AgentStore:
             take(part_of(tensors, _EXTRA.removesuffix(".")), meta.extra)
         for name, generator in generators.items():
             generator.bit_generator.state = restored[name]
+        self._backend.programs.clear()
+        self._backend.programs.update(meta.programs)
         return HyperparamSet.from_dict(meta.hyperparams)
 
     @contextlib.contextmanager

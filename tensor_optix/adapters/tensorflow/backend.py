@@ -77,6 +77,7 @@ class TFBackend:
 
     def __init__(self) -> None:
         self._randomness = TFRandomness()
+        self.programs: dict[str, str] = {}  # one graph per layout, traced whenever it comes
         self._scaling: dict[int, tuple[Any, Any]] = {}
 
     def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[object, Sequence[str]]]) -> None:
@@ -125,7 +126,7 @@ class TFBackend:
         """See `Backend.recurrent_predictor`."""
         return KerasRecurrentPredictor(model)
 
-    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None) -> Updater:
+    def updater(self, objective: Objective | Sequence[Objective], compile: bool | None, key: str = "update") -> Updater:
         """See `Backend.updater`."""
         listed = [objective] if isinstance(objective, Objective) else objective
         in_use = [replace(each, optimizer=self._in_use(each.optimizer)) for each in listed]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tensor_optix.adapters.pytorch._adam import AdamState, is_basic_adam
+from tensor_optix.adapters.pytorch._adam import AdamState, global_norm, is_basic_adam
 
 torch.set_num_threads(1)
 
@@ -105,3 +105,7 @@ class TestState:
         network.weight.grad = torch.ones_like(network.weight)
         optimizer.step()
         assert not AdamState(optimizer, list(network.parameters())).is_uniform
+
+
+def test_global_norm_is_that_of_all_entries_in_a_row() -> None:
+    assert float(global_norm([torch.tensor([[3.0]]), torch.tensor([0.0, 4.0]), torch.tensor(12.0)])) == 13.0

@@ -11,7 +11,9 @@ from torch import nn
 
 from tensor_optix.adapters.backend import Objective
 from tensor_optix.adapters.pytorch import _updater
-from tensor_optix.adapters.pytorch._updater import TorchUpdater, global_norm
+from tensor_optix.adapters.pytorch._adam import global_norm
+from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
+from tensor_optix.adapters.pytorch._updater import TorchUpdater
 from tensor_optix.adapters.pytorch.backend import TorchBackend
 from tests.adapters.pytorch.textbook import (
     DATA,
@@ -151,10 +153,6 @@ def test_clipping_bounds_the_norm_over_all_weights_together() -> None:
     assert metrics["grad_norm"] > 0.01
     moved = [p.detach() - b for p, b in zip(parameters_of(pair.ours), before, strict=True)]
     assert float(global_norm(moved)) == pytest.approx(0.01, rel=1e-3)
-
-
-def test_global_norm_is_that_of_all_entries_in_a_row() -> None:
-    assert float(global_norm([torch.tensor([[3.0]]), torch.tensor([0.0, 4.0]), torch.tensor(12.0)])) == 13.0
 
 
 def test_minibatches_gathered_in_small_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +322,50 @@ def test_a_resumed_run_compiles_when_the_one_before_would_have(
     with caplog.at_level(logging.WARNING, logger=_updater.__name__):
         pair.updater(compile=None)(DATA, ROWS, SCALARS)  # another process, with the optimizer's state of the first
     assert len(caplog.records) == 1
+
+
+@pytest.fixture
+def nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program that would be compiled run as it is."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+
+
+@pytest.mark.usefixtures("nothing_is_compiled")
+def test_a_resumed_run_compiles_for_the_minibatches_that_the_one_before_did() -> None:
+    programs: dict[str, str] = {}
+    pair = Pair()
+    first = pair.updater(compile=True, choice=ProgramChoice(programs, "update"))
+    first(DATA, ROWS[:4], SCALARS)
+    assert first.is_compiled
+    assert list(programs) == ["update"]
+    saved = dict(programs)
+    resumed = pair.updater(compile=True, choice=ProgramChoice(saved, "update"))
+    resumed(DATA, ROWS[:4, :5], SCALARS)  # the one before made these steps uncompiled, too
+    assert not resumed.is_compiled
+    resumed(DATA, ROWS[4:8], SCALARS)
+    assert resumed.is_compiled
+    assert saved == programs
+    another = pair.updater(compile=True, choice=ProgramChoice({}, "update"))
+    another(DATA, ROWS[:4, :5], SCALARS)
+    assert another.is_compiled
+
+
+@pytest.mark.usefixtures("nothing_is_compiled")
+def test_an_updater_that_takes_over_a_state_takes_its_program_over() -> None:
+    programs: dict[str, str] = {}
+    updater = Pair().updater(compile=True, choice=ProgramChoice(programs, "update"))
+    updater(DATA, ROWS[:4], SCALARS)
+    of_large = dict(programs)
+    programs.clear()
+    updater(DATA, ROWS[:4, :5], SCALARS)
+    assert programs != of_large
+    assert updater.is_compiled
+    programs.update(update=ProgramChoice.NONE)
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CompiledSteps, "__call__", lambda *arguments: steps.append(1))
+        updater(DATA, ROWS[:4], SCALARS)
+    assert steps == []
 
 
 def test_left_to_itself_it_never_compiles_without_a_compiler(

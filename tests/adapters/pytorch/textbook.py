@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.pytorch._compiled import ProgramChoice
 from tensor_optix.adapters.pytorch._updater import TorchUpdater
 
 ROWS = np.random.default_rng(0).integers(0, 40, (20, 8))
@@ -117,8 +118,14 @@ class Pair:
         self.our_optimizer = make_optimizer(parameters_of(self.ours))
         self.their_optimizer = make_optimizer(parameters_of(self.theirs))
 
-    def updater(self, compile: bool | None = False, bound: str | None = "bound", loss: Callable = loss_of) -> Any:
-        return TorchUpdater(Objective(loss, self.ours, self.our_optimizer, bound), compile)
+    def updater(
+        self,
+        compile: bool | None = False,
+        bound: str | None = "bound",
+        loss: Callable = loss_of,
+        choice: ProgramChoice | None = None,
+    ) -> Any:
+        return TorchUpdater(Objective(loss, self.ours, self.our_optimizer, bound), compile, choice=choice)
 
     def assert_equal(self, tolerance: float = 1e-6) -> None:
         for ours, theirs in zip(self.ours, self.theirs, strict=True):

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix import BatchPipeline, make_agent
+from tensor_optix import BatchPipeline, HyperparamSet, TorchDQNAgent, make_agent
 from tensor_optix.adapters.saving.tensorfile import load_tensors, save_tensors
 from tensor_optix.errors import CheckpointMismatchError, TensorOptixError
 from tests.fakes.built_in import torch_now_keras_in_the_soak
@@ -67,6 +67,33 @@ def test_a_training_state_does_not_move_between_frameworks_but_its_weights_do(tm
     np.testing.assert_array_equal(
         source.act_batch(observations, deterministic=True), target.act_batch(observations, deterministic=True)
     )
+
+
+def test_which_programs_are_compiled_is_part_of_the_training_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    agents: list[Any] = [
+        TorchDQNAgent(
+            network := torch.nn.Linear(4, 2),
+            2,
+            torch.optim.Adam(network.parameters()),
+            HyperparamSet({"learning_starts": 64, "updates_per_step": 0.25}),
+            seed=0,
+            compile=True,
+        )
+        for _ in range(2)
+    ]
+    trained, resumed = agents
+    trained.learn(next(iter(BatchPipeline("CartPole-v1", trained, window_size=64, seed=0).episodes())))
+    trained.save_training_state(str(tmp_path / "state"))
+    meta = load_tensors(str(tmp_path / "state"))[1]
+    assert [key for key, layout in meta["programs"].items() if "observations" in layout] == ["update(False, False)"]
+    resumed.load_training_state(str(tmp_path / "state"))
+    resumed.save_training_state(str(tmp_path / "again"))
+    assert load_tensors(str(tmp_path / "again"))[1]["programs"] == meta["programs"]
 
 
 def everything_of(agent: Any, folder: Path) -> tuple[bytes, dict[str, Any]]:

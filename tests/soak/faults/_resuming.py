@@ -24,6 +24,15 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SLOW_WINDOW = 0.6
 WATCHED = ("turns", "shadow")
+SWITCH_AFTER = 60
+"""Optimizer steps after which the updates of a "switching" run are compiled."""
+_REPLAYING = {"learning_starts": 50, "updates_per_step": 0.2, "batch_size": 10}
+SWITCHING: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "switching ppo": ("CartPole-v1", "ppo", {"minibatch_size": 10, "n_epochs": 2}, "minibatch_size"),
+    "switching dqn": ("CartPole-v1", "dqn", _REPLAYING, "batch_size"),
+    "switching sac": ("Pendulum-v1", "sac", _REPLAYING, "batch_size"),
+}
+"""PyTorch agents whose updates are compiled in the middle of the run, and the size of their minibatches is tuned."""
 SPAWNS, MEMBERS = 300, 3
 """Budget of an evolving run."""
 
@@ -33,11 +42,12 @@ class Runs:
 
     Args:
         kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.6 s; "evolving": the
-            first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`.
+            first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`; or of `SWITCHING`.
     """
 
     def __init__(self, kind: str) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a child that is killed leaves no compilers behind
         self._process = subprocess.Popen(  # noqa: S603 - our own code
             [sys.executable, "-m", "tests.soak.faults._resuming", kind],
             stdin=subprocess.PIPE,
@@ -93,6 +103,10 @@ def _build(kind: str) -> tuple[Any, Any]:
         return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=20)
     if kind in ("numpy", "slow"):
         return RememberingAgent(), BatchPipeline("CartPole-v1", window_size=50)
+    if kind in SWITCHING:
+        environment, algorithm, hyperparams, _ = SWITCHING[kind]
+        agent = make_agent(environment, algorithm, "torch", seed=1, net_arch=[4], hyperparams=hyperparams)
+        return agent, BatchPipeline(environment, window_size=50)
     agent = make_agent("CartPole-v1", "ppo", kind, seed=1, net_arch=[8])
     if kind == "torch":
         return agent, BatchPipeline("CartPole-v1", window_size=50, normalize_observations=True)
@@ -109,6 +123,31 @@ def _evolution(agent: Any, directory: Path) -> tuple[Any, list[Any]]:
     callback = manager.as_callback(agent, agent_factory=lambda: RememberingAgent(seed=next(seeds)))
     callback.printer = None
     return manager, [callback]
+
+
+def _graphs() -> int:
+    """Return how many graphs PyTorch has compiled in this process."""
+    from torch._dynamo.utils import counters
+
+    return counters["stats"]["unique_graphs"]
+
+
+def _alternating(name: str) -> Any:
+    """Return an optimizer that doubles and halves one hyper-parameter by turns."""
+    from tensor_optix import BaseOptimizer, HyperparamSet
+
+    class Alternating(BaseOptimizer):
+        def suggest(self, hyperparams: Any, metrics: Any) -> Any:
+            size = hyperparams.params[name]
+            return HyperparamSet({**hyperparams.params, name: 20 if size == 10 else 10}, hyperparams.episode_id)
+
+        def on_improvement(self, metrics: Any) -> None:
+            pass
+
+        def on_plateau(self, metrics: Any) -> None:
+            pass
+
+    return Alternating()
 
 
 def _live(kind: str, directory: Path, windows: int) -> None:
@@ -128,6 +167,7 @@ def _live(kind: str, directory: Path, windows: int) -> None:
                 members=status.get("ensemble_size", 0),
                 spawns=status.get("spawns_used", 0),
                 watch=dict(optimizer.status.watch),
+                compiled=kind in SWITCHING and _graphs() > 0,
             )
             if kind == "slow":
                 time.sleep(SLOW_WINDOW)
@@ -135,6 +175,8 @@ def _live(kind: str, directory: Path, windows: int) -> None:
     options: dict[str, Any] = {"val_episodes": 1, "max_interval_episodes": 2, "dormant_threshold": windows}
     if manager is not None:
         options = {"val_pipeline": None, "plateau_threshold": 1, "dormant_threshold": 2, "max_interval_episodes": 1}
+    if kind in SWITCHING:
+        options |= {"optimizer": _alternating(SWITCHING[kind][3]), "max_interval_episodes": 1, "plateau_threshold": 1}
     options = watched or options
     optimizer = RLOptimizer(
         agent,
@@ -166,6 +208,10 @@ def _serve(kind: str) -> None:
 
     if kind in ("torch", "tf"):
         __import__({"torch": "torch", "tf": "tensorflow"}[kind])
+    if kind in SWITCHING:
+        from tensor_optix.adapters.pytorch import _updater
+
+        _updater.COMPILE_AFTER_STEPS = SWITCH_AFTER
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()
