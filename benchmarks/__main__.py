@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         choices=sorted({task.env for suite in BY_ENVIRONMENT for task in suite.TASKS} | set(collecting.ENVS)),
         metavar="ENV",
-        help="this environment of collecting, learning, selection, evolution, tuning, field, honesty, truth and easy; repeatable",
+        help="this environment, in the suites that have several; repeatable",
     )
     parser.add_argument(
         "--rounds", type=_positive, default=5, metavar="N", help="rounds of speed and collecting (default: 5)"

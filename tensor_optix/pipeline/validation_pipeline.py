@@ -27,7 +27,6 @@ from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
-from tensor_optix.support.trees import copied
 
 logger = logging.getLogger(__name__)
 
@@ -198,9 +197,8 @@ class ValidationPipeline(BasePipeline):
             rows = wiring.stacked_observations([now[i].observation for i in running])
             actions = self._act(acting, agent, rows, [now[i].mask for i in running], running)
             still_running = []
-            for i, action in zip(running, wiring.listed_actions(actions), strict=True):
-                chosen = copied(action)  # the environment may change its own
-                step = self._usable(self._checks[i].step, self._envs[i].step, wiring.to_env(action))
+            for i, chosen, taken in zip(running, *wiring.chosen_and_taken(actions), strict=True):
+                step = self._usable(self._checks[i].step, self._envs[i].step, taken)
                 if step is None:
                     del builders[i]
                 elif not self._add(builders[i], now[i], chosen, step):

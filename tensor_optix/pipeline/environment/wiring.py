@@ -17,7 +17,7 @@ from tensor_optix.core.base_agent import (
 from tensor_optix.errors import SpaceError
 from tensor_optix.pipeline.environment.environment import ActionScaler
 from tensor_optix.pipeline.environment.observations import ObservationForm, stacked_as
-from tensor_optix.support.trees import is_tree, n_rows, rows
+from tensor_optix.support.trees import copied, is_tree, n_rows, rows
 
 
 class Wiring:
@@ -37,7 +37,9 @@ class Wiring:
         self.observation_space, self.action_space = observation_space, action_space
         self.sees_all_as_it_is = True
         self._action_form: tuple[tuple[float, float] | None, bool] = (None, False)
-        self.form = ObservationForm(observation_space)
+        self._forms: dict[bool, ObservationForm] = {}
+        """By whether they are flat: a flat space takes a millisecond to make."""
+        self.form = self._form(is_flat=False)
         self.to_env = ActionScaler(action_space)
 
     def connect(self, agent: BaseAgent) -> bool:
@@ -56,12 +58,17 @@ class Wiring:
             self._action_form = declared
             self.to_env = ActionScaler(self.action_space, declared[0], is_flat=declared[1])
         is_flat = takes_flat(agent)
-        form = ObservationForm(self.observation_space, is_flat=is_flat)
+        form = self._form(is_flat)
         self.sees_all_as_it_is = not (form.is_flattened or (is_flat and self.observation_space is None))
         is_other = form.is_flattened is not self.form.is_flattened
         if is_other:
             self.form = form
         return is_other
+
+    def _form(self, is_flat: bool) -> ObservationForm:
+        if is_flat not in self._forms:
+            self._forms[is_flat] = ObservationForm(self.observation_space, is_flat=is_flat)
+        return self._forms[is_flat]
 
     def seen(self, observation: Any) -> Any:
         """Return an observation of a feed, which has been checked, as the connected agent sees it.
@@ -91,6 +98,17 @@ class Wiring:
         is_rows = type(actions) is tuple and not isinstance(self.action_space, spaces.Tuple)
         return list(actions) if is_rows else rows(actions)
 
+    def chosen_and_taken(self, actions: Any) -> tuple[list[Any], list[Any]]:
+        """Return what `act_batch` returned as a list, and the same as environments take them, which may change those.
+
+        Raises:
+            BadDataError: one is not finite.
+        """
+        chosen = self.listed_actions(copied(actions))
+        if isinstance(actions, np.ndarray):
+            return chosen, list(self.to_env(actions))
+        return chosen, [self.to_env(action) for action in self.listed_actions(actions)]
+
     def stacked_actions(self, actions: Sequence[Any]) -> Any:
         """Return a list of actions as arrays with one row each."""
         return stacked_as(self.action_space, actions)
@@ -99,7 +117,7 @@ class Wiring:
 
     def shown(self, agent: BaseAgent, observations: Any) -> Any:
         """Return stacked observations (B, ...), as the environment returns them, in the form that `agent` declares."""
-        form = ObservationForm(self.observation_space, is_flat=takes_flat(agent))
+        form = self._form(takes_flat(agent))
         return form.batch(observations, n_rows(observations)) if form.is_flattened else observations
 
     def executed(self, agent: BaseAgent, actions: Any) -> Any:

@@ -48,6 +48,16 @@ def test_another_agent_may_see_and_act_otherwise() -> None:
     np.testing.assert_array_equal(wiring.to_env(np.array([0.5])), [75.0])
 
 
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_batch_of_actions_is_handed_on_as_each_of_them_is(as_list: bool) -> None:
+    wiring, actions = Wiring(OBSERVATIONS, BOX), np.array([[0.5], [-2.0]])
+    wiring.connect(Unit())
+    chosen, taken = wiring.chosen_and_taken(list(actions) if as_list else actions)
+    assert [one.tolist() for one in chosen] == actions.tolist()
+    np.testing.assert_array_equal(taken, [wiring.to_env(action) for action in actions])
+    assert not any(np.shares_memory(one, actions) for one in chosen)
+
+
 def test_an_agent_that_has_use_for_the_space_is_told_of_it_also_as_a_member_and_in_its_greedy_view(
     tmp_path: Path,
 ) -> None:
