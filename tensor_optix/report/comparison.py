@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tensor_optix.core.stop_reason import StopReason
+from tensor_optix.core.storage.line_log import RUN_ID
 from tensor_optix.errors import InvalidArgumentError, did_you_mean
 from tensor_optix.report.rendering import plain
 from tensor_optix.report.run_data import RunData
@@ -19,7 +20,7 @@ UNNAMED = "made in Python"
 FOLDER = "folder"
 """Groups runs by the folder that theirs is in."""
 NOT_SET, DEFAULT = "-", "default"
-_LEFT_OUT = frozenset({"seed", "format", "env", "env_kwargs"})
+_LEFT_OUT = frozenset({"seed", "format", "env", "env_kwargs", RUN_ID})
 """Of a configuration: what no group is told apart by, or what the environment says already."""
 _HYPERPARAMS = "hyperparams."
 

@@ -134,7 +134,7 @@ def _scores(key: str, title: str, unit: str, groups: Sequence[GroupResult], styl
             "showlegend": False,
             "keeps_x": True,
             "xaxis": {"title": {"text": unit}},
-            "yaxis": {"type": "category", "automargin": True, "autorange": "reversed"},
+            "yaxis": {"type": "category", "automargin": True, "dtick": 1, "autorange": "reversed"},
         },
         rows=tuple((f"{visible(one.group)} ({_runs(one.runs)})", estimate_text(one.score)) for one in groups),
     )
@@ -171,8 +171,8 @@ def improvement_figure(results: Results) -> Figure | None:
             "height": 110 + 32 * len(pairs),
             "showlegend": False,
             "keeps_x": True,
-            "xaxis": {"title": {"text": "probability"}, "range": [-0.02, 1.02], "tickformat": ".0%"},
-            "yaxis": {"type": "category", "automargin": True, "autorange": "reversed"},
+            "xaxis": {"title": {"text": "probability"}, "range": [-0.05, 1.05], "tickformat": ".0%"},
+            "yaxis": {"type": "category", "automargin": True, "dtick": 1, "autorange": "reversed"},
             "shapes": [_middle()],
         },
         rows=tuple(

@@ -78,7 +78,7 @@ def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[di
     yield from _band(usable, at)
     training = window_points(data, [window.get("mean_return") for window in data.windows])
     if training:
-        yield line("training", training, line={"color": TRAINING, "width": 1}, opacity=0.7)
+        yield line("training", training, line={"color": TRAINING, "width": 1.5}, opacity=0.85)
     scores = [(r.env_steps, r.eval_metrics.primary_score, at(r.window_id)) for r in usable]
     name = "held-out" if any("val_score" in r.eval_metrics.metrics for r in usable) else "score"
     yield line(name, scores, line={"color": HELD_OUT, "width": 2})

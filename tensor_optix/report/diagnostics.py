@@ -68,7 +68,7 @@ _VALUES = Diagnostic(
     high=1.0,
     usual="0 to 1, rising",
     meaning="Below 0 the value function predicts returns worse than their mean does: lower the learning rate, enlarge "
-    "the critic, or normalise rewards. Near 1 it predicts them well.",
+    "the critic, or normalise rewards. Near 1 it predicts them well. Where all returns are alike it says nothing.",
 )
 _GRADIENT = "up to 3 times as large as in the first quarter of the run"
 _SIZE = "up to 10 times as large as in the first quarter of the run"

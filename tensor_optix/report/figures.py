@@ -3,7 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, line, short, window_points
+from tensor_optix.report.curves import (
+    BEST,
+    HELD_OUT,
+    OTHER,
+    TRAINING,
+    Figure,
+    line,
+    rounded,
+    short,
+    window_points,
+)
 from tensor_optix.report.diagnostics import COUNTS, DIAGNOSTICS, WITHOUT_UPDATES, Diagnostic, diagnostic_of
 from tensor_optix.report.run_data import RunData, number
 from tensor_optix.report.words import in_figure, visible
@@ -115,12 +125,10 @@ def time_figure(data: RunData) -> Figure | None:
         {
             "type": "bar",
             "orientation": "h",
-            "name": labels.get(name, in_figure(name)),
-            "x": [value],
-            "y": ["time"],
-            "marker": {"color": colours.get(name, "#999999")},
+            "x": [rounded(value) for value in seconds.values()],
+            "y": [labels.get(name, in_figure(name)) for name in seconds],
+            "marker": {"color": [colours.get(name, "#999999") for name in seconds]},
         }
-        for name, value in seconds.items()
     ]
     rows = [(labels.get(name, name), f"{value:,.1f} s ({value / total:.0%})") for name, value in seconds.items()]
     after = _after_best(data)
@@ -130,7 +138,12 @@ def time_figure(data: RunData) -> Figure | None:
         key="time",
         title="Where the time went",
         traces=traces,
-        layout={"barmode": "stack", "height": 160, "xaxis": {"title": {"text": "seconds"}}, "keeps_x": True},
+        layout={
+            "height": 80 + 28 * len(seconds),
+            "xaxis": {"title": {"text": "seconds"}},
+            "yaxis": {"type": "category", "automargin": True, "dtick": 1, "autorange": "reversed"},
+            "keeps_x": True,
+        },
         rows=tuple(rows),
     )
 

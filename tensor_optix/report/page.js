@@ -7,27 +7,31 @@
   const inHours = (figure) =>
     !figure.layout.keeps_x && figure.data.some((trace) => trace.meta && trace.meta.hours.some((hours) => hours > 0));
 
-  const drawn = (figure) => {
+  const drawn = (figure, width) => {
     const style = getComputedStyle(document.documentElement);
     const ink = printing ? "#1b1f24" : style.getPropertyValue("--ink");
     const line = printing ? "#d0d7de" : style.getPropertyValue("--line");
     const timed = axis === "hours" && inHours(figure);
     const data = figure.data.map((trace) => (timed && trace.meta ? { ...trace, x: trace.meta.hours } : trace));
-    const { keeps_x, shapes = [], xaxis = {}, yaxis = {}, ...rest } = figure.layout;
+    const { keeps_x, height = 380, shapes = [], xaxis = {}, yaxis = {}, ...rest } = figure.layout;
+    // On a phone the names of a legend stand below each other, and few numbers fit along an axis.
+    const narrow = width < 480, named = (trace) => trace.name && trace.showlegend !== false;
+    const names = rest.showlegend === false ? 0 : data.filter(named).length;
     const scale = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
     const title = { text: timed ? "hours" : "environment steps" };
     return [data, {
-      height: 380, margin: { l: 56, r: 16, t: 8, b: 44 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      height: height + (narrow && names > 1 ? 18 * names : 0), margin: { l: 56, r: 16, t: 8, b: 44 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, size: 13 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, hovermode: "closest",
       ...rest,
-      xaxis: { ...scale, title, ...xaxis },
+      xaxis: { ...scale, title, ...(narrow ? { nticks: keeps_x ? 3 : 5, tickangle: 0 } : {}), ...xaxis },
       yaxis: { ...scale, ...yaxis },
       shapes: timed ? shapes.filter((shape) => shape.xref === "paper") : shapes,
     }];
   };
 
   const drawOne = (key) => {
-    const [data, layout] = drawn(figures[key]);
+    const [data, layout] = drawn(figures[key], document.getElementById(key).clientWidth);
     Plotly.react(key, data, layout, { responsive: true, displayModeBar: false });
   };
 

@@ -125,13 +125,15 @@ def _verdict(data: RunData) -> dict[str, Any]:
         ("Found in window", "-" if report.best_window is None else f"{report.best_window} of {report.windows}"),
         ("Training steps", f"{report.env_steps:,}"),
         ("Time", f"{report.seconds.get('total', 0.0):,.1f} s"),
-        ("Why it stopped", report.stopped_because or reason.sentence),
+        ("Why it stopped" if report.converged else "Patience by then", report.stopped_because or "-"),
     ]
     if interval is not None:
         rows.insert(1, ("Interval", f"{interval.level:.0%} {interval.method}"))
     command = f"tensor-optix evaluate {named_run(str(data.run_dir), report.allow_module)} --verify"
     if not report.confirmed:
         command = confirm_command(str(data.run_dir), report.allow_module)
+    if data.description.get("made_in") and not data.description.get("env"):
+        command = ""  # an environment without a name is made again by its own program alone
     return {
         "heading": reason.heading,
         "kind": "good" if report.converged and report.confirmed else "warning",

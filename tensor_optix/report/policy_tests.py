@@ -62,7 +62,7 @@ def tests_figure(data: RunData) -> Figure | None:
         layout={
             "height": 120 + 24 * len(tests),
             "xaxis": {"title": {"text": "return"}},
-            "yaxis": {"type": "category", "automargin": True},
+            "yaxis": {"type": "category", "automargin": True, "dtick": 1},
             "keeps_x": True,
         },
         rows=(("tests", str(len(data.of_kind("test")))), ("of them won", str(won))),
@@ -107,7 +107,7 @@ def last_tests_figure(data: RunData) -> Figure | None:
         layout={
             "height": 120 + 24 * len({label for label, _ in shown}),
             "xaxis": {"title": {"text": "return"}},
-            "yaxis": {"type": "category", "automargin": True, "autorange": "reversed"},
+            "yaxis": {"type": "category", "automargin": True, "dtick": 1, "autorange": "reversed"},
             "keeps_x": True,
         },
         rows=tuple(rows),
