@@ -8,11 +8,24 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+from tensor_optix._visible import MOST_CHARACTERS, in_line, visible
+
 
 class TensorOptixError(Exception):
-    """Root of all errors raised by tensor-optix; `code` is stable across releases."""
+    """Root of all errors raised by tensor-optix; `code` is stable across releases.
+
+    A message may quote what was read from a file. As text it has no control characters, and its length is bounded.
+    """
 
     code: ClassVar[str] = "error"
+    most_characters: ClassVar[int] = MOST_CHARACTERS
+    """Of the message, about; the middle of a longer one is left out."""
+
+    has_lines: ClassVar[bool] = False
+    """True where the message ends with a traceback; any other is one line, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return (visible if self.has_lines else in_line)(super().__str__(), self.most_characters)
 
 
 class InvalidArgumentError(TensorOptixError, ValueError):
@@ -49,6 +62,7 @@ class EnvironmentFailedError(TensorOptixError, RuntimeError):
     """An environment raised while it was made, or one of several at any time; the message says what."""
 
     code = "environment-failed"
+    most_characters, has_lines = 20_000, True
 
 
 class FeedError(TensorOptixError, RuntimeError):

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tensor_optix._visible import in_line
 from tensor_optix.support.html import table
 
 Rows: TypeAlias = Sequence[tuple[str, str]]
@@ -57,7 +58,7 @@ class TerminalScreen:
         """Draw the panel anew."""
         grid = Table.grid(padding=(0, 2))
         for label, value in rows:
-            grid.add_row(Text(label, style="dim"), Text(value))
+            grid.add_row(Text(label, style="dim"), Text(in_line(value)))
         self._live.update(Panel(grid, title=TITLE, title_align="left", expand=False), refresh=True)
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class LineScreen:
 
     def show(self, rows: Rows) -> None:
         """Write a line."""
-        line = "  ".join(f"{label}={value}" for label, value in rows)
+        line = "  ".join(f"{label}={in_line(value)}" for label, value in rows)
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:

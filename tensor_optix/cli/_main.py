@@ -17,7 +17,7 @@ from tensor_optix.cli.training import resume, train
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.replay import replay
 from tensor_optix.support.redact import redacted, without_credentials
-from tensor_optix.support.terminal import speak_as_the_terminal_can
+from tensor_optix.support.terminal import for_a_terminal, say, speak_as_the_terminal_can
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,12 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
+        handler.addFilter(for_a_terminal)
     logging.getLogger("tensor_optix").setLevel(logging.INFO)  # such as the size of a replay memory
     try:
         code = args.command(args)
         sys.stdout.flush()
     except TensorOptixError as error:
-        print(f"tensor-optix: {redacted(str(error))}", file=sys.stderr)
+        say(f"tensor-optix: {redacted(str(error))}", file=sys.stderr)
         return exit_codes.USAGE
     except BrokenPipeError:  # whoever read has gone; the run itself is saved by now
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more as it ends
@@ -46,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _replay(args: argparse.Namespace) -> int:
     for path in args.files:
         for found in replay(path, args.every, args.episodes, args.offset):
-            print(json.dumps(found.to_dict()) if args.json else found)
+            if args.json:
+                print(json.dumps(found.to_dict()))
+            else:
+                say(found)
     return exit_codes.DONE
 
 
@@ -64,7 +68,10 @@ def _report(args: argparse.Namespace) -> int:
         serve(args.run_dir, args.port)
     else:
         path = write_page(args.run_dir, args.output)
-        print(json.dumps({"page": str(path)}) if args.json else path)
+        if args.json:
+            print(json.dumps({"page": str(path)}))
+        else:
+            say(path)
     return exit_codes.DONE
 
 

@@ -10,6 +10,7 @@ from tensor_optix.cli.flags import given_by_flags
 from tensor_optix.environment_check import check_environment
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.pairs import arguments_of
+from tensor_optix.support.terminal import say
 
 _REFUSED = "It cannot be trained as it is: the errors say what to change."
 
@@ -31,8 +32,8 @@ def check(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.to_dict()))
     else:
-        print(found)
-        print(f"Train on it with: {_train(given['env'], env_kwargs, wrappers)}" if found.is_trainable else _REFUSED)
+        say(found)
+        say(f"Train on it with: {_train(given['env'], env_kwargs, wrappers)}" if found.is_trainable else _REFUSED)
     return exit_codes.DONE if found.is_trainable else exit_codes.NOT_TRAINABLE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tensor_optix.cli import exit_codes
+from tensor_optix.support.terminal import say
 
 _SEED = 0
 """Of the bootstrap: the same runs give the same numbers."""
@@ -36,7 +37,7 @@ def compare(args: argparse.Namespace) -> int:
 
     comparison = Comparison.read(args.run_dirs, tuple(args.group_by or DEFAULT_GROUP_BY))
     for reason in comparison.refused.values():
-        print(f"tensor-optix: {reason}", file=sys.stderr)
+        say(f"tensor-optix: {reason}", file=sys.stderr)
     if args.json:
         found = {
             **Results.of(comparison, np.random.default_rng(_SEED)).to_dict(),
@@ -48,5 +49,5 @@ def compare(args: argparse.Namespace) -> int:
     if args.output is not None or not args.json:
         path = write_comparison(comparison, args.output or Path(PAGE), np.random.default_rng(_SEED))
         if not args.json:
-            print(path)
+            say(path)
     return exit_codes.DONE

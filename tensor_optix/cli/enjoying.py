@@ -18,6 +18,7 @@ from tensor_optix.film import Films, clip_at, film_at
 from tensor_optix.policy import Policy, load_policy
 from tensor_optix.support.arguments import check_count, check_seed
 from tensor_optix.support.commands import named_run
+from tensor_optix.support.terminal import say
 
 HUMAN, PICTURES = "human", "rgb_array"
 FRAMES_PER_SECOND = 30.0
@@ -45,7 +46,7 @@ def enjoy(args: argparse.Namespace) -> int:
         return exit_codes.INTERRUPTED
     finally:
         env.close()
-    print(f"See it beside the curves with: tensor-optix report {named_run(str(args.run_dir))}")
+    say(f"See it beside the curves with: tensor-optix report {named_run(str(args.run_dir))}")
     return exit_codes.DONE
 
 
@@ -94,7 +95,7 @@ def _record(args: argparse.Namespace, env: gym.Env, policy: Policy) -> None:
     wanted = None if args.record is None or _is_same(args.record, clip) else args.record
     films = [clip_at(clip, fps), *([] if wanted is None else [film_at(wanted, fps)])]
     _play(args, env, policy, Films(films))
-    print(f"Recorded in {args.record or clip}")
+    say(f"Recorded in {args.record or clip}")
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -107,7 +108,7 @@ def _play(args: argparse.Namespace, env: gym.Env, policy: Policy, films: Films |
             total, steps = 0.0, 0
             for reward in episode(env, policy, args.seed + number, films):
                 total, steps = total + reward, steps + 1
-            print(f"Episode {number + 1}: return {total:.6g}, {steps} steps", flush=True)
+            say(f"Episode {number + 1}: return {total:.6g}, {steps} steps", flush=True)
     finally:
         if films is not None:
             films.finish()

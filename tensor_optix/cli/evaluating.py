@@ -15,6 +15,7 @@ from tensor_optix.core.loop.selection import play_again
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tensor_optix.support.terminal import say
 
 _EVALUATED_TOGETHER = 25
 
@@ -40,8 +41,11 @@ def evaluate(args: argparse.Namespace) -> int:
     training.teardown()
     evaluation = Evaluation.of(args.run_dir, registry, snapshot, returns[: args.episodes])
     if args.confirm and not evaluation.confirm():
-        print(f"{args.run_dir} has no report.json yet, so the score is written nowhere.", file=sys.stderr)
-    print(json.dumps(evaluation.to_dict()) if args.json else f"{name}: {evaluation}")
+        say(f"{args.run_dir} has no report.json yet, so the score is written nowhere.", file=sys.stderr)
+    if args.json:
+        print(json.dumps(evaluation.to_dict()))
+    else:
+        say(f"{name}: {evaluation}")
     return exit_codes.DONE
 
 
@@ -80,5 +84,5 @@ def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: Po
         print(json.dumps(result))
     else:
         verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
-        print(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
+        say(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
     return exit_codes.DONE if result["verified"] else exit_codes.NOT_VERIFIED

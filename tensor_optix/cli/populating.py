@@ -23,6 +23,7 @@ from tensor_optix.multirun.member import save_policy
 from tensor_optix.multirun.population import Population
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
+from tensor_optix.support.terminal import say
 
 _EVALUATIONS = 4
 """Of one run, in a generation."""
@@ -50,7 +51,7 @@ def train_population(args: argparse.Namespace, run: RunDescription, given: Given
             run = run if "n_envs" in given else measured(run, given=given, workers=workers)
             write_description(folder, members)
             run.write(folder)
-        print(f"Training {members.members} members on {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
+        say(f"Training {members.members} members on {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
         return _finish(folder, run, members, workers, args)
 
 
@@ -95,7 +96,7 @@ def _finish(folder: Path, run: RunDescription, members: Members, workers: int, a
                 with shown(names, progress=not args.no_progress) as view:
                     while population.reason is None:
                         population.step(executor, view)
-                        print(_generation(population), file=sys.stderr)
+                        say(_generation(population), file=sys.stderr)
                 return _concluded(folder, population, executor, as_json=args.json)
             except JobCancelledError:
                 return interrupted(folder, run.modules, signals)
@@ -125,9 +126,9 @@ def _concluded(folder: Path, population: Population, executor: Executor, *, as_j
         print(json.dumps({**result, "next": {"evaluate": evaluate}}), flush=True)
         return exit_codes.DONE
     score = score_text(result["score"], interval)
-    print(f"{population.reason}: {kept.generation} generations, {kept.steps:,} steps of {population.members} members")
-    print(f"Best: member {best}, {score} over {len(test.returns)} fresh episodes", flush=True)
-    print(f"Evaluate it with: {evaluate}")
+    say(f"{population.reason}: {kept.generation} generations, {kept.steps:,} steps of {population.members} members")
+    say(f"Best: member {best}, {score} over {len(test.returns)} fresh episodes", flush=True)
+    say(f"Evaluate it with: {evaluate}")
     return exit_codes.DONE
 
 
@@ -139,4 +140,4 @@ def _generation(population: Population) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    say(text, file=sys.stderr)

@@ -24,6 +24,7 @@ from tensor_optix.multirun.seeds import SeveralSeeds
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.signals import stop_on_signals
+from tensor_optix.support.terminal import say
 
 
 def train_seeds(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
@@ -40,7 +41,7 @@ def train_seeds(args: argparse.Namespace, run: RunDescription, given: Given) -> 
     with sole(folder):
         measure = None if "n_envs" in given else functools.partial(measured, given=given, workers=workers)
         several = SeveralSeeds.begun(folder, run, seeds, workers, measure)
-        print(f"Training {args.seeds} seeds of {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
+        say(f"Training {args.seeds} seeds of {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
         return _finish(several, workers, args)
 
 
@@ -61,7 +62,7 @@ def resume_seeds(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
 def measured(run: RunDescription, *, given: Given, workers: int) -> RunDescription:
     """Return a run with its number of environments as measured, which is printed."""
     found, about = with_measured_environments(run, given)
-    print(about, file=sys.stderr)
+    say(about, file=sys.stderr)
     # Where workers have the cores, environments get no processes that nobody has asked for.
     return found if workers == 1 else dataclasses.replace(found, async_envs=False)
 
@@ -121,9 +122,9 @@ def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> in
         print(json.dumps({**result, "next": following}), flush=True)
     else:
         score = score_text(result["score"], mean_interval(test.returns))
-        print("\n".join(_table(several, reports)))
-        print(f"Best: {result['best']}, {score} over {len(test.returns)} fresh episodes", flush=True)
-        print(f"Evaluate it with: {following['evaluate']}\nCompare the seeds with: {following['compare']}")
+        say("\n".join(_table(several, reports)))
+        say(f"Best: {result['best']}, {score} over {len(test.returns)} fresh episodes", flush=True)
+        say(f"Evaluate it with: {following['evaluate']}\nCompare the seeds with: {following['compare']}")
     if args.report:
         write_page(several.folder)
     if errors:
@@ -152,7 +153,7 @@ def shown(names: Sequence[str], *, progress: bool) -> Generator[Callable[[Event]
 def interrupted(folder: Path, allow_modules: Sequence[str], signals: Sequence[int]) -> int:
     """Print how to go on, and return the exit code."""
     named = named_run(str(folder), _lines(allow_modules))
-    print(f"Interrupted, and saved. Resume it with: tensor-optix resume {named}")
+    say(f"Interrupted, and saved. Resume it with: tensor-optix resume {named}")
     return exit_codes.TERMINATED if signal.SIGTERM in signals else exit_codes.INTERRUPTED
 
 

@@ -25,6 +25,7 @@ from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.pairs import arguments_of
+from tensor_optix.support.terminal import say
 
 _FOLLOWS = {
     "evaluate": "Evaluate it with",
@@ -52,8 +53,8 @@ def train(args: argparse.Namespace) -> int:
     optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
     if measured:
-        print(measured, file=sys.stderr)
-    print(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
+        say(measured, file=sys.stderr)
+    say(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
     return _finish(optimizer, run_dir, as_json=args.json)
 
 
@@ -70,7 +71,7 @@ def resume(args: argparse.Namespace) -> int:
     optimizer.registry.open()  # a run of another process is left unchanged
     if bounds:
         _keep_bounds(run, args.run_dir)
-    print(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
+    say(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
     return _finish(optimizer, args.run_dir, as_json=args.json)
 
 
@@ -78,7 +79,7 @@ def _keep_bounds(run: RunDescription, run_dir: Path) -> None:
     try:
         run.write(run_dir)
     except CheckpointStorageError as error:
-        print(f"The new bounds hold, but must be given again at the next resume: {error}", file=sys.stderr)
+        say(f"The new bounds hold, but must be given again at the next resume: {error}", file=sys.stderr)
 
 
 def _told(what: str, shows: bool) -> contextlib.AbstractContextManager[None]:
@@ -107,10 +108,12 @@ def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
     }
     if is_interrupted:
         following["resume"] = f"tensor-optix resume {named}"
-    print(json.dumps(report.to_dict() | {"next": following}) if as_json else report, flush=True)
-    if not as_json:
+    if as_json:
+        print(json.dumps(report.to_dict() | {"next": following}), flush=True)
+    else:
+        say(report, flush=True)
         for name, command in following.items():
-            print(f"{_FOLLOWS[name]}: {command}")
+            say(f"{_FOLLOWS[name]}: {command}")
     if is_interrupted:
         return exit_codes.TERMINATED if optimizer.ended_by == signal.SIGTERM else exit_codes.INTERRUPTED
     return exit_codes.NOTHING_LEARNED if report.reason == StopReason.NOTHING_LEARNED.value else exit_codes.DONE

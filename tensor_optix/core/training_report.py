@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeAlias
 
+from tensor_optix._visible import in_line
 from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
@@ -240,13 +241,12 @@ _Row: TypeAlias = tuple[str | None, str] | None
 
 
 def _block(heading: str, rows: Sequence[_Row]) -> str:
-    rule = "━" * _WIDTH
-    lines = [rule, f"  {heading}"]
+    lines = [rule := "━" * _WIDTH, f"  {heading}"]
     for row in rows:
         if row is None:
             lines.append(rule)
         else:
-            label, text = row
+            label, text = row[0], in_line(row[1])
             lines.append(f"  {text}" if label is None else f"  {label:<{_LABEL_WIDTH}} : {text}".rstrip())
     return "\n".join([*lines, rule])
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from tensor_optix._visible import in_line
 from tensor_optix.executors import Event
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
@@ -69,7 +70,7 @@ class Lines:
 
     def _line(self, index: int) -> str:
         width = max(map(len, self._names))
-        return f"{self._names[index]:<{width}}  {self._texts[index]}"
+        return in_line(f"{self._names[index]:<{width}}  {self._texts[index]}")
 
 
 def _text(event: Event) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensor_optix._visible import in_line
 from tensor_optix.errors import BadDataError, FeedFatalError
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Quarantine:
         self.count += 1
         self.kept.append(Malformed(reason, shown(what), is_over))
         if self.count & (self.count - 1) == 0:
-            logger.warning("An item of the feed was refused (%d until now): %s", self.count, reason)
+            logger.warning("An item of the feed was refused (%d until now): %s", self.count, in_line(reason))
 
 
 def shown(what: object) -> str:

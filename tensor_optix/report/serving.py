@@ -11,6 +11,7 @@ from tensor_optix.core.storage.line_log import RECORDS
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.report.page import page_of
 from tensor_optix.report.run_data import RunData
+from tensor_optix.support.terminal import say
 
 HOST = "127.0.0.1"
 
@@ -27,7 +28,7 @@ def serve(run_dir: Path, port: int) -> None:
     """
     RunData.read(run_dir)
     with PageServer(run_dir, port) as server, contextlib.suppress(KeyboardInterrupt):
-        print(f"{server.url} shows {run_dir} as it goes on; Ctrl-C ends it.", flush=True)  # noqa: T201 - its one line
+        say(f"{server.url} shows {run_dir} as it goes on; Ctrl-C ends it.", flush=True)
         server.serve_forever()
 
 

@@ -1,8 +1,9 @@
 """A table of texts as HTML, for notebooks: nothing in a text becomes markup."""
 
 import html
-import unicodedata
 from collections.abc import Iterable
+
+from tensor_optix._visible import in_line
 
 
 def table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
@@ -20,6 +21,5 @@ def table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text for HTML, with its control characters and marks of writing direction written out."""
-    plain = "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text)
-    return html.escape(plain)
+    """Return a text for HTML, in one line, with its control characters and marks of writing direction written out."""
+    return html.escape(in_line(text))

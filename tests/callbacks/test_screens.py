@@ -71,3 +71,15 @@ def test_what_takes_its_time_is_said_in_a_terminal_only() -> None:
         with told("measuring", Console(file=file, force_terminal=is_terminal)):
             pass
         assert ("measuring ..." in file.getvalue()) is is_terminal
+
+
+@pytest.mark.parametrize("kind", [LineScreen, TerminalScreen])
+def test_a_name_from_a_file_does_not_speak_to_the_terminal(kind: type) -> None:
+    out = StringIO()
+    screen = kind(Console(file=out, width=120))
+    screen.open()
+    screen.show([("probing", "\x1b[31mlr\n\x07forged=1")])
+    screen.close()
+    assert "\x1b[31m" not in out.getvalue()
+    assert "\x07" not in out.getvalue()
+    assert "\\u001b[31mlr\\n\\u0007forged=1" in out.getvalue() or kind is TerminalScreen

@@ -339,3 +339,21 @@ def test_a_notebook_shows_the_same_as_a_table() -> None:
     for label in ("Reason", "Best score", "Training steps"):
         assert f">{label}</th>" in shown
     assert "<b>" not in shown
+
+
+def test_what_a_file_says_cannot_speak_to_the_terminal_that_shows_the_report() -> None:
+    nasty = "\x1b[2J\x1b]0;title\x07\nWARNING root: forged"
+    shown = report(
+        stopped_because=nasty,
+        best_snapshot=nasty,
+        advice=nasty,
+        ahead_of_start=False,
+        allow_module=nasty,
+        checkpoint_dir=nasty,
+    )
+    usual = report(stopped_because="x", advice="y", ahead_of_start=False)
+    for text in (str(shown), shown._repr_html_()):
+        assert all(c.isprintable() or c == "\n" for c in text)
+        assert "\nWARNING" not in text
+    assert len(str(shown).splitlines()) <= len(str(usual).splitlines()) + 1
+    assert len(str(report(stopped_because="x" * 900_000))) < 5_000

@@ -97,6 +97,14 @@ class Bench:
         plant(target)
         CheckpointRegistry(self.run / "registry").load(snapshot, self.agent)
 
+    def added(self, name: str) -> None:
+        """Save a snapshot, put a file of this name into it, and load it."""
+        registry = CheckpointRegistry(self.run / "registry")
+        snapshot = registry.save(SmallAgent(1), EvalMetrics(1.0))
+        registry.close()
+        (registry.path_of(snapshot) / name).write_text("x")
+        CheckpointRegistry(self.run / "registry").load(snapshot, self.agent)
+
     def read(self, plant: Callable[[Path], Any]) -> None:
         """Put something in the place of a JSON file, and read it."""
         plant(self.run / "x.json")
@@ -147,6 +155,8 @@ def _id(snapshot_id: str) -> Callable[[Bench], None]:
     return attack
 
 
+LOUD = "\x1b[2J\x1b]0;mine\x07\u202e\nWARNING root: forged"
+"""It clears the screen, sets a title, turns the direction of writing, and forges a line of the log."""
 _PICKLED_TORCH = b"PK\x03\x04archive/data.pkl"
 _W = "optimizers", "adam"
 _DEEP = 100_000
@@ -268,6 +278,19 @@ ATTACKS: dict[str, Callable[[Bench], None]] = {
     "a seed that is a truth value": lambda b: b.config(seed=True),
     "a key that is misspelt": lambda b: b.config(window_siz=3),
     "a format of a truth value": lambda b: b.config(format=True),
+    "an environment that speaks to the terminal": lambda b: b.config(env=LOUD),
+    "a framework that speaks to the terminal": lambda b: b.config(framework=LOUD),
+    "a hyper-parameter that speaks to the terminal": lambda b: b.config(hyperparams={LOUD: 1}),
+    "a setting that speaks to the terminal": lambda b: b.config(**{LOUD: 1}),
+    "a setting of 900 kB": lambda b: b.config(env="x" * 900_000),
+    "the name of a setting of 900 kB": lambda b: b.config(**{"x" * 900_000: 1}),
+    "a file of a snapshot that speaks to the terminal": lambda b: b.added(LOUD),
+    "a file of a snapshot that turns the direction of writing": lambda b: b.added("\u202egpj.exe"),
+    "a file of a snapshot in half a surrogate": lambda b: b.added("\udc80\udcff"),
+    "an array that speaks to the terminal": lambda b: b.header(_set(LOUD, to=_entry("F32", [1], 0, 4))),
+    "a line of a history whose field speaks to the terminal": lambda b: (
+        parse_record(json.dumps(record(1).to_dict() | {LOUD: 1}).encode(), "Line 1") and None
+    ),
     "a config of YAML": lambda b: b.config_text(b"env: !!python/object/apply:os.system [id]"),
     "a config of 2 MB": lambda b: b.config_text(json.dumps(RUN | {"env": "x" * (2 << 20)}).encode()),
 }

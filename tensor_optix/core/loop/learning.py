@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from tensor_optix._visible import in_line
 from tensor_optix.core.base_agent import BaseAgent, ReportsNonFinite, Restorable
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
@@ -125,7 +126,7 @@ class Learning:
             BadDataError: the third window in a row that cannot be learned from.
             NonFiniteError: the third divergence in a row.
         """
-        logger.warning("%s", fault.text)
+        logger.warning("%s", in_line(fault.text))
         is_too_often = self._health.fault(fault.kind) >= MOST_IN_A_ROW
         if fault.kind == WINDOW:
             if is_too_often:

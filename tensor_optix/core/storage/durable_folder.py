@@ -27,6 +27,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tensor_optix._visible import in_line
 from tensor_optix.core.storage import atomic, tree
 from tensor_optix.core.storage.metadata import METADATA, ForeignFormatError, metadata_in, sealed
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
@@ -165,8 +166,8 @@ class DurableFolders:
         if found != recorded:
             changed = sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name))
             raise CheckpointCorruptError(
-                f"{folder.name} in {str(self.directory)!r} is damaged: {', '.join(changed)} missing, changed or added "
-                f"since it was saved."
+                f"{folder.name} in {str(self.directory)!r} is damaged: {in_line(', '.join(changed))} missing, changed "
+                f"or added since it was saved."
             )
         return metadata
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from tensor_optix._visible import in_line
 from tensor_optix.core.storage import atomic
 from tensor_optix.errors import CheckpointMismatchError
 from tensor_optix.support.plain import jsonable
@@ -59,7 +60,7 @@ def restored_policy_state(folder: Path, parts: Mapping[str, Stateful]) -> Genera
             "Snapshot %s also holds the state of %s, which is not attached here: the policy was trained "
             "with it, e.g. with normalised observations. Attach that part (CheckpointRegistry.attach).",
             folder.name,
-            ", ".join(ignored),
+            in_line(", ".join(ignored)),
         )
     try:
         for name in saved.keys() & parts.keys():
