@@ -1,5 +1,6 @@
 """What the built-in agents share: hyper-parameters from a table, generators, and saving."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -77,8 +78,14 @@ class BuiltInAgent:
         return {name: tunable[name] for name in tunable if name not in self.schedules} if self.schedules else tunable
 
     def get_hyperparams(self) -> HyperparamSet:
-        """Return the values in force."""
-        return self._hyperparams.copy()
+        """Return the values in force; a learning rate that the optimizer was given by others than the agent counts."""
+        values = self._hyperparams.copy()
+        asked = values.params.get("learning_rate")
+        if asked is not None:
+            rate = self._rates.in_force(asked)
+            if rate > 0.0 and not math.isclose(rate, asked, rel_tol=1e-6):
+                values.params["learning_rate"] = rate
+        return values
 
     def set_hyperparams(self, hp: HyperparamSet) -> None:
         """Put values in force; those not named take their defaults, `learning_rate` the optimizer's own.

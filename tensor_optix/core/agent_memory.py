@@ -19,7 +19,7 @@ import numpy as np
 from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes, GreedyAgent, takes_masks
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.support.preserving import Preserved, Watched
-from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked, taken
+from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked, taken, without_gradients
 
 
 @runtime_checkable
@@ -100,7 +100,7 @@ def act_remembering(
         chosen, remembered = agent.act_recurrent(
             observations, memories, action_masks=action_masks, deterministic=deterministic
         )
-        return chosen, list(remembered)
+        return without_gradients(chosen), list(remembered)
     if not isinstance(agent, KeepsMemory):
         return _act(agent, observations, action_masks, deterministic), [None] * len(memories)
     actions: list[Any] = []
@@ -156,7 +156,7 @@ def _act(agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -
 def _act_alone(agent: BaseAgent, observation: Any, masks: Any, deterministic: bool) -> Any:
     if deterministic or masks is not None:
         return rows(_act(agent, stacked([observation]), masks, deterministic))[0]
-    return agent.act(observation)
+    return without_gradients(agent.act(observation))
 
 
 def _members(agent: BaseAgent) -> list[BaseAgent]:

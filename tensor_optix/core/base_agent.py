@@ -36,7 +36,7 @@ from tensor_optix.core.capabilities import (
 from tensor_optix.core.search_space import Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet
 from tensor_optix.support.signatures import ignores, ignoring, takes
-from tensor_optix.support.trees import is_tree, rows, stacked
+from tensor_optix.support.trees import is_tree, rows, stacked, without_gradients
 
 __all__ = [
     "ActionLogProbabilities",
@@ -126,7 +126,7 @@ class BaseAgent(ABC):
         act: Callable[..., Any] = self.act
         if deterministic and takes(act, "deterministic"):
             act = functools.partial(act, deterministic=True)
-        actions = [act(observation) for observation in rows(observations)]
+        actions = [without_gradients(act(observation)) for observation in rows(observations)]
         try:
             return actions if any(map(is_tree, actions)) else np.stack([np.asarray(action) for action in actions])
         except ValueError:  # of several shapes

@@ -3,8 +3,8 @@
 import enum
 
 
-class StopReason(enum.Enum):
-    """Why a run ended."""
+class StopReason(enum.StrEnum):
+    """Why a run ended; equal to its name in `TrainingReport.reason`."""
 
     CONVERGED = "converged"
     NOTHING_LEARNED = "nothing_learned"

@@ -142,8 +142,8 @@ class BackoffOptimizer(BaseOptimizer):
 
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
-        self._evaluations, self._decision = self._evaluations + 1, ""
-        score = float(metrics.utility)
+        self._space = self._space and self._space.fitted(hyperparams.params)  # no run may have bound it
+        self._evaluations, self._decision, score = self._evaluations + 1, "", float(metrics.utility)
         cannot_judge = metrics.utility_std_err == 0.0 and bool(self._scores) and score == self._scores[-1]
         self._scores.append(score)
         self._range.include(score)

@@ -110,7 +110,7 @@ class PBTOptimizer(BaseOptimizer):
 
     def suggest(self, hyperparams: HyperparamSet, metrics: EvalMetrics) -> HyperparamSet:
         """Return the values for the windows up to the next evaluation."""
-        space = self._space or SearchSpace({})
+        space = self._space = (self._space or SearchSpace({})).fitted(hyperparams.params)
         score = float(metrics.utility)
         self._population.append(({name: jsonable(hyperparams.params[name]) for name in space}, score))
         step = self.rules.step(space, hyperparams.params, score, self._population, self._rng)

@@ -102,7 +102,8 @@ def size_of(observation: object) -> int:
 class ItemCheck:
     """Accepts what an agent can act on: one shape, one dtype, finite numbers, flags, a mapping.
 
-    Observations that are arrays or lists come out as arrays, single numbers as they are. So do the parts of a dict.
+    Observations that are arrays or lists come out as arrays, single numbers and text as they are. So do the parts of a
+    dict.
 
     Args:
         space: of observations that are arrays, which says what shape fits; without it the first item that passes says
@@ -159,6 +160,10 @@ class ItemCheck:
     def _checked(self, observation: Any) -> Any:
         if isinstance(observation, Mapping):
             return self._checked_parts(observation)
+        if isinstance(observation, str) and not self._is_told and self._parts is None:
+            if self._dtype is None or self._dtype.kind == _TEXT.kind:
+                self._dtype = _TEXT
+                return observation
         array = observation if type(observation) is np.ndarray else self._as_array(observation)
         if array.dtype != self._dtype or array.shape != self._shape:
             self._take_as_example(array)
@@ -208,6 +213,7 @@ class ItemCheck:
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What comes of taking apart what is put together otherwise."""
 _FEW = 16
+_TEXT = np.dtype(str)
 _MAX_REWARD = float(np.finfo(np.float32).max)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.autoreset import Finals
@@ -65,16 +66,23 @@ class VectorSteps:
         return self._builder.missing(size)
 
     def state(self) -> dict[str, Any]:
-        """Return, between two windows, what the next one goes on from, as JSON values."""
-        return {
+        """Return, between two windows, what the next one goes on from, as JSON values.
+
+        Where observations or actions cannot be saved, `observations` are None, and it goes on with new episodes.
+        """
+        state = {
             "trace": self.trace.state() if self._vector.has_own_episodes else None,
-            "builder": self._builder.state(),
             "bad_in_a_row": self._bad.state(),
             "failed_in_a_row": self._failed.state(),
-            "observations": None if self.observations is None else encoded(self.observations),
+            "has_begun": self.observations is not None,
             "masks": None if self.masks is None else encoded(self.masks),
             "acting": self._acting.state(),
         }
+        try:
+            observations = None if self.observations is None else encoded(self.observations)
+            return {**state, "builder": self._builder.state(), "observations": observations}
+        except (TypeError, BadDataError):  # of no numbers and no text, or an info of such things
+            return {**state, "builder": None, "observations": None}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; the environments and the trace have been brought back."""

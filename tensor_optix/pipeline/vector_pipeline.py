@@ -195,9 +195,9 @@ class VectorBatchPipeline(BasePipeline):
         self._seed = state["seed"]
         self._normalization.restore_stream(state["normalization"])
         self._steps = self._no_steps()
-        if state["observations"] is None:
+        if state["observations"] is None and not state.get("has_begun"):
             return
-        if self._is_back(state):
+        if state["observations"] is not None and self._is_back(state):
             self._steps.restore(state)
             return
         warn_of_new_episodes(self._seed, is_too_long=False)

@@ -16,10 +16,10 @@ _KINDS = "biuf"
 
 
 def encoded(tree: Any) -> dict[str, Any]:
-    """Return an array of numbers, or a tree of them (`support.trees`), as JSON values.
+    """Return an array of numbers or of text, or a tree of them (`support.trees`), as JSON values.
 
     Raises:
-        TypeError: it holds something else than numbers, or a dict has other names than text.
+        TypeError: it holds something else, or a dict has other names than text.
     """
     if is_mapping(tree):
         if not all(isinstance(name, str) for name in tree):
@@ -28,8 +28,10 @@ def encoded(tree: Any) -> dict[str, Any]:
     if is_tuple(tree):
         return {"tuple": [encoded(part) for part in tree]}
     array = np.asarray(tree)
+    if array.dtype.kind in "OU" and all(isinstance(part, str) for part in array.flat):
+        return {"text": [str(part) for part in array.flat], "shape": list(array.shape)}
     if array.dtype.kind not in _KINDS:
-        raise TypeError(f"An array of {array.dtype} cannot be saved, only booleans, integers and floats.")
+        raise TypeError(f"An array of {array.dtype} cannot be saved, only booleans, integers, floats and text.")
     text = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
     return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": text}
 
@@ -45,6 +47,8 @@ def decoded(data: Any) -> Any:
         return {name: decoded(part) for name, part in parts.items()}
     if "tuple" in data:
         return tuple(decoded(part) for part in data["tuple"])
+    if "text" in data:
+        return _text(data)
     try:
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
         raw = base64.b64decode(data["base64"], validate=True)
@@ -53,6 +57,18 @@ def decoded(data: Any) -> Any:
     if dtype.kind not in _KINDS or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(raw):
         raise CheckpointCorruptError(f"A saved array of {dtype} {shape} cannot have {len(raw)} bytes.")
     return np.frombuffer(raw, dtype).reshape(shape).copy()
+
+
+def _text(data: Mapping[str, Any]) -> np.ndarray:
+    try:
+        texts, shape = list(data["text"]), tuple(int(size) for size in data["shape"])
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("it holds something else")
+        found = np.empty(len(texts), object)
+        found[:] = texts
+        return found.reshape(shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointCorruptError(f"A saved array of text needs text and shape, but: {error!r}.") from error
 
 
 def generator_state(generator: np.random.Generator) -> dict[str, object]:

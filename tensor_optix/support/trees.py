@@ -44,6 +44,20 @@ def leaves(tree: object) -> list[Any]:
     return [leaf for part in tree for leaf in leaves(part)] if is_tuple(tree) else [tree]
 
 
+def without_gradients(tree: Any) -> Any:
+    """Return a tree in which no tensor asks for a gradient, which could not be handed on as numbers.
+
+    Where none does, it is the same object.
+    """
+    if not is_tree(tree):
+        return tree.detach() if _asks(tree) else tree
+    return mapped(without_gradients, tree) if any(map(_asks, leaves(tree))) else tree
+
+
+def _asks(leaf: Any) -> bool:
+    return getattr(leaf, "requires_grad", False) is True
+
+
 def is_tree(value: object) -> bool:
     """Return whether a value is more than one array."""
     return is_mapping(value) or is_tuple(value)
@@ -95,11 +109,12 @@ def as_arrays(actions: Any) -> Any:
 
 
 def column(values: Sequence[Any]) -> np.ndarray:
-    """Return values as an array with one row each, an array of objects where they are of several shapes."""
+    """Return values as an array with one row each, of objects where they are text or of several shapes."""
     try:
-        return np.array(values)
+        array = np.array(values)
     except ValueError:
         return objects(values)
+    return objects(values) if array.dtype.kind in "US" else array  # a longer text would be cut to their width
 
 
 def objects(values: Sequence[Any]) -> np.ndarray:

@@ -135,3 +135,14 @@ def test_the_rate_in_force_is_the_farthest_from_what_was_asked() -> None:
     assert rates.in_force(1e-2) == pytest.approx(1e-2)
     optimizer.param_groups[1]["lr"] = 1e-1
     assert rates.in_force(1e-2) == pytest.approx(5e-2)
+
+
+def test_a_rate_that_others_change_is_the_one_in_force() -> None:
+    optimizer = grouped(1e-3, 1e-2)
+    agent = ppo(optimizer)
+    reduced = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    for loss in (1.0, 2.0):
+        reduced.step(loss)
+    assert agent.get_hyperparams().params["learning_rate"] == pytest.approx(5e-4)
+    agent.set_hyperparams(agent.get_hyperparams())
+    assert rates_of(optimizer) == pytest.approx([5e-4, 5e-3])

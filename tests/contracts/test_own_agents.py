@@ -42,6 +42,7 @@ SPACES = [
     NESTED,
     BOX,
     spaces.Box(0, 255, (2, 2), np.uint8),
+    spaces.Dict({"said": spaces.Text(9), "n": DISCRETE}),
 ]
 CASES = [*((space, DISCRETE) for space in SPACES), *((DISCRETE, space) for space in SPACES[1:]), (NESTED, NESTED)]
 every_kind = pytest.mark.parametrize(("space", "actions"), CASES, ids=str)

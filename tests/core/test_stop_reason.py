@@ -36,3 +36,8 @@ def test_a_reason_that_nobody_knows_is_refused() -> None:
 
 def test_its_former_path_gives_the_same() -> None:
     assert ReportedReason is StopReason
+
+
+def test_the_reason_of_a_report_is_equal_to_it() -> None:
+    assert StopReason.TARGET == "target"
+    assert f"{StopReason.TARGET}" == "target"

@@ -40,6 +40,26 @@ class Noisy(nn.Module):
         return x * (1.0 + 0.5 * torch.randn_like(x) * self.training)
 
 
+class HoldsGenerator(nn.Module):
+    """Draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (1.0 + 0.5 * torch.randn(x.shape, generator=self.generator) * self.training)
+
+
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.phase = nn.Parameter(torch.ones(8, dtype=torch.cfloat))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * self.phase).real
+
+
 class Causal(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +120,13 @@ class OfTwo(nn.Module):
 
 def dense(outputs: int, size: int = 4, hidden: int = 8) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+
+
+def transposed(outputs: int) -> nn.Module:
+    """Weights whose strides are those of another matrix, as a convolution's with `channels_last` are."""
+    model = dense(outputs)
+    model[0].weight = nn.Parameter((0.5 * torch.randn(4, 8)).t())
+    return model
 
 
 def between(*layers: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:

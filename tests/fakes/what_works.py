@@ -76,9 +76,17 @@ MODELS: Rows = {
         None,
         Cell(k.ppo(k.between(lambda: k.Noisy(tf.random.normal))), refused=f"Use {NO_SEED}"),
     ),
+    "Noise from a `torch.Generator` that a module holds": (Cell(t.ppo(t.between(t.HoldsGenerator))), None),
     "Batch normalisation": (
         Cell(t.ppo(t.between(lambda: nn.BatchNorm1d(8)))),
         Cell(k.ppo(k.between(k.L.BatchNormalization))),
+    ),
+    "Batch normalisation without running statistics": (
+        Cell(
+            t.ppo(t.between(lambda: nn.BatchNorm1d(8, track_running_stats=False))),
+            refused="Make it with track_running_stats=True, or use LayerNorm",
+        ),
+        None,
     ),
     "Frozen layers": (Cell(t.ppo(t.frozen)), Cell(k.ppo(k.frozen))),
     "Weights without a name": (None, Cell(k.ppo(k.between(k.Unnamed)))),
@@ -137,6 +145,14 @@ MODELS: Rows = {
         Cell(t.ppo(lambda n: t.dense(n).half()), refused="Use bfloat16 or float32"),
         Cell(k.ppo(k.dense, precision="float16"), refused="Use the dtype policy 'mixed_float16'"),
     ),
+    "Complex weights": (
+        Cell(
+            t.ppo(t.between(t.Complex)),
+            refused="Keep real and imaginary parts in two tensors, and join them in the forward pass",
+        ),
+        None,
+    ),
+    "Weights in another order of memory, as `channels_last`": (Cell(t.ppo(t.transposed)), None),
     "`mixed_float16`": (None, Cell(k.ppo(k.dense, precision="mixed_float16"), note="the loss is scaled")),
     "`mixed_bfloat16`": (None, Cell(k.ppo(k.dense, precision="mixed_bfloat16"))),
     "Observations of bool": (on(t.ppo(t.dense), dtype=bool), on(k.ppo(k.dense), dtype=bool)),

@@ -200,3 +200,10 @@ def test_what_was_handed_in_is_not_changed() -> None:
     given_params = HyperparamSet({"x": 100.0}, 3)
     assert optimizer.suggest(given_params, EvalMetrics(1.0)).episode_id == 3
     assert given_params == HyperparamSet({"x": 100.0}, 3)
+
+
+def test_whole_numbers_stay_whole_where_no_run_binds_it() -> None:
+    optimizer = BackoffOptimizer({"n": (1, 9)}, seed=0)
+    probed = optimizer.suggest(HyperparamSet({"n": 4}), EvalMetrics(1.0))
+    assert probed.params["n"] == 5
+    assert type(probed.params["n"]) is int

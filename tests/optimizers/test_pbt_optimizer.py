@@ -118,3 +118,10 @@ def test_a_window_that_made_the_agent_diverge_leaves_the_population_as_it_is() -
         optimizer.suggest(HyperparamSet({"learning_rate": 1e-3}), EvalMetrics(float(score)))
     optimizer.on_divergence()
     assert len(optimizer.state_dict()["population"]) == 10
+
+
+def test_whole_numbers_stay_whole_where_no_run_binds_it() -> None:
+    optimizer, params = PBTOptimizer({"n": (1, 9)}, seed=0), {"n": 4}
+    for score in range(10):
+        params = suggest(optimizer, params, float(score % 3))
+        assert type(params["n"]) is int

@@ -95,3 +95,15 @@ def test_a_reward_of_several_objectives_names_what_weighs_them() -> None:
     with pytest.raises(BadDataError, match=r"its reward is array of shape \(3,\).*TransformReward"):
         check((np.zeros(1), np.zeros(3), False, False, {}))
     assert check((np.zeros(1), np.ones(1), False, False, {}))[1] == 1.0
+
+
+def test_a_feed_of_text_stays_one() -> None:
+    check = ItemCheck()
+    assert check(("up", 0.0, False, False, {}))[0] == "up"
+    assert check(("further down", 0.0, False, False, {}))[0] == "further down"
+    with pytest.raises(BadDataError, match="but this feed's are"):
+        check((np.zeros(2), 0.0, False, False, {}))
+    numbers = ItemCheck()
+    numbers((np.zeros(2), 0.0, False, False, {}))
+    with pytest.raises(BadDataError, match="no numbers"):
+        numbers(("up", 0.0, False, False, {}))

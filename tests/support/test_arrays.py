@@ -27,9 +27,9 @@ def test_an_array_round_trips_through_strict_json_and_may_be_written_to(array: n
     assert again.flags.writeable
 
 
-@pytest.mark.parametrize("array", [np.array([None]), np.array(["a"]), np.array([1j])])
+@pytest.mark.parametrize("array", [np.array([None]), np.array(["a", None]), np.array([1j])])
 def test_what_is_not_numbers_is_refused(array: np.ndarray) -> None:
-    with pytest.raises(TypeError, match="cannot be saved, only booleans, integers and floats"):
+    with pytest.raises(TypeError, match="cannot be saved, only booleans, integers, floats and text"):
         encoded(array)
 
 
@@ -64,3 +64,16 @@ def test_a_generator_goes_on_where_it_was(kind: Any) -> None:
 def test_a_state_of_another_kind_is_corrupt(state: dict[str, Any]) -> None:
     with pytest.raises(CheckpointCorruptError, match="does not fit"):
         restore_generator(np.random.default_rng(0), state)
+
+
+def test_text_is_read_back_as_it_was() -> None:
+    texts = np.array([["a", "longer"], ["", "b"]], object)
+    read = decoded(json.loads(json.dumps(encoded(texts))))
+    assert read.tolist() == texts.tolist()
+    assert type(read[0, 0]) is str
+
+
+@pytest.mark.parametrize("saved", [{"text": ["a"], "shape": [2]}, {"text": [1], "shape": [1]}, {"text": ["a"]}])
+def test_text_that_was_not_saved_here_is_refused(saved: Any) -> None:
+    with pytest.raises(CheckpointCorruptError, match="array of text"):
+        decoded(saved)

@@ -18,6 +18,7 @@ from tensor_optix.support.trees import (
     rows,
     stacked,
     taken,
+    without_gradients,
 )
 
 TREE = {"price": np.array([[1.0, 2.0], [3.0, 4.0]]), "of": (np.array([5, 6]), {"deep": np.array([True, False])})}
@@ -83,3 +84,21 @@ def test_a_copy_has_containers_and_arrays_of_its_own_and_the_same_objects() -> N
     assert again["a"] is not info["a"]
     assert again["a"][0] is not info["a"][0]
     assert again["c"] is thing
+
+
+def test_text_of_any_length_may_take_its_place() -> None:
+    texts = column(["a", "bc"])
+    put(texts, 0, "longer")
+    assert texts.tolist() == ["longer", "bc"]
+    assert type(texts[1]) is str
+
+
+def test_no_tensor_of_a_tree_asks_for_a_gradient() -> None:
+    class Tensor:
+        requires_grad = True
+
+        def detach(self) -> str:
+            return "detached"
+
+    plain = object()
+    assert without_gradients({"a": (Tensor(), plain)}) == {"a": ("detached", plain)}

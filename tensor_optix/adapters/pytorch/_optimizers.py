@@ -81,16 +81,16 @@ def expected_moments(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
 
 def set_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> None:
     """See `Backend.set_optimizer_state`."""
-    n_parameters = len(_parameters(optimizer))
+    parameters = _parameters(optimizer)
     state: dict[int, dict[str, Any]] = {}
     entries = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()} | settings["plain"]
     for name, value in entries.items():
         index, _, key = name.partition(".")
-        if int(index) >= n_parameters:
+        if int(index) >= len(parameters):
             raise CheckpointMismatchError(
-                f"The saved optimizer has {key!r} of parameter {index}, this one has {n_parameters} parameters."
+                f"The saved optimizer has {key!r} of parameter {index}, this one has {len(parameters)} parameters."
             )
-        state.setdefault(int(index), {})[key] = value
+        state.setdefault(int(index), {})[key] = _laid_out(value, parameters[int(index)])
     own = optimizer.state_dict()["param_groups"]
     if len(own) != len(settings["groups"]):
         raise CheckpointMismatchError(
@@ -98,6 +98,13 @@ def set_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]
         )
     groups = [{**mine, **saved} for mine, saved in zip(own, settings["groups"], strict=True)]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _laid_out(value: Any, parameter: torch.Tensor) -> Any:
+    """Return a moment with the strides of its parameter, which fused kernels rely on: a convolution's may be others."""
+    if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def restart(optimizer: torch.optim.Optimizer) -> None:
@@ -113,7 +120,6 @@ def restart(optimizer: torch.optim.Optimizer) -> None:
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> list[float]:
     """See `Backend.learning_rates`."""
-    _refuse_schedule(optimizer)
     return [float(group["lr"]) for group in optimizer.param_groups]
 
 

@@ -258,6 +258,17 @@ def _refuse_weights(name: str, model: torch.nn.Module) -> None:
                 f"{name} has weights in float16 ({path!r}), whose gradients and moments vanish. Use bfloat16 or "
                 f"float32."
             )
+        if weight.dtype.is_complex:
+            raise ContractError(
+                f"{name} has complex numbers ({path!r}), which are not saved. Keep real and imaginary parts in two "
+                f"tensors, and join them in the forward pass: torch.complex(real, imaginary)."
+            )
+    for path, module in model.named_modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise ContractError(
+                f"{name} normalises by each batch alone ({path!r}), so that an action would depend on the other rows, "
+                f"and one observation could not be acted on. Make it with track_running_stats=True, or use LayerNorm."
+            )
 
 
 def _constants_of(model: torch.nn.Module) -> frozenset[str]:

@@ -21,7 +21,7 @@ from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.heartbeat import HEARTBEAT
 from tensor_optix.support.nested import packed, unpacked
 from tensor_optix.support.preserving import ABSENT
-from tensor_optix.support.trees import n_rows
+from tensor_optix.support.trees import n_rows, without_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class EpisodeActing:
             return actions[0] if type(actions) is np.ndarray else self._wiring.listed_actions(actions)[0]
         if self._is_told:
             self._tell(agent)
-        return agent.act(observation)
+        return without_gradients(agent.act(observation))
 
     def rows(
         self,
@@ -122,8 +122,8 @@ class EpisodeActing:
 
     def _batch(self, agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
         if masks is None:
-            return agent.act_batch(observations, deterministic=deterministic)
-        return self._masked(agent, observations, masks, deterministic=deterministic)
+            return without_gradients(agent.act_batch(observations, deterministic=deterministic))
+        return without_gradients(self._masked(agent, observations, masks, deterministic=deterministic))
 
     def _looking(self, agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
         """Act, and say once where that leaves something in an agent that declares no memory."""

@@ -154,7 +154,7 @@ def _check_of(space: spaces.Space[Any]) -> Callable[[Any], bool]:
     """Return the check of a space: one plain comparison for the commonest, whose own is slow."""
     if type(space) is spaces.Discrete:
         low, high = int(space.start), int(space.start + space.n)
-        return lambda a: (type(a) is int and low <= a < high) or (type(a) is not int and space.contains(a))
+        return lambda a: (type(a) is int and low <= a < high) or (type(a) is not int and _fits(space, a))
     return lambda a: _fits(space, a)
 
 
@@ -165,6 +165,9 @@ def _fits(space: spaces.Space[Any], action: Any) -> bool:
     if isinstance(space, spaces.Tuple):
         parts = zip(space.spaces, action, strict=False)
         return len(action) == len(space.spaces) and all(_fits(member, part) for member, part in parts)
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        array = np.asarray(action)  # a tensor of a framework, or a bool, is a choice, too
+        return array.dtype.kind in "biu" and bool(space.contains(array.astype(space.dtype)))
     if not isinstance(space, spaces.Box):
         return is_finite(action) and space.contains(action)
     array = np.asarray(action)

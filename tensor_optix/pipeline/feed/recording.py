@@ -61,7 +61,7 @@ class SessionRecorder:
     soon as there is room again.
 
     Args:
-        path: "*.jsonl.zst".
+        path: "*.jsonl.zst"; its folder is made.
         observation_space: of the items; None where it is not known.
 
     Raises:
@@ -73,6 +73,7 @@ class SessionRecorder:
         zstandard = require("zstandard", "LivePipeline(record=...)", "live")
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._encoder = msgspec.json.Encoder(enc_hook=plain)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file = os.fdopen(os.open(path, flags | NO_FOLLOW | BINARY, 0o600), "ab", buffering=0)
         self._path = Path(path)

@@ -165,3 +165,42 @@ def test_an_apply_that_will_fail_again_is_an_error(error: Exception) -> None:
             list(pipeline.episodes())
         assert caught.value.__cause__ is error
         pipeline.teardown()
+
+
+class Tensor:
+    """What a framework returns: numbers that numpy can read."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype)
+
+    def __int__(self) -> int:
+        return int(self.values)
+
+
+@pytest.mark.parametrize(
+    ("space", "action"),
+    [
+        (spaces.Discrete(3), Tensor(2)),
+        (spaces.Discrete(2), np.True_),
+        (spaces.Discrete(3, start=5), Tensor(6)),
+        (spaces.MultiDiscrete([3, 4]), Tensor([2, 3])),
+        (spaces.MultiBinary(2), Tensor([True, False])),
+        (spaces.Dict(a=spaces.Discrete(3), b=spaces.Box(0.0, 9.0, (2,))), {"a": Tensor(1), "b": Tensor([1.0, 8.0])}),
+    ],
+    ids=str,
+)
+def test_choices_of_any_kind_of_number_are_sent_as_they_are(space: Any, action: Any) -> None:
+    source = Acting([item(n) for n in range(5)], action_space=space)
+    list(live(source, agent=Counting(lambda _: action)).episodes())
+    sent = source.applied[0]
+    assert sent is action
+
+
+@pytest.mark.parametrize("action", [Tensor(3), Tensor(0.5), np.float32(1.0), Tensor([1, 1])], ids=str)
+def test_what_is_no_choice_of_the_space_is_not_sent(action: Any) -> None:
+    source = Acting([item(n) for n in range(5)], action_space=spaces.Discrete(3))
+    with pytest.raises(BadDataError, match="safe_action"):
+        list(live(source, agent=Counting([action])).episodes())

@@ -192,3 +192,8 @@ class Refusing:
     def __init__(self, file: Any, write: Callable[[Any], int]) -> None:
         self.write = write
         self.seek, self.truncate = file.seek, file.truncate
+
+
+def test_its_folder_is_made(tmp_path: Path) -> None:
+    write(tmp_path / "new" / "folder" / "session.jsonl.zst", 0, 1)
+    assert sequences(tmp_path / "new" / "folder" / "session.jsonl.zst") == [0, 1]
