@@ -1,6 +1,7 @@
 """The command line as a whole: which command runs, and how a process ends."""
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -8,14 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from tensor_optix.cli import exit_codes
-from tensor_optix.cli.checking import check
-from tensor_optix.cli.comparing import compare
-from tensor_optix.cli.completing import completion
-from tensor_optix.cli.evaluating import evaluate
-from tensor_optix.cli.parser import Command, parser
-from tensor_optix.cli.training import resume, train
+from tensor_optix.cli.parser import COMMANDS, Command, parser
 from tensor_optix.errors import TensorOptixError
-from tensor_optix.replay import replay
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.support.terminal import for_a_terminal, say, speak_as_the_terminal_can
 
@@ -26,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal, 141 nobody reads the output.
     """
     speak_as_the_terminal_can()
-    args = parser(**_COMMANDS).parse_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = parser([word for word in argv if word in COMMANDS], **_COMMANDS).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(without_credentials)
@@ -44,7 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _command(module: str, name: str) -> Command:
+    """Return a command that is imported when it is run."""
+    return lambda args: getattr(importlib.import_module(f"tensor_optix.cli.{module}"), name)(args)
+
+
 def _replay(args: argparse.Namespace) -> int:
+    from tensor_optix.replay import replay
+
     for path in args.files:
         for found in replay(path, args.every, args.episodes, args.offset):
             if args.json:
@@ -52,12 +55,6 @@ def _replay(args: argparse.Namespace) -> int:
             else:
                 say(found)
     return exit_codes.DONE
-
-
-def _enjoy(args: argparse.Namespace) -> int:
-    from tensor_optix.cli.enjoying import enjoy
-
-    return enjoy(args)
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -76,13 +73,13 @@ def _report(args: argparse.Namespace) -> int:
 
 
 _COMMANDS: dict[str, Command] = {
-    "train": train,
-    "check": check,
-    "resume": resume,
-    "evaluate": evaluate,
-    "enjoy": _enjoy,
+    "train": _command("training", "train"),
+    "check": _command("checking", "check"),
+    "resume": _command("training", "resume"),
+    "evaluate": _command("evaluating", "evaluate"),
+    "enjoy": _command("enjoying", "enjoy"),
     "replay": _replay,
     "report": _report,
-    "compare": compare,
-    "completion": completion,
+    "compare": _command("comparing", "compare"),
+    "completion": _command("completing", "completion"),
 }

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from tensor_optix._evaluation import Evaluation
 from tensor_optix._trained_runs import best_policy
 from tensor_optix.cli import exit_codes
-from tensor_optix.cli.parser import CONFIRMING_EPISODES
+from tensor_optix.cli.arguments import CONFIRMING_EPISODES
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import play_again

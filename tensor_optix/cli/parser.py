@@ -1,23 +1,17 @@
-"""The arguments of the command line: one function per command."""
+"""The commands of the command line. What it takes to run one, or to know its arguments, is imported for that one."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import importlib
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import tensor_optix
-from tensor_optix.algorithms._devices import DEVICES
-from tensor_optix.cli.comparing import add_compare
-from tensor_optix.cli.config import SETTINGS
-from tensor_optix.cli.flags import add_settings
-from tensor_optix.cli.many import add_many
-from tensor_optix.environment_check import STEPS
 from tensor_optix.errors import did_you_mean
 
-CONFIRMING_EPISODES = 100
-"""Episodes that confirm a score."""
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 """Runs a command with its arguments, and returns the exit code."""
+AddArguments: TypeAlias = Callable[[argparse.ArgumentParser], None]
+"""Adds the arguments of a command to its parser."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,10 +33,11 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
 
-def parser(**commands: Command) -> Parser:
+def parser(of: Collection[str] | None = None, /, **commands: Command) -> Parser:
     """Return the parser; `args.command` is the function to call.
 
     Args:
+        of: the commands that are given their arguments, as what those are made of takes a second to import; None = all.
         **commands: what each of `COMMANDS` calls.
     """
     made = Parser(prog="tensor-optix", description="An autonomous training loop.")
@@ -51,155 +46,29 @@ def parser(**commands: Command) -> Parser:
     made.by_command = {}
     for name, (add_arguments, description) in COMMANDS.items():
         one = added.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
-        add_arguments(one)
+        if of is None or name in of:
+            add_arguments(one)
         made.by_command[name] = one
         one.set_defaults(command=commands[name], known_flags=tuple(one._option_string_actions))
     return made
 
 
-def add_train(train: argparse.ArgumentParser) -> None:
-    """Add the arguments of `train`: the settings of a run, where they come from, and where the run goes."""
-    train.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings as YAML or JSON, such as another run's run.json"
-    )
-    add_settings(train, SETTINGS.values())
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any setting by its name, e.g. ppo.learning_rate=1e-3; before flags, which are before --config; "
-        "repeatable",
-    )
-    train.add_argument("--run-dir", type=Path, help="directory of the run (default: runs/ENV-ALGO-TIME-SEED)")
-    train.add_argument("--no-progress", action="store_true", help="no live view")
-    train.add_argument("--json", action="store_true", help="print the report as JSON")
-    _add_report_flag(train)
-    add_many(train)
+def _adds(name: str) -> AddArguments:
+    def add(command: argparse.ArgumentParser) -> None:
+        getattr(importlib.import_module("tensor_optix.cli.arguments"), name)(command)
+
+    return add
 
 
-def add_resume(resume: argparse.ArgumentParser) -> None:
-    """Add the arguments of `resume`."""
-    resume.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    bounds = [one for one in SETTINGS.values() if one.about.is_bound]
-    add_settings(resume, bounds, "as at the start")
-    add_allow_module(resume)
-    resume.add_argument("--no-progress", action="store_true", help="no live view")
-    resume.add_argument("--json", action="store_true", help="print the report as JSON")
-    _add_report_flag(resume)
-
-
-def _add_report_flag(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--report", action="store_true", help="write RUN_DIR/report.html at the end: what happened, and why"
-    )
-
-
-def add_allow_module(command: argparse.ArgumentParser) -> None:
-    """Add what a run may import: its file is not trusted to choose that."""
-    command.add_argument(
-        "--allow-module",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="module or file that the names of the run's environment and wrappers may import; repeatable",
-    )
-
-
-def _add_device(command: argparse.ArgumentParser, auto: str) -> None:
-    command.add_argument(
-        "--device",
-        choices=("auto", *DEVICES),
-        default="auto",
-        help=f"where the policy computes (default: auto: {auto})",
-    )
-
-
-def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    """Add the arguments of `evaluate`."""
-    evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play (default: 100)")
-    evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds (default: 1000003)")
-    evaluate.add_argument(
-        "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
-    )
-    evaluate.add_argument(
-        "--confirm",
-        action="store_true",
-        help=f"play at least {CONFIRMING_EPISODES} episodes, and make their mean the score in the run's report",
-    )
-    _add_device(evaluate, "as in training, or the CPU where there is no GPU")
-    add_allow_module(evaluate)
-    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def add_check(check: argparse.ArgumentParser) -> None:
-    """Add the arguments of `check`: those of the environment, as `train` takes them."""
-    names = ("env", "env_kwargs", "wrappers", "algorithm", "framework")
-    add_settings(check, [SETTINGS[name] for name in names])
-    check.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"random steps to play (default: {STEPS})")
-    check.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def add_replay(replay: argparse.ArgumentParser) -> None:
-    """Add the arguments of `replay`."""
-    replay.add_argument(
-        "files",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="monitor .csv, .npz of steps and returns, history.jsonl, or TensorBoard events",
-    )
-    replay.add_argument(
-        "--every", type=int, default=2_048, metavar="STEPS", help="steps between evaluations (default: 2048)"
-    )
-    replay.add_argument(
-        "--episodes", type=int, default=5, metavar="K", help="last episodes of an evaluation (default: 5)"
-    )
-    replay.add_argument(
-        "--offset", type=int, default=0, metavar="STEPS", help="first evaluation (default: 0, after --every)"
-    )
-    replay.add_argument("--json", action="store_true", help="print one JSON object per run")
-
-
-def add_report(report: argparse.ArgumentParser) -> None:
-    """Add the arguments of `report`."""
-    report.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    report.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: RUN_DIR/report.html)")
-    report.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1, where it follows the run")
-    report.add_argument("--port", type=int, default=0, metavar="N", help="with --watch (default: 0, any that is free)")
-    report.add_argument("--json", action="store_true", help="print where the page is as JSON")
-
-
-def add_completion(completion: argparse.ArgumentParser) -> None:
-    """Add the arguments of `completion`."""
-    completion.add_argument("shell", choices=("bash", "zsh"), help="the shell that reads the script")
-
-
-def add_enjoy(enjoy: argparse.ArgumentParser) -> None:
-    """Add the arguments of `enjoy`."""
-    enjoy.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    enjoy.add_argument("--episodes", type=int, default=1, metavar="N", help="episodes to play (default: 1)")
-    enjoy.add_argument("--seed", type=int, default=0, help="of the first episode (default: 0)")
-    enjoy.add_argument(
-        "--record",
-        type=Path,
-        metavar="FILE",
-        help="write a .mp4 or .gif instead of showing it (default: show it; without a display, RUN_DIR/clip.gif)",
-    )
-    _add_device(enjoy, "cuda where the framework finds a GPU")
-    add_allow_module(enjoy)
-
-
-COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
-    "train": (add_train, "train an agent on an environment until it is trained"),
-    "check": (add_check, "say what is wrong with an environment, and what it costs a step"),
-    "resume": (add_resume, "resume an interrupted run, or several, exactly where it was"),
-    "evaluate": (add_evaluate, "play the best policy of a run on fresh episodes"),
-    "replay": (add_replay, "say where a recorded run would have been stopped"),
-    "enjoy": (add_enjoy, "watch or record the best policy of a run"),
-    "report": (add_report, "make one page that says what a run did"),
-    "compare": (add_compare, "make one page of many runs: curves, aggregates, who beats whom"),
-    "completion": (add_completion, "print a script by which a shell completes commands and flags"),
+COMMANDS: dict[str, tuple[AddArguments, str]] = {
+    "train": (_adds("add_train"), "train an agent on an environment until it is trained"),
+    "check": (_adds("add_check"), "say what is wrong with an environment, and what it costs a step"),
+    "resume": (_adds("add_resume"), "resume an interrupted run, or several, exactly where it was"),
+    "evaluate": (_adds("add_evaluate"), "play the best policy of a run on fresh episodes"),
+    "replay": (_adds("add_replay"), "say where a recorded run would have been stopped"),
+    "enjoy": (_adds("add_enjoy"), "watch or record the best policy of a run"),
+    "report": (_adds("add_report"), "make one page that says what a run did"),
+    "compare": (_adds("add_compare"), "make one page of many runs: curves, aggregates, who beats whom"),
+    "completion": (_adds("add_completion"), "print a script by which a shell completes commands and flags"),
 }
 """Each command: what adds its arguments, and what it is for."""
