@@ -81,3 +81,15 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     with os.fdopen(writer, "wb") as nobody:
         done = subprocess.run(replaying(tmp_path), stdout=nobody, stderr=subprocess.PIPE)  # noqa: S603
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_what_asks_for_no_command_imports_none(argument: str) -> None:
+    code = (
+        "import sys; from tensor_optix.cli import main\n"
+        f"try: main([{argument!r}])\n"
+        "finally: print(sorted({'numpy', 'gymnasium', 'msgspec', 'rich', 'tensorflow', 'torch'} & sys.modules.keys()))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert "tensor-optix" in found.stdout
+    assert found.stdout.splitlines()[-1] == "[]"
