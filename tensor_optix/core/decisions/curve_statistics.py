@@ -8,6 +8,7 @@
 The windows are shares of the run so far, so the same holds for tasks of 10⁴ and of 10⁸ steps. The lower confidence
 bound makes a slow rise visible in long windows and a lucky maximum invisible in short ones; δ leaves out small gains.
 A bound reaches a level late, as its windows still hold the way up; the arrival is what they were waiting to be sure of.
+The arrival at a known target is the first step since which the scores average at least that, within their error.
 Source of the noise under a trend: von Neumann, "Distribution of the ratio of the mean square successive difference to
 the variance" (1941).
 """
@@ -61,10 +62,20 @@ class CurveStatistics:
     """Upper bound of the slope of the last fifth, per unit of ln t; infinite where there are too few scores."""
     episodes: float | None
     """n: training episodes; None = unknown."""
+    target_steps: float | None = None
+    """When the scores had got to a target, at which they average since; None where they do not, or without one."""
+    target_evaluations: int = 0
+    """Evaluations since then."""
 
 
-def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveStatistics:
-    """Return what the rule knows of a curve of at least one evaluation; O(`MAX_BINS`)."""
+def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5, target: float | None = None) -> CurveStatistics:
+    """Return what the rule knows of a curve of at least one evaluation; O(`MAX_BINS`).
+
+    Args:
+        curve: the evaluations so far.
+        episodes_per_evaluation: episodes behind one score.
+        target: score that is known to be enough; None = none is.
+    """
     bins = curve.bins()
     first = curve.first_level(LEVEL_SCORES)
     level = levels(bins)
@@ -74,6 +85,8 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveS
     arrival = _arrival(bins, rise, first + (1.0 - REST / 2.0) * gain)
     since = float(bins.counts[arrival:].sum())
     to_return = math.sqrt(episodes_per_evaluation)
+    deviation = _deviation_at(bins, len(level) - 1)
+    there = None if target is None else _arrival_at_target(bins, target, deviation)
     return CurveStatistics(
         steps=float(bins.steps[-1]),
         rise_steps=float(bins.steps[rise]),
@@ -82,12 +95,14 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5) -> CurveS
         best=float(best[-1]),
         gain=gain,
         level=float(bins.scores[arrival:] @ bins.counts[arrival:]) / since,
-        level_error=_deviation_at(bins, len(level) - 1) / math.sqrt(since),
+        level_error=deviation / math.sqrt(since),
         first_deviation=to_return * curve.first_deviation(),
-        deviation=to_return * _deviation_at(bins, len(level) - 1),
+        deviation=to_return * deviation,
         best_deviation=to_return * _deviation_at(bins, int(np.argmax(level))),
         slope_bound=slope_bound(bins),
         episodes=curve.episodes,
+        target_steps=None if there is None else float(bins.steps[there]),
+        target_evaluations=0 if there is None else int(bins.counts[there + 1 :].sum()),
     )
 
 
@@ -114,6 +129,14 @@ def _arrival(bins: Bins, rise: int, asked: float) -> int:
     counts, scores = bins.counts[rise::-1], bins.scores[rise::-1]
     held = np.flatnonzero(np.cumsum(counts * scores) / np.cumsum(counts) >= asked)
     return rise - int(held[-1]) if held.size else rise
+
+
+def _arrival_at_target(bins: Bins, target: float, deviation: float) -> int | None:
+    """Return the first bin since which the scores average at least a target, within their standard error, until now."""
+    counts, scores = bins.counts[::-1], bins.scores[::-1]
+    n = np.cumsum(counts)
+    held = np.flatnonzero((np.cumsum(counts * scores) / n + deviation / np.sqrt(n) >= target) & (n >= LEVEL_SCORES))
+    return len(counts) - 1 - int(held[-1]) if held.size else None
 
 
 def slope_bound(bins: Bins) -> float:

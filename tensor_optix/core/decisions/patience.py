@@ -15,10 +15,10 @@ return at present, γ = Gₜ / σ, and n training episodes:
                  is below 0.25·Gₜ:  multiple 0.22; below 0.5·Gₜ:  multiple 1
     SATURATING   else:  multiple 3.5
 
-A known target (`reward_threshold`, `max_return`) changes that. It is reached by the level: the best, or the mean score
-since the arrival plus its standard error; or by the best policy in many episodes of its own. Then something has been
-learned, and the multiple is 1 of Aₜ, the steps of the arrival there, quiet from then on. Else the share of the way that
-is left decides, whatever the plateau looks like, so that a near miss is waited for little longer than a success:
+A known target (`reward_threshold`, `max_return`) changes that. It is reached by the best level, by the mean of at least
+three scores until now plus its standard error, or by the best policy in many episodes of its own. Then something has
+been learned, and the multiple is 1 of Aₜ, the steps of the arrival there, quiet from then on. Else the share of the way
+that is left decides, whatever the plateau looks like: a near miss is waited for little longer than a success.
 
     left        = (target − level) / (target − first level), from 1 where nothing is learned to 0 at the target
     multiple    1 + left · (10.5 − 1) of Rₜ, and while UNLEARNED, at least left · min(2·10⁷ steps, 10⁴ episodes)
@@ -31,7 +31,7 @@ neural networks by extrapolation of learning curves" (IJCAI 2015): stop by the c
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tensor_optix.core.decisions.curve_statistics import REST, CurveStatistics, statistics_of
 from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, short
@@ -163,7 +163,7 @@ def assess(
             chance_of_rise=None,
             reason="too few evaluations",
         )
-    seen = statistics_of(curve, patience.episodes_per_evaluation)
+    seen = statistics_of(curve, patience.episodes_per_evaluation, patience.target)
     return decide(
         seen,
         patience,
@@ -184,10 +184,12 @@ def decide(
     evaluation_steps: float | None = None,
 ) -> PatienceVerdict:
     """Return the verdict on a curve's statistics, see the module's table; arguments as of `assess`."""
+    left, there = _share_left(seen, patience.target), seen.target_steps
+    if there is not None and there > seen.arrival_steps and left > 0.0 and not has_reached:
+        seen = replace(seen, arrival_steps=there, quiet_evaluations=seen.target_evaluations)
     phase = _phase(seen, patience, has_reached=has_reached)
     if phase is Phase.UNLEARNED and has_learned:
         phase = Phase.SATURATING
-    left = _share_left(seen, patience.target)
     multiple, reason = _multiple(seen, patience, phase, left)
     if is_settled and phase is Phase.SATURATING and multiple > patience.constants.reached:
         multiple, reason = patience.constants.reached, "the policy has stopped changing"
@@ -219,7 +221,7 @@ def _phase(seen: CurveStatistics, patience: Patience, *, has_reached: bool) -> P
     rule = patience.constants
     if patience.target is not None:
         left = _share_left(seen, patience.target)
-        if has_reached or left == 0.0:
+        if has_reached or left == 0.0 or seen.target_steps is not None:
             return Phase.SATURATED
         if left <= REST:
             return Phase.SATURATING

@@ -78,6 +78,20 @@ class TestStatistics:
         assert stats.level == pytest.approx(500.0, abs=15.0)
         assert stats.level_error == pytest.approx(5.0 / math.sqrt(30), rel=0.3)
 
+    def test_a_target_is_reached_since_the_scores_average_at_it_within_their_error(self):
+        def arrival(scores, target, std_err=0.0):
+            stats = statistics_of(curve_of(scores, std_err), target=target)
+            return stats.target_steps, stats.target_evaluations
+
+        risen = [0.0, 50.0, *[100.0] * 10]
+        assert arrival(risen, 100.0) == (3 * WINDOW, 9)
+        assert arrival(risen, 95.0) == (2 * WINDOW, 10)  # their mean from there on is 95.5
+        assert arrival(risen, 101.0) == (None, 0)
+        assert arrival(risen, 101.0, 4.0) == (3 * WINDOW, 9)
+        assert arrival([*risen, 0.0, 0.0, 0.0], 100.0) == (None, 0)
+        assert arrival(risen, None) == (None, 0)
+        assert arrival([0.0, 0.0, 100.0, 100.0], 100.0) == (None, 0)  # two scores are too few
+
     @pytest.mark.parametrize("offset", [-1e6, 0.0, 1e6])
     @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
     def test_the_unit_and_the_zero_of_the_score_do_not_matter(self, offset, scale):

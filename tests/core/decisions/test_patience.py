@@ -118,6 +118,23 @@ class TestDecide:
         verdict = decide(seen(level=109.0, level_error=1.0), target)
         assert (verdict.phase, verdict.allowed_steps) == (Phase.SATURATED, 90_000)
 
+    def test_a_target_at_which_the_scores_stand_is_reached_since_they_got_there(self):
+        target = Patience(reward_threshold=110.0)
+        verdict = decide(seen(target_steps=150_000.0, target_evaluations=25), target)
+        assert (verdict.phase, verdict.quiet_steps, verdict.allowed_steps) == (Phase.SATURATED, 50_000, 150_000)
+        assert verdict.quiet_evaluations == 25
+        known = decide(seen(target_steps=150_000.0, target_evaluations=25), target, has_reached=True)
+        assert known == decide(seen(), target, has_reached=True)
+
+    def test_a_rise_beyond_the_target_is_waited_for(self):
+        beyond = {"best": 150.0, "gain": 150.0, "target_steps": 40_000.0, "target_evaluations": 80}
+        assert decide(seen(**beyond), Patience(reward_threshold=110.0)).quiet_steps == 110_000
+
+    def test_a_target_is_seen_to_be_reached_before_the_lower_bound_gets_there(self):
+        scores = [100.0, 300.0, 150.0, 350.0, *[500.0] * 30]
+        # From the third on they average (150 + 350 + 19 · 500) / 21 = 476 at the 23rd, 20 evaluations later.
+        assert stop_of(scores, Patience(reward_threshold=475.0), 50.0) == 23
+
     def test_a_target_that_the_best_policy_has_reached_in_episodes_of_its_own_is_reached(self):
         for gain in (1.0, 100.0):
             verdict = decide(seen(gain=gain), Patience(reward_threshold=110.0), has_reached=True)

@@ -1,6 +1,7 @@
 """Validation in whole runs: what it may cost, where it is cut, and how a signal leaves it."""
 
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -98,6 +99,7 @@ def test_a_larger_share_evaluates_more_often_and_none_always(tmp_path: Path) -> 
 
 def test_in_a_short_run_nothing_is_put_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 30_000)
+    monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_SECONDS", math.inf)
     report = optimizer(tmp_path, 100).run()
     assert (report.evaluations, report.validation["put_off"], report.confirmed) == (40, 0, True)
 
