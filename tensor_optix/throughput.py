@@ -130,6 +130,9 @@ def _n_choices(action_space: object) -> list[int]:
 class _RandomAgent(BaseAgent):
     """Acts at random, allowed actions where there are masks, at the cost of a small network."""
 
+    takes_flat_observations = True
+    """As those of the agent will be."""
+
     def __init__(self, action_space: Any) -> None:
         action_space.seed(0)
         self._n_choices = _n_choices(action_space)

@@ -56,6 +56,11 @@ def test_rates_are_those_of_the_best_window_of_each() -> None:
     assert (found.n_envs, found.async_envs) == (4, False)
 
 
+def test_environments_with_structured_observations_are_measured_as_the_agent_will_see_them() -> None:
+    found = choose_vectorisation("Blackjack-v1", 4, seconds=3.0, clock=ticking(1 / 32))
+    assert found.steps_per_second.keys() == {"single", "sync"}
+
+
 def test_slow_environments_are_tried_in_separate_processes_and_leave_none() -> None:
     found = choose_vectorisation("Acrobot-v1", 2, seconds=3.0, clock=ticking(0.5))
     assert set(found.steps_per_second) == {"single", "sync", "async"}
