@@ -4,9 +4,10 @@ The records of a run are measured apart, in pairs: the same training with them a
 process, in processor time, which a busy machine does not stretch as much. Beside it stands the time inside of them.
 """
 
+import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from unittest import mock
 from benchmarks._results import Row, Spread, table
 from benchmarks._suite import Measurement, Options
 from benchmarks.learning import train
+from tensor_optix.core.loop_callback import LoopCallback
 
 TITLE = "Overhead of the loop"
 ENV = "CartPole-v1"
@@ -22,7 +24,11 @@ WINDOWS = 60
 SEEDS = (0, 1, 2, 3, 4)
 _PARTS = ("collect", "learn", "validate", "loop")
 PAIRS = 5
-"""Of trainings with the records of a run and without, for each seed."""
+"""Of trainings with the records of a run, or with everything, and without, for each seed."""
+FASTEST = "tf"
+"""The framework in which a window of PPO takes least, so that a share of it is largest."""
+COMPILING = 4
+"""Windows that are not measured: the framework compiles."""
 
 
 def plan(options: Options) -> Iterator[Measurement]:
@@ -32,6 +38,7 @@ def plan(options: Options) -> Iterator[Measurement]:
         yield Measurement(f"{ENV}/seed{seed}/windows{windows}", partial(_measure, seed, windows))
     for seed in options.seeds or SEEDS[:1]:
         yield Measurement(f"{ENV}/records/seed{seed}/windows{windows}", partial(_measure_records, seed, windows))
+        yield Measurement(f"{ENV}/everything/seed{seed}/windows{windows}", partial(_measure_everything, seed, windows))
 
 
 def _measure(seed: int, windows: int) -> dict[str, Any]:
@@ -54,27 +61,88 @@ def _measure_records(seed: int, windows: int) -> dict[str, Any]:
     return {"seed": seed, "windows": windows, "with": seconds[True], "without": seconds[False], "inside": inside}
 
 
-def _trained(seed: int, windows: int, *, is_recorded: bool) -> tuple[float, float]:
-    """Return the processor seconds of a training at full speed, and those inside of its records."""
+def _measure_everything(seed: int, windows: int) -> dict[str, Any]:
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    inside: list[float] = []
+    _trained(seed, 2, is_recorded=True, framework=FASTEST, shows=True)
+    for pair in range(PAIRS):
+        for shows in (True, False) if pair % 2 else (False, True):
+            taken, in_them = _trained(seed, windows, is_recorded=shows, framework=FASTEST, shows=shows)
+            seconds[shows].append(taken)
+            inside += [in_them] if shows else []
+    found = {"all_with": seconds[True], "all_without": seconds[False], "all_inside": inside}
+    return {"seed": seed, "windows": windows, **found}
+
+
+class _Clock(LoopCallback):
+    """Takes the processor time by the end of each window, that of all threads."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_window_end(self, window_id: int, eval_metrics: Any) -> None:
+        """Note the time."""
+        self.times.append(time.process_time())
+
+    @property
+    def seconds(self) -> float:
+        """From the end of the first windows, in which a framework compiles, to that of the last."""
+        return self.times[-1] - self.times[min(COMPILING, len(self.times) - 1)]
+
+
+def _trained(
+    seed: int, windows: int, *, is_recorded: bool, framework: str = "torch", shows: bool = False
+) -> tuple[float, float]:
+    """Return the processor seconds of a training at full speed, and those inside of what is to be seen of it."""
+    from rich.console import Console
+
     from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
 
     inside: list[float] = []
+    clock, watchers = _Clock(), list[LoopCallback]()
     with (
         tempfile.TemporaryDirectory() as folder,
+        Path(os.devnull).open("w") as terminal,
         mock.patch("tensor_optix.optimizer.RunRecords", _kind(is_recorded, inside)),
     ):
+        if shows:
+            console = Console(file=terminal, force_terminal=True, width=100)
+            watchers += _watchers(lambda: made.status, console, inside)
         made = RLOptimizer(
-            make_agent(ENV, "ppo", "torch", seed=seed),
+            make_agent(ENV, "ppo", framework, seed=seed, device="cpu"),
             VectorBatchPipeline((ENV, 8), window_size=256),
             val_pipeline=None,
             checkpoint_dir=Path(folder) / "run",
             max_windows=windows,
             dormant_threshold=windows + 100,
             seed=seed,
+            callbacks=[*watchers, clock],
         )
-        begun = time.process_time()
         made.run()
-        return time.process_time() - begun, sum(inside)
+        return clock.seconds, sum(inside)
+
+
+def _watchers(status: Callable[[], Any], console: Any, inside: list[float]) -> list[LoopCallback]:
+    """Return the live view and TensorBoard's curves, whose time is taken."""
+    from tensor_optix.callbacks.progress import Progress
+    from tensor_optix.callbacks.trackers.tensorboard import TensorBoard
+
+    class Curves(TensorBoard):
+        def _work(self, run: Any, ending: Any, before: Any) -> None:
+            super()._work(run, ending, before)
+            inside.append(time.thread_time())
+
+    def timed(name: str) -> Any:
+        def call(self: Any, *args: Any) -> None:
+            begun = time.thread_time()
+            getattr(Progress, name)(self, *args)
+            inside.append(time.thread_time() - begun)
+
+        return call
+
+    hooks = ("on_loop_start", "on_episode_end", "on_loop_stop")
+    view = type("MeasuredProgress", (Progress,), {name: timed(name) for name in hooks})
+    return [view(status, console), Curves()]
 
 
 def _kind(is_recorded: bool, inside: list[float]) -> type:
@@ -85,11 +153,11 @@ def _kind(is_recorded: bool, inside: list[float]) -> type:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             if not is_recorded:
                 return {} if name == "positions" else None
-            begun = time.process_time()
+            begun = time.thread_time()
             try:
                 return getattr(RunRecords, name)(self, *args, **kwargs)
             finally:
-                inside.append(time.process_time() - begun)
+                inside.append(time.thread_time() - begun)
 
         return call
 
@@ -102,6 +170,7 @@ def render(rows: Sequence[Row]) -> list[str]:
     return [
         *_render_parts([row for row in rows if "seconds" in row]),
         *_render_records([row for row in rows if "with" in row]),
+        *_render_everything([row for row in rows if "all_with" in row]),
     ]
 
 
@@ -134,6 +203,34 @@ def _render_records(rows: Sequence[Row]) -> list[str]:
         "them and without, in turn, in processor time.",
         "",
         *table(("Windows", "Pairs", "With to without, %", "Time inside of them, %", "Milliseconds per window"), lines),
+    ]
+
+
+def _render_everything(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    lines = [[str(row["windows"]), str(len(row["all_with"])), *_cost_of_everything(row)] for row in rows]
+    head = ("Windows", "Pairs", "With to without, %", "Milliseconds per window", "Milliseconds inside", "Inside, %")
+    return [
+        "",
+        "Everything on: the records, the live view in a terminal, and TensorBoard's curves, which a thread writes. In "
+        "pairs as above, with TensorFlow, in the processor time of all threads; the windows in which it compiles are "
+        "left out. The time inside is that of the records, of the view and of the thread in the same trainings, which "
+        "other work on the machine stretches as it stretches the rest.",
+        "",
+        *table(head, lines),
+    ]
+
+
+def _cost_of_everything(row: Mapping[str, Any]) -> list[str]:
+    pairs = list(zip(row["all_with"], row["all_without"], strict=True))
+    windows = [1000 * taken / (row["windows"] - 1 - COMPILING) for taken in row["all_with"]]
+    inside = [1000 * taken / row["windows"] for taken in row["all_inside"]]
+    return [
+        Spread.of(100 * (one / other - 1) for one, other in pairs).text(2),
+        Spread.of(windows).text(1),
+        Spread.of(inside).text(2),
+        Spread.of(100 * part / (whole - part) for part, whole in zip(inside, windows, strict=True)).text(2),
     ]
 
 

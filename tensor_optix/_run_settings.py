@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from tensor_optix._settings import Setting
-from tensor_optix.algorithms._description import ALGORITHMS, FRAMEWORKS
+from tensor_optix.algorithms._description import ALGORITHMS, CELLS, FRAMEWORKS
 from tensor_optix.algorithms._devices import DEVICES
 from tensor_optix.core.decisions.schedules import SCHEDULE_PATTERN
 
@@ -63,6 +63,10 @@ class RunSettings:
     net_arch: Annotated[_Layers | None, Setting("sizes of the hidden layers", metavar="SIZE", otherwise=_PRESETS)] = (
         None
     )
+    cell: Annotated[
+        _Choice,
+        Setting("memory of recurrent PPO", choices=CELLS, is_in_every_file=False),
+    ] = "lstm"
     window_size: Annotated[
         _Size,
         Setting("steps per window, over all environments", metavar="T", train=None, otherwise=_PRESETS),

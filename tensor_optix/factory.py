@@ -17,6 +17,7 @@ from tensor_optix.adapters._architecture import SMALLEST_IMAGE, Architecture, Re
 from tensor_optix.adapters._checks import refuse_missing_bounds
 from tensor_optix.algorithms._builders import Builder, builder_for
 from tensor_optix.algorithms._description import ALGORITHMS as ALGORITHMS
+from tensor_optix.algorithms._description import CELLS as CELLS
 from tensor_optix.algorithms._description import FRAMEWORKS as FRAMEWORKS
 from tensor_optix.algorithms._description import AgentDescription
 from tensor_optix.algorithms._devices import resolve_device as resolve_device
@@ -33,7 +34,6 @@ from tensor_optix.support.arguments import check_seed, is_whole
 
 logger = logging.getLogger(__name__)
 
-CELLS = ("lstm", "gru")
 _MODULES = {"tf": "tensorflow", "torch": "torch"}
 _INSTALL = {"tf": "pip install 'tensorflow>=2.18'", "torch": "pip install 'tensor-optix-core[torch]'"}
 

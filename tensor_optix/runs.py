@@ -54,6 +54,7 @@ class RunDescription(RunSettings):
             hyperparams=self.hyperparams or None,
             seed=seed,
             net_arch=self.net_arch,
+            cell=self.cell,
             device=self.device,
         )
         env.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 ALGORITHMS = ("ppo", "recurrent_ppo", "dqn", "sac")
 FRAMEWORKS = ("tf", "torch")
+CELLS = ("lstm", "gru")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,9 @@ from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
 _SECONDS_BETWEEN_LINES = 5.0
+_MOST_SECONDS_BETWEEN_DRAWINGS = 2.0
+SHARE = 0.01
+"""Of the time that drawing may take, as far as the view is drawn often enough."""
 
 
 class Progress(LoopCallback):
@@ -42,7 +45,7 @@ class Progress(LoopCallback):
         self._console = console or Console(file=sys.stderr)
         self._clock = clock
         self._screen: Screen | None = None
-        self._last_shown = -math.inf
+        self._last_shown, self._pause = -math.inf, _SECONDS_BETWEEN_DRAWINGS
         self._beginning: Beginning | None = None
 
     def on_loop_start(self) -> None:
@@ -65,10 +68,6 @@ class Progress(LoopCallback):
         """Draw again, if the last drawing is old enough."""
         self._show()
 
-    def on_improvement(self, snapshot: PolicySnapshot) -> None:
-        """Draw a new best at once, where that costs nothing."""
-        self._show(force=self._screen is not None and self._screen.is_live)
-
     def _show(self, force: bool = False) -> None:
         if self._beginning is not None:
             self._beginning.stop()
@@ -76,10 +75,12 @@ class Progress(LoopCallback):
         if self._screen is None:
             self._screen = LineScreen(self._console)
         now = self._clock()
-        pause = _SECONDS_BETWEEN_DRAWINGS if self._screen.is_live else _SECONDS_BETWEEN_LINES
+        pause = self._pause if self._screen.is_live else _SECONDS_BETWEEN_LINES
         if force or now - self._last_shown >= pause:
-            self._last_shown = now
             self._screen.show(describe(self._status()))
+            self._last_shown = self._clock()
+            usual = max((self._last_shown - now) / SHARE, _SECONDS_BETWEEN_DRAWINGS)
+            self._pause = min(usual, _MOST_SECONDS_BETWEEN_DRAWINGS)
 
 
 def describe(status: LoopStatus) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import secrets
 from typing import Any
 
 from tensor_optix._wiring import refuse_schedules
-from tensor_optix.algorithms._description import ALGORITHMS
+from tensor_optix.algorithms._description import ALGORITHMS, CELLS
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given
 from tensor_optix.errors import InvalidArgumentError
@@ -49,6 +49,11 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
     hyperparams = hyperparams_in(layers, algorithm)
     refuse_unknown(hyperparams, algorithm, "--hp")
     _refuse_of_others(by_set, algorithm)
+    if given.get("cell", CELLS[0]) != CELLS[0] and algorithm != "recurrent_ppo":
+        raise InvalidArgumentError(
+            f"--cell {given['cell']} is the memory of recurrent PPO, but this run trains {algorithm}: give --algo "
+            f"recurrent_ppo."
+        )
     preset = preset_for(given["env"], algorithm)
     run = RunDescription(
         **{

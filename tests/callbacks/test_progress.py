@@ -123,12 +123,14 @@ class View:
         self.now = 100.0
         self.status = STATUS
         self.asked = 0
+        self.takes = 0.0
         self.progress = Progress(
             self._status, Console(file=self.file, force_terminal=terminal, width=80), lambda: self.now
         )
 
     def _status(self) -> LoopStatus:
         self.asked += 1
+        self.now += self.takes
         return self.status
 
     def shown_after(self, seconds: float) -> bool:
@@ -167,7 +169,6 @@ def test_without_a_terminal_lines_come_every_five_seconds_and_at_the_end() -> No
         True,
         True,
     ]
-    view.progress.on_improvement(snapshot(1.0))
     assert len(view.lines) == 4
     view.progress.on_loop_stop()
     assert len(view.lines) == 5
@@ -180,13 +181,14 @@ def test_in_a_terminal_it_is_drawn_at_most_four_times_a_second() -> None:
     view.progress.on_loop_stop()
 
 
-def test_in_a_terminal_a_new_best_is_drawn_at_once() -> None:
+def test_in_a_terminal_drawing_takes_a_hundredth_of_the_time_as_far_as_it_is_seen_every_other_second() -> None:
     view = View(terminal=True)
     view.progress.on_loop_start()
     view.shown_after(0)
-    before = view.asked
-    view.progress.on_improvement(snapshot(1.0))
-    assert view.asked == before + 1
+    for takes, pause in ((0.01, 1.0), (0.5, 2.0), (0.001, 0.25)):
+        view.takes = takes
+        view.shown_after(10)
+        assert [view.shown_after(s) for s in (0.9 * pause, 0.2 * pause)] == [False, True]
     view.progress.on_loop_stop()
 
 

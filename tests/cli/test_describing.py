@@ -96,3 +96,11 @@ def test_a_schedule_needs_the_length_of_the_run() -> None:
     assert run_of({"max_steps": 1000}, scheduled).hyperparams == {"learning_rate": "lin_3e-4"}
     with pytest.raises(HyperparamError, match="which has none: give --total-steps"):
         run_of(None, scheduled)
+
+
+def test_the_memory_of_recurrent_ppo_is_chosen_and_no_other_algorithm_has_one() -> None:
+    gru = run_of({"algorithm": "recurrent_ppo", "cell": "gru"})
+    assert gru.agent().description.cell == "gru"  # type: ignore[attr-defined]
+    assert run_of({"algorithm": "recurrent_ppo"}).cell == run_of({}, {"cell": "lstm"}).cell == "lstm"
+    with pytest.raises(InvalidArgumentError, match="--cell gru is the memory of recurrent PPO, but .* ppo"):
+        run_of({"cell": "gru"})

@@ -11,6 +11,7 @@ the rest. The same happens when a run is resumed: no scalar is sent twice.
 import contextlib
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 PROJECT = "tensor-optix"
 """Where runs stand in a tracker, unless its own settings say otherwise."""
 SECONDS_BETWEEN_LOOKS = 1.0
+MOST_SECONDS_BETWEEN_LOOKS = 5.0
+SHARE = 0.01
+"""Of a processor that a tracker may take, as far as it looks often enough: the rarer it looks, the less it takes."""
 MOST_SECONDS_BETWEEN_TRIES = 60.0
 SECONDS_AT_THE_END = 10.0
 """What the end of a run waits for a tracker."""
@@ -142,11 +146,12 @@ class Tracker(LoopCallback, ABC):
         sent, pause, is_last = Sent(), self._pause, False
         while not is_last:
             is_last = ending.wait(pause)
+            begun = time.thread_time()
             try:
                 if follower is None:
                     sent, follower = self.open(run), RunFollower(run.directory)
                 self._send_new(follower, sent)
-                pause = self._pause
+                pause = pause_after(time.thread_time() - begun, self._pause)
                 if is_last:
                     self.close()
             except BaseException as error:  # whatever it is, the run goes on
@@ -171,6 +176,16 @@ class Tracker(LoopCallback, ABC):
         if not self._has_told:
             self._has_told = True
             logger.warning("%s %s", type(self).__name__, what)
+
+
+def pause_after(taken: float, least: float) -> float:
+    """Return the seconds until the next look.
+
+    Args:
+        taken: processor seconds of the last look.
+        least: seconds between two looks.
+    """
+    return max(least, min(taken / SHARE, MOST_SECONDS_BETWEEN_LOOKS))
 
 
 def tracked_run(run_dir: Path) -> TrackedRun:
