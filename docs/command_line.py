@@ -24,7 +24,11 @@ def tables() -> dict[str, str]:
         add_arguments(command)
         found[name] = _table(
             ("argument", "default", "meaning"),
-            [_row(action) for action in command._actions if name != "train" or action.dest not in SETTINGS],
+            [
+                _row(action)
+                for action in command._actions
+                if name not in ("train", "tune") or action.dest not in SETTINGS
+            ],
         )
     return found
 

@@ -26,6 +26,8 @@ TARGETS = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding=
 PROGRAMS = ("tensor-optix", "pip", "make", "python", "tensorboard")
 PARSED_ONLY = ("--watch", "minigrid")
 """What serves until it is stopped, and what needs a package that is in no extra."""
+SMALLEST_SEARCH = ["--trials", "1", "--seeds", "1", "--final-seeds", "1", "--workers", "1", "--framework", "torch"]
+SMALLEST_SEARCH += ["--total-steps", "64", "--window-size", "64", "--val-episodes", "1", "--no-progress"]
 STAND_IN = '#!/bin/sh\nprintf "%s\\0" "$(basename "$0")" "$@" >> "$CALLS"; printf "\\n\\0" >> "$CALLS"\n'
 WRAPPER = """
 import gymnasium
@@ -82,6 +84,8 @@ def short(arguments: list[str], trained: Path) -> list[str]:
     for flag in {"--seeds", "--population"} & {*given}:
         given[given.index(flag) + 1] = "2"
     given = [argument.replace("seeds0-4", "seeds0-1") for argument in given]
+    if given[0] == "tune":
+        return [*given, *SMALLEST_SEARCH]
     if given[0] == "train":
         if "--n-envs" not in given and "--config" not in given:
             given += ["--n-envs", "1"]

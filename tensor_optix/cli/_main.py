@@ -74,6 +74,7 @@ def _report(args: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Command] = {
     "train": _command("training", "train"),
+    "tune": _command("tuning", "tune"),
     "check": _command("checking", "check"),
     "resume": _command("training", "resume"),
     "evaluate": _command("evaluating", "evaluate"),

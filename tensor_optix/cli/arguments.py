@@ -12,6 +12,11 @@ from tensor_optix.environment_check import STEPS
 
 CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
+_NOT_OF_A_SEARCH = (
+    "tuning", "max_episodes", "max_interval", "plateau_threshold", "dormant_threshold", "scaled_patience", "escape",
+    "evolve", "track", "track_names", "async_envs",
+)  # fmt: skip
+"""Settings that a search decides itself."""
 
 
 def add_train(train: argparse.ArgumentParser) -> None:
@@ -33,6 +38,25 @@ def add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_report_flag(train)
     add_many(train)
+
+
+def add_tune(tune: argparse.ArgumentParser) -> None:
+    """Add the arguments of `tune`: its own, and the settings of the runs that are searched around."""
+    for flag, otherwise, meaning in (
+        ("--trials", 30, "trials in all; every second one is drawn at random"),
+        ("--seeds", 3, "seeds that a trial is trained with, one after the other; the first is --seed, or 0"),
+        ("--final-seeds", 5, "fresh seeds that the best five and the preset are trained with at the end"),
+        ("--workers", 1, "runs at once, each in a process"),
+    ):
+        tune.add_argument(flag, type=int, default=otherwise, metavar="N", help=f"{meaning} (default: {otherwise})")
+    tune.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML or JSON; they are not searched")
+    add_settings(tune, [one for one in SETTINGS.values() if one.name not in _NOT_OF_A_SEARCH])
+    tune.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting by its name; repeatable"
+    )
+    tune.add_argument("--run-dir", type=Path, help="directory of the search (default: runs/ENV-ALGO-search-seedN)")
+    tune.add_argument("--no-progress", action="store_true", help="no live view")
+    tune.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def add_resume(resume: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """From the settings that were given to the run that they describe: what is left out is chosen, measured or drawn."""
 
+import argparse
 import dataclasses
 import secrets
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS, CELLS
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
-from tensor_optix.cli.flags import Given
+from tensor_optix.cli.flags import Given, given_by_flags
+from tensor_optix.cli.pairs import hyperparams_of
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.factory import (
     refuse_unknown,
@@ -20,7 +22,18 @@ from tensor_optix.pipeline.environment.environment import check_size, make_envir
 from tensor_optix.presets import Preset, preset_for
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
+from tensor_optix.support.pairs import arguments_of
 from tensor_optix.throughput import choose_vectorisation
+
+
+def given_in(args: argparse.Namespace) -> Given:
+    """Return the settings that were given as flags, those of `KEY=VALUE` by their keys."""
+    given = given_by_flags(args, SETTINGS.values())
+    if "env_kwargs" in given:
+        given["env_kwargs"] = arguments_of(given["env_kwargs"], "--env-kwargs")
+    if "hyperparams" in given:
+        given["hyperparams"] = hyperparams_of(given["hyperparams"])
+    return given
 
 
 def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescription, Given]:

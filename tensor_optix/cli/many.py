@@ -7,9 +7,10 @@ from typing import Any
 from tensor_optix.cli.flags import Given
 from tensor_optix.cli.populating import resume_population, train_population
 from tensor_optix.cli.several import resume_seeds, train_seeds
+from tensor_optix.cli.tuning import resume_search
 from tensor_optix.core.decisions.schedules import is_schedule
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
-from tensor_optix.multirun.description import Members, read_description
+from tensor_optix.multirun.description import Members, Trials, read_description
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
 
@@ -63,5 +64,7 @@ def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> i
 
 def resume_many(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
     """Go on with many runs, and return the exit code."""
-    is_population = isinstance(read_description(args.run_dir), Members)
-    return (resume_population if is_population else resume_seeds)(args, bounds)
+    description = read_description(args.run_dir)
+    if isinstance(description, Trials):
+        return resume_search(args, bounds)
+    return (resume_population if isinstance(description, Members) else resume_seeds)(args, bounds)

@@ -62,6 +62,7 @@ def _adds(name: str) -> AddArguments:
 
 COMMANDS: dict[str, tuple[AddArguments, str]] = {
     "train": (_adds("add_train"), "train an agent on an environment until it is trained"),
+    "tune": (_adds("add_tune"), "search for hyper-parameters over whole runs; the preset stays unless it is beaten"),
     "check": (_adds("add_check"), "say what is wrong with an environment, and what it costs a step"),
     "resume": (_adds("add_resume"), "resume an interrupted run, or several, exactly where it was"),
     "evaluate": (_adds("add_evaluate"), "play the best policy of a run on fresh episodes"),

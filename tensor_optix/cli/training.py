@@ -13,9 +13,8 @@ from tensor_optix._trained_runs import refuse_python_run
 from tensor_optix.callbacks.screens import told
 from tensor_optix.cli import exit_codes, many
 from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
-from tensor_optix.cli.describing import described, with_measured_environments
-from tensor_optix.cli.flags import Given, given_by_flags
-from tensor_optix.cli.pairs import hyperparams_of
+from tensor_optix.cli.describing import described, given_in, with_measured_environments
+from tensor_optix.cli.flags import given_by_flags
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.errors import CheckpointStorageError
@@ -24,7 +23,6 @@ from tensor_optix.multirun.description import is_multirun
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
-from tensor_optix.support.pairs import arguments_of
 from tensor_optix.support.terminal import say
 
 _FOLLOWS = {
@@ -40,7 +38,7 @@ def train(args: argparse.Namespace) -> int:
     in_file = read_config(args.config) if args.config else {}
     shows = not args.no_progress
     with _told("importing the framework, checking the environment", shows):
-        run, given = described(in_file, _given(args), settings_of_pairs(args.set))
+        run, given = described(in_file, given_in(args), settings_of_pairs(args.set))
     if many.is_of_many(args):
         return many.train_many(args, run, given)
     with _told("measuring how many environments to step at once", shows):
@@ -84,16 +82,6 @@ def _keep_bounds(run: RunDescription, run_dir: Path) -> None:
 
 def _told(what: str, shows: bool) -> contextlib.AbstractContextManager[None]:
     return told(what) if shows else contextlib.nullcontext()
-
-
-def _given(args: argparse.Namespace) -> Given:
-    """Return the settings that were given as flags, those of `KEY=VALUE` by their keys."""
-    given = given_by_flags(args, SETTINGS.values())
-    if "env_kwargs" in given:
-        given["env_kwargs"] = arguments_of(given["env_kwargs"], "--env-kwargs")
-    if "hyperparams" in given:
-        given["hyperparams"] = hyperparams_of(given["hyperparams"])
-    return given
 
 
 def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:

@@ -10,6 +10,7 @@ import tensor_optix
 from tensor_optix.core.storage.atomic import encode_json, make_directory, replace_file, storage_errors
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.multirun.space import Choices, Range
 from tensor_optix.support.schemas import checked, decode_object
 
 MULTIRUN, RESULT = "multirun.json", "result.json"
@@ -45,7 +46,26 @@ class Members(
     """Of them learn at once."""
 
 
-Description: TypeAlias = Seeds | Members
+class Trials(msgspec.Struct, tag_field="kind", tag="search", frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Trials of a search, each trained with several seeds; the best of them play against the preset."""
+
+    trials: Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+    seeds: _Count
+    """Of each trial."""
+    final_seeds: _Count
+    """Fresh ones, of each finalist."""
+    batch: _Count
+    """Trials that are drawn before any of them has ended."""
+    space: dict[str, Range | Choices]
+    preset: dict[str, int | float | str]
+    """Values of the run itself."""
+    earlier: list[dict[str, int | float | str]]
+    """Values that earlier runs have found."""
+    workers: _Count = 1
+    """Runs that train at once."""
+
+
+Description: TypeAlias = Seeds | Members | Trials
 
 
 def is_multirun(folder: Path) -> bool:

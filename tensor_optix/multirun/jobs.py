@@ -1,7 +1,7 @@
 """What workers run: training one run, and playing the best policy of one."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
 from tensor_optix.core.loop.parts import LoopStatus
 from tensor_optix.core.loop.selection import play
 from tensor_optix.core.loop_callback import LoopCallback
-from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.executors import Context, Payload
@@ -32,16 +32,39 @@ def train_run(item: Payload, context: Context) -> Payload:
     Returns:
         The `reason` of the end.
     """
-    run_dir = Path(item.values["run_dir"])
-    run = RunDescription.read(run_dir, item.values["allow_modules"])
+    return Payload({"reason": trained(Path(item.values["run_dir"]), item.values["allow_modules"], context).reason})
+
+
+class Stopping(LoopCallback):
+    """An observer that may end the run."""
+
+    stop: Callable[[], None] | None = None
+    """Ends it after the window in progress."""
+
+
+def trained(
+    run_dir: Path, allow_modules: Sequence[str], context: Context, observer: Stopping | None = None
+) -> TrainingReport:
+    """Train the run in a folder, or go on with it where it was, and return its report.
+
+    Args:
+        run_dir: the folder.
+        allow_modules: what the name of its environment may import.
+        context: told after each window.
+        observer: who else observes.
+    """
+    run = RunDescription.read(run_dir, allow_modules)
     set_threads(run.framework, run.threads)
     teller = Teller(context)
-    optimizer = run.optimizer(run_dir, resume=True, progress=False, callbacks=[teller])
+    observers = [teller] if observer is None else [teller, observer]
+    optimizer = run.optimizer(run_dir, resume=True, progress=False, callbacks=observers)
     teller.status = lambda: optimizer.status
+    if observer is not None:
+        observer.stop = optimizer.stop
     report = optimizer.run()
     if report.reason == StopReason.INTERRUPTED.value:
         context.tell({"interrupted": True})
-    return Payload({"reason": report.reason})
+    return report
 
 
 class Teller(LoopCallback):

@@ -26,6 +26,8 @@ def parse(*arguments: str) -> argparse.Namespace:
         (["train", "--config", "run.yaml"], {"config": Path("run.yaml")}),
         (["train", "E-v0"], {"report": False}),
         (["train", "E-v0", "--report"], {"report": True}),
+        (["tune", "E-v0"], {"trials": 30, "seeds": 3, "final_seeds": 5, "workers": 1}),
+        (["tune", "E-v0", "--total-steps", "100"], {"max_steps": 100, "run_dir": None, "json": False}),
         (["resume", "run", "--report"], {"report": True}),
         (["resume", "run", "--max-episodes", "3"], {"run_dir": Path("run"), "max_episodes": 3, "no_progress": False}),
         (["resume", "run", "--max-windows", "3", "--target-score", "4.5"], {"max_episodes": 3, "target_score": 4.5}),

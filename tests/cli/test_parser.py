@@ -22,6 +22,7 @@ def parse(*arguments: str) -> argparse.Namespace:
     ("arguments", "command"),
     [
         (["train", "E-v0"], "train"),
+        (["tune", "E-v0"], "tune"),
         (["resume", "run"], "resume"),
         (["evaluate", "run"], "evaluate"),
         (["replay", "a"], "replay"),
