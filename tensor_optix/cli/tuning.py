@@ -35,6 +35,7 @@ from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.optional import require
+from tensor_optix.support.terminal import say
 
 PAGE = "tune.html"
 SMALLEST_BATCH = 4
@@ -54,7 +55,7 @@ def tune(args: argparse.Namespace) -> int:
     folder = args.run_dir or Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-search-seed{run.seed}"
     with sole(folder):
         description = _description(folder, run, args, given)
-        print(f"Searching around {run.env} with {run.algorithm} on {run.framework}, in {folder}", file=sys.stderr)
+        say(f"Searching around {run.env} with {run.algorithm} on {run.framework}, in {folder}", file=sys.stderr)
         return _finish(folder, run, description, args.workers, args)
 
 
@@ -149,8 +150,8 @@ def _finish(folder: Path, run: RunDescription, description: Trials, workers: int
     if args.json:
         print(json.dumps({**result, "next": following}), flush=True)
     else:
-        print("\n".join(_lines(result)))
-        print(f"Train with: {following['train']}\nPage: {page}", flush=True)
+        say("\n".join(_lines(result)))
+        say(f"Train with: {following['train']}\nPage: {page}", flush=True)
     return exit_codes.DONE
 
 
@@ -216,4 +217,4 @@ def _write_page(folder: Path, run: RunDescription, result: Mapping[str, Any]) ->
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    say(text, file=sys.stderr, flush=True)
