@@ -77,6 +77,27 @@ class RunSettings:
         Setting("parallel environments", metavar="N", train=None, otherwise="measured, printed"),
     ] = 1
     async_envs: Annotated[bool, Setting("with --n-envs: each in a process of its own")] = False
+    isolate: Annotated[bool, Setting("run one environment, in a process of its own", is_in_every_file=False)] = False
+    step_timeout: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None,
+        Setting(
+            "seconds that a step may take, in a process of its own, before that is ended and begun anew",
+            metavar="S",
+            otherwise="20 times the slowest of the first 100, at least 30",
+            is_bound=True,
+            is_in_every_file=False,
+        ),
+    ] = None
+    max_worker_rss: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None,
+        Setting(
+            "bytes of memory from which the process of an environment is begun anew between two episodes",
+            metavar="BYTES",
+            otherwise="no bound",
+            is_bound=True,
+            is_in_every_file=False,
+        ),
+    ] = None
     normalize_observations: Annotated[
         bool, Setting("normalise observations by their running statistics", train=None, otherwise=_PRESETS)
     ] = False

@@ -136,6 +136,9 @@ class RunDescription(RunSettings):
             return BatchPipeline(
                 self.env if self._is_of_an_id else self.environment,
                 window_size=self.window_size,
+                isolate=self.isolate,
+                step_timeout=self.step_timeout,
+                max_worker_rss=self.max_worker_rss,
                 normalize_observations=self.normalize_observations,
                 normalize_rewards=self.normalize_rewards,
             )
@@ -143,6 +146,8 @@ class RunDescription(RunSettings):
             (self.env, self.n_envs) if self._is_of_an_id else [self.environment] * self.n_envs,
             window_size=max(self.window_size // self.n_envs, 1),
             async_envs=self.async_envs,
+            step_timeout=self.step_timeout,
+            max_worker_rss=self.max_worker_rss,
             normalize_observations=self.normalize_observations,
             normalize_rewards=self.normalize_rewards,
         )

@@ -200,6 +200,22 @@ class TestParts:
         pipeline.teardown()
         assert (window.n_envs, window.length) == (4, 64)
 
+    @pytest.mark.parametrize(
+        ("name", "own"),
+        [
+            ("BatchPipeline", {"n_envs": 1, "async_envs": False, "isolate": True}),
+            ("VectorBatchPipeline", {"n_envs": 2, "async_envs": True}),
+        ],
+    )
+    def test_the_bounds_of_a_process_reach_the_pipeline(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, own: dict[str, Any]
+    ) -> None:
+        made: dict[str, Any] = {}
+        monkeypatch.setattr(f"tensor_optix.runs.{name}", lambda *_, **arguments: made.update(arguments))
+        described(**own, step_timeout=5.0, max_worker_rss=1 << 30).pipeline()
+        assert (made["step_timeout"], made["max_worker_rss"]) == (5.0, 1 << 30)
+        assert made["isolate" if name == "BatchPipeline" else "async_envs"] is True
+
     @pytest.mark.parametrize("n_envs", [1, 2])
     def test_arguments_reach_every_environment(self, n_envs: int) -> None:
         run = described(

@@ -89,9 +89,12 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
 
 def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDescription, str]:
     """Return the run with its number of environments, as given or as measured, and a line about it."""
+    _check_processes(run)
     if "n_envs" in given:
         check_size("--n-envs", run.n_envs)
         return run, ""
+    if run.isolate:
+        return run, "Stepping 1 environment, in a process of its own; --n-envs N --async-envs steps more at once."
     if run.async_envs:
         raise InvalidArgumentError("--async-envs needs --n-envs N, the number of environments.")
     n_envs = preset_for(run.env, run.algorithm).n_envs
@@ -103,6 +106,18 @@ def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDe
         dataclasses.replace(run, n_envs=chosen.n_envs, async_envs=chosen.async_envs),
         f"Stepping {chosen}; {as_told} does the same without measuring.",
     )
+
+
+def _check_processes(run: RunDescription) -> None:
+    """Raise a typed error where what is said of an environment's process needs another one than it has."""
+    if run.isolate and (run.n_envs > 1 or run.async_envs):
+        raise InvalidArgumentError("--isolate is for one environment; several have their processes by --async-envs.")
+    for name in ("step_timeout", "max_worker_rss"):
+        if getattr(run, name) is not None and not (run.isolate or run.async_envs):
+            raise InvalidArgumentError(
+                f"{SETTINGS[name].flags[0]} needs an environment in a process of its own: --isolate, or --n-envs N "
+                f"--async-envs."
+            )
 
 
 def _defaults(given: Given, preset: Preset) -> dict[str, Any]:

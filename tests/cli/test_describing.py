@@ -104,3 +104,26 @@ def test_the_memory_of_recurrent_ppo_is_chosen_and_no_other_algorithm_has_one() 
     assert run_of({"algorithm": "recurrent_ppo"}).cell == run_of({}, {"cell": "lstm"}).cell == "lstm"
     with pytest.raises(InvalidArgumentError, match="--cell gru is the memory of recurrent PPO, but .* ppo"):
         run_of({"cell": "gru"})
+
+
+def test_one_environment_may_have_a_process_of_its_own_with_its_bounds() -> None:
+    given = {"isolate": True, "step_timeout": 5.0, "max_worker_rss": 1 << 30}
+    run, said = with_measured_environments(run_of(given), given)
+    assert (run.n_envs, run.isolate, run.step_timeout, run.max_worker_rss) == (1, True, 5.0, 1 << 30)
+    assert "a process of its own" in said
+    given = {"n_envs": 2, "async_envs": True, "step_timeout": 5.0}
+    assert with_measured_environments(run_of(given), given)[0].step_timeout == 5.0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"isolate": True, "n_envs": 2}, r"--isolate is for one environment"),
+        ({"isolate": True, "n_envs": 1, "async_envs": True}, r"--isolate is for one environment"),
+        ({"step_timeout": 5.0}, r"--step-timeout needs .*--isolate"),
+        ({"max_worker_rss": 5, "n_envs": 2}, r"--max-worker-rss needs .*--async-envs"),
+    ],
+)
+def test_what_needs_a_process_of_its_own_says_so(given: Given, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        with_measured_environments(run_of(given), given)
