@@ -22,9 +22,11 @@ from tensor_optix.errors import (
     CheckpointStorageError,
     CheckpointUnsafeError,
 )
+from tensor_optix.support.open_files import advice
 from tensor_optix.support.schemas import decode_object
 
 MAX_JSON_BYTES = 4 << 20
+_CHECK_PATH = "Check that the path is a writable directory with free space, or choose another checkpoint_dir."
 
 
 @contextlib.contextmanager
@@ -35,10 +37,8 @@ def storage_errors(what: str, path: Path) -> Generator[None]:
     except (CheckpointStorageError, CheckpointPathError):
         raise
     except OSError as error:
-        failed = CheckpointStorageError(
-            f"Could not {what} {str(path)!r}: {error.strerror or error}. Check that the path is a writable directory "
-            f"with free space, or choose another checkpoint_dir."
-        )
+        remedy = advice(error, _CHECK_PATH)
+        failed = CheckpointStorageError(f"Could not {what} {str(path)!r}: {error.strerror or error}. {remedy}")
         failed.errno = error.errno
         raise failed from error
 

@@ -31,6 +31,7 @@ from tensor_optix._visible import in_line
 from tensor_optix.core.storage import atomic, tree
 from tensor_optix.core.storage.metadata import METADATA, ForeignFormatError, metadata_in, sealed
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
+from tensor_optix.support.open_files import advice
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class DurableFolders:
         try:
             is_ours = tree.is_folder(folder)
         except OSError as error:
-            raise CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}.") from error
+            raise _unreadable(folder, error) from error
         if not is_ours:
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
         return metadata_in(folder, sequence)
@@ -159,7 +160,7 @@ class DurableFolders:
         try:
             found = tree.checksums(folder, recorded, contents=contents)
         except OSError as error:
-            raise CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}.") from error
+            raise _unreadable(folder, error) from error
         found.pop(METADATA, None)
         if not contents:
             recorded = {name: {"bytes": sums["bytes"]} for name, sums in recorded.items()}
@@ -250,6 +251,10 @@ class DurableFolders:
 def bytes_in(metadata: Mapping[str, Any]) -> int:
     """Return the total length of the files that a folder's metadata list."""
     return sum(sums["bytes"] for sums in metadata["files"].values())
+
+
+def _unreadable(folder: Path, error: OSError) -> CheckpointCorruptError:
+    return CheckpointCorruptError(f"{str(folder)!r} cannot be read: {error}. {advice(error)}".rstrip())
 
 
 def is_damage(error: CheckpointCorruptError) -> bool:

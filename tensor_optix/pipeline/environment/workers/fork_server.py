@@ -18,6 +18,7 @@ import time
 from multiprocessing import spawn
 
 from tensor_optix.errors import EnvironmentFailedError
+from tensor_optix.support.open_files import advice
 
 _START, _END = b"s", b"e"
 _ASKED = struct.Struct("<ci")
@@ -56,7 +57,8 @@ class ForkServer:
                 start_new_session=True,
             )
         except OSError as error:
-            raise EnvironmentFailedError(f"The processes of environments cannot be started: {error}.") from error
+            said = f"The processes of environments cannot be started: {error}. {advice(error)}"
+            raise EnvironmentFailedError(said.rstrip()) from error
         finally:
             theirs.close()
         self._channel.settimeout(_SECONDS_TO_BEGIN)
