@@ -102,7 +102,7 @@ def test_the_memory_of_recurrent_ppo_is_chosen_and_no_other_algorithm_has_one() 
     gru = run_of({"algorithm": "recurrent_ppo", "cell": "gru"})
     assert gru.agent().description.cell == "gru"  # type: ignore[attr-defined]
     assert run_of({"algorithm": "recurrent_ppo"}).cell == run_of({}, {"cell": "lstm"}).cell == "lstm"
-    with pytest.raises(InvalidArgumentError, match="--cell gru is the memory of recurrent PPO, but .* ppo"):
+    with pytest.raises(InvalidArgumentError, match=r"--cell gru is the memory of recurrent PPO, but .* ppo"):
         run_of({"cell": "gru"})
 
 
