@@ -2,6 +2,7 @@
 #   make train   sets up and trains CartPole-v1 until the loop decides that it is trained
 #   make test    sets up and runs every gate and test
 #   make release-check   builds both distributions, installs them in four ways, and trains with each
+#   make lock    writes requirements.lock anew, after a change of pyproject.toml or constraints.txt
 #   make docs    sets up and builds the documentation site into build/site
 #   make trade   sets up and runs an example, as do make backtest, forecast, watch: see docs/market.md and docs/forecast.md
 
@@ -14,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 PROJECT := pyproject.toml constraints.txt
 RELEASE := build/release
 
-.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak docs release-check clean
+.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak docs release-check lock clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
@@ -82,6 +83,12 @@ $(VENV)/.docs: $(BIN)/python $(PROJECT)
 $(VENV)/.bench: $(BIN)/python $(PROJECT)
 	$(INSTALL) -e '.[bench]'
 	touch $@
+
+# The hashes of all files that PyPI has of each version in constraints.txt, for every machine.
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes --no-annotate --no-header --all-extras \
+		--python-version 3.11.7 --output-file requirements.lock pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV) .ruff_cache .pytest_cache .import_linter_cache build dist
