@@ -1,10 +1,13 @@
+import json
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
@@ -16,6 +19,7 @@ from tensor_optix.errors import (
     InvalidArgumentError,
     SpaceError,
 )
+from tests.fakes.echo import Echo
 from tests.fakes.vectors import ByStepAgent, CountingEnv, makers, windows_of
 from tests.helpers import NumpyAgent
 
@@ -200,3 +204,16 @@ def test_a_ready_vector_that_was_closed_is_named() -> None:
     windows_of(pipeline, 1)
     with pytest.raises(ContractError, match="closed by teardown"):
         next(pipeline.episodes())
+
+
+def test_observations_that_cannot_be_saved_are_followed_by_new_episodes(caplog: pytest.LogCaptureFixture) -> None:
+    def pipeline() -> VectorBatchPipeline:
+        kinds = spaces.Sequence(spaces.Discrete(3)), spaces.Discrete(2)
+        return VectorBatchPipeline([partial(Echo, *kinds, seed) for seed in range(2)], NumpyAgent(), 7, seed=0)
+
+    left, gone_on = pipeline(), pipeline()
+    next(left.episodes())
+    gone_on.restore_stream(json.loads(json.dumps(left.stream_state())))
+    window = next(gone_on.episodes())
+    assert window.episode_id == 1
+    assert "a new one begins" in caplog.text
