@@ -8,6 +8,7 @@ from tensor_optix.cli.comparing import add_compare as add_compare
 from tensor_optix.cli.config import SETTINGS
 from tensor_optix.cli.flags import add_settings
 from tensor_optix.cli.many import add_many
+from tensor_optix.cli.several import add_executor
 from tensor_optix.environment_check import STEPS
 
 CONFIRMING_EPISODES = 100
@@ -38,6 +39,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_report_flag(train)
     add_many(train)
+    add_executor(train)
 
 
 def add_tune(tune: argparse.ArgumentParser) -> None:
@@ -57,6 +59,7 @@ def add_tune(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--run-dir", type=Path, help="directory of the search (default: runs/ENV-ALGO-search-seedN)")
     tune.add_argument("--no-progress", action="store_true", help="no live view")
     tune.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_executor(tune)
 
 
 def add_resume(resume: argparse.ArgumentParser) -> None:
@@ -68,6 +71,7 @@ def add_resume(resume: argparse.ArgumentParser) -> None:
     resume.add_argument("--no-progress", action="store_true", help="no live view")
     resume.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_report_flag(resume)
+    add_executor(resume)
 
 
 def _add_report_flag(command: argparse.ArgumentParser) -> None:

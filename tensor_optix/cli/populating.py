@@ -89,7 +89,7 @@ def resume_population(args: argparse.Namespace, bounds: Mapping[str, Any]) -> in
 def _finish(folder: Path, run: RunDescription, members: Members, workers: int, args: argparse.Namespace) -> int:
     """Train, test and report."""
     names = [f"member-{member}" for member in range(members.members)]
-    with executor_of(min(workers, members.members), run.threads) as executor:
+    with executor_of(min(workers, members.members), run.threads, args) as executor:
         population = Population(folder, run, members.members, members.generation_windows, say=_say)
         with cancelled_by_signals(executor) as signals:
             try:

@@ -18,7 +18,7 @@ from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.core.storage.atomic import DirectoryLock
 from tensor_optix.core.training_report import StopReason, TrainingReport, score_text
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
-from tensor_optix.executors import Event, Executor, InProcess, Processes
+from tensor_optix.executors import Event, Executor, InProcess, Processes, RayExecutor
 from tensor_optix.multirun.lines import Lines
 from tensor_optix.multirun.seeds import SeveralSeeds
 from tensor_optix.runs import RunDescription
@@ -79,9 +79,30 @@ def sole(folder: Path) -> Generator[None]:
         lock.release()
 
 
-def executor_of(workers: int, threads: int) -> Executor:
-    """Return what runs so many jobs at once on this machine."""
+def executor_of(workers: int, threads: int, args: argparse.Namespace) -> Executor:
+    """Return what runs so many jobs at once, on this machine or on a Ray cluster.
+
+    Args:
+        workers: jobs at once.
+        threads: of each.
+        args: `executor` and `ray_address`.
+    """
+    if args.executor == "ray" or args.ray_address is not None:
+        return RayExecutor(args.ray_address, workers, threads=threads)
     return InProcess() if workers == 1 else Processes(workers, threads=threads)
+
+
+def add_executor(command: argparse.ArgumentParser) -> None:
+    """Add what runs many jobs."""
+    command.add_argument(
+        "--executor",
+        choices=("processes", "ray"),
+        default="processes",
+        help="what runs many runs: processes of this machine, or a Ray cluster (default: processes)",
+    )
+    command.add_argument(
+        "--ray-address", metavar="HOST:PORT", help="a Ray cluster that is there (default: one is started here)"
+    )
 
 
 @contextlib.contextmanager
@@ -101,7 +122,7 @@ def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> in
     """Train, test and report."""
     seeds, todo = several.description.seeds, several.unfinished()
     threads, names = several.run(seeds[0]).threads, [several.run_dir(seed).name for seed in todo]
-    with executor_of(min(workers, len(seeds)), threads) as executor, cancelled_by_signals(executor) as signals:
+    with executor_of(min(workers, len(seeds)), threads, args) as executor, cancelled_by_signals(executor) as signals:
         try:
             with shown(names, progress=not args.no_progress) as view:
                 errors = several.train(executor, todo, _ending_with_the_first(executor, view))

@@ -135,7 +135,7 @@ def _same(folder: Path, run: RunDescription, args: argparse.Namespace) -> Trials
 def _finish(folder: Path, run: RunDescription, description: Trials, workers: int, args: argparse.Namespace) -> int:
     """Search, test and report."""
     search = Search(folder, run, description, say=_say)
-    with executor_of(workers, run.threads) as executor, cancelled_by_signals(executor) as signals:
+    with executor_of(workers, run.threads, args) as executor, cancelled_by_signals(executor) as signals:
         try:
             scores = _searched(search, executor, progress=not args.no_progress)
         except JobCancelledError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tensor_optix.executors.in_process import InProcess
     from tensor_optix.executors.payload import Payload
     from tensor_optix.executors.processes import Processes
+    from tensor_optix.executors.ray_executor import RayExecutor
 
 _HOMES = {
     "Context": "executors.executor",
@@ -25,6 +26,7 @@ _HOMES = {
     "InProcess": "executors.in_process",
     "Payload": "executors.payload",
     "Processes": "executors.processes",
+    "RayExecutor": "executors.ray_executor",
 }
-__all__ = ["Context", "Event", "Executor", "InProcess", "Payload", "Processes"]
+__all__ = ["Context", "Event", "Executor", "InProcess", "Payload", "Processes", "RayExecutor"]
 __getattr__, __dir__ = exported(__name__, _HOMES)  # a worker starts fast where it imports no more than it needs

@@ -5,6 +5,7 @@
 The header holds the kind of the frame, the values, and the name and length of each tensors file.
 """
 
+import io
 import json
 import struct
 from collections.abc import Mapping
@@ -72,6 +73,18 @@ def read_frame(stream: BinaryIO) -> Frame | None:
         if len(tensors[name]) < size:
             return None
     return Frame(header["kind"], Payload(header["values"], tensors), header["about"])
+
+
+def frame_of(content: bytes) -> Frame:
+    """Return the frame that is in these bytes.
+
+    Raises:
+        BadDataError: it is not there as a whole.
+    """
+    frame = read_frame(io.BytesIO(content))
+    if frame is None:
+        raise BadDataError(f"A frame must be whole, but it broke off after {len(content)} bytes.")
+    return frame
 
 
 def crossed(payload: Payload) -> Payload:

@@ -59,8 +59,16 @@ class Processes(Executor):
         self._tasks = queue.SimpleQueue[_Task | None]()
         self._reports = queue.SimpleQueue[_Report | None]()
         self._is_cancelled = False
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        """Say where workers and their threads are more than the cores."""
         if too_many := over_budget(self._workers, self._threads, cores()):
             logger.warning("%s", too_many)
+
+    def _start_link(self) -> Link:
+        """Start a worker."""
+        return Link(self._threads, self._start_seconds)
 
     @property
     def workers(self) -> int:
@@ -82,7 +90,7 @@ class Processes(Executor):
         for task in tasks:
             self._tasks.put(task)
         while len(self._slots) < min(self._workers, len(tasks)):
-            self._slots.append(_Slot(self._tasks, lambda: Link(self._threads, self._start_seconds)))
+            self._slots.append(_Slot(self._tasks, self._start_link))
         found: dict[int, Outcome] = {}
         try:
             self._collect(found, len(tasks), on_event or (lambda event: None))

@@ -1,13 +1,15 @@
 """`train --seeds` and `resume FOLDER` on tiny runs."""
 
+import argparse
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tensor_optix.cli import main
-from tensor_optix.cli.several import executor_of
+from tensor_optix.cli import main, several
+from tensor_optix.cli.several import add_executor, executor_of
 from tensor_optix.executors import InProcess, Processes
 from tensor_optix.multirun import jobs
 
@@ -71,7 +73,15 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
     assert "holds something else" in capsys.readouterr().err
 
 
-def test_one_worker_is_this_process() -> None:
-    assert isinstance(executor_of(1, 1), InProcess)
-    with executor_of(2, 1) as executor:
+def test_what_runs_the_jobs_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(workers: int, *flags: str) -> Any:
+        parser = argparse.ArgumentParser()
+        add_executor(parser)
+        return executor_of(workers, 1, parser.parse_args(flags))
+
+    monkeypatch.setattr(several, "RayExecutor", lambda address, workers, threads: (address, workers, threads))
+    assert isinstance(made(1), InProcess)
+    with made(2) as executor:
         assert isinstance(executor, Processes)
+    assert made(1, "--executor", "ray") == (None, 1, 1)
+    assert made(3, "--ray-address", "node:6379") == ("node:6379", 3, 1)

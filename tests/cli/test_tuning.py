@@ -28,7 +28,7 @@ def tune(folder: Path, *more: str) -> int:
 def executor(monkeypatch: pytest.MonkeyPatch) -> FakeExecutor:
     monkeypatch.setattr(rendering, "plotly_js", lambda: "const Plotly = {};")
     made = FakeExecutor({"try_run": lambda values: trained(100.0 + place(values)[1], values)})
-    monkeypatch.setattr(tuning, "executor_of", lambda workers, threads: made)
+    monkeypatch.setattr(tuning, "executor_of", lambda *how: made)
     return made
 
 
