@@ -12,6 +12,7 @@ import numpy as np
 
 from tensor_optix._trained_runs import environment_of_run
 from tensor_optix.cli import exit_codes
+from tensor_optix.cli.following import resume_command_of
 from tensor_optix.core.storage.line_log import CLIP
 from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, TensorOptixError
 from tensor_optix.film import Films, clip_at, film_at
@@ -47,6 +48,8 @@ def enjoy(args: argparse.Namespace) -> int:
     finally:
         env.close()
     say(f"See it beside the curves with: tensor-optix report {named_run(str(args.run_dir))}")
+    if longer := resume_command_of(args.run_dir):
+        say(f"Train it on with: {longer}")
     return exit_codes.DONE
 
 

@@ -15,6 +15,7 @@ from tensor_optix.cli import exit_codes, many
 from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
 from tensor_optix.cli.describing import described, given_in, with_measured_environments
 from tensor_optix.cli.flags import given_by_flags
+from tensor_optix.cli.following import resume_command
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.errors import CheckpointStorageError
@@ -29,7 +30,7 @@ _FOLLOWS = {
     "evaluate": "Evaluate it with",
     "report": "See what it did with",
     "enjoy": "Watch it with",
-    "resume": "Resume it with",
+    "resume": "Train it on with",
 }
 
 
@@ -94,8 +95,8 @@ def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
         "report": f"tensor-optix report {named_run(str(run_dir))}",
         "enjoy": f"tensor-optix enjoy {named}",
     }
-    if is_interrupted:
-        following["resume"] = f"tensor-optix resume {named}"
+    if longer := resume_command(report, run_dir):
+        following["resume"] = longer
     if as_json:
         print(json.dumps(report.to_dict() | {"next": following}), flush=True)
     else:

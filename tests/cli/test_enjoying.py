@@ -73,7 +73,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "evaluator": None,
     }
     (tmp_path / "run.json").write_text(json.dumps(run))
-    monkeypatch.setattr(enjoying, "load_policy", lambda _: Policy())
+    monkeypatch.setattr(enjoying, "load_policy", lambda _, device: Policy())
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     return tmp_path
 
