@@ -308,6 +308,7 @@ class OneHook(LoopCallback):
         setattr(self, hook, mischief)
 
 
+@pytest.mark.timeout(900)
 def test_callbacks_change_nothing(tmp_path: Path, goal: Goal, is_full: bool) -> None:
     n = 20 if is_full else 6
     without, _ = trajectory(tmp_path / "without", [], n)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,7 +83,9 @@ def played(steps: int, faults: list[int], every: int) -> tuple[list[EpisodeData]
 
 def memory_held(process: int | str = "self") -> int:
     """Return how many pieces of memory that environments share are open in a process; ended, it holds none."""
-    gc.collect()  # what earlier tests left in this process
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()  # what earlier tests left in this process
     held = 0
     for descriptor in Path(f"/proc/{process}/fd").glob("*"):
         with contextlib.suppress(OSError):

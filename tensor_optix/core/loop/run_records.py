@@ -2,11 +2,13 @@
 
     events.jsonl       what was decided and what happened: tests, states, rollbacks, faults, escapes, variants, resumes
     windows.jsonl      one line per window of training: what `learn` told, and the episodes that ended in it
-    timings.jsonl      one line per window: when it ended, and where its time went; the only file with a clock in it
+    timings.jsonl      likewise: when it ended, and where the time since the line before went; the only one with a clock
     environment.json   the versions, the processor and the command line of the newest start
     report.json        what the run came to, once it has ended
 
-The first two repeat with the run, bit for bit. All lines are cut back on resume to where the saved state was.
+A run that never ends must not fill the disk: of the windows from the 16,384th on, two of these files have every second,
+of those from twice as many on every fourth, and so on. The first two files repeat with the run, bit for bit. All lines
+are cut back on resume to where the saved state was.
 """
 
 import math
@@ -31,8 +33,19 @@ from tensor_optix.support.redact import redacted
 
 _PACKAGES = ("tensor-optix-core", "tensor-optix", "numpy", "gymnasium", "torch", "tensorflow", "keras", "safetensors")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_WRITTEN_WHOLE = 16_384
+"""Windows that have a line each; of each twice as many after them, half as many lines."""
 _MOST_ARGUMENT = 500
 """Characters of a command-line argument that are kept."""
+
+
+def has_lines(window_id: int) -> bool:
+    """Return whether a window has lines of its own; a million windows have 65,000.
+
+    Args:
+        window_id: its number.
+    """
+    return window_id % (1 << (window_id // _WRITTEN_WHOLE).bit_length()) == 0
 
 
 def _utc_now() -> datetime:
@@ -90,6 +103,8 @@ class RunRecords:
             env_steps: training steps by its end.
             diagnostics: what `learn` told of it.
         """
+        if not has_lines(window_id):
+            return
         episodes = data.completed_episodes()
         returns = [episode.total_return for episode in episodes]
         successes = [episode.success for episode in episodes if episode.success is not None]
@@ -113,6 +128,8 @@ class RunRecords:
             window_id: its number.
             seconds: of the whole run so far, by part of the loop.
         """
+        if not has_lines(window_id):
+            return
         spent = {name: round(value - self._told.get(name, 0.0), 6) for name, value in seconds.items()}
         self._told = dict(seconds)
         now = self._now().isoformat(timespec="milliseconds")

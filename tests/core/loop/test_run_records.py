@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.loop.run_records import RunRecords, describe_environment
+from tensor_optix.core.loop.run_records import RunRecords, describe_environment, has_lines
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeSummary
 from tests.fakes.loops import LoopRig
@@ -51,6 +51,18 @@ def test_a_timing_is_what_was_spent_since_the_window_before(tmp_path: Path, reco
     first, second = lines(tmp_path, "timings")
     assert first == {"window_id": 5, "time": "2030-01-02T03:04:05.000+00:00", "seconds": {"collect": 2.5, "loop": 0.25}}
     assert second["seconds"] == {"collect": 0.5, "loop": 0.0}
+
+
+def test_a_run_that_never_ends_writes_less_and_less_and_no_time_is_lost(tmp_path: Path, records: RunRecords) -> None:
+    assert all(map(has_lines, range(16_384)))
+    assert sum(map(has_lines, range(1_000_000))) < 65_536
+    assert [id for id in range(65_536, 65_570) if has_lines(id)] == [65_536, 65_544, 65_552, 65_560, 65_568]
+    records.begin({"collect": 0.0}, ["train"])
+    for window_id in (16_384, 16_385, 16_386):
+        records.window(window_of(1.0), window_id, 2 * window_id, {})
+        records.timing(window_id, {"collect": float(window_id)})
+    assert [line["window_id"] for line in lines(tmp_path, "windows")] == [16_384, 16_386]
+    assert [line["seconds"]["collect"] for line in lines(tmp_path, "timings")] == [16_384.0, 2.0]
 
 
 def test_events_hold_plain_values_only(tmp_path: Path, records: RunRecords) -> None:
