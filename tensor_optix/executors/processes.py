@@ -107,12 +107,12 @@ class Processes(Executor):
         while len(found) < n:
             if self._is_cancelled and deadline is None:
                 deadline = time.monotonic() + self._grace
-                self._each_link(Link.cancel)
+                self._each_link(lambda link: link.cancel())  # whichever kind of link it is
             try:
                 report = self._reports.get(timeout=None if deadline is None else max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
                 deadline = time.monotonic() + self._grace
-                self._each_link(Link.kill)
+                self._each_link(lambda link: link.kill())
                 continue
             if report is None:  # somebody has called `cancel`
                 continue

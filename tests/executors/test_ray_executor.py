@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.errors import ExecutorError, InvalidArgumentError, MissingDependencyError
+from tensor_optix.errors import ExecutorError, InvalidArgumentError, JobCancelledError, MissingDependencyError
 from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors import ray_executor as module
 from tensor_optix.executors.ray_executor import RayExecutor, versions
@@ -40,6 +40,15 @@ def test_jobs_run_on_a_cluster_that_is_started_quietly_and_shut_down(ray: FakeRa
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     executor.close()
     assert ray.shutdowns == 1
+
+
+def test_jobs_are_cancelled_and_those_that_do_not_listen_are_killed(ray: FakeRay) -> None:
+    with RayExecutor(workers=1) as executor:
+        found = executor.outcomes(f"{NAME}:wait_for_the_end", [Payload()], lambda event: executor.cancel())
+    assert found == [Payload("ended in order")]
+    with RayExecutor(workers=1, grace_seconds=0.05) as executor:
+        (outcome,) = executor.outcomes(f"{NAME}:hang", [Payload()], lambda event: executor.cancel())
+    assert isinstance(outcome, JobCancelledError)
 
 
 def test_a_connection_of_somebody_else_is_left_as_it_is(ray: FakeRay) -> None:
