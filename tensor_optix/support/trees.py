@@ -114,7 +114,11 @@ def column(values: Sequence[Any]) -> np.ndarray:
         array = np.array(values)
     except ValueError:
         return objects(values)
-    return objects(values) if array.dtype.kind in "US" else array  # a longer text would be cut to their width
+    if array.dtype.kind not in "US":
+        return array
+    # A longer text would be cut to their width.
+    are_arrays = all(isinstance(value, np.ndarray) for value in values)
+    return array.astype(object) if are_arrays else objects(values)
 
 
 def objects(values: Sequence[Any]) -> np.ndarray:

@@ -175,7 +175,7 @@ def test_a_run_made_on_a_gpu_is_played_where_there_is_none_and_a_difference_is_e
     monkeypatch.setattr(_devices, "finds_cuda", lambda _: False)
     made_on(run_dir, "cuda")
     assert main(["evaluate", str(run_dir), "--episodes", "2", "--json"]) == 0
-    assert not caplog.records
+    assert "rounds otherwise" not in caplog.text
     assert main(["evaluate", str(run_dir), "--verify"]) == 0
     assert "was trained on cuda and plays on cpu here, which rounds otherwise" in caplog.text
     assert main(["evaluate", str(run_dir), "--device", "cuda"]) == 2

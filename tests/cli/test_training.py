@@ -82,6 +82,7 @@ def test_a_report_in_json_is_all_that_stdout_has(tmp_path: Path, capsys: pytest.
         "evaluate": f"tensor-optix evaluate {folder}",
         "report": f"tensor-optix report {folder}",
         "enjoy": f"tensor-optix enjoy {folder}",
+        "resume": f"tensor-optix resume {folder} --max-windows 4",
     }
     del printed["next"]
     assert printed == json.loads((folder / "report.json").read_text())

@@ -43,7 +43,7 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
     assert same(unpacked(json.loads(json.dumps(packed(value)))), value)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, [object()], np.array(["a"]), type("List", (list,), {})([1])])
+@pytest.mark.parametrize("value", [{1, 2}, [object()], np.array([{}]), type("List", (list,), {})([1])])
 def test_what_is_of_another_kind_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):
         packed(value)

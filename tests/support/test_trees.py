@@ -91,6 +91,9 @@ def test_text_of_any_length_may_take_its_place() -> None:
     put(texts, 0, "longer")
     assert texts.tolist() == ["longer", "bc"]
     assert type(texts[1]) is str
+    steps = column([np.array(["a", "b"]), np.array(["longer", "c"])])
+    assert steps.tolist() == [["a", "b"], ["longer", "c"]]
+    assert steps.dtype == object
 
 
 def test_no_tensor_of_a_tree_asks_for_a_gradient() -> None:
