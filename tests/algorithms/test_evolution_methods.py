@@ -13,7 +13,7 @@ from tensor_optix.core.base_agent import (
 )
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.errors import BadDataError
-from tests.fakes.built_in import AGENTS, agent_of, both_frameworks
+from tests.fakes.built_in import AGENTS, agent_of, both_frameworks, torch_now_keras_in_the_soak
 from tests.fakes.weights import model_weights
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32) / 10
@@ -86,7 +86,7 @@ def test_log_probabilities_of_choices_are_those_of_the_table(framework: str) -> 
             agent.action_log_probs(rows, bad)
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 def test_an_ensemble_keeps_to_masks_and_its_members_learn_off_policy(framework: str, tmp_path: Any) -> None:
     from tensor_optix import BatchPipeline
 

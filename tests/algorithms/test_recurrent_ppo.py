@@ -233,6 +233,7 @@ def test_a_short_maze_is_solved_which_a_policy_without_memory_cannot() -> None:
     assert np.mean(returns) > 0.8
 
 
+@pytest.mark.slow
 def test_another_number_of_rows_compiles_nothing_again() -> None:
     agent = agent_of("tf")
     for window in (window_of(agent, windows=n) for n in (1, 2, 3)):

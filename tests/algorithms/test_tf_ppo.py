@@ -60,6 +60,7 @@ def test_the_learning_rate_reaches_the_optimizer_and_reads_back_exactly() -> Non
     assert agent.effective_hyperparams()["learning_rate"] == pytest.approx(1.2345e-3)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     def trained() -> dict[str, np.ndarray]:
         agent = make_agent("CartPole-v1", framework="tf", seed=4)

@@ -78,7 +78,7 @@ class TestTFRecurrentPPOAgent(AgentContract):
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        return make_agent("Pendulum-v1", "recurrent_ppo", "tf", seed=0, net_arch=(8, 8), cell="gru")
+        return make_agent("Pendulum-v1", "recurrent_ppo", "tf", seed=0, net_arch=(8,), cell="gru")
 
 
 class TestTFAgent(AgentContract):
