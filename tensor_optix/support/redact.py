@@ -3,6 +3,8 @@
 import logging
 import re
 
+from tensor_optix.support.log_records import rewrite
+
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,31}://)[^\s/?#@]{1,4096}@")
 
 
@@ -13,11 +15,5 @@ def redacted(text: str) -> str:
 
 def without_credentials(record: logging.LogRecord) -> bool:
     """Leave them out of a log record, of its traceback, too; a filter for `logging.Handler.addFilter`."""
-    if record.exc_info and not record.exc_text:
-        record.exc_text = logging.Formatter().formatException(record.exc_info)
-    if record.exc_text:
-        record.exc_text = redacted(record.exc_text)
-    message = record.getMessage()
-    if (cleaned := redacted(message)) != message:
-        record.msg, record.args = cleaned, ()
+    rewrite(record, redacted)
     return True

@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from tensor_optix._visible import in_line, visible
+from tensor_optix.support.log_records import rewrite
 
 _MOST_IN_LOG = 100_000
 """Characters of one message: the stacks of all threads may be among them."""
@@ -30,13 +31,7 @@ def for_a_terminal(record: logging.LogRecord) -> bool:
 
     A filter for `logging.Handler.addFilter`. No text that a message quotes passes for a record of its own.
     """
-    if record.exc_info and not record.exc_text:
-        record.exc_text = logging.Formatter().formatException(record.exc_info)
-    if record.exc_text:
-        record.exc_text = _indented(record.exc_text)
-    message = record.getMessage()
-    if (shown := _indented(message)) != message:
-        record.msg, record.args = shown, ()
+    rewrite(record, _indented)
     return True
 
 
