@@ -11,19 +11,9 @@ from tensor_optix.core.loop.parts import LoopStatus
 from tensor_optix.core.types import LoopState
 from tensor_optix.executors import Event, InProcess, Payload
 from tensor_optix.multirun.jobs import PLAY, TRAIN, Teller, told
-from tensor_optix.runs import RunDescription
+from tests.fakes.tiny_runs import TINY
 
-RUN = RunDescription(
-    env="CartPole-v1",
-    algorithm="ppo",
-    framework="torch",
-    seed=3,
-    net_arch=[8],
-    window_size=64,
-    val_episodes=2,
-    max_episodes=3,
-    hyperparams={"n_epochs": 1},
-)
+RUN = dataclasses.replace(TINY, window_size=64, val_episodes=2, max_episodes=3)
 
 
 @pytest.fixture(scope="module")

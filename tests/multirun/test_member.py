@@ -12,19 +12,9 @@ from tensor_optix.executors import InProcess, Payload
 from tensor_optix.multirun.final_test import FinalTest
 from tensor_optix.multirun.member import LEARN, PLAY, save_policy
 from tensor_optix.multirun.population import digest
-from tensor_optix.runs import RunDescription
+from tests.fakes.tiny_runs import TINY
 
-RUN = RunDescription(
-    env="CartPole-v1",
-    algorithm="ppo",
-    framework="torch",
-    seed=3,
-    net_arch=[8],
-    window_size=32,
-    val_episodes=2,
-    normalize_observations=True,
-    hyperparams={"n_epochs": 1},
-)
+RUN = dataclasses.replace(TINY, val_episodes=2, normalize_observations=True)
 
 
 def item(before: Payload | None = None, **values: Any) -> Payload:

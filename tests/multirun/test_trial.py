@@ -1,5 +1,6 @@
 """The job of a trial, on a tiny run in this process."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,10 @@ from tensor_optix.executors import Event, InProcess, Payload
 from tensor_optix.multirun import trial as module
 from tensor_optix.multirun.search import search_run
 from tensor_optix.multirun.trial import TRY, Hope, curve_of, try_run
-from tensor_optix.runs import RunDescription
 from tests.fakes.run_folders import history_line, write_lines
+from tests.fakes.tiny_runs import TINY
 
-RUN = search_run(
-    RunDescription(
-        env="CartPole-v1",
-        algorithm="ppo",
-        framework="torch",
-        seed=3,
-        net_arch=[8],
-        window_size=32,
-        val_episodes=1,
-        max_steps=192,
-        hyperparams={"n_epochs": 1},
-    )
-)
+RUN = search_run(dataclasses.replace(TINY, val_episodes=1, max_steps=192))
 WELL = [[[window, 1000.0] for window in range(8)]] * 4
 """Curves that no run comes near."""
 
