@@ -1,8 +1,6 @@
 """The page of a run: the words, the tables and the figures, in one HTML file that needs no network."""
 
 from collections.abc import Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,10 @@ from tensor_optix.report.policy_tests import last_tests_figure, rows_of_tests, t
 from tensor_optix.report.rendering import plain, rendered, write
 from tensor_optix.report.run_data import RunData
 from tensor_optix.support.commands import confirm_command, named_run
+from tensor_optix.support.packages import OURS, version_of
 
 PAGE = "report.html"
 _US = "tensor-optix"
-_OURS = ("tensor-optix-core", "tensor-optix")
-"""Distributions by which a run says what has written it; older ones had one."""
 _TOLD = ("state", "degradation", "rollback", "watch", "escape", "spawn", "prune", "variant", "resume")
 MOST_ROWS = 200
 """Of a table; the newest are shown."""
@@ -86,7 +83,7 @@ def notes_of(data: RunData) -> list[str]:
     """Return what could not be read of a run, and that it is of another version where it is."""
     damaged = [f"{count} damaged in {name}" for name, count in data.damaged.items()]
     found = [f"Not everything could be read: {', '.join(damaged)}."] if damaged else []
-    theirs, ours = _version_of(data), _version()
+    theirs, ours = _version_of(data), next(filter(None, map(version_of, OURS)), None)
     if theirs is not None and ours is not None and theirs != ours:
         found.append(
             f"The run was written by {_US} {theirs}, and this page by {ours}: what the two do not have in common is "
@@ -99,16 +96,9 @@ def _version_of(data: RunData) -> str | None:
     """Return the version that wrote a run; None where that is not known."""
     packages = data.environment.get("packages")
     named = packages if isinstance(packages, Mapping) else {}
-    known = next((named[name] for name in _OURS if named.get(name)), None)
+    known = next((named[name] for name in OURS if named.get(name)), None)
     found = known or data.description.get("version")
     return None if found is None else str(found)
-
-
-def _version() -> str | None:
-    for name in _OURS:
-        with suppress(PackageNotFoundError):
-            return version(name)
-    return None
 
 
 def _verdict(data: RunData) -> dict[str, Any]:

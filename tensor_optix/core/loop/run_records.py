@@ -17,7 +17,6 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,10 @@ from tensor_optix.core.storage.line_log import ENVIRONMENT, EVENTS, REPORT, TIMI
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData, jsonable
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.packages import OURS, version_of
 from tensor_optix.support.redact import redacted
 
-_PACKAGES = ("tensor-optix-core", "tensor-optix", "numpy", "gymnasium", "torch", "tensorflow", "keras", "safetensors")
+_PACKAGES = (*OURS, "numpy", "gymnasium", "torch", "tensorflow", "keras", "safetensors")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _WRITTEN_WHOLE = 16_384
 """Windows that have a line each; of each twice as many after them, half as many lines."""
@@ -180,7 +180,7 @@ def describe_environment(command: list[str]) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
-        "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
+        "packages": {name: found for name in _PACKAGES if (found := version_of(name)) is not None},
         "command": [_public(argument) for argument in command],
     }
 
@@ -196,13 +196,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
         if math.isfinite(number):
             found[str(name)] = number
     return found
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:
