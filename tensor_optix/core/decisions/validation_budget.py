@@ -5,7 +5,8 @@ With T steps of training, V steps of validation, tests of candidates and last te
     V ≤ B(T) = F + p / (1 − p) · T      F = 30,000 steps for the start; beyond them V is at most p of all steps
     before the last tests               V ≤ ⅔ · B(T); the rest is kept for them
 
-F is 0 where the first 30,000 steps of validation take more than 20 seconds: in a slow simulator nothing is for free.
+F is 0 in a slow simulator, whose steps take so long that 30,000 of them last more than 20 seconds. It is decided once,
+by the median of the first steps, which a loaded machine hardly changes.
 An evaluation is expected to take as many steps as the one before it. Where they cannot be afforded it is put off,
 window by window; the episodes behind a score get no fewer. The first one always takes place. An episode is cut at the
 smaller one of two bounds, but not before 200 steps, nor before the environment's own time limit:
@@ -18,7 +19,8 @@ in the long run, than that of the longest training episodes. The bound doubles, 
 Steps are counted and not seconds, as a run must repeat exactly. Their share bounds that of the time, too: a step of
 validation is one of training without the learning. Where it is dearer all the same (training steps many environments in
 parallel, or as arrays), an emergency valve puts evaluations off while validation has taken more than twice its share of
-the time, and more than a minute. Only such a run, and one of a slow simulator at its start, depends on the clock.
+the time, and more than a minute, that of the free steps not counted. Both times grow with the load of the machine, and
+their ratio does not. Only a run in which the valve opens depends on the clock; it says so, and counts how often.
 """
 
 import math
@@ -31,7 +33,7 @@ from tensor_optix.support.arguments import is_real
 RUN_SHARE = 2 / 3
 """Of the budget, for evaluations and tests before the last tests."""
 FREE_STEPS, FREE_SECONDS = 30_000, 20.0
-"""F, and the seconds that they may take; ten times what they take where a step is fast."""
+"""F, and the seconds that they may take at the pace of the median step: ten times what they take where it is fast."""
 EVALUATION_SHARE = 1 / 8
 """Of that, for one evaluation whose episodes do not end."""
 LONGEST_MULTIPLE = 2
@@ -52,21 +54,27 @@ class ValidationSpent:
     """Steps of the newest evaluation; None before the first."""
     put_off: int = 0
     """Windows in which an evaluation was due and could not be afforded."""
+    by_clock: int = 0
+    """Those of them that were put off for the time and not for the steps: such a run does not repeat exactly."""
     cut: int = 0
     """Episodes that were cut."""
-    is_slow: bool = False
-    """True if its first steps took so long that none are free."""
+    is_slow: bool | None = None
+    """True if a step takes so long that none are free; None until that is known."""
 
 
 def cost_text(cost: Mapping[str, int], training_steps: int, remedy: str = "") -> str:
     """Return what validation has cost: its share of all steps, and what its budget put off and cut, as far as it did.
 
     Args:
-        cost: `steps`, at least 1, `put_off` and `cut`, as `ValidationSpent` has them.
+        cost: `steps`, at least 1, `put_off`, `by_clock` and `cut`, as `ValidationSpent` has them.
         training_steps: T.
         remedy: the option that puts off less, named where something was.
     """
-    told = {"put_off": f"evaluations put off{remedy and f' ({remedy})'}", "cut": "episodes cut"}
+    told = {
+        "put_off": f"evaluations put off{remedy and f' ({remedy})'}",
+        "by_clock": "of them for the time, so it does not repeat exactly",
+        "cut": "episodes cut",
+    }
     more = [f"{cost[name]} {text}" for name, text in told.items() if cost.get(name)]
     return ", ".join([f"{cost['steps'] / (cost['steps'] + training_steps):.0%} of all", *more])
 
@@ -111,16 +119,7 @@ class ValidationBudget:
             spent: what validation has cost so far.
             is_last: True for the last tests.
         """
-        return self.steps(training_steps, is_slow=spent.is_slow, is_last=is_last) - spent.steps
-
-    def is_slow(self, spent: ValidationSpent, validation_seconds: float) -> bool:
-        """Return whether the first steps of validation take so long that none are free.
-
-        Args:
-            spent: what validation has cost so far.
-            validation_seconds: wall time of that.
-        """
-        return spent.is_slow or (spent.steps < FREE_STEPS and validation_seconds > FREE_SECONDS)
+        return self.steps(training_steps, is_slow=spent.is_slow is True, is_last=is_last) - spent.steps
 
     def affords(self, training_steps: int, spent: ValidationSpent, evaluations: int = 1) -> bool:
         """Return whether validation as long as some evaluations can be afforded; the first one always is.
@@ -162,13 +161,25 @@ class ValidationBudget:
         limit = SHORTEST_LIMIT * 2**doublings
         return limit if longest == 0 else max(min(limit, LONGEST_MULTIPLE * longest), SHORTEST_LIMIT)
 
-    def is_overrun(self, validation_seconds: float, total_seconds: float) -> bool:
+    def is_overrun(self, spent: ValidationSpent, validation_seconds: float, total_seconds: float) -> bool:
         """Return whether validation takes so much of the time that the emergency valve opens.
 
         Args:
-            validation_seconds: wall time of validation.
+            spent: what validation has cost so far.
+            validation_seconds: wall time of that.
             total_seconds: wall time of the run.
         """
-        if self.share is None or validation_seconds <= VALVE_SECONDS:
+        if self.share is None or not spent.steps:
             return False
-        return validation_seconds > VALVE_MULTIPLE * self.share * total_seconds
+        free = 0 if spent.is_slow else FREE_STEPS
+        beyond = validation_seconds * max(1.0 - free / spent.steps, 0.0)
+        return beyond > max(VALVE_SECONDS, VALVE_MULTIPLE * self.share * total_seconds)
+
+
+def is_slow(step_seconds: float) -> bool:
+    """Return whether a step of validation takes so long that none are free.
+
+    Args:
+        step_seconds: of the median one.
+    """
+    return FREE_STEPS * step_seconds > FREE_SECONDS

@@ -224,7 +224,7 @@ def _stopped_because(state: RunState, config: LoopConfig) -> str:
 
 
 def _cost(spent: ValidationSpent) -> dict[str, int]:
-    return {"steps": spent.steps, "put_off": spent.put_off, "cut": spent.cut}
+    return {"steps": spent.steps, "put_off": spent.put_off, "by_clock": spent.by_clock, "cut": spent.cut}
 
 
 def _advice(state: RunState, progress: RunProgress, config: LoopConfig) -> str:

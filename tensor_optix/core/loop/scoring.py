@@ -87,23 +87,23 @@ class Scorer:
         self._evaluator = GuardedEvaluator(evaluator)
         self._config = config
         self._progress = progress
-        self.validation = Validation(val_pipeline, self._evaluator, lambda: progress.is_urgent)
-        self._has_told = False
+        self.validation = Validation(val_pipeline, self._evaluator, lambda: progress.is_urgent, progress.clock)
+        self._told: set[str] = set()
 
     def is_up(self, state: RunState) -> bool:
         """Return whether the window in hand is scored: it is due, and its validation can be afforded, or is put off."""
         if not state.is_due:
             return False
-        budget, progress = self._config.validation, self._progress
-        is_slow = budget.is_slow(self.validation.spent, progress.seconds["validate"])
-        self.validation.spent = spent = replace(self.validation.spent, is_slow=is_slow)
-        is_overrun = budget.is_overrun(progress.seconds["validate"], progress.total_seconds())
-        if not self.validation.is_there or (self._affords(state, 1) and not is_overrun):
+        budget, progress, spent = self._config.validation, self._progress, self.validation.spent
+        is_affordable = not self.validation.is_there or self._affords(state, 1)
+        is_overrun = budget.is_overrun(spent, progress.seconds["validate"], progress.total_seconds())
+        if is_affordable and not is_overrun:
             return True
-        self.validation.put_off()
-        if not self._has_told:
-            self._has_told = True
-            logger.info(_OVERRUN if is_overrun else _PUT_OFF, spent.steps, state.env_steps, budget.share)
+        self.validation.put_off(by_clock=is_affordable)
+        told = _OVERRUN if is_affordable else _PUT_OFF
+        if told not in self._told:
+            self._told.add(told)
+            logger.info(told, spent.steps, state.env_steps, budget.share)
         return False
 
     def score(self, state: RunState, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool) -> Scored:

@@ -16,7 +16,7 @@ from tensor_optix.core.decisions.untrained import (
     limit_of,
     start_of,
 )
-from tensor_optix.core.decisions.validation_budget import FREE_SECONDS, SHORTEST_LIMIT
+from tensor_optix.core.decisions.validation_budget import SHORTEST_LIMIT
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_progress import span_of_run
@@ -35,7 +35,7 @@ FEWEST_EPISODES, MOST_EPISODES = 5, 1_000
 MOST_STEPS = 2_000
 """No further episodes are begun beyond so many steps, and an episode is cut after as many."""
 SHORT_STEPS = SHORTEST_LIMIT
-"""Where episodes of so many steps take long, in a slow simulator, they are cut here already."""
+"""In a slow simulator they are cut here already."""
 
 
 class Untrained:
@@ -58,11 +58,9 @@ class Untrained:
             return
         first = pipeline.fresh_seeds()[:FEWEST_EPISODES]
         before, cut = self._validation.spent.steps, self._validation.spent.cut
-        seconds = -self._run.progress.seconds["validate"]
         played, limit = self._played(pipeline, [first], SHORT_STEPS, SHORT_STEPS), MOST_STEPS
-        seconds += self._run.progress.seconds["validate"]
-        if limit_of(played) is not None:  # as everywhere in validation, the clock decides in a slow simulator only
-            if seconds * MOST_STEPS / SHORT_STEPS > FREE_SECONDS:
+        if limit_of(played) is not None:
+            if self._validation.spent.is_slow:
                 limit = SHORT_STEPS
             else:  # none is left of those that were cut here
                 self._validation.spent = replace(self._validation.spent, cut=cut)

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,9 +13,10 @@ from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, Boundable, CutsEpisodes, PlaysSeeds
 from tensor_optix.core.decisions.repetition import Repetition, starts_of
-from tensor_optix.core.decisions.validation_budget import ValidationSpent
+from tensor_optix.core.decisions.validation_budget import ValidationSpent, is_slow
 from tensor_optix.core.faults import CUT_EPISODES, PlayStoppedError
 from tensor_optix.core.loop.further_windows import FurtherWindows
+from tensor_optix.core.loop.step_timer import StepTimer
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import BadDataError, TensorOptixError
 
@@ -28,6 +30,10 @@ _ALIKE = (
     "data, validation plays the very rows that the agent learns from, and its scores say nothing about new data: cut "
     "the data by time with tensor_optix.split_by_time. See docs/data.md; this is said once."
 )
+_SLOW = (
+    "A step of validation takes %.2g s, so none are free: validation takes at most its share of the steps from the "
+    "beginning. It is measured once, and a seed may go another way on a machine of another speed."
+)
 
 
 class Validation:
@@ -37,6 +43,7 @@ class Validation:
         pipeline: where the agent acts and does not learn; None = nothing is held out.
         evaluator: what scores the windows.
         is_stopped: True as soon as validation is to be left between two steps, where the pipeline can be (`Boundable`).
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -44,13 +51,15 @@ class Validation:
         pipeline: BasePipeline | None,
         evaluator: BaseEvaluator,
         is_stopped: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline = pipeline
         self._evaluator = evaluator
         self._is_stopped = is_stopped
+        self._timer = StepTimer(clock)
         if isinstance(pipeline, Boundable):
-            pipeline.bound(None, is_stopped)
-        self._counted = _Counted(pipeline, self._count) if isinstance(pipeline, PlaysSeeds) else None
+            pipeline.bound(None, self._between_steps(is_stopped))
+        self._counted = _Counted(pipeline, self._timer, self._count) if isinstance(pipeline, PlaysSeeds) else None
         self.spent = ValidationSpent()
         """What it has cost so far."""
         self.newest: EpisodeData | None = None
@@ -93,7 +102,7 @@ class Validation:
             yield
             return
         spent, stream = self.spent, pipeline.stream_state()
-        pipeline.bound(max_steps, is_stopped or self._is_stopped)
+        pipeline.bound(max_steps, self._between_steps(is_stopped or self._is_stopped))
         try:
             yield
         except PlayStoppedError:
@@ -101,7 +110,16 @@ class Validation:
             self.spent, self._windows = spent, None
             raise
         finally:
-            pipeline.bound(None, self._is_stopped)
+            pipeline.bound(None, self._between_steps(self._is_stopped))
+
+    def _between_steps(self, is_stopped: Callable[[], bool]) -> Callable[[], bool]:
+        """Return what is asked between steps: whether to stop, with the step timed."""
+
+        def asked() -> bool:
+            self._timer.tick()
+            return is_stopped()
+
+        return asked
 
     @contextmanager
     def cut_at(self, most_steps: int) -> Generator[None]:
@@ -142,11 +160,22 @@ class Validation:
         if len(self._starts) < MOST_STARTS and not self.is_repetitive:
             self._starts.update(starts_of(window, is_new=window.episode_id == 0))
 
-    def put_off(self) -> None:
-        """Count a window in which an evaluation was due and could not be afforded."""
-        self.spent = replace(self.spent, put_off=self.spent.put_off + 1)
+    def put_off(self, *, by_clock: bool) -> None:
+        """Count a window in which an evaluation was due and could not be afforded.
+
+        Args:
+            by_clock: True if it was for the time and not for the steps.
+        """
+        spent = self.spent
+        self.spent = replace(spent, put_off=spent.put_off + 1, by_clock=spent.by_clock + by_clock)
 
     def _count(self, window: EpisodeData) -> None:
+        self._timer.end(window.length)
+        step_seconds = self._timer.step_seconds
+        if self.spent.is_slow is None and step_seconds is not None:
+            self.spent = replace(self.spent, is_slow=is_slow(step_seconds))
+            if self.spent.is_slow:
+                logger.info(_SLOW, step_seconds)
         cut = int(window.metadata.get(CUT_EPISODES, 0))
         self.spent = replace(self.spent, steps=self.spent.steps + window.length, cut=self.spent.cut + cut)
         if self.repetition.is_refuted:
@@ -189,6 +218,7 @@ class Validation:
 
     def _next_window(self, windows: Iterator[EpisodeData]) -> list[EpisodeData]:
         """Return the next window in a list, which is empty where there is none; the training notices nothing of it."""
+        self._timer.begin()
         acting = None if self._pipeline is None else self._pipeline.agent
         with contextlib.nullcontext() if acting is None else on_a_copy_of_memory(acting):
             return list(itertools.islice(windows, 1))
@@ -220,11 +250,13 @@ class _Counted:
 
     Args:
         pipeline: the other one.
+        timer: told when a window begins.
         count: told each window.
     """
 
-    def __init__(self, pipeline: PlaysSeeds, count: Callable[[EpisodeData], None]) -> None:
+    def __init__(self, pipeline: PlaysSeeds, timer: StepTimer, count: Callable[[EpisodeData], None]) -> None:
         self._pipeline = pipeline
+        self._timer = timer
         self._count = count
 
     def fresh_seeds(self) -> list[int]:
@@ -233,6 +265,7 @@ class _Counted:
 
     def play(self, seeds: Sequence[int]) -> EpisodeData:
         """Play one whole greedy episode per seed."""
+        self._timer.begin()
         window = self._pipeline.play(seeds)
         self._count(window)
         return window

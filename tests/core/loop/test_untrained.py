@@ -64,7 +64,7 @@ class Rig(LoopRig):
     ) -> None:
         agent = NumpyAgent()
         self.held = held_out(agent, worth, **(held or {}))
-        values: dict[str, Any] = {"evaluator": EpisodeReturnEvaluator(), "final_evaluation": True}
+        values: dict[str, Any] = {"evaluator": EpisodeReturnEvaluator(), "final_evaluation": True, "tick": 0.01}
         super().__init__(folder, [0.0] * windows, agent=agent, val_pipeline=self.held, **values | more)
 
     @property

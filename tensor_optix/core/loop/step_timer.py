@@ -1,0 +1,63 @@
+"""What a step of validation takes, whatever else the machine does.
+
+A loaded machine makes a run slower by whole slices of time, each of which falls into one step: few of them take longer,
+and their median stays. A slow simulator is slow in every step, also where it waits for another program, which no
+processor time shows.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable
+
+ENOUGH = 50
+"""Rounds of steps from which their median tells."""
+ENOUGH_STEPS = 500
+"""Steps of whole windows from which they tell, where a pipeline does not say when it has made a step."""
+MOST = 1_000
+"""Further ones are not timed."""
+
+
+class StepTimer:
+    """Takes the time between steps.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._begun = 0.0
+        self._ticks: list[float] = []
+        """Times of the window in hand at which a round of steps began."""
+        self._seconds: list[float] = []
+        """Of single rounds, or else of whole windows."""
+        self._steps, self._is_told = 0, False
+
+    def begin(self) -> None:
+        """Begin a window."""
+        self._begun, self._ticks = self._clock(), []
+
+    def tick(self) -> None:
+        """Note that a round of steps begins: one step in each environment that is played."""
+        if len(self._seconds) < MOST:
+            self._ticks.append(self._clock())
+
+    def end(self, steps: int) -> None:
+        """End a window.
+
+        Args:
+            steps: that it had, over all environments.
+        """
+        if len(self._seconds) < MOST:
+            times = [*(self._ticks or [self._begun]), self._clock()]
+            self._seconds += [then - before for before, then in itertools.pairwise(times)]
+            self._is_told = self._is_told or bool(self._ticks)
+            self._steps += steps
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds of one step in one environment; None until enough were timed."""
+        is_enough = len(self._seconds) >= ENOUGH if self._is_told else self._steps >= ENOUGH_STEPS
+        if not is_enough or not self._steps:
+            return None
+        return statistics.median(self._seconds) * len(self._seconds) / self._steps
