@@ -65,7 +65,7 @@ class TrainingReport:
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
     validation: dict[str, int] = field(default_factory=dict[str, int])
-    """Of validation: `steps`, evaluations `put_off` (`by_clock`: for the time), episodes `cut`; `alike`: all the same."""
+    """Of validation: `steps`, evaluations `put_off` (of them `by_clock`), episodes `cut`; `alike`: 1 = all the same."""
     stopped_because: str = ""
     """How far the patience was used up at the end, such as "quiet for 9k of 9k steps"; empty without evaluations."""
     escapes: tuple[EscapeRecord, ...] = ()
