@@ -49,6 +49,7 @@ LONGEST_FUNCTION = 40
 LONGEST_TEST_FILE = 600
 DEEPEST = 8
 TESTED_ELSEWHERE = {
+    "_printed_block.py": "test_training_report.py prints each of its rows",
     "adapters/pytorch/_torch.py": "imports PyTorch or says how to install it: test_init.py blocks the import",
     "cli/__main__.py": "test_main.py and test_training.py run it as a process",
 }

@@ -2,11 +2,11 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
-from tensor_optix._visible import in_line
+from tensor_optix._printed_block import WIDTH, Row, block, escape_rows, evolution_rows, number
 from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
@@ -19,7 +19,6 @@ from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
 NOT_AHEAD = "The best is not ahead of the untrained policy."
-_WIDTH, _LABEL_WIDTH = 54, 16
 _WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")
 
 
@@ -62,6 +61,8 @@ class TrainingReport:
     """`PolicyManager.training_report()`; empty without evolution."""
     best_interval: ScoreInterval | None = None
     """Where the mean return of the best policy lies; None where too little is known of it."""
+    best_limit: int | None = None
+    """Steps after which its longest episodes were cut; None where none was."""
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
     validation: dict[str, int] = field(default_factory=dict[str, int])
@@ -106,17 +107,24 @@ class TrainingReport:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)
 
+    @property
+    def heading(self) -> str:
+        """What stands over it; "Training Complete" only where nothing is left to do and the training was of use."""
+        reason = StopReason(self.reason)
+        is_in_vain = reason.is_final and self.ahead_of_start is False and bool(self.advice)
+        return (StopReason.NOTHING_LEARNED if is_in_vain else reason).heading
+
     def __str__(self) -> str:
-        return _block(StopReason(self.reason).heading, self._rows())
+        return block(self.heading, self._rows())
 
     def _repr_html_(self) -> str:
         """Return the same as a table, as notebooks show it."""
         rows = [(row[0] or "", row[1]) for row in self._rows() if row is not None]
-        return table(StopReason(self.reason).heading, rows)
+        return table(self.heading, rows)
 
-    def _rows(self) -> list["_Row"]:
+    def _rows(self) -> list[Row]:
         speed = f"  ({self.steps_per_second:,.0f}/s)" if math.isfinite(self.steps_per_second) else ""
-        rows: list[_Row] = [
+        rows: list[Row] = [
             ("Reason", StopReason(self.reason).sentence),
             *([("Patience", self.stopped_because)] if self.stopped_because else []),
             None,
@@ -128,7 +136,7 @@ class TrainingReport:
             if self.start_limit is not None:
                 rows.append((None, f"  its episodes were cut after {self.start_limit:,} steps"))
         if math.isfinite(self.generalization_gap):
-            rows.append(("Generalization", f"{_number(self.generalization_gap)}  (train − val)"))
+            rows.append(("Generalization", f"{number(self.generalization_gap)}  (train − val)"))
         rows += [
             ("Windows", f"{self.windows}  ({self.evaluations} evaluated)"),
             ("Training steps", f"{self.env_steps:,}{speed}"),
@@ -137,17 +145,19 @@ class TrainingReport:
             ("Checkpoint", self.best_snapshot or "-"),
         ]
         rows += _tuning_rows(self.tuning)
-        rows += _escape_rows(self.escapes)
+        rows += escape_rows(self.escapes)
         rows += _watch_rows(self.watch)
         if self.evolution:
-            rows += [None, *_evolution_rows(self.evolution)]
+            rows += [None, *evolution_rows(self.evolution)]
         return [*rows, *self._advice_rows()]
 
-    def _score_rows(self) -> list["_Row"]:
+    def _score_rows(self) -> list[Row]:
         if not math.isfinite(self.best_score):
             return [("Best score", "none (no episode was completed)")]
         interval = self.best_interval
-        rows: list[_Row] = [("Best score", score_text(self.best_score, interval))]
+        rows: list[Row] = [("Best score", score_text(self.best_score, interval))]
+        if self.best_limit is not None:
+            rows.append((None, f"  its episodes were cut after {self.best_limit:,} steps"))
         if interval is not None:
             rows.append(("Interval", f"{interval.level:.0%} {interval.method}"))
             text = episodes_text(interval, confirmed=self.confirmed)
@@ -160,9 +170,9 @@ class TrainingReport:
             rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir, self.allow_module)}"))
         return rows
 
-    def _advice_rows(self) -> list["_Row"]:
+    def _advice_rows(self) -> list[Row]:
         text = "" if self.ahead_of_start is not False else f"{NOT_AHEAD} {self.advice}"
-        lines = textwrap.wrap(text or self.advice, _WIDTH - 2)
+        lines = textwrap.wrap(text or self.advice, WIDTH - 2)
         return [None, *((None, line) for line in lines)] if lines else []
 
 
@@ -199,56 +209,16 @@ def evolution_block(evolution: Mapping[str, Any], reason: str) -> str:
         reason: why the run ended, in words.
     """
     best, val, gap = (evolution[name] for name in ("best_score", "val_score", "generalization_gap"))
-    rows: list[_Row] = [
+    rows: list[Row] = [
         ("Reason", reason),
         None,
-        ("Best score", _number(best)),
-        ("Val score", _number(val)),
-        ("Generalization", f"{_number(gap)}  (train − val)"),
-        *_evolution_rows(evolution),
+        ("Best score", number(best)),
+        ("Val score", number(val)),
+        ("Generalization", f"{number(gap)}  (train − val)"),
+        *evolution_rows(evolution),
     ]
     headings = {each.sentence: each.heading for each in StopReason}
-    return _block(headings.get(reason, "Training Complete"), rows)
-
-
-def _evolution_rows(evolution: Mapping[str, Any]) -> list["_Row"]:
-    limit = "no limit" if evolution["max_spawns"] is None else evolution["max_spawns"]
-    failed = f"  ({evolution['failed_spawns']} failed)" if evolution["failed_spawns"] else ""
-    rows: list[_Row] = [
-        ("Spawns used", f"{evolution['spawns_used']} / {limit}{failed}"),
-        ("Pruned agents", str(evolution["pruned"])),
-        ("Ensemble size", str(evolution["ensemble_size"])),
-        ("Regime", evolution["regime"]),
-    ]
-    if evolution["agents"]:
-        rows.append(("Agents", ""))
-    for agent in evolution["agents"]:
-        score = _number(agent["mean_score"])
-        rows.append((None, f"  [{agent['index']}] weight={agent['weight']:.4f}  mean_score={score}"))
-    if evolution["lineage"]:
-        rows.append(("Lineage", ""))
-    for variant in evolution["lineage"]:
-        changes = [f"{name} {_short(old)} -> {_short(new)}" for name, (old, new) in variant["changes"].items()]
-        scores = f"{_number(variant['parent_score'])} -> {_number(variant['score'])}"
-        rows.append((None, f"  variant {variant['number']} of snapshot {variant['parent']}: {variant['outcome']}"))
-        rows.append((None, f"      score {scores} in {variant['windows']} windows"))
-        rows += [(None, f"      {change}") for change in changes or ["nothing changed"]]
-    return rows
-
-
-_Row: TypeAlias = tuple[str | None, str] | None
-"""A label and its text; a text without a label; or a rule."""
-
-
-def _block(heading: str, rows: Sequence[_Row]) -> str:
-    lines = [rule := "━" * _WIDTH, f"  {heading}"]
-    for row in rows:
-        if row is None:
-            lines.append(rule)
-        else:
-            label, text = row[0], in_line(row[1])
-            lines.append(f"  {text}" if label is None else f"  {label:<{_LABEL_WIDTH}} : {text}".rstrip())
-    return "\n".join([*lines, rule])
+    return block(headings.get(reason, "Training Complete"), rows)
 
 
 def watch_text(watch: Mapping[str, int]) -> str:
@@ -257,17 +227,8 @@ def watch_text(watch: Mapping[str, int]) -> str:
     return ", ".join([f"{watch.get('windows', 0)} windows", *counts])
 
 
-def _escape_rows(escapes: Sequence[EscapeRecord]) -> list[_Row]:
-    rows: list[_Row] = [("Escapes", str(len(escapes)))] if escapes else []
-    for escape in escapes:
-        rows.append((None, f"  {escape.text}"))
-        rows.append((None, f"      score {_number(escape.score_before)} -> {_number(escape.score)}"))
-        rows += [(None, f"      {name} {_short(old)} -> {_short(new)}") for name, (old, new) in escape.changes.items()]
-    return rows
-
-
-def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:
-    rows: list[_Row] = []
+def _watch_rows(watch: Mapping[str, int]) -> list[Row]:
+    rows: list[Row] = []
     if watch:
         rows.append(("Watched", f"{watch.get('windows', 0)} windows  (woken {watch.get('wakes', 0)} times)"))
     if "trials" in watch:
@@ -276,25 +237,17 @@ def _watch_rows(watch: Mapping[str, int]) -> list[_Row]:
     return rows
 
 
-def _validation_rows(validation: Mapping[str, int], training_steps: int) -> list[_Row]:
+def _validation_rows(validation: Mapping[str, int], training_steps: int) -> list[Row]:
     if not (steps := validation.get("steps", 0)):
         return []
     return [("Validation", f"{steps:,} steps  ({cost_text(validation, training_steps, '--validation-share')})")]
 
 
-def _tuning_rows(tuning: Mapping[str, float]) -> list[_Row]:
-    rows: list[_Row] = []
+def _tuning_rows(tuning: Mapping[str, float]) -> list[Row]:
+    rows: list[Row] = []
     if "probes" in tuning:
         cost = f"{tuning.get('commits', 0):.0f} commits, {tuning.get('probing_seconds', 0.0):.1f} s"
         rows.append(("Tuning probes", f"{tuning['probes']:.0f}  ({cost})"))
     if "changes" in tuning:
         rows.append(("Tuning changes", f"{tuning['changes']:.0f}"))
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{decimals_of(value, 4, 2)}f}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -125,7 +125,7 @@ def _verdict(data: RunData) -> dict[str, Any]:
     if data.description.get("made_in") and not data.description.get("env"):
         command = ""  # an environment without a name is made again by its own program alone
     return {
-        "heading": reason.heading,
+        "heading": report.heading,
         "kind": "good" if report.converged and report.confirmed else "warning",
         "sentence": " ".join([f"{reason.sentence}.", *_warnings(report)]),
         "rows": rows,

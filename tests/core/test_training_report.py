@@ -85,7 +85,7 @@ def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict
     original = report(**fields)
     plain = json.loads(json.dumps(original.to_dict(), allow_nan=False))
     assert same(TrainingReport.from_dict(plain), original)
-    known = ("best_window", "best_snapshot", "best_interval", "start_interval", "start_limit")
+    known = ("best_window", "best_snapshot", "best_interval", "best_limit", "start_interval", "start_limit")
     optional = (*known, "ahead_of_start", "test")
     assert {name for name, value in fields.items() if value is NAN} == {
         name for name, value in plain.items() if value is None and name not in optional
@@ -218,6 +218,28 @@ def test_training_complete_stands_over_complete_training_only(reason: StopReason
     assert str(report(reason=reason.value)).splitlines()[1] == f"  {heading}"
     evolution = EVOLVED["evolution"]
     assert evolution_block(evolution, reason.sentence).splitlines()[1] == f"  {heading}"
+
+
+@pytest.mark.parametrize("reason", [StopReason.MAX_STEPS, StopReason.MAX_EPISODES, StopReason.EXHAUSTED])
+def test_a_bound_that_ends_a_training_in_vain_is_no_complete_training(reason: StopReason) -> None:
+    in_vain = report(reason=reason.value, ahead_of_start=False, advice="Train longer first.")
+    lines = str(in_vain).splitlines()
+    assert (lines[1], lines[2]) == ("  Nothing Learned", f"  Reason           : {reason.sentence}")
+    assert "Nothing Learned" in in_vain._repr_html_()
+    at_target = report(reason=reason.value, ahead_of_start=False, advice="")
+    assert at_target.heading == "Training Complete"
+
+
+def test_an_end_that_was_asked_for_keeps_its_heading() -> None:
+    asked = report(reason="interrupted", ahead_of_start=False, advice="Train longer first.")
+    assert asked.heading == "Training Interrupted"
+
+
+def test_a_best_whose_episodes_were_cut_says_where() -> None:
+    lines = str(report(best_limit=1_200)).splitlines()
+    at = next(n for n, line in enumerate(lines) if "Best score" in line)
+    assert lines[at + 1] == "    its episodes were cut after 1,200 steps"
+    assert "were cut" not in str(report())
 
 
 @pytest.mark.parametrize(

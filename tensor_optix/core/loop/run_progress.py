@@ -195,6 +195,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         watch=dict(progress.watch),
         health=dict(progress.health.counts),
         best_interval=best_interval(best, span) if best else None,
+        best_limit=limit_of(best.evidence) if best else None,
         confirmed=best is not None and is_confirmed(best),
         escapes=_escapes(state),
         validation=_cost(state.validation),

@@ -157,7 +157,7 @@ def test_returns_of_episodes_that_were_cut_at_different_lengths_are_not_compared
 
     rig = Rig(tmp_path, never, held={"length": 99_999}, held_out=Endless)
     report = rig.run()
-    assert (report.start_score, report.best_score) == (MOST_STEPS, 10_000)
+    assert (report.start_score, report.best_score) == (MOST_STEPS, 10_000) == (report.start_limit, report.best_limit)
     assert (report.reason, report.ahead_of_start) == ("nothing_learned", False)
 
 
