@@ -38,7 +38,7 @@ FIELD = (
     Task(env="Blackjack-v1", goal=-0.0427, source="optimal policy", episodes=5000),
     Task(env="FrozenLake-v1", goal=0.744, source="optimal policy"),
     Task(env="Taxi-v4", goal=7.93, source="optimal policy", floor=-200.0),
-    Task(env="CliffWalking-v1", goal=-13.0, source="optimal policy", floor=-200.0),
+    Task(env="CliffWalking-v1", goal=-13.0, source="optimal policy", floor=-200.0, algorithm="dqn"),
     Task(env="CartPole-v1", goal=500.0, source="Zoo, PPO, 100k steps"),
     Task(env="Acrobot-v1", goal=-73.5, source="Zoo, PPO, 1M steps"),
     Task(env="MountainCar-v0", goal=-100.8, source="Zoo, DQN, 120k steps"),

@@ -154,7 +154,7 @@ def check_environment(
 def _algorithm(env: gym.Env, algorithm: str, framework: str) -> tuple[str | None, list[Finding]]:
     """Return the algorithm that would be trained, and why none is."""
     try:
-        chosen = resolve_algorithm(algorithm, env.observation_space, env.action_space)
+        chosen = resolve_algorithm(algorithm, env)
         make_agent(env, chosen, framework, seed=0)
     except MissingDependencyError as error:
         return None, [Finding(level="error", about="framework", message=str(error))]

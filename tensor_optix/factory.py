@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix._algorithm_choice import resolve_algorithm as resolve_algorithm
 from tensor_optix._hyperparam_names import hyperparam_table as hyperparam_table
 from tensor_optix._hyperparam_names import refuse_unknown
 from tensor_optix.adapters._agent import BuiltInAgent
@@ -59,9 +60,9 @@ def make_agent(
     says otherwise.
 
     Args:
-        env: environment, its id, or a class or function that makes one; only its spaces and id are used.
+        env: environment, its id, or a class or function that makes one; only its spaces, id and time limit are used.
         algorithm: `"ppo"`, `"recurrent_ppo"`, `"dqn"`, `"sac"`, or `"auto"`: SAC for bounded Box actions on vectors,
-            PPO for all others.
+            DQN for numbered observations and actions without a time limit, PPO for all others.
         framework: `"tf"`, `"torch"`, or `"auto"`: TensorFlow if it is installed, else PyTorch.
         hyperparams: overrides of the preset, by the names of the algorithm's table; `"lin_3e-4"` falls to 0 over the
             length of the run (`decisions.schedules`).
@@ -79,11 +80,16 @@ def make_agent(
     """
     check_seed(seed)
     made = make_environment(env)
-    spaces_and_id = made.observation_space, made.action_space, made.spec.id if made.spec else ""
-    if made is not env:
-        made.close()
-    observation_space, action_space, env_id = spaces_and_id
-    algorithm = resolve_algorithm(algorithm, observation_space, action_space)
+    observation_space, action_space, env_id = (
+        made.observation_space,
+        made.action_space,
+        made.spec.id if made.spec else "",
+    )
+    try:
+        algorithm = resolve_algorithm(algorithm, made)
+    finally:
+        if made is not env:
+            made.close()
     framework = resolve_framework(framework)
     device = resolve_device(device, framework)
     if net_arch is not None and not _are_sizes(net_arch):
@@ -246,19 +252,6 @@ def _is_image(box: spaces.Box) -> bool:
 
 def _are_sizes(net_arch: object) -> bool:
     return isinstance(net_arch, Sequence) and all(is_whole(size) and size >= 1 for size in net_arch)
-
-
-def resolve_algorithm(algorithm: str, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> str:
-    """Return the given algorithm, or the one that `"auto"` stands for.
-
-    That is SAC for bounded Box actions on vectors, which it joins, and PPO for all others.
-    """
-    if algorithm != "auto" and algorithm not in ALGORITHMS:
-        raise InvalidArgumentError(f"algorithm must be 'auto' or one of {ALGORITHMS}, but got {algorithm!r}.")
-    if algorithm != "auto":
-        return algorithm
-    is_vector = len(flat_observation_space(observation_space).shape) == 1
-    return "sac" if isinstance(action_space, spaces.Box) and action_space.is_bounded("both") and is_vector else "ppo"
 
 
 def resolve_framework(framework: str) -> str:

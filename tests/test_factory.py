@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from tensor_optix import TorchPPOAgent, TorchSACAgent
+from tensor_optix import TorchPPOAgent
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import (
@@ -287,13 +287,6 @@ def test_what_is_built_fits_the_spaces_and_acts(
     for deterministic in (False, True):
         for action in agent.act_batch(sampled, deterministic=deterministic):
             assert actions.contains(action if isinstance(actions, spaces.Discrete) else action.astype(actions.dtype))
-
-
-def test_auto_is_sac_for_box_actions_and_ppo_for_all_others() -> None:
-    assert isinstance(make_agent("Pendulum-v1", framework="torch"), TorchSACAgent)
-    assert isinstance(make_agent("CartPole-v1", framework="torch"), TorchPPOAgent)
-    unbounded = Spaces(VECTOR, spaces.Box(0.0, np.inf, (1,)))
-    assert isinstance(make_agent(unbounded, framework="torch"), TorchPPOAgent)
 
 
 def test_the_same_seed_builds_the_same_networks_in_every_algorithm() -> None:

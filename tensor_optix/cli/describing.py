@@ -54,7 +54,7 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
             "train needs an environment: tensor-optix train CartPole-v1, or 'env: CartPole-v1' in the file of --config."
         )
     env = make_environment(given["env"], given.get("env_kwargs"), given.get("wrappers", ()))
-    algorithm = resolve_algorithm(given.get("algorithm", "auto"), env.observation_space, env.action_space)
+    algorithm = resolve_algorithm(given.get("algorithm", "auto"), env)
     framework = resolve_framework(given.get("framework", "auto"))
     env.close()
     threads = given.get("threads", SETTINGS["threads"].default)

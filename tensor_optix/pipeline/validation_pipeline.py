@@ -19,13 +19,12 @@ from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
-from tensor_optix.pipeline.environment.changes import layers_of
+from tensor_optix.pipeline.environment.changes import time_limit_of
 from tensor_optix.pipeline.environment.environment import check_agent_fits
 from tensor_optix.pipeline.environment.failed_episodes import failure_of
 from tensor_optix.pipeline.environment.infos import filled_masks
 from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.wiring import Wiring
-from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,8 @@ class ValidationPipeline(BasePipeline):
         self._next_window_id = 0
         self._has_warned = False
         self._usual_limit, self._is_stopped = MAX_EPISODE_STEPS, lambda: False
-        self._never_cut = _time_limit(self._envs[0].env)
+        limit = time_limit_of(self._envs[0].env) or 0
+        self._never_cut = limit if limit <= LONGEST_UNCUT else 0
         self._cut = 0
         """Episodes of the window in progress that were cut."""
 
@@ -253,13 +253,6 @@ class ValidationPipeline(BasePipeline):
             rows = self._normalization.observations.normalize(rows)
         which = None if acting.is_single else running
         return acting.rows(agent, rows, filled_masks(masks), deterministic=True, which=which)
-
-
-def _time_limit(env: gym.Env) -> int:
-    """Return the environment's own limit of steps, 0 where it has none or a long one."""
-    limits = [getattr(layer, "_max_episode_steps", None) for layer in layers_of(env)]
-    known = [limit for limit in (*limits, getattr(env.spec, "max_episode_steps", None)) if is_whole(limit)]
-    return min(known) if known and min(known) <= LONGEST_UNCUT else 0
 
 
 def held_out(

@@ -90,4 +90,4 @@ def test_every_environment_is_named_once_and_exists() -> None:
 @pytest.mark.parametrize("task", FIELD[:9], ids=lambda task: task.env)
 def test_the_algorithm_is_the_one_that_the_command_line_takes(task: Task) -> None:
     env = gym.make(task.env)
-    assert resolve_algorithm("auto", env.observation_space, env.action_space) == task.algorithm
+    assert resolve_algorithm("auto", env) == task.algorithm

@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
+from tensor_optix.support.arguments import is_whole
 
 EnvFn = Callable[[], gym.Env]
 Path = tuple[int | str, ...]
@@ -57,6 +58,13 @@ def layers_of(env: gym.Env) -> list[gym.Env]:
     return [
         layer for layer in layers if type(layer).__name__ not in _NEUTRAL and (layer not in limits or layer is shortest)
     ]
+
+
+def time_limit_of(env: gym.Env) -> int | None:
+    """Return the steps after which an environment truncates its episodes by itself; None where none is known."""
+    limits = [getattr(layer, "_max_episode_steps", None) for layer in layers_of(env)]
+    known = [limit for limit in (*limits, getattr(env.spec, "max_episode_steps", None)) if is_whole(limit)]
+    return min(known, default=None)
 
 
 def attributes_of(env: gym.Env) -> dict[Path, object]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix.pipeline.environment.changes import Fresh, apply_changes, attributes_of, layers_of
+from tensor_optix.pipeline.environment.changes import Fresh, apply_changes, attributes_of, layers_of, time_limit_of
 
 
 class Side(Enum):
@@ -162,3 +162,10 @@ def test_objects_that_hold_each_other_come_to_an_end() -> None:
 def test_wrappers_that_change_nothing_are_no_layers() -> None:
     env = gym.make("CartPole-v1")
     assert [type(layer).__name__ for layer in layers_of(env)] == ["TimeLimit", "CartPoleEnv"]
+
+
+def test_the_time_limit_of_an_environment_is_the_shortest_of_its_layers() -> None:
+    assert time_limit_of(gym.make("CliffWalking-v1")) is None
+    assert time_limit_of(gym.make("CartPole-v1")) == 500
+    assert time_limit_of(gym.wrappers.TimeLimit(gym.make("CartPole-v1"), 20)) == 20
+    assert time_limit_of(gym.make("CartPole-v1", max_episode_steps=-1)) is None
