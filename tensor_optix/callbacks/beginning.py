@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from tensor_optix.callbacks.screens import Screen
+from tensor_optix.callbacks.screens import Rows, Screen
 from tensor_optix.core.loop.parts import LoopStatus
 
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -36,7 +36,7 @@ class Beginning:
     ) -> None:
         self._status, self._screen, self._clock, self._pause = status, screen, clock, pause
         self._over = threading.Event()
-        self._said = ""
+        self._said: Rows = ()
         self._thread = threading.Thread(target=self._work, name="view", daemon=True)
 
     def start(self) -> None:
@@ -57,8 +57,8 @@ class Beginning:
 
     def _look(self, seconds: float) -> None:
         doing = WORDS.get(self._status().doing, OTHERWISE)
-        if self._screen.is_live:
-            self._screen.show([("now", doing), ("for", f"{seconds:.0f} s")])
-        elif doing not in (self._said, OTHERWISE):
-            self._said = doing
-            self._screen.show([("now", doing)])
+        is_live = self._screen.is_live
+        rows = [("now", doing), ("for", f"{seconds:.0f} s")] if is_live else [("now", doing)]
+        if rows != self._said and (is_live or doing != OTHERWISE):
+            self._said = rows
+            self._screen.show(rows)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from tensor_optix.callbacks.beginning import Beginning
+from tensor_optix.callbacks.pacing import pause_after
 from tensor_optix.callbacks.screens import LineScreen, Screen, screen_for
 from tensor_optix.core.decisions.intervals import Span, score_interval
 from tensor_optix.core.decisions.validation_budget import cost_text
@@ -20,8 +21,6 @@ from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 _SECONDS_BETWEEN_DRAWINGS = 0.25
 _SECONDS_BETWEEN_LINES = 5.0
 _MOST_SECONDS_BETWEEN_DRAWINGS = 2.0
-SHARE = 0.01
-"""Of the time that drawing may take, as far as the view is drawn often enough."""
 
 
 class Progress(LoopCallback):
@@ -33,6 +32,7 @@ class Progress(LoopCallback):
         status: where the run stands, e.g. `lambda: optimizer.status`.
         console: where to draw; None = standard error, or the output of the cell in a notebook.
         clock: monotonic seconds.
+        processor: processor seconds of the process.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class Progress(LoopCallback):
         status: Callable[[], LoopStatus],
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        processor: Callable[[], float] = time.process_time,
     ) -> None:
         self._status = status
         self._console = console or Console(file=sys.stderr)
-        self._clock = clock
+        self._clock, self._processor = clock, processor
         self._screen: Screen | None = None
-        self._last_shown, self._pause = -math.inf, _SECONDS_BETWEEN_DRAWINGS
+        self._last_shown, self._used_by_then = -math.inf, -math.inf
+        self._pause = _SECONDS_BETWEEN_DRAWINGS
         self._beginning: Beginning | None = None
 
     def on_loop_start(self) -> None:
@@ -76,11 +78,16 @@ class Progress(LoopCallback):
             self._screen = LineScreen(self._console)
         now = self._clock()
         pause = self._pause if self._screen.is_live else _SECONDS_BETWEEN_LINES
-        if force or now - self._last_shown >= pause:
+        since, used = now - self._last_shown, self._processor() - self._used_by_then
+        if force or since >= pause:
             self._screen.show(describe(self._status()))
-            self._last_shown = self._clock()
-            usual = max((self._last_shown - now) / SHARE, _SECONDS_BETWEEN_DRAWINGS)
-            self._pause = min(usual, _MOST_SECONDS_BETWEEN_DRAWINGS)
+            self._last_shown, self._used_by_then = self._clock(), self._processor()
+            self._pause = pause_after(
+                self._last_shown - now,
+                least=_SECONDS_BETWEEN_DRAWINGS,
+                most=_MOST_SECONDS_BETWEEN_DRAWINGS,
+                busy=used / since if 0.0 < since < math.inf else 1.0,
+            )
 
 
 def describe(status: LoopStatus) -> list[tuple[str, str]]:

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from tensor_optix._visible import in_line
@@ -17,6 +17,10 @@ from tensor_optix.support.html import table
 Rows: TypeAlias = Sequence[tuple[str, str]]
 """What is shown: (label, text)."""
 TITLE = "tensor-optix"
+_GAP = 2
+"""Columns between a label and its text."""
+_FRAME = 4
+"""Columns of a panel's frame."""
 
 
 class Screen(Protocol):
@@ -48,6 +52,7 @@ class TerminalScreen:
     is_live = True
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def open(self) -> None:
@@ -56,10 +61,20 @@ class TerminalScreen:
 
     def show(self, rows: Rows) -> None:
         """Draw the panel anew."""
-        grid = Table.grid(padding=(0, 2))
+        # One text: a table of rich takes three times as long, for as long as the run lasts.
+        wide = max((len(label) for label, _ in rows), default=0) + _GAP
+        shown = Text()
         for label, value in rows:
-            grid.add_row(Text(label, style="dim"), Text(in_line(value)))
-        self._live.update(Panel(grid, title=TITLE, title_align="left", expand=False), refresh=True)
+            for number, line in enumerate(self._lines(in_line(value), self._console.width - _FRAME - wide)):
+                shown.append("\n" if shown else "")
+                shown.append(("" if number else label).ljust(wide), "dim")
+                shown.append(line)
+        self._live.update(Panel(shown, title=TITLE, title_align="left", expand=False), refresh=True)
+
+    def _lines(self, text: str, width: int) -> list[str]:
+        if cell_len(text) <= width:
+            return [text]
+        return [line.plain for line in Text(text).wrap(self._console, max(width, 1))]
 
     def close(self) -> None:
         """Take the panel away."""

@@ -53,3 +53,13 @@ def test_a_live_view_says_what_is_going_on_and_for_how_long() -> None:
 def test_lines_say_each_thing_once() -> None:
     found = shown(["", "collect", "collect", "", "learn"], Shown(is_live=False, wanted=2))
     assert [rows[0][1].partition(" ")[0] for rows in found] == ["collecting", "learning"]
+
+
+def test_what_has_not_changed_is_not_drawn_again() -> None:
+    screen, said = Shown(is_live=True, wanted=2), iter(["learn"] * 4 + ["validate"])
+    times = iter([0.0, 0.1, 0.2, 0.4, 0.4, 0.4])
+    beginning = Beginning(lambda: replace(STATUS, doing=next(said)), screen, lambda: next(times), pause=0.0)
+    beginning.start()
+    assert screen.is_full.wait(60)
+    beginning.stop()
+    assert [dict(rows)["for"] for rows in screen.rows] == ["0 s", "0 s"]

@@ -124,9 +124,9 @@ class View:
         self.status = STATUS
         self.asked = 0
         self.takes = 0.0
-        self.progress = Progress(
-            self._status, Console(file=self.file, force_terminal=terminal, width=80), lambda: self.now
-        )
+        self.busy = 1.0
+        console = Console(file=self.file, force_terminal=terminal, width=80)
+        self.progress = Progress(self._status, console, lambda: self.now, lambda: self.busy * self.now)
 
     def _status(self) -> LoopStatus:
         self.asked += 1
@@ -185,8 +185,9 @@ def test_in_a_terminal_drawing_takes_a_hundredth_of_the_time_as_far_as_it_is_see
     view = View(terminal=True)
     view.progress.on_loop_start()
     view.shown_after(0)
-    for takes, pause in ((0.01, 1.0), (0.5, 2.0), (0.001, 0.25)):
-        view.takes = takes
+    for takes, pause, busy in ((0.01, 1.0, 1.0), (0.5, 2.0, 1.0), (0.001, 0.25, 1.0), (0.002, 1.0, 0.2)):
+        view.takes, view.busy = takes, busy
+        view.shown_after(10)
         view.shown_after(10)
         assert [view.shown_after(s) for s in (0.9 * pause, 0.2 * pause)] == [False, True]
     view.progress.on_loop_stop()

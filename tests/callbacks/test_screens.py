@@ -56,6 +56,20 @@ def test_a_terminal_shows_a_panel() -> None:
     assert "tensor-optix" in file.getvalue()
 
 
+def test_a_long_text_goes_on_beneath_itself_in_the_panel() -> None:
+    file = StringIO()
+    screen = TerminalScreen(Console(file=file, force_terminal=True, width=30, color_system=None))
+    screen.open()
+    screen.show([("state", "one two three four five six"), ("best", "1.0")])
+    screen.close()
+    lines = [line.rstrip() for line in file.getvalue().splitlines() if line.startswith("│")]
+    assert lines[:3] == [
+        "│ state  one two three four  │",
+        "│        five six            │",
+        "│ best   1.0                 │",
+    ]
+
+
 def test_each_place_has_its_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(screen_for(Console(file=StringIO(), force_terminal=True)), TerminalScreen)
     assert isinstance(screen_for(Console(file=StringIO())), LineScreen)

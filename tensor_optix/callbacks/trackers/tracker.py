@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from tensor_optix.callbacks.pacing import pause_after
 from tensor_optix.callbacks.trackers.scalars import Names, check_names, scalars
 from tensor_optix.callbacks.trackers.turns import RunFollower, last_steps
 from tensor_optix.core.loop_callback import LoopCallback
@@ -33,12 +34,12 @@ PROJECT = "tensor-optix"
 """Where runs stand in a tracker, unless its own settings say otherwise."""
 SECONDS_BETWEEN_LOOKS = 1.0
 MOST_SECONDS_BETWEEN_LOOKS = 5.0
-SHARE = 0.01
-"""Of a processor that a tracker may take, as far as it looks often enough: the rarer it looks, the less it takes."""
 MOST_SECONDS_BETWEEN_TRIES = 60.0
 SECONDS_AT_THE_END = 10.0
 """What the end of a run waits for a tracker."""
 _MAX_BYTES = 1 << 20
+_SHORTEST = 1e-3
+"""Seconds by which is still divided."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +146,20 @@ class Tracker(LoopCallback, ABC):
         follower: RunFollower | None = None
         sent, pause, is_last = Sent(), self._pause, False
         while not is_last:
+            waited, used = time.monotonic(), time.process_time()
             is_last = ending.wait(pause)
+            waited, used = time.monotonic() - waited, time.process_time() - used
             begun = time.thread_time()
             try:
                 if follower is None:
                     sent, follower = self.open(run), RunFollower(run.directory)
                 self._send_new(follower, sent)
-                pause = pause_after(time.thread_time() - begun, self._pause)
+                pause = pause_after(
+                    time.thread_time() - begun,
+                    least=self._pause,
+                    most=MOST_SECONDS_BETWEEN_LOOKS,
+                    busy=used / max(waited, _SHORTEST),
+                )
                 if is_last:
                     self.close()
             except BaseException as error:  # whatever it is, the run goes on
@@ -176,16 +184,6 @@ class Tracker(LoopCallback, ABC):
         if not self._has_told:
             self._has_told = True
             logger.warning("%s %s", type(self).__name__, what)
-
-
-def pause_after(taken: float, least: float) -> float:
-    """Return the seconds until the next look.
-
-    Args:
-        taken: processor seconds of the last look.
-        least: seconds between two looks.
-    """
-    return max(least, min(taken / SHARE, MOST_SECONDS_BETWEEN_LOOKS))
 
 
 def tracked_run(run_dir: Path) -> TrackedRun:

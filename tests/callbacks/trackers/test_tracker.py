@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tensor_optix.callbacks.trackers.tracker import Point, Sent, TrackedRun, Tracker, pause_after, tracked_run
+from tensor_optix.callbacks.trackers.tracker import Point, Sent, TrackedRun, Tracker, tracked_run
 from tensor_optix.errors import InvalidArgumentError
 from tests.contracts.tracker_contract import TrackerContract, run_with
 from tests.fakes.tracked_runs import add_turns, begin, expected
@@ -92,8 +92,3 @@ def test_a_run_is_known_by_its_id_or_else_by_its_folder(tmp_path: Path) -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="names must be one of"):
         Tracker.__init__(Recording([]), "rllib")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("taken", "pause"), [(0.0, 1.0), (0.009, 1.0), (0.03, 3.0), (1.0, 5.0)])
-def test_looks_take_a_hundredth_of_the_time_and_come_within_five_seconds(taken: float, pause: float) -> None:
-    assert pause_after(taken, 1.0) == pytest.approx(pause)
