@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ON_POLICY_ORDER = ("sb3_eval", "torch_eager", "tf", "sb3", "torch_compiled")
-OFF_POLICY_ORDER = ("sb3", "tf", "torch_eager", "torch_compiled")
+ON_POLICY_ORDER = ("sb3_eval", "torch", "tf", "sb3", "torch_compiled")
+OFF_POLICY_ORDER = ("sb3", "tf", "torch", "torch_compiled")
 VAL_EPISODES = 5
 LABELS = {
     "sb3": "Stable-Baselines3, no evaluation",
     "sb3_eval": "Stable-Baselines3, `EvalCallback`",
-    "torch_eager": "tensor-optix, PyTorch eager",
+    "torch": "tensor-optix, PyTorch",
     "torch_compiled": "tensor-optix, PyTorch compiled",
     "tf": "tensor-optix, TensorFlow (XLA)",
 }

@@ -191,7 +191,8 @@ class Backend(Protocol):
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None, key: str = "update") -> Updater:
         """Return what trains an objective, or several in turn within each step.
 
-        `compile` is True, False, or None to compile once a run proves to be long; `key` names it in `programs`.
+        `compile` is True, False, or None to compile, where that is worth its time, once a run proves to be long; `key`
+        names it in `programs`.
         """
         ...
 

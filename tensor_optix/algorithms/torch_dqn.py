@@ -23,8 +23,8 @@ class TorchDQNAgent(DQNAgent):
         optimizer: any PyTorch optimizer over its weights; `learning_rate` is put in force in it.
         hyperparams: overrides of `DQN_HYPERPARAMS`; keys not in that table are kept and ignored.
         seed: seed of exploration and of the choice of transitions; None takes one from the system.
-        compile: True compiles the update step with `torch.compile`, False never does, None does once a run proves to be
-            long and a C++ compiler is present.
+        compile: True compiles the update step with `torch.compile`. Else dense stacks are trained in numpy; other
+            models are compiled by None once a run proves to be long and a C++ compiler is present, by False never.
         save_replay: False leaves the replay memory out of `save_training_state`.
 
     Raises:

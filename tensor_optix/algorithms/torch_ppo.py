@@ -28,8 +28,8 @@ class TorchPPOAgent(PPOAgent):
         distribution: `"categorical"` for Discrete actions, `"gaussian"` for Box actions, `MultiCategorical(nvec)` for
             MultiDiscrete and MultiBinary actions.
         seed: seed of exploration and minibatch order; None takes one from the system.
-        compile: True compiles the update step with `torch.compile`, False never does, None does once a run proves to be
-            long and a C++ compiler is present.
+        compile: True compiles the update step with `torch.compile`. Else dense stacks are trained in numpy; other
+            models are compiled by None once a run proves to be long and a C++ compiler is present, by False never.
 
     Raises:
         HyperparamError: an unknown key that looks misspelt, or a value out of its range.

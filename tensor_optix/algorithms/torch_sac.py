@@ -33,8 +33,8 @@ class TorchSACAgent(SACAgent):
             in force in all three optimizers.
         exploration_noise: `"white"`, or `"pink"`: correlated in time, which explores farther.
         seed: seed of exploration, of the choice of transitions and of the updates; None takes one from the system.
-        compile: True compiles the update step with `torch.compile`, False never does, None does once a run proves to be
-            long and a C++ compiler is present.
+        compile: True compiles the update step with `torch.compile`. Else dense stacks are trained in numpy; other
+            models are compiled by None once a run proves to be long and a C++ compiler is present, by False never.
         save_replay: False leaves the replay memory out of `save_training_state`.
 
     Raises:

@@ -178,7 +178,7 @@ def test_a_mask_decides_what_is_drawn_and_what_is_greedy(build: Any) -> None:
 
 def test_it_learns_the_best_of_what_is_allowed(build: Any) -> None:
     """Action i pays i: under any mask the best is the last that is allowed."""
-    agent = build(3, 4, learning_rate=3e-2, gamma=0.0, entropy_coef=0.0)
+    agent = build(3, 4, learning_rate=3e-2, gamma=0.0, entropy_coef=0.1)
     for i in range(15):
         agent.learn(bandit_window(agent, lambda actions: actions, 256, seed=i, masks=random_masks(256, [4], i)))
     masks = np.array([[bits >> i & 1 for i in range(4)] for bits in range(1, 16)], bool)

@@ -38,6 +38,9 @@ class AdamState:
                 entry["exp_avg"] = torch.zeros_like(parameter)
                 entry["exp_avg_sq"] = torch.zeros_like(parameter)
         self.group = optimizer.param_groups[0]
+        self._steps, self._first, self._second = (
+            [entry[key] for entry in self.entries] for key in ("step", "exp_avg", "exp_avg_sq")
+        )
 
     @property
     def is_uniform(self) -> bool:
@@ -51,16 +54,15 @@ class AdamState:
 
     def apply(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], grad_scale: Any) -> None:
         """Make one step in place, the gradients divided by `grad_scale` (None: as they are)."""
-        steps = [entry["step"] for entry in self.entries]
-        torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_add_(self._steps, 1)  # pyright: ignore[reportPrivateImportUsage]
         beta1, beta2 = self.group["betas"]
         _fused_adam(
             parameters,
             gradients,
-            [entry["exp_avg"] for entry in self.entries],
-            [entry["exp_avg_sq"] for entry in self.entries],
+            self._first,
+            self._second,
             [],
-            steps,
+            self._steps,
             lr=float(self.group["lr"]),
             beta1=beta1,
             beta2=beta2,

@@ -21,9 +21,9 @@ UNROLLED = 4
 
 
 class ProgramChoice:
-    """Which one program an updater compiles: that for the first layout of minibatches it met, or none.
+    """Which program makes an updater's steps: one compiled for the first layout of minibatches it met, or another.
 
-    A run that is resumed has to compile the same one, or other steps than before would run uncompiled.
+    A run that is resumed has to take the same one: another gives other last digits.
 
     Args:
         programs: where the choices of all updaters of an agent are, which is saved with it.
@@ -32,6 +32,8 @@ class ProgramChoice:
 
     NONE = ""
     """In the place of a layout: the program could not be compiled."""
+    DENSE = "dense"
+    """In the place of a layout: nothing is compiled; see `DenseSteps`."""
 
     def __init__(self, programs: dict[str, str], key: str) -> None:
         self._programs, self._key = programs, key
@@ -42,7 +44,7 @@ class ProgramChoice:
         return self._programs.get(self._key)
 
     def settle(self, layout: str) -> None:
-        """Choose a layout, or `NONE`."""
+        """Choose a layout, `NONE` or `DENSE`."""
         self._programs[self._key] = layout
 
     def reopen(self) -> None:

@@ -93,7 +93,7 @@ class TorchPredictor:
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the module is not a dense stack on the CPU."""
         self._layers, self._stacks, self._hooks, self._watched = None, [], [], []
-        modules = self._flatten(unwrapped(self._module))
+        modules = flattened(unwrapped(self._module), self._hooks, self._stacks)
         if modules is None or type(modules[0]) is not nn.Linear:
             return
         layers: list[_dense.type_of_layer] = []
@@ -119,22 +119,31 @@ class TorchPredictor:
         self._watched.append((module._parameters, name, parameter, *look))
         return parameter.detach().numpy()
 
-    def _flatten(self, module: nn.Module) -> list[nn.Module] | None:
-        """Return the layers of a (nested) plain `nn.Sequential` in order, None if it is anything else or has hooks."""
-        hooks = [module._forward_hooks, module._forward_pre_hooks]
-        if any(hooks) or "forward" in vars(module):
+
+def flattened(
+    module: nn.Module, hooks: list[Any], stacks: list[tuple[dict[str, Any], tuple[Any, ...]]]
+) -> list[nn.Module] | None:
+    """Return the layers of a (nested) plain `nn.Sequential` in order, None if it is anything else or has hooks.
+
+    Args:
+        module: the stack.
+        hooks: gets what has to stay empty for the layers to be all that is computed.
+        stacks: gets what has to stay as it is: the layers of each stack.
+    """
+    own = [module._forward_hooks, module._forward_pre_hooks]
+    if any(own) or "forward" in vars(module):
+        return None
+    hooks += own
+    if type(module) is not nn.Sequential:
+        return [module]
+    stacks.append((module._modules, tuple(module._modules.values())))
+    layers: list[nn.Module] = []
+    for child in module:
+        inner = flattened(child, hooks, stacks)
+        if inner is None:
             return None
-        self._hooks += hooks
-        if type(module) is not nn.Sequential:
-            return [module]
-        self._stacks.append((module._modules, tuple(module._modules.values())))
-        layers: list[nn.Module] = []
-        for child in module:
-            inner = self._flatten(child)
-            if inner is None:
-                return None
-            layers += inner
-        return layers or None
+        layers += inner
+    return layers or None
 
 
 def _is_viewable(module: nn.Module, *names: str) -> bool:

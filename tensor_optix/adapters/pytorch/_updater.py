@@ -1,22 +1,21 @@
-"""The update steps of a window in PyTorch: a tight eager loop, and the same as one compiled graph of several steps."""
+"""The update steps of a window in PyTorch: dense stacks in numpy; others in a tight loop, or as one compiled graph."""
 
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Objective, is_mask
-from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, global_norm, is_basic_adam
-from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype, taking
+from tensor_optix.adapters.backend import ACTIONS, Objective, is_mask
+from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
-from tensor_optix.adapters.pytorch._names import unwrapped
+from tensor_optix.adapters.pytorch._dense_layers import UnsupportedError
+from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
-from tensor_optix.errors import ContractError
+from tensor_optix.adapters.pytorch._trained import Trained
 
 logger = logging.getLogger(__name__)
 
@@ -27,104 +26,13 @@ COMPILE_AFTER_STEPS = 40_000
 so that runs repeat exactly, also those that were resumed."""
 
 
-class Trained:
-    """One objective with the parameters that it trains.
-
-    Args:
-        objective: the objective.
-        dtype: what its loss is computed in.
-    """
-
-    def __init__(self, objective: Objective, dtype: torch.dtype = torch.float32) -> None:
-        self.objective = objective
-        self.callables = tuple(taking(model, dtype) for model in (*objective.models, *objective.reads))
-        # Models may share layers: each weight counts once.
-        self._all = list(dict.fromkeys(p for m in objective.models for p in m.parameters()))
-        self.parameters: list[torch.nn.Parameter] = []
-        self.is_basic_adam = self.fused = False
-        self.refresh()
-        self.sources = [p for m in objective.models for p in m.parameters()] if objective.lagged else []
-        self.targets = [p for m in objective.lagged for p in m.parameters()]
-
-    @property
-    def bare(self) -> Objective:
-        """The objective on models without wrappers, through which no graph of several steps can look."""
-        kinds = {kind: [unwrapped(m) for m in getattr(self.objective, kind)] for kind in ("models", "reads", "lagged")}
-        return replace(self.objective, **kinds)
-
-    def refresh(self) -> bool:
-        """Look again at what is frozen; return True if that has changed.
-
-        Raises:
-            ContractError: a weight is trainable now that the optimizer does not have.
-        """
-        present = [p for p in self._all if p.requires_grad]
-        if [*map(id, present)] == [*map(id, self.parameters)]:
-            return False
-        bound = {id(p) for group in self.objective.optimizer.param_groups for p in group["params"]}
-        for parameter in present:
-            if id(parameter) not in bound:
-                raise ContractError(
-                    f"A layer is trainable now whose weight of shape {tuple(parameter.shape)} the optimizer does not "
-                    f"have. Make the optimizer with all of the model's parameters: frozen ones stay as they are."
-                )
-        for parameter in self._all:
-            parameter.grad = None  # or the optimizer would go on with that of a layer's last step
-        self.parameters = present
-        self.is_basic_adam = is_basic_adam(self.objective.optimizer, present)
-        self.fused = self.is_basic_adam and fused_adam_works()
-        return True
-
-    def apply_gradients(self, loss: torch.Tensor, max_grad_norm: float | None) -> torch.Tensor:
-        """Make one optimizer step down the gradient of `loss`, bounded in its global norm; return the norm before."""
-        if not self.parameters:  # all is frozen
-            return torch.zeros((), device=loss.device)
-        gradients = [
-            g.to_dense() if g is not None and g.is_sparse else g
-            for g in torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        ]
-        used = gradients if all(g is not None for g in gradients) else [g for g in gradients if g is not None]
-        norm = global_norm(used)
-        if self.fused and len(used) == len(self.parameters):
-            scale = None if max_grad_norm is None else torch.clamp((norm + 1e-6) / max_grad_norm, min=1.0)
-            with torch.no_grad():
-                AdamState(self.objective.optimizer, self.parameters).apply(self.parameters, gradients, scale)
-            return norm
-        if max_grad_norm is not None:
-            factor = torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
-            torch._foreach_mul_(list(used), factor)  # pyright: ignore[reportPrivateImportUsage]
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.objective.optimizer.step()
-        return norm
-
-    def step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Make one step on a minibatch and return its metrics."""
-        objective = self.objective
-        loss, metrics = objective.loss(self.callables, batch, scalars)
-        bound = None if objective.max_grad_norm is None else scalars[objective.max_grad_norm]
-        metrics[objective.grad_norm] = self.apply_gradients(loss, bound)
-        if self.targets and scalars[TARGET_RATE]:
-            self.move_targets(scalars[TARGET_RATE])
-        return {name: value.detach() for name, value in metrics.items()}
-
-    def move_targets(self, rate: float) -> None:
-        """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt; running statistics of normalisation layers are taken over."""
-        lerp: Callable[..., object] = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
-        with torch.no_grad():
-            pairs = zip(self.sources, self.targets, strict=True)
-            lerp(self.targets, [source.to(target.dtype) for source, target in pairs], rate)
-            for lagged, model in zip(self.objective.lagged, self.objective.models, strict=True):
-                for target, source in zip(lagged.buffers(), model.buffers(), strict=True):
-                    target.copy_(source)
-
-
 class TorchUpdater:
     """Trains one objective or several, one optimizer step each per minibatch.
 
     Args:
         objectives: what to train, in this order within each step.
-        compile: True compiles at once, False never, None after `COMPILE_AFTER_STEPS` steps where a compiler is present.
+        compile: True compiles at once, False never, None after `COMPILE_AFTER_STEPS` steps where the models are no
+            dense stacks and a compiler is present.
         randomness: what the models draw from; None: from the process's generators.
         choice: which program it compiles; None: that for what comes first.
     """
@@ -150,6 +58,8 @@ class TorchUpdater:
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = self._can_compile() if compile is None else compile
         self._is_time_to_compile = False
+        self._may_be_dense = not compile
+        self._is_dense = False
 
     def _can_compile(self) -> bool:
         called = [model for t in self._trained for model in (*t.objective.models, *t.objective.reads)]
@@ -191,6 +101,7 @@ class TorchUpdater:
         changed = [trained.refresh() for trained in self._trained]
         if any(changed):
             self._choice.reopen()
+            self._may_be_dense, self._is_dense = not self._compile, False
             self._may_compile = self._can_compile() if self._compile is None else self._compile
         may_compile = self._may_compile and self._choice.layout != ProgramChoice.NONE
         self._is_time_to_compile = may_compile and self._steps_made() >= self._compile_after
@@ -203,13 +114,30 @@ class TorchUpdater:
                 for block in blocks:
                     size = len(next(iter(block.values())))
                     own = {name: np.asarray(v, np.float64)[start : start + size] for name, v in per_step.items()}
-                    metrics += self._train_on(block, size, scalars, own)
+                    metrics += self._dense_steps(block, scalars, own) or self._train_on(block, size, scalars, own)
                     start += size
         finally:
             for model in self._models:
                 model.eval()
         means = {name: torch.cat([m[name].reshape(-1) for m in metrics]).mean() for name in metrics[0]}
         return {name: float(value) for name, value in means.items()}
+
+    def _dense_steps(
+        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
+    ) -> list[dict[str, torch.Tensor]]:
+        """Make all steps in numpy; none where models, loss or the program chosen before ask for another way."""
+        if not self._may_be_dense or self._choice.layout not in (None, ProgramChoice.DENSE):
+            return []
+        try:
+            steps = DenseSteps(self._trained)
+        except UnsupportedError:
+            return []
+        if not self._is_dense:
+            self._is_dense = self._may_be_dense = steps.agree(block, scalars, per_step)
+            if not self._is_dense:
+                return []
+            self._choice.settle(ProgramChoice.DENSE)
+        return [steps(block, scalars, per_step)]
 
     def _gathered(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the minibatches, stacked (K, B, ...), in blocks of bounded size."""

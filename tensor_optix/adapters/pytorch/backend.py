@@ -17,22 +17,52 @@ from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_ki
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.adapters.pytorch._recurrent import TorchRecurrentPredictor
-from tensor_optix.adapters.pytorch._updater import TorchUpdater, Trained
+from tensor_optix.adapters.pytorch._tape import Taped
+from tensor_optix.adapters.pytorch._temperature import Temperature
+from tensor_optix.adapters.pytorch._trained import Trained
+from tensor_optix.adapters.pytorch._updater import TorchUpdater
 from tensor_optix.adapters.pytorch.inputs import member_model, pair_model
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.errors import ContractError, ModelShapeError
 
 
 class _TorchOps:
-    exp = staticmethod(torch.exp)
-    sqrt = staticmethod(torch.sqrt)
-    square = staticmethod(torch.square)
-    minimum = staticmethod(torch.minimum)
-    clip = staticmethod(torch.clamp)
+    """Methods rather than functions of PyTorch, where there are: a `Taped` array has them, too."""
+
     where = staticmethod(torch.where)
-    mean = staticmethod(torch.mean)
-    tanh = staticmethod(torch.tanh)
     softplus = staticmethod(torch.nn.functional.softplus)
+
+    @staticmethod
+    def exp(x: torch.Tensor) -> torch.Tensor:
+        return x.exp()
+
+    @staticmethod
+    def sqrt(x: torch.Tensor) -> torch.Tensor:
+        return x.sqrt()
+
+    @staticmethod
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return x.square()
+
+    @staticmethod
+    def tanh(x: torch.Tensor) -> torch.Tensor:
+        return x.tanh()
+
+    @staticmethod
+    def minimum(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x.minimum(y)
+
+    @staticmethod
+    def clip(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return x.mean()
+
+    @staticmethod
+    def sum(x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1)
 
     @staticmethod
     def max(x: torch.Tensor) -> torch.Tensor:
@@ -43,6 +73,16 @@ class _TorchOps:
         return x.argmax(-1)
 
     @staticmethod
+    def log_softmax(x: torch.Tensor) -> torch.Tensor:
+        return x.log_softmax(-1)
+
+    @staticmethod
+    def gather(x: Tensor, indices: Tensor) -> Tensor:
+        if isinstance(x, Taped):
+            return x.one_of_each(indices)
+        return x.gather(-1, indices.unsqueeze(-1)).squeeze(-1)
+
+    @staticmethod
     def concat(parts: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.cat(tuple(parts), -1)
 
@@ -50,40 +90,6 @@ class _TorchOps:
     def no_gradient(fn: Callable[[], Tensor]) -> Tensor:
         with torch.no_grad():
             return fn()
-
-    @staticmethod
-    def sum(x: torch.Tensor) -> torch.Tensor:
-        return x.sum(-1)
-
-    @staticmethod
-    def log_softmax(x: torch.Tensor) -> torch.Tensor:
-        return torch.log_softmax(x, -1)
-
-    @staticmethod
-    def gather(x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        return x.gather(-1, indices.unsqueeze(-1)).squeeze(-1)
-
-
-class Temperature(torch.nn.Module):
-    """log α, as a model of one weight: the parameter of an optimizer.
-
-    Args:
-        optimizer: it has one parameter, which this shares its memory with.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        super().__init__()
-        group = optimizer.param_groups[0]
-        given = group["params"][0]
-        self.log_alpha = given if isinstance(given, torch.nn.Parameter) else torch.nn.Parameter(given.detach())
-        if self.log_alpha is not given:  # a plain tensor cannot be a module's parameter
-            group["params"][0] = self.log_alpha
-            if given in optimizer.state:
-                optimizer.state[self.log_alpha] = optimizer.state.pop(given)
-
-    def forward(self, _: object) -> torch.Tensor:
-        """Return log α as a scalar."""
-        return self.log_alpha.reshape(())
 
 
 class TorchBackend:

@@ -400,4 +400,4 @@ def test_denormals_are_flushed_while_learning_and_as_they_were_after() -> None:
         updater(DATA, ROWS[:1], {})
         assert is_flushed() is before
     torch.set_flush_denormal(False)
-    assert seen == [True, True]
+    assert set(seen) == {True}

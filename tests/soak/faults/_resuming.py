@@ -210,8 +210,10 @@ def _serve(kind: str) -> None:
         __import__({"torch": "torch", "tf": "tensorflow"}[kind])
     if kind in SWITCHING:
         from tensor_optix.adapters.pytorch import _updater
+        from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
 
         _updater.COMPILE_AFTER_STEPS = SWITCH_AFTER
+        DenseSteps.agree = lambda *_: False  # as for models that are no dense stacks
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()

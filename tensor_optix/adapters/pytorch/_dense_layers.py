@@ -1,0 +1,258 @@
+"""Dense stacks in numpy, forward and backward, on the weights' own memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from tensor_optix.adapters import _dense
+from tensor_optix.adapters.pytorch._names import unwrapped
+from tensor_optix.adapters.pytorch._predictor import LogStd, flattened
+from tensor_optix.adapters.pytorch._tape import Tape, Taped, noted
+from tensor_optix.adapters.pytorch._temperature import Temperature
+
+
+class UnsupportedError(Exception):
+    """These models cannot be trained so."""
+
+
+class Gradient:
+    """That of one weight, in an array of its shape."""
+
+    __slots__ = ("array", "is_complete")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.is_complete = False
+
+    def add(self, term: np.ndarray) -> None:
+        """Add a term; the first one is written over that of the last loss."""
+        if self.is_complete:
+            self.array += term
+        else:
+            self.array[...] = term
+            self.is_complete = True
+
+    def add_product(self, left: np.ndarray, right: np.ndarray) -> None:
+        """Add left·right."""
+        if self.is_complete:
+            self.array += left @ right
+        else:
+            np.matmul(left, right, out=self.array)
+            self.is_complete = True
+
+
+class Gradients:
+    """Those of some weights, one behind the other in one vector.
+
+    Args:
+        parameters: the weights.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        sizes = [p.numel() for p in parameters]
+        self.flat = np.zeros(sum(sizes), np.float32)
+        arrays = [
+            part.reshape(p.shape)
+            for p, part in zip(parameters, np.split(self.flat, np.cumsum(sizes))[:-1], strict=True)
+        ]
+        self.tensors = [torch.from_numpy(array) for array in arrays]
+        self._each = [Gradient(array) for array in arrays]
+        self._of = {id(p): gradient for p, gradient in zip(parameters, self._each, strict=True)}
+
+    def of(self, parameter: torch.Tensor | None) -> Gradient | None:
+        """Return that of a weight; None where it is not trained."""
+        return self._of.get(id(parameter))
+
+    def finish(self) -> None:
+        """Take those that had no term for zero, and begin anew."""
+        for gradient in self._each:
+            if not gradient.is_complete:
+                gradient.array.fill(0.0)
+            gradient.is_complete = False
+
+
+class Layer(Protocol):
+    """One layer of a stack, on the module's own memory."""
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Return its output (B, out), which may be in the memory of x (B, in), and what `backward` asks for."""
+        ...
+
+    def backward(self, gradient: np.ndarray, kept: Any, *, to_input: bool) -> np.ndarray | None:
+        """Add to the gradients of its weights; return that of its input, where that is asked for.
+
+        `gradient` (B, out) is that of its output, whose memory may be used for the result.
+        """
+        ...
+
+
+class Linear:
+    """x·Wᵀ + b.
+
+    Args:
+        module: the layer.
+        gradients: where those of its weights go, if they are trained.
+    """
+
+    def __init__(self, module: nn.Linear, gradients: Gradients) -> None:
+        self._weight = module.weight.detach().numpy()
+        self._bias = None if module.bias is None else module.bias.detach().numpy()
+        self._of_weight, self._of_bias = gradients.of(module.weight), gradients.of(module.bias)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Layer.forward`."""
+        y = x @ self._weight.T
+        if self._bias is not None:
+            y += self._bias
+        return y, x
+
+    def backward(self, gradient: np.ndarray, kept: np.ndarray, *, to_input: bool) -> np.ndarray | None:
+        """See `Layer.backward`."""
+        if self._of_weight is not None:
+            self._of_weight.add_product(gradient.T, kept)
+        if self._of_bias is not None:
+            self._of_bias.add(np.add.reduce(gradient, 0))
+        return gradient @ self._weight if to_input else None
+
+
+class Activation:
+    """y = f(x), whose derivative is known from y.
+
+    Args:
+        function: f, in place.
+        derivative: in terms of y.
+    """
+
+    def __init__(
+        self, function: Callable[[np.ndarray], np.ndarray], derivative: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._function, self._derivative = function, derivative
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Layer.forward`."""
+        y = self._function(x)
+        return y, y
+
+    def backward(self, gradient: np.ndarray, kept: np.ndarray, *, to_input: bool) -> np.ndarray:
+        """See `Layer.backward`."""
+        return np.multiply(gradient, self._derivative(kept), out=gradient)
+
+
+class AppendedLogStd:
+    """[x ‖ log_std]; see `LogStd`.
+
+    Args:
+        module: the layer.
+        gradients: where that of its weight goes, if it is trained.
+    """
+
+    def __init__(self, module: LogStd, gradients: Gradients) -> None:
+        self._layer = _dense.AppendLogStd(module.log_std.detach().numpy())
+        self._gradient = gradients.of(module.log_std)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, int]:
+        """See `Layer.forward`."""
+        return self._layer(x), x.shape[-1]
+
+    def backward(self, gradient: np.ndarray, kept: int, *, to_input: bool) -> np.ndarray:
+        """See `Layer.backward`."""
+        if self._gradient is not None:
+            self._gradient.add(np.add.reduce(gradient[:, kept:], 0))
+        return gradient[:, :kept]
+
+
+def _of_tanh(y: np.ndarray) -> np.ndarray:
+    slope = y * y
+    return np.subtract(1.0, slope, out=slope)
+
+
+_ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.Tanh: Activation(_dense.tanh, _of_tanh),
+    nn.ReLU: Activation(_dense.relu, lambda y: y > 0.0),
+    nn.Sigmoid: Activation(_dense.sigmoid, lambda y: y * (1.0 - y)),
+}
+
+
+class Stack:
+    """A module as a function of a taped array.
+
+    Args:
+        layers: its layers.
+        tape: of the loss that trains weights of it; None: it is only read.
+    """
+
+    def __init__(self, layers: Sequence[Layer], tape: Tape | None) -> None:
+        self._layers, self._tape = layers, tape
+        self._is_linear_last = not isinstance(layers[-1], Activation)
+
+    def __call__(self, x: Taped) -> Taped:
+        """Return the output (B, out) for (B, in)."""
+        y, kept = x.array, []
+        for layer in self._layers:
+            y, needed = layer.forward(y)
+            kept.append(needed)
+        to_input = x.tape is not None
+
+        def pull(gradient: np.ndarray) -> None:
+            # The last layer may use the memory; what it is given belongs to the loss.
+            flowing: Any = gradient if self._is_linear_last else gradient.copy()
+            for i in range(len(self._layers) - 1, -1, -1):
+                flowing = self._layers[i].backward(flowing, kept[i], to_input=to_input or i > 0)
+            if to_input:
+                x.add_gradient(flowing)
+
+        return noted(y, pull, x.tape or self._tape)
+
+
+class LogAlpha:
+    """A `Temperature`, whose output is its weight whatever it is called with.
+
+    Args:
+        module: the model.
+        gradients: where that of its weight goes, if it is trained.
+        tape: of the loss that trains it; None: it is only read.
+    """
+
+    def __init__(self, module: Temperature, gradients: Gradients, tape: Tape | None) -> None:
+        self._array, self._tape = module.log_alpha.detach().numpy(), tape
+        self._gradient: Any = gradients.of(module.log_alpha)
+
+    def __call__(self, _: object) -> Taped:
+        """Return log α as a scalar."""
+
+        def pull(gradient: np.ndarray) -> None:
+            self._gradient.add(gradient)
+
+        return noted(self._array.reshape(()).copy(), pull, self._tape)
+
+
+def model_of(module: nn.Module, gradients: Gradients, tape: Tape | None) -> Stack | LogAlpha:
+    """Return a module as a function of taped arrays."""
+    module = unwrapped(module)
+    parameters = list(module.parameters())
+    if any(p.dtype is not torch.float32 or p.device.type != "cpu" or p._backward_hooks for p in parameters):
+        raise UnsupportedError
+    if type(module) is Temperature:
+        return LogAlpha(module, gradients, tape)
+    modules = flattened(module, [], [])
+    if modules is None or type(modules[0]) is not nn.Linear:
+        raise UnsupportedError
+    return Stack([layer for each in modules if (layer := _layer_of(each, gradients)) is not None], tape)
+
+
+def _layer_of(module: nn.Module, gradients: Gradients) -> Layer | None:
+    kind = type(module)
+    if module._backward_hooks or module._backward_pre_hooks:
+        raise UnsupportedError
+    if kind in _ACTIVATIONS:
+        return _ACTIVATIONS[kind]
+    if isinstance(module, nn.Linear) and kind is nn.Linear:
+        return Linear(module, gradients)
+    if isinstance(module, LogStd) and kind is LogStd:
+        return AppendedLogStd(module, gradients)
+    if kind is nn.Identity or (isinstance(module, nn.Dropout) and module.p == 0.0):
+        return None
+    raise UnsupportedError

@@ -1,0 +1,129 @@
+"""The update steps of dense stacks without PyTorch's operations, which cost a small network most of its time.
+
+Nothing is compiled, so the first window is as fast as the last. What can be trained so: plain stacks of linear layers
+and activations in float32 on the CPU, by a plain Adam, on a loss in the functions that `_tape` knows. Whether that is
+so, the first step shows: its gradients are compared with PyTorch's own before anything is changed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tensor_optix.adapters.backend import TARGET_RATE
+from tensor_optix.adapters.pytorch._adam import AdamState
+from tensor_optix.adapters.pytorch._dense_layers import Gradients, UnsupportedError, model_of
+from tensor_optix.adapters.pytorch._tape import Tape, Taped
+from tensor_optix.adapters.pytorch._trained import Trained
+
+_TOLERANCE = 1e-3
+"""Largest difference from PyTorch's own gradient, as a share of its norm: both round, in another order."""
+
+
+class DenseObjective:
+    """One objective on the memory of its weights.
+
+    Args:
+        trained: the objective with the weights that it trains.
+
+    Raises:
+        UnsupportedError: a model that is no dense stack, or weights elsewhere or in another precision.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        objective = trained.objective
+        self._trained, self._objective = trained, objective
+        self._gradients, self._tape = Gradients(trained.parameters), Tape()
+        own = [model_of(model, self._gradients, self._tape) for model in objective.models]
+        self._models = [*own, *(model_of(model, self._gradients, None) for model in objective.reads)]
+
+    def loss(self, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
+        """Compute the gradients of the loss on a minibatch; return its metrics."""
+        loss, metrics = self._objective.loss(self._models, batch, scalars)
+        self._tape.play_back(loss)
+        self._tape.clear()
+        self._gradients.finish()
+        return {name: float(value.array if type(value) is Taped else value) for name, value in metrics.items()}
+
+    def agrees(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> bool:
+        """Return whether the gradients are those that PyTorch computes."""
+        loss, _ = self._objective.loss(self._trained.callables, batch, scalars)
+        parameters = self._trained.parameters
+        expected = torch.autograd.grad(loss, parameters, allow_unused=True)
+        if any(gradient is None for gradient in expected):
+            return False
+        theirs = torch.cat([gradient.reshape(-1) for gradient in expected]).numpy()
+        return bool(np.abs(self._gradients.flat - theirs).max() <= _TOLERANCE * np.linalg.norm(theirs))
+
+    def adam(self) -> AdamState:
+        """Return the moments of its weights."""
+        return AdamState(self._objective.optimizer, self._trained.parameters)
+
+    def step(self, adam: AdamState, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
+        """Make one step on a minibatch, in place; return its metrics."""
+        metrics, flat = self.loss(batch, scalars), self._gradients.flat
+        norm = math.sqrt(float(flat @ flat))
+        if self._objective.max_grad_norm is not None:
+            excess = (norm + 1e-6) / scalars[self._objective.max_grad_norm]
+            if excess > 1.0:
+                flat /= np.float32(excess)
+        with torch.no_grad():
+            adam.apply(self._trained.parameters, self._gradients.tensors, None)
+        if self._trained.targets and scalars[TARGET_RATE]:
+            self._trained.move_targets(scalars[TARGET_RATE])
+        return {**metrics, self._objective.grad_norm: norm}
+
+
+class DenseSteps:
+    """The update steps of objectives, each on the memory that its weights have now.
+
+    Args:
+        trained: each objective with the weights that it trains.
+
+    Raises:
+        UnsupportedError: see `DenseObjective`, or an optimizer that is no plain Adam over these weights.
+    """
+
+    def __init__(self, trained: Sequence[Trained]) -> None:
+        if not all(each.fused and each.parameters for each in trained):
+            raise UnsupportedError
+        self._objectives = [DenseObjective(each) for each in trained]
+
+    def agree(
+        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, Any], per_step: Mapping[str, np.ndarray]
+    ) -> bool:
+        """Return whether all gradients on the first minibatch are those that PyTorch computes; nothing is changed."""
+        batch = {name: tensor[0] for name, tensor in block.items()}
+        taped = {name: Taped(tensor.numpy()) for name, tensor in batch.items()}
+        scalars = {**scalars, **{name: float(values[0]) for name, values in per_step.items()}}
+        try:
+            for objective in self._objectives:
+                metrics = objective.loss(taped, scalars)
+                if not objective.agrees(batch, {name: torch.tensor(value) for name, value in scalars.items()}):
+                    return False
+                scalars |= metrics
+        except (TypeError, AttributeError, ValueError, IndexError):  # what the tape does not know
+            return False
+        return True
+
+    def __call__(
+        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, Any], per_step: Mapping[str, np.ndarray]
+    ) -> dict[str, torch.Tensor]:
+        """Make a step of each objective on each of K minibatches (K, B, ...); return each metric (K,)."""
+        arrays = {name: tensor.numpy() for name, tensor in block.items()}
+        adams = [objective.adam() for objective in self._objectives]
+        metrics = []
+        for k in range(len(next(iter(arrays.values())))):
+            batch = {name: Taped(array[k]) for name, array in arrays.items()}
+            metrics.append(self._step(adams, batch, {**scalars, **{n: float(v[k]) for n, v in per_step.items()}}))
+        return {name: torch.tensor([found[name] for found in metrics]) for name in metrics[0]}
+
+    def _step(
+        self, adams: Sequence[AdamState], batch: Mapping[str, Taped], scalars: Mapping[str, Any]
+    ) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for objective, adam in zip(self._objectives, adams, strict=True):
+            metrics |= objective.step(adam, batch, {**scalars, **metrics})
+        return metrics

@@ -1,0 +1,55 @@
+"""An objective with the weights that it trains."""
+
+import pytest
+import torch
+from torch import nn
+
+from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.pytorch._trained import Trained
+from tensor_optix.errors import ContractError
+from tests.adapters.pytorch.textbook import adam, loss_of, networks, parameters_of
+
+
+def trained(models: list[nn.Module]) -> Trained:
+    return Trained(Objective(loss_of, models, adam(parameters_of(models))))
+
+
+def test_what_is_frozen_is_seen_when_it_is_looked_for() -> None:
+    models = networks()
+    found = trained(models)
+    assert not found.refresh()
+    frozen = models[0][0].weight.requires_grad_(False)  # type: ignore[index]
+    assert found.refresh()
+    assert all(parameter is not frozen for parameter in found.parameters)
+    assert not found.is_basic_adam
+    frozen.requires_grad_(True)
+    assert found.refresh()
+    assert found.is_basic_adam
+
+
+def test_a_weight_that_the_optimizer_does_not_have_is_refused() -> None:
+    models = networks()
+    models[0][0].weight.requires_grad_(False)  # type: ignore[index]
+    optimizer = adam([p for p in parameters_of(models) if p.requires_grad])
+    found = Trained(Objective(loss_of, models, optimizer))
+    models[0][0].weight.requires_grad_(True)  # type: ignore[index]
+    with pytest.raises(ContractError, match="Make the optimizer with all of the model's parameters"):
+        found.refresh()
+
+
+def test_where_all_is_frozen_nothing_moves() -> None:
+    models = networks()
+    for parameter in parameters_of(models):
+        parameter.requires_grad_(False)
+    before = [parameter.clone() for parameter in parameters_of(models)]
+    assert (
+        float(Trained(Objective(loss_of, models, adam(parameters_of(models)))).apply_gradients(torch.ones(()), 1.0))
+        == 0.0
+    )
+    assert all(torch.equal(one, other) for one, other in zip(before, parameters_of(models), strict=True))
+
+
+def test_a_wrapped_model_is_bare_within() -> None:
+    inner = networks()
+    wrapped = [nn.DataParallel(model) for model in inner]
+    assert list(trained(wrapped).bare.models) == inner  # type: ignore[arg-type]
