@@ -11,8 +11,8 @@ ENV ?= CartPole-v1
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-PROJECT := pyproject.toml constraints.txt
+INSTALL := $(BIN)/python packages/locked_install.py
+PROJECT := pyproject.toml constraints.txt requirements.lock packages/locked_install.py
 RELEASE := build/release
 
 .PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak docs release-check lock clean
@@ -65,23 +65,23 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.train: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[tf]'
+	$(INSTALL) tf
 	touch $@
 
 $(VENV)/.live: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[tf,live]'
+	$(INSTALL) tf live
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[dev]'
+	$(INSTALL) dev
 	touch $@
 
 $(VENV)/.docs: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[docs]'
+	$(INSTALL) docs
 	touch $@
 
 $(VENV)/.bench: $(BIN)/python $(PROJECT)
-	$(INSTALL) -e '.[bench]'
+	$(INSTALL) bench
 	touch $@
 
 # The hashes of all files that PyPI has of each version in constraints.txt, for every machine.
