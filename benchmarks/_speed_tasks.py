@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ON_POLICY_ORDER = ("sb3_eval", "torch", "tf", "sb3", "torch_compiled")
-OFF_POLICY_ORDER = ("sb3", "tf", "torch", "torch_compiled")
+OFF_POLICY_ORDER = ("sb3", "tf", "torch")
 VAL_EPISODES = 5
 LABELS = {
     "sb3": "Stable-Baselines3, no evaluation",
