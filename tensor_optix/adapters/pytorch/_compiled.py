@@ -21,9 +21,9 @@ UNROLLED = 4
 
 
 class ProgramChoice:
-    """Which program makes an updater's steps: one compiled for the first layout of minibatches it met, or another.
+    """Which program makes an updater's steps: numpy or PyTorch, and which one is compiled.
 
-    A run that is resumed has to take the same one: another gives other last digits.
+    A run that is resumed has to take the same ones: another gives other last digits.
 
     Args:
         programs: where the choices of all updaters of an agent are, which is saved with it.
@@ -32,24 +32,34 @@ class ProgramChoice:
 
     NONE = ""
     """In the place of a layout: the program could not be compiled."""
-    DENSE = "dense"
-    """In the place of a layout: nothing is compiled; see `DenseSteps`."""
+    _WORDS = {True: "numpy", False: "framework"}  # noqa: RUF012 - a constant
 
     def __init__(self, programs: dict[str, str], key: str) -> None:
-        self._programs, self._key = programs, key
+        self._programs, self._key, self._steps_key = programs, key, f"{key}.steps"
+
+    @property
+    def is_dense(self) -> bool | None:
+        """Whether the steps are made in numpy, see `DenseSteps`; None before the first."""
+        word = self._programs.get(self._steps_key)
+        return None if word is None else word == self._WORDS[True]
+
+    def settle_steps(self, is_dense: bool) -> None:
+        """Choose numpy or PyTorch."""
+        self._programs[self._steps_key] = self._WORDS[is_dense]
 
     @property
     def layout(self) -> str | None:
-        """The layout that is compiled for; None before the first."""
+        """The layout that is compiled for: that of the first minibatches; None before those."""
         return self._programs.get(self._key)
 
     def settle(self, layout: str) -> None:
-        """Choose a layout, `NONE` or `DENSE`."""
+        """Choose a layout, or `NONE`."""
         self._programs[self._key] = layout
 
     def reopen(self) -> None:
-        """Let the next layout be the first."""
+        """Let the next minibatches be the first."""
         self._programs.pop(self._key, None)
+        self._programs.pop(self._steps_key, None)
 
 
 class CompiledSteps:

@@ -233,7 +233,7 @@ def model_of(module: nn.Module, gradients: Gradients, tape: Tape | None) -> Stac
     """Return a module as a function of taped arrays."""
     module = unwrapped(module)
     parameters = list(module.parameters())
-    if any(p.dtype is not torch.float32 or p.device.type != "cpu" or p._backward_hooks for p in parameters):
+    if not all(map(_is_plain, parameters)):
         raise UnsupportedError
     if type(module) is Temperature:
         return LogAlpha(module, gradients, tape)
@@ -241,6 +241,11 @@ def model_of(module: nn.Module, gradients: Gradients, tape: Tape | None) -> Stac
     if modules is None or type(modules[0]) is not nn.Linear:
         raise UnsupportedError
     return Stack([layer for each in modules if (layer := _layer_of(each, gradients)) is not None], tape)
+
+
+def _is_plain(parameter: nn.Parameter) -> bool:
+    is_here = parameter.dtype is torch.float32 and parameter.device.type == "cpu"
+    return is_here and parameter.is_contiguous() and not parameter._backward_hooks
 
 
 def _layer_of(module: nn.Module, gradients: Gradients) -> Layer | None:

@@ -58,8 +58,6 @@ class TorchUpdater:
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = self._can_compile() if compile is None else compile
         self._is_time_to_compile = False
-        self._may_be_dense = not compile
-        self._is_dense = False
 
     def _can_compile(self) -> bool:
         called = [model for t in self._trained for model in (*t.objective.models, *t.objective.reads)]
@@ -101,7 +99,6 @@ class TorchUpdater:
         changed = [trained.refresh() for trained in self._trained]
         if any(changed):
             self._choice.reopen()
-            self._may_be_dense, self._is_dense = not self._compile, False
             self._may_compile = self._can_compile() if self._compile is None else self._compile
         may_compile = self._may_compile and self._choice.layout != ProgramChoice.NONE
         self._is_time_to_compile = may_compile and self._steps_made() >= self._compile_after
@@ -126,17 +123,16 @@ class TorchUpdater:
         self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
     ) -> list[dict[str, torch.Tensor]]:
         """Make all steps in numpy; none where models, loss or the program chosen before ask for another way."""
-        if not self._may_be_dense or self._choice.layout not in (None, ProgramChoice.DENSE):
+        if self._compile or self._choice.is_dense is False:
             return []
         try:
             steps = DenseSteps(self._trained)
         except UnsupportedError:
             return []
-        if not self._is_dense:
-            self._is_dense = self._may_be_dense = steps.agree(block, scalars, per_step)
-            if not self._is_dense:
+        if self._choice.is_dense is None:
+            self._choice.settle_steps(steps.agree(block, scalars, per_step))
+            if not self._choice.is_dense:
                 return []
-            self._choice.settle(ProgramChoice.DENSE)
         return [steps(block, scalars, per_step)]
 
     def _gathered(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> Iterator[dict[str, torch.Tensor]]:

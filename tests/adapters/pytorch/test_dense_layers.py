@@ -100,6 +100,12 @@ def watched() -> nn.Module:
     return module
 
 
+def transposed() -> nn.Module:
+    module = nn.Linear(3, 2)
+    module.weight = nn.Parameter(torch.ones(3, 2).T)
+    return module
+
+
 class Own(nn.Linear):
     """A layer that may do anything."""
 
@@ -119,6 +125,7 @@ class Own(nn.Linear):
         lambda: nn.Sequential(),
         hooked,
         watched,
+        transposed,
     ],
 )
 def test_other_models_are_left_to_pytorch(make: Callable[[], nn.Module]) -> None:
