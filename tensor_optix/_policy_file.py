@@ -62,7 +62,7 @@ class PolicyFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         fields = {name: getattr(self.agent, name) for name in self.agent.__struct_fields__}
         return AgentDescription(**{**fields, "net_arch": tuple(self.agent.net_arch)})
 
-    def spaces(self) -> tuple[spaces.Space[Any] | None, spaces.Space[Any] | None]:
+    def spaces(self) -> tuple[spaces.Space[object] | None, spaces.Space[object] | None]:
         """Return the spaces of observations and actions; None for one that the file does not tell."""
         given = (self.observation_space, self.action_space)
         observation, action = (None if data is None else space_from_json(data) for data in given)

@@ -113,7 +113,7 @@ def make_agent(
 
 def build_agent(
     description: AgentDescription,
-    observation_space: spaces.Space[Any],
+    observation_space: spaces.Space[object],
     action_space: object,
     seed: int | None = None,
     device: str = "cpu",
@@ -130,16 +130,17 @@ def build_agent(
     builder = builder_for(description.framework, None if seed is None else int(seed), device)
     params, schedules = taken_apart(description.hyperparams, hyperparam_table(description.algorithm).owner)
     with builder.placed():
-        agent = _agent(builder, description, observation_space, action_space, HyperparamSet(params))
+        box = flat_observation_space(observation_space)
+        agent = _agent(builder, description, box, action_space, HyperparamSet(params))
     if isinstance(agent, BuiltInAgent):
         agent.description, agent.schedules = description, schedules
     return agent
 
 
 def _agent(
-    builder: Builder, description: AgentDescription, observation_space: Any, action_space: object, params: HyperparamSet
+    builder: Builder, description: AgentDescription, box: spaces.Box, action_space: object, params: HyperparamSet
 ) -> BaseAgent:
-    box, hidden = flat_observation_space(observation_space), description.net_arch
+    hidden = description.net_arch
     if description.algorithm == "ppo":
         return _ppo(builder, box, action_space, hidden, params)
     if description.algorithm == "recurrent_ppo":
@@ -149,7 +150,7 @@ def _agent(
     return _sac(builder, box, action_space, hidden, params, description.exploration_noise)
 
 
-def _usual_layers(preset: Preset, observation_space: spaces.Space[Any]) -> Sequence[int]:
+def _usual_layers(preset: Preset, observation_space: spaces.Space[object]) -> Sequence[int]:
     """Return the hidden layers where the user does not say; the convolutions bring a dense layer of their own."""
     return () if _is_image(flat_observation_space(observation_space)) else preset.net_arch
 
@@ -163,7 +164,7 @@ def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequen
 
 
 def _recurrent_ppo(
-    builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any, cell: str
+    builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: HyperparamSet, cell: str
 ) -> BaseAgent:
     distribution, outputs = _distribution(action_space)
     size, *rest = hidden or (512,)
@@ -199,7 +200,7 @@ def _dqn(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequen
 
 
 def _sac(
-    builder: Builder, box: spaces.Box, action_space: Any, hidden: Sequence[int], params: Any, noise: str
+    builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: HyperparamSet, noise: str
 ) -> BaseAgent:
     if not isinstance(action_space, spaces.Box) or not np.issubdtype(action_space.dtype, np.floating):
         raise _refused("SAC serves Box actions of floats", action_space)

@@ -6,7 +6,7 @@ with, the range of the actions, and action masks. The environment is not needed.
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from tensor_optix.core.storage.atomic import storage_errors
 from tensor_optix.core.storage.locating import AGENT, check_run, is_snapshot
 from tensor_optix.core.storage.policy_state import POLICY_FILE, restored_policy_state
 from tensor_optix.core.storage.snapshot_folders import LoneSnapshot, SnapshotFolders
-from tensor_optix.core.types import PolicySnapshot
+from tensor_optix.core.types import Action, Observation, PolicySnapshot
 from tensor_optix.errors import (
     CheckpointCorruptError,
     ContractError,
@@ -34,6 +34,7 @@ from tensor_optix.factory import build_agent, resolve_device, resolve_framework
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import n_rows
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,8 @@ class Policy:
     def __init__(
         self,
         agent: BaseAgent,
-        observation_space: spaces.Space[Any] | None = None,
-        action_space: spaces.Space[Any] | None = None,
+        observation_space: spaces.Space[object] | None = None,
+        action_space: spaces.Space[object] | None = None,
         *,
         normalizer: ObsNormalizer | None = None,
         snapshot: PolicySnapshot | None = None,
@@ -67,7 +68,7 @@ class Policy:
         self._wiring.connect(agent)
         self._acting, self._n_episodes = EpisodeActing(wiring=self._wiring), 1
 
-    def predict(self, observation: Any, deterministic: bool = True, *, action_mask: Any = None) -> Any:
+    def predict(self, observation: Observation, deterministic: bool = True, *, action_mask: Any = None) -> Action:
         """Return the action for an observation, or one per row for a batch of them.
 
         Args:
@@ -103,7 +104,7 @@ class Policy:
         if self._n_episodes != n_episodes:
             self._acting, self._n_episodes = EpisodeActing(n_episodes, wiring=self._wiring), n_episodes
 
-    def _normalized(self, seen: Any) -> Any:
+    def _normalized(self, seen: Observation) -> Observation:
         return seen if self.normalizer is None else self.normalizer.normalize(seen)
 
 
@@ -224,12 +225,12 @@ class _Statistics:
     def state_dict(self) -> dict[str, object]:
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         saved = state.get("observations")
         self.normalizer = None if saved is None else ObsNormalizer.from_state(saved)
 
 
-def _is_batch(space: object, observation: Any) -> bool:
+def _is_batch(space: object, observation: Observation) -> bool:
     """Return whether an observation of a space is several of them, by the axes of its first part."""
     if isinstance(space, spaces.Dict) and space.spaces:
         name, member = next(iter(space.spaces.items()))
@@ -240,7 +241,7 @@ def _is_batch(space: object, observation: Any) -> bool:
     return shape is not None and np.ndim(observation) > len(shape)
 
 
-def _plain(action: Any) -> Any:
+def _plain(action: Action) -> Action:
     """Return an action as Gymnasium takes it: one choice is an int, and not an array without axes."""
     is_choice = np.ndim(action) == 0 and np.asarray(action).dtype.kind in "iub"
     return int(action) if is_choice else action

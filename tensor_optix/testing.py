@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent, BeginsEpisodes, can_be_greedy
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Action, EpisodeData, HyperparamSet, Observation
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.own_code import EnvLike
@@ -58,7 +58,7 @@ def check_acts(agent: BaseAgent, env: EnvLike) -> None:
         )
 
 
-def _first_greedy(agent: BaseAgent, observation: Any) -> Any:
+def _first_greedy(agent: BaseAgent, observation: Observation) -> Action:
     """Return the greedy action for an observation, the first of an episode, as each row of `act_batch` is."""
     if isinstance(agent, BeginsEpisodes):
         agent.begin_episode()
@@ -184,7 +184,7 @@ def _are_close(one: Any, other: Any) -> bool:
     return all(np.allclose(np.asarray(a, float), np.asarray(b, float), atol=1e-5) for a, b in pairs)
 
 
-def _greedy(agent: BaseAgent, window: EpisodeData) -> Any:
+def _greedy(agent: BaseAgent, window: EpisodeData) -> Action:
     return agent.act_batch(window.observations, deterministic=True)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Action, Diagnostics, EpisodeData, HyperparamSet, Observation
 from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
@@ -140,28 +140,28 @@ class _RandomAgent(BaseAgent):
         self._actions = np.array([action_space.sample() for _ in range(_POOL)])
         self._layers: list[np.ndarray] = []
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Observation) -> Action:
         return self.act_batch(np.asarray(observation)[None])[0]
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> Action:
         self._think(observations)
         return self._actions[self._rng.integers(_POOL, size=len(observations))]
 
-    def act_masked(self, observations: object, action_masks: Any, *, deterministic: bool = False) -> Any:
+    def act_masked(self, observations: object, action_masks: Any, *, deterministic: bool = False) -> Action:
         self._think(observations)
         scores = np.where(action_masks, self._rng.random(action_masks.shape), -1.0)
         parts = np.split(scores, np.cumsum(self._n_choices)[:-1], axis=1)
         chosen = np.stack([part.argmax(1) for part in parts], axis=1)
         return chosen if self._actions.ndim > 1 else chosen[:, 0]
 
-    def _think(self, observations: Any) -> None:
+    def _think(self, observations: Observation) -> None:
         x = np.asarray(observations, np.float32).reshape(len(observations), -1)
         if not self._layers:
             self._layers = [np.zeros((size, _HIDDEN), np.float32) for size in (x.shape[1], _HIDDEN)]
         for layer in self._layers:
             x = np.tanh(x @ layer)
 
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+    def learn(self, episode_data: EpisodeData) -> Diagnostics:
         return {}
 
     def get_hyperparams(self) -> HyperparamSet:

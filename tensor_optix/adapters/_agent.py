@@ -15,7 +15,7 @@ from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.core.decisions.schedules import LinearSchedule
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.search_space import HyperparamTable, Param
-from tensor_optix.core.types import HyperparamSet
+from tensor_optix.core.types import HyperparamSet, Space
 from tensor_optix.errors import CheckpointMismatchError, ContractError
 from tensor_optix.support.arguments import check_seed
 
@@ -57,7 +57,7 @@ class BuiltInAgent:
         self._hyperparams = HyperparamSet({})
         self.seed(seed)
 
-    def take_observation_space(self, observation_space: Any) -> None:
+    def take_observation_space(self, observation_space: Space) -> None:
         """Let models that take the members of structured observations know where they lie.
 
         Raises:

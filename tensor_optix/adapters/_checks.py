@@ -2,11 +2,11 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from tensor_optix.core.types import Space
 from tensor_optix.errors import BadDataError, ContractError, ModelShapeError, SpaceError
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,11 @@ _DICT_MODELS = "TorchDictModel or TFDictModel(env.observation_space, model)"
 
 
 def check_output(
-    name: str, predict: Any, observation_space: Any, expected: tuple[int, ...], action_space: object
+    name: str,
+    predict: Callable[[np.ndarray], np.ndarray],
+    observation_space: Space,
+    expected: tuple[int, ...],
+    action_space: object,
 ) -> None:
     """Raise `ModelShapeError`, naming both shapes, unless the model gives rows of shape `expected`."""
     shape = getattr(observation_space, "shape", None)
@@ -41,7 +45,7 @@ def check_output(
         )
 
 
-def check_pair_output(name: str, predict: Any, size: int, words: str) -> None:
+def check_pair_output(name: str, predict: Callable[[np.ndarray], np.ndarray], size: int, words: str) -> None:
     """Raise `ModelShapeError` unless a critic takes [observation ‖ action] (B, size) and returns (B, 1)."""
     try:
         output = predict(np.zeros((2, size), np.float32))
@@ -60,7 +64,7 @@ BOUNDS_REMEDY = (
 )
 
 
-def check_box(algorithm: str, action_dim: int, action_space: Any) -> None:
+def check_box(algorithm: str, action_dim: int, action_space: Space) -> None:
     """Raise `SpaceError` unless actions are a `Box` of `action_dim` floats with finite bounds."""
     is_box = hasattr(action_space, "low") and np.issubdtype(action_space.dtype, np.floating)
     if not is_box or math.prod(action_space.shape) != action_dim:
@@ -71,7 +75,7 @@ def check_box(algorithm: str, action_dim: int, action_space: Any) -> None:
     refuse_missing_bounds(action_space)
 
 
-def refuse_missing_bounds(action_space: Any) -> None:
+def refuse_missing_bounds(action_space: Space) -> None:
     """Raise `SpaceError` unless a `Box` of actions has finite bounds, onto which [-1, 1] can be mapped."""
     if not _has_bounds(action_space):
         raise SpaceError(
@@ -80,7 +84,7 @@ def refuse_missing_bounds(action_space: Any) -> None:
         )
 
 
-def warn_of_missing_bounds(action_space: Any) -> bool:
+def warn_of_missing_bounds(action_space: Space) -> bool:
     """Log a warning where a `Box` of actions has no finite bounds, and return whether it has none."""
     if not hasattr(action_space, "low") or _has_bounds(action_space):
         return False
@@ -93,7 +97,7 @@ def warn_of_missing_bounds(action_space: Any) -> bool:
     return True
 
 
-def _has_bounds(action_space: Any) -> bool:
+def _has_bounds(action_space: Space) -> bool:
     return bool(np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all())
 
 

@@ -10,8 +10,10 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
+from tensor_optix.adapters.backend import Tensor
+from tensor_optix.core.types import Space
 from tensor_optix.errors import ContractError, SpaceError
 
 
@@ -29,7 +31,7 @@ Parts: TypeAlias = "Part | dict[str, Parts] | tuple[Parts, ...]"
 """The parts of an observation, in the structure of its space."""
 
 
-def parts_of(observation_space: Any) -> tuple[Parts, int]:
+def parts_of(observation_space: Space) -> tuple[Parts, int]:
     """Return the parts of a `Dict` or `Tuple` space, in the order of `gymnasium.spaces.flatten`, and their total size.
 
     Raises:
@@ -40,7 +42,7 @@ def parts_of(observation_space: Any) -> tuple[Parts, int]:
     return _parts(observation_space, 0)
 
 
-def _parts(space: Any, start: int) -> tuple[Parts, int]:
+def _parts(space: Space, start: int) -> tuple[Parts, int]:
     members = getattr(space, "spaces", None)
     if isinstance(members, Mapping):
         named: dict[str, Parts] = {}
@@ -58,7 +60,7 @@ def _parts(space: Any, start: int) -> tuple[Parts, int]:
     return Part(start, stop, shape), stop
 
 
-def _shape(space: Any) -> tuple[int, ...]:
+def _shape(space: Space) -> tuple[int, ...]:
     if hasattr(space, "nvec"):
         return (int(space.nvec.sum()),)
     if hasattr(space, "n") and space.shape == ():
@@ -66,7 +68,7 @@ def _shape(space: Any) -> tuple[int, ...]:
     return tuple(space.shape)
 
 
-def taken_apart(x: Any, parts: Parts, reshape: Callable[[Any, tuple[int, ...]], Any]) -> Any:
+def taken_apart(x: Tensor, parts: Parts, reshape: Callable[[Tensor, tuple[int, ...]], Tensor]) -> Tensor:
     """Return the parts of observations (..., n), in their structure.
 
     Args:
@@ -104,7 +106,7 @@ class Members:
         n_others: int = 0,
         *,
         shapes: Sequence[tuple[int | None, ...]] = (),
-        observation_space: Any = None,
+        observation_space: Space = None,
     ) -> None:
         self.names = None if names is None else list(names)
         self.parts: Parts | None = None
@@ -117,7 +119,7 @@ class Members:
     def __deepcopy__(self, memo: object) -> "Members":
         return self
 
-    def wire(self, observation_space: Any) -> None:
+    def wire(self, observation_space: Space) -> None:
         """Learn where the members lie; a space without any is left to the model: it may take either.
 
         Raises:
@@ -138,7 +140,7 @@ class Members:
                 f"the observation space is {observation_space}."
             )
 
-    def _take(self, observation_space: Any) -> None:
+    def _take(self, observation_space: Space) -> None:
         parts, size = parts_of(observation_space)
         if self.names is not None:
             self.names = self._matched(self.names, parts, observation_space)
@@ -170,7 +172,7 @@ class Members:
                 found[i] = fitting[0]
         return found
 
-    def inputs(self, members: Any, others: Sequence[Any]) -> list[Any]:
+    def inputs(self, members: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
         """Return one input for each of `names`: the member of that name, or the next of `others`.
 
         Args:
@@ -190,7 +192,7 @@ class Members:
         return found
 
 
-def wire_models(models: Iterable[object], observation_space: Any) -> None:
+def wire_models(models: Iterable[object], observation_space: Space) -> None:
     """Tell the models that take members of which space they are; see `Members.wire`."""
     for model in models:
         members = getattr(model, "members", None)
@@ -212,7 +214,7 @@ class _AskedForMembersError(Exception):
     """A model has treated its input as a dict, or as a tuple."""
 
 
-class _Probe(dict[str, Any]):
+class _Probe(dict[str, object]):
     """Stands for an observation, to see whether a model asks it for members."""
 
     def _asked(self, *_: object, **__: object) -> NoReturn:

@@ -16,7 +16,7 @@ from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.trajectory_buffer import discounted_returns, explained_variance
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Diagnostics, EpisodeData, HyperparamSet, Observation, Space
 from tensor_optix.errors import SpaceError
 
 POLICY_GRADIENT_HYPERPARAMS = HyperparamTable(
@@ -69,12 +69,12 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         self._update = backend.updater(Objective(self._loss, (model,), optimizer), compile=False)
         self.set_hyperparams(hyperparams)
 
-    def act(self, observation: Any, *, deterministic: bool = False) -> int:
+    def act(self, observation: Observation, *, deterministic: bool = False) -> int:
         """Return an action for one observation, drawn or greedy."""
         logits = self._policy.one(observation)
         return int(logits.argmax(-1) if deterministic else self._sample(logits))
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or greedy."""
         logits = self._policy(observations)
         return logits.argmax(-1) if deterministic else self._sample(logits)
@@ -82,7 +82,7 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
     def _sample(self, logits: np.ndarray) -> np.ndarray:
         return (logits + self._generators["exploration"].gumbel(size=logits.shape)).argmax(-1)
 
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+    def learn(self, episode_data: EpisodeData) -> Diagnostics:
         """Make one gradient step on the window; returns are computed per episode segment, never across an end."""
         if self._compute_loss_fn is not None:
             loss_fn = self._compute_loss_fn
@@ -121,7 +121,7 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         loss = -ops.mean(chosen * batch["advantages"]) - scalars["entropy_coef"] * entropy
         return loss, {"loss": loss}
 
-    def check_spaces(self, observation_space: object, action_space: Any) -> None:
+    def check_spaces(self, observation_space: object, action_space: Space) -> None:
         """Try the model on one observation and compare its output with the action space.
 
         Raises:

@@ -10,11 +10,16 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tensor_optix.support.plain import Json, SavedState
+
 Tensor: TypeAlias = Any
 """A tensor of the backend's framework, or a numpy array under `NUMPY_OPS`: the three libraries share no type."""
 
 Model: TypeAlias = Any
 """A `torch.nn.Module` or a `keras.Model`: callable on a batch of inputs (B, ...)."""
+
+Optimizer: TypeAlias = Any
+"""A `torch.optim.Optimizer` or a `keras.optimizers.Optimizer`."""
 
 
 class Ops(Protocol):
@@ -74,7 +79,7 @@ class Objective:
 
     loss: Callable[[Sequence[Model], Mapping[str, Tensor], Mapping[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
     models: Sequence[Model]
-    optimizer: Any
+    optimizer: Optimizer
     max_grad_norm: str | None = None
     reads: Sequence[Model] = ()
     lagged: Sequence[Model] = ()
@@ -151,7 +156,7 @@ class Backend(Protocol):
     programs: dict[str, str]
     """What each updater's compiled program takes, by `key`. It is saved: another program gives other last digits."""
 
-    def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
+    def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[Optimizer, Sequence[str]]]) -> None:
         """Look at what the user handed over, before anything is done with it.
 
         Args:
@@ -163,13 +168,12 @@ class Backend(Protocol):
                 in float16, or an optimizer that cannot train a model's weights.
             ModelShapeError: a model without weights.
         """
-        ...
 
-    def pair_model(self, model: Any, size: int) -> Any:
+    def pair_model(self, model: Model, size: int) -> Model:
         """Return a model of [x ‖ y] for one that takes x and y (B, `size`) apart; any other is returned as it is."""
         ...
 
-    def member_model(self, model: Any, n_others: int = 0) -> Any:
+    def member_model(self, model: Model, n_others: int = 0) -> Model:
         """Return a model of one array for one that takes the members of a structured observation; else the model.
 
         Its attribute `members` learns where they lie in the array when the agent is wired (`_inputs.Members`).
@@ -200,7 +204,7 @@ class Backend(Protocol):
         """Return a copy of a model for `Objective.lagged`: called like it, never trained, with weights of its own."""
         ...
 
-    def temperature(self, optimizer: Any) -> Model:
+    def temperature(self, optimizer: Optimizer) -> Model:
         """Return a model of one weight, log α, which `optimizer` trains; called with anything it returns log α.
 
         Raises:
@@ -208,7 +212,9 @@ class Backend(Protocol):
         """
         ...
 
-    def minimise(self, loss: Callable[[], Tensor], models: Sequence[Model], optimizer: Any) -> tuple[float, float]:
+    def minimise(
+        self, loss: Callable[[], Tensor], models: Sequence[Model], optimizer: Optimizer
+    ) -> tuple[float, float]:
         """Make one optimizer step on a loss that the user computes; return the loss and the gradients' norm."""
         ...
 
@@ -225,7 +231,6 @@ class Backend(Protocol):
             CheckpointMismatchError: names the tensor and both shapes.
             NonFiniteError: names the tensor.
         """
-        ...
 
     def trainable(self, models: Mapping[str, Model]) -> Collection[str]:
         """Return the names, as in `weights`, of what an optimizer moves: no statistics, nothing that is frozen."""
@@ -247,7 +252,6 @@ class Backend(Protocol):
 
         Meanwhile and elsewhere, what the rest of the program draws from stays as it is.
         """
-        ...
 
     def random_state(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
         """Return where the generators of `seed` are, as integers by name."""
@@ -259,35 +263,29 @@ class Backend(Protocol):
         Raises:
             CheckpointMismatchError: that is no state of such a generator; nothing is changed then.
         """
-        ...
 
-    def optimizer_state(self, optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def optimizer_state(self, optimizer: Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """Return the optimizer's moments as arrays, and its settings as plain JSON values."""
         ...
 
-    def set_optimizer_state(
-        self, optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
-    ) -> None:
+    def set_optimizer_state(self, optimizer: Optimizer, arrays: Mapping[str, np.ndarray], settings: SavedState) -> None:
         """Go on from `optimizer_state`."""
-        ...
 
-    def expected_moments(self, optimizer: Any) -> dict[str, np.ndarray]:
+    def expected_moments(self, optimizer: Optimizer) -> dict[str, np.ndarray]:
         """Return arrays like the moments of `optimizer_state` once each weight has made a step, whatever they hold."""
         ...
 
-    def restart_optimizer(self, optimizer: Any) -> None:
+    def restart_optimizer(self, optimizer: Optimizer) -> None:
         """Give an optimizer the state of a new one; its settings stay, its learning rate may not."""
-        ...
 
-    def set_learning_rates(self, optimizer: Any, learning_rates: Sequence[float]) -> None:
+    def set_learning_rates(self, optimizer: Optimizer, learning_rates: Sequence[float]) -> None:
         """Set the learning rate of each parameter group.
 
         Raises:
             HyperparamError: the optimizer follows a schedule of its own.
         """
-        ...
 
-    def learning_rates(self, optimizer: Any) -> list[float]:
+    def learning_rates(self, optimizer: Optimizer) -> list[float]:
         """Return the learning rate that each parameter group works with.
 
         Raises:

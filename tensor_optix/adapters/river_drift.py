@@ -2,11 +2,10 @@
 
 import statistics
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
 from tensor_optix.errors import InvalidArgumentError, did_you_mean
 from tensor_optix.support.optional import require
+from tensor_optix.support.plain import SavedState
 
 _MOST = 1000
 """Scores that are remembered, to go on from."""
@@ -61,7 +60,7 @@ class RiverDetector:
         """Return the newest scores."""
         return {"scores": list(self._scores)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Show a new one the scores of `state_dict`."""
         self.reset()
         for score in state["scores"]:

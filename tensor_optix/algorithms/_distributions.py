@@ -6,12 +6,13 @@ Acting works on numpy arrays, the loss on the backend's tensors; both read `para
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tensor_optix.adapters._checks import check_action_masks, check_actions
 from tensor_optix.adapters.backend import Ops, Tensor
+from tensor_optix.core.types import Space
 from tensor_optix.errors import InvalidArgumentError, SpaceError
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -166,7 +167,7 @@ class DiagonalGaussian:
         log_prob = -0.5 * ops.sum(ops.square(z)) - sum_log_std - 0.5 * size * math.log(2 * math.pi)
         return log_prob, sum_log_std + 0.5 * size * math.log(2 * math.pi * math.e)
 
-    def output_size(self, action_space: Any) -> int | None:
+    def output_size(self, action_space: Space) -> int | None:
         """Return 2A for a `Box` of A numbers."""
         if not hasattr(action_space, "low") or not np.issubdtype(action_space.dtype, np.floating):
             return None

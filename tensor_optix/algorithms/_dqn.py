@@ -22,7 +22,7 @@ from tensor_optix.algorithms._off_policy import TargetsAndLearner
 from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import EpisodeData, HyperparamSet, Observation, Space
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, HyperparamError, InvalidArgumentError, SpaceError
 
 DQN_HYPERPARAMS = HyperparamTable(
@@ -104,14 +104,14 @@ class DQNAgent(BuiltInAgent, BaseAgent):
 
     # --- acting ---
 
-    def act(self, observation: Any, *, deterministic: bool = False) -> int:
+    def act(self, observation: Observation, *, deterministic: bool = False) -> int:
         """Return a random action with probability ε, else the greedy one."""
         rng = self._generators["exploration"]
         if not deterministic and rng.random() < self._hyperparams.params["epsilon"]:
             return int(rng.integers(self._n_actions))
         return int(self._values.one(observation).argmax())
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, ε-greedy or greedy, from one forward pass."""
         return self._chosen(self._values(observations), None, deterministic)
 
@@ -271,7 +271,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
 
     # --- does it fit? ---
 
-    def check_spaces(self, observation_space: object, action_space: Any) -> None:
+    def check_spaces(self, observation_space: object, action_space: Space) -> None:
         """Try the network on one observation and compare its output with the action space.
 
         Raises:

@@ -4,7 +4,6 @@ Source: Proximal Policy Optimization Algorithms (Schulman et al., 2017).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from tensor_optix.algorithms._losses import ppo_loss
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param, Signal
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Action, EpisodeData, HyperparamSet, Observation
 from tensor_optix.errors import SpaceError
 
 PPO_HYPERPARAMS = HyperparamTable(
@@ -108,12 +107,12 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         """(-1, 1) of a Gaussian policy, whose actions are clipped to it; None where actions are choices."""
         return (-1.0, 1.0) if self._distribution.name == "gaussian" else None
 
-    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
+    def act(self, observation: Observation, *, deterministic: bool = False) -> Action:
         """Return an action for one observation, drawn or greedy: an int, int64 (K,) of K choices, or float32 (A,)."""
         action = self._choose(self._policy.one(observation), deterministic)
         return action if action.ndim else int(action)
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or greedy, from one forward pass."""
         return self._choose(self._policy(observations), deterministic)
 
@@ -137,7 +136,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             params = masked(NUMPY_OPS, params, checked_masks(self._distribution, action_masks, *params.shape))
         return np.exp(NUMPY_OPS.log_softmax(params))
 
-    def action_log_probs(self, observations: object, actions: Any, action_masks: object = None) -> np.ndarray:
+    def action_log_probs(self, observations: object, actions: Action, action_masks: object = None) -> np.ndarray:
         """Return log π(a|s) (B,) float32, whichever policy chose the actions; see `act_masked` for the masks.
 
         Raises:

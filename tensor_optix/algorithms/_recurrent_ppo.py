@@ -9,7 +9,6 @@ Reinforcement Learning (Kapturowski et al., 2019) for stored states; the convent
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from tensor_optix.algorithms._sequences import Sequences, most_rows, packed_in_r
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable
 from tensor_optix.core.trajectory_buffer import compute_gae, explained_variance, make_minibatches
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Action, EpisodeData, HyperparamSet, Memory, Observation, Space
 from tensor_optix.errors import ContractError, ModelShapeError, SpaceError
 
 RECURRENT_PPO_HYPERPARAMS = HyperparamTable(
@@ -99,7 +98,7 @@ class RecurrentPPOAgent(BuiltInAgent, BaseAgent):
         self._predict = backend.recurrent_predictor(network)
         objective = Objective(self._loss, (network,), optimizer, max_grad_norm="max_grad_norm")
         self._update = backend.updater(objective, compile)
-        self._own_memory: Any = None
+        self._own_memory: Memory = None
         self._has_warned = False
         self.set_hyperparams(hyperparams)
 
@@ -111,7 +110,12 @@ class RecurrentPPOAgent(BuiltInAgent, BaseAgent):
         return (-1.0, 1.0) if self._distribution.name == "gaussian" else None
 
     def act_recurrent(
-        self, observations: object, memories: Sequence[Any], *, action_masks: object = None, deterministic: bool = False
+        self,
+        observations: object,
+        memories: Sequence[Memory],
+        *,
+        action_masks: object = None,
+        deterministic: bool = False,
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return one action per row, drawn or greedy, and the memories (S,) after it; see `ActsRecurrently`.
 
@@ -132,18 +136,18 @@ class RecurrentPPOAgent(BuiltInAgent, BaseAgent):
         """Forget the episode that `act` has seen."""
         self._own_memory = None
 
-    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
+    def act(self, observation: Observation, *, deterministic: bool = False) -> Action:
         """Return an action, drawn or greedy, for the next observation of the episode since `begin_episode`."""
         actions, (self._own_memory,) = self.act_recurrent(
             np.asarray(observation)[None], [self._own_memory], deterministic=deterministic
         )
         return actions[0] if actions[0].ndim else int(actions[0])
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, each taken for the first observation of an episode."""
         return self.act_recurrent(observations, [None] * len(observations), deterministic=deterministic)[0]
 
-    def act_masked(self, observations: Any, action_masks: object, *, deterministic: bool = False) -> np.ndarray:
+    def act_masked(self, observations: Observation, action_masks: object, *, deterministic: bool = False) -> np.ndarray:
         """Return one allowed action per row, each taken for the first observation of an episode."""
         memories = [None] * len(observations)
         return self.act_recurrent(observations, memories, action_masks=action_masks, deterministic=deterministic)[0]
@@ -227,7 +231,7 @@ class RecurrentPPOAgent(BuiltInAgent, BaseAgent):
 
     # --- does it fit? ---
 
-    def check_spaces(self, observation_space: Any, action_space: object) -> None:
+    def check_spaces(self, observation_space: Space, action_space: object) -> None:
         """Try the network on one observation and compare its output with the action space.
 
         Raises:

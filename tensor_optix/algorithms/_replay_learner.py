@@ -14,7 +14,7 @@ from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
 from tensor_optix.algorithms.replay.rows import MOST_FRAMES
 from tensor_optix.core.normalizers import RAW
 from tensor_optix.core.search_space import Hyperparam
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import EpisodeData, Space
 from tensor_optix.errors import CheckpointMismatchError, HyperparamError, InvalidArgumentError
 from tensor_optix.support.memory import free_memory, transition_bytes
 
@@ -68,7 +68,7 @@ class ReplayLearner:
                 f"but got {params['replay_capacity']}. Make a new agent."
             )
 
-    def announce(self, params: Mapping[str, Any], observation_space: Any, action_space: Any) -> None:
+    def announce(self, params: Mapping[str, Any], observation_space: Space, action_space: Space) -> None:
         """Log what the memory will take, once, and refuse one that is larger than the free memory.
 
         Raises:

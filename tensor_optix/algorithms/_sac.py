@@ -21,7 +21,7 @@ from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_wi
 from tensor_optix.algorithms.noise import noise_named
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import EpisodeData, HyperparamSet, Observation, Space
 from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError, SpaceError
 
 SAC_HYPERPARAMS = HyperparamTable(
@@ -139,11 +139,11 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     # --- acting ---
 
-    def act(self, observation: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act(self, observation: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return an action for one observation, drawn or tanh(μ): float32 (A,) in (−1, 1)."""
         return self._chosen(self._policy.one(observation)[None], deterministic)[0]
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> np.ndarray:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or tanh(μ), from one forward pass."""
         return self._chosen(self._policy(observations), deterministic)
 
@@ -275,7 +275,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     # --- does it fit? ---
 
-    def check_spaces(self, observation_space: Any, action_space: object) -> None:
+    def check_spaces(self, observation_space: Space, action_space: object) -> None:
         """Try the models on one observation and action, and compare their outputs with the action space.
 
         Raises:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tensor_optix.adapters.backend import RecurrentPredictor
 from tensor_optix.algorithms._forward import CHUNK_BYTES
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import EpisodeData, Memory
 
 
 class Piece(NamedTuple):
@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     start: int
     """Its first row in the window."""
     length: int
-    memory: Any
+    memory: Memory
     """(S,) what is remembered before it; None where an episode begins."""
 
 
@@ -98,7 +98,7 @@ def _segments(window: EpisodeData, ends: np.ndarray) -> tuple[np.ndarray, list[n
 
 def _first_memories(window: EpisodeData, ends: np.ndarray) -> list[Any]:
     """Return what is remembered before each segment; None where an episode begins, or where it is not known."""
-    memories: list[Any] = [None] * len(ends)
+    memories: list[Memory] = [None] * len(ends)
     if window.memories is not None:
         steps = window.length // window.n_envs
         for i, memory in enumerate(window.memories):

@@ -26,7 +26,7 @@ from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.description import Trials, is_multirun, read_description, write_description, write_result
 from tensor_optix.multirun.pruning import EXTRA, NEEDED_BY, optuna_module
 from tensor_optix.multirun.search import Search, search_run
-from tensor_optix.multirun.search_result import BEST, result_of, write_settings
+from tensor_optix.multirun.search_result import BEST, Ahead, SearchResult, result_of, write_settings
 from tensor_optix.multirun.space import space_of, with_environments
 from tensor_optix.multirun.verdict import judged
 from tensor_optix.multirun.warm_start import earlier_values
@@ -179,7 +179,7 @@ def _standing(search: Search) -> str:
     return f"{len(trials)} of {search.description.trials} trials, {pruned} of them pruned{best}"
 
 
-def _lines(result: Mapping[str, Any]) -> list[str]:
+def _lines(result: SearchResult) -> list[str]:
     """Return what a search came to, a line for each finalist."""
     lines = []
     for one in result["finalists"]:
@@ -198,7 +198,7 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def ahead_text(ahead: Mapping[str, Any] | None) -> str:
+def ahead_text(ahead: Ahead | None) -> str:
     """Return by how much one is ahead of the other, with its interval."""
     if ahead is None:
         return ""
@@ -210,7 +210,7 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _write_page(folder: Path, run: RunDescription, result: Mapping[str, Any]) -> Path:
+def _write_page(folder: Path, run: RunDescription, result: SearchResult) -> Path:
     from tensor_optix.report.search_page import write_search_page  # what draws is loaded where it is drawn
 
     return write_search_page(result, f"Search around {run.env} with {run.algorithm}", folder / PAGE)

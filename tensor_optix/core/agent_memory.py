@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes, GreedyAgent, takes_masks
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData, Memory, Observation
 from tensor_optix.support.preserving import Preserved, Watched
 from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked, taken, without_gradients
 
@@ -26,7 +26,7 @@ from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked
 class KeepsMemory(BeginsEpisodes, Protocol):
     """An agent that keeps its memory in an attribute which may be exchanged."""
 
-    episode_memory: Any
+    episode_memory: Memory
     """What it remembers of the episode in progress."""
 
 
@@ -84,12 +84,12 @@ def watching_memory(agent: BaseAgent) -> Watched:
 
 def act_remembering(
     agent: BaseAgent,
-    observations: Any,
-    memories: Sequence[Any],
+    observations: Observation,
+    memories: Sequence[Memory],
     *,
     action_masks: Any = None,
     deterministic: bool = False,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Action, list[Memory]]:
     """Return one action per row and the memories after them; see `ActsRecurrently.act_recurrent`.
 
     An agent without a memory has None as its memory.
@@ -103,8 +103,8 @@ def act_remembering(
         return without_gradients(chosen), list(remembered)
     if not isinstance(agent, KeepsMemory):
         return _act(agent, observations, action_masks, deterministic), [None] * len(memories)
-    actions: list[Any] = []
-    after: list[Any] = []
+    actions: list[Action] = []
+    after: list[Memory] = []
     for row, memory in enumerate(memories):
         if memory is None:
             agent.begin_episode()
@@ -117,7 +117,7 @@ def act_remembering(
     return actions if is_list else np.stack([np.asarray(action) for action in actions]), after
 
 
-def actions_along(agent: BaseAgent, window: EpisodeData) -> Any:
+def actions_along(agent: BaseAgent, window: EpisodeData) -> Action:
     """Return the (T, ...) actions that an agent would choose at the observations of a window, in their order.
 
     It sees each episode from its first step in the window on, with the memory that the window began with.
@@ -127,9 +127,9 @@ def actions_along(agent: BaseAgent, window: EpisodeData) -> Any:
         with on_a_copy_of_memory(agent):
             return _act(agent, seen, masks, deterministic=False)
     n_envs, steps = window.n_envs, window.length // window.n_envs
-    memories: Sequence[Any] = window.memories or [None] * n_envs
+    memories: Sequence[Memory] = window.memories or [None] * n_envs
     dones = window.dones
-    chosen: list[Any] = []
+    chosen: list[Action] = []
     for t in range(steps):
         now = np.arange(n_envs) * steps + t
         actions, memories = act_remembering(
@@ -147,13 +147,13 @@ def with_memories_of(index: int, window: EpisodeData) -> EpisodeData:
     return replace(window, memories=[None if memory is None else memory[index] for memory in window.memories])
 
 
-def _act(agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
+def _act(agent: BaseAgent, observations: Observation, masks: Any, deterministic: bool) -> Action:
     if masks is not None and takes_masks(agent):
         return agent.act_masked(observations, masks, deterministic=deterministic)
     return agent.act_batch(observations, deterministic=deterministic)
 
 
-def _act_alone(agent: BaseAgent, observation: Any, masks: Any, deterministic: bool) -> Any:
+def _act_alone(agent: BaseAgent, observation: Observation, masks: Any, deterministic: bool) -> Action:
     if deterministic or masks is not None:
         return rows(_act(agent, stacked([observation]), masks, deterministic))[0]
     return without_gradients(agent.act(observation))

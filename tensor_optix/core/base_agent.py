@@ -34,7 +34,7 @@ from tensor_optix.core.capabilities import (
     takes_flat,
 )
 from tensor_optix.core.search_space import Param
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Action, Diagnostics, EpisodeData, HyperparamSet, Observation, Space
 from tensor_optix.support.signatures import ignores, ignoring, takes
 from tensor_optix.support.trees import is_tree, rows, stacked, without_gradients
 
@@ -91,14 +91,14 @@ class BaseAgent(ABC):
             cls.act_batch = ignoring(own, "deterministic")  # type: ignore[method-assign]
 
     @abstractmethod
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Observation) -> Action:
         """Return the action for one observation. It must have no effect on learning.
 
         Where it also takes `deterministic: bool = False`, True asks for the greedy action.
         """
 
     @abstractmethod
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+    def learn(self, episode_data: EpisodeData) -> Diagnostics:
         """Learn from one window and return diagnostics by name."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class BaseAgent(ABC):
     def load_weights(self, path: str) -> None:
         """Read the weights that `save_weights(path)` wrote."""
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> Action:
         """Return one action per row of `observations` (B, ...), greedy ones where `deterministic`.
 
         Observations that are dicts or tuples come stacked: a dict or tuple of arrays (B, ...). So may actions, or as a
@@ -156,21 +156,21 @@ class GreedyAgent(BaseAgent):
     def __init__(self, agent: BaseAgent) -> None:
         self.agent = agent
 
-    def act(self, observation: Any, *, deterministic: bool = True) -> Any:
+    def act(self, observation: Observation, *, deterministic: bool = True) -> Action:
         """Return the greedy action for one observation."""
         return rows(self.agent.act_batch(stacked([observation]), deterministic=True))[0]
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> Action:
         """Return the greedy action per row."""
         return self.agent.act_batch(observations, deterministic=True)
 
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+    def act_masked(self, observations: Observation, action_masks: Any, *, deterministic: bool = False) -> Action:
         """Return the greedy allowed action per row; see `takes_masks`."""
         if takes_masks(self.agent):
             return self.agent.act_masked(observations, action_masks, deterministic=True)
         return self.act_batch(observations)
 
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+    def learn(self, episode_data: EpisodeData) -> Diagnostics:
         """Learn nothing."""
         return {}
 
@@ -210,12 +210,12 @@ class GreedyAgent(BaseAgent):
         if isinstance(self.agent, ActsThroughMembers):
             self.agent.act_through(forms)
 
-    def take_observation_space(self, observation_space: Any) -> None:
+    def take_observation_space(self, observation_space: Space) -> None:
         """Let the agent know the space, where it has use for it."""
         if isinstance(self.agent, TakesObservationSpace):
             self.agent.take_observation_space(observation_space)
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: Space, action_space: Space) -> None:
         """Ask the agent whether it fits, where it can tell."""
         if isinstance(self.agent, ChecksSpaces):
             self.agent.check_spaces(observation_space, action_space)

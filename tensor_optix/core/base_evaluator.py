@@ -3,11 +3,11 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from tensor_optix.core.decisions import preference
 from tensor_optix.core.decisions.trend import is_improvement
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import Action, Diagnostics, EpisodeData, EvalMetrics
 
 
 class BaseEvaluator(ABC):
@@ -19,12 +19,10 @@ class BaseEvaluator(ABC):
     """
 
     @abstractmethod
-    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+    def score(self, episode_data: EpisodeData, train_diagnostics: Diagnostics) -> EvalMetrics:
         """Score one window, given what `learn` said of it (empty for a validation window)."""
 
-    def score_validation(
-        self, episode_data: EpisodeData, train_diagnostics: dict[str, Any] | None = None
-    ) -> EvalMetrics:
+    def score_validation(self, episode_data: EpisodeData, train_diagnostics: Diagnostics | None = None) -> EvalMetrics:
         """Score one held-out window, of validation or of a test; as `score` does, unless it is overridden.
 
         An override may take the window alone.
@@ -79,6 +77,6 @@ class ScoresActions(Protocol):
     then compared on the very same windows, and the one on trial acts nowhere.
     """
 
-    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+    def score_actions(self, episode_data: EpisodeData, actions: Action) -> EvalMetrics:
         """Score a window as if `actions` (T, ...) had been taken in it, in the policy's own scale."""
         ...

@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 from tensor_optix.core.search_space import Param, SearchSpace
 from tensor_optix.core.types import EvalMetrics, HyperparamSet
+from tensor_optix.support.plain import SavedState
 
 
 class BaseOptimizer(ABC):
@@ -76,9 +76,9 @@ class BaseOptimizer(ABC):
             HyperparamError: a bound for something that the agent does not have.
         """
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Mapping[str, object]:
         """Return plain JSON values from which `load_state_dict` goes on."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
+    def load_state_dict(self, state: SavedState) -> None:  # noqa: B027 - an optional hook
         """Go on from `state_dict`."""

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.support.plain import SavedState
 
 
 class BasePipeline(ABC):
@@ -37,21 +38,21 @@ class BasePipeline(ABC):
     def teardown(self) -> None:  # noqa: B027 - an optional hook
         """Close everything; may be called more than once."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Mapping[str, object]:
         """Return the policy state, as plain JSON values; saved with each snapshot."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
+    def load_state_dict(self, state: SavedState) -> None:  # noqa: B027 - an optional hook
         """Restore the state that `state_dict` returned."""
 
-    def stream_state(self) -> dict[str, Any]:
+    def stream_state(self) -> Mapping[str, object]:
         """Return the place in the stream, as plain JSON values; called between windows.
 
         It is saved with the run. A pipeline without one starts again when a run is resumed.
         """
         return {}
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - an optional hook
+    def restore_stream(self, state: SavedState) -> None:  # noqa: B027 - an optional hook
         """Continue from what `stream_state` returned, in another process; called after `setup`, before `episodes`."""
 
 

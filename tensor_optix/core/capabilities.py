@@ -4,15 +4,13 @@
 # (What users hand in is checked for those who run no type checker.)
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from tensor_optix.core.types import Action, EpisodeData, Memory, Observation, Space
 from tensor_optix.errors import ContractError
 from tensor_optix.support.arguments import is_real
-
-if TYPE_CHECKING:
-    from tensor_optix.core.types import EpisodeData
 
 
 @runtime_checkable
@@ -59,7 +57,7 @@ class GivesFlatActions(Protocol):
 class ChecksSpaces(Protocol):
     """An agent that can tell, before any training, whether it fits an environment."""
 
-    def check_spaces(self, observation_space: Any, action_space: Any) -> None:
+    def check_spaces(self, observation_space: Space, action_space: Space) -> None:
         """Raise a typed error that names both sides if the agent's model does not fit the Gymnasium spaces."""
 
 
@@ -67,7 +65,7 @@ class ChecksSpaces(Protocol):
 class TakesObservationSpace(Protocol):
     """An agent that has use for the space of observations as the environment returns them."""
 
-    def take_observation_space(self, observation_space: Any) -> None:
+    def take_observation_space(self, observation_space: Space) -> None:
         """Take the Gymnasium space; called where the agent is wired to an environment."""
 
 
@@ -75,7 +73,7 @@ class TakesObservationSpace(Protocol):
 class ActsMasked(Protocol):
     """An agent that can keep to the actions that an environment allows."""
 
-    def act_masked(self, observations: Any, action_masks: Any, *, deterministic: bool = False) -> Any:
+    def act_masked(self, observations: Observation, action_masks: Any, *, deterministic: bool = False) -> Action:
         """Return one allowed action per row.
 
         Args:
@@ -95,8 +93,13 @@ class ActsRecurrently(Protocol):
     """
 
     def act_recurrent(
-        self, observations: Any, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Sequence[Any]]:
+        self,
+        observations: Observation,
+        memories: Sequence[Memory],
+        *,
+        action_masks: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Action, Sequence[Memory]]:
         """Return one action per row, and what is to be remembered of each row's episode.
 
         Args:
@@ -171,7 +174,7 @@ class ReportsEffectiveHyperparams(Protocol):
 class ActionProbabilities(Protocol):
     """An agent with discrete actions that can say how likely each of them is."""
 
-    def action_probs(self, observations: Any, action_masks: Any = None) -> np.ndarray | None:
+    def action_probs(self, observations: Observation, action_masks: Any = None) -> np.ndarray | None:
         """Return (B, n) the probability of each action per row of `observations` (B, ...).
 
         None where its actions are not one choice out of n (numbers, or several choices at once). Where `action_masks`
@@ -184,7 +187,7 @@ class ActionProbabilities(Protocol):
 class ActionLogProbabilities(Protocol):
     """An agent that can say how likely an action would have been for itself, whoever chose it."""
 
-    def action_log_probs(self, observations: Any, actions: Any, action_masks: Any = None) -> np.ndarray:
+    def action_log_probs(self, observations: Observation, actions: Action, action_masks: Any = None) -> np.ndarray:
         """Return (B,) log π(a|s), a log density where actions are numbers, given `action_masks` (B, P) where there are.
 
         Args:
@@ -201,14 +204,13 @@ class SavesNormalization(Protocol):
 
     def set_observation_normalizer(self, normalizer: Any) -> None:
         """Take the `ObsNormalizer` through which the agent sees observations; called where it is wired or saved."""
-        ...
 
 
 @runtime_checkable
 class WindowLogProbabilities(Protocol):
     """As `ActionLogProbabilities`, for an agent whose policy depends on what it remembers of the episode."""
 
-    def window_log_probs(self, window: "EpisodeData") -> np.ndarray:
+    def window_log_probs(self, window: EpisodeData) -> np.ndarray:
         """Return (T,) log π(a|s) of the actions of a window, whose `memories` are the agent's own."""
         ...
 
@@ -226,17 +228,17 @@ class LearnsOffPolicy(Protocol):
 class AgentForms(Protocol):
     """What knows an environment's spaces, and the form in which each agent declares that it sees and acts."""
 
-    observation_space: Any  # None where it is not known
+    observation_space: Space  # None where it is not known
 
-    def shown(self, agent: Any, observations: Any) -> Any:
+    def shown(self, agent: Any, observations: Observation) -> Observation:
         """Return observations (B, ...), as the environment returns them, in the form that `agent` declares."""
         ...
 
-    def executed(self, agent: Any, actions: Any) -> Any:
+    def executed(self, agent: Any, actions: Action) -> Action:
         """Return actions (B, ...) of `agent` in the environment's units."""
         ...
 
-    def chosen(self, agent: Any, actions: Any) -> Any:
+    def chosen(self, agent: Any, actions: Action) -> Action:
         """Return actions (B, ...) in the environment's units as `agent` would answer them."""
         ...
 
@@ -257,7 +259,7 @@ class HasLearner(Protocol):
         """Put another agent in the learner's place."""
 
 
-def action_range_of(agent: Any) -> tuple[float, float] | None:
+def action_range_of(agent: object) -> tuple[float, float] | None:
     """Return the range in which an agent declares that it acts; None = its actions are in the environment's units.
 
     Raises:
@@ -275,21 +277,13 @@ def action_range_of(agent: Any) -> tuple[float, float] | None:
     return float(declared[0]), float(declared[1])
 
 
-def takes_flat(agent: Any) -> bool:
-    """Return whether an agent declares that it wants observations flat.
-
-    Raises:
-        ContractError: what it declares is neither True nor False.
-    """
+def takes_flat(agent: object) -> bool:
+    """Return whether an agent wants observations flat; raises `ContractError` where it says neither True nor False."""
     return _flag(agent, "takes_flat_observations")
 
 
-def gives_flat(agent: Any) -> bool:
-    """Return whether an agent declares that its actions are flat.
-
-    Raises:
-        ContractError: what it declares is neither True nor False.
-    """
+def gives_flat(agent: object) -> bool:
+    """Return whether an agent's actions are flat; raises `ContractError` where it says neither True nor False."""
     return _flag(agent, "gives_flat_actions")
 
 

@@ -25,7 +25,7 @@ from tensor_optix.core.capabilities import WindowLogProbabilities
 from tensor_optix.core.evolution.action_mixing import act_together, act_together_remembering, mixed_probabilities
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.storage import atomic
-from tensor_optix.core.types import EpisodeData, HyperparamSet, numeric_items
+from tensor_optix.core.types import Action, Diagnostics, EpisodeData, HyperparamSet, Memory, Observation, numeric_items
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, ContractError
 from tensor_optix.support.arguments import check_seed
 from tensor_optix.support.arrays import generator_state, restore_generator
@@ -103,27 +103,27 @@ class EnsembleAgent(BaseAgent):
         """The members."""
         return self._pm.agents
 
-    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
+    def act(self, observation: Observation, *, deterministic: bool = False) -> Action:
         """Return the action that the members agree on."""
         action = rows(self.act_batch(stacked([observation]), deterministic=deterministic))[0]
         return action.item() if not is_tree(action) and np.ndim(action) == 0 else action
 
-    def act_batch(self, observations: Any, *, deterministic: bool = False) -> Any:
+    def act_batch(self, observations: Observation, *, deterministic: bool = False) -> Action:
         """Return one action per row of `observations` (B, ...)."""
         return self._act(observations, deterministic)
 
-    def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> Any:
+    def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> Action:
         """Return one allowed action per row, given `action_masks` (B, n) bool; a vote needs members that know masks."""
         return self._act(observations, deterministic, np.asarray(action_masks, bool))
 
-    def _act(self, observations: Any, deterministic: bool, action_masks: np.ndarray | None = None) -> Any:
+    def _act(self, observations: Observation, deterministic: bool, action_masks: np.ndarray | None = None) -> Action:
         self._pm.check_not_empty()
         how: dict[str, Any] = {"deterministic": deterministic, "action_masks": action_masks, "forms": self._pm.forms}
         return act_together(self._pm.agents, self._pm.weights, as_arrays(observations), self._rng, **how)
 
     def act_recurrent(
-        self, observations: object, memories: Sequence[Any], *, action_masks: Any = None, deterministic: bool = False
-    ) -> tuple[Any, list[Any]]:
+        self, observations: object, memories: Sequence[Memory], *, action_masks: Any = None, deterministic: bool = False
+    ) -> tuple[Action, list[Memory]]:
         """Return one action per row and what each member remembers after it; see `ActsRecurrently`."""
         self._pm.check_not_empty()
         how: dict[str, Any] = {"deterministic": deterministic, "action_masks": action_masks, "forms": self._pm.forms}
@@ -148,7 +148,7 @@ class EnsembleAgent(BaseAgent):
         """Take what tells how each member sees and acts."""
         self._pm.forms.act_through(forms)
 
-    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+    def learn(self, episode_data: EpisodeData) -> Diagnostics:
         """Let the members learn from one window; those of others than the primary agent are named `agent<i>_...`."""
         primary = self.primary_agent
         mixture, forms = None, self._pm.forms

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.decisions.trend import standard_error
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.plain import numeric_items
 
@@ -54,7 +53,7 @@ class EpisodeReturnEvaluator(BaseEvaluator):
         """Whether the score is the mean return, with which `reward_threshold` compares."""
         return self._weights is None and self._primary_score_fn is None
 
-    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+    def score(self, episode_data: EpisodeData, train_diagnostics: Diagnostics) -> EvalMetrics:
         """Score one window; `metrics` holds the statistics below and every numeric diagnostic."""
         rewards = np.asarray(episode_data.rewards, np.float64)
         episodes = episode_data.completed_episodes()

@@ -5,12 +5,13 @@ Source: Updating Formulae and a Pairwise Algorithm for Computing Sample Variance
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
 from tensor_optix.support.arguments import is_real
+from tensor_optix.support.plain import SavedState
 
 _EPSILON = 1e-8
 
@@ -68,7 +69,7 @@ class RunningMeanStd:
         """Return the statistics as plain JSON values."""
         return {"mean": self.mean.tolist(), "var": self.var.tolist(), "count": self.count}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take statistics that `state_dict` returned.
 
         Raises:
@@ -114,7 +115,7 @@ class ObsNormalizer:
         """Return the statistics and the bound as plain JSON values."""
         return {**self.stats.state_dict(), "clip": self.clip}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take what `state_dict` returned; the bound stays where an earlier version has saved none.
 
         Raises:
@@ -127,7 +128,7 @@ class ObsNormalizer:
         self.clip = float(clip)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_state(cls, state: SavedState) -> Self:
         """Return a normaliser with what `state_dict` returned, whatever the shape of its observations.
 
         Raises:
@@ -236,7 +237,7 @@ class RewardNormalizer:
         """Return the statistics as plain JSON values; the returns in progress belong to the stream, not to them."""
         return self.stats.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take statistics that `state_dict` returned."""
         self.stats.load_state_dict(state)
 

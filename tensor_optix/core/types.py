@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self, cast
+from typing import Any, Self, TypeAlias, cast
 
 import numpy as np
 
@@ -19,6 +19,19 @@ from tensor_optix.support.plain import jsonable as jsonable
 from tensor_optix.support.plain import numeric_items as numeric_items
 from tensor_optix.support.schemas import rebuilt
 from tensor_optix.support.trees import concatenated
+
+Observation: TypeAlias = Any
+"""What an agent sees: an array, dicts and tuples of them (`support.trees`), or what else an environment returns."""
+Action: TypeAlias = Any
+"""What an agent chooses, or a batch of it: of the same forms as an observation."""
+Memory: TypeAlias = Any
+"""What an agent remembers of one episode (`ActsRecurrently`): a value of its own; None where the episode begins."""
+Info: TypeAlias = Mapping[str, Any]
+"""The environment's info of a step."""
+Space: TypeAlias = Any
+"""A Gymnasium space, or None where it is not known; the core and the adapters do not import Gymnasium."""
+Diagnostics: TypeAlias = dict[str, Any]
+"""What an agent tells of its learning, by name: numbers for the most part."""
 
 
 class LoopState(enum.Enum):
@@ -46,14 +59,14 @@ class EpisodeSummary:
     """Whether its last info said that the task was solved (`success_in`); None where it said nothing."""
 
 
-def success_in(info: Mapping[str, Any]) -> bool | None:
+def success_in(info: Info) -> bool | None:
     """Return what the last info of an episode says of its success, as `is_success` or `success`; None for nothing.
 
     Args:
         info: of the step that ended the episode, as the environment returned it.
     """
     for name in ("is_success", "success") if info else ():
-        found: Any = info.get(name)
+        found: object = info.get(name)
         if isinstance(found, np.generic | np.ndarray):
             array = cast(np.ndarray, found)
             found = array.item() if array.size == 1 else None
@@ -70,9 +83,9 @@ class EpisodeData:
     on. Nothing is interleaved, and no segment reaches across two environments.
     """
 
-    observations: Any
+    observations: Observation
     """(T, ...) what the agent saw before each step; a dict or tuple of such arrays where it sees dicts or tuples."""
-    actions: Any
+    actions: Action
     """(T, ...) what the agent chose, as it returned it; dicts and tuples as with observations."""
     rewards: Any
     """(T,) reward of each step."""
@@ -80,11 +93,11 @@ class EpisodeData:
     """(T,) True where the step ended the task: there is no future to bootstrap from."""
     truncated: Any
     """(T,) True where a time limit cut the episode: the task went on, the episode did not."""
-    infos: Sequence[Mapping[str, Any]] = ()
+    infos: Sequence[Info] = ()
     """(T,) the environment's info of each step, or empty."""
     episode_id: int = 0
     """Number of the window in the run, from 0."""
-    next_observations: Any = None
+    next_observations: Observation = None
     """(T, ...) what the environment returned for each step, before any reset; None where that is not known."""
     log_probs: Any = None
     """(T,) log-probability of each action under the behaviour policy, where that was not the learner itself."""
@@ -94,7 +107,7 @@ class EpisodeData:
     """(T, n) bool, which of the n actions were allowed at each observation; None where the environment has no masks."""
     next_action_masks: Any = None
     """(T, n) bool, the same at each next observation, the true final one included; None where there are no masks."""
-    memories: Sequence[Any] | None = None
+    memories: Sequence[Memory] | None = None
     """(N,) what the agent remembered of each environment's episode before its first step here (`ActsRecurrently`), None
     where an episode began there; None as a whole where the agent hands no memory out."""
     n_envs: int = 1

@@ -9,6 +9,7 @@ import json
 import queue
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from tensor_optix.errors import ExecutorError
@@ -83,7 +84,7 @@ class RayLink:
         ExecutorError: it could not be started.
     """
 
-    def __init__(self, ray: Any, threads: int, start_seconds: float, paths: Sequence[str]) -> None:
+    def __init__(self, ray: ModuleType, threads: int, start_seconds: float, paths: Sequence[str]) -> None:
         self._ray = ray
         self._actor = ray.remote(num_cpus=threads, max_concurrency=4)(Runner).remote(threads, list(paths))
         try:

@@ -9,6 +9,7 @@ import os
 import platform
 import socket
 import sys
+from types import ModuleType
 from typing import Any
 
 from tensor_optix.errors import ExecutorError
@@ -96,7 +97,7 @@ class RayExecutor(Processes):
             self._ray.shutdown()
 
 
-def _connect(ray: Any, address: str | None, wanted_cores: int) -> None:
+def _connect(ray: ModuleType, address: str | None, wanted_cores: int) -> None:
     """Connect to a cluster, or start one with so many cores on this machine."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if address is not None:
@@ -141,7 +142,7 @@ def _own_version() -> str:
     return sys.modules["tensor_optix"].__version__  # importing the facade would import all that it is made of
 
 
-def _check_nodes(ray: Any, seconds: float) -> None:
+def _check_nodes(ray: ModuleType, seconds: float) -> None:
     """Raise `ExecutorError` unless a task can import this library, in the version of this process."""
     try:
         there = ray.get(ray.remote(num_cpus=0)(versions).remote(), timeout=seconds)

@@ -95,7 +95,7 @@ def read_description(folder: Path) -> Description:
     return checked(Description, found, f"{str(path)!r} is not as this library wrote it")
 
 
-def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+def write_result(folder: Path, result: Mapping[str, object]) -> None:
     """Write what the job came to."""
     with storage_errors("write", folder):
         replace_file(folder / RESULT, encode_json(result))

@@ -10,7 +10,8 @@ A worker decides it by what it was given with its item, and so does every other 
 import contextlib
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import TypeAlias
 
 from tensor_optix.support.optional import require
 
@@ -57,7 +58,7 @@ def is_hopeless(curve: Curve, references: Sequence[Curve], patience: int) -> boo
         return bool(optuna.pruners.PatientPruner(usual, patience).prune(study, running))
 
 
-def optuna_module() -> Any:
+def optuna_module() -> ModuleType:
     """Return Optuna, which says warnings and errors only.
 
     Raises:
@@ -69,7 +70,7 @@ def optuna_module() -> Any:
 
 
 @contextlib.contextmanager
-def quiet(optuna: Any) -> Generator[None]:
+def quiet(optuna: ModuleType) -> Generator[None]:
     """Leave out that some of Optuna's pruners may change, and what it says of steps that only one trial has.
 
     Args:

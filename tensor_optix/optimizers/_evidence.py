@@ -1,13 +1,14 @@
 """What a probe of a hyper-parameter costs, what it has to show, and when it is worth beginning."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.schemas import rebuilt
 
 TREND_SCORES = 5
@@ -39,7 +40,7 @@ class Probe:
     """Windows collected under it so far."""
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "Probe":
+    def from_dict(cls, state: SavedState) -> "Probe":
         """Rebuild from `vars(probe)`, as JSON has it.
 
         Raises:
@@ -73,7 +74,7 @@ class ProbeBudget:
     """Number of the window that was evaluated last."""
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "ProbeBudget":
+    def from_dict(cls, state: SavedState) -> "ProbeBudget":
         """Rebuild from `vars(budget)`; raises `CheckpointCorruptError` for counts that no run can have."""
         budget = rebuilt(cls, state)
         if min(budget.windows, budget.spent, budget.newest) < 0:

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from tensor_optix.optimizers._evidence import (
 from tensor_optix.optimizers._signals import SignalWatch
 from tensor_optix.support.arguments import check_seed, is_real
 from tensor_optix.support.numbers import finite_or_zero
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import SavedState, jsonable
 
 _SHRINK, _GROW = 0.9, 1.3
 _NOISE_STEPS = 8
@@ -223,7 +223,7 @@ class BackoffOptimizer(BaseOptimizer):
             for direction in (1, -1):
                 applied = param.perturb(value, scale=self._scale, min_delta=self._min_delta, direction=direction)
                 if applied != value and (applied > value) == (direction > 0):
-                    self._in_force = Probe(name, jsonable(value), applied, direction, error, length)
+                    self._in_force = Probe(name, cast(float, jsonable(value)), applied, direction, error, length)
                     self._decision = "trial"
                     return _with(hyperparams, name, applied)
         return hyperparams
@@ -282,7 +282,7 @@ class BackoffOptimizer(BaseOptimizer):
             "most_uncertain": self._signals.state_dict(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Go on from `state_dict`."""
         self._scale = float(state["scale"])
         self._turn = state["turn"]

@@ -4,7 +4,7 @@
 # (What users hand in is checked for those who run no type checker.)
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tensor_optix.optimizers._pbt_rules import MIN_HISTORY as MIN_HISTORY
 from tensor_optix.optimizers._pbt_rules import PBTRules
 from tensor_optix.optimizers._pbt_rules import mode_of as mode_of
 from tensor_optix.support.arguments import check_amount, check_count, check_seed, is_real
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import SavedState, jsonable
 
 LOG_SCALE_PARAMS = ("learning_rate", "epsilon", "weight_decay")
 """Known to matter by factors; what a `Param` says of its scale besides."""
@@ -142,7 +142,7 @@ class PBTOptimizer(BaseOptimizer):
         """Return the population and the generator."""
         return {"population": [list(pair) for pair in self._population], "rng": self._rng.bit_generator.state}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Go on from `state_dict`."""
         self._population = deque(((params, score) for params, score in state["population"]), self._population.maxlen)
         self._rng.bit_generator.state = state["rng"]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensor_optix._visible import in_line
+from tensor_optix.core.types import Observation
 from tensor_optix.errors import BadDataError, FeedFatalError
 
 logger = logging.getLogger(__name__)
@@ -111,15 +112,15 @@ class ItemCheck:
         one: returns a checked copy of an observation that is of another space.
     """
 
-    def __init__(self, space: object = None, one: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, space: object = None, one: Callable[[Observation], Observation] | None = None) -> None:
         self._shape: tuple[int, ...] | None = getattr(space, "shape", None)
-        self._dtype: np.dtype[Any] | None = None
+        self._dtype: np.dtype[np.generic] | None = None
         self._is_told = self._shape is not None or one is not None
         self._one = one
         self._parts: dict[object, ItemCheck] | None = None
         self._passed = 0
 
-    def __call__(self, item: Item) -> tuple[Any, float, bool, bool, Mapping[str, object]]:
+    def __call__(self, item: Item) -> tuple[Observation, float, bool, bool, Mapping[str, object]]:
         """Return the item in plain types.
 
         Raises:
@@ -150,14 +151,14 @@ class ItemCheck:
                 f"{quarantine.kept[-1].reason}. stream() must yield (observation, reward, terminated, truncated, info)."
             )
 
-    def _of_space(self, observation: object) -> Any:
+    def _of_space(self, observation: object) -> Observation:
         assert self._one is not None  # noqa: S101 - for the type checker; the caller has looked
         try:
             return self._one(observation)
         except MALFORMED as error:  # `BadDataError` is a `ValueError`
             raise BadDataError(f"its observation does not fit: {error}"[:_SHOWN]) from None
 
-    def _checked(self, observation: Any) -> Any:
+    def _checked(self, observation: Observation) -> Observation:
         if isinstance(observation, Mapping):
             return self._checked_parts(observation)
         if isinstance(observation, str) and not self._is_told and self._parts is None:
@@ -171,7 +172,7 @@ class ItemCheck:
             raise BadDataError("its observation is not finite")
         return array if self._is_told or not isinstance(observation, int | float | np.generic) else observation
 
-    def _checked_parts(self, observation: Mapping[object, Any]) -> dict[object, Any]:
+    def _checked_parts(self, observation: Mapping[object, object]) -> dict[object, Observation]:
         """Return a dict with each part checked by a check of its own."""
         if self._is_told or self._dtype is not None:
             raise BadDataError("its observation is a dict, but this feed's are arrays")

@@ -1,9 +1,7 @@
 """How a training pipeline normalises: with statistics that stand still while a window is collected."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,6 +12,7 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, ContractError, SpaceError
 from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.plain import SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class Normalization:
     """
 
     def __init__(
-        self, observations: bool | ObsNormalizer, rewards: bool | RewardNormalizer, space: spaces.Space[Any]
+        self, observations: bool | ObsNormalizer, rewards: bool | RewardNormalizer, space: spaces.Space[object]
     ) -> None:
         self.observations: ObsNormalizer | None = None
         self.rewards: RewardNormalizer | None = None
@@ -80,7 +79,7 @@ class Normalization:
                 type(agent).__name__,
             )
 
-    def space_of(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
+    def space_of(self, space: spaces.Space[object]) -> spaces.Space[object]:
         """Return the space of what the agent sees, given that of what is normalised.
 
         Raises:
@@ -136,7 +135,7 @@ class Normalization:
         """Return the statistics in force as plain JSON values; empty where nothing is normalised."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take statistics that `state_dict` returned.
 
         Raises:
@@ -151,14 +150,14 @@ class Normalization:
         for name, part in parts.items():
             part.load_state_dict(state[name])
 
-    def stream_state(self) -> dict[str, Any]:
+    def stream_state(self) -> dict[str, object]:
         """Return, between two windows, what the next one goes on from besides `state_dict`, as JSON values."""
         return {
             "unseen": None if self._unseen is None else encoded(self._unseen),
             "returns": None if self.rewards is None else self.rewards.returns_in_progress,
         }
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: SavedState) -> None:
         """Go on from `stream_state`."""
         self._unseen = None if state["unseen"] is None else decoded(state["unseen"])
         if self.rewards is not None and state["returns"] is not None:

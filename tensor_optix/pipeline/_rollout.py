@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.types import EpisodeData, EpisodeSummary, jsonable, success_in
+from tensor_optix.core.types import Action, EpisodeData, EpisodeSummary, Info, Memory, Observation, jsonable, success_in
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.nested import packed_or_none, unpacked
-from tensor_optix.support.trees import copied, leaves, mapped, put, stacked
+from tensor_optix.support.plain import SavedState
+from tensor_optix.support.trees import Tree, copied, leaves, mapped, put, stacked
 
 _Place = tuple[int, int]
 """(step, environment)"""
-_NONE: Mapping[int, object] = {}
+_NONE: Mapping[int, None] = {}
 _NONE_SAID: Mapping[str, object] = {}
 _COLLECTED = "lived"
 """The name in saved states of (N,) bool: whose action a step has taken, and whose step is in no window yet."""
@@ -36,8 +37,8 @@ class RolloutBuilder:
 
     def __init__(
         self,
-        stack_observations: Callable[[Sequence[Any]], Any] = stacked,
-        stack_actions: Callable[[Sequence[Any]], Any] = stacked,
+        stack_observations: Callable[[Sequence[Observation]], Observation] = stacked,
+        stack_actions: Callable[[Sequence[Action]], Action] = stacked,
     ) -> None:
         self._stack_observations, self._stack_actions = stack_observations, stack_actions
         self._episode_return = 0.0
@@ -50,12 +51,12 @@ class RolloutBuilder:
         self._rewards: list[float] = []
         self._terminated: list[bool] = []
         self._truncated: list[bool] = []
-        self._infos: list[Mapping[str, Any]] = []
-        self._masks: list[Any] = []
-        self._final_observations: dict[int, Any] = {}
-        self._final_masks: dict[int, Any] = {}
+        self._infos: list[Info] = []
+        self._masks: list[np.ndarray | None] = []
+        self._final_observations: dict[int, Observation] = {}
+        self._final_masks: dict[int, np.ndarray | None] = {}
         self._completed: list[EpisodeSummary] = []
-        self.memories: list[Any] | None = None
+        self.memories: list[Memory] | None = None
         """What was remembered before the window's first step, in a list of one; None where nothing is handed out."""
 
     def __len__(self) -> int:
@@ -75,8 +76,8 @@ class RolloutBuilder:
         truncated: bool,
         info: Mapping[str, object],
         next_observation: object,
-        action_mask: object = None,
-        next_action_mask: object = None,
+        action_mask: np.ndarray | None = None,
+        next_action_mask: np.ndarray | None = None,
     ) -> None:
         """Add one step, as `env.step` returned it.
 
@@ -98,7 +99,7 @@ class RolloutBuilder:
             self._completed.append(EpisodeSummary(self._episode_return, self._episode_length, success_in(info)))
             self._episode_return, self._episode_length = 0.0, 0
 
-    def cut_off(self, observation: object, action_mask: object = None) -> None:
+    def cut_off(self, observation: object, action_mask: np.ndarray | None = None) -> None:
         """Leave the episode in progress: its last step in the window is truncated, and it is no completed episode.
 
         Args:
@@ -111,15 +112,17 @@ class RolloutBuilder:
             self._final_masks[len(self._rewards) - 1] = action_mask
         self._episode_return, self._episode_length = 0.0, 0
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return, between two windows, what the next one goes on from, as JSON values."""
         return {"return": self._episode_return, "length": self._episode_length}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Go on from `state`."""
         self._episode_return, self._episode_length = float(state["return"]), int(state["length"])
 
-    def build(self, window_id: int, next_observation: object, next_action_mask: Any = None) -> EpisodeData:
+    def build(
+        self, window_id: int, next_observation: object, next_action_mask: np.ndarray | None = None
+    ) -> EpisodeData:
         """Return the window and begin the next.
 
         Args:
@@ -147,7 +150,7 @@ class RolloutBuilder:
         return data
 
 
-def _successors(rows: Any, last: object, finals: Mapping[int, object]) -> Any:
+def _successors(rows: Observation, last: object, finals: Mapping[int, object]) -> Observation:
     """Return what follows each row: the next row, `last` after the last one, and `finals` where an episode ended."""
     following = mapped(lambda leaf: np.concatenate([leaf[1:], leaf[-1:]]), rows)
     put(following, -1, last)
@@ -193,13 +196,13 @@ class VectorRolloutBuilder:
         self._is_partial = np.zeros(n_envs, bool)  # (N,) whether steps of the episode in progress were left out
         self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
         self._starts = [0] * n_envs  # step at which the episode in progress began
-        self._steps: dict[str, list[Any]] = {name: [] for name in _STEP_FIELDS}
-        self._infos: list[Mapping[int, Mapping[str, Any]]] = []
+        self._steps: dict[str, list[Tree]] = {name: [] for name in _STEP_FIELDS}
+        self._infos: list[Mapping[int, Info]] = []
         """Of each step, by environment, where there are any."""
-        self._final_observations: dict[_Place, Any] = {}
-        self._final_masks: dict[_Place, Any] = {}
+        self._final_observations: dict[_Place, Observation] = {}
+        self._final_masks: dict[_Place, np.ndarray | None] = {}
         self._completed: dict[_Place, EpisodeSummary] = {}
-        self._memories: list[list[Any] | None] = []
+        self._memories: list[list[Memory] | None] = []
         """(N,) what was remembered before each step; None where nothing is handed out."""
 
     @property
@@ -207,7 +210,7 @@ class VectorRolloutBuilder:
         """(N,) bool: whether the next step takes this environment's action; where not, it resets it."""
         return self._is_acting
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return, between two windows, what the next one goes on from, as JSON values."""
         return {
             "returns": self._returns.tolist(),
@@ -231,7 +234,7 @@ class VectorRolloutBuilder:
             "memories": packed_or_none(self._memories),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Go on from `state`."""
         self._returns = np.array(state["returns"], np.float64)
         self._starts = [int(start) for start in state["starts"]]
@@ -240,7 +243,7 @@ class VectorRolloutBuilder:
         self._steps = {
             name: [None if array is None else decoded(array) for array in state["steps"][name]] for name in _STEP_FIELDS
         }
-        infos: list[dict[int, Mapping[str, Any]]] = [{} for _ in self._steps[_COLLECTED]]
+        infos: list[dict[int, Info]] = [{} for _ in self._steps[_COLLECTED]]
         for step, i, info in state["infos"]:
             infos[step][i] = info
         self._infos = list(infos)
@@ -261,17 +264,17 @@ class VectorRolloutBuilder:
 
     def add(
         self,
-        observations: Any,
-        actions: Any,
+        observations: Observation,
+        actions: Action,
         rewards: np.ndarray,
         terminated: np.ndarray,
         truncated: np.ndarray,
         infos: Mapping[int, Mapping[str, object]],
         final_observations: Mapping[int, object],
         action_masks: np.ndarray | None = None,
-        final_masks: Mapping[int, object] = _NONE,
+        final_masks: Mapping[int, np.ndarray | None] = _NONE,
         invalid: np.ndarray | None = None,
-        memories: list[Any] | None = None,
+        memories: list[Memory] | None = None,
     ) -> None:
         """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
 
@@ -344,7 +347,7 @@ class VectorRolloutBuilder:
             self._starts[i] = now + 1 + self._spends_steps_on_resets
 
     def build(
-        self, window_id: int, next_observations: Any, size: int, next_action_masks: np.ndarray | None = None
+        self, window_id: int, next_observations: Observation, size: int, next_action_masks: np.ndarray | None = None
     ) -> EpisodeData:
         """Return the first `size` collected steps of each environment as a window; the others begin the next one.
 
@@ -384,7 +387,7 @@ class VectorRolloutBuilder:
         self._keep_after(ends, collected)
         return data
 
-    def _memories_at(self, steps: np.ndarray) -> list[Any] | None:
+    def _memories_at(self, steps: np.ndarray) -> list[Memory] | None:
         """Return (N,) what was remembered before the steps (N,), one for each environment."""
         found = [(self._memories[step], i) for i, step in enumerate(steps.tolist())]
         return None if any(kept is None for kept, _ in found) else [kept[i] for kept, i in found if kept is not None]
@@ -417,13 +420,13 @@ class VectorRolloutBuilder:
         self._final_observations, self._final_masks = kept(self._final_observations), kept(self._final_masks)
 
 
-def _env_major(by_step: Any, rows: np.ndarray, offset: int = 0) -> Any:
+def _env_major(by_step: Tree, rows: np.ndarray, offset: int = 0) -> Tree:
     """Return (N·size, ...): what stands in `by_step` (S, N, ...) at the steps `rows` (N, size) of each environment."""
     places = rows + offset, np.arange(len(rows))[:, None]
     return mapped(lambda leaf: leaf[places].reshape(rows.size, *leaf.shape[2:]), by_step)
 
 
-def _env_major_successors(by_step: Any, rows: np.ndarray, finals: Mapping[_Place, object]) -> Any:
+def _env_major_successors(by_step: Tree, rows: np.ndarray, finals: Mapping[_Place, object]) -> Tree:
     """Return what follows each row: what stands in the step after, and `finals` where an episode ended."""
     following = _env_major(by_step, rows, offset=1)
     ended = [place for place in finals if place[0] <= rows[place[1], -1]]

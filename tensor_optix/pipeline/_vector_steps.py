@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData, Info, Memory, Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._rollout import VectorRolloutBuilder
 from tensor_optix.pipeline.environment.acting import EpisodeActing
@@ -18,6 +18,7 @@ from tensor_optix.pipeline.environment.infos import infos_by_environment
 from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.environment.vector_lifetime import VectorLifetime
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import mapped
 
 _NO_FINALS = Finals({}, {}, {}, {})
@@ -48,11 +49,11 @@ class VectorSteps:
         self._builder = VectorRolloutBuilder(n_envs, vector.autoreset.spends_steps_on_resets)
         self._bad, self._failed = BadSteps(n_envs), FailedEpisodes(n_envs)
         self.trace = EpisodeTrace(n_envs)
-        self.observations: Any = None
+        self.observations: Observation = None
         """(N, ...) what is acted on next; None before the first reset."""
         self.masks: np.ndarray | None = None
         """(N, n) bool, what is allowed there; None = everything."""
-        self._acted: list[Any] = []
+        self._acted: list[Action] = []
         self._ended: list[np.ndarray] = []
         """(N, ...) actions and (N,) ends of the window's steps, for the trace."""
 
@@ -65,7 +66,7 @@ class VectorSteps:
         """Return how many more steps it takes at least until every environment has `size` in the window."""
         return self._builder.missing(size)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return, between two windows, what the next one goes on from, as JSON values.
 
         Where observations or actions cannot be saved, `observations` are None, and it goes on with new episodes.
@@ -84,7 +85,7 @@ class VectorSteps:
         except (TypeError, BadDataError):  # of no numbers and no text, or an info of such things
             return {**state, "builder": None, "observations": None}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: SavedState) -> None:
         """Go on from `state`; the environments and the trace have been brought back."""
         self.observations = decoded(state["observations"])
         self.masks = None if state["masks"] is None else decoded(state["masks"])
@@ -103,7 +104,7 @@ class VectorSteps:
         self._acting.begin()
         self.observations, self.masks = self._reset(**arguments)
 
-    def step(self, actions: Any, taken: object, memories: list[Any] | None = None) -> None:
+    def step(self, actions: Action, taken: object, memories: list[Memory] | None = None) -> None:
         """Take one step in all environments and add it to the window.
 
         Args:
@@ -186,7 +187,7 @@ class VectorSteps:
                 self._leave_episode(i)
         return invalid
 
-    def _reset_some(self, which: np.ndarray, masks: np.ndarray | None) -> tuple[Any, np.ndarray | None]:
+    def _reset_some(self, which: np.ndarray, masks: np.ndarray | None) -> tuple[Observation, np.ndarray | None]:
         """Reset the environments of `which` (N,), or all where that cannot be; the others keep their masks."""
         if not self._vector.autoreset.resets_some:
             return self._reset()
@@ -196,7 +197,7 @@ class VectorSteps:
         masks[which] = True if found is None else found[which]
         return observations, masks
 
-    def _reset(self, **arguments: object) -> tuple[Any, np.ndarray | None]:
+    def _reset(self, **arguments: object) -> tuple[Observation, np.ndarray | None]:
         begun = self._check.reset(self._vector.reset(**arguments))
         self._note_resets(_told_of_resets(begun.infos))
         for i, reason in begun.bad.items():
@@ -205,7 +206,7 @@ class VectorSteps:
             return self._reset_some(np.isin(np.arange(self._n_envs), list(begun.bad)), begun.masks)
         return begun.observations, begun.masks
 
-    def _note_resets(self, resets: Mapping[int, Mapping[str, Any]]) -> None:
+    def _note_resets(self, resets: Mapping[int, Info]) -> None:
         """Count the resets that environments made here have tried again by themselves, by environment."""
         for i, told in resets.items():
             for name, counter in ((BAD_RESETS, self._bad), (FAILED_RESETS, self._failed)):
@@ -219,18 +220,18 @@ class _Stepped(NamedTuple):
     """What one step of all environments gave."""
 
     step: VectorStep
-    infos: Mapping[int, Mapping[str, Any]]
+    infos: Mapping[int, Info]
     """By environment, where they say anything."""
     ended: list[int]
     """The environments whose episodes ended."""
     finals: Finals
-    resets: Mapping[int, Mapping[str, Any]]
+    resets: Mapping[int, Info]
     """What the environments' own resets tell, by environment."""
 
 
-def _told_of_resets(infos: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+def _told_of_resets(infos: Info) -> dict[int, dict[str, object]]:
     """Return what a vector's infos tell of resets that were tried again, by environment."""
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, dict[str, object]] = {}
     for name in (BAD_RESETS, FAILED_RESETS):
         for i in np.flatnonzero(infos[f"_{name}"]).tolist() if name in infos else ():
             found.setdefault(i, {})[name] = infos[name][i]

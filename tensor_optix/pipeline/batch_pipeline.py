@@ -1,8 +1,7 @@
 """Windows of a fixed number of steps from one environment."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +10,7 @@ from gymnasium import spaces
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData, Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
@@ -34,6 +33,7 @@ from tensor_optix.pipeline.environment.targets import reward_threshold_of
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import copied, rows, taken
 
 
@@ -152,12 +152,12 @@ class BatchPipeline(BasePipeline):
         self._trace, self._bad, self._failed = EpisodeTrace(), BadSteps(), FailedEpisodes()
 
     @property
-    def observation_space(self) -> spaces.Space[Any]:
+    def observation_space(self) -> spaces.Space[object]:
         """What the environment's observations are of."""
         return self.env.observation_space
 
     @property
-    def action_space(self) -> spaces.Space[Any]:
+    def action_space(self) -> spaces.Space[object]:
         """What the environment's actions are of."""
         return self.env.action_space
 
@@ -170,11 +170,11 @@ class BatchPipeline(BasePipeline):
         """Return the statistics of the normalisers."""
         return self._normalization.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take the statistics of the normalisers."""
         self._normalization.load_state_dict(state)
 
-    def stream_state(self) -> dict[str, Any]:
+    def stream_state(self) -> dict[str, object]:
         """Return the episode in progress: its seed and its actions, from which it can be replayed."""
         return {
             "window_id": self._next_window_id,
@@ -190,7 +190,7 @@ class BatchPipeline(BasePipeline):
             "acting": self._acting.state(),
         }
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: SavedState) -> None:
         """Replay the episode in progress; where that leads elsewhere, a new one begins, and a warning says so."""
         self._next_window_id, self._episode = int(state["window_id"]), int(state["episode"])
         self._seed = state["seed"]
@@ -276,12 +276,12 @@ class BatchPipeline(BasePipeline):
             self._trace.begin_next(0)
             self._normalization.end_episode(0)
 
-    def _act(self, agent: BaseAgent, observation: object, mask: np.ndarray | None) -> Any:
+    def _act(self, agent: BaseAgent, observation: object, mask: np.ndarray | None) -> Action:
         if self._normalization.observations is not None:
             observation = self._normalization.observations.normalize(observation)
         return self._acting.one(agent, observation, mask, deterministic=self._deterministic)
 
-    def _reset(self) -> tuple[Any, np.ndarray | None]:
+    def _reset(self) -> tuple[Observation, np.ndarray | None]:
         self._acting.begin()
         while True:
             self._episode += 1

@@ -4,14 +4,14 @@ import os
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent, Seedable
 from tensor_optix.core.base_pipeline import BasePipeline
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._items import BREAK, Break, Malformed
 from tensor_optix.pipeline.environment.environment import check_agent_fits
@@ -22,6 +22,7 @@ from tensor_optix.pipeline.feed.reader import TRANSIENT, DataSource, check_sourc
 from tensor_optix.pipeline.feed.recording import SessionRecorder
 from tensor_optix.pipeline.feed.stream import Acted, Taken, stream_builder
 from tensor_optix.support.optional import require
+from tensor_optix.support.plain import SavedState
 
 
 class LivePipeline(BasePipeline):
@@ -84,7 +85,7 @@ class LivePipeline(BasePipeline):
         *,
         overflow: str = "block",
         reward_timing: str = "next",
-        safe_action: Any = None,
+        safe_action: Action = None,
         action_deadline: float | None = None,
         silence_timeout: float | None = None,
         max_item_bytes: int = 1 << 20,
@@ -181,7 +182,7 @@ class LivePipeline(BasePipeline):
         acting = self._acting.state()
         return self._point.to_dict() if acting is None else {**self._point.to_dict(), "acting": acting}
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: SavedState) -> None:
         """Go on from what `stream_state` returned; before the first window.
 
         A replayable source goes on with the next item; of another one that numbers its items, the gap is counted.
@@ -284,8 +285,7 @@ class LivePipeline(BasePipeline):
         """Return the window; `following` is what follows its last step."""
         number, is_held, builder = self._point.next_window_id, self._stash is not None, self._builder
         counts = feed.counts(builder.learned, builder.isolated, self._acting.counts(), held=is_held)
-        self._point = feed.resume_point(counts, number + 1, self._last, is_held=is_held)
-        self._window_began = None
+        self._point, self._window_began = feed.resume_point(counts, number + 1, self._last, is_held=is_held), None
         self._acting.end_window(number)
         if self._recorder is not None:
             self._recorder.window(number)

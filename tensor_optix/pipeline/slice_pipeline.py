@@ -1,8 +1,7 @@
 """One slice of recorded data, played from its first row to its last."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import gymnasium as gym
 
@@ -12,6 +11,7 @@ from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.support.arguments import check_count
+from tensor_optix.support.plain import SavedState
 
 
 class SlicePipeline(BasePipeline):
@@ -68,10 +68,10 @@ class SlicePipeline(BasePipeline):
         """Close the environments."""
         self._episodes.teardown()
 
-    def stream_state(self) -> dict[str, Any]:
+    def stream_state(self) -> dict[str, object]:
         """Return where the episodes' seeds stand."""
         return self._episodes.stream_state()
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: SavedState) -> None:
         """Restore the position in the sequence of episode seeds."""
         self._episodes.restore_stream(state)

@@ -13,7 +13,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT, SEEDS, PlayStoppedError
 from tensor_optix.core.normalizers import ObsNormalizer
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData, Observation
 from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._rollout import RolloutBuilder
@@ -26,6 +26,7 @@ from tensor_optix.pipeline.environment.infos import filled_masks
 from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arrays import generator_state, restore_generator
+from tensor_optix.support.plain import SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -119,11 +120,11 @@ class ValidationPipeline(BasePipeline):
         self.max_episode_steps = self._usual_limit = max(limit, self._never_cut)
         self._is_stopped = is_stopped
 
-    def stream_state(self) -> dict[str, Any]:
+    def stream_state(self) -> dict[str, object]:
         """Return where the episodes' seeds stand."""
         return {"window_id": self._next_window_id, "seeds": generator_state(self._seeds)}
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: SavedState) -> None:
         """Restore the position in the sequence of episode seeds."""
         restore_generator(self._seeds, state["seeds"])
         self._next_window_id = int(state["window_id"])
@@ -245,10 +246,10 @@ class ValidationPipeline(BasePipeline):
         self,
         acting: EpisodeActing,
         agent: BaseAgent,
-        rows: Any,
+        rows: Observation,
         masks: list[np.ndarray | None],
         running: Sequence[int],
-    ) -> Any:
+    ) -> Action:
         if self._normalization.observations is not None:
             rows = self._normalization.observations.normalize(rows)
         which = None if acting.is_single else running

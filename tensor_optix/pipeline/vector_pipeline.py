@@ -1,7 +1,6 @@
 """Windows from many environments stepped together, with one forward pass per step."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from gymnasium import spaces
@@ -10,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._vector_steps import VectorSteps
 from tensor_optix.pipeline.environment.acting import EpisodeActing
@@ -27,6 +26,7 @@ from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
 from tensor_optix.support.arguments import check_seed
 from tensor_optix.support.arrays import decoded
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import copied, leaves
 
 
@@ -155,12 +155,12 @@ class VectorBatchPipeline(BasePipeline):
         self._end_stream()
 
     @property
-    def observation_space(self) -> spaces.Space[Any]:
+    def observation_space(self) -> spaces.Space[object]:
         """What the observations of one environment are of."""
         return self.env.single_observation_space
 
     @property
-    def action_space(self) -> spaces.Space[Any]:
+    def action_space(self) -> spaces.Space[object]:
         """What the actions of one environment are of."""
         return self.env.single_action_space
 
@@ -173,11 +173,11 @@ class VectorBatchPipeline(BasePipeline):
         """Return the statistics of the normalisers."""
         return self._normalization.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take the statistics of the normalisers."""
         self._normalization.load_state_dict(state)
 
-    def stream_state(self) -> dict[str, Any]:
+    def stream_state(self) -> dict[str, object]:
         """Return the episodes in progress: seeds and actions, from which they can be replayed."""
         return {
             "window_id": self._next_window_id,
@@ -188,7 +188,7 @@ class VectorBatchPipeline(BasePipeline):
             "normalization": self._normalization.stream_state(),
         }
 
-    def restore_stream(self, state: Mapping[str, Any]) -> None:
+    def restore_stream(self, state: SavedState) -> None:
         """Replay the episodes in progress; where that leads elsewhere, new ones begin, and a warning says so."""
         self._vector.reopen()
         self._next_window_id, self._vector.times_closed = int(state["window_id"]), int(state["times_closed"])
@@ -203,7 +203,7 @@ class VectorBatchPipeline(BasePipeline):
         warn_of_new_episodes(self._seed, is_too_long=False)
         self._begin_anew()
 
-    def _is_back(self, state: Mapping[str, Any]) -> bool:
+    def _is_back(self, state: SavedState) -> bool:
         """Return whether the environments could be brought back to where they were."""
         if state["arrays"] is not None and not self._vector.has_own_episodes:
             restore_arrays(self.env, state["arrays"])
@@ -256,7 +256,7 @@ class VectorBatchPipeline(BasePipeline):
             return self._seed
         return int(np.random.SeedSequence([self._seed, self._vector.times_closed]).generate_state(1)[0] >> 1)
 
-    def _act(self, agent: BaseAgent, observations: object, masks: np.ndarray | None) -> Any:
+    def _act(self, agent: BaseAgent, observations: object, masks: np.ndarray | None) -> Action:
         if self._normalization.observations is not None:
             observations = self._normalization.observations.normalize(observations)
         is_acting = self._steps.is_acting

@@ -7,7 +7,7 @@ import numpy as np
 
 from tensor_optix.report.comparison import ComparedRun, Comparison
 from tensor_optix.report.comparison_results import GroupResult, Results
-from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, short
+from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, Trace, short
 from tensor_optix.report.statistics import Band, Estimate, curve_band
 from tensor_optix.report.words import in_figure, visible
 
@@ -45,7 +45,7 @@ def _curves(
 ) -> Figure | None:
     runs = {group: [run for run in comparison.of(environment, group) if run.curve()] for group in comparison.groups}
     most = max((run.curve()[-1][0] for own in runs.values() for run in own), default=0)
-    traces: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     rows: list[tuple[str, str]] = []
     for group, own in runs.items():
         if not own:
@@ -73,10 +73,10 @@ def _at(run: ComparedRun, steps: np.ndarray) -> np.ndarray:
     return scores[np.clip(np.searchsorted(at, steps, side="right") - 1, 0, None)]
 
 
-def _band_traces(group: str, x: np.ndarray, band: Band, style: tuple[str, str]) -> list[dict[str, Any]]:
+def _band_traces(group: str, x: np.ndarray, band: Band, style: tuple[str, str]) -> list[Trace]:
     colour, dash = style
     name = in_figure(group)
-    traces: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     if band.low is not None and band.high is not None:
         traces.append(
             {
@@ -140,8 +140,8 @@ def _scores(key: str, title: str, unit: str, groups: Sequence[GroupResult], styl
     )
 
 
-def _interval(label: str, name: str, found: Estimate, colour: str) -> dict[str, Any]:
-    trace: dict[str, Any] = {
+def _interval(label: str, name: str, found: Estimate, colour: str) -> Trace:
+    trace: Trace = {
         "type": "scatter",
         "mode": "markers",
         "name": in_figure(name),

@@ -25,6 +25,9 @@ STATES = {
     LoopState.WATCHDOG.value: "rgba(230,159,0,0.14)",
 }
 
+Trace: TypeAlias = dict[str, object]
+"""A curve, a shape or a layout, as Plotly takes it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -35,12 +38,12 @@ class Figure:
     title: str
     sentence: str = ""
     """What it shows, or what it means."""
-    traces: Sequence[Mapping[str, Any]] = ()
-    layout: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    traces: Sequence[Mapping[str, object]] = ()
+    layout: Mapping[str, object] = field(default_factory=dict[str, object])
     rows: Sequence[tuple[str, str]] = ()
     """Its numbers in words, for those who see no figure."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what draws it."""
         return {"data": list(self.traces), "layout": dict(self.layout)}
 
@@ -69,7 +72,7 @@ def curve_figure(data: RunData) -> Figure | None:
     )
 
 
-def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[dict[str, Any]]:
+def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[Trace]:
     hours = data.hours
 
     def at(window_id: int) -> float:
@@ -87,7 +90,7 @@ def _curve_traces(data: RunData, usable: Sequence[HistoryRecord]) -> Iterator[di
         yield line("new best", crowned, mode="markers", marker={"color": BEST, "size": 9, "symbol": "star"})
 
 
-def line(name: str, points: Sequence[Point], *, most: int = MOST_POINTS, **more: Any) -> dict[str, Any]:
+def line(name: str, points: Sequence[Point], *, most: int = MOST_POINTS, **more: object) -> Trace:
     """Return a curve.
 
     Args:
@@ -117,7 +120,7 @@ def window_points(data: RunData, values: Sequence[Any]) -> list[Point]:
     ]
 
 
-def _band(usable: Sequence[HistoryRecord], at: Callable[[int], float]) -> Iterator[dict[str, Any]]:
+def _band(usable: Sequence[HistoryRecord], at: Callable[[int], float]) -> Iterator[Trace]:
     known = [r for r in usable if math.isfinite(r.eval_metrics.std_err)]
     if len(known) < 2:
         return
@@ -140,9 +143,9 @@ def _band(usable: Sequence[HistoryRecord], at: Callable[[int], float]) -> Iterat
     }
 
 
-def _state_shapes(data: RunData) -> list[dict[str, Any]]:
+def _state_shapes(data: RunData) -> list[Trace]:
     """Return the states as background: one rectangle for each stretch of evaluations in the same state."""
-    shapes: list[dict[str, Any]] = []
+    shapes: list[Trace] = []
     begun, state = 0, None
     for record in data.history:
         if record.state != state:
@@ -154,7 +157,7 @@ def _state_shapes(data: RunData) -> list[dict[str, Any]]:
     return shapes[-200:]
 
 
-def _state_shape(state: str, begun: int, ended: int) -> dict[str, Any]:
+def _state_shape(state: str, begun: int, ended: int) -> Trace:
     return {
         "type": "rect",
         "xref": "x",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tensor_optix.core.storage.line_log import Record
 from tensor_optix.report.curves import (
     BEST,
     HELD_OUT,
@@ -42,12 +43,12 @@ def window_figures(data: RunData) -> list[Figure]:
     return [figure for figure in found if figure is not None]
 
 
-def _diagnostics(window: Mapping[str, Any]) -> Mapping[str, Any]:
+def _diagnostics(window: Record) -> Record:
     found = window.get("diagnostics")
     return found if isinstance(found, Mapping) else {}
 
 
-def _told(window: Mapping[str, Any], name: str) -> Any:
+def _told(window: Record, name: str) -> Any:
     """Return a number of a window; None where it was not told, or means nothing as no gradient step was made."""
     told = _diagnostics(window)
     return None if told.get("n_updates") == 0 and name not in WITHOUT_UPDATES else told.get(name)

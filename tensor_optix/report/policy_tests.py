@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, short
+from tensor_optix.core.storage.line_log import Record
+from tensor_optix.report.curves import BEST, HELD_OUT, OTHER, TRAINING, Figure, Trace, short
 from tensor_optix.report.run_data import RunData, number
 from tensor_optix.report.words import in_figure
 
@@ -36,7 +36,7 @@ def tests_figure(data: RunData) -> Figure | None:
     tests = [t for t in data.of_kind("test") if t.get("returns")][-MOST_TESTS:]
     if not tests:
         return None
-    traces: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     for name, key, colour, symbol in (
         ("candidate", "returns", HELD_OUT, "circle"),
         ("best so far", "incumbent_returns", TRAINING, "diamond-open"),
@@ -69,7 +69,7 @@ def tests_figure(data: RunData) -> Figure | None:
     )
 
 
-def _test_label(test: Mapping[str, Any]) -> str:
+def _test_label(test: Record) -> str:
     return in_figure(f"window {test.get('window_id')}: {test.get('outcome')}")
 
 
@@ -114,12 +114,12 @@ def last_tests_figure(data: RunData) -> Figure | None:
     )
 
 
-def _policies(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _policies(event: Record) -> list[Record]:
     found = event.get("policies")
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
-def _last_label(event: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
+def _last_label(event: Record, policy: Record) -> str:
     test = f"race {event.get('round')}" if event.get("part") == "race" else "confirmation"
     return in_figure(f"{test}: window {policy.get('found_in')}")
 
@@ -129,7 +129,7 @@ def rows_of_tests(data: RunData) -> list[ShownTest]:
     return [row for event in data.of_kind("test", "retest", "last_test") for row in _rows(event)]
 
 
-def _rows(event: Mapping[str, Any]) -> Iterator[ShownTest]:
+def _rows(event: Record) -> Iterator[ShownTest]:
     window, seeds = str(event.get("window_id")), _seeds(event.get("seeds"))
     if event.get("event") == "last_test":
         policies = _policies(event)
@@ -169,12 +169,12 @@ def _seeds(seeds: object) -> str:
     return f"{len(seeds)}: {', '.join(str(seed) for seed in seeds[:MOST_SEEDS])}{more}"
 
 
-def _returns(policy: Mapping[str, Any]) -> list[float]:
+def _returns(policy: Record) -> list[float]:
     found = policy.get("returns")
     return [number(value) for value in found] if isinstance(found, list) else []
 
 
-def _score(told: Mapping[str, Any]) -> str:
+def _score(told: Record) -> str:
     error = told.get("std_err")
     return _number(told.get("score")) + ("" if error is None else f" ± {_number(error)}")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -20,6 +20,7 @@ from tensor_optix.core.storage.line_log import (
     REPORT,
     TIMINGS,
     WINDOWS,
+    Record,
 )
 from tensor_optix.core.storage.reading import open_plain, read_plain
 from tensor_optix.core.training_report import TrainingReport
@@ -37,17 +38,17 @@ class RunData:
     run_dir: Path
     history: Sequence[HistoryRecord] = ()
     """The evaluated windows."""
-    windows: Sequence[Mapping[str, Any]] = ()
+    windows: Sequence[Record] = ()
     """All windows of training."""
-    events: Sequence[Mapping[str, Any]] = ()
-    timings: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[Record] = ()
+    timings: Sequence[Record] = ()
     report: TrainingReport | None = None
     """None while the run goes on, or where it is damaged."""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Record = field(default_factory=dict[str, object])
     """On what it ran."""
-    description: Mapping[str, Any] = field(default_factory=dict)
+    description: Record = field(default_factory=dict[str, object])
     """What was to be trained, where the run was begun on the command line."""
-    damaged: Mapping[str, int] = field(default_factory=dict)
+    damaged: Mapping[str, int] = field(default_factory=dict[str, int])
     """Lines, or whole files, that could not be read, by file."""
 
     @classmethod
@@ -113,7 +114,7 @@ class RunData:
             found[int(number(timing.get("window_id")))] = spent / 3600
         return found
 
-    def of_kind(self, *kinds: str) -> list[Mapping[str, Any]]:
+    def of_kind(self, *kinds: str) -> list[Record]:
         """Return the events of some kinds, in the order of time."""
         return [event for event in self.events if event.get("event") in kinds]
 
@@ -139,8 +140,8 @@ def _lines(path: Path, damaged: dict[str, int]) -> Iterator[bytes]:
         damaged[path.name] = damaged.get(path.name, 0) + 1
 
 
-def _objects(path: Path, damaged: dict[str, int]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _objects(path: Path, damaged: dict[str, int]) -> list[Record]:
+    found: list[Record] = []
     for line in _lines(path, damaged):
         try:
             one = msgspec.json.decode(line)
@@ -153,7 +154,7 @@ def _objects(path: Path, damaged: dict[str, int]) -> list[dict[str, Any]]:
     return found
 
 
-def _object(path: Path, damaged: dict[str, int]) -> dict[str, Any]:
+def _object(path: Path, damaged: dict[str, int]) -> Record:
     try:
         return decode_object(read_plain(path, MAX_FILE_BYTES), path.name)
     except CheckpointCorruptError:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tensor_optix.report.curves import HELD_OUT, TRAINING, Figure, short
+from tensor_optix.report.curves import HELD_OUT, TRAINING, Figure, Trace, short
 from tensor_optix.report.rendering import plain, rendered, write
+
+if TYPE_CHECKING:
+    from tensor_optix.multirun.search_result import Ahead, FinalistResult, RandomSearchResult, SearchResult, TrialResult
 
 _METHOD = (
     "Each trial is trained with several seeds, one after the other, for the same budget of steps and without tuning "
@@ -18,7 +21,7 @@ _METHOD = (
 )
 
 
-def write_search_page(result: Mapping[str, Any], title: str, to: Path) -> Path:
+def write_search_page(result: "SearchResult", title: str, to: Path) -> Path:
     """Write the page of a search, and return where it is.
 
     Args:
@@ -33,7 +36,7 @@ def write_search_page(result: Mapping[str, Any], title: str, to: Path) -> Path:
     return write(search_page(result, title), to)
 
 
-def search_page(result: Mapping[str, Any], title: str) -> str:
+def search_page(result: "SearchResult", title: str) -> str:
     """Return the page of a search; see `write_search_page`."""
     figure, counts, names = _progress(result["trials"]), result["counts"], list(result["values"])
     return rendered(
@@ -52,13 +55,13 @@ def search_page(result: Mapping[str, Any], title: str) -> str:
     )
 
 
-def _verdict(result: Mapping[str, Any]) -> str:
+def _verdict(result: "SearchResult") -> str:
     if result["is_preset"]:
         return "The preset stays: no trial has beaten it with fresh seeds."
     return f"{result['best']} beats the preset with fresh seeds. best.yaml has its values."
 
 
-def _random(random: Mapping[str, Any] | None) -> str:
+def _random(random: "RandomSearchResult | None") -> str:
     if random is None:
         return "The search and random search cannot be compared: one of them has no trial after equal steps."
     return (
@@ -67,30 +70,30 @@ def _random(random: Mapping[str, Any] | None) -> str:
     )
 
 
-def _ahead(ahead: Mapping[str, Any] | None) -> str:
+def _ahead(ahead: "Ahead | None") -> str:
     if ahead is None:
         return "-"
     low, high = ahead["interval"]["low"], ahead["interval"]["high"]
     return f"{short(ahead['mean'])} [{short(low)}, {short(high)}]"
 
 
-def _finalist(one: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def _finalist(one: "FinalistResult", names: Sequence[str]) -> list[str]:
     return [one["name"], one["drawn"], short(one["score"]), _ahead(one["ahead"]), *_values(one["values"], names)]
 
 
-def _trial(one: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def _trial(one: "TrialResult", names: Sequence[str]) -> list[str]:
     about = [one["name"], one["drawn"], one["state"], short(one["score"]), str(one["seeds"]), f"{one['steps']:,}"]
     return [*about, *_values(one["values"], names)]
 
 
-def _values(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def _values(values: Mapping[str, object], names: Sequence[str]) -> list[str]:
     found = (values.get(name) for name in names)
     return [short(value) if isinstance(value, float) else plain(value) for value in found]
 
 
-def _progress(trials: Sequence[Mapping[str, Any]]) -> Figure:
+def _progress(trials: "Sequence[TrialResult]") -> Figure:
     """Return the best score so far against training steps, of the search and of random search."""
-    traces, rows = list[dict[str, Any]](), list[tuple[str, str]]()
+    traces, rows = list[Trace](), list[tuple[str, str]]()
     for name, colour, own in (
         ("search", HELD_OUT, [one for one in trials if one["drawn"] != "random"]),
         ("random search", TRAINING, [one for one in trials if one["drawn"] == "random"]),

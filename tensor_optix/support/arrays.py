@@ -10,12 +10,14 @@ import numpy as np
 
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.narrowing import is_mapping, is_tuple
+from tensor_optix.support.plain import Json
+from tensor_optix.support.trees import Tree
 
 _KINDS = "biuf"
 """Booleans, integers and floats: what can be read back without running anything."""
 
 
-def encoded(tree: Any) -> dict[str, Any]:
+def encoded(tree: Tree) -> dict[str, Json]:
     """Return an array of numbers or of text, or a tree of them (`support.trees`), as JSON values.
 
     Raises:
@@ -24,7 +26,7 @@ def encoded(tree: Any) -> dict[str, Any]:
     if is_mapping(tree):
         if not all(isinstance(name, str) for name in tree):
             raise TypeError(f"A dict with the names {list(tree)} cannot be saved, only one with text for names.")
-        return {"dict": {name: encoded(part) for name, part in tree.items()}}
+        return {"dict": {str(name): encoded(part) for name, part in tree.items()}}
     if is_tuple(tree):
         return {"tuple": [encoded(part) for part in tree]}
     array = np.asarray(tree)
@@ -36,7 +38,7 @@ def encoded(tree: Any) -> dict[str, Any]:
     return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": text}
 
 
-def decoded(data: Any) -> Any:
+def decoded(data: Any) -> Tree:
     """Return what `encoded` was given, its arrays as ones that may be written to.
 
     Raises:

@@ -1,12 +1,12 @@
 """Packages of the extras, imported where they are used."""
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 from tensor_optix.errors import MissingDependencyError
 
 
-def require(module: str, needed_by: str, extra: str) -> Any:
+def require(module: str, needed_by: str, extra: str) -> ModuleType:
     """Return an optional module.
 
     Args:

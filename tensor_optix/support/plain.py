@@ -1,8 +1,8 @@
 """Plain JSON values: what is measured, as it is written to files."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -10,8 +10,17 @@ from tensor_optix.errors import BadDataError
 from tensor_optix.support.arguments import is_number
 from tensor_optix.support.narrowing import is_array, is_mapping
 
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+"""What JSON holds."""
+SavedState: TypeAlias = Mapping[str, Any]
+"""What was saved of an object, as JSON holds it, for whoever restores it to check."""
 
-def jsonable(value: object) -> Any:
+
+@overload
+def jsonable(value: Mapping[str, object]) -> dict[str, Json]: ...
+@overload
+def jsonable(value: object) -> Json: ...
+def jsonable(value: object) -> Json:
     """Return `value` in plain JSON types: numpy unwrapped, NaN and infinities as None.
 
     Raises:

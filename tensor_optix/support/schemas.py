@@ -10,7 +10,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints, overload
 
 import msgspec
 
@@ -24,7 +24,7 @@ _OVERHEAD = 28 << 20
 """Bytes that decoded JSON may take beyond the length of its text."""
 _PER_CONTAINER, _PER_ITEM, _PER_KEY = 100, 34, 130
 """Bytes of Python objects behind one `[` or `{`, one `,` and one `:`."""
-_CONTAINERS: tuple[type[Any], ...] = (dict, list)
+_CONTAINERS: tuple[type, ...] = (dict, list)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*?)`")
 
@@ -60,6 +60,10 @@ def decode_object(data: bytes, where: str) -> dict[str, object]:
     return names
 
 
+@overload
+def checked(kind: type[T], data: object, where: str) -> T: ...
+@overload
+def checked(kind: object, data: object, where: str) -> Any: ...
 def checked(kind: object, data: object, where: str) -> Any:
     """Return `data`, plain values, as a msgspec type.
 

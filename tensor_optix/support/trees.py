@@ -4,16 +4,19 @@ A tree of arrays whose first axes are equally long has rows: one tree per index 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tensor_optix.support.narrowing import is_list, is_mapping, is_tuple
 
+Tree: TypeAlias = Any
+"""See above. An array is whatever numpy makes one of, or a framework's tensor."""
+
 _FIXED = frozenset((int, float, bool, str, type(None), np.float64, np.float32, np.int64, np.bool_))
 
 
-def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+def mapped(function: Callable[..., object], tree: Tree, *others: Tree) -> Tree:
     """Return the tree of what `function` gives for each leaf, called with the leaves at the same place of `others`."""
     if is_mapping(tree):
         return {name: mapped(function, part, *(other[name] for other in others)) for name, part in tree.items()}
@@ -22,7 +25,7 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return function(tree, *others)
 
 
-def copied(value: Any) -> Any:
+def copied(value: Tree) -> Tree:
     """Return a copy of what may be filled anew by whoever made it: dicts, lists, tuples, and the arrays in them."""
     if type(value) in _FIXED:
         return value
@@ -37,14 +40,14 @@ def copied(value: Any) -> Any:
     return value
 
 
-def leaves(tree: object) -> list[Any]:
+def leaves(tree: object) -> list[Tree]:
     """Return the arrays of a tree, in order."""
     if is_mapping(tree):
         return [leaf for part in tree.values() for leaf in leaves(part)]
     return [leaf for part in tree for leaf in leaves(part)] if is_tuple(tree) else [tree]
 
 
-def without_gradients(tree: Any) -> Any:
+def without_gradients(tree: Tree) -> Tree:
     """Return a tree in which no tensor asks for a gradient, which could not be handed on as numbers.
 
     Where none does, it is the same object.
@@ -54,7 +57,7 @@ def without_gradients(tree: Any) -> Any:
     return mapped(without_gradients, tree) if any(map(_asks, leaves(tree))) else tree
 
 
-def _asks(leaf: Any) -> bool:
+def _asks(leaf: object) -> bool:
     return getattr(leaf, "requires_grad", False) is True
 
 
@@ -68,30 +71,30 @@ def n_rows(tree: object) -> int:
     return next((len(leaf) for leaf in leaves(tree)), 0)
 
 
-def taken(tree: Any, index: object) -> Any:
+def taken(tree: Tree, index: object) -> Tree:
     """Return the tree of `leaf[index]`: a row of a tree, or some of its rows."""
 
-    def part(leaf: Any) -> Any:
+    def part(leaf: Tree) -> Tree:
         return leaf[index]
 
     return mapped(part, tree) if is_tree(tree) else tree[index]
 
 
-def put(tree: Any, row: object, value: Any) -> None:
+def put(tree: Tree, row: object, value: Tree) -> None:
     """Write a row of a tree."""
 
-    def write(leaf: Any, part: Any) -> None:
+    def write(leaf: Tree, part: Tree) -> None:
         leaf[row] = part
 
     mapped(write, tree, value)
 
 
-def rows(tree: Any) -> list[Any]:
+def rows(tree: Tree) -> list[Tree]:
     """Return the rows of a tree; what is a list of rows already is returned as one."""
     return [taken(tree, row) for row in range(n_rows(tree))] if is_tree(tree) else list(tree)
 
 
-def stacked(of: Sequence[Any]) -> Any:
+def stacked(of: Sequence[Tree]) -> Tree:
     """Return the tree whose rows are `of`, which all have the same form; see `column` for its arrays."""
     first = of[0] if len(of) else None
     if is_mapping(first):
@@ -101,14 +104,14 @@ def stacked(of: Sequence[Any]) -> Any:
     return column(of)
 
 
-def as_arrays(actions: Any) -> Any:
+def as_arrays(actions: Tree) -> Tree:
     """Return what may be a tree, or rows in a list, as arrays with one row each."""
     if is_tree(actions):
         return actions
     return stacked(actions) if is_list(actions) and actions and is_tree(actions[0]) else np.asarray(actions)
 
 
-def column(values: Sequence[Any]) -> np.ndarray:
+def column(values: Sequence[object]) -> np.ndarray:
     """Return values as an array with one row each, of objects where they are text or of several shapes."""
     try:
         array = np.array(values)
@@ -121,7 +124,7 @@ def column(values: Sequence[Any]) -> np.ndarray:
     return array.astype(object) if are_arrays else objects(values)
 
 
-def objects(values: Sequence[Any]) -> np.ndarray:
+def objects(values: Sequence[object]) -> np.ndarray:
     """Return values as they are, as an array of objects with one row each."""
     found = np.empty(len(values), object)
     for row, value in enumerate(values):
@@ -129,11 +132,11 @@ def objects(values: Sequence[Any]) -> np.ndarray:
     return found
 
 
-def concatenated(trees: Iterable[Any]) -> Any:
+def concatenated(trees: Iterable[Tree]) -> Tree:
     """Return trees of the same form, one after the other."""
     first, *others = trees
 
-    def joined(*arrays: Any) -> np.ndarray:
+    def joined(*arrays: object) -> np.ndarray:
         return np.concatenate([np.asarray(array) for array in arrays])
 
     return mapped(joined, first, *others)

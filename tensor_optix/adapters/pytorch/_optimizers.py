@@ -10,6 +10,7 @@ import torch
 
 from tensor_optix.adapters.pytorch._arrays import as_array
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError
+from tensor_optix.support.plain import Json, SavedState
 
 
 def check_optimizer(name: str, optimizer: object, trained: Mapping[str, torch.nn.Module]) -> None:
@@ -50,7 +51,7 @@ def refuse_kind(name: str, optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def state_of(optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def state_of(optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
     """See `Backend.optimizer_state`."""
     state = optimizer.state_dict()
     arrays, plain = {}, {}
@@ -79,7 +80,7 @@ def expected_moments(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
     return state_of(probe)[0]
 
 
-def set_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> None:
+def set_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: SavedState) -> None:
     """See `Backend.set_optimizer_state`."""
     parameters = _parameters(optimizer)
     state: dict[int, dict[str, Any]] = {}

@@ -24,6 +24,7 @@ from tensor_optix.adapters.pytorch._updater import TorchUpdater
 from tensor_optix.adapters.pytorch.inputs import member_model, pair_model
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.errors import ContractError, ModelShapeError
+from tensor_optix.support.plain import Json, SavedState
 
 
 class _TorchOps:
@@ -113,11 +114,11 @@ class TorchBackend:
         for name, (optimizer, trained) in optimizers.items():
             check_optimizer(name, optimizer, {model: models[model] for model in trained})
 
-    def pair_model(self, model: Any, size: int) -> Any:
+    def pair_model(self, model: torch.nn.Module, size: int) -> torch.nn.Module:
         """See `Backend.pair_model`."""
         return pair_model(model, size)
 
-    def member_model(self, model: Any, n_others: int = 0) -> Any:
+    def member_model(self, model: torch.nn.Module, n_others: int = 0) -> torch.nn.Module:
         """See `Backend.member_model`."""
         return member_model(model, n_others)
 
@@ -204,12 +205,12 @@ class TorchBackend:
         """See `Backend.constants`: buffers but running statistics, and parameters that are frozen."""
         return {f"{name}.{path}" for name, model in models.items() for path in _constants_of(model)}
 
-    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """See `Backend.optimizer_state`."""
         return _optimizers.state_of(optimizer)
 
     def set_optimizer_state(
-        self, optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+        self, optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray], settings: SavedState
     ) -> None:
         """See `Backend.set_optimizer_state`."""
         _optimizers.set_state(optimizer, arrays, settings)

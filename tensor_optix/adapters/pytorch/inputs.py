@@ -5,6 +5,7 @@ from typing import Any
 from tensor_optix.adapters._inputs import Members, is_recurrent, required, taken_apart, takes_members, unwired
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._torch import torch
+from tensor_optix.core.types import Space
 
 
 class MemberModel(torch.nn.Module):
@@ -54,7 +55,7 @@ class TorchDictModel(MemberModel):
         SpaceError: a space of another kind.
     """
 
-    def __init__(self, observation_space: Any, module: torch.nn.Module) -> None:
+    def __init__(self, observation_space: Space, module: torch.nn.Module) -> None:
         forward = unwrapped(module).forward
         names = required(forward)
         is_whole = len(names) < 2 or takes_members(forward, len(names) - 1)
@@ -80,7 +81,7 @@ class PairModel(torch.nn.Module):
         return self.module(pair[..., : -self._size], pair[..., -self._size :])
 
 
-def pair_model(model: Any, size: int) -> Any:
+def pair_model(model: torch.nn.Module, size: int) -> torch.nn.Module:
     """See `Backend.pair_model`."""
     if not isinstance(model, torch.nn.Module):
         return model
@@ -90,7 +91,7 @@ def pair_model(model: Any, size: int) -> Any:
     return PairModel(member_model(model, 1), size)
 
 
-def member_model(model: Any, n_others: int = 0) -> Any:
+def member_model(model: torch.nn.Module, n_others: int = 0) -> torch.nn.Module:
     """See `Backend.member_model`."""
     if not isinstance(model, torch.nn.Module) or isinstance(model, MemberModel):
         return model

@@ -18,11 +18,12 @@ from tensor_optix.adapters.saving.weights import check_specs, stand_ins, transla
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
+from tensor_optix.support.plain import Json
 from tensor_optix.support.schemas import checked
 
 T = TypeVar("T")
 
-Extra: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
+Extra: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, Json]]
 """What one algorithm saves besides: arrays by name, and plain JSON values."""
 
 _OPTIMIZER = "optimizer."
@@ -188,8 +189,8 @@ class AgentStore:
         self,
         path: str,
         generators: Mapping[str, np.random.Generator],
-        check: Callable[[Mapping[str, TensorSpec], Mapping[str, Any], HyperparamSet], None],
-        take: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], None],
+        check: Callable[[Mapping[str, TensorSpec], Mapping[str, Json], HyperparamSet], None],
+        take: Callable[[Mapping[str, np.ndarray], Mapping[str, Json]], None],
         constants: Collection[str] = (),
     ) -> HyperparamSet:
         """Put everything back but the hyper-parameters, which are returned for the agent to put in force.

@@ -60,7 +60,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 class TensorSpec:
     """What an array is before it is read: its kind and size."""
 
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
 
     @property

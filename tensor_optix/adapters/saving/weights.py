@@ -1,7 +1,6 @@
 """Weights as named numpy arrays: do they fit a model?"""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from tensor_optix.errors import CheckpointMismatchError
 
 
 def check_weights(
-    shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray], constants: Collection[str] = ()
+    shapes: Mapping[str, tuple[int | None, ...]], weights: Mapping[str, np.ndarray], constants: Collection[str] = ()
 ) -> None:
     """Raise a typed error naming the first tensor that is missing, unknown, misshapen or not finite.
 
@@ -20,7 +19,9 @@ def check_weights(
     refuse_non_finite(weights, constants)
 
 
-def check_shapes(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) -> None:
+def check_shapes(
+    shapes: Mapping[str, tuple[int | None, ...]], weights: Mapping[str, np.ndarray] | Mapping[str, TensorSpec]
+) -> None:
     """Raise `CheckpointMismatchError` naming the first tensor that is missing, unknown or misshapen."""
     for name, shape in shapes.items():
         if name not in weights:
@@ -34,7 +35,7 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, An
             raise CheckpointMismatchError(f"The snapshot has tensor {name!r}, which the model lacks.")
 
 
-def check_specs(own: Mapping[str, np.ndarray], saved: Mapping[str, Any]) -> None:
+def check_specs(own: Mapping[str, np.ndarray], saved: Mapping[str, np.ndarray] | Mapping[str, TensorSpec]) -> None:
     """Raise `CheckpointMismatchError` unless the saved tensors are just as the model's own: names, shapes, types."""
     check_shapes({name: array.shape for name, array in own.items()}, saved)
     for name, array in own.items():

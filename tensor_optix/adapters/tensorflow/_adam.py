@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tensor_optix.adapters.tensorflow._keras import keras
+from tensor_optix.adapters.backend import Tensor
+from tensor_optix.adapters.tensorflow._keras import Variable, keras
 
 
 class PaperAdam(keras.optimizers.Adam):
@@ -12,7 +13,7 @@ class PaperAdam(keras.optimizers.Adam):
     Source: Adam: A Method for Stochastic Optimization (Kingma and Ba, 2015).
     """
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         """Make one step on one variable."""
         ops: Any = keras.ops
         rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from tensor_optix.errors import ContractError, MissingDependencyError
 
@@ -50,4 +51,6 @@ if keras.backend.backend() != "tensorflow":
         f"Set the environment variable KERAS_BACKEND=tensorflow before keras is imported, or use the PyTorch agents."
     )
 
-__all__ = ["keras", "tf"]
+Variable: TypeAlias = keras.Variable | tf.Variable
+
+__all__ = ["Variable", "keras", "tf"]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tensor_optix.adapters.backend import Model, Tensor
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 
 
@@ -14,13 +15,13 @@ class LaggedModel:
         model: what to call.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self.weights = [tf.Variable(v, trainable=False, name=v.name) for v in model.weights]
         self.are_constant = are_constant(model)
         self._positions = {id(v): i for i, v in enumerate(model.weights)}
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Tensor, training: bool = False) -> Tensor:
         """Return the model's output (B, ...) with these weights, never in training mode."""
         trainable, fixed = (
             # What is no weight, such as the state of a dropout's generator, is the model's own.
@@ -29,7 +30,7 @@ class LaggedModel:
         )
         return self._model.stateless_call(trainable, fixed, x, training=False)[0]
 
-    def move(self, model: Any, rate: Any) -> None:
+    def move(self, model: Model, rate: Tensor) -> None:
         """θ_tgt ← ρ·θ + (1−ρ)·θ_tgt."""
         for target, source in zip(self.weights, model.weights, strict=True):
             if target.dtype.is_floating:
@@ -37,7 +38,7 @@ class LaggedModel:
                 target.assign(share * tf.convert_to_tensor(source) + (1.0 - share) * target)
 
 
-def are_constant(model: Any) -> list[bool]:
+def are_constant(model: Model) -> list[bool]:
     """Return which of a model's weights learning leaves alone: all that are frozen but running statistics."""
     if isinstance(model, LaggedModel):
         return model.are_constant
@@ -54,6 +55,6 @@ class Temperature(keras.layers.Layer):
         self.log_alpha = self.add_weight(shape=(1,), initializer="zeros", name="log_alpha")
         self.built = True
 
-    def call(self, _: object) -> Any:
+    def call(self, _: object) -> Tensor:
         """Return log α as a scalar."""
         return tf.reshape(self.log_alpha, ())

@@ -12,7 +12,7 @@ _FORMAT = "channels_last"
 """Whatever the user's own models have: on a CPU there are no other convolutions."""
 
 
-def build(architecture: Architecture, seeds: np.random.SeedSequence) -> Any:
+def build(architecture: Architecture, seeds: np.random.SeedSequence) -> keras.Model:
     """Return the network; nothing is drawn from the process's global generator."""
     layers: list[Any] = [keras.layers.Input(architecture.input_shape)]
     hidden = list(architecture.hidden)

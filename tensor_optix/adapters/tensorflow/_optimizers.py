@@ -1,17 +1,18 @@
 """What agents ask of a Keras optimizer: its parts, its state, its rates, a step, and a new start."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters.backend import Optimizer, Tensor
 from tensor_optix.adapters.saving.weights import check_weights
-from tensor_optix.adapters.tensorflow._keras import keras
+from tensor_optix.adapters.tensorflow._keras import Variable, keras
 from tensor_optix.adapters.tensorflow._variables import as_array
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError
+from tensor_optix.support.plain import Json
 
 
-def check_optimizer(name: str, optimizer: Any, variables: Sequence[Any]) -> None:
+def check_optimizer(name: str, optimizer: Optimizer, variables: Sequence[Variable]) -> None:
     """Raise `ContractError` unless an optimizer can train the variables; one that is not built is built for them."""
     refuse_kind(name, optimizer)
     if not optimizer.built:
@@ -26,7 +27,7 @@ def check_optimizer(name: str, optimizer: Any, variables: Sequence[Any]) -> None
         )
 
 
-def refuse_kind(name: str, optimizer: Any) -> None:
+def refuse_kind(name: str, optimizer: Optimizer) -> None:
     """Raise `ContractError` for an optimizer that keeps the weights a second time, which loading the best leaves."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     for part in (inner, *getattr(inner, "optimizers", ())):
@@ -42,17 +43,17 @@ def refuse_kind(name: str, optimizer: Any) -> None:
             )
 
 
-def bound_variables(optimizer: Any) -> list[Any]:
+def bound_variables(optimizer: Optimizer) -> list[Variable]:
     """Return the weights that an optimizer was built for."""
     return list(getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables)
 
 
-def scales_loss(optimizer: Any) -> bool:
+def scales_loss(optimizer: Optimizer) -> bool:
     """Return whether an optimizer takes the gradients of its `scale_loss(loss)` instead of those of the loss."""
     return hasattr(optimizer, "inner_optimizer") or optimizer.loss_scale_factor is not None
 
 
-def apply_gradients(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
+def apply_gradients(optimizer: Optimizer, pairs: Sequence[tuple[Tensor, Variable]]) -> None:
     """Make one step on (gradient, variable) pairs, which need not be all that the optimizer was built for."""
     if not hasattr(optimizer, "optimizers"):
         optimizer.apply_gradients(list(pairs))
@@ -66,13 +67,13 @@ def apply_gradients(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
     optimizer.iterations.assign_add(1)
 
 
-def state_of(optimizer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def state_of(optimizer: Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
     """See `Backend.optimizer_state`."""
     arrays = {str(i): as_array(variable) for i, variable in enumerate(optimizer.variables)}
     return arrays, {"kind": type(optimizer).__name__}
 
 
-def set_state(optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mapping[str, object]) -> None:
+def set_state(optimizer: Optimizer, arrays: Mapping[str, np.ndarray], settings: Mapping[str, object]) -> None:
     """See `Backend.set_optimizer_state`."""
     expected = {str(i): tuple(variable.shape) for i, variable in enumerate(optimizer.variables)}
     if settings.get("kind") != type(optimizer).__name__:
@@ -84,7 +85,7 @@ def set_state(optimizer: Any, arrays: Mapping[str, np.ndarray], settings: Mappin
         variable.assign(arrays[str(i)])
 
 
-def restart(optimizer: Any) -> None:
+def restart(optimizer: Optimizer) -> None:
     """See `Backend.restart_optimizer`."""
     if hasattr(optimizer, "inner_optimizer"):
         optimizer.step_counter.assign(0)
@@ -98,26 +99,26 @@ def restart(optimizer: Any) -> None:
             variable.assign(new)
 
 
-def learning_rates(optimizer: Any) -> list[float]:
+def learning_rates(optimizer: Optimizer) -> list[float]:
     """See `Backend.learning_rates`; Keras keeps them in float32, here they are the numbers that were given."""
     _refuse_schedule(optimizer)
     return [float(str(np.float32(part.learning_rate))) for part in _parts(optimizer)]
 
 
-def set_learning_rates(optimizer: Any, rates: Sequence[float]) -> None:
+def set_learning_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
     """See `Backend.set_learning_rates`."""
     _refuse_schedule(optimizer)
     for part, rate in zip(_parts(optimizer), rates, strict=True):
         part.learning_rate = rate
 
 
-def _parts(optimizer: Any) -> list[Any]:
+def _parts(optimizer: Optimizer) -> list[Optimizer]:
     """Return what makes the steps: one optimizer, or those of a `MultiOptimizer`."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return [part for part in inner.optimizers if part.built] if hasattr(inner, "optimizers") else [inner]
 
 
-def _refuse_schedule(optimizer: Any) -> None:
+def _refuse_schedule(optimizer: Optimizer) -> None:
     for part in _parts(optimizer):
         if not isinstance(part._learning_rate, keras.Variable):
             is_schedule = isinstance(part._learning_rate, keras.optimizers.schedules.LearningRateSchedule)

@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
+from tensor_optix.adapters.backend import Model
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 
 _NAMES = {"cpu": "/CPU:0", "cuda": "/GPU:0"}
@@ -20,7 +20,7 @@ def on(device: str | None) -> contextlib.AbstractContextManager[object]:
     return tf.device(_NAMES.get(device, device))
 
 
-def device_of(models: Sequence[Any]) -> str | None:
+def device_of(models: Sequence[Model]) -> str | None:
     """Return the device of models' weights as TensorFlow names it, None where there is no other to be on."""
     weights = [weight for model in models for weight in model.weights]
     if not weights or not _is_one_of_several():

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters import _dense
-from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.backend import Model, Tensor
+from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness
 from tensor_optix.adapters.tensorflow._variables import number_type
@@ -67,7 +68,7 @@ class LogStd(keras.layers.Layer):
             shape=(input_shape[-1],), initializer=keras.initializers.Constant(self.initial), name="log_std"
         )
 
-    def call(self, mean: Any) -> Any:
+    def call(self, mean: Tensor) -> Tensor:
         """Return (B, 2A)."""
         return tf.concat([mean, tf.broadcast_to(self.log_std, tf.shape(mean))], axis=-1)
 
@@ -85,14 +86,14 @@ class KerasPredictor:
     enough for other training - by a graph traced earlier, where one holds a variable - they are read again.
     """
 
-    def __init__(self, model: Any, randomness: TFRandomness | None = None) -> None:
+    def __init__(self, model: Model, randomness: TFRandomness | None = None) -> None:
         self._model = model
         self._randomness = randomness or contextlib.nullcontext()
         self._dtype = number_type([model])
         self._device = device_of([model])
         self._layers: list[_dense.type_of_layer] | None = None
-        self._variables: list[Any] = []
-        self._buffers: list[Any] = []
+        self._variables: list[Variable] = []
+        self._buffers: list[Variable] = []
         self._mirrors: list[tuple[object, str]] = []
         self._stale = True
         self._always_read = False
@@ -165,7 +166,7 @@ class KerasPredictor:
         for variable in self._variables:
             self._watch(variable)
 
-    def _follow(self, variable: Any, mirror: object, name: str) -> None:
+    def _follow(self, variable: Variable, mirror: object, name: str) -> None:
         self._variables.append(variable.value)
         self._mirrors.append((mirror, name))
 
@@ -190,7 +191,7 @@ class KerasPredictor:
             setattr(variable, name, watched)
 
 
-def _stack_of(model: Any) -> list[Any] | None:
+def _stack_of(model: Model) -> list[Any] | None:
     """Return the layers of a plain dense chain in order, None if the model is anything else."""
     if type(model) is not keras.Sequential and type(model).__name__ != "Functional":
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from keras.src.backend.common import global_state
 
 from tensor_optix.adapters.backend import Model
-from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.errors import CheckpointMismatchError, ContractError
 
 _KERAS = "global_seed_generator"
@@ -85,12 +85,12 @@ class TFRandomness:
         for name, variable in known.items():
             variable.assign(state[name])
 
-    def _variables(self, models: Mapping[str, Model]) -> dict[str, Any]:
+    def _variables(self, models: Mapping[str, Model]) -> dict[str, Variable]:
         return {"keras": self._keras.state, "tensorflow": self._tensorflow.state, **self._of_layers(models)}
 
-    def _of_layers(self, models: Mapping[str, Model]) -> dict[str, Any]:
+    def _of_layers(self, models: Mapping[str, Model]) -> dict[str, Variable]:
         """Return the states of the layers' own generators, by model and position; a shared one counts once."""
-        found: dict[int, tuple[str, Any]] = {}
+        found: dict[int, tuple[str, Variable]] = {}
         for name, model in models.items():
             generators = (g for layer in _layers_of(model) for g in getattr(layer, "_seed_generators", ()))
             for i, generator in enumerate(generators):
@@ -136,7 +136,7 @@ def check_randomness(name: str, model: Model) -> None:
     refuse_unseeded(name, traced.graph)
 
 
-def _signature_of(model: Any) -> Any:
+def _signature_of(model: Model) -> Any:
     """Return what a model takes, None where that is not known."""
     struct = getattr(model, "_inputs_struct", None)
     if struct is not None:
@@ -147,5 +147,5 @@ def _signature_of(model: Any) -> Any:
     return tf.TensorSpec((None, *shapes[0][1:]), tf.float32)
 
 
-def _layers_of(model: Any) -> Iterable[Any]:
+def _layers_of(model: Model) -> Iterable[Any]:
     return model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()

@@ -5,12 +5,14 @@ A recurrent model is called with `(observations (B, T, ...), memory (B, S), begi
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tensor_optix.adapters._architecture import FORGET_BIAS, Architecture, RecurrentArchitecture
+from tensor_optix.adapters.backend import Model, Tensor
 from tensor_optix.adapters.tensorflow import _networks
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._placement import device_of, on
@@ -42,23 +44,23 @@ class Cell(keras.layers.Layer):
         self.recurrent_bias = self.add_weight(shape=bias.shape, initializer="zeros", name="recurrent_bias")
         self.built = True
 
-    def _gates(self, name: str, rows: int, gates: int, seeds: np.random.SeedSequence) -> Any:
+    def _gates(self, name: str, rows: int, gates: int, seeds: np.random.SeedSequence) -> Tensor:
         weight = self.add_weight(shape=(rows, gates * self.size), initializer="zeros", name=name)
-        each: list[Any] = [
+        each: list[Tensor] = [
             keras.initializers.Orthogonal(seed=int(child.generate_state(1)[0]))((rows, self.size))
             for child in seeds.spawn(gates)
         ]
         weight.assign(tf.concat(each, -1))
         return weight
 
-    def call(self, features: Any, memory: Any, begins: Any) -> tuple[Any, Any]:
+    def call(self, features: Tensor, memory: Tensor, begins: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the cell gives (B, T, H) for features (B, T, F), and the memory (B, S) after the last step."""
         projected = tf.tensordot(features, self.kernel, 1) + self.bias
         goes_on = tf.cast(~begins, projected.dtype)[..., None]
         steps = tf.scan(self._step, (_time_major(projected), _time_major(goes_on)), initializer=memory)
         return _time_major(steps[..., : self.size]), steps[-1]
 
-    def _step(self, memory: Any, inputs: Any) -> Any:
+    def _step(self, memory: Tensor, inputs: Tensor) -> Tensor:
         projected, goes_on = inputs
         memory = memory * goes_on
         if self.is_lstm:
@@ -73,7 +75,7 @@ class Cell(keras.layers.Layer):
         return (1.0 - keep) * candidate + keep * memory
 
 
-def _time_major(sequences: Any) -> Any:
+def _time_major(sequences: Tensor) -> Tensor:
     return tf.transpose(sequences, [1, 0, 2])
 
 
@@ -89,8 +91,8 @@ class RecurrentNetwork(keras.Model):
 
     def __init__(
         self,
-        policy: tuple[Any, Cell, Any],
-        value: tuple[Any, Cell, Any],
+        policy: tuple[Model, Cell, Model],
+        value: tuple[Model, Cell, Model],
         input_shape: tuple[int, ...],
         log_std: int | None,
         **kwargs: Any,
@@ -104,7 +106,9 @@ class RecurrentNetwork(keras.Model):
         self.memory_size = self.policy_cell.memory_size + self.value_cell.memory_size
         self(tf.zeros((1, 1, *input_shape)), tf.zeros((1, self.memory_size)), tf.zeros((1, 1), tf.bool))
 
-    def call(self, observations: Any, memory: Any, begins: Any, training: bool = False) -> tuple[Any, Any]:
+    def call(
+        self, observations: Tensor, memory: Tensor, begins: Tensor, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return the outputs (B, T, P + 1), and the memory (B, S) after the last step."""
         size = self.policy_cell.memory_size
         params, of_policy = self._run(
@@ -117,7 +121,9 @@ class RecurrentNetwork(keras.Model):
             params = tf.concat([params, tf.broadcast_to(self.log_std, tf.shape(params))], -1)
         return tf.concat([params, value], -1), tf.concat([of_policy, of_value], -1)
 
-    def _run(self, parts: tuple[Any, Cell, Any], observations: Any, memory: Any, begins: Any, training: bool) -> Any:
+    def _run(
+        self, parts: tuple[Model, Cell, Model], observations: Tensor, memory: Tensor, begins: Tensor, training: bool
+    ) -> Tensor:
         encoder, cell, head = parts
         shape = tf.shape(begins)
         features = tf.reshape(observations, tf.concat([[shape[0] * shape[1]], tf.shape(observations)[2:]], 0))
@@ -127,7 +133,7 @@ class RecurrentNetwork(keras.Model):
         return tf.reshape(flat, [shape[0], shape[1], flat.shape[-1]]), after
 
 
-def _with_length_of(features: Any, begins: Any) -> Any:
+def _with_length_of(features: Tensor, begins: Tensor) -> Tensor:
     """Return the features with the static number of steps, which XLA needs for the gradient of a loop."""
     features.set_shape([begins.shape[0], begins.shape[1], features.shape[2]])
     return features
@@ -140,25 +146,26 @@ class KerasRecurrentPredictor:
         model: the model.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self._device = device_of([model])
-        self._compiled: Any = None
+        self._compiled: Callable[..., Tensor] | None = None
 
     def __call__(self, observations: object, memory: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs and the memory after the last step; see `RecurrentPredictor`."""
         observations = np.asarray(observations, np.float32)
-        if self._compiled is None:
+        compiled = self._compiled
+        if compiled is None:
             signature = [
                 tf.TensorSpec((None, None, *observations.shape[2:]), tf.float32),
                 tf.TensorSpec((None, memory.shape[1]), tf.float32),
                 tf.TensorSpec((None, None), tf.bool),
             ]
-            self._compiled = tf.function(
+            compiled = self._compiled = tf.function(
                 lambda *inputs: self._model(*inputs, training=False), input_signature=signature
             )
         with on(self._device):
-            outputs, after = self._compiled(observations, np.asarray(memory, np.float32), begins)
+            outputs, after = compiled(observations, np.asarray(memory, np.float32), begins)
         return outputs.numpy(), after.numpy()
 
 
@@ -172,8 +179,8 @@ def build(architecture: RecurrentArchitecture, seeds: np.random.SeedSequence) ->
 
 def _trunk(
     architecture: RecurrentArchitecture, head: Architecture, seeds: np.random.SeedSequence
-) -> tuple[Any, Cell, Any]:
-    encoder: Any = keras.Sequential([keras.layers.Input(architecture.input_shape), keras.layers.Flatten()])
+) -> tuple[Model, Cell, Model]:
+    encoder = keras.Sequential([keras.layers.Input(architecture.input_shape), keras.layers.Flatten()])
     features = math.prod(architecture.input_shape)
     if architecture.encoder is not None:
         encoder = _networks.build(architecture.encoder, seeds)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
-from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
 from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
@@ -50,7 +50,7 @@ class TFUpdater:
         self._trained = [_Trained(objective, self._dtype) for objective in listed]
         self._jit = not any(map(_has_convolutions, models)) if compile is None else compile
         self._metric_names: list[str] = []
-        self._runs: dict[Callable[..., Any], Any] = {}
+        self._runs: dict[Callable[..., Tensor], Any] = {}
         self.traces = 0
         """How often a program was traced; once per set of shapes."""
 
@@ -83,7 +83,7 @@ class TFUpdater:
             return self._run(self._stacked_steps, n_steps, self._scalars(scalars), tensors, varying)
 
     def _run(
-        self, program: Callable[..., Any], n_steps: int, scalars: Mapping[str, Tensor], *data: Tensor
+        self, program: Callable[..., Tensor], n_steps: int, scalars: Mapping[str, Tensor], *data: Tensor
     ) -> dict[str, float]:
         changed = [trained.refresh() for trained in self._trained]
         if any(changed):
@@ -94,7 +94,7 @@ class TFUpdater:
             means = self._compile_and_run(program, arguments) if run is None else run(*arguments)
         return dict(zip(self._metric_names, map(float, means.numpy()), strict=True))
 
-    def _compile_and_run(self, program: Callable[..., Any], arguments: Any) -> Any:
+    def _compile_and_run(self, program: Callable[..., Tensor], arguments: Any) -> Tensor:
         self._runs[program] = tf.function(program, jit_compile=self._jit)
         if self._may_be_unseeded:
             refuse_unseeded("A model", self._runs[program].get_concrete_function(*arguments).graph)
@@ -111,13 +111,13 @@ class TFUpdater:
             self._runs[program] = tf.function(program)
             return self._runs[program](*arguments)
 
-    def _gathered_steps(self, n_steps: Tensor, scalars: Tensor, data: Tensor, rows: Tensor) -> Any:
+    def _gathered_steps(self, n_steps: Tensor, scalars: Tensor, data: Tensor, rows: Tensor) -> Tensor:
         """Steps on the rows of a window."""
         return self._steps(
             n_steps, lambda k: ({name: tf.gather(tensor, rows[k]) for name, tensor in data.items()}, scalars)
         )
 
-    def _stacked_steps(self, n_steps: Tensor, scalars: Tensor, batches: Tensor, varying: Tensor) -> Any:
+    def _stacked_steps(self, n_steps: Tensor, scalars: Tensor, batches: Tensor, varying: Tensor) -> Tensor:
         """Steps on minibatches that are stacked already."""
         return self._steps(
             n_steps,
@@ -127,11 +127,11 @@ class TFUpdater:
             ),
         )
 
-    def _steps(self, n_steps: Tensor, inputs_of: Callable[[Any], tuple[Any, Any]]) -> Any:
+    def _steps(self, n_steps: Tensor, inputs_of: Callable[[Any], tuple[Any, Any]]) -> Tensor:
         """K update steps as a loop inside the graph; returns the mean of each metric."""
         self.traces += 1
 
-        def step(k: Tensor) -> Any:
+        def step(k: Tensor) -> Tensor:
             batch, scalars = inputs_of(k)
             batch = {
                 name: tf.cast(t, self._dtype) if t.dtype in _COMPACT and name != ACTIONS and not is_mask(name) else t
@@ -161,7 +161,7 @@ class TFUpdater:
         return {name: tf.constant(value, self._dtype) for name, value in scalars.items()}
 
 
-def _cast(outputs: Any, dtype: Any) -> Any:
+def _cast(outputs: Tensor, dtype: Any) -> Tensor:
     """Return a model's output, or each of several, in one dtype."""
     return tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), outputs)
 
@@ -176,7 +176,7 @@ class _Trained:
 
     def __init__(self, objective: Objective, dtype: Any = tf.float32) -> None:
         self.objective = objective
-        self.variables: list[Any] = []
+        self.variables: list[Variable] = []
         self.refresh()
         self._dtype = dtype
         self._callables = [
@@ -215,11 +215,11 @@ class _Trained:
             lagged.move(model, scalars[TARGET_RATE])
         return metrics
 
-    def scaled(self, loss: Any) -> Any:
+    def scaled(self, loss: Tensor) -> Tensor:
         """Return the loss as the optimizer wants it for the gradients."""
         return self.objective.optimizer.scale_loss(loss) if scales_loss(self.objective.optimizer) else loss
 
-    def apply_gradients(self, gradients: list[Tensor], scalars: Mapping[str, Tensor]) -> Any:
+    def apply_gradients(self, gradients: list[Tensor], scalars: Mapping[str, Tensor]) -> Tensor:
         """Make one optimizer step, the gradients bounded in their global norm; return the norm before."""
         # Gradients of an embedding come as slices.
         pairs = [(tf.convert_to_tensor(g), v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters.backend import Model
-from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 
 _UNNAMED = re.compile(r"(?<=\.)variable_[0-9]+$")
 """Keras numbers weights without a name through the process."""
 
 
-def as_array(variable: Any) -> np.ndarray:
+def as_array(variable: Variable) -> np.ndarray:
     """Return a copy of a variable's value; numpy has no bfloat16, whose values float32 holds exactly.
 
     A Keras variable's own `numpy()` takes three times as long, and each window asks twice.
@@ -25,7 +25,7 @@ def as_array(variable: Any) -> np.ndarray:
     return array.astype(np.float32) if own.dtype == tf.bfloat16 else array
 
 
-def named_variables(models: Mapping[str, Model]) -> dict[str, Any]:
+def named_variables(models: Mapping[str, Model]) -> dict[str, Variable]:
     """Return each weight under its model's name, its position there and its own name, `actor.0.kernel`.
 
     Keras' own paths count the models of the process, so they differ from run to run.
@@ -43,7 +43,7 @@ def plain_name(name: str) -> str:
     return _UNNAMED.sub("variable", name)
 
 
-def trainable_weights(models: Sequence[Model]) -> list[Any]:
+def trainable_weights(models: Sequence[Model]) -> list[Variable]:
     """Return the weights that models learn, in their order, those of layers that are frozen now included."""
     learned = {id(v) for model in models for layer in model._flatten_layers() for v in layer._trainable_variables}
     return list({id(v): v for model in models for v in model.variables if id(v) in learned}.values())

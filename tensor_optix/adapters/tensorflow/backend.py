@@ -2,11 +2,19 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Model, Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
+from tensor_optix.adapters.backend import (
+    Model,
+    Objective,
+    Ops,
+    Optimizer,
+    Predictor,
+    RecurrentPredictor,
+    Tensor,
+    Updater,
+)
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow import _optimizers
 from tensor_optix.adapters.tensorflow._keras import keras, tf
@@ -26,6 +34,7 @@ from tensor_optix.adapters.tensorflow._variables import (
 )
 from tensor_optix.adapters.tensorflow.inputs import member_model, pair_model
 from tensor_optix.errors import ContractError, ModelShapeError
+from tensor_optix.support.plain import Json, SavedState
 
 
 class _TFOps:
@@ -78,7 +87,7 @@ class TFBackend:
     def __init__(self) -> None:
         self._randomness = TFRandomness()
         self.programs: dict[str, str] = {}  # one graph per layout, traced whenever it comes
-        self._scaling: dict[int, tuple[Any, Any]] = {}
+        self._scaling: dict[int, tuple[Optimizer, Optimizer]] = {}
 
     def check(self, models: Mapping[str, Model], optimizers: Mapping[str, tuple[object, Sequence[str]]]) -> None:
         """See `Backend.check`; where layers compute in float16, the optimizer works on a scaled loss from here on."""
@@ -106,15 +115,15 @@ class TFBackend:
                 self._scaling[id(optimizer)] = optimizer, keras.optimizers.LossScaleOptimizer(optimizer)
             check_optimizer(name, self._in_use(optimizer), trainable_weights(its_models))
 
-    def _in_use(self, optimizer: Any) -> Any:
+    def _in_use(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer that works in the place of the one handed over, mostly that itself."""
         return self._scaling.get(id(optimizer), (None, optimizer))[1]
 
-    def pair_model(self, model: Any, size: int) -> Any:
+    def pair_model(self, model: Model, size: int) -> Model:
         """See `Backend.pair_model`."""
         return pair_model(model, size)
 
-    def member_model(self, model: Any, n_others: int = 0) -> Any:
+    def member_model(self, model: Model, n_others: int = 0) -> Model:
         """See `Backend.member_model`."""
         return member_model(model, n_others)
 
@@ -187,13 +196,11 @@ class TFBackend:
         """See `Backend.plain_name`."""
         return plain_name(name)
 
-    def optimizer_state(self, optimizer: object) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def optimizer_state(self, optimizer: object) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """See `Backend.optimizer_state`."""
         return _optimizers.state_of(self._in_use(optimizer))
 
-    def set_optimizer_state(
-        self, optimizer: object, arrays: Mapping[str, np.ndarray], settings: Mapping[str, object]
-    ) -> None:
+    def set_optimizer_state(self, optimizer: object, arrays: Mapping[str, np.ndarray], settings: SavedState) -> None:
         """See `Backend.set_optimizer_state`."""
         _optimizers.set_state(self._in_use(optimizer), arrays, settings)
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._inputs import Members, is_recurrent, required, taken_apart, takes_members, unwired
+from tensor_optix.adapters.backend import Model, Tensor
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.core.types import Space
 
 
 class MemberModel(keras.Model):
@@ -26,7 +28,7 @@ class MemberModel(keras.Model):
             self.memory_size = model.memory_size
         self.built = model.built
 
-    def call(self, x: Any, other: Any = None, begins: Any = None, training: bool = False) -> Any:
+    def call(self, x: Tensor, other: Tensor = None, begins: Tensor = None, training: bool = False) -> Tensor:
         """Return the model's output for observations (..., n), and what it takes besides."""
         others = [one for one in (other, begins) if one is not None]
         if self.members.parts is None:
@@ -38,7 +40,7 @@ class MemberModel(keras.Model):
         is_whole = self.members.names is None
         return self._answer([given, *others] if is_whole else self.members.inputs(given, others), training)
 
-    def _answer(self, inputs: list[Any], training: bool) -> Any:
+    def _answer(self, inputs: list[Tensor], training: bool) -> Tensor:
         if self._struct is None:
             return self.model(*inputs, training=training)
         if self.members.names is not None and isinstance(self._struct, dict) and len(inputs) == len(self._struct):
@@ -46,7 +48,7 @@ class MemberModel(keras.Model):
         return self.model(inputs if len(inputs) > 1 else inputs[0], training=training)
 
 
-def _shaped(part: Any, shape: tuple[int, ...]) -> Any:
+def _shaped(part: Tensor, shape: tuple[int, ...]) -> Tensor:
     if part.shape.rank == 2:  # so its shape stays known
         return tf.reshape(part, (-1, *shape))
     return tf.reshape(part, tf.concat([tf.shape(part)[:-1], shape], 0))
@@ -68,7 +70,7 @@ class TFDictModel(MemberModel):
         SpaceError: a space of another kind.
     """
 
-    def __init__(self, observation_space: Any, model: keras.Model) -> None:
+    def __init__(self, observation_space: Space, model: keras.Model) -> None:
         names, shapes = _named_inputs(model)
         n_others = len(names or ()) - 1
         is_own = getattr(model, "_inputs_struct", None) is None
@@ -100,7 +102,7 @@ class PairModel(keras.Model):
         first, second = (tensor.shape[-1] for tensor in _listed(self._struct))
         return first == self._size != second
 
-    def call(self, pair: Any, training: bool = False) -> Any:
+    def call(self, pair: Tensor, training: bool = False) -> Tensor:
         """Return the model's output for [x ‖ y]."""
         inputs = [pair[..., : -self._size], pair[..., -self._size :]]
         if self._struct is None:
@@ -111,7 +113,7 @@ class PairModel(keras.Model):
         return self.model(named, training=training)
 
 
-def pair_model(model: Any, size: int) -> Any:
+def pair_model(model: Model, size: int) -> Model:
     """See `Backend.pair_model`."""
     if not isinstance(model, keras.Model):
         return model
@@ -122,7 +124,7 @@ def pair_model(model: Any, size: int) -> Any:
     return PairModel(model if is_pair else member_model(model, 1), size)
 
 
-def member_model(model: Any, n_others: int = 0) -> Any:
+def member_model(model: Model, n_others: int = 0) -> Model:
     """See `Backend.member_model`."""
     if not isinstance(model, keras.Model) or isinstance(model, MemberModel):
         return model
@@ -138,7 +140,7 @@ def member_model(model: Any, n_others: int = 0) -> Any:
     return MemberModel(model, Members(names, n_others)) if len(names or ()) > 1 + n_others else model
 
 
-def _named_inputs(model: Any) -> tuple[list[str] | None, list[tuple[int | None, ...]]]:
+def _named_inputs(model: Model) -> tuple[list[str] | None, list[tuple[int | None, ...]]]:
     """Return the names of a model's inputs, None where it takes them nested, and their shapes where it tells them."""
     struct = getattr(model, "_inputs_struct", None)
     if struct is None:
@@ -152,7 +154,7 @@ def _named_inputs(model: Any) -> tuple[list[str] | None, list[tuple[int | None, 
     return names, [tuple(tensor.shape[1:]) for tensor in listed]
 
 
-def _n_inputs(model: Any) -> int:
+def _n_inputs(model: Model) -> int:
     struct = getattr(model, "_inputs_struct", None)
     return len(required(model.call)) if struct is None else len(_listed(struct))
 

@@ -1,9 +1,9 @@
 """The generic agent for TensorFlow."""
 
 from collections.abc import Callable
-from typing import Any
 
 from tensor_optix.adapters._policy_gradient import PolicyGradientAgent
+from tensor_optix.adapters.backend import Tensor
 from tensor_optix.adapters.tensorflow._keras import keras
 from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.core.types import EpisodeData, HyperparamSet
@@ -33,7 +33,7 @@ class TFAgent(PolicyGradientAgent):
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         hyperparams: HyperparamSet,
-        compute_loss_fn: Callable[[keras.Model, EpisodeData], Any] | None = None,
+        compute_loss_fn: Callable[[keras.Model, EpisodeData], Tensor] | None = None,
         *,
         seed: int | None = None,
     ) -> None:

@@ -24,7 +24,7 @@ class Sized(Protocol):
         ...
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """Its type."""
         ...
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from tensor_optix.core.loop.history import HistoryRecord
-from tensor_optix.core.storage.line_log import EVENTS, HISTORY, MAX_LINE_BYTES, TIMINGS, WINDOWS
+from tensor_optix.core.storage.line_log import EVENTS, HISTORY, MAX_LINE_BYTES, TIMINGS, WINDOWS, Record
 from tensor_optix.core.storage.reading import open_plain
 from tensor_optix.errors import CheckpointCorruptError
 
@@ -33,7 +33,7 @@ class Turn:
     """What it took, by part of the loop."""
     total_seconds: float
     """What the run had taken by its end."""
-    window: Mapping[str, Any]
+    window: Record
     """Its line of `windows.jsonl`."""
     evaluation: HistoryRecord | None
     """What was decided on it; None where it was not evaluated."""
@@ -64,7 +64,7 @@ class RunFollower:
         timings = self._timings.take(most)  # read first: whatever else belongs to these turns is there by now
         return [turn for line in timings if (turn := self._turn(_parsed(line))) is not None]
 
-    def _turn(self, timing: Mapping[str, Any] | None) -> Turn | None:
+    def _turn(self, timing: Record | None) -> Turn | None:
         if timing is None:
             return None
         window_id = timing["window_id"]
@@ -127,11 +127,11 @@ class _Objects:
 
     def __init__(self, path: Path) -> None:
         self._lines = _Lines(path)
-        self._next = deque[dict[str, Any]]()
+        self._next = deque[Record]()
 
-    def up_to(self, window_id: int) -> list[dict[str, Any]]:
+    def up_to(self, window_id: int) -> list[Record]:
         """Return the objects that come next, up to those of a window."""
-        found: list[dict[str, Any]] = []
+        found: list[Record] = []
         while True:
             if not self._next:
                 lines = self._lines.take(MOST_TURNS)
@@ -144,24 +144,24 @@ class _Objects:
                 found.append(self._next.popleft())
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> Record | None:
     """Return the object of a line that has a window; None for a damaged line."""
     try:
-        loaded: Any = json.loads(line)
+        loaded: object = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    found = cast(dict[str, Any], loaded) if isinstance(loaded, dict) else {}
+    found: Record = cast(Record, loaded) if isinstance(loaded, dict) else {}
     return found if type(found.get("window_id")) is int else None
 
 
-def _record(line: dict[str, Any]) -> HistoryRecord | None:
+def _record(line: Record) -> HistoryRecord | None:
     try:
         return HistoryRecord.from_dict(line)
     except CheckpointCorruptError:
         return None
 
 
-def _kind(event: Mapping[str, Any]) -> str:
+def _kind(event: Record) -> str:
     """Return what is counted of an event: its kind, with what happened on watch and what became of a variant."""
     kind = str(event.get("event"))
     detail = event.get("text" if kind == "watch" else "outcome" if kind in ("test", "variant") else "")

@@ -2,12 +2,13 @@
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from tensor_optix.core.decisions.trend import degradation_drop, rounding_of
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.plain import SavedState
 
 _OVERSHOOT = 1.166
 """By how much the sum passes its threshold, in Siegmund's approximation."""
@@ -48,7 +49,7 @@ class DriftDetector(Protocol):
         """Return what it knows, as plain JSON values."""
         ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Go on from what `state_dict` returned."""
         ...
 
@@ -219,7 +220,7 @@ class PageHinkley:
             "expects": self._expects,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Go on from `state_dict`."""
         self._calm, self._fall = [float(score) for score in state["calm"]], float(state["fall"])
         # Versions without runs saved the calm scores alone.

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import EpisodeData, Observation
 from tensor_optix.support.narrowing import is_mapping
 
 ENOUGH_STEPS, ENOUGH_EPISODES = 200, 20
@@ -73,7 +73,7 @@ def starts_of(window: EpisodeData, is_new: bool) -> Iterator[bytes]:
         window: of one environment.
         is_new: True if its first row begins an episode.
     """
-    observations: Any = window.observations
+    observations: Observation = window.observations
     if window.n_envs != 1 or type(observations) is not np.ndarray or observations.dtype.hasobject:
         return
     for first in (*([0] if is_new else []), *(end + 1 for end in np.flatnonzero(window.dones))):
@@ -112,7 +112,7 @@ def _parts(stretch: _Stretch) -> tuple[Any, Any, Any]:
     return part_of(window.observations, rows), part_of(window.actions, rows), part_of(window.rewards, rows)
 
 
-def _changes(observations: Any) -> bool:
+def _changes(observations: Observation) -> bool:
     if is_mapping(observations):
         return any(map(_changes, observations.values()))
     return any(not _is_equal(observations[0], one) for one in observations[1:])

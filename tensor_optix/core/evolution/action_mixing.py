@@ -8,6 +8,7 @@ import numpy as np
 from tensor_optix.core.agent_memory import act_remembering
 from tensor_optix.core.base_agent import ActionProbabilities, ActsMasked, BaseAgent
 from tensor_optix.core.evolution.member_forms import MemberForms
+from tensor_optix.core.types import Action, Memory, Observation
 from tensor_optix.errors import NonFiniteError, SpaceError
 from tensor_optix.support.trees import as_arrays, is_tree
 
@@ -21,7 +22,7 @@ def act_together(
     deterministic: bool = False,
     action_masks: np.ndarray | None = None,
     forms: MemberForms | None = None,
-) -> Any:
+) -> Action:
     """Return (B, ...) one action per row of `observations` (B, ...), allowed by `action_masks` (B, n) where given.
 
     Discrete actions are names and never averaged: if all agents tell their probabilities, the action is drawn from the
@@ -39,7 +40,7 @@ def act_together(
         bounds = np.cumsum(mixture, axis=-1)[:, :-1]
         chosen = mixture.argmax(-1) if deterministic else (rng.random((len(mixture), 1)) >= bounds).sum(axis=-1)
         return chosen if forms is None else forms.elected(chosen)
-    acts: list[Any] = []
+    acts: list[Action] = []
     for agent in agents:
         actions = _act(agent, _shown(forms, agent, observations), action_masks, deterministic)
         acts.append(actions if forms is None else forms.executed(agent, actions))
@@ -50,12 +51,12 @@ def act_together_remembering(
     agents: Sequence[BaseAgent],
     weights: Sequence[float],
     observations: object,
-    memories: Sequence[Any],
+    memories: Sequence[Memory],
     *,
     deterministic: bool = False,
     action_masks: np.ndarray | None = None,
     forms: MemberForms | None = None,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Action, list[Memory]]:
     """Return (B, ...) one action per row, and (B,) what the agents remember after it, a tuple of one memory each.
 
     Each decides with what it remembers itself. They vote, or are averaged, as in `act_together`: what probabilities an
@@ -64,8 +65,8 @@ def act_together_remembering(
     Raises:
         SpaceError: the agents' actions are not of one kind and shape, or no numbers.
     """
-    acts: list[Any] = []
-    after: list[list[Any]] = []
+    acts: list[Action] = []
+    after: list[list[Memory]] = []
     for index, agent in enumerate(agents):
         own = [None if memory is None else memory[index] for memory in memories]
         seen = _shown(forms, agent, observations)
@@ -75,11 +76,11 @@ def act_together_remembering(
     return _agreed(agents, list(map(as_arrays, acts)), _shares(weights)), list(zip(*after, strict=True))
 
 
-def _shown(forms: MemberForms | None, agent: BaseAgent, observations: object) -> Any:
+def _shown(forms: MemberForms | None, agent: BaseAgent, observations: object) -> Observation:
     return observations if forms is None else forms.shown(agent, observations)
 
 
-def _agreed(agents: Sequence[BaseAgent], acts: Sequence[Any], shares: np.ndarray) -> Any:
+def _agreed(agents: Sequence[BaseAgent], acts: Sequence[Action], shares: np.ndarray) -> Action:
     """Return the elected or mean actions of all, each part of dicts and tuples by itself."""
     first = acts[0]
     if not any(map(is_tree, acts)):
@@ -148,7 +149,7 @@ def mixed_probabilities(
     return mixture / mixture.sum(axis=-1, keepdims=True)
 
 
-def _act(agent: BaseAgent, observations: object, action_masks: object, deterministic: bool) -> Any:
+def _act(agent: BaseAgent, observations: object, action_masks: object, deterministic: bool) -> Action:
     if action_masks is not None and isinstance(agent, ActsMasked):
         return agent.act_masked(observations, action_masks, deterministic=deterministic)
     return agent.act_batch(observations, deterministic=deterministic)

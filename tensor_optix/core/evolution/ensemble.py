@@ -7,17 +7,17 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.evolution.action_mixing import act_together
 from tensor_optix.core.evolution.member_forms import MemberForms
-from tensor_optix.core.types import EvalMetrics
+from tensor_optix.core.types import Action, EvalMetrics, Observation
 from tensor_optix.errors import ContractError, EvolutionError, InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, check_seed, is_real, is_whole
 from tensor_optix.support.arrays import generator_state, restore_generator
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import is_tree, rows, stacked
 
 _FLOOR = 0.1
@@ -105,7 +105,7 @@ class Ensemble:
         """Number of members."""
         return len(self._members)
 
-    def ensemble_action(self, obs: Any) -> Any:
+    def ensemble_action(self, obs: Observation) -> Action:
         """Return the action that the members agree on for one observation; see `act_together`.
 
         Raises:
@@ -220,7 +220,7 @@ class Ensemble:
         generator = generator_state(self._rng)
         return {"members": members, "n_joined": self._n_joined, "generator": generator, "sign": self._sign}
 
-    def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
+    def restore_members(self, state: SavedState, agent_of: Callable[[str], BaseAgent]) -> None:
         """Go on from `members_state`."""
         self._members = [
             _Member(

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tensor_optix.core.evolution.pool import PolicyPool
 from tensor_optix.core.evolution.population import Population
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError, ContractError
+from tensor_optix.support.plain import SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ class Learners:
         """Write the agents that do not act at present to files in `folder`."""
         self._population.save(folder, but=self.slot.agent)
 
-    def restore(self, state: Mapping[str, Any], folder: Path) -> BaseAgent:
+    def restore(self, state: SavedState, folder: Path) -> BaseAgent:
         """Go on from `state` and `write_agents`, and return the learner.
 
         Raises:

@@ -14,7 +14,7 @@ from tensor_optix.core.base_agent import (
     takes_flat,
 )
 from tensor_optix.core.normalizers import RAW
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import Action, EpisodeData, Observation
 from tensor_optix.errors import ContractError
 
 ActionForm: TypeAlias = tuple[tuple[float, float] | None, bool]
@@ -69,22 +69,22 @@ class MemberForms:
         found = set(map(_action_form_of, self._agents()))
         return found.pop() if len(found) == 1 else (None, False)
 
-    def shown(self, agent: BaseAgent, observations: Any) -> Any:
+    def shown(self, agent: BaseAgent, observations: Observation) -> Observation:
         """Return observations (B, ...), as the members see them together, as one of them does."""
         is_same = self.takes_flat_observations or not takes_flat(agent)
         return observations if is_same else self._translator.shown(agent, observations)
 
-    def executed(self, agent: BaseAgent, actions: Any) -> Any:
+    def executed(self, agent: BaseAgent, actions: Action) -> Action:
         """Return actions (B, ...) of a member as the members act together."""
         is_as_it_is = self._acts_as_all(agent) and (self._forms is None or self._action_form != _AS_THE_ENVIRONMENT)
         return actions if is_as_it_is else self._translator.executed(agent, actions)
 
-    def elected(self, choices: Any) -> Any:
+    def elected(self, choices: Action) -> Action:
         """Return choices (B,), counted from 0, as the members act together."""
         flat = next(filter(gives_flat, self._agents()), None)
         return choices if flat is None else self.executed(flat, choices)
 
-    def counted(self, choices: Any) -> Any:
+    def counted(self, choices: Action) -> Action:
         """Return the choices (B,) that the members have agreed on, counted from 0."""
         flat = next(filter(gives_flat, self._agents()), None)
         return choices if flat is None or self._acts_as_all(flat) else self._translator.chosen(flat, choices)

@@ -28,6 +28,7 @@ from tensor_optix.errors import (
     TensorOptixError,
 )
 from tensor_optix.support.arguments import check_amount, check_count
+from tensor_optix.support.plain import SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class PolicyPool(Ensemble):
         """Return the members, the counts and the lineage, as plain JSON values."""
         return {**super().members_state(name_of), "counts": self._counts.to_dict(), "regime": self._regime}
 
-    def restore_members(self, state: Mapping[str, Any], agent_of: Callable[[str], BaseAgent]) -> None:
+    def restore_members(self, state: SavedState, agent_of: Callable[[str], BaseAgent]) -> None:
         """Go on from `members_state`."""
         super().restore_members(state, agent_of)
         self._counts = EvolutionCounts.from_dict(state["counts"])

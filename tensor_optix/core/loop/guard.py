@@ -17,13 +17,12 @@ A run that ends so has its state saved: `tensor-optix resume` goes on from the l
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.decisions.preference import graded
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import Action, Diagnostics, EpisodeData, EvalMetrics
 from tensor_optix.errors import CheckpointStorageError, ContractError
 
 logger = logging.getLogger(__name__)
@@ -74,13 +73,11 @@ class GuardedEvaluator(BaseEvaluator):
     def __init__(self, evaluator: BaseEvaluator) -> None:
         self._evaluator = evaluator
 
-    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+    def score(self, episode_data: EpisodeData, train_diagnostics: Diagnostics) -> EvalMetrics:
         """Score a window."""
         return self._checked("score", episode_data, train_diagnostics)
 
-    def score_validation(
-        self, episode_data: EpisodeData, train_diagnostics: dict[str, Any] | None = None
-    ) -> EvalMetrics:
+    def score_validation(self, episode_data: EpisodeData, train_diagnostics: Diagnostics | None = None) -> EvalMetrics:
         """Score a held-out window."""
         return self._checked("score_validation", episode_data)
 
@@ -88,7 +85,7 @@ class GuardedEvaluator(BaseEvaluator):
         """Put two scores together."""
         return self._checked("combine", train_metrics, val_metrics)
 
-    def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+    def score_actions(self, episode_data: EpisodeData, actions: Action) -> EvalMetrics:
         """Score a window with other actions, where the evaluator is one of `ScoresActions`."""
         return self._checked("score_actions", episode_data, actions)
 

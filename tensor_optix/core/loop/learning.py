@@ -18,7 +18,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.faults import BAD_STEPS, FAILED_EPISODES, MOST_IN_A_ROW, BadStepsError, EpisodesFailedError
 from tensor_optix.core.loop.guard import Health
-from tensor_optix.core.types import EpisodeData, HyperparamSet
+from tensor_optix.core.types import Diagnostics, EpisodeData, HyperparamSet
 from tensor_optix.errors import BadDataError, ContractError, NonFiniteError
 from tensor_optix.support.arguments import is_real
 from tensor_optix.support.trees import is_tree, leaves
@@ -97,7 +97,7 @@ class Learning:
             return None
         return Fault(WINDOW, f"Window {window_id} is not learned from: {found}")
 
-    def learn(self, window: EpisodeData, window_id: int) -> dict[str, Any] | Fault:
+    def learn(self, window: EpisodeData, window_id: int) -> Diagnostics | Fault:
         """Learn from a window and return the diagnostics, or the fault that it has, or has caused.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from tensor_optix.core.base_evaluator import BaseEvaluator, ScoresActions, own_compare
 from tensor_optix.core.decisions.preference import Preference, preference_of
 from tensor_optix.core.storage.policy_state import Stateful
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import Action, Diagnostics, EpisodeData, EvalMetrics
 from tensor_optix.support.signatures import required
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,11 @@ class OrderedEvaluator(BaseEvaluator):
         if isinstance(evaluator, Stateful):
             self.state_dict, self.load_state_dict = evaluator.state_dict, evaluator.load_state_dict
 
-    def score(self, episode_data: EpisodeData, train_diagnostics: dict[str, Any]) -> EvalMetrics:
+    def score(self, episode_data: EpisodeData, train_diagnostics: Diagnostics) -> EvalMetrics:
         """Score a window."""
         return self._marked(self.evaluator.score(episode_data, train_diagnostics))
 
-    def score_validation(
-        self, episode_data: EpisodeData, train_diagnostics: dict[str, Any] | None = None
-    ) -> EvalMetrics:
+    def score_validation(self, episode_data: EpisodeData, train_diagnostics: Diagnostics | None = None) -> EvalMetrics:
         """Score a held-out window."""
         return self._marked(self._validates(episode_data))
 
@@ -55,7 +53,7 @@ class OrderedEvaluator(BaseEvaluator):
         """Compare two scores."""
         return self.evaluator.beats(candidate, reference, margin)
 
-    def _score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+    def _score_actions(self, episode_data: EpisodeData, actions: Action) -> EvalMetrics:
         scores: Any = self.evaluator
         return self._marked(scores.score_actions(episode_data, actions))
 

@@ -29,6 +29,7 @@ from tensor_optix.core.storage.resume_ring import ResumePoint
 from tensor_optix.core.types import jsonable
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.plain import SavedState
 
 RUN_FORMAT = 5
 """Of a saved state: 5 holds hyper-parameters with the window from which they hold."""
@@ -90,7 +91,7 @@ def parts_state(parts: LoopParts, agent: BaseAgent) -> dict[str, object]:
     }
 
 
-def restore_parts(parts: LoopParts, agent: BaseAgent, state: Mapping[str, Any], folder: Path) -> None:
+def restore_parts(parts: LoopParts, agent: BaseAgent, state: SavedState, folder: Path) -> None:
     """Put back what `parts_state` and `write_agent` saved.
 
     Raises:
@@ -113,7 +114,7 @@ def _pipeline_state(pipeline: BasePipeline) -> dict[str, object]:
     return {"policy": jsonable(pipeline.state_dict()), "stream": jsonable(pipeline.stream_state())}
 
 
-def _restore_pipeline(pipeline: BasePipeline, state: Mapping[str, Any]) -> None:
+def _restore_pipeline(pipeline: BasePipeline, state: SavedState) -> None:
     pipeline.load_state_dict(state["policy"])
     if state["stream"]:
         pipeline.restore_stream(state["stream"])
@@ -129,7 +130,7 @@ def _global_generators() -> dict[str, object]:
     }
 
 
-def _restore_global_generators(state: Mapping[str, Any]) -> None:
+def _restore_global_generators(state: SavedState) -> None:
     try:
         version, words, spare = state["python"]
         random.setstate((version, tuple(int(word) for word in decoded(words)), spare))

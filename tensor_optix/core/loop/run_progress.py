@@ -21,6 +21,7 @@ from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
 from tensor_optix.core.loop.watchdog import Watchdog
 from tensor_optix.core.training_report import StopReason, TrainingReport
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.schemas import rebuilt
 
 _PHASES = ("collect", "learn", "validate")
@@ -134,7 +135,7 @@ class RunProgress:
         )
         return dict(vars(totals))
 
-    def go_on_from(self, saved: Mapping[str, Any], ended: StopReason | None) -> None:
+    def go_on_from(self, saved: SavedState, ended: StopReason | None) -> None:
         """Go on from what `totals` returned, and from why the run had nothing left to do.
 
         Raises:

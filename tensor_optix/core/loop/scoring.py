@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
@@ -30,7 +30,7 @@ from tensor_optix.core.loop.selection import (
     retest,
 )
 from tensor_optix.core.loop.validation import Validation
-from tensor_optix.core.types import EpisodeData, EvalMetrics, PlayedWindow
+from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics, PlayedWindow
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Scorer:
             logger.info(told, spent.steps, state.env_steps, budget.share)
         return False
 
-    def score(self, state: RunState, data: EpisodeData, diagnostics: dict[str, Any], *, can_be_saved: bool) -> Scored:
+    def score(self, state: RunState, data: EpisodeData, diagnostics: Diagnostics, *, can_be_saved: bool) -> Scored:
         """Return what a window is worth; no score where the evaluator fails, or nothing held out can be played.
 
         Args:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from tensor_optix.core.storage.atomic import storage_errors
 from tensor_optix.core.storage.reading import open_plain
@@ -25,6 +25,8 @@ MAX_LINE_BYTES = 1 << 20
 """Longest line that is read."""
 MAX_TAIL_BYTES = 1 << 24
 """Bytes that a run which goes on reads again."""
+Record: TypeAlias = Mapping[str, Any]
+"""What a line stands for, or a file that is one object: JSON values, any of which may be damaged."""
 
 
 class LineLog:

@@ -4,12 +4,12 @@ import contextlib
 import logging
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from tensor_optix._visible import in_line
 from tensor_optix.core.storage import atomic
 from tensor_optix.errors import CheckpointMismatchError
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import SavedState, jsonable
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ _MAX_BYTES = 64 << 20  # statistics of images have a number per pixel
 class Stateful(Protocol):
     """A part of a run whose state is saved and restored together with the policy."""
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> Mapping[str, object]:
         """Return the state as plain JSON values; empty where there is none."""
         ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: SavedState) -> None:
         """Take a state that `state_dict` returned, or raise `CheckpointMismatchError`."""
         ...
 
@@ -72,5 +72,5 @@ def restored_policy_state(folder: Path, parts: Mapping[str, Stateful]) -> Genera
         raise
 
 
-def _states(parts: Mapping[str, Stateful]) -> dict[str, Any]:
+def _states(parts: Mapping[str, Stateful]) -> dict[str, Mapping[str, object]]:
     return {name: state for name, part in parts.items() if (state := part.state_dict())}

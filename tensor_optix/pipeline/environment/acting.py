@@ -1,8 +1,7 @@
 """Asks an agent for actions in episodes that are played side by side, and keeps what it remembers of each."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,12 +13,14 @@ from tensor_optix.core.agent_memory import (
     watching_memory,
 )
 from tensor_optix.core.base_agent import BaseAgent, BeginsEpisodes
+from tensor_optix.core.types import Action, Memory, Observation
 from tensor_optix.errors import ContractError
 from tensor_optix.pipeline.environment.infos import MaskedActing
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.heartbeat import HEARTBEAT
 from tensor_optix.support.nested import packed, unpacked
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.preserving import ABSENT
 from tensor_optix.support.trees import n_rows, without_gradients
 
@@ -44,7 +45,7 @@ class EpisodeActing:
         self._agent: BaseAgent | None = None
         """Who acted last."""
         self._hands_out = self._is_told = False
-        self._kept: list[Any] = [None] * n_episodes
+        self._kept: list[Memory] = [None] * n_episodes
         """What the agent remembers of each episode."""
         self._is_new = [True] * n_episodes
         """Whether an episode begins with its next action."""
@@ -71,7 +72,9 @@ class EpisodeActing:
                 f"set, or act_recurrent (see ActsRecurrently), or step one environment (BatchPipeline)."
             )
 
-    def one(self, agent: BaseAgent, observation: Any, mask: Any = None, *, deterministic: bool = False) -> Any:
+    def one(
+        self, agent: BaseAgent, observation: Observation, mask: np.ndarray | None = None, *, deterministic: bool = False
+    ) -> Action:
         """Return the action for one observation, of the only episode, allowed by `mask` (n,) if the agent can."""
         HEARTBEAT.beats += 1
         if agent is not self._agent:
@@ -89,12 +92,12 @@ class EpisodeActing:
     def rows(
         self,
         agent: BaseAgent,
-        observations: Any,
-        masks: Any = None,
+        observations: Observation,
+        masks: np.ndarray | None = None,
         *,
         deterministic: bool = False,
         which: Sequence[int] | None = None,
-    ) -> Any:
+    ) -> Action:
         """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can.
 
         Args:
@@ -120,12 +123,16 @@ class EpisodeActing:
             return self._looking(agent, observations, masks, deterministic)
         return self._batch(agent, observations, masks, deterministic)
 
-    def _batch(self, agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
+    def _batch(
+        self, agent: BaseAgent, observations: Observation, masks: np.ndarray | None, deterministic: bool
+    ) -> Action:
         if masks is None:
             return without_gradients(agent.act_batch(observations, deterministic=deterministic))
         return without_gradients(self._masked(agent, observations, masks, deterministic=deterministic))
 
-    def _looking(self, agent: BaseAgent, observations: Any, masks: Any, deterministic: bool) -> Any:
+    def _looking(
+        self, agent: BaseAgent, observations: Observation, masks: np.ndarray | None, deterministic: bool
+    ) -> Action:
         """Act, and say once where that leaves something in an agent that declares no memory."""
         self._looks -= 1
         with watching_memory(agent) as watched:
@@ -154,11 +161,11 @@ class EpisodeActing:
         return len(self._kept) == 1
 
     @property
-    def memories(self) -> list[Any] | None:
+    def memories(self) -> list[Memory] | None:
         """(N,) what the agent remembers of each episode, None where one begins; None if it hands no memory out."""
         return list(self._kept) if self._hands_out else None
 
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> dict[str, object] | None:
         """Return what is remembered, as JSON values; None where the agent declares no memory."""
         if not (self._hands_out or self._is_told):
             return None
@@ -175,7 +182,7 @@ class EpisodeActing:
                 )
             return None
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
+    def restore(self, state: SavedState | None) -> None:
         """Go on from `state`; without one, all episodes begin."""
         self.begin()
         if state is not None:

@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
+import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from tensor_optix.core.types import Info
 from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline.environment.bad_steps import StepCheck, VectorStep
 from tensor_optix.pipeline.environment.episodes import BAD_STEP, FAILED_STEP
@@ -17,7 +19,7 @@ class Finals(NamedTuple):
     """What ended episodes ended with, by environment, where the next step does not show it."""
 
     observations: dict[int, object]
-    masks: dict[int, object]
+    masks: dict[int, np.ndarray | None]
     bad: dict[int, str]
     """What is wrong with a final observation."""
     failed: dict[int, str]
@@ -82,9 +84,7 @@ class CallerReset(Autoreset):
 class SameStepReset(Autoreset):
     """The step that ends an episode resets, too, and its infos hold the final observation."""
 
-    def finals(
-        self, step: VectorStep, infos: Mapping[int, Mapping[str, Any]], ended: Iterable[int], check: StepCheck
-    ) -> Finals:
+    def finals(self, step: VectorStep, infos: Mapping[int, Info], ended: Iterable[int], check: StepCheck) -> Finals:
         """Return what the infos hold, once it is checked."""
         finals = Finals({}, {}, {}, {})
         for i in ended:

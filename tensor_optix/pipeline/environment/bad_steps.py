@@ -7,13 +7,14 @@ episodes of one environment without a good step between the run ends.
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
+from tensor_optix.core.types import Info, Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline._items import MALFORMED, ItemCheck, shown
 from tensor_optix.pipeline.environment.infos import MASK, filled_masks, mask_in, masks_in
@@ -30,11 +31,11 @@ _NUMBERS = frozenset((float, int, np.float32, np.float64))
 class Step(NamedTuple):
     """What a step or a reset gave, in plain types."""
 
-    observation: Any
+    observation: Observation
     reward: float
     terminated: bool
     truncated: bool
-    info: Mapping[str, Any]
+    info: Info
     mask: np.ndarray | None
     """(n,) bool, what is allowed at the observation; None = everything."""
 
@@ -73,7 +74,7 @@ class StepCheck:
             mask = mask.astype(bool)
         return Step(observation, reward, terminated, truncated, copied(info), mask)
 
-    def step(self, returned: Any) -> Step:
+    def step(self, returned: object) -> Step:
         """Return what `env.step` returned.
 
         Raises:
@@ -81,7 +82,7 @@ class StepCheck:
         """
         return self.looked_at(returned) or self._checked(returned)
 
-    def _checked(self, returned: Any) -> Step:
+    def _checked(self, returned: object) -> Step:
         if not isinstance(returned, tuple | list) or len(returned) != 5:
             raise BadDataError(
                 f"what step returned is {shown(returned)}, and not five values: (observation, reward, terminated, "
@@ -110,11 +111,11 @@ class StepCheck:
 class VectorStep(NamedTuple):
     """What a step or a reset of N environments gave, in plain arrays; `bad` environments have no meaning in them."""
 
-    observations: Any
+    observations: Observation
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
-    infos: Mapping[str, Any]
+    infos: Info
     masks: np.ndarray | None
     bad: dict[int, str]
     """What is wrong, by environment."""
@@ -178,7 +179,7 @@ class VectorStepCheck:
 
     def each(
         self,
-        observations: list[Any],
+        observations: list[Observation],
         masks: list[np.ndarray | None],
         rewards: list[float],
         terminated: list[bool],
@@ -252,7 +253,7 @@ class BadSteps:
             self._in_a_row = [count if i in but else 0 for i, count in enumerate(self._in_a_row)]
             self._is_clear = not any(self._in_a_row)
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, object]:
         """Return what a window says of those since the last one; empty where there were none."""
         found, self._in_window = self._in_window, {}
         return {BAD_STEPS: found} if found else {}

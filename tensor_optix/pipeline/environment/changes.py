@@ -221,14 +221,14 @@ def _attributes(owner: object, path: Path) -> Iterator[tuple[Path, object]]:
             yield (*path, name), value
 
 
-def _has_attributes(value: Any) -> bool:
+def _has_attributes(value: object) -> bool:
     """Return True for an object that is made of attributes, which can be set one by one."""
     if isinstance(value, (*_LEAVES, gym.Space, np.random.Generator)) or hasattr(value, "equals"):
         return False
     return hasattr(value, "__dict__") and not _is_frozen(value)
 
 
-def _is_frozen(value: Any) -> bool:
+def _is_frozen(value: object) -> bool:
     return dataclasses.is_dataclass(value) and getattr(value, "__dataclass_params__").frozen  # noqa: B009 - untyped
 
 
@@ -274,7 +274,7 @@ def _differs_as_object(value: object, new: object, depth: int) -> bool:
     return _differs(getattr(value, "__dict__", None), getattr(new, "__dict__", None), depth + 1)
 
 
-def _can_be_set(value: Any) -> bool:
+def _can_be_set(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(map(_can_be_set, value.values()))
     if isinstance(value, (*_SEQUENCES, set, frozenset)):

@@ -2,9 +2,9 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
+from tensor_optix.core.types import Action
 from tensor_optix.errors import (
     BadDataError,
     ContractError,
@@ -24,14 +25,14 @@ from tensor_optix.errors import (
 )
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat_form
-from tensor_optix.pipeline.environment.own_code import EnvLike, code_of, made_by, maker_of
+from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_of, made_by, maker_of
 from tensor_optix.pipeline.environment.wrapping import wrapped
 from tensor_optix.support.arguments import is_whole
 
+_Bound = TypeVar("_Bound", float, np.ndarray)
 
-def make_environment(
-    env: EnvLike, env_kwargs: Mapping[str, Any] | None = None, wrappers: Sequence[str] = ()
-) -> gym.Env:
+
+def make_environment(env: EnvLike, env_kwargs: EnvKwargs | None = None, wrappers: Sequence[str] = ()) -> gym.Env:
     """Return `env`, made where it is an id, a place (`own_code`), or a class or function that makes one.
 
     Args:
@@ -50,7 +51,7 @@ def make_environment(
     return wrapped(_made(env, env_kwargs), wrappers)
 
 
-def _made(env: EnvLike, env_kwargs: Mapping[str, Any] | None) -> gym.Env:
+def _made(env: EnvLike, env_kwargs: EnvKwargs | None) -> gym.Env:
     if isinstance(env, gym.Env):
         return env
     make, arguments = maker_in(env, env_kwargs), env_kwargs or {}
@@ -80,7 +81,7 @@ def _not_made(env: str, error: Exception) -> TensorOptixError:
     )
 
 
-def maker_in(env: object, env_kwargs: Mapping[str, Any] | None = None) -> EnvFn | None:
+def maker_in(env: object, env_kwargs: EnvKwargs | None = None) -> EnvFn | None:
     """Return the function by which `env` is made anew, None where the registry makes it from its id.
 
     Raises:
@@ -106,7 +107,7 @@ def is_atari(env: str) -> bool:
     return env.startswith("ALE/")
 
 
-def _made_atari(env: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
+def _made_atari(env: str, env_kwargs: EnvKwargs) -> gym.Env:
     """Return an Atari game with the usual preprocessing: grey frames of 84 x 84, every fourth, four of them stacked.
 
     Source: Revisiting the Arcade Learning Environment (Machado et al., 2018).
@@ -135,7 +136,7 @@ def check_registered(env: str) -> None:
 
 
 def check_agent_fits(
-    agent: BaseAgent | None, observation_space: object = None, action_space: spaces.Space[Any] | None = None
+    agent: BaseAgent | None, observation_space: object = None, action_space: spaces.Space[object] | None = None
 ) -> BaseAgent:
     """Return the agent if there is one and, where spaces are given, it can tell that it fits them."""
     if agent is None:
@@ -165,7 +166,7 @@ class ActionScaler:
 
     def __init__(
         self,
-        action_space: spaces.Space[Any] | None,
+        action_space: spaces.Space[object] | None,
         action_range: tuple[float, float] | None = None,
         *,
         is_flat: bool = False,
@@ -180,7 +181,7 @@ class ActionScaler:
                 self._centre, self._half = _centre_and_half(self._low, self._high)
                 self._agents_centre, self._agents_half = _centre_and_half(*action_range)
 
-    def __call__(self, action: Any) -> Any:
+    def __call__(self, action: Action) -> Action:
         """Return the action as the environment takes it.
 
         Raises:
@@ -203,7 +204,7 @@ class ActionScaler:
             action = self._centre + (clipped - self._agents_centre) / self._agents_half * self._half
         return np.asarray(np.clip(action, self._low, self._high), self._dtype)
 
-    def inverse(self, action: Any) -> Any:
+    def inverse(self, action: Action) -> Action:
         """Return what the agent would have to answer so that `action` reaches the environment."""
         if self._is_mapped:
             half = np.where(self._half > 0, self._half, 1.0)
@@ -212,7 +213,7 @@ class ActionScaler:
         return action if self._flat is None else self._flat.flat(action)
 
 
-def _centre_and_half(low: Any, high: Any) -> tuple[Any, Any]:
+def _centre_and_half(low: _Bound, high: _Bound) -> tuple[_Bound, _Bound]:
     return high / 2 + low / 2, high / 2 - low / 2
 
 

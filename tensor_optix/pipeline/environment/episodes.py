@@ -8,16 +8,17 @@ import hashlib
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from tensor_optix.core.faults import RAISED
+from tensor_optix.core.types import Action
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.plain import Json, SavedState
 from tensor_optix.support.trees import concatenated, mapped, n_rows, taken
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,10 @@ class EpisodeTrace:
     def __init__(self, n_envs: int = 1) -> None:
         self.numbers = [0] * n_envs
         """The episode that each environment is in, counted from 0."""
-        self._actions: list[list[Any]] = [[] for _ in range(n_envs)]
+        self._actions: list[list[Action]] = [[] for _ in range(n_envs)]
         self._steps = [0] * n_envs
 
-    def add(self, actions: Any, ends: np.ndarray) -> None:
+    def add(self, actions: Action, ends: np.ndarray) -> None:
         """Take in what was done since the last call.
 
         Args:
@@ -72,7 +73,7 @@ class EpisodeTrace:
             else:
                 self._actions[i].clear()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return the numbers and the actions as JSON values; the actions are None where they have become too many."""
         return {"numbers": list(self.numbers), "actions": [self._encoded(i) for i in range(len(self.numbers))]}
 
@@ -81,7 +82,7 @@ class EpisodeTrace:
         self.numbers[i] += episodes
         self._actions[i], self._steps[i] = [], 0
 
-    def restore(self, state: Mapping[str, Any]) -> list[Any]:
+    def restore(self, state: SavedState) -> list[Action]:
         """Go on from `state`, and return the actions to be taken again per environment, None where there were too many.
 
         An environment that took none since its reset has an empty array.
@@ -95,7 +96,7 @@ class EpisodeTrace:
         self._steps = [MAX_REPLAYED_STEPS + 1 if actions is None else n_rows(actions) for actions in replayed]
         return replayed
 
-    def _encoded(self, i: int) -> dict[str, object] | None:
+    def _encoded(self, i: int) -> dict[str, Json] | None:
         if self._steps[i] > MAX_REPLAYED_STEPS:
             return None
         chunks = [chunk for chunk in self._actions[i] if n_rows(chunk)]
@@ -109,7 +110,7 @@ def replay(
     env: gym.Env,
     seed: int,
     actions: Iterable[object],
-    to_env: Callable[[Any], object],
+    to_env: Callable[[Action], object],
     check: StepCheck,
     now: Step | None = None,
 ) -> Step | None:
@@ -135,7 +136,7 @@ def replay(
     return now
 
 
-def encoded_or_none(tree: object) -> dict[str, object] | None:
+def encoded_or_none(tree: object) -> dict[str, Json] | None:
     """Return an array, or a tree of them, as JSON values, None where it holds something else than numbers."""
     try:
         return encoded(tree)

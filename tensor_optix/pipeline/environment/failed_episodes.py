@@ -7,7 +7,6 @@ ends.
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 from tensor_optix.core.faults import FAILED_EPISODES, FAILURES, MOST_IN_A_ROW, RAISED, EpisodesFailedError
 from tensor_optix.pipeline.environment.episodes import raised_in
@@ -72,7 +71,7 @@ class FailedEpisodes:
         for i in which:
             self._in_a_row[i] = 0
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, object]:
         """Return what a window says of those since the last one; empty where there were none."""
         found, self._in_window = self._in_window, {}
         return {FAILED_EPISODES: found} if found else {}

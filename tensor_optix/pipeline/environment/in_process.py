@@ -1,12 +1,13 @@
 """A vector of environments in this process. Its steps come as lists: nothing is put together and taken apart again."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, cast
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
+from tensor_optix.core.types import Action, Info, Observation
 from tensor_optix.pipeline.environment.autoreset import Finals
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.episodes import BAD_STEP, FAILED_STEP
@@ -17,19 +18,19 @@ from tensor_optix.support.trees import copied
 class EachStep(NamedTuple):
     """One step of each of N environments; where it ended an episode, the next one has begun."""
 
-    observations: list[Any]
+    observations: list[Observation]
     """(N,) what each is at: where its step led to, or where its next episode starts; None for nothing."""
     masks: list[np.ndarray | None]
     """(N,) what is allowed there."""
     rewards: list[float]
     terminated: list[bool]
     truncated: list[bool]
-    infos: dict[int, Mapping[str, Any]]
+    infos: dict[int, Info]
     """Of the steps, by environment, where they say anything."""
     ended: list[int]
     """The environments whose episodes ended."""
     finals: Finals
-    resets: dict[int, Mapping[str, Any]]
+    resets: dict[int, Info]
     """Infos of the resets after them, likewise."""
 
 
@@ -44,7 +45,7 @@ class InProcessVectorEnv(SyncVectorEnv):
         super().__init__(list(env_fns), autoreset_mode=AutoresetMode.SAME_STEP)
         self._seeded = cast(list[SeededEpisodes], self.envs)
 
-    def step_each(self, actions: Any, check: StepCheck) -> EachStep:
+    def step_each(self, actions: Action, check: StepCheck) -> EachStep:
         """Take a step in each environment.
 
         Args:

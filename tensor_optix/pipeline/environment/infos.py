@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.base_agent import ActsMasked, BaseAgent, takes_masks
+from tensor_optix.core.types import Action, Info
 from tensor_optix.errors import BadDataError
 from tensor_optix.support.trees import copied
 
@@ -30,7 +30,7 @@ def infos_by_environment(infos: Mapping[str, object], n_envs: int) -> dict[int, 
     return found
 
 
-def _info_of(infos: Mapping[str, Any], i: int) -> dict[str, object]:
+def _info_of(infos: Info, i: int) -> dict[str, object]:
     """Return the info of environment i: the vector's are arrays by name, with a mask `_name` beside each."""
     return {
         name: _info_of(values, i) if isinstance(values, Mapping) else values[i]
@@ -50,7 +50,7 @@ def mask_in(info: Mapping[str, object]) -> np.ndarray | None:
     return mask
 
 
-def masks_in(infos: Mapping[str, Any], n_envs: int) -> np.ndarray | None:
+def masks_in(infos: Info, n_envs: int) -> np.ndarray | None:
     """Return the action masks (N, n) bool in a vector's infos, None where it has none."""
     if MASK not in infos:
         return None
@@ -81,7 +81,7 @@ class MaskedActing:
         """Who acted last; what it can is looked up once."""
         self._masked: ActsMasked | None = None
 
-    def __call__(self, agent: BaseAgent, observations: object, masks: object, *, deterministic: bool = False) -> Any:
+    def __call__(self, agent: BaseAgent, observations: object, masks: object, *, deterministic: bool = False) -> Action:
         """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can."""
         if agent is not self._agent:
             self._look_at(agent)

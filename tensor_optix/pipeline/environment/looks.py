@@ -6,20 +6,21 @@ What a look cannot tell is left to the check (`bad_steps.StepCheck`), which know
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-Look = Callable[[Any], Any]
+from tensor_optix.core.types import Observation, Space
+
+Look = Callable[[Observation], Observation]
 """Returns an observation as the agent sees it, or None where it has to be checked; None says nothing of it."""
 
-_Write = Callable[[np.ndarray, Any], bool]
+_Write = Callable[[np.ndarray, Observation], bool]
 """Writes a part of an observation to its place in a row of zeros; False where it has to be checked."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def look_of(space: spaces.Space[Any] | None, *, is_flattened: bool, copies: bool = True) -> Look:
+def look_of(space: spaces.Space[object] | None, *, is_flattened: bool, copies: bool = True) -> Look:
     """Return a look at observations of a space.
 
     Args:
@@ -30,7 +31,7 @@ def look_of(space: spaces.Space[Any] | None, *, is_flattened: bool, copies: bool
     return _flat(space) if is_flattened else _as_it_is(space, copies)
 
 
-def _as_it_is(space: Any, copies: bool) -> Look:
+def _as_it_is(space: object, copies: bool) -> Look:
     if isinstance(space, spaces.Box):
         return _array(space, copies)
     if isinstance(space, spaces.Discrete):
@@ -48,7 +49,7 @@ def _array(space: spaces.Box, copies: bool) -> Look:
     shape, dtype = space.shape, space.dtype
     is_float, is_single = dtype.kind == "f", dtype == np.float32
 
-    def look(observation: Any) -> Any:
+    def look(observation: Observation) -> Observation:
         if type(observation) is not np.ndarray or observation.shape != shape:
             return None
         if observation.dtype != dtype:
@@ -65,7 +66,7 @@ def _array(space: spaces.Box, copies: bool) -> Look:
 def _choice(space: spaces.Discrete) -> Look:
     start, end = int(space.start), int(space.start + space.n)
 
-    def look(observation: Any) -> Any:
+    def look(observation: Observation) -> Observation:
         is_whole = type(observation) is int or isinstance(observation, np.integer)
         return observation if is_whole and start <= observation < end else None
 
@@ -76,7 +77,7 @@ def _choices(space: spaces.MultiDiscrete | spaces.MultiBinary, copies: bool) -> 
     shape, dtype = space.shape, space.dtype
     low, end = (space.start, space.start + space.nvec) if isinstance(space, spaces.MultiDiscrete) else (0, 2)
 
-    def look(observation: Any) -> Any:
+    def look(observation: Observation) -> Observation:
         if type(observation) is not np.ndarray or observation.shape != shape or observation.dtype != dtype:
             return None
         if not ((observation >= low) & (observation < end)).all():
@@ -87,10 +88,10 @@ def _choices(space: spaces.MultiDiscrete | spaces.MultiBinary, copies: bool) -> 
 
 
 def _members(looks: dict[str, Look]) -> Look:
-    def look(observation: Any) -> Any:
+    def look(observation: Observation) -> Observation:
         if not isinstance(observation, dict):
             return None
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for name, part in looks.items():
             seen = part(observation.get(name))
             if seen is None:
@@ -102,7 +103,7 @@ def _members(looks: dict[str, Look]) -> Look:
 
 
 def _row_of_members(looks: list[Look]) -> Look:
-    def look(observation: Any) -> Any:
+    def look(observation: Observation) -> Observation:
         if type(observation) is not tuple or len(observation) != len(looks):
             return None
         found = tuple([part(member) for part, member in zip(looks, observation, strict=True)])
@@ -114,17 +115,17 @@ def _row_of_members(looks: list[Look]) -> Look:
 # --- as one vector ---
 
 
-def _flat(space: Any) -> Look:
+def _flat(space: object) -> Look:
     write, size = _writer(space, 0)
 
-    def look(observation: Any) -> Any:
+    def look(observation: Observation) -> Observation:
         row = np.zeros(size, np.float32)
         return row if write(row, observation) else None
 
     return look
 
 
-def _writer(space: Any, start: int) -> tuple[_Write, int]:
+def _writer(space: Space, start: int) -> tuple[_Write, int]:
     """Return what writes an observation from the place `start` on, and the place after it."""
     if isinstance(space, spaces.Dict):
         named: list[tuple[str, _Write]] = []
@@ -150,7 +151,7 @@ def _writer(space: Any, start: int) -> tuple[_Write, int]:
 
 
 def _named_parts(parts: list[tuple[str, _Write]]) -> _Write:
-    def write(row: np.ndarray, observation: Any) -> bool:
+    def write(row: np.ndarray, observation: Observation) -> bool:
         if not isinstance(observation, dict):
             return False
         for name, part in parts:  # noqa: SIM110 - `all` of a generator takes twice as long
@@ -162,7 +163,7 @@ def _named_parts(parts: list[tuple[str, _Write]]) -> _Write:
 
 
 def _listed_parts(parts: list[_Write]) -> _Write:
-    def write(row: np.ndarray, observation: Any) -> bool:
+    def write(row: np.ndarray, observation: Observation) -> bool:
         if type(observation) is not tuple or len(observation) != len(parts):
             return False
         for part, member in zip(parts, observation, strict=True):  # noqa: SIM110
@@ -176,7 +177,7 @@ def _listed_parts(parts: list[_Write]) -> _Write:
 def _one_hot(space: spaces.Discrete, start: int) -> _Write:
     first, n = int(space.start), int(space.n)
 
-    def write(row: np.ndarray, observation: Any) -> bool:
+    def write(row: np.ndarray, observation: Observation) -> bool:
         if type(observation) is not int and not isinstance(observation, np.integer):
             return False
         place = int(observation) - first
@@ -193,7 +194,7 @@ def _one_hots(members: Sequence[spaces.Discrete], start: int) -> _Write:
     ends = list(itertools.accumulate((int(member.n) for member in members), initial=start))
     places = [(place, int(one.start), int(one.n)) for place, one in zip(ends, members, strict=False)]
 
-    def write(row: np.ndarray, observation: Any) -> bool:
+    def write(row: np.ndarray, observation: Observation) -> bool:
         if type(observation) is not tuple or len(observation) != len(places):
             return False
         for value, (place, first, n) in zip(observation, places, strict=True):
@@ -209,7 +210,7 @@ def _many_hot(space: spaces.MultiDiscrete, start: int) -> _Write:
     shape, first, sizes = space.shape, space.start.reshape(-1), space.nvec.reshape(-1)
     starts = start + np.cumsum(sizes) - sizes
 
-    def write(row: np.ndarray, observation: Any) -> bool:
+    def write(row: np.ndarray, observation: Observation) -> bool:
         if type(observation) is not np.ndarray or observation.shape != shape or observation.dtype.kind not in "iu":
             return False
         places = observation.reshape(-1) - first
@@ -222,7 +223,7 @@ def _many_hot(space: spaces.MultiDiscrete, start: int) -> _Write:
 
 
 def _numbers(shape: tuple[int, ...], start: int, stop: int) -> _Write:
-    def write(row: np.ndarray, observation: Any) -> bool:
+    def write(row: np.ndarray, observation: Observation) -> bool:
         if type(observation) is not np.ndarray or observation.shape != shape:
             return False
         kind = observation.dtype.kind

@@ -1,14 +1,16 @@
 """The name of an environment by which another process can make it again."""
 
 import importlib.util
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import gymnasium as gym
 import msgspec
 from gymnasium.vector import VectorEnv
 
-Named = tuple[str | None, Mapping[str, Any]]
+from tensor_optix.pipeline.environment.changes import EnvFn
+from tensor_optix.pipeline.environment.own_code import EnvKwargs
+
+Named = tuple[str | None, EnvKwargs]
 """A name, None where there is none, and the arguments that go with it."""
 _OF_NO_COPY = ("render_mode",)
 
@@ -27,7 +29,7 @@ def name_of(env: object) -> Named:
     return (f"{module}:{name}", {}) if name.isidentifier() and _is_importable(module) else (None, {})
 
 
-def name_of_each(env_fns: Any) -> Named:
+def name_of_each(env_fns: VectorEnv | tuple[str, int] | Sequence[EnvFn]) -> Named:
     """Return the name of each environment of a vector, as `VectorBatchPipeline` takes it; none where they differ."""
     if isinstance(env_fns, VectorEnv):
         return None, {}

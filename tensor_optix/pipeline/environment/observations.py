@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core.types import Observation, Space
 from tensor_optix.errors import BadDataError, SpaceError
 from tensor_optix.pipeline.environment.looks import Look, look_of
 from tensor_optix.support.trees import column, objects
@@ -16,7 +16,7 @@ _STRUCTURED = (spaces.Dict, spaces.Tuple, spaces.Discrete, spaces.MultiDiscrete,
 """Spaces whose observations have another form when they are flat, beside a `Box` without an axis."""
 
 
-def flat_observation_space(space: spaces.Space[Any]) -> spaces.Box:
+def flat_observation_space(space: spaces.Space[object]) -> spaces.Box:
     """Return the space of flat observations: a `Box` with axes as it is, all others as a vector of float32.
 
     The order of the numbers is that of `gymnasium.spaces.flatten`; discrete values are one-hot.
@@ -63,9 +63,9 @@ class ObservationForm:
         SpaceError: structures that cannot be flattened.
     """
 
-    def __init__(self, space: spaces.Space[Any] | None, *, is_flat: bool = False) -> None:
+    def __init__(self, space: spaces.Space[object] | None, *, is_flat: bool = False) -> None:
         self._raw = space
-        self.space: Any = space
+        self.space: Space = space
         self.is_flattened = False
         if is_flat and (isinstance(space, _STRUCTURED) or (isinstance(space, spaces.Box) and not space.shape)):
             self.is_flattened, self.space = True, flat_observation_space(space)
@@ -79,7 +79,7 @@ class ObservationForm:
         """Return a look at observations as the environment returns them; see `looks.look_of`."""
         return look_of(self._raw, is_flattened=self.is_flattened, copies=copies)
 
-    def one(self, observation: object) -> Any:
+    def one(self, observation: object) -> Observation:
         """Return one observation with its arrays copied: the environment may change those that it returned.
 
         Raises:
@@ -89,7 +89,7 @@ class ObservationForm:
             return self.batch(observation, 1)[0]
         return _one(self._raw, observation)
 
-    def batch(self, observations: object, n: int) -> Any:
+    def batch(self, observations: object, n: int) -> Observation:
         """Return the batched observations of n environments as new arrays (n, ...).
 
         Raises:
@@ -99,20 +99,20 @@ class ObservationForm:
             return np.concatenate([part.astype(np.float32) for part in _parts(self._raw, observations, n)], axis=1)
         return _batch(self._raw, observations, n)
 
-    def stacked(self, observations: Sequence[Any]) -> Any:
+    def stacked(self, observations: Sequence[Observation]) -> Observation:
         """Return what `one` returned, several times, as arrays with one row each."""
         return stacked_as(self.space, observations)
 
-    def together(self, observations: Sequence[Any]) -> Any:
+    def together(self, observations: Sequence[Observation]) -> Observation:
         """Return the same in the dtypes of the space, as `batch` does."""
         return _of_dtypes(self.space, stacked_as(self.space, observations))
 
-    def nothing(self, n: int) -> Any:
+    def nothing(self, n: int) -> Observation:
         """Return n observations that stand in for bad ones and have no meaning."""
         return _nothing(self.space, n)
 
 
-def stacked_as(space: spaces.Space[Any] | None, rows: Sequence[Any]) -> Any:
+def stacked_as(space: spaces.Space[object] | None, rows: Sequence[Observation]) -> Observation:
     """Return values of a space (None = not known) as arrays with one row each, in dicts and tuples where it is one."""
     if isinstance(space, spaces.Dict):
         return {name: stacked_as(member, [row[name] for row in rows]) for name, member in space.spaces.items()}
@@ -134,7 +134,7 @@ def _leaves(space: object) -> list[object]:
 # --- as the environment returns them ---
 
 
-def _one(space: Any, observation: Any, *, is_nested: bool = False) -> Any:
+def _one(space: Space, observation: Observation, *, is_nested: bool = False) -> Observation:
     if isinstance(space, spaces.Dict):
         return {name: _one(member, observation[name], is_nested=True) for name, member in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -146,7 +146,7 @@ def _one(space: Any, observation: Any, *, is_nested: bool = False) -> Any:
     return _of_dtype(space, observation.copy()) if isinstance(observation, np.ndarray) else observation
 
 
-def _batch(space: Any, observations: Any, n: int, *, is_nested: bool = False) -> Any:
+def _batch(space: Space, observations: Observation, n: int, *, is_nested: bool = False) -> Observation:
     if isinstance(space, spaces.Dict):
         return {name: _batch(member, observations[name], n, is_nested=True) for name, member in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -158,13 +158,13 @@ def _batch(space: Any, observations: Any, n: int, *, is_nested: bool = False) ->
     return _of_dtype(space, array)
 
 
-def _members(space: spaces.Tuple, observation: Any) -> Sequence[Any]:
+def _members(space: spaces.Tuple, observation: Observation) -> Sequence[Observation]:
     if len(observation) != len(space.spaces):
         raise BadDataError(f"an observation of {len(observation)} members, where {space} has {len(space.spaces)}")
     return observation
 
 
-def _of_dtypes(space: Any, tree: Any) -> Any:
+def _of_dtypes(space: Space, tree: Observation) -> Observation:
     if isinstance(space, spaces.Dict):
         return {name: _of_dtypes(member, tree[name]) for name, member in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -172,7 +172,7 @@ def _of_dtypes(space: Any, tree: Any) -> Any:
     return _of_dtype(space, tree)
 
 
-def _of_dtype(space: Any, array: np.ndarray) -> np.ndarray:
+def _of_dtype(space: Space, array: np.ndarray) -> np.ndarray:
     """Return an array with the space's dtype where that is of the same kind: float64 for float32 is common."""
     if not isinstance(space, _LEAVES) or array.dtype == space.dtype:
         return array
@@ -182,7 +182,7 @@ def _of_dtype(space: Any, array: np.ndarray) -> np.ndarray:
         return array.astype(space.dtype)
 
 
-def _leaf(space: Any, array: np.ndarray, batch: tuple[int, ...], *, is_finite: bool = False) -> np.ndarray:
+def _leaf(space: Space, array: np.ndarray, batch: tuple[int, ...], *, is_finite: bool = False) -> np.ndarray:
     """Return values (*batch, ...) of one array's space in its dtype.
 
     Args:
@@ -210,7 +210,7 @@ def _leaf(space: Any, array: np.ndarray, batch: tuple[int, ...], *, is_finite: b
     return _of_dtype(space, array)
 
 
-def _nothing(space: Any, n: int) -> Any:
+def _nothing(space: Space, n: int) -> Observation:
     if isinstance(space, spaces.Dict):
         return {name: _nothing(member, n) for name, member in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -221,7 +221,7 @@ def _nothing(space: Any, n: int) -> Any:
 # --- flat ---
 
 
-def _parts(space: Any, observations: Any, n: int) -> list[np.ndarray]:
+def _parts(space: Space, observations: Observation, n: int) -> list[np.ndarray]:
     """Return the flattened parts (n, d) of n observations of `space`, or of one where n is 1."""
     if isinstance(space, spaces.Dict):
         return [part for name, member in space.spaces.items() for part in _parts(member, observations[name], n)]
@@ -248,7 +248,7 @@ def _one_hot(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return found
 
 
-def _check_discrete(values: np.ndarray, sizes: Any) -> None:
+def _check_discrete(values: np.ndarray, sizes: int | np.ndarray) -> None:
     """Raise `BadDataError` unless values, counted from 0, are integers below `sizes`."""
     if values.dtype.kind not in "biu" or (values < 0).any() or (values >= sizes).any():
         raise BadDataError(

@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,9 @@ from tensor_optix.pipeline.environment.changes import EnvFn
 EnvLike: TypeAlias = str | gym.Env | EnvFn
 """An environment, its id or place, or a class or function that makes one."""
 
+EnvKwargs: TypeAlias = Mapping[str, Any]
+"""Keyword arguments of what makes an environment."""
+
 
 def code_of(name: str) -> str | None:
     """Return the file or module that a name imports, `"my_envs.py"` in `"my_envs.py:MyEnv"`; None where it does none.
@@ -35,7 +38,7 @@ def code_of(name: str) -> str | None:
     return code if colon else None
 
 
-def maker_of(name: str, arguments: Mapping[str, Any] | None = None) -> EnvFn | None:
+def maker_of(name: str, arguments: EnvKwargs | None = None) -> EnvFn | None:
     """Return what makes the environment that a class or function with this place makes, None for a Gymnasium id.
 
     What the name imports is imported here.
@@ -62,7 +65,7 @@ def maker_of(name: str, arguments: Mapping[str, Any] | None = None) -> EnvFn | N
     )
 
 
-def made_by(make: Any, arguments: Mapping[str, Any] | None = None) -> gym.Env:
+def made_by(make: Callable[..., object], arguments: EnvKwargs | None = None) -> gym.Env:
     """Return what a class or function makes.
 
     Args:
@@ -72,7 +75,8 @@ def made_by(make: Any, arguments: Mapping[str, Any] | None = None) -> gym.Env:
     Raises:
         ContractError: it needs other arguments, or makes something else than a Gymnasium environment.
     """
-    name, arguments = getattr(make, "__name__", repr(make)), arguments or {}
+    name: str = getattr(make, "__name__", repr(make))
+    arguments = arguments or {}
     if missing := [each for each in _arguments_without_default(make) if each not in arguments]:
         raise ContractError(
             f"{name} cannot make an environment without {', '.join(missing)}. Pass a function that knows them: "
@@ -85,7 +89,7 @@ def made_by(make: Any, arguments: Mapping[str, Any] | None = None) -> gym.Env:
     return env
 
 
-def _arguments_without_default(make: Any) -> list[str]:
+def _arguments_without_default(make: Callable[..., object]) -> list[str]:
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # something built in, which does not tell

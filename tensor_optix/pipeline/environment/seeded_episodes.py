@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsFloat
+from typing import SupportsFloat
 
 import gymnasium as gym
 
 from tensor_optix.core.faults import MOST_IN_A_ROW
+from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.bad_steps import Step, StepCheck
 from tensor_optix.pipeline.environment.episodes import (
@@ -80,7 +81,7 @@ class SeededEpisodes(gym.Wrapper):
         except BadDataError as error:
             return Step(None, 0.0, False, True, {BAD_STEP: str(error)}, None)
 
-    def step(self, action: object) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, object]]:
         """Take a step, or end the episode where it was bad, or the environment failed."""
         observation, reward, terminated, truncated, info, _ = self.taken(action, self._check)
         return self._shown(observation), reward, terminated, truncated, dict(info)
@@ -118,16 +119,18 @@ class SeededEpisodes(gym.Wrapper):
         told = {BAD_RESETS: tuple(bad), FAILED_RESETS: tuple(failed)}
         return begun._replace(info={**begun.info, **{name: found for name, found in told.items() if found}})
 
-    def reset(self, *, seed: int | None = None, options: dict[str, object] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, object] | None = None
+    ) -> tuple[Observation, dict[str, object]]:
         """Begin the next episode that begins well; a given seed makes it the first one again."""
         begun = self.begun(self._check, seed=seed, options=options)
         return self._shown(begun.observation), dict(begun.info)
 
-    def _shown(self, observation: Any) -> Any:
+    def _shown(self, observation: Observation) -> Observation:
         """Return an observation, or something of its space where there is none."""
         return self.observation_space.sample() if observation is None else observation
 
-    def _returned(self, **arguments: Any) -> Any:
+    def _returned(self, **arguments: object) -> object:
         """Return what a reset returns, of an environment that is made anew where it has failed."""
         if self._has_failed and self._make is not None:
             with contextlib.suppress(Exception):
@@ -142,7 +145,7 @@ class SeededEpisodes(gym.Wrapper):
         self._root, self.number = root, number
 
     @property
-    def episode_in_progress(self) -> tuple[int | None, Sequence[Any]]:
+    def episode_in_progress(self) -> tuple[int | None, Sequence[Action]]:
         """Number of the episode in progress, and nothing of its actions.
 
         Set it to replay an episode; with None for the number the actions are further ones of the replay before.
@@ -150,7 +153,7 @@ class SeededEpisodes(gym.Wrapper):
         return self.number, []
 
     @episode_in_progress.setter
-    def episode_in_progress(self, episode: tuple[int | None, Sequence[Any]]) -> None:
+    def episode_in_progress(self, episode: tuple[int | None, Sequence[Action]]) -> None:
         number, actions = episode
         before = None if number is not None else self._replayed
         if number is not None:

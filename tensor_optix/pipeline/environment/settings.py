@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -61,13 +60,13 @@ def _path(place: str) -> Path:
     return (int(layer), *names)
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     """Return a few characters that differ where the value does; empty for what is no plain value."""
     text = _text(value)
     return "" if text is None else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):

@@ -6,7 +6,7 @@ depth are bounded before a space is made.
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from gymnasium import spaces
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.narrowing import is_mapping
+from tensor_optix.support.plain import Json, SavedState
 
 MAX_ELEMENTS = 1 << 24
 """Numbers in an observation or action."""
@@ -24,7 +25,7 @@ _DTYPES = frozenset(np.dtype(kind).name for kind in "?bhilqBHILQefd")
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}
 
 
-def space_to_json(space: object) -> dict[str, Any] | None:
+def space_to_json(space: object) -> dict[str, Json] | None:
     """Return a space as plain JSON values; None for one of another kind, or none at all."""
     match space:
         case spaces.Box():
@@ -48,7 +49,7 @@ def space_to_json(space: object) -> dict[str, Any] | None:
             return None
 
 
-def space_from_json(data: object, depth: int = 0) -> spaces.Space[Any]:
+def space_from_json(data: object, depth: int = 0) -> spaces.Space[object]:
     """Return the space that `space_to_json` wrote.
 
     Args:
@@ -66,7 +67,7 @@ def space_from_json(data: object, depth: int = 0) -> spaces.Space[Any]:
         raise CheckpointCorruptError(f"{data!r:.80} is no space: {error!r:.200}.") from error
 
 
-def _made(data: Mapping[str, Any], depth: int) -> spaces.Space[Any]:
+def _made(data: SavedState, depth: int) -> spaces.Space[object]:
     match data["type"]:
         case "Box":
             if data["dtype"] not in _DTYPES:
@@ -91,7 +92,7 @@ def _made(data: Mapping[str, Any], depth: int) -> spaces.Space[Any]:
             raise ValueError(f"there is no space {other!r:.40}")
 
 
-def _numbers(array: np.ndarray) -> Any:
+def _numbers(array: np.ndarray) -> Json:
     """Return an array as one number where all are the same, else as a flat list; infinities are words."""
     flat = [_number(value) for value in np.asarray(array).reshape(-1).tolist()]
     return flat[0] if flat and all(value == flat[0] for value in flat) else flat
@@ -101,7 +102,7 @@ def _number(value: float) -> float | str:
     return next((word for word, infinite in _INFINITE.items() if value == infinite), value)
 
 
-def _array(data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+def _array(data: Any, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
     values = data if isinstance(data, list) else [data]
     numbers = [_INFINITE[value] if isinstance(value, str) else value for value in values]
     if not all(isinstance(value, int | float) for value in numbers):
@@ -110,20 +111,20 @@ def _array(data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarra
     return array.reshape(shape) if isinstance(data, list) else np.full(shape, array[0])
 
 
-def _shape(data: Mapping[str, Any]) -> tuple[int, ...]:
+def _shape(data: SavedState) -> tuple[int, ...]:
     shape = tuple(data["shape"])
     if len(shape) > 32 or not all(is_whole(axis) and axis >= 0 for axis in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise ValueError(f"the shape is {shape!r:.80}")
     return shape
 
 
-def _count(value: Any) -> int:
+def _count(value: object) -> int:
     if not (is_whole(value) and 1 <= value <= MAX_ELEMENTS):
         raise ValueError(f"the number of choices is {value!r:.40}")
     return int(value)
 
 
-def _members(data: Mapping[str, Any]) -> Sequence[Any]:
+def _members(data: SavedState) -> Sequence[Any]:
     members = data["members"]
     if not isinstance(members, list) or len(members) > _MAX_MEMBERS:
         raise ValueError(f"the members are {members!r:.80}")

@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
+from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.environment.episodes import episode_seed
 from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.support.arrays import decoded, encoded, generator_state, restore_generator
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import rows
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def saved_arrays(vector: VectorEnv) -> dict[str, object] | None:
     }
 
 
-def restore_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
+def restore_arrays(vector: VectorEnv, saved: SavedState) -> None:
     """Restore what `saved_arrays` returned."""
     env = vector.unwrapped
     vector.reset(seed=0)  # makes the generator and the arrays
@@ -57,10 +58,10 @@ def restore_arrays(vector: VectorEnv, saved: Mapping[str, Any]) -> None:
 def replay_all(
     vector: SyncVectorEnv | WorkerVectorEnv,
     seed: int,
-    actions: Sequence[Any],
+    actions: Sequence[Action],
     numbers: Sequence[int],
-    to_env: Callable[[Any], object],
-) -> list[Any] | None:
+    to_env: Callable[[Action], object],
+) -> list[Observation] | None:
     """Replay the episodes in progress of a vector's environments, each a `SeededEpisodes`.
 
     Args:

@@ -1,7 +1,6 @@
 """What passes between an agent and an environment, each way in the form that the agent declares."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,6 +13,7 @@ from tensor_optix.core.base_agent import (
     gives_flat,
     takes_flat,
 )
+from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import SpaceError
 from tensor_optix.pipeline.environment.environment import ActionScaler
 from tensor_optix.pipeline.environment.observations import ObservationForm, stacked_as
@@ -33,7 +33,9 @@ class Wiring:
         to_env: hands its actions to the environment.
     """
 
-    def __init__(self, observation_space: spaces.Space[Any] | None, action_space: spaces.Space[Any] | None) -> None:
+    def __init__(
+        self, observation_space: spaces.Space[object] | None, action_space: spaces.Space[object] | None
+    ) -> None:
         self.observation_space, self.action_space = observation_space, action_space
         self.sees_all_as_it_is = True
         self._action_form: tuple[tuple[float, float] | None, bool] = (None, False)
@@ -70,7 +72,7 @@ class Wiring:
             self._forms[is_flat] = ObservationForm(self.observation_space, is_flat=is_flat)
         return self._forms[is_flat]
 
-    def seen(self, observation: Any) -> Any:
+    def seen(self, observation: Observation) -> Observation:
         """Return an observation of a feed, which has been checked, as the connected agent sees it.
 
         Raises:
@@ -89,16 +91,16 @@ class Wiring:
 
     # --- what a window is made of ---
 
-    def stacked_observations(self, observations: Sequence[Any]) -> Any:
+    def stacked_observations(self, observations: Sequence[Observation]) -> Observation:
         """Return observations, as the connected agent sees them, as arrays with one row each."""
         return self.form.stacked(observations)
 
-    def listed_actions(self, actions: Any) -> list[Any]:
+    def listed_actions(self, actions: Action) -> list[Action]:
         """Return what `act_batch` returned as a list of actions."""
         is_rows = type(actions) is tuple and not isinstance(self.action_space, spaces.Tuple)
         return list(actions) if is_rows else rows(actions)
 
-    def chosen_and_taken(self, actions: Any) -> tuple[list[Any], list[Any]]:
+    def chosen_and_taken(self, actions: Action) -> tuple[list[Action], list[Action]]:
         """Return what `act_batch` returned as a list, and the same as environments take them, which may change those.
 
         Raises:
@@ -109,18 +111,18 @@ class Wiring:
             return chosen, list(self.to_env(actions))
         return chosen, [self.to_env(action) for action in self.listed_actions(actions)]
 
-    def stacked_actions(self, actions: Sequence[Any]) -> Any:
+    def stacked_actions(self, actions: Sequence[Action]) -> Action:
         """Return a list of actions as arrays with one row each."""
         return stacked_as(self.action_space, actions)
 
     # --- for an agent that acts through others ---
 
-    def shown(self, agent: BaseAgent, observations: Any) -> Any:
+    def shown(self, agent: BaseAgent, observations: Observation) -> Observation:
         """Return stacked observations (B, ...), as the environment returns them, in the form that `agent` declares."""
         form = self._form(takes_flat(agent))
         return form.batch(observations, n_rows(observations)) if form.is_flattened else observations
 
-    def executed(self, agent: BaseAgent, actions: Any) -> Any:
+    def executed(self, agent: BaseAgent, actions: Action) -> Action:
         """Return actions (B, ...) of `agent` in the environment's units, as floats where it takes floats."""
         scaler = self._scaler(agent)
         if scaler is not None:
@@ -130,7 +132,7 @@ class Wiring:
             return np.asarray(actions, space.dtype)
         return actions
 
-    def chosen(self, agent: BaseAgent, actions: Any) -> Any:
+    def chosen(self, agent: BaseAgent, actions: Action) -> Action:
         """Return actions (B, ...) in the environment's units as `agent` would have to answer them."""
         scaler = self._scaler(agent)
         return actions if scaler is None else scaler.inverse(np.asarray(actions))
@@ -148,5 +150,5 @@ class Wiring:
         return ActionScaler(self.action_space, declared, is_flat=is_flat)
 
 
-def _is_whole(actions: Any) -> bool:
+def _is_whole(actions: Action) -> bool:
     return not is_tree(actions) and np.asarray(actions).dtype.kind in "iu"

@@ -99,7 +99,7 @@ def wrapped(env: gym.Env, wrappers: Sequence[str]) -> gym.Env:
     return env
 
 
-def _with_tuples(value: Any) -> Any:
+def _with_tuples(value: object) -> object:
     """Return a value with tuples for lists: JSON has no tuples, and wrappers ask for them, as a shape."""
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 

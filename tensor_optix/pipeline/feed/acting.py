@@ -2,16 +2,17 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.types import Action, Memory, Observation
 from tensor_optix.errors import ContractError, FeedFatalError
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard
 from tensor_optix.pipeline.feed.feed import Checked, Feed
 from tensor_optix.pipeline.feed.recording import SessionRecorder
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import copied
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class LiveActing:
 
     def act(
         self, agent: BaseAgent, item: Checked, recorder: SessionRecorder | None, feed: Feed | None = None
-    ) -> tuple[Any, bool]:
+    ) -> tuple[Action, bool]:
         """Send the action for an item, the last one that was taken from `feed`.
 
         Returns:
@@ -102,7 +103,7 @@ class LiveActing:
         seen = self.wiring.seen(item.observation)
         return item if seen is item.seen else item._replace(seen=seen)
 
-    def final_of(self, item: Checked) -> Any:
+    def final_of(self, item: Checked) -> Observation:
         """Return what an item itself says of what followed it, in that form: its info, else its own observation."""
         final = item.info.get("final_observation")
         return item.seen if final is None else self.wiring.seen(final)
@@ -152,16 +153,16 @@ class LiveActing:
         if item.terminated or item.truncated:
             self.begin_episode()
 
-    def memories_of(self, agent: BaseAgent) -> list[Any] | None:
+    def memories_of(self, agent: BaseAgent) -> list[Memory] | None:
         """Return what an agent remembers before it acts, in a list of one; None where it hands no memory out."""
         self._acting.install(agent)
         return self._acting.memories
 
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> dict[str, object] | None:
         """Return what the agent remembers, as JSON values; None where it declares no memory."""
         return self._acting.state()
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
+    def restore(self, state: SavedState | None) -> None:
         """Go on from `state`."""
         self._acting.restore(state)
 

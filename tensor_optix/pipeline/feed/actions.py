@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core.types import Action
 from tensor_optix.errors import BadDataError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline.environment.environment import ActionScaler
 from tensor_optix.pipeline.feed.reader import TakesActions, is_transient
@@ -26,7 +27,7 @@ class ActionGuard:
         InvalidArgumentError: `safe_action` is itself not allowed.
     """
 
-    def __init__(self, space: spaces.Space[Any] | None, safe_action: Any = None) -> None:
+    def __init__(self, space: spaces.Space[object] | None, safe_action: Action = None) -> None:
         self.safe_actions = 0
         """How often the safe one was sent."""
         self._space, self._safe_action = space, safe_action
@@ -137,7 +138,7 @@ class ActionChannel:
         return True
 
 
-def is_finite(action: Any) -> bool:
+def is_finite(action: Action) -> bool:
     """Return False for numbers of which one is NaN or infinite; what is no number is not judged."""
     if isinstance(action, dict):
         return all(is_finite(part) for part in action.values())
@@ -150,7 +151,7 @@ def is_finite(action: Any) -> bool:
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
-def _check_of(space: spaces.Space[Any]) -> Callable[[Any], bool]:
+def _check_of(space: spaces.Space[object]) -> Callable[[Any], bool]:
     """Return the check of a space: one plain comparison for the commonest, whose own is slow."""
     if type(space) is spaces.Discrete:
         low, high = int(space.start), int(space.start + space.n)
@@ -158,7 +159,7 @@ def _check_of(space: spaces.Space[Any]) -> Callable[[Any], bool]:
     return lambda a: _fits(space, a)
 
 
-def _fits(space: spaces.Space[Any], action: Any) -> bool:
+def _fits(space: spaces.Space[object], action: Action) -> bool:
     """Return whether an action is finite and inside a space; numbers of a box may be of any dtype of their kind."""
     if isinstance(space, spaces.Dict):
         return action.keys() == space.spaces.keys() and all(_fits(space[name], action[name]) for name in action)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
+from tensor_optix.core.types import Observation
 from tensor_optix.errors import ContractError, InvalidArgumentError
 from tensor_optix.pipeline.environment.environment import check_size
 from tensor_optix.support.arguments import is_real
 
-BoundaryFn = Callable[[int, float, Any], bool]
+BoundaryFn = Callable[[int, float, Observation], bool]
 """(steps in the window, seconds since it began, the last observation) -> whether it ends here"""
 
 MAX_STEPS = 100_000

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core.types import Info, Observation, Space
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, ItemCheck, Malformed, Quarantine
 from tensor_optix.pipeline.environment.environment import check_size
@@ -19,6 +20,7 @@ from tensor_optix.pipeline.feed.ledger import SequenceLedger
 from tensor_optix.pipeline.feed.reader import FeedReader, is_replayable
 from tensor_optix.pipeline.feed.sorting import ends_episode
 from tensor_optix.support.arguments import is_real, is_whole
+from tensor_optix.support.plain import SavedState
 
 COUNTED = (
     "received",
@@ -40,17 +42,17 @@ _LOOK_SECONDS = 0.25
 class Checked(NamedTuple):
     """An item that an agent can be shown."""
 
-    observation: Any
+    observation: Observation
     """As the source gave it."""
     reward: float
     terminated: bool
     truncated: bool
-    info: Mapping[str, Any]
+    info: Info
     arrival: float
     is_late: bool | None
     acted: float | None
     mask: np.ndarray | None
-    seen: Any
+    seen: Observation
     """The observation as the agent sees it."""
 
 
@@ -96,7 +98,7 @@ def _pair(name: str, value: object) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def _check_of(space: Any) -> ItemCheck:
+def _check_of(space: Space) -> ItemCheck:
     """Return the check of items whose observations are of a space; None where it is not known."""
     if space is None or isinstance(space, spaces.Box) or not isinstance(space, spaces.Space):
         return ItemCheck(space)
@@ -122,12 +124,12 @@ class ResumePoint:
     counts: Mapping[str, int] = field(default_factory=dict)
     """The counters, without what was received and is not yet learned."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
         return {**vars(self), "counts": dict(self.counts)}
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "ResumePoint":
+    def from_dict(cls, state: SavedState) -> "ResumePoint":
         """Rebuild from `to_dict`.
 
         Raises:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import tenacity
 
+from tensor_optix.core.types import Action
 from tensor_optix.errors import ContractError, FeedError, FeedFatalError
 from tensor_optix.pipeline.feed.intake import Intake
 
@@ -37,7 +38,7 @@ class DataSource(Protocol):
 class TakesActions(Protocol):
     """A source that acts."""
 
-    def apply(self, action: Any) -> None:
+    def apply(self, action: Action) -> None:
         """Carry out the action chosen for the last item."""
 
 
@@ -57,7 +58,7 @@ class Closable(Protocol):
         """End the stream in progress, from another thread: it returns or raises within a second."""
 
 
-def check_source(source: object) -> None:
+def check_source(source: Any) -> None:
     """Raise `ContractError` unless `source` has a `stream` that can be called and read without an event loop.
 
     One that waits for each action must take them.

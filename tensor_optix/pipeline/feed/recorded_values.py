@@ -1,21 +1,22 @@
 """Values in a recorded session that JSON has no word for: arrays and tuples."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+
+from tensor_optix.core.types import Observation
 
 _TUPLE = "__tuple__"
 
 
-def with_tuples(observation: Any) -> Any:
+def with_tuples(observation: Observation) -> Observation:
     """Return an observation with its tuples marked, which JSON does not tell from lists."""
     if isinstance(observation, Mapping):
         return {name: with_tuples(part) for name, part in observation.items()}
     return {_TUPLE: list(map(with_tuples, observation))} if isinstance(observation, tuple) else observation
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> object:
     """Return what JSON has a word for, with a mark from which an array can be made again."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return {"__array__": [value.dtype.str, list(value.shape), value.tolist()]}
@@ -24,7 +25,7 @@ def plain(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def revived(value: object) -> Any:
+def revived(value: object) -> object:
     """Return what `plain` and `with_tuples` were given."""
     if isinstance(value, list):
         return [revived(part) for part in value]

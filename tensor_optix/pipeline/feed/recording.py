@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.core.storage.reading import BINARY, NO_FOLLOW
+from tensor_optix.core.types import Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.space_json import space_to_json
 from tensor_optix.pipeline.feed.recorded_values import plain, with_tuples
@@ -38,7 +39,7 @@ class Line(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     version: int | None = None
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
-    observation: Any = None
+    observation: Observation = None
     reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
@@ -88,7 +89,7 @@ class SessionRecorder:
 
     def item(
         self,
-        observation: Any,
+        observation: Observation,
         reward: float,
         terminated: bool,
         truncated: bool,

@@ -5,7 +5,6 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +16,7 @@ from tensor_optix.pipeline.environment.space_json import space_from_json
 from tensor_optix.pipeline.feed.recorded_values import revived
 from tensor_optix.pipeline.feed.recording import SESSION_FORMAT, VERSION, Line
 from tensor_optix.support.optional import require
+from tensor_optix.support.trees import Tree
 
 MAX_LINE_BYTES = 64 << 20
 _MAX_WINDOW_BYTES = 1 << 27
@@ -62,7 +62,7 @@ class _Reading:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.last: Recorded | Break | None = None
         self._path = path
-        self._form: Any = None
+        self._form: Tree = None
         self._begins_session = False
 
     def take(self, number: int, line: Line) -> Iterator[Recorded | Break]:
@@ -102,7 +102,7 @@ class _Reading:
             yield from self._next(BREAK)
 
 
-def _item(path: object, number: int, line: Line, form: Any) -> tuple[object, float, bool, bool, dict[str, object]]:
+def _item(path: object, number: int, line: Line, form: Tree) -> tuple[object, float, bool, bool, dict[str, object]]:
     try:
         observation = _array(line, form) if line.whole is msgspec.UNSET else revived(line.whole)
         info = {name: revived(value) for name, value in (line.info or {}).items()}
@@ -111,7 +111,7 @@ def _item(path: object, number: int, line: Line, form: Any) -> tuple[object, flo
     return observation, line.reward, line.terminated, line.truncated, info
 
 
-def _array(line: Line, form: Any) -> np.ndarray:
+def _array(line: Line, form: Tree) -> np.ndarray:
     dtype, shape = form
     observation = np.asarray(line.observation, np.dtype(dtype))
     if observation.dtype.hasobject or observation.shape != tuple(shape):
@@ -119,7 +119,7 @@ def _array(line: Line, form: Any) -> np.ndarray:
     return observation
 
 
-def recorded_space(path: str | os.PathLike[str]) -> spaces.Space[Any] | None:
+def recorded_space(path: str | os.PathLike[str]) -> spaces.Space[object] | None:
     """Return the observation space that a session names; None where it names none, or cannot be read.
 
     Raises:

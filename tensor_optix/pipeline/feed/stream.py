@@ -5,9 +5,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from tensor_optix.core.types import EpisodeData, EpisodeSummary
+import numpy as np
+
+from tensor_optix.core.types import Action, EpisodeData, EpisodeSummary, Info, Memory, Observation
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._rollout import RolloutBuilder
 from tensor_optix.pipeline.feed.feed import Checked
@@ -21,15 +23,15 @@ _MANY_ALONE = 64
 class Acted(NamedTuple):
     """An item that was acted on; its step is whole when the next item has come."""
 
-    observation: Any
+    observation: Observation
     """As the agent saw it."""
-    action: Any
+    action: Action
     reward: float
-    info: Mapping[str, Any]
-    mask: Any
-    final_observation: Any
+    info: Info
+    mask: np.ndarray | None
+    final_observation: Observation
     """What followed, as far as the item itself says: its info, else its own observation."""
-    memories: list[Any] | None = None
+    memories: list[Memory] | None = None
     """What the agent remembered before, in a list of one; None where it hands no memory out."""
 
 
@@ -61,8 +63,8 @@ class StreamBuilder(RolloutBuilder):
     def __init__(
         self,
         is_episodic: bool | None = None,
-        stack_observations: Callable[[Sequence[Any]], Any] = stacked,
-        stack_actions: Callable[[Sequence[Any]], Any] = stacked,
+        stack_observations: Callable[[Sequence[Observation]], Observation] = stacked,
+        stack_actions: Callable[[Sequence[Action]], Action] = stacked,
     ) -> None:
         super().__init__(stack_observations, stack_actions)
         self.learned = self.isolated = 0
@@ -120,16 +122,25 @@ class StreamBuilder(RolloutBuilder):
                     self._alone,
                 )
 
-    def window(self, window_id: int, following: Any, mask: Any, metadata: dict[str, Any]) -> EpisodeData:
+    def window(
+        self, window_id: int, following: Observation, mask: np.ndarray | None, metadata: Mapping[str, object]
+    ) -> EpisodeData:
         """Return the steps as a window, and begin the next."""
-        metadata["breaks"], self._breaks = tuple(self._breaks), []
-        window = replace(self.build(window_id, following, mask), metadata=metadata)
+        breaks, self._breaks = tuple(self._breaks), []
+        window = replace(self.build(window_id, following, mask), metadata={**metadata, "breaks": breaks})
         if not self._is_episodic:
             window = replace(window, completed=(EpisodeSummary(window.total_reward, window.length),))
         return window
 
     def _add(
-        self, acted: Acted, reward: float, terminated: bool, truncated: bool, info: Any, following: Any, mask: Any
+        self,
+        acted: Acted,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: Info,
+        following: Observation,
+        mask: np.ndarray | None,
     ) -> None:
         is_over = terminated or truncated
         if not len(self):

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tensor_optix.core.types import Observation
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline._items import HEARTBEAT, Heartbeat, Item, Malformed
 
@@ -19,7 +20,7 @@ class Frame(msgspec.Struct):
     `{"heartbeat": ...}` without an observation says that the server is there.
     """
 
-    observation: Any = msgspec.UNSET
+    observation: Observation = msgspec.UNSET
     """Numbers, in lists as deep as the observation has dimensions, or an object of such by name."""
     reward: float = 0.0
     terminated: bool = False
@@ -58,7 +59,7 @@ class FrameCodec:
         self._is_text = format == "json"
         self._to_item, self._dtype = to_item, None if dtype is None else np.dtype(dtype)
 
-    def encode(self, message: Any) -> str | bytes:
+    def encode(self, message: object) -> str | bytes:
         """Return the frame of a message: text where the format is JSON."""
         encoded = self._encode(message)
         return encoded.decode() if self._is_text else encoded
@@ -100,7 +101,7 @@ class FrameCodec:
             return Malformed(f"its observation is no array: {str(error)[:_SHOWN]}")
         return observation, decoded.reward, decoded.terminated, decoded.truncated, info
 
-    def _observation(self, value: Any) -> Any:
+    def _observation(self, value: object) -> Observation:
         if isinstance(value, dict):
             return {name: self._observation(part) for name, part in value.items()}
         array = np.array(value)
@@ -112,7 +113,7 @@ class FrameCodec:
             return array if self._dtype is None else array.astype(self._dtype)
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be sent")

@@ -2,10 +2,10 @@
 
 import queue
 from collections.abc import Iterator
-from typing import Any
 
 from gymnasium import spaces
 
+from tensor_optix.core.types import Action
 from tensor_optix.pipeline._items import Item
 from tensor_optix.pipeline.environment.environment import checked_reward, make_environment
 from tensor_optix.pipeline.environment.episodes import episode_seed
@@ -36,14 +36,14 @@ class EnvironmentSource:
         self.action_space = self.env.action_space
         self._seed = seed
         self._next_episode = 0
-        self._actions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[Action] = queue.SimpleQueue()
 
     def seed(self, seed: int) -> None:
         """Seed the episodes, where the constructor did not."""
         if self._seed is None:
             self._seed = seed
 
-    def apply(self, action: Any) -> None:
+    def apply(self, action: Action) -> None:
         """Step the environment."""
         self._actions.put((action,))
 

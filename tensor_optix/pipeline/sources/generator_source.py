@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from tensor_optix.core.base_agent import Seedable
+from tensor_optix.core.types import Action
 from tensor_optix.errors import ContractError, FeedFatalError
 from tensor_optix.pipeline.feed.reader import Closable, DataSource, TakesActions, check_source, is_replayable
 from tensor_optix.pipeline.feed.sorting import ends_episode
@@ -53,7 +54,7 @@ class GeneratorSource:
         self.is_episodic = getattr(items, "is_episodic", None)
         self.observation_space = _known(observation_space, getattr(items, "observation_space", None))
         self.action_space = _known(action_space, getattr(items, "action_space", None))
-        self._actions: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[tuple[Action] | None] = queue.SimpleQueue()
         self._is_skipped = False
 
     def seed(self, seed: int) -> None:
@@ -61,7 +62,7 @@ class GeneratorSource:
         if isinstance(self._source, Seedable):
             self._source.seed(seed)
 
-    def apply(self, action: Any) -> None:
+    def apply(self, action: Action) -> None:
         """Hand an action on, and let the generator go on."""
         if self._apply is not None:
             self._apply(action)
@@ -83,7 +84,7 @@ class GeneratorSource:
         actions = self._actions = queue.SimpleQueue()
         items = self._open(after)
         going_on = items.send if isinstance(items, Generator) else _next_of(items)
-        taken: tuple[Any] | None = (None,)
+        taken: tuple[Action] | None = (None,)
         try:
             while taken is not None:
                 try:

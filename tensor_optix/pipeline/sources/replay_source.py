@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from gymnasium import spaces
 
@@ -31,7 +30,7 @@ class ReplaySource:
         self.path = Path(path).absolute()
 
     @property
-    def observation_space(self) -> spaces.Space[Any] | None:
+    def observation_space(self) -> spaces.Space[object] | None:
         """Of the recorded observations, where they are no arrays; None otherwise, or before there is a recording."""
         return recorded_space(self.path)
 

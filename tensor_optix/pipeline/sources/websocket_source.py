@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from tensor_optix.core.types import Action
 from tensor_optix.errors import FeedError, FeedFatalError, InvalidArgumentError
 from tensor_optix.pipeline._items import HEARTBEAT, Heartbeat, Item, Malformed
 from tensor_optix.pipeline.sources._frames import Frame, FrameCodec
@@ -106,7 +107,7 @@ class WebSocketSource:
     def __repr__(self) -> str:
         return f"WebSocketSource({redacted(self._url)!r})"
 
-    def apply(self, action: Any) -> None:
+    def apply(self, action: Action) -> None:
         """Send an action; where there is no connection, it is dropped."""
         connection = self._connection
         if connection is not None and self.sends_actions:

@@ -51,8 +51,8 @@ class Fleet:
     def __init__(
         self,
         env_fns: Sequence[Callable[[], gym.Env]],
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
+        observation_space: spaces.Space[object],
+        action_space: spaces.Space[object],
         step_timeout: float | None = None,
         max_worker_rss: int | None = None,
         sleep: Callable[[float], object] = time.sleep,
@@ -114,7 +114,7 @@ class Fleet:
                 f"{told_of(error)}"
             ) from error
 
-    def send_reset(self, i: int, seed: int | None, options: dict[str, Any] | None) -> None:
+    def send_reset(self, i: int, seed: int | None, options: dict[str, object] | None) -> None:
         """Let an environment begin its next episode, or with a seed the first one of that seed.
 
         Raises:
@@ -128,7 +128,7 @@ class Fleet:
             worker.wait_until_made()
         self._send_reset(i, options)
 
-    def _send_reset(self, i: int, options: dict[str, Any] | None = None) -> None:
+    def _send_reset(self, i: int, options: dict[str, object] | None = None) -> None:
         payload = pickled_value({"after": (self._roots[i], self._numbers[i]), "options": options})
         self.workers[i].send(wire.RESET, "reset", payload, self.reset_deadline.seconds)
 

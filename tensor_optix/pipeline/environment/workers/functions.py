@@ -51,7 +51,7 @@ def _spec_of(env_id: str, spec: bytes) -> EnvSpec:
         return EnvSpec(env_id, entry_point=partial(_raise, error))
 
 
-def _raise(error: Exception, **kwargs: Any) -> gym.Env:
+def _raise(error: Exception, **kwargs: object) -> gym.Env:
     raise SpecError from error
 
 

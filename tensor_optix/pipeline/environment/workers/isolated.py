@@ -6,6 +6,7 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
+from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.episodes import BAD_RESETS, BAD_STEP
 from tensor_optix.pipeline.environment.workers import wire
@@ -17,7 +18,7 @@ from tensor_optix.pipeline.environment.workers.worker import Worker
 from tensor_optix.support.deadlines import Deadline
 
 
-class IsolatedEnv(gym.Env[Any, Any]):
+class IsolatedEnv(gym.Env[Observation, Action]):
     """Steps an environment that is in a worker; one that hangs, dies or raises is made anew with the next reset.
 
     Args:
@@ -72,7 +73,9 @@ class IsolatedEnv(gym.Env[Any, Any]):
     def __str__(self) -> str:
         return self.worker.name or "an environment in a process of its own"
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, object] | None = None
+    ) -> tuple[Observation, dict[str, object]]:
         """Begin an episode, in a new process where the one before has failed or grown too large.
 
         Raises:
@@ -88,7 +91,7 @@ class IsolatedEnv(gym.Env[Any, Any]):
             raise BadDataError(info[BAD_RESETS][0])
         return observation, info
 
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, object]]:
         """Take a step; raises as `reset` does."""
         payload = b""
         if self._action is None:
@@ -118,7 +121,7 @@ class IsolatedEnv(gym.Env[Any, Any]):
             self.worker.send(kind, doing, payload, deadline.seconds)
             return self.worker.receive(deadline.seconds)
 
-    def _observed(self, reply: wire.Reply) -> tuple[Any, dict[str, Any]]:
+    def _observed(self, reply: wire.Reply) -> tuple[Observation, dict[str, Any]]:
         info, seen = ({}, []) if reply.value is None else reply.value
         info.pop(wire.LEFT_OUT, None)
         return (self.observation_space.from_jsonable(seen)[0] if self._row is None else read(self._row)), info

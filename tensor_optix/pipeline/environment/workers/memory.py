@@ -5,12 +5,11 @@ import math
 import mmap
 import os
 import tempfile
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.support.trees import is_tree, leaves, mapped
+from tensor_optix.support.trees import Tree, is_tree, leaves, mapped
 
 _ALIGNED = 64
 """Bytes: a cache line."""
@@ -24,7 +23,7 @@ class Cell:
         dtype: of its elements.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
 
     def size(self, rows: int) -> int:
@@ -32,12 +31,12 @@ class Cell:
         return -(-rows * math.prod(self.shape) * self.dtype.itemsize // _ALIGNED) * _ALIGNED
 
 
-def cells_of(space: spaces.Space[Any]) -> Any:
+def cells_of(space: spaces.Space[object]) -> Tree:
     """Return the tree of cells that a space's elements fill; None where they have no fixed size."""
     if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         return Cell(space.shape or (), space.dtype)
     if isinstance(space, spaces.Dict):
-        parts: Any = {name: cells_of(part) for name, part in space.spaces.items()}
+        parts: Tree = {name: cells_of(part) for name, part in space.spaces.items()}
     elif isinstance(space, spaces.Tuple):
         parts = tuple(cells_of(part) for part in space.spaces)
     else:
@@ -57,8 +56,8 @@ class SharedMemory:
 
     def __init__(
         self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
+        observation_space: spaces.Space[object],
+        action_space: spaces.Space[object],
         n_envs: int,
         descriptor: int | None = None,
     ) -> None:
@@ -85,12 +84,12 @@ class SharedMemory:
             self.descriptor = -1
 
 
-def row_of(tree: Any, i: int) -> Any:
+def row_of(tree: Tree, i: int) -> Tree:
     """Return views on row `i` of a tree of (N, ...) arrays, None of None."""
     return None if tree is None else mapped(lambda leaf: leaf[i, ...], tree)
 
 
-def written(tree: Any, value: Any) -> None:
+def written(tree: Tree, value: Tree) -> None:
     """Write a value of the same form into a tree of arrays."""
     if is_tree(tree):
         mapped(written, tree, value)
@@ -98,7 +97,7 @@ def written(tree: Any, value: Any) -> None:
         tree[...] = value
 
 
-def read(tree: Any) -> Any:
+def read(tree: Tree) -> Tree:
     """Return a copy of a tree of arrays; what has no axes becomes a number."""
     return mapped(lambda leaf: leaf.copy() if leaf.ndim else leaf[()], tree)
 

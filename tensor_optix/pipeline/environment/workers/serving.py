@@ -7,17 +7,18 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gymnasium import spaces
 
+from tensor_optix.core.types import Info, Observation
 from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import SpecError, unpickled, unpickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory, read, row_of, written
 from tensor_optix.support.memory import private_memory, resident_memory
+from tensor_optix.support.trees import Tree
 
 FAILED, ENDED = 1, 0
 """Exit codes."""
@@ -33,8 +34,8 @@ class Order:
     """Its row in the memory."""
     n_envs: int
     """Rows."""
-    observation_space: spaces.Space[Any]
-    action_space: spaces.Space[Any]
+    observation_space: spaces.Space[object]
+    action_space: spaces.Space[object]
     autoreset: bool
     """Reset in the step that ends an episode."""
     reset_tries: int
@@ -151,7 +152,7 @@ class Served:
             self._doing[0] = "reset"
             self._reset()
 
-    def _reply(self, row: Any, observation: Any, info: Mapping[str, Any], flags: int = 0, reward: float = 0.0) -> None:
+    def _reply(self, row: Tree, observation: Observation, info: Info, flags: int = 0, reward: float = 0.0) -> None:
         seen = None
         if row is None:
             seen = self._order.observation_space.to_jsonable([observation])

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
+from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import ContractError, EnvironmentFailedError
 from tensor_optix.pipeline.environment.episodes import FAILED_RESETS, FAILED_STEP
 from tensor_optix.pipeline.environment.workers import wire
@@ -68,7 +69,7 @@ class WorkerVectorEnv(VectorEnv):
         )
         self._memory = self._fleet.memory
         self._finals = [row_of(self._memory.finals, i) for i in range(self.num_envs)]
-        self._seen: list[Any] | None = [None] * self.num_envs if self._memory.observations is None else None
+        self._seen: list[Observation] | None = [None] * self.num_envs if self._memory.observations is None else None
         """What the environments observe, where that has no place in the memory."""
         self._warned_of: set[str] = set()
         try:
@@ -84,7 +85,7 @@ class WorkerVectorEnv(VectorEnv):
 
     # --- steps ---
 
-    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Action) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, object]]:
         """Take a step in each environment."""
         fleet, begun = self._fleet, self._clock()
         seconds = fleet.step_deadline.seconds
@@ -107,7 +108,7 @@ class WorkerVectorEnv(VectorEnv):
         infos = self._infos(replies, failures) if says_more else {}
         return self._observations(), rewards, (flags & wire.TERMINATED) > 0, (flags & wire.TRUNCATED) > 0, infos
 
-    def _send_actions(self, actions: Any, seconds: float) -> dict[int, str]:
+    def _send_actions(self, actions: Action, seconds: float) -> dict[int, str]:
         """Let each environment take a step, and return which have failed, and how."""
         failures: dict[int, str] = {}
         if self._memory.actions is None:
@@ -122,7 +123,7 @@ class WorkerVectorEnv(VectorEnv):
                 failures[i] = told_of(error)
         return failures
 
-    def _infos(self, replies: Mapping[int, wire.Reply], failures: Mapping[int, str]) -> dict[str, Any]:
+    def _infos(self, replies: Mapping[int, wire.Reply], failures: Mapping[int, str]) -> dict[str, object]:
         """Return the infos of a step, once all episodes that ended with it are followed by others."""
         infos: dict[str, Any] = {}
         for i in range(self.num_envs):
@@ -136,10 +137,10 @@ class WorkerVectorEnv(VectorEnv):
                 infos = self._add_info(infos, self._taken(i, replies[i]), i)
         return infos
 
-    def _final(self, i: int, reply: wire.Reply) -> Any:
+    def _final(self, i: int, reply: wire.Reply) -> Observation:
         return read(self._finals[i]) if self._seen is None else self._received(reply)
 
-    def _reset_after(self, i: int, reply: wire.Reply) -> dict[str, Any]:
+    def _reset_after(self, i: int, reply: wire.Reply) -> dict[str, object]:
         """Return the info of the reset in the step that ended an episode."""
         if reply.flags & wire.IS_FULL:
             self._say_once(
@@ -158,7 +159,7 @@ class WorkerVectorEnv(VectorEnv):
         self._fleet.reset_deadline.saw(self._clock() - begun)
         return info
 
-    def _renewed(self, i: int, failures: list[str], *, waits: bool = True) -> dict[str, Any]:
+    def _renewed(self, i: int, failures: list[str], *, waits: bool = True) -> dict[str, object]:
         """Make an environment anew and begin its next episode; return the info of the reset; see `Fleet.renewed`."""
         reply = self._fleet.renewed(i, failures, waits=waits)
         if reply is not None:
@@ -175,7 +176,7 @@ class WorkerVectorEnv(VectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, object]]:
         """Begin an episode in each environment, or in those of `options["reset_mask"]` (N,) bool."""
         options = dict(options or {})
         which = np.flatnonzero(options.pop("reset_mask", np.ones(self.num_envs, bool))).tolist()
@@ -206,7 +207,7 @@ class WorkerVectorEnv(VectorEnv):
 
     # --- attributes ---
 
-    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def call(self, name: str, *args: object, **kwargs: object) -> tuple[Any, ...]:
         """Return what the attribute `name` of each environment is, or gives when it is called.
 
         Raises:
@@ -224,36 +225,36 @@ class WorkerVectorEnv(VectorEnv):
         """Return an attribute of each environment; raises as `call` does."""
         return self.call(name)
 
-    def set_attr(self, name: str, values: Any) -> None:
+    def set_attr(self, name: str, values: object) -> None:
         """Set an attribute of each environment: to one value, or to one of a list each; raises as `call` does."""
         each = list(values) if isinstance(values, list | tuple) else [values] * self.num_envs
         if len(each) != self.num_envs:
             raise ValueError(f"values must be one per environment ({self.num_envs}), but there are {len(each)}.")
         self._fleet.ask(wire.SET, "set_attr", [pickled_value((name, value)) for value in each])
 
-    def close_extras(self, **_: Any) -> None:
+    def close_extras(self, **_: object) -> None:
         """End all processes."""
         if hasattr(self, "_fleet"):
             self._fleet.close()
 
     # --- what was said ---
 
-    def _observations(self) -> Any:
+    def _observations(self) -> Observation:
         if self._seen is None:
             return mapped(np.copy, self._memory.observations)
         into = create_empty_array(self.single_observation_space, self.num_envs)
         return concatenate(self.single_observation_space, self._seen, into)
 
-    def _taken(self, i: int, reply: wire.Reply) -> dict[str, Any]:
+    def _taken(self, i: int, reply: wire.Reply) -> dict[str, object]:
         """Take over what an environment observes, and return its info."""
         if self._seen is not None:
             self._seen[i] = self._received(reply)
         return self._info(reply)
 
-    def _received(self, reply: wire.Reply) -> Any:
+    def _received(self, reply: wire.Reply) -> Observation:
         return self.single_observation_space.from_jsonable(reply.value[1])[0]
 
-    def _info(self, reply: wire.Reply) -> dict[str, Any]:
+    def _info(self, reply: wire.Reply) -> dict[str, object]:
         info = {} if reply.value is None else dict(reply.value[0])
         for name in info.pop(wire.LEFT_OUT, ()):
             self._say_once(name, "Infos are without %s: its process does not hand it out.", name)

@@ -7,11 +7,11 @@ dictionaries of them. Nothing of it is unpickled.
 
 import socket
 import struct
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from tensor_optix.core.types import Info
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.support.nested import packed, unpacked
 
@@ -105,9 +105,9 @@ def read_reply(channel: socket.socket) -> Reply:
         raise WireError(f"what it says is not of the form: {error}") from None
 
 
-def sendable(info: Mapping[str, Any]) -> dict[str, Any]:
+def sendable(info: Info) -> dict[str, object]:
     """Return what of an info can be sent; what cannot is named."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, object] = {}
     left_out: list[str] = []
     for name, value in info.items():
         try:

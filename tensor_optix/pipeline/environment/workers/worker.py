@@ -9,7 +9,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 import gymnasium as gym
 
@@ -179,7 +178,7 @@ class Worker:
         self._doing = ""
         return reply
 
-    def _raised(self, told: Any) -> EnvironmentFailedError:
+    def _raised(self, told: object) -> EnvironmentFailedError:
         doing = self._doing
         self.kill()
         if not isinstance(told, dict):
