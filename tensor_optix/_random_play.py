@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix.core.types import Observation
+from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.infos import mask_in
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
@@ -108,7 +108,7 @@ def _equal_leaves(one: Any, other: Any) -> bool:
         return bool(np.array_equal(np.asarray(one), np.asarray(other)))
 
 
-def _action(space: spaces.Space[object], info: Mapping[str, object], found: Play) -> Any:
+def _action(space: spaces.Space[object], info: Mapping[str, object], found: Play) -> Action:
     mask = mask_in(info) if isinstance(info, Mapping) else None
     if mask is None:
         return space.sample()

@@ -9,7 +9,7 @@ import math
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from tensor_optix._random_play import Play, differs, play
 from tensor_optix.errors import MissingDependencyError, TensorOptixError
 from tensor_optix.factory import make_agent, resolve_algorithm
 from tensor_optix.pipeline.environment.environment import make_environment
-from tensor_optix.pipeline.environment.own_code import EnvLike
+from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike
 from tensor_optix.presets import has_preset
 from tensor_optix.support.arguments import check_count
 from tensor_optix.support.trees import leaves
@@ -99,7 +99,7 @@ class EnvironmentCheck:
 
 def check_environment(
     env: EnvLike,
-    env_kwargs: Mapping[str, Any] | None = None,
+    env_kwargs: EnvKwargs | None = None,
     wrappers: Sequence[str] = (),
     *,
     algorithm: str = "auto",

@@ -155,7 +155,9 @@ def _usual_layers(preset: Preset, observation_space: spaces.Space[object]) -> Se
     return () if _is_image(flat_observation_space(observation_space)) else preset.net_arch
 
 
-def _ppo(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
+def _ppo(
+    builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: HyperparamSet
+) -> BaseAgent:
     distribution, outputs = _distribution(action_space)
     shape = _architecture(box, hidden, outputs, activation="tanh", initial="orthogonal")
     actor = builder.network(dataclasses.replace(shape, head_gain=0.01))
@@ -191,7 +193,9 @@ def _distribution(action_space: object) -> tuple[Distribution, int]:
     return distribution, outputs // 2 if distribution.name == "gaussian" else outputs
 
 
-def _dqn(builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: Any) -> BaseAgent:
+def _dqn(
+    builder: Builder, box: spaces.Box, action_space: object, hidden: Sequence[int], params: HyperparamSet
+) -> BaseAgent:
     if not isinstance(action_space, spaces.Discrete):
         raise _refused("DQN serves Discrete actions", action_space)
     n_actions = int(action_space.n)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -68,7 +67,7 @@ class Policy:
         self._wiring.connect(agent)
         self._acting, self._n_episodes = EpisodeActing(wiring=self._wiring), 1
 
-    def predict(self, observation: Observation, deterministic: bool = True, *, action_mask: Any = None) -> Action:
+    def predict(self, observation: Observation, deterministic: bool = True, *, action_mask: object = None) -> Action:
         """Return the action for an observation, or one per row for a batch of them.
 
         Args:

@@ -60,7 +60,7 @@ class RunDescription(RunSettings):
         env.close()
         return agent
 
-    def environment(self, **more: Any) -> gym.Env:
+    def environment(self, **more: object) -> gym.Env:
         """Return a new environment of the run, made with some more arguments."""
         return make_environment(self.env, {**self.env_kwargs, **more}, self.wrappers)
 

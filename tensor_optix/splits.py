@@ -15,7 +15,7 @@ its usual embargo is 1 % of the rows.
 import itertools
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
 
@@ -28,6 +28,8 @@ from tensor_optix.support.arguments import check_count, is_real, is_whole
 
 EMBARGO = 0.01
 """Share of all rows that is left out between two slices."""
+Series: TypeAlias = Any
+"""Rows in the order of time: an array, a sequence, anything with `iloc` such as a DataFrame, or a mapping of those."""
 
 
 class SplitPipelines(NamedTuple):
@@ -42,11 +44,11 @@ class SplitPipelines(NamedTuple):
 class TimeSplit:
     """Three slices of the same data, in the order of time, and where they lie in it."""
 
-    train: Any
+    train: Series
     """What is learned from."""
-    validation: Any
+    validation: Series
     """What chooses the policy."""
-    test: Any
+    test: Series
     """What neither has had."""
     train_rows: range
     validation_rows: range
@@ -54,7 +56,7 @@ class TimeSplit:
 
     def pipelines(
         self,
-        make_env: Callable[[Any], gym.Env],
+        make_env: Callable[[Series], gym.Env],
         agent: BaseAgent | None = None,
         *,
         held_out_episodes: int = 1,
@@ -95,7 +97,7 @@ class TimeSplit:
 
 
 def split_by_time(
-    data: Any, *, validation: float = 0.2, test: float = 0.2, embargo: float = EMBARGO, times: Any = None
+    data: Series, *, validation: float = 0.2, test: float = 0.2, embargo: float = EMBARGO, times: Series = None
 ) -> TimeSplit:
     """Cut data by time into training, validation and test.
 
@@ -121,14 +123,14 @@ def split_by_time(
 
 
 def walk_forward(
-    data: Any,
+    data: Series,
     folds: int = 5,
     *,
     train: float | None = None,
     validation: float | None = None,
     test: float | None = None,
     embargo: float = EMBARGO,
-    times: Any = None,
+    times: Series = None,
 ) -> tuple[TimeSplit, ...]:
     """Cut data by time into folds, each of which is tested on what comes after it.
 
@@ -161,7 +163,7 @@ def walk_forward(
     return tuple(_split(data, range(0 if most is None else max(stop - most, 0), stop), v, t, e) for stop in stops)
 
 
-def _split(data: Any, train: range, v: int, t: int, e: int) -> TimeSplit:
+def _split(data: Series, train: range, v: int, t: int, e: int) -> TimeSplit:
     validation = range(train.stop + e, train.stop + e + v)
     test = range(validation.stop + e, validation.stop + e + t)
     if not (len(train) and v and t):
@@ -184,7 +186,7 @@ def _rows(name: str, size: object, n: int) -> int:
     )
 
 
-def _length(data: Any) -> int:
+def _length(data: Series) -> int:
     if hasattr(data, "iloc"):
         return len(data.iloc[:])
     if isinstance(data, Mapping):
@@ -201,7 +203,7 @@ def _length(data: Any) -> int:
     return len(data)
 
 
-def _cut(data: Any, rows: range) -> Any:
+def _cut(data: Series, rows: range) -> Series:
     if hasattr(data, "iloc"):
         return data.iloc[rows.start : rows.stop]
     if isinstance(data, Mapping):
@@ -209,7 +211,7 @@ def _cut(data: Any, rows: range) -> Any:
     return data[rows.start : rows.stop]
 
 
-def _check_order(data: Any, times: Any, n: int) -> None:
+def _check_order(data: Series, times: Series, n: int) -> None:
     if times is not None:
         if len(times) != n:
             raise InvalidArgumentError(f"times must have one entry per row, but got {len(times)} for {n} rows.")

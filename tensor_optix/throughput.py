@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -15,6 +14,7 @@ from tensor_optix.core.types import Action, Diagnostics, EpisodeData, Hyperparam
 from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
+from tensor_optix.pipeline.environment.own_code import EnvKwargs
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def choose_vectorisation(
     n_envs: int,
     seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
-    env_kwargs: Mapping[str, Any] | None = None,
+    env_kwargs: EnvKwargs | None = None,
     wrappers: Sequence[str] = (),
 ) -> Vectorisation:
     """Measure the ways of stepping an environment, and return the one to use.
@@ -133,7 +133,7 @@ class _RandomAgent(BaseAgent):
     takes_flat_observations = True
     """As those of the agent will be."""
 
-    def __init__(self, action_space: Any) -> None:
+    def __init__(self, action_space: spaces.Space[object]) -> None:
         action_space.seed(0)
         self._n_choices = _n_choices(action_space)
         self._rng = np.random.default_rng(0)
@@ -147,7 +147,7 @@ class _RandomAgent(BaseAgent):
         self._think(observations)
         return self._actions[self._rng.integers(_POOL, size=len(observations))]
 
-    def act_masked(self, observations: object, action_masks: Any, *, deterministic: bool = False) -> Action:
+    def act_masked(self, observations: object, action_masks: np.ndarray, *, deterministic: bool = False) -> Action:
         self._think(observations)
         scores = np.where(action_masks, self._rng.random(action_masks.shape), -1.0)
         parts = np.split(scores, np.cumsum(self._n_choices)[:-1], axis=1)

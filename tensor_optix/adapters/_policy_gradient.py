@@ -6,7 +6,6 @@ Source: Simple Statistical Gradient-Following Algorithms (Williams, 1992); Async
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,7 @@ class PolicyGradientAgent(BuiltInAgent, BaseAgent):
         model: Model,
         optimizer: object,
         hyperparams: HyperparamSet,
-        compute_loss_fn: Callable[[Any, EpisodeData], object] | None,
+        compute_loss_fn: Callable[[Model, EpisodeData], object] | None,
         seed: int | None,
     ) -> None:
         model = backend.member_model(model)

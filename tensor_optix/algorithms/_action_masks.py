@@ -1,7 +1,5 @@
 """Action masks, checked before anything is drawn or learned with them."""
 
-from typing import Any
-
 import numpy as np
 
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
@@ -10,7 +8,7 @@ from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
 
 
-def checked_masks(distribution: Distribution, masks: Any, length: int, size: int) -> np.ndarray:
+def checked_masks(distribution: Distribution, masks: object, length: int, size: int) -> np.ndarray:
     """Return masks (B = `length`, P = `size`) as bool.
 
     Raises:

@@ -1,8 +1,8 @@
 """What a built-in agent is built from, besides the spaces of its environment."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from tensor_optix.core.types import Params
 
 ALGORITHMS = ("ppo", "recurrent_ppo", "dqn", "sac")
 FRAMEWORKS = ("tf", "torch")
@@ -19,7 +19,7 @@ class AgentDescription:
     """One of `FRAMEWORKS`."""
     net_arch: tuple[int, ...]
     """Hidden layers."""
-    hyperparams: Mapping[str, Any]
+    hyperparams: Params
     """Overrides of the algorithm's table."""
     exploration_noise: str = "white"
     """SAC only."""

@@ -1,7 +1,6 @@
 """What DQN and SAC have besides weights: target networks and a learner from replay, which are saved together."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.adapters.saving.weights import check_specs
 from tensor_optix.algorithms._replay_learner import ReplayLearner, check_saved_learner
+from tensor_optix.support.plain import SavedState
 
 _REPLAY = "replay"
 
@@ -60,7 +60,7 @@ class TargetsAndLearner:
         check_saved_learner(part_of(arrays, _REPLAY), values["learner"], params, most_capacity)
         check_specs(self._backend.weights(self.targets), without_part(arrays, _REPLAY))
 
-    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
         """Restore what `state` returned, all or nothing."""
         learner = ReplayLearner()
         learner.restore(part_of(arrays, _REPLAY), values["learner"])

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
 from tensor_optix.algorithms.replay.rows import MOST_FRAMES
 from tensor_optix.core.normalizers import RAW
 from tensor_optix.core.search_space import Hyperparam
-from tensor_optix.core.types import EpisodeData, Space
+from tensor_optix.core.types import EpisodeData, Params, Space
 from tensor_optix.errors import CheckpointMismatchError, HyperparamError, InvalidArgumentError
 from tensor_optix.support.memory import free_memory, transition_bytes
+from tensor_optix.support.plain import Json, SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class ReplayLearner:
     def __len__(self) -> int:
         return len(self._memory) if self._memory is not None else 0
 
-    def check(self, params: Mapping[str, Any]) -> None:
+    def check(self, params: Params) -> None:
         """Raise `HyperparamError` where the sizes do not fit each other, or what is remembered already."""
         if params["batch_size"] > params["replay_capacity"]:
             raise HyperparamError(
@@ -68,7 +68,7 @@ class ReplayLearner:
                 f"but got {params['replay_capacity']}. Make a new agent."
             )
 
-    def announce(self, params: Mapping[str, Any], observation_space: Space, action_space: Space) -> None:
+    def announce(self, params: Params, observation_space: Space, action_space: Space) -> None:
         """Log what the memory will take, once, and refuse one that is larger than the free memory.
 
         Raises:
@@ -98,7 +98,7 @@ class ReplayLearner:
     def learn(
         self,
         window: EpisodeData,
-        params: Mapping[str, Any],
+        params: Params,
         rng: np.random.Generator,
         step: Callable[[dict[str, np.ndarray]], dict[str, float]],
     ) -> dict[str, float] | None:
@@ -151,13 +151,13 @@ class ReplayLearner:
         most = 1 << (most.bit_length() - 1)
         return [most] * (due // most) + ([due % most] if due % most else [])
 
-    def state(self, *, with_memory: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def state(self, *, with_memory: bool) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """Return what `restore` goes on from; without the memory it has to be filled anew."""
         has_memory = with_memory and self._memory is not None
         arrays, memory = self._memory.state() if has_memory and self._memory is not None else ({}, None)
         return arrays, {"memory": memory, "gradient_steps": self.gradient_steps, "owed": self._owed}
 
-    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
         """Go on from `state`, all or nothing."""
         progress, memory = check_progress(values), None
         if progress.memory is not None:
@@ -166,9 +166,7 @@ class ReplayLearner:
         self._memory, self.gradient_steps, self._owed = memory, progress.gradient_steps, progress.owed
 
 
-def check_saved_learner(
-    arrays: Mapping[str, Sized], values: object, params: Mapping[str, Any], most_capacity: int
-) -> None:
+def check_saved_learner(arrays: Mapping[str, Sized], values: object, params: Params, most_capacity: int) -> None:
     """Raise a typed error unless what `ReplayLearner.state` saved fits an agent.
 
     Args:

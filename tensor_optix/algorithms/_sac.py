@@ -23,6 +23,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet, Observation, Space
 from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError, SpaceError
+from tensor_optix.support.plain import SavedState
 
 SAC_HYPERPARAMS = HyperparamTable(
     "SAC",
@@ -267,7 +268,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         self._off_policy.check_saved(others, values, params, self._hyperparams.params["replay_capacity"])
         self._noise.check_saved(part_of(arrays, _NOISE), values["noise"])
 
-    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
         noise = noise_named(self._exploration_noise, self._action_dim)
         noise.restore(part_of(arrays, _NOISE), values["noise"])
         self._off_policy.restore(without_part(arrays, _NOISE), values)

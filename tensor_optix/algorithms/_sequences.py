@@ -8,7 +8,7 @@ fill up what is left of the rows. So gradients flow through whole episodes of up
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def _segments(window: EpisodeData, ends: np.ndarray) -> tuple[np.ndarray, list[n
     return np.concatenate([observations, following]), joined
 
 
-def _first_memories(window: EpisodeData, ends: np.ndarray) -> list[Any]:
+def _first_memories(window: EpisodeData, ends: np.ndarray) -> list[Memory]:
     """Return what is remembered before each segment; None where an episode begins, or where it is not known."""
     memories: list[Memory] = [None] * len(ends)
     if window.memories is not None:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError
+from tensor_optix.support.plain import Json, SavedState
 
 KINDS = ("white", "pink")
 _HORIZON = 1024
@@ -19,11 +20,11 @@ class Noise(Protocol):
         """Return the next values (N, A) float32, each with mean 0 and variance 1."""
         ...
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """Return what `restore` goes on from: arrays by name, and plain JSON values."""
         ...
 
-    def check_saved(self, arrays: Mapping[str, object], values: object) -> None:
+    def check_saved(self, arrays: Mapping[str, Any], values: object) -> None:
         """Raise `CheckpointMismatchError` unless `restore` can go on from arrays of such shapes, and these values."""
         ...
 
@@ -46,11 +47,11 @@ class WhiteNoise:
         """Return (N, A) float32."""
         return rng.standard_normal((n_streams, self._size), np.float32)
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """Return nothing: there is no memory."""
         return {}, {}
 
-    def check_saved(self, arrays: Mapping[str, object], values: object) -> None:
+    def check_saved(self, arrays: Mapping[str, Any], values: object) -> None:
         """Refuse anything: there is no memory."""
         if arrays or values != {}:
             raise CheckpointMismatchError("The training state has exploration noise, but white noise has no state.")
@@ -83,7 +84,7 @@ class PinkNoise:
         self._position += 1
         return self._sequences[:n_streams, :, self._position - 1]
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """Return the sequences and the position in them."""
         return {"sequences": self._sequences.copy()}, {"position": self._position}
 
@@ -97,7 +98,7 @@ class PinkNoise:
                 f"The saved pink noise has shape {shape} at {position!r}, not (N, {self._size}, {_HORIZON}) within."
             )
 
-    def restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
         """Go on within the same sequences."""
         sequences = np.array(arrays["sequences"], np.float32).reshape(-1, self._size, _HORIZON)
         self._sequences, self._position = sequences, int(values["position"])

@@ -7,7 +7,6 @@ file, too: with it, a run is trained once more.
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix._hyperparam_names import hyperparam_table, refuse_unknown
 from tensor_optix._run_settings import RunSettings
@@ -68,7 +67,7 @@ def settings_of_pairs(pairs: Iterable[str]) -> Given:
     return given
 
 
-def checked_settings(data: Mapping[str, Any], where: str) -> Given:
+def checked_settings(data: Mapping[str, object], where: str) -> Given:
     """Return settings under their own names, each of its type and within its bounds.
 
     Args:
@@ -93,14 +92,14 @@ def checked_settings(data: Mapping[str, Any], where: str) -> Given:
     return given
 
 
-def hyperparams_in(layers: Iterable[Given], algorithm: str) -> dict[str, Any]:
+def hyperparams_in(layers: Iterable[Given], algorithm: str) -> Given:
     """Return the hyper-parameters of an algorithm, of several layers the last one's; its own section is nearer.
 
     Args:
         layers: from the weakest to the strongest.
         algorithm: that trains.
     """
-    params: dict[str, Any] = {}
+    params: Given = {}
     for layer in layers:
         params |= layer.get("hyperparams", {}) | layer.get(algorithm, {})
     return params
@@ -119,7 +118,7 @@ def merged(layers: Iterable[Given]) -> Given:
     return found
 
 
-def _decoded(content: bytes, path: Path) -> dict[str, Any]:
+def _decoded(content: bytes, path: Path) -> Given:
     if path.suffix == ".json":
         try:
             data = json.loads(content, object_pairs_hook=_once)
@@ -132,7 +131,7 @@ def _decoded(content: bytes, path: Path) -> dict[str, Any]:
     return data
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> Given:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key is there twice in one object")

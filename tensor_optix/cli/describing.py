@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import secrets
-from typing import Any
 
 from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS, CELLS
@@ -120,7 +119,7 @@ def _check_processes(run: RunDescription) -> None:
             )
 
 
-def _defaults(given: Given, preset: Preset) -> dict[str, Any]:
+def _defaults(given: Given, preset: Preset) -> dict[str, object]:
     """Return the settings that hold where nobody gives another; those that nobody chooses have none."""
     plain = {one.name: one.default for one in SETTINGS.values() if one.default not in (None, {}, [])}
     base_interval = given.get("base_interval", preset.base_interval)

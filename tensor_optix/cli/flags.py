@@ -45,12 +45,12 @@ def default_of(one: NamedSetting) -> str:
     return str(one.default) if one.default or one.default == 0 else ""
 
 
-def _how(one: NamedSetting) -> dict[str, Any]:
+def _how(one: NamedSetting) -> Given:
     """Return how `argparse` reads a setting."""
     kind = one.kind
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
-    how: dict[str, Any] = {"metavar": one.about.metavar}
+    how: Given = {"metavar": one.about.metavar}
     if one.about.choices:
         return {"choices": one.about.choices, "metavar": None}
     if kind is dict or kind == list[str]:

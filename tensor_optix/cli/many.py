@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
 
 from tensor_optix.cli.flags import Given
 from tensor_optix.cli.populating import resume_population, train_population
@@ -62,7 +61,7 @@ def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> i
     return (train_seeds if args.seeds is not None else train_population)(args, run, given)
 
 
-def resume_many(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
+def resume_many(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
     """Go on with many runs, and return the exit code."""
     description = read_description(args.run_dir)
     if isinstance(description, Trials):

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -70,7 +69,7 @@ def _same(folder: Path, run: RunDescription, members: Members, given: Given) -> 
     return known
 
 
-def resume_population(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
+def resume_population(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
     """Go on with a population, and return the exit code.
 
     Args:

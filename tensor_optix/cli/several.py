@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.describing import with_measured_environments
@@ -45,7 +44,7 @@ def train_seeds(args: argparse.Namespace, run: RunDescription, given: Given) -> 
         return _finish(several, workers, args)
 
 
-def resume_seeds(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
+def resume_seeds(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
     """Go on with several seeds, and return the exit code.
 
     Args:

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -59,7 +58,7 @@ def tune(args: argparse.Namespace) -> int:
         return _finish(folder, run, description, args.workers, args)
 
 
-def resume_search(args: argparse.Namespace, bounds: Mapping[str, Any]) -> int:
+def resume_search(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
     """Go on with a search, and return the exit code.
 
     Args:

@@ -12,7 +12,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def act_remembering(
     observations: Observation,
     memories: Sequence[Memory],
     *,
-    action_masks: Any = None,
+    action_masks: np.ndarray | None = None,
     deterministic: bool = False,
 ) -> tuple[Action, list[Memory]]:
     """Return one action per row and the memories after them; see `ActsRecurrently.act_recurrent`.
@@ -147,13 +147,13 @@ def with_memories_of(index: int, window: EpisodeData) -> EpisodeData:
     return replace(window, memories=[None if memory is None else memory[index] for memory in window.memories])
 
 
-def _act(agent: BaseAgent, observations: Observation, masks: Any, deterministic: bool) -> Action:
+def _act(agent: BaseAgent, observations: Observation, masks: np.ndarray | None, deterministic: bool) -> Action:
     if masks is not None and takes_masks(agent):
         return agent.act_masked(observations, masks, deterministic=deterministic)
     return agent.act_batch(observations, deterministic=deterministic)
 
 
-def _act_alone(agent: BaseAgent, observation: Observation, masks: Any, deterministic: bool) -> Action:
+def _act_alone(agent: BaseAgent, observation: Observation, masks: np.ndarray | None, deterministic: bool) -> Action:
     if deterministic or masks is not None:
         return rows(_act(agent, stacked([observation]), masks, deterministic))[0]
     return without_gradients(agent.act(observation))

@@ -164,7 +164,7 @@ class GreedyAgent(BaseAgent):
         """Return the greedy action per row."""
         return self.agent.act_batch(observations, deterministic=True)
 
-    def act_masked(self, observations: Observation, action_masks: Any, *, deterministic: bool = False) -> Action:
+    def act_masked(self, observations: Observation, action_masks: np.ndarray, *, deterministic: bool = False) -> Action:
         """Return the greedy allowed action per row; see `takes_masks`."""
         if takes_masks(self.agent):
             return self.agent.act_masked(observations, action_masks, deterministic=True)

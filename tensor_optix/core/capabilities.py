@@ -3,14 +3,18 @@
 # pyright: reportUnnecessaryIsInstance=false
 # (What users hand in is checked for those who run no type checker.)
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tensor_optix.core.types import Action, EpisodeData, Memory, Observation, Space
 from tensor_optix.errors import ContractError
 from tensor_optix.support.arguments import is_real
+
+if TYPE_CHECKING:
+    from tensor_optix.core.types import Action, EpisodeData, Memory, Observation, Space
 
 
 @runtime_checkable
@@ -73,7 +77,7 @@ class TakesObservationSpace(Protocol):
 class ActsMasked(Protocol):
     """An agent that can keep to the actions that an environment allows."""
 
-    def act_masked(self, observations: Observation, action_masks: Any, *, deterministic: bool = False) -> Action:
+    def act_masked(self, observations: Observation, action_masks: np.ndarray, *, deterministic: bool = False) -> Action:
         """Return one allowed action per row.
 
         Args:
@@ -97,7 +101,7 @@ class ActsRecurrently(Protocol):
         observations: Observation,
         memories: Sequence[Memory],
         *,
-        action_masks: Any = None,
+        action_masks: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Action, Sequence[Memory]]:
         """Return one action per row, and what is to be remembered of each row's episode.
@@ -174,7 +178,7 @@ class ReportsEffectiveHyperparams(Protocol):
 class ActionProbabilities(Protocol):
     """An agent with discrete actions that can say how likely each of them is."""
 
-    def action_probs(self, observations: Observation, action_masks: Any = None) -> np.ndarray | None:
+    def action_probs(self, observations: Observation, action_masks: np.ndarray | None = None) -> np.ndarray | None:
         """Return (B, n) the probability of each action per row of `observations` (B, ...).
 
         None where its actions are not one choice out of n (numbers, or several choices at once). Where `action_masks`
@@ -187,7 +191,9 @@ class ActionProbabilities(Protocol):
 class ActionLogProbabilities(Protocol):
     """An agent that can say how likely an action would have been for itself, whoever chose it."""
 
-    def action_log_probs(self, observations: Observation, actions: Action, action_masks: Any = None) -> np.ndarray:
+    def action_log_probs(
+        self, observations: Observation, actions: Action, action_masks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return (B,) log π(a|s), a log density where actions are numbers, given `action_masks` (B, P) where there are.
 
         Args:

@@ -5,7 +5,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +293,7 @@ def _file(path: str, name: str, primary: str) -> str:
     return path if name == primary else f"{path}_member{name}"
 
 
-def _saved_mixture(path: Path) -> dict[str, Any]:
+def _saved_mixture(path: Path) -> Mapping[str, Any]:
     saved = atomic.read_json(path)
     if not (isinstance(saved.get("primary"), str) and isinstance(saved.get("weights"), dict)):
         raise CheckpointCorruptError(f"{str(path)!r} does not name the members of an ensemble and their weights.")

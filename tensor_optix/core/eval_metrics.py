@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from tensor_optix.support.plain import jsonable, numeric_items
+from tensor_optix.support.plain import Json, jsonable, numeric_items
 from tensor_optix.support.schemas import SAVED_AS, Loose, rebuilt
 
 
@@ -62,7 +62,7 @@ class EvalMetrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes None."""
-        saved: dict[str, Any] = {
+        saved: dict[str, Json] = {
             "primary_score": jsonable(self.primary_score),
             "metrics": {name: jsonable(value) for name, value in self.metrics.items()},
             "episode_id": self.episode_id,
@@ -73,6 +73,6 @@ class EvalMetrics:
         return saved if self.grade is None else {**saved, "grade": self.grade}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)

@@ -248,7 +248,7 @@ class HyperparamTable(Mapping[str, Hyperparam]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def resolve(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def resolve(self, params: Mapping[str, object]) -> dict[str, Any]:
         """Return all values: the given ones checked, the missing ones at their defaults, foreign keys kept as they are.
 
         Raises:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tensor_optix.core.eval_metrics import EvalMetrics as EvalMetrics
 from tensor_optix.errors import BadDataError
+from tensor_optix.support.plain import Json
 from tensor_optix.support.plain import jsonable as jsonable
 from tensor_optix.support.plain import numeric_items as numeric_items
 from tensor_optix.support.schemas import rebuilt
@@ -28,6 +29,8 @@ Memory: TypeAlias = Any
 """What an agent remembers of one episode (`ActsRecurrently`): a value of its own; None where the episode begins."""
 Info: TypeAlias = Mapping[str, Any]
 """The environment's info of a step."""
+Params: TypeAlias = Mapping[str, Any]
+"""Values of hyper-parameters by name: numbers for the most part, switches, words, schedules."""
 Space: TypeAlias = Any
 """A Gymnasium space, or None where it is not known; the core and the adapters do not import Gymnasium."""
 Diagnostics: TypeAlias = dict[str, Any]
@@ -222,7 +225,7 @@ class HyperparamSet:
         return {"params": {name: jsonable(value) for name, value in self.params.items()}, "episode_id": self.episode_id}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)
 
@@ -245,12 +248,12 @@ class PlayedWindow:
         """Whether the score is the mean of the returns; hundreds of windows are asked in each evaluation."""
         return bool(self.returns) and self.score == float(np.mean(self.returns))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values."""
         return {one.name: jsonable(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)
 
@@ -284,6 +287,6 @@ class PolicySnapshot:
         return {f.name: nested.get(f.name, getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from tensor_optix.errors import ExecutorError
 from tensor_optix.executors.payload import Frame, Payload, read_frame
+from tensor_optix.support.plain import Json
 
 START_SECONDS = 60.0
 """A worker that is not there by then is given up."""
@@ -78,7 +79,7 @@ class Link:
         self._process.wait()
         self._kill_group()
 
-    def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Any], None]) -> Frame:
+    def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Json], None]) -> Frame:
         """Run a job, and return the frame of its result or its error.
 
         Args:

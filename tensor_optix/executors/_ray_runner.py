@@ -10,11 +10,11 @@ import queue
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
 
 from tensor_optix.errors import ExecutorError
 from tensor_optix.executors._link import Link, WorkerLostError
 from tensor_optix.executors.payload import Frame, frame_of
+from tensor_optix.support.plain import Json
 
 _POLL_SECONDS = 1.0
 _CLOSE_SECONDS = 10.0
@@ -99,7 +99,7 @@ class RayLink:
             self._end()
             raise ExecutorError(f"A worker of the Ray cluster could not be started: {_first_line(error)}.") from error
 
-    def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Any], None]) -> Frame:
+    def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Json], None]) -> Frame:
         """Run a job, and return the frame of its result or its error; see `Link.call`."""
         errors = self._ray.exceptions
         try:

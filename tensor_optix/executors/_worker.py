@@ -12,10 +12,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from tensor_optix.executors._jobs import failure_of, run
 from tensor_optix.executors.payload import Frame, Payload, read_frame
+from tensor_optix.support.plain import Json
 
 _PR_SET_PDEATHSIG = 1
 
@@ -82,7 +83,7 @@ class _Context:
     def is_cancelled(self) -> bool:
         return self._worker.is_cancelled
 
-    def tell(self, values: Any) -> None:
+    def tell(self, values: Json) -> None:
         self._worker.send(Frame("told", Payload(values)))
 
 

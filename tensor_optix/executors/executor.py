@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from tensor_optix.errors import JobCancelledError, JobError
 from tensor_optix.executors.payload import Payload
+from tensor_optix.support.plain import Json
 
 
 class Context(Protocol):
@@ -22,7 +23,7 @@ class Context(Protocol):
         """True as soon as the job is to end; one that looks ends in order, with a result."""
         ...
 
-    def tell(self, values: Any) -> None:
+    def tell(self, values: Json) -> None:
         """Report progress: JSON values, which arrive as an `Event` of kind `"told"`."""
         ...
 

@@ -1,12 +1,12 @@
 """The default: one job after the other, in this process."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tensor_optix.errors import JobCancelledError
 from tensor_optix.executors._jobs import check_name, failure_of, job_error, run
 from tensor_optix.executors.executor import Event, Executor, Outcome, Watcher
 from tensor_optix.executors.payload import Payload, crossed
+from tensor_optix.support.plain import Json
 
 
 class InProcess(Executor):
@@ -56,5 +56,5 @@ class _Context:
     def is_cancelled(self) -> bool:
         return self._asks()
 
-    def tell(self, values: Any) -> None:
+    def tell(self, values: Json) -> None:
         self._watcher(Event("told", self.index, values=crossed(Payload(values)).values))

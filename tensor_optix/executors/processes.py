@@ -17,6 +17,7 @@ from tensor_optix.executors.budget import cores, over_budget
 from tensor_optix.executors.executor import Event, Executor, Outcome, Watcher
 from tensor_optix.executors.payload import Frame, Payload
 from tensor_optix.support.arguments import check_amount, check_count
+from tensor_optix.support.plain import Json
 
 logger = logging.getLogger(__name__)
 
@@ -171,10 +172,12 @@ class _Task:
     def frame(self, attempt: int) -> bytes:
         return job_frame(self.job, self.index, attempt, self.item)
 
-    def tell(self, kind: Any, attempt: int, values: Any = None, outcome: Outcome | ExecutorError | None = None) -> None:
+    def tell(
+        self, kind: Any, attempt: int, values: Json = None, outcome: Outcome | ExecutorError | None = None
+    ) -> None:
         self.owner.report(Event(kind, self.index, attempt, values), outcome)
 
-    def told(self, attempt: int, values: Any) -> None:
+    def told(self, attempt: int, values: Json) -> None:
         self.losses = 0
         self.tell("told", attempt, values)
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.search_space import SearchSpace
+from tensor_optix.core.types import Params
 from tensor_optix.optimizers._pbt_rules import PBTRules, PBTStep
 
 LATE_FACTOR, LATE_SECONDS = 2.0, 10.0
@@ -19,7 +19,7 @@ LATE_FACTOR, LATE_SECONDS = 2.0, 10.0
 class Standing:
     """What a member has come to in a generation."""
 
-    params: Mapping[str, Any]
+    params: Params
     """In force, all of them."""
     score: float | None
     """None where it has diverged."""

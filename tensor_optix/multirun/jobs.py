@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tensor_optix._trained_runs import best_policy
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
@@ -17,7 +16,7 @@ from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
 from tensor_optix.runs import RunDescription
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import Json, jsonable
 
 TRAIN, PLAY = "tensor_optix.multirun.jobs:train_run", "tensor_optix.multirun.jobs:play_best"
 
@@ -89,7 +88,7 @@ class Teller(LoopCallback):
             signal.raise_signal(signal.SIGTERM)  # what the loop listens to: it saves, and can be resumed
 
 
-def told(status: LoopStatus) -> dict[str, Any]:
+def told(status: LoopStatus) -> dict[str, Json]:
     """Return where a run stands, as JSON values."""
     found = {
         "windows": status.window_id + 1,

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tensor_optix._visible import in_line
 from tensor_optix.executors import Event
+from tensor_optix.support.plain import SavedState
 
 _SECONDS_BETWEEN_DRAWINGS = 0.25
 _SECONDS_BETWEEN_LINES = 10.0
@@ -83,7 +84,7 @@ def _text(event: Event) -> str:
     return "done" if event.kind == "done" else _standing(event.values)
 
 
-def _standing(told: dict[str, Any]) -> str:
+def _standing(told: SavedState) -> str:
     parts = [f"{told['steps']:>12,} steps", f"{told['state']:<8}"]
     parts += [f"{name} {told[name]:,.1f}" for name in ("score", "best") if told[name] is not None]
     return "  ".join(parts)

@@ -2,9 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.hyperparams import effective_params, read_back
 from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
 from tensor_optix.core.loop.selection import play
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, Params, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, NonFiniteError
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
@@ -70,7 +68,7 @@ class Member:
             tensors = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
         return Payload(jsonable(self.pipeline.state_dict()), tensors)
 
-    def put_in_force(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def put_in_force(self, params: Params) -> dict[str, object]:
         """Put values in force, and return what the agent works with.
 
         Raises:
@@ -148,7 +146,7 @@ def learn(item: Payload, context: Context) -> Payload:
             member.agent.seed(member.seed("copied", values["generation"]))  # two of a kind would explore alike
         if values["stream"] is not None:
             member.pipeline.restore_stream(values["stream"])
-        found: dict[str, Any] = {"effective": member.put_in_force(values["params"])}
+        found: dict[str, object] = {"effective": member.put_in_force(values["params"])}
         found["params"] = jsonable(dict(effective_params(member.agent)))
         try:
             found["steps"] = member.learn(values["windows"], context)

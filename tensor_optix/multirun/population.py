@@ -11,7 +11,7 @@ Nothing depends on who runs the members, or on which is ready first: decisions, 
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tensor_optix._hyperparam_names import hyperparam_table
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.storage.atomic import make_directory
 from tensor_optix.core.storage.line_log import LineLog
-from tensor_optix.core.types import HyperparamSet
+from tensor_optix.core.types import HyperparamSet, Params
 from tensor_optix.executors import Event, Executor, Payload
 from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.barriers import Barriers, Kept
@@ -130,7 +130,7 @@ class Population:
         for member in late(seconds):
             self.say(f"All waited for member {member}, which took {seconds[member]:.0f} s.")
 
-    def _about(self, member: int) -> dict[str, Any]:
+    def _about(self, member: int) -> dict[str, object]:
         return {"run": dataclasses.asdict(self.run), "member": member, "generation": self.kept.generation}
 
     def _item(self, member: int) -> Payload:
@@ -191,7 +191,7 @@ class Population:
         return self._barriers.best(self.kept, member)
 
 
-def _sorted(values: Mapping[str, Any]) -> dict[str, Any]:
+def _sorted(values: Params) -> dict[str, Any]:
     """Return values by name in one order, also where some of them were read from disk."""
     return dict(sorted(values.items()))
 

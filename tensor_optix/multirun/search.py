@@ -17,7 +17,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -161,7 +160,7 @@ class Search:
         """How many of them the budget of a run affords."""
         return (self.run.max_steps or 0) // (self.run.window_size * self.run.base_interval)
 
-    def _payload(self, several: SeveralSeeds, seed: int, episodes: int, n: int, more: Mapping[str, Any]) -> Payload:
+    def _payload(self, several: SeveralSeeds, seed: int, episodes: int, n: int, more: Mapping[str, object]) -> Payload:
         windows = np.random.default_rng([self.run.seed, episodes]).integers(2**31, size=(n, self.run.val_episodes))
         about = {"run_dir": str(several.run_dir(seed)), "allow_modules": self.run.modules, "windows": windows.tolist()}
         return Payload({**about, **more})

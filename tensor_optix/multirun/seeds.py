@@ -116,7 +116,7 @@ class SeveralSeeds:
         """Return what the run with a seed trains."""
         return RunDescription.read(self.run_dir(seed), self.allow_modules)
 
-    def bound(self, bounds: Mapping[str, Any]) -> None:
+    def bound(self, bounds: Mapping[str, object]) -> None:
         """Change what ends the runs, by the names in `RunDescription`."""
         for seed in self.description.seeds:
             dataclasses.replace(self.run(seed), **bounds).write(self.run_dir(seed))

@@ -14,6 +14,7 @@ import msgspec
 from tensor_optix._hyperparam_names import hyperparam_table
 from tensor_optix.algorithms._searched import SEARCHED
 from tensor_optix.core.search_space import Param
+from tensor_optix.core.types import Params
 from tensor_optix.presets import preset_for
 from tensor_optix.runs import RunDescription
 
@@ -45,7 +46,7 @@ class Choices(msgspec.Struct, tag="choices", frozen=True, forbid_unknown_fields=
 Space: TypeAlias = dict[str, Range | Choices]
 
 
-def space_of(run: RunDescription, hyperparams: Mapping[str, Any], layers: tuple[int, ...]) -> tuple[Space, Values]:
+def space_of(run: RunDescription, hyperparams: Params, layers: tuple[int, ...]) -> tuple[Space, Values]:
     """Return what is searched around a run, and the values that the run has itself: those of the preset.
 
     Args:

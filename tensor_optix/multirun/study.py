@@ -10,7 +10,7 @@ a crash would lose.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ import numpy as np
 from tensor_optix.core.storage.atomic import storage_errors
 from tensor_optix.multirun.pruning import optuna_module, quiet
 from tensor_optix.multirun.space import Choices, Space, Values
+from tensor_optix.support.plain import SavedState
 
 NAME = "tensor-optix"
 P_THRESHOLD = 0.1
@@ -40,7 +41,7 @@ class SearchTrial:
     state: Literal["running", "complete", "pruned", "failed"]
     value: float | None
     """Its score, where it is complete."""
-    seeds: tuple[Mapping[str, Any], ...]
+    seeds: tuple[SavedState, ...]
     """What the runs with its seeds came to, as far as they have ended."""
 
     @property
@@ -100,7 +101,7 @@ class SearchStudy:
         self._study.add_trial(trial)
         return self.trials()[-1]
 
-    def _drawn(self, distributions: Mapping[str, Any], drawn: str) -> Values:
+    def _drawn(self, distributions: SavedState, drawn: str) -> Values:
         """Return new values; a study in memory draws them, so that a crash leaves no half of a trial in the file."""
         known = self._study.get_trials(deepcopy=False)
         seed = int(np.random.SeedSequence([self._seed, len(known)]).generate_state(1)[0])
@@ -118,7 +119,7 @@ class SearchStudy:
             return found.IntDistribution(int(about.low), int(about.high), log=about.scale == "log")
         return found.FloatDistribution(about.low, about.high, log=about.scale == "log")
 
-    def tell_seed(self, number: int, index: int, result: Mapping[str, Any]) -> None:
+    def tell_seed(self, number: int, index: int, result: SavedState) -> None:
         """Keep what the run of a trial with one of its seeds came to.
 
         Args:
@@ -149,21 +150,21 @@ class SearchStudy:
         """End a trial whose run has raised."""
         self._study.tell(number, state=self._optuna.trial.TrialState.FAIL)
 
-    def keep(self, name: str, values: Any) -> None:
+    def keep(self, name: str, values: object) -> None:
         """Keep something of the study as a whole, JSON values."""
         self._storage.set_study_user_attr(self._id, name, values)
 
-    def kept(self) -> Mapping[str, Any]:
+    def kept(self) -> SavedState:
         """Return what was kept of the study as a whole."""
         return dict(self._study.user_attrs)
 
 
-def _score(seeds: Sequence[Mapping[str, Any]]) -> float:
+def _score(seeds: Sequence[SavedState]) -> float:
     return float(np.mean([np.mean(one["returns"]) for one in seeds]))
 
 
 def _trial(found: Any) -> SearchTrial:
-    attrs, seeds = found.user_attrs, list[Mapping[str, Any]]()
+    attrs, seeds = found.user_attrs, list[SavedState]()
     while (name := _SEED.format(len(seeds))) in attrs:
         seeds.append(attrs[name])
     state = {"RUNNING": "running", "COMPLETE": "complete", "PRUNED": "pruned"}.get(found.state.name, "failed")

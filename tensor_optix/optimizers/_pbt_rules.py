@@ -9,19 +9,20 @@
 See "Population Based Training of Neural Networks" by Jaderberg et al., 2017 (https://arxiv.org/abs/1711.09846).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from tensor_optix.core.search_space import Param, SearchSpace
+from tensor_optix.core.types import Params
 
 MIN_HISTORY = 5
 """A share of fewer scores than that has no members, where they are the past of one agent."""
 
 Mode: TypeAlias = Literal["exploit", "explore"]
-Scored: TypeAlias = tuple[Mapping[str, Any], float]
+Scored: TypeAlias = tuple[Params, float]
 """Hyper-parameters, and the score that they had."""
 
 
@@ -54,7 +55,7 @@ class PBTRules:
     def step(
         self,
         space: SearchSpace,
-        params: Mapping[str, Any],
+        params: Params,
         score: float,
         population: Sequence[Scored],
         rng: np.random.Generator,

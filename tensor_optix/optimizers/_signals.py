@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from tensor_optix.core.decisions.trend import is_improvement
 from tensor_optix.core.search_space import Param, Signal
@@ -29,7 +28,7 @@ class SignalWatch:
     def __init__(self, most_uncertain: Mapping[str, float] | None = None) -> None:
         self._highest = dict(most_uncertain or {})
 
-    def observe(self, space: Mapping[str, Param], metrics: Mapping[str, Any]) -> None:
+    def observe(self, space: Mapping[str, Param], metrics: Mapping[str, object]) -> None:
         """Note how uncertain the policy is, for each signal in `space`."""
         for param in space.values():
             if param.signal is not None and is_real(value := metrics.get(param.signal.uncertainty)):

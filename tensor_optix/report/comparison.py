@@ -220,7 +220,7 @@ def setting(configuration: Mapping[str, str], name: str) -> str:
     return configuration.get(name, DEFAULT if name.startswith(_HYPERPARAMS) else NOT_SET)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -1,7 +1,6 @@
 """The figures of a comparison: learning curves, aggregates, who beats whom, and how scores are distributed."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -181,7 +180,7 @@ def improvement_figure(results: Results) -> Figure | None:
     )
 
 
-def _middle() -> dict[str, Any]:
+def _middle() -> Trace:
     line = {"color": "#7F7F7F", "dash": "dash", "width": 1}
     return {"type": "line", "xref": "x", "yref": "paper", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1, "line": line}
 

@@ -10,6 +10,7 @@ from tensor_optix.report.curves import (
     OTHER,
     TRAINING,
     Figure,
+    Trace,
     line,
     rounded,
     short,
@@ -99,7 +100,7 @@ def _window_figure(
     )
 
 
-def _usual_range(low: float, high: float) -> dict[str, Any]:
+def _usual_range(low: float, high: float) -> Trace:
     return {
         "type": "rect",
         "xref": "paper",

@@ -101,7 +101,7 @@ def _version_of(data: RunData) -> str | None:
     return None if found is None else str(found)
 
 
-def _verdict(data: RunData) -> dict[str, Any]:
+def _verdict(data: RunData) -> dict[str, object]:
     """Return what the run came to: the heading, the sentence, the rows, and the command that verifies it."""
     report = data.report
     if report is None:
@@ -133,7 +133,7 @@ def _verdict(data: RunData) -> dict[str, Any]:
     }
 
 
-def _verdict_so_far(data: RunData) -> dict[str, Any]:
+def _verdict_so_far(data: RunData) -> dict[str, object]:
     """Return where a run stands that has no report, or one that cannot be read."""
     last = data.history[-1] if data.history else None
     is_over = REPORT in data.damaged
@@ -159,7 +159,7 @@ def _warnings(report: TrainingReport) -> list[str]:
     return [*found, *([report.advice] if report.advice else [])]
 
 
-def _tuning_rows(data: RunData) -> list[dict[str, Any]]:
+def _tuning_rows(data: RunData) -> list[dict[str, object]]:
     """Return the audit of tuning: each value that was asked for, what arrived, and the scores before and after."""
     return [{"window": record.window_id, **tuned.to_dict()} for record in data.history for tuned in record.tuning][
         -MOST_ROWS:

@@ -22,7 +22,7 @@ _HERE = Path(__file__).parent
 _NEEDED_BY, _EXTRA = "a report", "report"
 
 
-def rendered(template: str, figures: Iterable[Figure], **values: Any) -> str:
+def rendered(template: str, figures: Iterable[Figure], **values: object) -> str:
     """Return a page.
 
     Args:
@@ -92,7 +92,7 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def island(value: Mapping[str, Any]) -> str:
+def island(value: Mapping[str, object]) -> str:
     """Return JSON that cannot end the element it stands in; what is not finite becomes null."""
     text = json.dumps(finite(value), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.narrowing import is_mapping, is_tuple
-from tensor_optix.support.plain import Json
+from tensor_optix.support.plain import Json, SavedState
 from tensor_optix.support.trees import Tree
 
 _KINDS = "biuf"
@@ -61,7 +61,7 @@ def decoded(data: Any) -> Tree:
     return np.frombuffer(raw, dtype).reshape(shape).copy()
 
 
-def _text(data: Mapping[str, Any]) -> np.ndarray:
+def _text(data: SavedState) -> np.ndarray:
     try:
         texts, shape = list(data["text"]), tuple(int(size) for size in data["shape"])
         if not all(isinstance(text, str) for text in texts):

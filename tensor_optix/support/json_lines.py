@@ -44,7 +44,7 @@ def _builder(cls: type) -> _Convert:
     conversions = [(name, convert) for name, convert in named if convert is not None]
     is_plain = not hasattr(cls, "__post_init__") and not hasattr(cls, "__slots__")
 
-    def build(wire: Any) -> Any:
+    def build(wire: Any) -> object:
         if type(wire) is cls:  # a default
             return wire
         given = asdict(wire)
@@ -61,7 +61,7 @@ def _builder(cls: type) -> _Convert:
     return build
 
 
-def _conversion(hint: Any) -> _Convert | None:
+def _conversion(hint: object) -> _Convert | None:
     """Return what makes a value of a type of what JSON holds for it, None where that is the same."""
     origin, args = get_origin(hint), get_args(hint)
     if hint in (float, Loose):
@@ -86,9 +86,9 @@ def _conversion(hint: Any) -> _Convert | None:
     return None
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     return math.nan if value is None else value
 
 
-def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(value: Mapping[str, object]) -> dict[str, object]:
     return {name: _number(item) for name, item in value.items()}

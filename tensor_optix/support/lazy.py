@@ -26,7 +26,7 @@ def exported(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], An
         homes: the module of each name, below `tensor_optix`.
     """
 
-    def attribute(name: str) -> Any:
+    def attribute(name: str) -> object:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}.{did_you_mean(name, homes)}")
         value = _loaded(name, homes[name])
@@ -36,7 +36,7 @@ def exported(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], An
     return attribute, lambda: sorted({*vars(sys.modules[package]), *homes})
 
 
-def _loaded(name: str, home: str) -> Any:
+def _loaded(name: str, home: str) -> object:
     try:
         return getattr(importlib.import_module(f"tensor_optix.{home}"), name)
     except ModuleNotFoundError as error:

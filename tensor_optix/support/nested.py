@@ -6,11 +6,12 @@ import numpy as np
 
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.arrays import decoded, encoded
+from tensor_optix.support.plain import Json
 
 _PLAIN: tuple[type, ...] = (type(None), bool, int, str)
 
 
-def packed(value: Any) -> Any:
+def packed(value: Any) -> Json:
     """Return a nested value as JSON values.
 
     Raises:
@@ -32,7 +33,7 @@ def packed(value: Any) -> Any:
     raise TypeError(f"A {kind.__name__} cannot be saved, only numbers, strings, arrays, lists, tuples and dicts.")
 
 
-def packed_or_none(value: Any) -> Any:
+def packed_or_none(value: object) -> Json:
     """Return a nested value as JSON values, None where something in it is of a kind that cannot be saved."""
     try:
         return packed(value)

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import NoReturn
 
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.plain import Json
 
 
 def split_pair(pair: str, where: str) -> tuple[str, str]:
@@ -23,7 +24,7 @@ def split_pair(pair: str, where: str) -> tuple[str, str]:
     return name, text
 
 
-def value_of(text: str) -> Any:
+def value_of(text: str) -> Json:
     """Return what a text says as JSON; where it is none, the text."""
     try:
         return json.loads(text, parse_constant=_no_number)
@@ -31,7 +32,7 @@ def value_of(text: str) -> Any:
         return text
 
 
-def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Any]:
+def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Json]:
     """Return keyword arguments; a value that is JSON is what it says, any other is text.
 
     Args:
@@ -41,7 +42,7 @@ def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Any]:
     Raises:
         InvalidArgumentError: a pair is none, or its key cannot be the name of an argument.
     """
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Json] = {}
     for pair in pairs:
         name, text = split_pair(pair, where)
         if not name.isidentifier():
@@ -50,5 +51,5 @@ def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Any]:
     return arguments
 
 
-def _no_number(text: str) -> Any:
+def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")

@@ -58,7 +58,7 @@ class Preserved:
 
     def __init__(self, targets: Sequence[object]) -> None:
         self._targets = targets
-        self._kept: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._kept: list[tuple[dict[str, object], dict[str, object]]] = []
         """(attributes, what they held before)"""
         self._variables: list[tuple[Any, np.ndarray]] = []
         """(a framework's variable, its value before)"""
@@ -66,7 +66,7 @@ class Preserved:
         """Whether the block has changed anything; known when it has ended."""
 
     def __enter__(self) -> Self:
-        copies: dict[int, Any] = {}
+        copies: dict[int, object] = {}
         for holder in list(_holders(self._targets)):
             if isinstance(holder, _State):
                 self._variables.append((holder.variable, np.array(holder.variable.numpy())))
@@ -104,13 +104,13 @@ class Watched:
 
     def __init__(self, targets: Sequence[object]) -> None:
         self._targets = targets
-        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._before: list[tuple[dict[str, object], dict[str, object]]] = []
         """(attributes, copies of what they held before)"""
-        self.changes: dict[str, tuple[Any, Any]] = {}
+        self.changes: dict[str, tuple[object, object]] = {}
         """What attributes held before and hold now, by name; `ABSENT` where there was, or is, none."""
 
     def __enter__(self) -> Self:
-        copies: dict[int, Any] = {}
+        copies: dict[int, object] = {}
         for holder in _holders(self._targets):
             if not isinstance(holder, _State):
                 own = {name: value for name, value in holder.items() if _is_own(name, holder)}
@@ -179,7 +179,7 @@ def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds)
 
 
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
+def _copied(value: object, copies: dict[int, object]) -> object:
     """Return a copy of a value, or the value itself where it never changes or is shared."""
     if _is_of(value, _LEAVES):
         return value
@@ -188,7 +188,7 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     return copies[id(value)]
 
 
-def _copy_of(value: Any, copies: dict[int, Any]) -> Any:
+def _copy_of(value: Any, copies: dict[int, object]) -> Any:
     if _is_of(value, (np.ndarray,)):
         return value.copy() if value.nbytes <= LARGEST_ARRAY else value
     if _is_of(value, (tuple,)):
@@ -201,7 +201,7 @@ def _copy_of(value: Any, copies: dict[int, Any]) -> Any:
     return value
 
 
-def _container_like(value: Any, copies: dict[int, Any]) -> Any:
+def _container_like(value: Any, copies: dict[int, object]) -> Any:
     made = copies[id(value)] = copy.copy(value)  # it may hold itself
     if _is_of(value, (dict,)):
         made.update({key: _copied(part, copies) for key, part in value.items()})

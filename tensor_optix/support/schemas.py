@@ -54,7 +54,7 @@ def decode_object(data: bytes, where: str) -> dict[str, object]:
         raise CheckpointCorruptError(f"{where} cannot be read as JSON: {error}.") from error
     if not isinstance(decoded, dict):
         raise CheckpointCorruptError(f"{where} must hold a JSON object, but holds a {type(decoded).__name__}.")
-    names = cast(dict[str, Any], decoded)
+    names = cast(dict[str, object], decoded)
     if _STRING.sub(b"", data).count(b":") != _count_keys(names):
         raise CheckpointCorruptError(f"{where} cannot be read as JSON: a key is there twice in one object.")
     return names
@@ -176,7 +176,7 @@ _Reader = Callable[[Any, str], Any]
 
 
 @functools.cache
-def _reader(hint: Any) -> _Reader | None:
+def _reader(hint: object) -> _Reader | None:
     """Return what reads the plain values of a type; None where they are what they stand for."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is float:
@@ -197,30 +197,30 @@ def _reader(hint: Any) -> _Reader | None:
     return None
 
 
-def _number(value: Any, _: str) -> Any:
+def _number(value: object, _: str) -> object:
     return math.nan if value is None else value
 
 
-def _plain(value: Any, path: str) -> Any:
+def _plain(value: object, path: str) -> object:
     check_plain(value, path)
     return value
 
 
-def _loose(value: Any, path: str) -> Any:
+def _loose(value: object, path: str) -> object:
     return math.nan if value is None else _plain(value, path)
 
 
 def _object(cls: Any, readers: Mapping[str, _Reader | None], value: Any, path: str) -> Any:
     if isinstance(value, cls):  # a default
         return value
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for name in value.__struct_fields__:
         given, reader = getattr(value, name), readers[name]
         fields[name] = given if reader is None else reader(given, f"{path}.{name}")
     return cls(**fields)
 
 
-def _optional(reader: _Reader, value: Any, path: str) -> Any:
+def _optional(reader: _Reader, value: object, path: str) -> object:
     return None if value is None else reader(value, path)
 
 
@@ -228,5 +228,5 @@ def _items(kind: Any, reader: _Reader | None, value: Any, path: str) -> Any:
     return kind(value if reader is None else (reader(item, f"{path}[...]") for item in value))
 
 
-def _values(reader: _Reader, value: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _values(reader: _Reader, value: Mapping[str, object], path: str) -> dict[str, object]:
     return {name: reader(item, f"{path}.{name}") for name, item in value.items()}

@@ -8,7 +8,7 @@ from typing import Any
 _IGNORED = "__ignored__"
 
 
-def takes(function: Callable[..., Any], name: str) -> bool:
+def takes(function: Callable[..., object], name: str) -> bool:
     """Return whether a function can be called with a keyword argument of that name."""
     parameters = inspect.signature(function).parameters
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -26,12 +26,12 @@ def ignoring(function: Callable[..., Any], name: str) -> Any:
     return call
 
 
-def ignores(function: Callable[..., Any], name: str) -> bool:
+def ignores(function: Callable[..., object], name: str) -> bool:
     """Return whether a function comes from `ignoring`, and what it ignores is this."""
     return getattr(function, _IGNORED, None) == name
 
 
-def required(function: Callable[..., Any]) -> int:
+def required(function: Callable[..., object]) -> int:
     """Return how many positional arguments a function asks for."""
     parameters = inspect.signature(function).parameters.values()
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters)

@@ -89,7 +89,7 @@ class Program:
         return types.MethodType(own, self)
 
     def _steps(
-        self, flat: list[Any], knobs: torch.Tensor, varying: torch.Tensor, chunk: Sequence[torch.Tensor]
+        self, flat: list[torch.Tensor], knobs: torch.Tensor, varying: torch.Tensor, chunk: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         parts = iter(flat)
         states = [[next(parts) for _ in range(length)] for length in self._lengths]
@@ -99,7 +99,7 @@ class Program:
         for u in range(self._unrolled):
             batch = {name: tensor[u] for name, tensor in zip(self._names, chunk, strict=True)}
             scalars = shared | {name: varying[u, i] for i, name in enumerate(self._varying_names)}
-            metrics: dict[str, Any] = {}
+            metrics: dict[str, torch.Tensor] = {}
             for g in range(n_groups):
                 metrics |= self._train(g, states, rates[g], batch, scalars, metrics)
             rows.append(torch.stack(list(metrics.values())))
@@ -110,12 +110,12 @@ class Program:
     def _train(
         self,
         g: int,
-        states: list[list[Any]],
-        rate: Any,
-        batch: Mapping[str, Any],
-        scalars: Mapping[str, Any],
-        metrics: Mapping[str, Any],
-    ) -> dict[str, object]:
+        states: list[list[torch.Tensor]],
+        rate: torch.Tensor,
+        batch: Mapping[str, torch.Tensor],
+        scalars: Mapping[str, torch.Tensor],
+        metrics: Mapping[str, torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
         """Put group g's state after one step in the place of that before; return its metrics."""
         group, state = self._groups[g], states[g]
         weights = [each[0] for each in states]
@@ -139,7 +139,7 @@ class Program:
         models = [self._bound(model, present, lagged) for model in (*objective.models, *objective.reads)]
         return objective.loss(models, batch, scalars)
 
-    def _bound(self, model: torch.nn.Module, weights: Sequence[Any], lagged: Sequence[Any]) -> Any:
+    def _bound(self, model: torch.nn.Module, weights: Sequence[torch.Tensor], lagged: Sequence[Any]) -> Any:
         """Return the model as a function of its input, on the weights as they are within the graph."""
         own = {}
         for name, parameter in model.named_parameters():

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters._architecture import FORGET_BIAS, Architecture, RecurrentArchitecture
+from tensor_optix.adapters.backend import Tensor
 from tensor_optix.adapters.pytorch import _networks
 
 
@@ -43,7 +44,7 @@ class RecurrentTrunk(nn.Module):
             given, memory = self._run(features, memory)
         return self.head(given), memory
 
-    def _run(self, features: Any, memory: torch.Tensor) -> tuple[Any, torch.Tensor]:
+    def _run(self, features: Tensor, memory: torch.Tensor) -> tuple[Tensor, torch.Tensor]:
         state = memory.unsqueeze(0)
         if isinstance(self.cell, nn.GRU):
             given, after = self.cell(features, state.contiguous())

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +103,7 @@ class TorchUpdater:
         self._is_time_to_compile = may_compile and self._steps_made() >= self._compile_after
         for model in self._models:
             model.train()
-        metrics: list[dict[str, Any]] = []
+        metrics: list[dict[str, torch.Tensor]] = []
         try:
             start = 0
             with denormals_flushed(), self._randomness:
@@ -174,7 +173,7 @@ class TorchUpdater:
         size: int,
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray],
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, torch.Tensor]]:
         done, metrics = 0, []
         if self._is_time_to_compile:
             done, metrics = self._compiled_steps(block, scalars, per_step)
@@ -183,7 +182,7 @@ class TorchUpdater:
             metrics.append(self._step(batch, {**scalars, **{name: float(v[k]) for name, v in per_step.items()}}))
         return metrics
 
-    def _step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def _step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, float]) -> dict[str, torch.Tensor]:
         metrics: dict[str, torch.Tensor] = {}
         for trained in self._trained:
             if self._has_modes:
@@ -194,7 +193,7 @@ class TorchUpdater:
 
     def _compiled_steps(
         self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
-    ) -> tuple[int, list[dict[str, Any]]]:
+    ) -> tuple[int, list[dict[str, torch.Tensor]]]:
         """Make as many steps as the compiled graph takes; on failure none, once and for all."""
         compiled = self._compiled
         try:

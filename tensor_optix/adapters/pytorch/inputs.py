@@ -1,8 +1,7 @@
 """PyTorch modules of several inputs, as modules of one array."""
 
-from typing import Any
-
 from tensor_optix.adapters._inputs import Members, is_recurrent, required, taken_apart, takes_members, unwired
+from tensor_optix.adapters.backend import Tensor
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._torch import torch
 from tensor_optix.core.types import Space
@@ -26,7 +25,7 @@ class MemberModel(torch.nn.Module):
         if hasattr(module, "memory_size"):
             self.memory_size = module.memory_size
 
-    def forward(self, x: torch.Tensor, *others: torch.Tensor) -> Any:
+    def forward(self, x: torch.Tensor, *others: torch.Tensor) -> Tensor:
         """Return the module's output for observations (..., n), and what it takes besides."""
         if self.members.parts is None:
             try:

@@ -63,7 +63,7 @@ def check_settings(name: str, saved: Mapping[str, object], own: Mapping[str, obj
 
 def restored_generators(
     generators: Mapping[str, np.random.Generator], saved: Mapping[str, Mapping[str, object]]
-) -> dict[str, Any]:
+) -> dict[str, Mapping[str, object]]:
     """Return the states to put in force, each tried on a generator of its own.
 
     Raises:

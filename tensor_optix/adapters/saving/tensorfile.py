@@ -79,7 +79,7 @@ class TensorSpec:
         return cls(array.dtype, tuple(array.shape))
 
 
-Choice: TypeAlias = Callable[[Mapping[str, TensorSpec], Mapping[str, Any]], Iterable[str]]
+Choice: TypeAlias = Callable[[Mapping[str, TensorSpec], Mapping[str, object]], Iterable[str]]
 """Looks at what a file holds and at the values beside it, and returns the names to read; raises what is wrong."""
 
 

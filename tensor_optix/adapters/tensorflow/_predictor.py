@@ -191,14 +191,14 @@ class KerasPredictor:
             setattr(variable, name, watched)
 
 
-def _stack_of(model: Model) -> list[Any] | None:
+def _stack_of(model: Model) -> list[keras.layers.Layer] | None:
     """Return the layers of a plain dense chain in order, None if the model is anything else."""
     if type(model) is not keras.Sequential and type(model).__name__ != "Functional":
         return None
     shapes = model.input_shape, model.output_shape
     if any(not isinstance(shape, tuple) or len(shape) != 2 for shape in shapes):
         return None
-    layers: list[Any] = []
+    layers: list[keras.layers.Layer] = []
     for layer in model.layers:
         inner = _stack_of(layer) if isinstance(layer, keras.Model) else [layer]
         if inner is None or any(_activation_of(one) is None for one in inner):

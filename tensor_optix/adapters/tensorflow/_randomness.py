@@ -147,5 +147,5 @@ def _signature_of(model: Model) -> Any:
     return tf.TensorSpec((None, *shapes[0][1:]), tf.float32)
 
 
-def _layers_of(model: Model) -> Iterable[Any]:
+def _layers_of(model: Model) -> Iterable[keras.layers.Layer]:
     return model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()

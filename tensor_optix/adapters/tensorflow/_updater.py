@@ -94,7 +94,7 @@ class TFUpdater:
             means = self._compile_and_run(program, arguments) if run is None else run(*arguments)
         return dict(zip(self._metric_names, map(float, means.numpy()), strict=True))
 
-    def _compile_and_run(self, program: Callable[..., Tensor], arguments: Any) -> Tensor:
+    def _compile_and_run(self, program: Callable[..., Tensor], arguments: Sequence[object]) -> Tensor:
         self._runs[program] = tf.function(program, jit_compile=self._jit)
         if self._may_be_unseeded:
             refuse_unseeded("A model", self._runs[program].get_concrete_function(*arguments).graph)
@@ -127,7 +127,7 @@ class TFUpdater:
             ),
         )
 
-    def _steps(self, n_steps: Tensor, inputs_of: Callable[[Any], tuple[Any, Any]]) -> Tensor:
+    def _steps(self, n_steps: Tensor, inputs_of: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
         """K update steps as a loop inside the graph; returns the mean of each metric."""
         self.traces += 1
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tensor_optix.algorithms.replay.side_store import SideStore
 from tensor_optix.errors import CheckpointMismatchError
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.schemas import checked
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -76,7 +77,7 @@ def check_layout(arrays: Mapping[str, Sized], values: object, capacity: int) -> 
             raise _not_whole(f"its {name} are of {arrays[name].dtype}")
 
 
-def check_ids(arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+def check_ids(arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
     """Raise `CheckpointMismatchError` unless what the ring refers to is kept beside it."""
     for name in _IDS:
         ring = arrays.get(f"ring.{name}")

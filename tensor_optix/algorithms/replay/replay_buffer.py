@@ -9,7 +9,6 @@ Shapes: N environments, C steps of each, so that N·C >= capacity.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from tensor_optix.algorithms.replay.rows import by_environment, check_like, foll
 from tensor_optix.algorithms.replay.side_store import SideStore
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError
+from tensor_optix.support.plain import Json, SavedState
 
 _NONE = -1
 
@@ -234,7 +234,7 @@ class ReplayBuffer:
 
     # --- saving ---
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """Return what `restore` goes on from: arrays by name, and plain JSON values."""
         if not self._rings:
             return {}, {"capacity": self.capacity}
@@ -269,7 +269,7 @@ class ReplayBuffer:
                 raise CheckpointMismatchError(f"The saved replay memory is not whole: {error!r}.") from error
         self.__dict__.update(fresh.__dict__)
 
-    def _fill(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    def _fill(self, arrays: Mapping[str, np.ndarray], meta: SavedState) -> None:
         rings = {name.removeprefix("ring."): a for name, a in arrays.items() if name.startswith("ring.")}
         self._written, self._stack = int(meta["written"]), int(meta["stack"])
         self._is_open = bool(meta.get("open", False))

@@ -11,12 +11,13 @@ x is always environment steps of training.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from tensor_optix.callbacks.trackers.turns import Turn
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.types import LoopState
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.support.narrowing import is_mapping
 
 Names: TypeAlias = Literal["sb3", "cleanrl"]
 """Whose names scalars have."""
@@ -126,8 +127,8 @@ def _window(turn: Turn) -> Iterator[tuple[str, float]]:
     for name in ("mean_return", "mean_length", "success_rate"):
         yield name, _number(turn.window.get(name))
     yield "rollout/episodes", _number(turn.window.get("episodes"))
-    told: Any = turn.window.get("diagnostics")
-    diagnostics: Mapping[Any, Any] = cast(Mapping[Any, Any], told) if isinstance(told, Mapping) else {}
+    told: object = turn.window.get("diagnostics")
+    diagnostics: Mapping[object, object] = told if is_mapping(told) else {}
     for name, value in diagnostics.items():
         yield str(name).replace("/", "."), _number(value)  # a slash would put it somewhere else
     for kind, count in turn.counts.items():

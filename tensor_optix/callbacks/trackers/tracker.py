@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from tensor_optix.callbacks.pacing import pause_after
 from tensor_optix.callbacks.trackers.scalars import Names, check_names, scalars
@@ -203,12 +203,12 @@ def tracked_run(run_dir: Path) -> TrackedRun:
     )
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+def _flat(values: Mapping[str, object], above: str = "") -> list[tuple[str, str]]:
     """Return the values of nested objects by their path, as text without credentials."""
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat(cast(Mapping[str, Any], value), f"{above}{name}.")
+            found += _flat(cast(Mapping[str, object], value), f"{above}{name}.")
         else:
             found.append((f"{above}{name}", redacted(str(value))))
     return found

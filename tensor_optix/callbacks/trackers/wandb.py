@@ -66,7 +66,7 @@ class Wandb(Tracker):
         """Begin the run, or resume it by its id; what a crashed one has left offline is read from its file."""
         there = max((self._last_step(path) for path in _files(run)), default=-1)
         takes = inspect.signature(self._module.init).parameters
-        arguments: dict[str, Any] = {"config": dict(run.config), "resume": "allow", "project": self._project}
+        arguments: dict[str, object] = {"config": dict(run.config), "resume": "allow", "project": self._project}
         if "id" in takes:
             settings = self._module.Settings(console="off")  # it would redirect the output of the whole program
             arguments |= {"id": run.run_id, "name": self._name or run.name, "entity": self._entity, "mode": self._mode}

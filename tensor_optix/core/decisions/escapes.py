@@ -27,6 +27,7 @@ from typing import Any, Self
 
 from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.search_space import Param
+from tensor_optix.core.types import Params
 from tensor_optix.support.arguments import is_real
 from tensor_optix.support.numbers import finite_or_zero
 
@@ -157,7 +158,7 @@ class Standing:
 class Learner:
     """What can be changed of a learner."""
 
-    params: Mapping[str, Any]
+    params: Params
     """The hyper-parameters of the best policy."""
     bounds: Mapping[str, Param]
     """What may be tuned."""

@@ -10,7 +10,7 @@ from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, degradation_dr
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.numbers import finite_or_zero
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import Json, SavedState, jsonable
 
 
 class VariantOutcome(enum.StrEnum):
@@ -49,12 +49,12 @@ class Lineage:
         if self.snapshot is not None:
             self.score = scores.get(self.snapshot, self.score)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values; what is not finite becomes None."""
         return {name: jsonable(value) for name, value in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: SavedState) -> Self:
         """Rebuild from `to_dict`."""
         values: dict[str, Any] = {k: math.nan if v is None and k.endswith("score") else v for k, v in data.items()}
         values["outcome"] = VariantOutcome(data["outcome"])
@@ -75,12 +75,12 @@ class EvolutionCounts:
     pruned: int = 0
     lineages: list[Lineage] = field(default_factory=list[Lineage])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values."""
         return {**vars(self), "lineages": [lineage.to_dict() for lineage in self.lineages]}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: SavedState) -> Self:
         """Rebuild from `to_dict`.
 
         Raises:

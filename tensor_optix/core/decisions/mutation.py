@@ -1,13 +1,13 @@
 """How a variant comes to differ from its parent: how strongly, in which hyper-parameters, and in its weights."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tensor_optix.core.decisions.trend import MIN_POINTS, recent, slope, train_scores
 from tensor_optix.core.search_space import SearchSpace
-from tensor_optix.core.types import EvalMetrics
+from tensor_optix.core.types import EvalMetrics, Params
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.arguments import check_amount, check_count, is_real
 
@@ -22,7 +22,7 @@ class PerturbsWeights(Protocol):
         """Add noise to each weight tensor: normal, with `scale` times the tensor's own root mean square as σ."""
 
 
-def mutate(params: Mapping[str, Any], space: SearchSpace, scale: float, rng: np.random.Generator) -> dict[str, object]:
+def mutate(params: Params, space: SearchSpace, scale: float, rng: np.random.Generator) -> dict[str, object]:
     """Return `params` with each tunable value moved by a normal step, inside its bounds.
 
         uᵢ' = reflect(uᵢ + scale·N(0, 1)),  u = the value on its own scale, mapped onto [0, 1]

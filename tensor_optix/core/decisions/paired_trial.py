@@ -17,7 +17,9 @@ import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
+
+from tensor_optix.support.plain import Json
 
 ERROR = 0.05
 """Probability at most that a challenger is promoted that is no better."""
@@ -72,7 +74,7 @@ class Trial:
         mean = sum(differences) / len(differences) if differences else 0.0
         return f"{won} of {len(differences)} pairs won, mean difference {mean:.4g}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values."""
         return {"champion": list(self.champion), "challenger": list(self.challenger)}
 

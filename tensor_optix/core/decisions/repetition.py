@@ -8,12 +8,13 @@ are those of an environment that replays data from its first row.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 
 from tensor_optix.core.types import EpisodeData, Observation
 from tensor_optix.support.narrowing import is_mapping
+from tensor_optix.support.trees import Tree
 
 ENOUGH_STEPS, ENOUGH_EPISODES = 200, 20
 """Repeated steps, or episodes alike, after which chance is no explanation."""
@@ -81,7 +82,7 @@ def starts_of(window: EpisodeData, is_new: bool) -> Iterator[bytes]:
             yield observations[first].tobytes()
 
 
-def part_of(values: Any, rows: Any) -> Any:
+def part_of(values: Tree, rows: slice | np.ndarray) -> Tree:
     """Return some rows of an array, or of each of a mapping of arrays."""
     if is_mapping(values):
         return {name: part_of(part, rows) for name, part in values.items()}
@@ -107,7 +108,7 @@ def _alike(first: _Stretch, second: _Stretch) -> bool:
     return _is_equal(earned, earned_again) or (_changes(seen) and not _is_equal(done, done_again))
 
 
-def _parts(stretch: _Stretch) -> tuple[Any, Any, Any]:
+def _parts(stretch: _Stretch) -> tuple[Tree, Tree, Tree]:
     window, rows = stretch
     return part_of(window.observations, rows), part_of(window.actions, rows), part_of(window.rewards, rows)
 
@@ -118,7 +119,7 @@ def _changes(observations: Observation) -> bool:
     return any(not _is_equal(observations[0], one) for one in observations[1:])
 
 
-def _is_equal(first: Any, second: Any) -> bool:
+def _is_equal(first: Tree, second: Tree) -> bool:
     if is_mapping(first):
         return all(_is_equal(part, second[name]) for name, part in first.items())
     return bool(np.array_equal(first, second))

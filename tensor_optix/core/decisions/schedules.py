@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from tensor_optix.core.types import Params
 from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import is_real
 
@@ -54,7 +55,7 @@ def is_schedule(value: object) -> bool:
     return isinstance(value, str) and value.startswith(_PREFIX)
 
 
-def taken_apart(params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, LinearSchedule]]:
+def taken_apart(params: Params, owner: str) -> tuple[dict[str, Any], dict[str, LinearSchedule]]:
     """Return hyper-parameters with each schedule's first value in its place, and the schedules by name.
 
     Args:
@@ -68,7 +69,7 @@ def taken_apart(params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], 
     return {**params, **{name: schedule.initial for name, schedule in schedules.items()}}, schedules
 
 
-def lowered(params: Mapping[str, Any], schedules: Mapping[str, LinearSchedule], progress: float) -> dict[str, float]:
+def lowered(params: Params, schedules: Mapping[str, LinearSchedule], progress: float) -> dict[str, float]:
     """Return the values that are to be lowered, by name.
 
     Args:

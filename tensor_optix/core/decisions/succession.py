@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics
+from tensor_optix.support.plain import Json
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,6 @@ class Successor(Protocol):
         """Take note that the run is over; called before `on_loop_stop`."""
         ...
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Json]:
         """Return what evolution came to, as plain JSON values."""
         ...

@@ -115,7 +115,7 @@ def mixed_probabilities(
     agents: Sequence[BaseAgent],
     weights: Sequence[float],
     observations: object,
-    action_masks: object = None,
+    action_masks: np.ndarray | None = None,
     forms: MemberForms | None = None,
 ) -> np.ndarray | None:
     """Return (B, n) the mixture Σ wᵢ·πᵢ/Σ wᵢ, None unless all agents tell their probabilities.
@@ -149,7 +149,7 @@ def mixed_probabilities(
     return mixture / mixture.sum(axis=-1, keepdims=True)
 
 
-def _act(agent: BaseAgent, observations: object, action_masks: object, deterministic: bool) -> Action:
+def _act(agent: BaseAgent, observations: object, action_masks: np.ndarray | None, deterministic: bool) -> Action:
     if action_masks is not None and isinstance(agent, ActsMasked):
         return agent.act_masked(observations, action_masks, deterministic=deterministic)
     return agent.act_batch(observations, deterministic=deterministic)

@@ -47,6 +47,7 @@ from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.training_report import StopReason, evolution_block
 from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import ContractError
+from tensor_optix.support.plain import Json
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class PolicyManagerCallback(LoopCallback):
         """Take part in a run, see `PolicyPool.join_run`."""
         self.pm.join_run(parts, space, seed)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Json]:
         """Return `pm.training_report()`."""
         return self.pm.training_report()
 
@@ -276,7 +277,7 @@ class PolicyManagerCallback(LoopCallback):
         return Stop(self._reason, self._stop_fn)
 
 
-def _lineage(pool: PolicyPool) -> dict[str, Any] | None:
+def _lineage(pool: PolicyPool) -> dict[str, Json] | None:
     """Return where the newest variant came from, and what became of it, as plain values."""
     return pool.newest_lineage.to_dict() if pool.newest_lineage is not None else None
 

@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
@@ -189,7 +188,7 @@ class Learners:
 
     # --- saving ---
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return members, lineage and counts as plain JSON values, the agents by name."""
         population = self._population
         population.keep_only([*self._pool.agents, self.learner, self.incumbent])

@@ -28,7 +28,7 @@ from tensor_optix.errors import (
     TensorOptixError,
 )
 from tensor_optix.support.arguments import check_amount, check_count
-from tensor_optix.support.plain import SavedState
+from tensor_optix.support.plain import Json, SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -281,7 +281,7 @@ class PolicyPool(Ensemble):
             "regime": self._regime,
         }
 
-    def training_report(self) -> dict[str, Any]:
+    def training_report(self) -> dict[str, Json]:
         """Return what evolution came to, as plain JSON values: `status()`, the best scores, and the lineage."""
         self.retest_lineage()
         best = self.registry.best

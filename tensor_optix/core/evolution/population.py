@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.hyperparams import hyperparams_state, restore_hyperparams
@@ -58,7 +57,7 @@ class Population:
             )
         return self._agents[name]
 
-    def hyperparams(self) -> dict[str, dict[str, Any]]:
+    def hyperparams(self) -> dict[str, dict[str, object]]:
         """Return those of each agent by its name, as plain JSON values."""
         return {name: hyperparams_state(agent) for name, agent in self._agents.items()}
 

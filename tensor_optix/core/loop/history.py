@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tensor_optix.core.loop.tuning import TuningRecord
 from tensor_optix.core.storage.atomic import storage_errors
@@ -14,6 +14,7 @@ from tensor_optix.core.storage.reading import open_plain
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.json_lines import decoded
+from tensor_optix.support.plain import Json
 from tensor_optix.support.schemas import decode_object, rebuilt
 
 IN_MEMORY = 1000
@@ -49,7 +50,7 @@ class HistoryRecord:
     start_score: float | None = None
     """Score of the untrained policy, or else of the first window, where it is known."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values."""
         nested = {
             "hyperparams": self.hyperparams.to_dict(),
@@ -59,7 +60,7 @@ class HistoryRecord:
         return {name: nested[name] if name in nested else jsonable(value) for name, value in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.loop.learning import Fault
 from tensor_optix.core.loop.run_state import WatchState
@@ -21,7 +20,7 @@ class Outcome:
     """Hyper-parameter on trial in it."""
     is_probing: bool = False
     """True if a dip of the score may be that trial's."""
-    diagnostics: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    diagnostics: Mapping[str, object] = field(default_factory=dict[str, object])
     """What `learn` told of it."""
     fault: Fault | None = None
     """Why nothing could be made of it."""

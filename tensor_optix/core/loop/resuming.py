@@ -16,7 +16,7 @@ import contextlib
 import random
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -151,8 +151,8 @@ def by_name(callbacks: Iterable[KeepsRunState]) -> dict[str, KeepsRunState]:
 
 
 def paired(
-    callbacks: Mapping[str, KeepsRunState], saved: Mapping[str, Mapping[str, Any]]
-) -> list[tuple[KeepsRunState, Mapping[str, Any]]]:
+    callbacks: Mapping[str, KeepsRunState], saved: Mapping[str, SavedState]
+) -> list[tuple[KeepsRunState, SavedState]]:
     """Return each callback with the state that was saved under its name.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.learner import Joint, Single, learner_slot
@@ -47,7 +46,7 @@ class Run:
             self.parts.records.begin(self._seconds())
         self.tell("resume" if is_resumed else "start")
 
-    def tell_window(self, data: EpisodeData, diagnostics: Mapping[str, Any]) -> None:
+    def tell_window(self, data: EpisodeData, diagnostics: Mapping[str, object]) -> None:
         """Write what the window in hand was like, and what `learn` told of it."""
         if self.parts.records is not None:
             self.parts.records.window(data, self.state.window_id, self.state.env_steps, diagnostics)

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.reserve import NEIGHBOURS
@@ -24,7 +24,7 @@ LAST_POLICIES = 3
 """Shares of the budget of the last tests: two for the race, one for the policy that it chooses."""
 SHORT_SECONDS = 5.0
 """Seconds for the test of the best where a run was cut short: with the window in progress the end comes within 10."""
-Step: TypeAlias = tuple[str, Callable[[], Any]]
+Step: TypeAlias = tuple[str, Callable[[], object]]
 
 
 def take_steps(steps: Iterable[Step], progress: RunProgress, *, has_failed: bool) -> None:

@@ -15,7 +15,6 @@ the `best` that was confirmed, or `behind` it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.loop.outcome import Outcome
@@ -23,7 +22,7 @@ from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
 
 
-def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
+def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield the events of a turn, each with its facts, in the order in which they came about.
 
     Args:
@@ -53,9 +52,9 @@ def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[t
         )
 
 
-def _test(before: RunState, outcome: Outcome, metrics: EvalMetrics) -> tuple[str, dict[str, Any]]:
+def _test(before: RunState, outcome: Outcome, metrics: EvalMetrics) -> tuple[str, dict[str, object]]:
     incumbent = outcome.incumbent
-    against: dict[str, Any] = {
+    against: dict[str, object] = {
         "against": before.best.snapshot_id if before.best is not None else None,
         "incumbent_score": before.best_score if incumbent is None else incumbent.metrics.primary_score,
         "incumbent_returns": [] if incumbent is None else _returns(incumbent.played),
@@ -77,7 +76,7 @@ def _test(before: RunState, outcome: Outcome, metrics: EvalMetrics) -> tuple[str
 
 def played_facts(
     snapshot: PolicySnapshot, windows: Sequence[PlayedWindow], outcome: str, **more: object
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the facts of one policy in a last test.
 
     Args:
@@ -97,7 +96,7 @@ def played_facts(
 
 def last_test_facts(
     part: str, windows: Sequence[Sequence[PlayedWindow]], policies: Sequence[Mapping[str, object]], **more: object
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the facts of a last test.
 
     Args:

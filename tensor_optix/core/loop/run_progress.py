@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from tensor_optix.core.decisions.escapes import EscapeRecord, failed_since_kept, with_best
 from tensor_optix.core.decisions.final_score import FinalScore
@@ -123,7 +122,7 @@ class RunProgress:
         """Add to one of the counts of the watch."""
         self.watch[what] = self.watch.get(what, 0) + 1
 
-    def totals(self) -> dict[str, Any]:
+    def totals(self) -> dict[str, object]:
         """Return the counts and times as plain JSON values."""
         totals = Totals(
             tuning=dict(self.tuning),

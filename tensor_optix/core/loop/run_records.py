@@ -94,7 +94,7 @@ class RunRecords:
         told = {name: jsonable(value) for name, value in facts.items()}
         self._append(EVENTS, {"event": kind, "window_id": window_id, "env_steps": env_steps, **told})
 
-    def window(self, data: EpisodeData, window_id: int, env_steps: int, diagnostics: Mapping[str, Any]) -> None:
+    def window(self, data: EpisodeData, window_id: int, env_steps: int, diagnostics: Mapping[str, object]) -> None:
         """Write what a window of training was like.
 
         Args:
@@ -168,7 +168,7 @@ class RunRecords:
             self._logs[name].append(line)
 
 
-def describe_environment(command: list[str]) -> dict[str, Any]:
+def describe_environment(command: list[str]) -> dict[str, object]:
     """Return on what this process runs: no name of a host or a user, no credentials.
 
     Args:

@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self, cast
 
@@ -19,6 +19,7 @@ from tensor_optix.core.loop.tuning import TuningTrial
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot, jsonable
 from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.support.plain import Json, SavedState
 from tensor_optix.support.schemas import rebuilt
 
 FIRST_EVALUATIONS = 3
@@ -183,12 +184,12 @@ class RunState:
         """Return the state in which a curve begins anew: that of another learner, or in another era."""
         return replace(self, curve=ScoreCurve(), steps_before=self.env_steps, episodes_before=self.episodes)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values; the evaluations are in the history."""
         return saved_form(replace(self, recent=(), metrics=None))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], history: Iterable[HistoryRecord]) -> Self:
+    def from_dict(cls, data: SavedState, history: Iterable[HistoryRecord]) -> Self:
         """Rebuild from `to_dict`, with the newest records of the history in the order of time.
 
         Raises:
@@ -238,5 +239,5 @@ def saved_form(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: saved_form(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):
-        return [saved_form(item) for item in cast("tuple[Any, ...]", value)]
+        return [saved_form(item) for item in cast("tuple[object, ...]", value)]
     return jsonable(value)

@@ -1,7 +1,6 @@
 """Putting the values of schedules in force, before each window is learned from."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from tensor_optix.core.decisions.schedules import FollowsSchedules, LinearSchedule, lowered
 from tensor_optix.core.decisions.succession import LearnerSlot
@@ -46,7 +45,7 @@ class Scheduling:
             read_back(agent, due)
 
 
-def schedules_of(agent: Any) -> Mapping[str, LinearSchedule]:
+def schedules_of(agent: object) -> Mapping[str, LinearSchedule]:
     """Return the schedules that an agent follows, or the primary agent of several."""
     learner = getattr(agent, "primary_agent", agent)
     return learner.schedules if isinstance(learner, FollowsSchedules) else {}

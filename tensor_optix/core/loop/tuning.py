@@ -12,6 +12,7 @@ from tensor_optix.core.hyperparams import effective_params, read_back
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, jsonable
 from tensor_optix.errors import HyperparamError, did_you_mean
 from tensor_optix.support.arguments import is_real
+from tensor_optix.support.plain import Json
 from tensor_optix.support.schemas import rebuilt
 
 
@@ -36,12 +37,12 @@ class TuningRecord:
     decision: str
     """What the optimizer made of it, in its own words."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values; what is not finite becomes None."""
         return {name: jsonable(value) for name, value in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
         """Rebuild from `to_dict`; raises `CheckpointCorruptError` naming the field that is not what it wrote."""
         return rebuilt(cls, data)
 
@@ -118,7 +119,7 @@ class Tuner:
         records = tuple(self._records(trial, next_trial, old, new, changed, effective, metrics))
         return TuningStep(old, new, records, next_trial)
 
-    def _suggested(self, old: HyperparamSet, seen: EvalMetrics | list[EvalMetrics]) -> Mapping[str, Any]:
+    def _suggested(self, old: HyperparamSet, seen: EvalMetrics | list[EvalMetrics]) -> Mapping[str, object]:
         name, suggest = type(self._optimizer).__name__, cast(Callable[..., object], self._optimizer.suggest)
         try:
             suggestion = suggest(old.copy(), seen)
@@ -136,7 +137,7 @@ class Tuner:
         old: HyperparamSet,
         new: HyperparamSet,
         changed: list[str],
-        effective: Mapping[str, Any],
+        effective: Mapping[str, object],
         metrics: EvalMetrics,
     ) -> Iterator[TuningRecord]:
         probed = next_trial.name if next_trial is not None else None
@@ -181,7 +182,7 @@ class SuggestionError(HyperparamError):
     """A suggestion that the agent cannot have; nothing is changed by it."""
 
 
-def check_suggestion(new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+def check_suggestion(new: Mapping[str, object], old: Mapping[str, object]) -> None:
     """Raise `SuggestionError` for a name that the agent lacks, or for a number that became none."""
     for name, value in new.items():
         if name not in old:

@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
 
 import filelock
 
@@ -23,6 +22,7 @@ from tensor_optix.errors import (
     CheckpointUnsafeError,
 )
 from tensor_optix.support.open_files import advice
+from tensor_optix.support.plain import SavedState
 from tensor_optix.support.schemas import decode_object
 
 MAX_JSON_BYTES = 4 << 20
@@ -150,7 +150,7 @@ def encode_json(data: Mapping[str, object]) -> bytes:
     return (json.dumps(data, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def read_json(path: Path, max_bytes: int | None = None) -> dict[str, Any]:
+def read_json(path: Path, max_bytes: int | None = None) -> SavedState:
     """Read a JSON object of at most `max_bytes` (None: `MAX_JSON_BYTES`).
 
     Raises:

@@ -25,13 +25,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix._visible import in_line
 from tensor_optix.core.storage import atomic, tree
 from tensor_optix.core.storage.metadata import METADATA, ForeignFormatError, metadata_in, sealed
 from tensor_optix.errors import CheckpointCorruptError, CheckpointUnsafeError
 from tensor_optix.support.open_files import advice
+from tensor_optix.support.plain import SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class DurableFolders:
             self.folder(sequence) / METADATA, sealed(sequence, content, files), temporary_in=self.directory
         )
 
-    def read(self, sequence: int) -> dict[str, Any]:
+    def read(self, sequence: int) -> SavedState:
         """Return the metadata of a folder, verified.
 
         Raises:
@@ -144,7 +144,7 @@ class DurableFolders:
             raise CheckpointCorruptError(f"{str(folder)!r} is no folder, or a link to one.")
         return metadata_in(folder, sequence)
 
-    def verify(self, sequence: int, *, max_bytes: int | None = None) -> dict[str, Any]:
+    def verify(self, sequence: int, *, max_bytes: int | None = None) -> SavedState:
         """Return the metadata of a folder when its files are those that were saved.
 
         Args:
@@ -248,7 +248,7 @@ class DurableFolders:
             tree.try_remove(trash)
 
 
-def bytes_in(metadata: Mapping[str, Any]) -> int:
+def bytes_in(metadata: SavedState) -> int:
     """Return the total length of the files that a folder's metadata list."""
     return sum(sums["bytes"] for sums in metadata["files"].values())
 

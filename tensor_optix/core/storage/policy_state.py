@@ -49,7 +49,7 @@ def restored_policy_state(folder: Path, parts: Mapping[str, Stateful]) -> Genera
     """
     before = _states(parts)
     path = folder / POLICY_STATE
-    saved = atomic.read_json(path, _MAX_BYTES) if path.exists() else {}
+    saved: SavedState = atomic.read_json(path, _MAX_BYTES) if path.exists() else {}
     if missing := sorted(before.keys() - saved.keys()):
         raise CheckpointMismatchError(
             f"Snapshot {folder.name} holds no state of {', '.join(missing)}: it was trained without, e.g. without "

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.storage import atomic, tree
 from tensor_optix.core.storage.durable_folder import DurableFolders, is_damage
@@ -24,6 +23,7 @@ from tensor_optix.errors import (
     CheckpointStorageError,
     InvalidArgumentError,
 )
+from tensor_optix.support.plain import SavedState
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ResumePoint:
     sequence: int
     """Order of saving in its directory, from 0."""
     folder: Path
-    state: dict[str, Any]
+    state: SavedState
 
 
 class ResumeRing:

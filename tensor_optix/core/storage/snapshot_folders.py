@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tensor_optix.core.storage import atomic, resume_ring, tree
 from tensor_optix.core.storage.durable_folder import LOOKS, DurableFolders, bytes_in, is_damage
@@ -14,7 +14,7 @@ from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.narrowing import is_mapping
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import SavedState, jsonable
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class SnapshotFolders(DurableFolders):
         self._ranked = ranked
         self._reported: set[int] = set()
 
-    def read(self, sequence: int) -> dict[str, Any]:
+    def read(self, sequence: int) -> SavedState:
         """Return the metadata of a snapshot, verified; they describe one."""
         metadata = super().read(sequence)
         _snapshot_in(metadata)
@@ -127,7 +127,7 @@ class SnapshotFolders(DurableFolders):
                 continue
             saved_at = before.get("point")
             if is_whole(saved_at) and saved_at >= point:
-                earlier = _snapshot_in(metadata | {"snapshot": before.get("snapshot")})
+                earlier = _snapshot_in({**metadata, "snapshot": before.get("snapshot")})
                 self.rewrite(sequence, {"snapshot": earlier.to_dict()}, metadata["files"])
 
     def list_and_prune(self, max_snapshots: int, pinned: Collection[str] = ()) -> None:
@@ -244,7 +244,7 @@ class LoneSnapshot(SnapshotFolders):
         return self._path
 
 
-def _snapshot_in(metadata: Mapping[str, Any]) -> PolicySnapshot:
+def _snapshot_in(metadata: SavedState) -> PolicySnapshot:
     try:
         snapshot = PolicySnapshot.from_dict(metadata["snapshot"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:

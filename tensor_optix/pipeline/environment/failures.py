@@ -24,7 +24,7 @@ class FailureReports:
     Put in the place of the vector's `error_queue`.
     """
 
-    def __init__(self, queue: Queue[Any]) -> None:
+    def __init__(self, queue: "Queue[Any]") -> None:
         self._queue = queue
         self.last: tuple[int, type, object, str] | None = None
         """(environment, type of the error, the error, its traceback)"""

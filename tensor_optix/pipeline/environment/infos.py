@@ -81,7 +81,9 @@ class MaskedActing:
         """Who acted last; what it can is looked up once."""
         self._masked: ActsMasked | None = None
 
-    def __call__(self, agent: BaseAgent, observations: object, masks: object, *, deterministic: bool = False) -> Action:
+    def __call__(
+        self, agent: BaseAgent, observations: object, masks: np.ndarray, *, deterministic: bool = False
+    ) -> Action:
         """Return one action per row of `observations` (B, ...), allowed by `masks` (B, n) if the agent can."""
         if agent is not self._agent:
             self._look_at(agent)
