@@ -50,8 +50,9 @@ def render(rows: Sequence[Row]) -> list[str]:
     return [
         "The score that the run reported for its best policy against 200 fresh episodes of the policy handed back "
         f"(Blackjack: 5,000). Within {ERRORS:g} errors: they differ by at most so many standard errors of their "
-        "difference; five equal returns have an error of 0. Intervals: the 95 % interval of the difference, from the "
-        "intervals of both scores, holds 0. Higher, lower: reported by more than that above or below the re-test. "
+        "difference; the error of equal returns is that of their interval. Intervals: the 95 % interval of the "
+        "difference, from the intervals of both scores, holds 0. Higher, lower: reported by more than that above or "
+        "below the re-test. "
         f"Goal: {GOAL:.0%}.",
         "",
         *table(

@@ -84,7 +84,7 @@ def confirmed_report(
     return replace(
         report,
         best_score=mean,
-        best_std_err=standard_error(returns),
+        best_std_err=interval.std_err(standard_error(returns)),
         best_window=snapshot.window_id,
         best_snapshot=str(path),
         generalization_gap=snapshot.eval_metrics.metrics.get("train_score", math.nan) - mean,

@@ -31,7 +31,7 @@ class TrainingReport:
     best_score: float
     """Score of the best snapshot; NaN where nothing could be scored."""
     best_std_err: float
-    """Standard error of that score; NaN where it is not known."""
+    """Standard error of that score (`ScoreInterval.std_err`); NaN where it is not known."""
     best_window: int | None
     """Window in which it was found."""
     best_snapshot: str | None

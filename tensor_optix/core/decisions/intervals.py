@@ -14,6 +14,7 @@ import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -65,6 +66,19 @@ class ScoreInterval:
         needed = math.ceil(1.0 - math.log10(width)) if 0.0 < width < 1.0 else 0
         digits = max(digits, min(needed, 12))
         return f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+    def std_err(self, found: float) -> float:
+        """Return the standard error of the mean, never 0 where the interval has a width.
+
+        A few equal returns have a deviation of 0, which does not say that the next one is equal. The error is then that
+        of a normal distribution with an interval as wide: (high − low) / 2z, z = 1.96 at a level of 0.95.
+
+        Args:
+            found: the standard error of the returns; NaN = unknown, and stays so.
+        """
+        return (
+            found if found != 0.0 else (self.high - self.low) / (2.0 * NormalDist().inv_cdf((1.0 + self.level) / 2.0))
+        )
 
 
 def mean_interval(returns: Sequence[float], span: Span | None = None, level: float = LEVEL) -> ScoreInterval:

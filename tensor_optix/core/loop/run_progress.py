@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tensor_optix.core.decisions.escapes import EscapeRecord, failed_since_kept, with_best
 from tensor_optix.core.decisions.final_score import FinalScore
-from tensor_optix.core.decisions.intervals import Span
+from tensor_optix.core.decisions.intervals import ScoreInterval, Span
 from tensor_optix.core.decisions.untrained import advice, limit_of, start_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.decider import patience_with
@@ -176,10 +176,11 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
     best, last = state.best, state.metrics
     total, span = progress.total_seconds(), span_of_run(state, parts)
     start = start_of(state.start, state.first, span)
+    interval = best_interval(best, span) if best else None
     return TrainingReport(
         reason=(progress.reason or StopReason.STOPPED).value,
         best_score=best.eval_metrics.primary_score if best else math.nan,
-        best_std_err=best.eval_metrics.std_err if best else math.nan,
+        best_std_err=_std_err(best.eval_metrics.std_err, interval) if best else math.nan,
         best_window=best.window_id if best else None,
         best_snapshot=str(parts.registry.path_of(best)) if best else None,
         train_score=last.metrics.get("train_score", last.primary_score) if last else math.nan,
@@ -194,20 +195,24 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         tuning=dict(progress.tuning),
         watch=dict(progress.watch),
         health=dict(progress.health.counts),
-        best_interval=best_interval(best, span) if best else None,
+        best_interval=interval,
         best_limit=limit_of(best.evidence) if best else None,
         confirmed=best is not None and is_confirmed(best),
         escapes=_escapes(state),
         validation=_cost(state.validation),
         stopped_because=_stopped_because(state, config),
         start_score=start.score if start else math.nan,
-        start_std_err=start.std_err if start else math.nan,
+        start_std_err=_std_err(start.std_err, start.interval) if start else math.nan,
         start_interval=start.interval if start else None,
         start_limit=limit_of(state.start),
         ahead_of_start=progress.is_ahead,
         advice=_advice(state, progress, config),
         test=progress.test,
     )
+
+
+def _std_err(found: float, interval: ScoreInterval | None) -> float:
+    return found if interval is None else interval.std_err(found)
 
 
 def _escapes(state: RunState) -> tuple[EscapeRecord, ...]:
