@@ -5,9 +5,11 @@ made of them. Anything but a plain Adam over exactly the given parameters is lef
 Source: Adam: A Method for Stochastic Optimization (Kingma and Ba, 2015).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 _fused_adam: Any = getattr(torch, "_fused_adam_", None)
@@ -72,6 +74,55 @@ class AdamState:
             maximize=False,
             grad_scale=grad_scale,
         )
+
+
+class VectorAdam:
+    """A plain Adam over weights in one vector: a few operations of numpy in place of some on each weight.
+
+    m ← β₁·m + (1−β₁)·g,  v ← β₂·v + (1−β₂)·g²,  w ← w − lr/(1−β₁ᵗ)·m/(√v/√(1−β₂ᵗ) + ε)
+
+    Args:
+        state: the moments, which it starts from.
+        weights: (n,) float32, changed in place by each step.
+    """
+
+    def __init__(self, state: AdamState, weights: np.ndarray) -> None:
+        self._state, self._weights = state, weights
+        self._first, self._second = (
+            np.concatenate([entry[key].numpy().ravel() for entry in state.entries]) for key in ("exp_avg", "exp_avg_sq")
+        )
+        self._t = int(state.step)
+        self._scratch = np.empty_like(weights)
+
+    def apply(self, gradient: np.ndarray) -> None:
+        """Make one step down the gradient (n,)."""
+        first, second, scratch, group = self._first, self._second, self._scratch, self._state.group
+        beta1, beta2 = group["betas"]
+        self._t += 1
+        np.subtract(gradient, first, out=scratch)
+        scratch *= 1.0 - beta1
+        first += scratch
+        second *= beta2
+        np.multiply(gradient, gradient, out=scratch)
+        scratch *= 1.0 - beta2
+        second += scratch
+        np.sqrt(second, out=scratch)
+        scratch /= math.sqrt(1.0 - beta2**self._t)
+        scratch += group["eps"]
+        np.divide(first, scratch, out=scratch)
+        scratch *= float(group["lr"]) / (1.0 - beta1**self._t)
+        self._weights -= scratch
+
+    def write_back(self) -> None:
+        """Give the state the moments as they are now."""
+        start = 0
+        for entry in self._state.entries:
+            moments = entry["exp_avg"].numpy(), entry["exp_avg_sq"].numpy()
+            stop = start + moments[0].size
+            for moment, vector in zip(moments, (self._first, self._second), strict=True):
+                moment[...] = vector[start:stop].reshape(moment.shape)
+            entry["step"].fill_(self._t)
+            start = stop
 
 
 def fused_adam_works() -> bool:

@@ -1,4 +1,4 @@
-"""Dense stacks in numpy, forward and backward, on the weights' own memory."""
+"""Dense stacks in numpy, forward and backward."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -16,6 +16,43 @@ from tensor_optix.adapters.pytorch._temperature import Temperature
 
 class UnsupportedError(Exception):
     """These models cannot be trained so."""
+
+
+class Memory:
+    """Weights while they are trained: those of an optimizer are one vector, on which a step is a few operations."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
+
+    def hold(self, tensors: Sequence[torch.Tensor]) -> np.ndarray:
+        """Copy tensors into one vector, and return it.
+
+        Raises:
+            UnsupportedError: one of them is held already, is elsewhere than on the CPU, or in another precision.
+        """
+        if not all(is_plain(tensor) and id(tensor) not in self._held for tensor in tensors):
+            raise UnsupportedError
+        vector, arrays = in_one_vector(tensors)
+        self._held |= {id(tensor): (tensor, array) for tensor, array in zip(tensors, arrays, strict=True)}
+        return vector
+
+    def of(self, tensor: torch.Tensor) -> np.ndarray:
+        """Return the array of a weight: what is not held is read where it is."""
+        _, array = self._held.get(id(tensor), (tensor, None))
+        return tensor.detach().numpy() if array is None else array
+
+    def write_back(self) -> None:
+        """Give the tensors the values of the arrays."""
+        for tensor, array in self._held.values():
+            tensor.detach().numpy()[...] = array
+
+
+def in_one_vector(tensors: Sequence[torch.Tensor]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return copies of tensors as one float32 vector, and as the parts of it that have their shapes."""
+    sizes = [tensor.numel() for tensor in tensors]
+    vector = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors] or [np.zeros(0, np.float32)])
+    parts = np.split(vector, np.cumsum(sizes))[:-1]
+    return vector, [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 class Gradient:
@@ -52,13 +89,7 @@ class Gradients:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        sizes = [p.numel() for p in parameters]
-        self.flat = np.zeros(sum(sizes), np.float32)
-        arrays = [
-            part.reshape(p.shape)
-            for p, part in zip(parameters, np.split(self.flat, np.cumsum(sizes))[:-1], strict=True)
-        ]
-        self.tensors = [torch.from_numpy(array) for array in arrays]
+        self.flat, arrays = in_one_vector(parameters)
         self._each = [Gradient(array) for array in arrays]
         self._of = {id(p): gradient for p, gradient in zip(parameters, self._each, strict=True)}
 
@@ -75,7 +106,7 @@ class Gradients:
 
 
 class Layer(Protocol):
-    """One layer of a stack, on the module's own memory."""
+    """One layer of a stack."""
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """Return its output (B, out), which may be in the memory of x (B, in), and what `backward` asks for."""
@@ -94,12 +125,13 @@ class Linear:
 
     Args:
         module: the layer.
+        memory: where its weights are.
         gradients: where those of its weights go, if they are trained.
     """
 
-    def __init__(self, module: nn.Linear, gradients: Gradients) -> None:
-        self._weight = module.weight.detach().numpy()
-        self._bias = None if module.bias is None else module.bias.detach().numpy()
+    def __init__(self, module: nn.Linear, memory: Memory, gradients: Gradients) -> None:
+        self._weight = memory.of(module.weight)
+        self._bias = None if module.bias is None else memory.of(module.bias)
         self._of_weight, self._of_bias = gradients.of(module.weight), gradients.of(module.bias)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -146,11 +178,12 @@ class AppendedLogStd:
 
     Args:
         module: the layer.
+        memory: where its weight is.
         gradients: where that of its weight goes, if it is trained.
     """
 
-    def __init__(self, module: LogStd, gradients: Gradients) -> None:
-        self._layer = _dense.AppendLogStd(module.log_std.detach().numpy())
+    def __init__(self, module: LogStd, memory: Memory, gradients: Gradients) -> None:
+        self._layer = _dense.AppendLogStd(memory.of(module.log_std))
         self._gradient = gradients.of(module.log_std)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, int]:
@@ -212,12 +245,13 @@ class LogAlpha:
 
     Args:
         module: the model.
+        memory: where its weight is.
         gradients: where that of its weight goes, if it is trained.
         tape: of the loss that trains it; None: it is only read.
     """
 
-    def __init__(self, module: Temperature, gradients: Gradients, tape: Tape | None) -> None:
-        self._array, self._tape = module.log_alpha.detach().numpy(), tape
+    def __init__(self, module: Temperature, memory: Memory, gradients: Gradients, tape: Tape | None) -> None:
+        self._array, self._tape = memory.of(module.log_alpha), tape
         self._gradient: Any = gradients.of(module.log_alpha)
 
     def __call__(self, _: object) -> Taped:
@@ -229,35 +263,36 @@ class LogAlpha:
         return noted(self._array.reshape(()).copy(), pull, self._tape)
 
 
-def model_of(module: nn.Module, gradients: Gradients, tape: Tape | None) -> Stack | LogAlpha:
+def model_of(module: nn.Module, memory: Memory, gradients: Gradients, tape: Tape | None) -> Stack | LogAlpha:
     """Return a module as a function of taped arrays."""
     module = unwrapped(module)
     parameters = list(module.parameters())
-    if not all(map(_is_plain, parameters)):
+    if not all(map(is_plain, parameters)):
         raise UnsupportedError
     if type(module) is Temperature:
-        return LogAlpha(module, gradients, tape)
+        return LogAlpha(module, memory, gradients, tape)
     modules = flattened(module, [], [])
     if modules is None or type(modules[0]) is not nn.Linear:
         raise UnsupportedError
-    return Stack([layer for each in modules if (layer := _layer_of(each, gradients)) is not None], tape)
+    return Stack([layer for each in modules if (layer := _layer_of(each, memory, gradients)) is not None], tape)
 
 
-def _is_plain(parameter: nn.Parameter) -> bool:
+def is_plain(parameter: torch.Tensor) -> bool:
+    """Return whether a weight is one float32 array on the CPU that nobody watches."""
     is_here = parameter.dtype is torch.float32 and parameter.device.type == "cpu"
     return is_here and parameter.is_contiguous() and not parameter._backward_hooks
 
 
-def _layer_of(module: nn.Module, gradients: Gradients) -> Layer | None:
+def _layer_of(module: nn.Module, memory: Memory, gradients: Gradients) -> Layer | None:
     kind = type(module)
     if module._backward_hooks or module._backward_pre_hooks:
         raise UnsupportedError
     if kind in _ACTIVATIONS:
         return _ACTIVATIONS[kind]
     if isinstance(module, nn.Linear) and kind is nn.Linear:
-        return Linear(module, gradients)
+        return Linear(module, memory, gradients)
     if isinstance(module, LogStd) and kind is LogStd:
-        return AppendedLogStd(module, gradients)
+        return AppendedLogStd(module, memory, gradients)
     if kind is nn.Identity or (isinstance(module, nn.Dropout) and module.p == 0.0):
         return None
     raise UnsupportedError

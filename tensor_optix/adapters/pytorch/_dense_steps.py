@@ -13,8 +13,15 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.backend import TARGET_RATE
-from tensor_optix.adapters.pytorch._adam import AdamState
-from tensor_optix.adapters.pytorch._dense_layers import Gradients, UnsupportedError, model_of
+from tensor_optix.adapters.pytorch._adam import AdamState, VectorAdam
+from tensor_optix.adapters.pytorch._dense_layers import (
+    Gradients,
+    LogAlpha,
+    Memory,
+    Stack,
+    UnsupportedError,
+    model_of,
+)
 from tensor_optix.adapters.pytorch._tape import Tape, Taped
 from tensor_optix.adapters.pytorch._trained import Trained
 
@@ -23,21 +30,37 @@ _TOLERANCE = 1e-3
 
 
 class DenseObjective:
-    """One objective on the memory of its weights.
+    """One objective on weights in memory.
 
     Args:
         trained: the objective with the weights that it trains.
+        memory: gets those, and its lagged copies.
 
     Raises:
-        UnsupportedError: a model that is no dense stack, or weights elsewhere or in another precision.
+        UnsupportedError: weights elsewhere or in another precision, that another objective trains, too, or that have
+            not made as many steps as the others; lagged copies of some weights only.
     """
 
-    def __init__(self, trained: Trained) -> None:
-        objective = trained.objective
-        self._trained, self._objective = trained, objective
+    def __init__(self, trained: Trained, memory: Memory) -> None:
+        states = trained.objective.optimizer.state
+        steps = {float(states[p]["step"]) if states.get(p) else 0.0 for p in trained.parameters}
+        is_partial = trained.targets and [t.shape for t in trained.targets] != [p.shape for p in trained.parameters]
+        if is_partial or len(steps) > 1:
+            raise UnsupportedError
+        self._trained, self._objective = trained, trained.objective
+        self._weights, self._lagged = memory.hold(trained.parameters), memory.hold(trained.targets)
         self._gradients, self._tape = Gradients(trained.parameters), Tape()
-        own = [model_of(model, self._gradients, self._tape) for model in objective.models]
-        self._models = [*own, *(model_of(model, self._gradients, None) for model in objective.reads)]
+        self._models: list[Stack | LogAlpha] = []
+
+    def bind(self, memory: Memory) -> None:
+        """Build its models, now that all weights are in memory.
+
+        Raises:
+            UnsupportedError: a model that is no dense stack.
+        """
+        objective = self._objective
+        own = [model_of(model, memory, self._gradients, self._tape) for model in objective.models]
+        self._models = [*own, *(model_of(model, memory, self._gradients, None) for model in objective.reads)]
 
     def loss(self, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
         """Compute the gradients of the loss on a minibatch; return its metrics."""
@@ -57,11 +80,11 @@ class DenseObjective:
         theirs = torch.cat([gradient.reshape(-1) for gradient in expected]).numpy()
         return bool(np.abs(self._gradients.flat - theirs).max() <= _TOLERANCE * np.linalg.norm(theirs))
 
-    def adam(self) -> AdamState:
-        """Return the moments of its weights."""
-        return AdamState(self._objective.optimizer, self._trained.parameters)
+    def adam(self) -> VectorAdam:
+        """Return its optimizer."""
+        return VectorAdam(AdamState(self._objective.optimizer, self._trained.parameters), self._weights)
 
-    def step(self, adam: AdamState, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
+    def step(self, adam: VectorAdam, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
         """Make one step on a minibatch, in place; return its metrics."""
         metrics, flat = self.loss(batch, scalars), self._gradients.flat
         norm = math.sqrt(float(flat @ flat))
@@ -69,15 +92,14 @@ class DenseObjective:
             excess = (norm + 1e-6) / scalars[self._objective.max_grad_norm]
             if excess > 1.0:
                 flat /= np.float32(excess)
-        with torch.no_grad():
-            adam.apply(self._trained.parameters, self._gradients.tensors, None)
-        if self._trained.targets and scalars[TARGET_RATE]:
-            self._trained.move_targets(scalars[TARGET_RATE])
+        adam.apply(flat)
+        if self._lagged.size and scalars[TARGET_RATE]:
+            self._lagged += (self._weights - self._lagged) * np.float32(scalars[TARGET_RATE])
         return {**metrics, self._objective.grad_norm: norm}
 
 
 class DenseSteps:
-    """The update steps of objectives, each on the memory that its weights have now.
+    """The update steps of objectives, on their weights as they are now.
 
     Args:
         trained: each objective with the weights that it trains.
@@ -87,9 +109,12 @@ class DenseSteps:
     """
 
     def __init__(self, trained: Sequence[Trained]) -> None:
-        if not all(each.fused and each.parameters for each in trained):
+        if not all(each.is_basic_adam and each.parameters for each in trained):
             raise UnsupportedError
-        self._objectives = [DenseObjective(each) for each in trained]
+        self._memory = Memory()
+        self._objectives = [DenseObjective(each, self._memory) for each in trained]
+        for objective in self._objectives:
+            objective.bind(self._memory)
 
     def agree(
         self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, Any], per_step: Mapping[str, np.ndarray]
@@ -113,15 +138,19 @@ class DenseSteps:
     ) -> dict[str, torch.Tensor]:
         """Make a step of each objective on each of K minibatches (K, B, ...); return each metric (K,)."""
         arrays = {name: tensor.numpy() for name, tensor in block.items()}
-        adams = [objective.adam() for objective in self._objectives]
-        metrics = []
-        for k in range(len(next(iter(arrays.values())))):
-            batch = {name: Taped(array[k]) for name, array in arrays.items()}
-            metrics.append(self._step(adams, batch, {**scalars, **{n: float(v[k]) for n, v in per_step.items()}}))
+        adams, metrics = [objective.adam() for objective in self._objectives], []
+        try:
+            for k in range(len(next(iter(arrays.values())))):
+                batch = {name: Taped(array[k]) for name, array in arrays.items()}
+                metrics.append(self._step(adams, batch, {**scalars, **{n: float(v[k]) for n, v in per_step.items()}}))
+        finally:  # also the steps before one that failed
+            self._memory.write_back()
+            for adam in adams:
+                adam.write_back()
         return {name: torch.tensor([found[name] for found in metrics]) for name in metrics[0]}
 
     def _step(
-        self, adams: Sequence[AdamState], batch: Mapping[str, Taped], scalars: Mapping[str, Any]
+        self, adams: Sequence[VectorAdam], batch: Mapping[str, Taped], scalars: Mapping[str, Any]
     ) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for objective, adam in zip(self._objectives, adams, strict=True):

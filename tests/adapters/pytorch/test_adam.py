@@ -3,11 +3,12 @@
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tensor_optix.adapters.pytorch._adam import AdamState, global_norm, is_basic_adam
+from tensor_optix.adapters.pytorch._adam import AdamState, VectorAdam, global_norm, is_basic_adam
 
 torch.set_num_threads(1)
 
@@ -109,3 +110,27 @@ class TestState:
 
 def test_global_norm_is_that_of_all_entries_in_a_row() -> None:
     assert float(global_norm([torch.tensor([[3.0]]), torch.tensor([0.0, 4.0]), torch.tensor(12.0)])) == 13.0
+
+
+@pytest.mark.parametrize("options", [{"lr": 0.1}, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-5}], ids=["", "betas"])
+def test_a_vector_makes_the_steps_of_the_optimizer(options: dict[str, Any]) -> None:
+    ours, theirs = model(), model()
+    optimizers = [torch.optim.Adam(network.parameters(), **options) for network in (ours, theirs)]
+    rng, parameters = np.random.default_rng(0), list(ours.parameters())
+    for _ in range(2):  # the second goes on from the moments that the first has written
+        weights = torch.cat([p.detach().reshape(-1) for p in parameters]).numpy().copy()
+        adam = VectorAdam(AdamState(optimizers[0], parameters), weights)
+        for _ in range(5):
+            gradient = rng.standard_normal(8).astype(np.float32)
+            adam.apply(gradient)
+            for p, part in zip(theirs.parameters(), torch.from_numpy(gradient).split([6, 2]), strict=True):
+                p.grad = part.view_as(p).clone()
+            optimizers[1].step()
+        adam.write_back()
+        with torch.no_grad():
+            for p, part in zip(parameters, torch.from_numpy(weights).split([6, 2]), strict=True):
+                p.copy_(part.view_as(p))
+    for one, other in zip(parameters, theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+        for key, value in optimizers[1].state[other].items():
+            torch.testing.assert_close(optimizers[0].state[one][key], value, rtol=1e-5, atol=1e-7)
