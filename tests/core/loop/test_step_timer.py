@@ -49,6 +49,15 @@ def test_where_steps_are_not_told_whole_windows_are_timed() -> None:
     assert bench.timer.step_seconds == pytest.approx(0.02)
 
 
+def test_of_whole_windows_the_fastest_tells() -> None:
+    bench = Bench()
+    for waited in (0.4, 0.0, 3.0, 0.2):
+        bench.play([0.02] * (ENOUGH_STEPS // 5), says=False, reset=waited)
+    assert bench.timer.step_seconds is None
+    bench.play([0.02] * (ENOUGH_STEPS // 5), says=False, reset=1.0)
+    assert bench.timer.step_seconds == pytest.approx(0.02)
+
+
 def test_what_lies_between_windows_and_the_resets_are_no_steps() -> None:
     bench = Bench()
     for _ in range(10):
