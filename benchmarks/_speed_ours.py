@@ -69,13 +69,6 @@ def _agent(task: Task, variant: str, seed: int) -> Any:
 
     framework = "tf" if variant == "tf" else "torch"
     set_threads(framework, 1)
-    if variant == "torch_compiled":
-        from tensor_optix.adapters.pytorch import _updater
-        from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
-
-        # The factory's networks are dense stacks, whose steps are made in numpy: here they are compiled, and at once.
-        DenseSteps.agree = lambda *_: False
-        _updater.COMPILE_AFTER_STEPS = 0
     return make_agent(task.env, task.algorithm, framework, task.hyperparams, seed, task.net_arch)
 
 

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ON_POLICY_ORDER = ("sb3_eval", "torch", "tf", "sb3", "torch_compiled")
+ON_POLICY_ORDER = ("sb3_eval", "torch", "tf", "sb3")
 OFF_POLICY_ORDER = ("sb3", "tf", "torch")
 VAL_EPISODES = 5
 LABELS = {
     "sb3": "Stable-Baselines3, no evaluation",
     "sb3_eval": "Stable-Baselines3, `EvalCallback`",
     "torch": "tensor-optix, PyTorch",
-    "torch_compiled": "tensor-optix, PyTorch compiled",
     "tf": "tensor-optix, TensorFlow (XLA)",
 }
 
