@@ -46,7 +46,7 @@ class Intake:
         self._left_out: deque[int] = deque(maxlen=MAX_DISTANCE)
         self._entries: deque[Entry | Malformed | Break] = deque()
         self._buffered = self._came = self._dropped = 0
-        self._is_broken_at_tail = self._drops_newest = False
+        self._is_broken_at_tail = self._drops_newest = self._has_overflowed = False
         self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
         self._at_opening = (0, 0)
@@ -77,6 +77,8 @@ class Intake:
             elif taken is not None:
                 self._came += isinstance(taken, Malformed)
                 self._append(taken)
+            if self._has_overflowed:
+                raise self._overflow_error()
             if self._learner_waits:
                 self._arrived.notify()
             return not self.ledger.wants_refetch
@@ -113,7 +115,7 @@ class Intake:
         with self._lock:
             if not self.is_ended:
                 self._extend(self.ledger.flush())
-                self.is_ended, self._error = True, error
+                self.is_ended, self._error = True, error or (self._overflow_error() if self._has_overflowed else None)
                 self._arrived.notify()
 
     @property
@@ -181,10 +183,9 @@ class Intake:
         learner nothing would ever be learned.
         """
         if self._overflow == "fail":
-            raise FeedOverflowError(
-                f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
-                f"per window, or choose overflow='block', 'drop_oldest' or 'drop_newest'."
-            )
+            self._has_overflowed = True  # it is an error when all that comes with this item is in the books
+            self._leave_out(entry)
+            return False
         if self._overflow == "drop_newest":
             self._drops_newest = self._buffered > min(self._size // 2, self._size - 2)
             if self._drops_newest:
@@ -201,6 +202,12 @@ class Intake:
         entries.extendleft((BREAK, following))
         return True
 
+    def _overflow_error(self) -> FeedOverflowError:
+        return FeedOverflowError(
+            f"The feed is faster than the learner: {self._size} items wait. Make buffer_size larger, learn less "
+            f"per window, or choose overflow='block', 'drop_oldest' or 'drop_newest'."
+        )
+
     def _leave_out(self, entry: Entry | Malformed | Break) -> None:
         self._dropped += 1
         if self.is_numbered and isinstance(entry, Entry):
@@ -213,7 +220,7 @@ class Intake:
 
         Raises:
             FeedEnded: it has ended, as it was meant to.
-            FeedFatalError: it has ended by an error.
+            FeedFatalError: it has ended by an error, or there was no room.
         """
         with self._lock:
             if not self._entries and not self.is_ended:
@@ -227,6 +234,8 @@ class Intake:
                         self._has_room.notify()
                 return entry
             if not self.is_ended:
+                if self._has_overflowed:
+                    raise self._overflow_error()
                 return None
             if self._error is not None:
                 raise fatal(self._error)

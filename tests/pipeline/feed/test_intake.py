@@ -89,6 +89,37 @@ def test_a_full_buffer_fails_if_told() -> None:
         list(live(source, n=5, agent=Waiting(), buffer_size=50, overflow="fail").episodes())
 
 
+def intake_that_fails(size: int, patience: tuple[int, float] = (8, 0.0)) -> Intake:
+    return Intake(size, "fail", SequenceLedger(patience), 1 << 20, lambda: 0.0)
+
+
+def test_the_item_that_finds_no_room_is_in_the_books() -> None:
+    intake = intake_that_fails(2)
+    intake.put(item(0))
+    intake.put(item(1))
+    with pytest.raises(FeedOverflowError):
+        intake.put(item(2))
+    counts = intake.counts()
+    assert (counts["received"], counts["buffered"], counts["dropped"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_was_held_and_finds_no_room_at_the_end_is_an_error_of_the_feed(ends: bool) -> None:
+    intake = intake_that_fails(2)
+    for number in (0, 2, 3, 4):  # one is missing, the later ones are held
+        intake.put(item(number, numbered=True))
+    assert intake.counts()["buffered"] == 4
+    assert intake.take(0.0) is not None
+    if ends:
+        intake.end()
+    taken = [intake.take(0.0) for _ in range(3)]
+    assert [entry is BREAK for entry in taken] == [True, False, False]
+    with pytest.raises(FeedOverflowError):
+        intake.take(0.0)
+    counts = intake.counts()
+    assert (counts["received"], counts["buffered"], counts["dropped"]) == (4, 0, 1)
+
+
 # --- numbered items ---
 
 
