@@ -191,7 +191,7 @@ class PolicyManagerCallback(LoopCallback):
         if self._has_joined:
             self.learners.note_tested_best()
         # Where several act together, the best policy is restored by now: no agent that has a part in it may leave.
-        self.learners.judge_variant(self.learners.own(tuple(self._seen)), makes_room=not self.learners.slot.is_joint)
+        self.learners.judge_variant(self.learners.newest, makes_room=not self.learners.slot.is_joint)
         has_evolved = self.pm.newest_lineage is not None or self._reason is not None or self.pm.max_spawns is not None
         if self.printer is not None and has_evolved:
             self.printer(evolution_block(self.pm.training_report(), reason.sentence) + "\n")

@@ -45,6 +45,8 @@ class Learners:
         """First window of the present learner."""
         self._heard = 0
         """Usable evaluations of the present learner whose window is over."""
+        self._newest: EvalMetrics | None = None
+        """The last of them."""
         self._share: int | None = None
         """Windows that a variant may have: as many as the first agent took."""
 
@@ -76,7 +78,7 @@ class Learners:
         self.window_id = window_id
         if metrics is None or not metrics.is_usable or window_id < self._begun:
             return
-        self._heard += 1
+        self._heard, self._newest = self._heard + 1, metrics
         if self._is_member(self.learner) and not self.slot.is_joint:
             self._pool.record_evaluation(self._pool.index_of(self.learner), metrics)
 
@@ -97,6 +99,11 @@ class Learners:
     def own(self, known: Sequence[EvalMetrics], also: int = 0) -> tuple[EvalMetrics, ...]:
         """Return the evaluations of the present learner, with `also` more than were heard of."""
         return tuple(known)[max(len(known) - self._heard - also, 0) :]
+
+    @property
+    def newest(self) -> tuple[EvalMetrics, ...]:
+        """The newest evaluation of the present learner; empty where there is none."""
+        return () if self._newest is None else (self._newest,)
 
     # --- variants ---
 
@@ -160,7 +167,7 @@ class Learners:
 
     def _learning_on(self, agent: BaseAgent) -> LearnOn:
         self.learner = agent
-        self._begun, self._heard = self.window_id + 1, 0
+        self._begun, self._heard, self._newest = self.window_id + 1, 0, None
         return LearnOn(agent)
 
     def _is_member(self, agent: BaseAgent) -> bool:
@@ -202,6 +209,7 @@ class Learners:
             "window_id": self.window_id,
             "begun": self._begun,
             "heard": self._heard,
+            "newest": None if self._newest is None else self._newest.to_dict(),
             "share": self._share,
         }
 
@@ -231,5 +239,6 @@ class Learners:
         self._keep_parent()
         self._share = state["share"]
         self.window_id, self._begun = int(state["window_id"]), int(state["begun"])
-        self._heard = int(state["heard"])
+        self._heard, newest = int(state["heard"]), state.get("newest")
+        self._newest = None if newest is None else EvalMetrics.from_dict(newest)
         return self.learner

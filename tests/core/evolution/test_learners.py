@@ -12,6 +12,7 @@ from tensor_optix.core.decisions.succession import LearnOn
 from tensor_optix.core.evolution import learners
 from tensor_optix.core.loop.learner import learner_slot
 from tensor_optix.core.meta_controller import MetaAction
+from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.training_report import evolution_block
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, ContractError
@@ -239,6 +240,25 @@ def test_the_factory_is_not_called_more_often_than_the_counts_say(tmp_path: Path
     ):
         again.callback.restore_run(state, tmp_path)
     assert again.made == []
+
+
+def test_a_resumed_run_judges_its_variant_by_what_was_seen_before(tmp_path: Path) -> None:
+    state: Any = None
+    for _ in range(2):
+        rig = EvolutionRig(tmp_path, [5.0, 3.0], max_spawns=1)
+        rig.callback.join(learner_slot(rig.first))
+        if state is None:
+            rig.pm.registry.save(rig.first, EvalMetrics(4.0))
+            rig.callback.next(dormant(8))
+            rig.callback.learners.slot.install(rig.callback.learners.learner)
+            rig.callback.on_episode_end(9, EvalMetrics(1.0))
+            state = rig.callback.run_state()
+            rig.callback.write_agents(tmp_path)
+        else:
+            rig.callback.restore_run(state, tmp_path)
+        rig.callback.conclude(StopReason.MAX_EPISODES)
+        (variant,) = rig.pm.training_report()["lineage"]
+        assert (variant["outcome"], variant["score"]) == ("discarded", 1.0)
 
 
 @pytest.mark.parametrize("first_is_made", [True, False])

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SLOW_WINDOW = 0.6
 WATCHED = ("turns", "shadow")
+EVERYTHING = ("everything", "everything together", "everything forgetful")
 SWITCH_AFTER = 60
 """Optimizer steps after which the updates of a "switching" run are compiled."""
 _REPLAYING = {"learning_starts": 50, "updates_per_step": 0.2, "batch_size": 10}
@@ -42,7 +43,8 @@ class Runs:
 
     Args:
         kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.6 s; "evolving": the
-            first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`; or of `SWITCHING`.
+            first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`; or of `SWITCHING`;
+            or of `EVERYTHING`, see `_everything`.
     """
 
     def __init__(self, kind: str) -> None:
@@ -153,13 +155,22 @@ def _alternating(name: str) -> Any:
 def _live(kind: str, directory: Path, windows: int) -> None:
     from tensor_optix import RLOptimizer
     from tensor_optix.core.loop_callback import LoopCallback
+    from tests.soak.faults._everything import build as build_everything
     from tests.soak.faults._watched import build as build_watched
 
     is_watched = kind in WATCHED
-    agent, pipeline, watched = build_watched(kind) if is_watched else (*_build(kind), {})
-    manager, evolution = _evolution(agent, directory) if kind == "evolving" else (None, [])
+    manager, evolution = None, []
+    if kind in EVERYTHING:
+        agent, pipeline, evolution, watched = build_everything(kind, directory)
+    else:
+        agent, pipeline, watched = build_watched(kind) if is_watched else (*_build(kind), {})
+    if kind == "evolving":
+        manager, evolution = _evolution(agent, directory)
 
     class Teller(LoopCallback):
+        def on_loop_start(self) -> None:
+            _tell(restored=True)
+
         def on_episode_end(self, window_id: int, eval_metrics: Any) -> None:
             status = {} if manager is None else manager.status()
             _tell(
@@ -189,7 +200,7 @@ def _live(kind: str, directory: Path, windows: int) -> None:
         resume=True,
         **options,
     )
-    if is_watched:
+    if is_watched or kind in EVERYTHING:
         keeper = optimizer._controller._run.parts.keeper
         keeper._share = math.inf  # each window is saved, or most kills would find the same
     optimizer.run()
@@ -203,8 +214,16 @@ def _live(kind: str, directory: Path, windows: int) -> None:
 
 def _serve(kind: str) -> None:
     # Imported once, before any fork: the package resolves its public names on first use.
+    import tests.soak.faults._everything
     import tests.soak.faults._watched  # noqa: F401
-    from tensor_optix import BatchPipeline, PolicyManager, RLOptimizer, VectorBatchPipeline, make_agent  # noqa: F401
+    from tensor_optix import (  # noqa: F401
+        BatchPipeline,
+        EnsembleAgent,
+        PolicyManager,
+        RLOptimizer,
+        VectorBatchPipeline,
+        make_agent,
+    )
 
     if kind in ("torch", "tf"):
         __import__({"torch": "torch", "tf": "tensorflow"}[kind])
