@@ -13,9 +13,12 @@ from tensor_optix._visible import MOST_CHARACTERS
 from tensor_optix.errors import TensorOptixError
 from tests.conftest import Goal
 from tests.helpers import HANG_S
-from tests.soak.attack_corpus import ATTACKS, Bench
+from tests.soak.attack_corpus import ATTACKS as LOADED
+from tests.soak.attack_corpus import Bench
+from tests.soak.feed_attacks import FEED_ATTACKS, ITEM, sent, session
 from tests.soak.oracle import watching
 
+ATTACKS = LOADED | FEED_ATTACKS
 SECONDS, ALLOWANCE = 1.0, 64 << 20
 
 
@@ -43,6 +46,7 @@ def test_an_attack_is_refused_and_touches_nothing(tmp_path: Path, attack: Callab
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("timing")
 def test_every_attack_is_refused_in_little_time_and_memory(tmp_path: Path, goal: Goal, timing: Goal) -> None:
     slowest, most, refused = 0.0, 0, 0
@@ -82,3 +86,5 @@ def test_the_agent_that_is_attacked_takes_what_is_good(tmp_path: Path) -> None:
     bench.values(lambda values: None)
     bench.snapshot()
     bench.config()
+    sent()(bench)
+    session(ITEM)(bench)
