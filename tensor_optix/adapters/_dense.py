@@ -30,7 +30,11 @@ class AppendLogStd:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return a new array (..., 2A)."""
-        return np.concatenate([x, np.broadcast_to(self.log_std, x.shape)], axis=-1)
+        size = x.shape[-1]
+        dtype = x.dtype if x.dtype == self.log_std.dtype else np.result_type(x, self.log_std)
+        found = np.empty((*x.shape[:-1], 2 * size), dtype)
+        found[..., :size], found[..., size:] = x, self.log_std
+        return found
 
 
 def tanh(x: np.ndarray) -> np.ndarray:

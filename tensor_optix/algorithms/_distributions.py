@@ -150,13 +150,14 @@ class DiagonalGaussian:
 
     def sample(self, params: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A = μ + σ·ε, ε ~ N(0, 1)."""
-        mean, log_std = np.split(params, 2, axis=-1)
-        std = np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
+        size = params.shape[-1] // 2
+        mean, log_std = params[..., :size], params[..., size:]
+        std = np.exp(np.minimum(np.maximum(log_std, LOG_STD_MIN), LOG_STD_MAX))
         return (mean + std * rng.standard_normal(mean.shape)).astype(np.float32)
 
     def mode(self, params: np.ndarray) -> np.ndarray:
         """Return μ."""
-        return np.split(params, 2, axis=-1)[0].astype(np.float32)
+        return params[..., : params.shape[-1] // 2].astype(np.float32)
 
     def log_prob_and_entropy(self, ops: Ops, params: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log N(a; μ, σ) = −½ Σ ((a − μ)/σ)² − Σ log σ − A/2·log 2π;  H = Σ log σ + A/2·log 2πe."""

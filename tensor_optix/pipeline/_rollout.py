@@ -5,6 +5,8 @@ together. They share how successors and masks are filled in, and a rule that cha
 the other.
 """
 
+import contextlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from tensor_optix.core.types import Action, EpisodeData, EpisodeSummary, Info, Memory, Observation, jsonable, success_in
 from tensor_optix.support.arrays import decoded, encoded
 from tensor_optix.support.nested import packed_or_none, unpacked
-from tensor_optix.support.plain import SavedState
+from tensor_optix.support.plain import Json, SavedState
 from tensor_optix.support.trees import Tree, copied, leaves, mapped, put, stacked
 
 _Place = tuple[int, int]
@@ -23,6 +25,8 @@ _NONE_SAID: Mapping[str, object] = {}
 _COLLECTED = "lived"
 """The name in saved states of (N,) bool: whose action a step has taken, and whose step is in no window yet."""
 _STEP_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated", "action_masks", _COLLECTED)
+_LISTED = {"rewards": np.float64, "terminated": np.bool_, "truncated": np.bool_}
+"""Those of the fields that are lists, and what they are in saved states."""
 
 
 class RolloutBuilder:
@@ -194,7 +198,7 @@ class VectorRolloutBuilder:
         self._counts = np.zeros(n_envs, np.int64)  # (N,) steps that are collected and in no window yet
         self._most: int | None = None  # of them, before an environment waits
         self._is_partial = np.zeros(n_envs, bool)  # (N,) whether steps of the episode in progress were left out
-        self._returns = np.zeros(n_envs)  # (N,) of the episodes in progress
+        self._returns = [0.0] * n_envs  # of the episodes in progress
         self._starts = [0] * n_envs  # step at which the episode in progress began
         self._steps: dict[str, list[Tree]] = {name: [] for name in _STEP_FIELDS}
         self._infos: list[Mapping[int, Info]] = []
@@ -213,13 +217,13 @@ class VectorRolloutBuilder:
     def state(self) -> dict[str, object]:
         """Return, between two windows, what the next one goes on from, as JSON values."""
         return {
-            "returns": self._returns.tolist(),
+            "returns": list(self._returns),
             "starts": list(self._starts),
             "is_lived": self._is_acting.tolist(),
             "is_partial": self._is_partial.tolist(),
             "steps": {
-                name: [None if array is None else encoded(array) for array in arrays]
-                for name, arrays in self._steps.items()
+                name: [None if of_step is None else _encoded(name, of_step) for of_step in steps]
+                for name, steps in self._steps.items()
             },
             "infos": [
                 [step, i, jsonable(dict(info))] for step, infos in enumerate(self._infos) for i, info in infos.items()
@@ -236,13 +240,15 @@ class VectorRolloutBuilder:
 
     def restore(self, state: SavedState) -> None:
         """Go on from `state`."""
-        self._returns = np.array(state["returns"], np.float64)
+        self._returns = [float(total) for total in state["returns"]]
         self._starts = [int(start) for start in state["starts"]]
         is_acting = np.array(state["is_lived"], bool)
         self._is_acting = self._all if is_acting.all() else is_acting
         self._steps = {
             name: [None if array is None else decoded(array) for array in state["steps"][name]] for name in _STEP_FIELDS
         }
+        for name in _LISTED:
+            self._steps[name] = [array.tolist() for array in self._steps[name]]
         infos: list[dict[int, Info]] = [{} for _ in self._steps[_COLLECTED]]
         for step, i, info in state["infos"]:
             infos[step][i] = info
@@ -266,9 +272,9 @@ class VectorRolloutBuilder:
         self,
         observations: Observation,
         actions: Action,
-        rewards: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
+        rewards: list[float],
+        terminated: list[bool],
+        truncated: list[bool],
         infos: Mapping[int, Mapping[str, object]],
         final_observations: Mapping[int, object],
         action_masks: np.ndarray | None = None,
@@ -276,14 +282,14 @@ class VectorRolloutBuilder:
         invalid: np.ndarray | None = None,
         memories: list[Memory] | None = None,
     ) -> None:
-        """Add one step of all environments, as the vector returned it; the arrays are kept, not copied.
+        """Add one step of all environments; what it came in is kept, not copied.
 
         Args:
             observations: (N, ...) what was acted on.
             actions: (N, ...).
-            rewards: (N,) float64.
-            terminated: (N,) bool.
-            truncated: (N,) bool.
+            rewards: (N,).
+            terminated: (N,).
+            truncated: (N,).
             infos: infos by environment, where there are any.
             final_observations: the last observation of an episode that ended here, by environment, where it is not
                 the one that the next step is added with.
@@ -294,30 +300,32 @@ class VectorRolloutBuilder:
             memories: (N,) what the agent remembered before it acted; None where it hands no memory out.
         """
         self._memories.append(memories)
-        collected, now = self._is_acting, len(self._steps["rewards"])
+        collected, now = self._is_acting, len(self._infos)
         if invalid is not None:
             collected = collected & ~invalid
             self._cut_off(np.flatnonzero(invalid).tolist(), now)
-        ended = (terminated | truncated) & collected
+        ended = ends_of(terminated, truncated)
+        if ended and collected is not self._all:
+            ended = [i for i in ended if collected[i]]
         if self._most is not None and (waiting := self._counts >= self._most).any():
             collected = collected & ~waiting
             self._wait(np.flatnonzero(waiting).tolist(), now)
         self._counts += collected
         step = (observations, actions, rewards, terminated, truncated, action_masks, collected)
-        for steps, array in zip(self._steps.values(), step, strict=True):
-            steps.append(array)
+        for steps, of_step in zip(self._steps.values(), step, strict=True):
+            steps.append(of_step)
         self._infos.append(infos)
         for i, final in final_observations.items():
             self._final_observations[now, i] = final
             self._final_masks[now, i] = final_masks.get(i)
         if collected is not self._all:
-            rewards = np.where(collected, rewards, 0.0)
-        self._returns += rewards
+            rewards = np.where(collected, rewards, 0.0).tolist()
+        self._returns = list(map(operator.add, self._returns, rewards))
         self._is_acting = self._all
-        if np.count_nonzero(ended):
-            self._end_episodes(np.flatnonzero(ended).tolist(), now)
+        if ended:
+            self._end_episodes(ended, now)
             if self._spends_steps_on_resets:
-                self._is_acting = ~ended
+                self._is_acting = ~np.isin(np.arange(self._n_envs), ended)
 
     def has_steps_of(self, i: int) -> bool:
         """Return whether the next window has a step of environment i by now."""
@@ -342,7 +350,7 @@ class VectorRolloutBuilder:
         for i in ended:
             success = success_in(self._infos[now].get(i, _NONE_SAID))
             if not self._is_partial[i]:
-                self._completed[now, i] = EpisodeSummary(float(self._returns[i]), now - self._starts[i] + 1, success)
+                self._completed[now, i] = EpisodeSummary(self._returns[i], now - self._starts[i] + 1, success)
             self._returns[i], self._is_partial[i] = 0.0, False
             self._starts[i] = now + 1 + self._spends_steps_on_resets
 
@@ -359,23 +367,22 @@ class VectorRolloutBuilder:
         """
         collected = np.array(self._steps[_COLLECTED])
         rows = np.stack([np.flatnonzero(collected[:, i])[:size] for i in range(self._n_envs)])  # (N, size) steps
-        ends = rows[:, -1]
-        observations = stacked([*self._steps["observations"], next_observations])
+        ends = rows[:, -1].tolist()
         masks = _filled([*self._steps["action_masks"], next_action_masks], self._final_masks, (self._n_envs,))
-        actions, rewards, terminated, truncated = (
-            _env_major(stacked(self._steps[name]), rows) for name in ("actions", "rewards", "terminated", "truncated")
-        )
+        observations, successors = self._observations(rows, next_observations)
         data = EpisodeData(
-            observations=_env_major(observations, rows),
-            next_observations=_env_major_successors(observations, rows, self._final_observations),
-            actions=actions,
-            rewards=rewards.astype(np.float32),
-            terminated=terminated,
-            truncated=truncated,
+            observations=observations,
+            next_observations=successors,
+            actions=_env_major(stacked(self._steps["actions"]), rows),
+            rewards=_env_major(np.array(self._steps["rewards"], np.float32), rows),
+            terminated=_env_major(np.array(self._steps["terminated"], bool), rows),
+            truncated=_env_major(np.array(self._steps["truncated"], bool), rows),
             infos=self._infos_of(rows),
             episode_id=window_id,
             action_masks=None if masks is None else _env_major(masks, rows),
-            next_action_masks=None if masks is None else _env_major_successors(masks, rows, self._final_masks),
+            next_action_masks=None
+            if masks is None
+            else _with_finals(_env_major(masks, rows, offset=1), rows, self._final_masks),
             memories=self._memories_at(rows[:, 0]),
             n_envs=self._n_envs,
             completed=tuple(
@@ -384,8 +391,22 @@ class VectorRolloutBuilder:
                 if place[0] <= ends[place[1]]
             ),
         )
-        self._keep_after(ends, collected)
+        self._keep_after(np.array(ends), collected)
         return data
+
+    def _observations(self, rows: np.ndarray, next_observations: Observation) -> tuple[Tree, Tree]:
+        """Return (N·size, ...) what was acted on at the steps `rows` (N, size) of each environment, and what followed.
+
+        Where all were collected together, as nearly always, that is put together in one pass each.
+        """
+        steps = self._steps["observations"]
+        if len(steps) == rows.shape[1] and all(leaf.dtype.kind in "biuf" for leaf in leaves(next_observations)):
+            with contextlib.suppress(ValueError):  # a space of the user's own may have arrays of several shapes
+                following = mapped(_side_by_side, *steps[1:], next_observations)
+                return mapped(_side_by_side, *steps), _with_finals(following, rows, self._final_observations)
+        by_step = stacked([*steps, next_observations])
+        following = _env_major(by_step, rows, offset=1)
+        return _env_major(by_step, rows), _with_finals(following, rows, self._final_observations)
 
     def _memories_at(self, steps: np.ndarray) -> list[Memory] | None:
         """Return (N,) what was remembered before the steps (N,), one for each environment."""
@@ -426,9 +447,14 @@ def _env_major(by_step: Tree, rows: np.ndarray, offset: int = 0) -> Tree:
     return mapped(lambda leaf: leaf[places].reshape(rows.size, *leaf.shape[2:]), by_step)
 
 
-def _env_major_successors(by_step: Tree, rows: np.ndarray, finals: Mapping[_Place, object]) -> Tree:
-    """Return what follows each row: what stands in the step after, and `finals` where an episode ended."""
-    following = _env_major(by_step, rows, offset=1)
+def _side_by_side(*arrays: np.ndarray) -> np.ndarray:
+    """Return (N·S, ...): S arrays (N, ...), of each of N those of all S after each other."""
+    joined = np.stack(arrays, axis=1)
+    return joined.reshape(-1, *joined.shape[2:])
+
+
+def _with_finals(following: Tree, rows: np.ndarray, finals: Mapping[_Place, object]) -> Tree:
+    """Return what stands in the step after each row, with `finals` in its place where an episode ended."""
     ended = [place for place in finals if place[0] <= rows[place[1], -1]]
     if not ended:
         return following
@@ -441,3 +467,14 @@ def _env_major_successors(by_step: Tree, rows: np.ndarray, finals: Mapping[_Plac
     else:
         put(following, places, stacked([finals[place] for place in ended]))
     return following
+
+
+def ends_of(terminated: list[bool], truncated: list[bool]) -> list[int]:
+    """Return the environments whose episodes ended, in order."""
+    if True in terminated or True in truncated:
+        return [i for i, flags in enumerate(zip(terminated, truncated, strict=True)) if True in flags]
+    return []
+
+
+def _encoded(name: str, of_step: Tree) -> dict[str, Json]:
+    return encoded(np.array(of_step, _LISTED[name]) if name in _LISTED else of_step)

@@ -1,6 +1,6 @@
 """Steps of N environments that are stepped together: what came is checked, collected, and reset where it must be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tensor_optix.core.types import Action, EpisodeData, Info, Memory, Observation
 from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline._rollout import VectorRolloutBuilder
+from tensor_optix.pipeline._rollout import VectorRolloutBuilder, ends_of
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.autoreset import Finals
 from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStep, VectorStepCheck
@@ -54,8 +54,8 @@ class VectorSteps:
         self.masks: np.ndarray | None = None
         """(N, n) bool, what is allowed there; None = everything."""
         self._acted: list[Action] = []
-        self._ended: list[np.ndarray] = []
-        """(N, ...) actions and (N,) ends of the window's steps, for the trace."""
+        self._ended: list[list[int]] = []
+        """(N, ...) actions of the window's steps, and whose episodes ended there, for the trace."""
 
     @property
     def is_acting(self) -> np.ndarray:
@@ -119,10 +119,9 @@ class VectorSteps:
         observations, masks, autoreset = self.observations, self.masks, self._vector.autoreset
         assert observations is not None  # noqa: S101 - for the type checker; the caller has reset
         step, infos, ended, (finals, final_masks, unusable, failed), resets = self._stepped(taken)
-        done = step.terminated | step.truncated
         if self._vector.has_own_episodes:
             self._acted.append(actions)
-            self._ended.append(done)
+            self._ended.append(ended)
         bad = {**step.bad, **unusable} if unusable else step.bad
         self._bad.clear(but=(*bad, *failed))
         if ended:
@@ -130,17 +129,15 @@ class VectorSteps:
         invalid = self._leave_episodes(bad, failed) if bad or failed else None
         self._note_resets(resets)
         following, next_masks = step.observations, step.masks
-        to_reset = np.isin(np.arange(self._n_envs), list(step.bad)) if step.bad else None
-        if ended and autoreset.leaves_resets_to_caller:
-            to_reset = done if to_reset is None else done | to_reset
-        if to_reset is not None:
-            following, next_masks = self._reset_some(to_reset, next_masks)
+        to_reset = [*step.bad, *(ended if autoreset.leaves_resets_to_caller else ())]
+        if to_reset:
+            following, next_masks = self._reset_some(self._are_among(to_reset), next_masks)
         flags, was_acting = (step.terminated, step.truncated), self._builder.is_acting
         self._builder.add(
             observations, actions, step.rewards, *flags, infos, finals, masks, final_masks, invalid, memories
         )
         if autoreset.spends_steps_on_resets or invalid is not None:
-            begun = (done & self._builder.is_acting) | ~was_acting
+            begun = (self._are_among(ended) & self._builder.is_acting) | ~was_acting
             ended = np.flatnonzero(begun if invalid is None else begun | invalid).tolist()
         if ended:
             self._acting.begin(ended)
@@ -149,12 +146,11 @@ class VectorSteps:
     def _stepped(self, taken: object) -> "_Stepped":
         each = self._vector.step_each(taken, self._check_each) if self._has_look else None
         if each is not None:
-            step = self._check.each(each.observations, each.masks, each.rewards, each.terminated, each.truncated)
+            step = self._check.each(*each[:5], has_nothing=each.has_nothing)
             return _Stepped(step, each.infos, each.ended, each.finals, each.resets)
         step = self._check.step(self._vector.step(taken))
         infos = infos_by_environment(step.infos, self._n_envs)
-        done = step.terminated | step.truncated
-        ended = np.flatnonzero(done).tolist() if np.count_nonzero(done) else []
+        ended = ends_of(step.terminated, step.truncated)
         finals = self._vector.autoreset.finals(step, infos, ended, self._check_final) if ended else _NO_FINALS
         return _Stepped(step, infos, ended, finals, _told_of_resets(step.infos))
 
@@ -164,7 +160,7 @@ class VectorSteps:
         window = self._builder.build(window_id, self.observations, size, self.masks)
         if self._acted:
             acted = mapped(lambda *arrays: np.stack(arrays, axis=1), *self._acted)
-            self.trace.add(acted, np.stack(self._ended, axis=1))
+            self.trace.add(acted, np.stack([self._are_among(ended) for ended in self._ended], axis=1))
             self._acted, self._ended = [], []
         return replace(window, metadata={**self._bad.metadata(), **self._failed.metadata()})
 
@@ -203,8 +199,14 @@ class VectorSteps:
         for i, reason in begun.bad.items():
             self._bad.fault(reason, i)
         if begun.bad:
-            return self._reset_some(np.isin(np.arange(self._n_envs), list(begun.bad)), begun.masks)
+            return self._reset_some(self._are_among(begun.bad), begun.masks)
         return begun.observations, begun.masks
+
+    def _are_among(self, which: Iterable[int]) -> np.ndarray:
+        """Return (N,) bool: the environments of `which`."""
+        found = np.zeros(self._n_envs, bool)
+        found[list(which)] = True
+        return found
 
     def _note_resets(self, resets: Mapping[int, Info]) -> None:
         """Count the resets that environments made here have tried again by themselves, by environment."""

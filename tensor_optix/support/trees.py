@@ -32,7 +32,7 @@ def copied(value: Tree) -> Tree:
     if type(value) is np.ndarray:
         return value.copy()
     if is_mapping(value):
-        return {name: copied(part) for name, part in value.items()}
+        return {name: part if type(part) in _FIXED else copied(part) for name, part in value.items()}
     if is_tuple(value):
         return tuple(map(copied, value))
     if is_list(value):
@@ -52,6 +52,8 @@ def without_gradients(tree: Tree) -> Tree:
 
     Where none does, it is the same object.
     """
+    if type(tree) is np.ndarray:
+        return tree
     if not is_tree(tree):
         return tree.detach() if _asks(tree) else tree
     return mapped(without_gradients, tree) if any(map(_asks, leaves(tree))) else tree

@@ -162,13 +162,12 @@ class Vector:
         before, lengths = self.observations(), self.lengths
         resetting = [self.resets and at == length for at, length in zip(self.at, lengths, strict=True)]
         self.at = [0 if reset else at + 1 for reset, at in zip(resetting, self.at, strict=True)]
-        ended = np.array([at == length for at, length in zip(self.at, lengths, strict=True)])
-        finals = {} if self.resets else {i: self.observations()[i] for i in np.flatnonzero(ended)}
-        rewards = np.where(resetting, 1000.0, 1.0)
+        ended = [at == length for at, length in zip(self.at, lengths, strict=True)]
+        finals = {} if self.resets else {i: self.observations()[i] for i, end in enumerate(ended) if end}
+        rewards = [1000.0 if reset else 1.0 for reset in resetting]
         if not self.resets:
             self.at = [0 if end else at for end, at in zip(ended, self.at, strict=True)]
-        none = np.zeros(len(lengths), bool)
-        self.builder.add(before, np.zeros(len(lengths)), rewards, ended, none, {}, finals)
+        self.builder.add(before, np.zeros(len(lengths)), rewards, ended, [False] * len(lengths), {}, finals)
 
     def window(self, size: int) -> EpisodeData:
         while missing := self.builder.missing(size):
@@ -207,11 +206,9 @@ def test_the_last_info_of_an_episode_tells_its_success() -> None:
 
 
 def test_environments_tell_their_success_also_after_a_resume() -> None:
-    builder, ones = VectorRolloutBuilder(2, False), np.ones(2)
-    observations, none = np.zeros((2, 1)), np.zeros(2, bool)
-    ended, infos = np.array([True, True]), {0: {"is_success": True}}
-    finals = {0: observations[0], 1: observations[1]}
-    builder.add(observations, ones, ones, ended, none, infos, finals)
+    builder, observations = VectorRolloutBuilder(2, False), np.zeros((2, 1))
+    infos, finals = {0: {"is_success": True}}, {0: observations[0], 1: observations[1]}
+    builder.add(observations, np.ones(2), [1.0, 1.0], [True, True], [False, False], infos, finals)
     resumed = VectorRolloutBuilder(2, False)
     resumed.restore(json.loads(json.dumps(builder.state())))
     for one in (builder, resumed):

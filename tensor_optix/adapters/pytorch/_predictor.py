@@ -53,7 +53,12 @@ class TorchPredictor:
         self._layers: list[_dense.type_of_layer] | None = None
         self._stacks: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
         self._hooks: list[Any] = []
-        self._watched: list[tuple[dict[str, Any], str, Any, int, tuple[int, ...], torch.Size]] = []
+        self._places: list[tuple[Callable[[str], object], str, nn.Parameter | None]] = []
+        """Where each parameter is looked up, by its name."""
+        self._memory: list[
+            tuple[Callable[[], int], int, Callable[[], object], object, Callable[[], object], object]
+        ] = []
+        """Address, strides and size of each: what tells them, and what it told."""
         self._dtype: Any = np.float32
         self._mirror()
 
@@ -72,14 +77,16 @@ class TorchPredictor:
         return self(np.asarray(observation)[None])[0]
 
     def _is_current(self) -> bool:
-        for parameters, name, parameter, address, stride, shape in self._watched:
-            if parameters.get(name) is not parameter:
+        for look_up, name, parameter in self._places:
+            if look_up(name) is not parameter:
                 return False
-            if parameter is not None and (
-                parameter.data_ptr() != address or parameter.stride() != stride or parameter.shape != shape
-            ):
+        for address, its_address, stride, its_stride, size, its_size in self._memory:
+            if address() != its_address or stride() != its_stride or size() != its_size:
                 return False
-        return not any(self._hooks) and all(tuple(stack.values()) == layers for stack, layers in self._stacks)
+        for stack, layers in self._stacks:
+            if tuple(stack.values()) != layers:
+                return False
+        return not any(self._hooks)
 
     def _through_torch(self, observations: np.ndarray) -> np.ndarray:
         parameter = next(self._module.parameters(), None)
@@ -92,7 +99,7 @@ class TorchPredictor:
 
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the module is not a dense stack on the CPU."""
-        self._layers, self._stacks, self._hooks, self._watched = None, [], [], []
+        self._layers, self._stacks, self._hooks, self._places, self._memory = None, [], [], [], []
         modules = flattened(unwrapped(self._module), self._hooks, self._stacks)
         if modules is None or type(modules[0]) is not nn.Linear:
             return
@@ -112,11 +119,11 @@ class TorchPredictor:
 
     def _view(self, module: nn.Module, name: str) -> Any:
         parameter = module._parameters.get(name)
+        self._places.append((module._parameters.get, name, parameter))
         if parameter is None:
-            self._watched.append((module._parameters, name, None, 0, (), torch.Size()))
             return None
-        look = parameter.data_ptr(), parameter.stride(), parameter.shape
-        self._watched.append((module._parameters, name, parameter, *look))
+        told = parameter.data_ptr, parameter.stride, parameter.size
+        self._memory.append((told[0], told[0](), told[1], told[1](), told[2], told[2]()))
         return parameter.detach().numpy()
 
 

@@ -59,20 +59,21 @@ class StepCheck:
         if type(returned) is not tuple or len(returned) != 5:
             return None
         observation, reward, terminated, truncated, info = returned
-        is_number = type(reward) in _NUMBERS and -LARGEST <= reward <= LARGEST
-        is_plain = is_number and type(terminated) is type(truncated) is bool and type(info) is dict
-        observation = self._look(observation) if is_plain else None
+        if type(reward) not in _NUMBERS or not -LARGEST <= reward <= LARGEST:
+            return None
+        if type(terminated) is not bool or type(truncated) is not bool or type(info) is not dict:
+            return None
+        observation = self._look(observation)
         if observation is None:
             return None
-        reward = float(reward)
         if not info:
-            return Step(observation, reward, terminated, truncated, {}, None)
+            return Step(observation, float(reward), terminated, truncated, {}, None)
         mask = info.get(MASK)
         if mask is not None:
             if type(mask) is not np.ndarray or mask.ndim != 1:
                 return None
             mask = mask.astype(bool)
-        return Step(observation, reward, terminated, truncated, copied(info), mask)
+        return Step(observation, float(reward), terminated, truncated, copied(info), mask)
 
     def step(self, returned: object) -> Step:
         """Return what `env.step` returned.
@@ -109,12 +110,12 @@ class StepCheck:
 
 
 class VectorStep(NamedTuple):
-    """What a step or a reset of N environments gave, in plain arrays; `bad` environments have no meaning in them."""
+    """What a step or a reset of N environments gave, in plain types; `bad` environments have no meaning in them."""
 
     observations: Observation
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
+    rewards: list[float]
+    terminated: list[bool]
+    truncated: list[bool]
     infos: Info
     masks: np.ndarray | None
     bad: dict[int, str]
@@ -169,9 +170,9 @@ class VectorStepCheck:
             rewards[i], terminated[i], truncated[i] = 0.0, False, False
         return VectorStep(
             observations,
-            rewards,
-            terminated.astype(bool, copy=False),
-            truncated.astype(bool, copy=False),
+            rewards.tolist(),
+            terminated.astype(bool, copy=False).tolist(),
+            truncated.astype(bool, copy=False).tolist(),
             infos,
             masks,
             bad,
@@ -184,18 +185,23 @@ class VectorStepCheck:
         rewards: list[float],
         terminated: list[bool],
         truncated: list[bool],
+        *,
+        has_nothing: bool,
     ) -> VectorStep:
-        """Return the same of environments whose steps were checked one by one; None for an observation is nothing."""
-        if any(observation is None for observation in observations):
+        """Return the same of environments whose steps were checked one by one.
+
+        Args:
+            observations: (N,) of them; None is nothing.
+            masks: (N,).
+            rewards: (N,).
+            terminated: (N,).
+            truncated: (N,).
+            has_nothing: whether there is nothing among the observations.
+        """
+        if has_nothing:
             observations = [self._nothing if observation is None else observation for observation in observations]
         return VectorStep(
-            self._form.together(observations),
-            np.array(rewards, np.float64),
-            np.array(terminated, bool),
-            np.array(truncated, bool),
-            {},
-            filled_masks(masks),
-            {},
+            self._form.together(observations), rewards, terminated, truncated, {}, filled_masks(masks), {}
         )
 
     def reset(self, returned: object) -> VectorStep:
@@ -205,11 +211,9 @@ class VectorStepCheck:
         return self.step((observations, none.astype(np.float64), none, none, infos))
 
     def _all_bad(self, reason: str) -> VectorStep:
-        none = np.zeros(self._n_envs, bool)
-        nothing = self._form.nothing(self._n_envs)
-        return VectorStep(
-            nothing, np.zeros(self._n_envs), none, none.copy(), {}, None, dict.fromkeys(range(self._n_envs), reason)
-        )
+        n_envs, none = self._n_envs, [False] * self._n_envs
+        bad = dict.fromkeys(range(n_envs), reason)
+        return VectorStep(self._form.nothing(n_envs), [0.0] * n_envs, none, list(none), {}, None, bad)
 
 
 class BadSteps:

@@ -32,6 +32,11 @@ class EachStep(NamedTuple):
     finals: Finals
     resets: dict[int, Info]
     """Infos of the resets after them, likewise."""
+    has_nothing: bool
+    """Whether there is nothing among the observations."""
+
+
+_NO_FINALS = Finals({}, {}, {}, {})
 
 
 class InProcessVectorEnv(SyncVectorEnv):
@@ -52,8 +57,8 @@ class InProcessVectorEnv(SyncVectorEnv):
             actions: (N, ...) as `step` takes them.
             check: accepts what an environment returns; it need not copy observations.
         """
-        found = EachStep([], [], [], [], [], {}, [], Finals({}, {}, {}, {}), {})
-        observations, masks, rewards, terminated, truncated, *_ = found
+        observations, masks, rewards, terminated, truncated, infos, ended = [], [], [], [], [], {}, []
+        finals, resets, has_nothing = _NO_FINALS, {}, False
         rows = actions if type(actions) is np.ndarray else iterate(self.action_space, actions)
         for i, (env, action) in enumerate(zip(self._seeded, rows, strict=True)):
             step = env.taken(action, check)
@@ -62,16 +67,18 @@ class InProcessVectorEnv(SyncVectorEnv):
             terminated.append(is_terminated)
             truncated.append(is_truncated)
             if info:
-                found.infos[i] = info
+                infos[i] = info
             if is_terminated or is_truncated:
-                found.ended.append(i)
-                _note_end(i, step, found.finals)
+                finals = finals if ended else Finals({}, {}, {}, {})
+                ended.append(i)
+                _note_end(i, step, finals)
                 observation, _, _, _, info, mask = env.begun(check)
                 if info:
-                    found.resets[i] = info
+                    resets[i] = info
+                has_nothing = has_nothing or observation is None
             observations.append(observation)
             masks.append(mask)
-        return found
+        return EachStep(observations, masks, rewards, terminated, truncated, infos, ended, finals, resets, has_nothing)
 
 
 def _note_end(i: int, step: Step, finals: Finals) -> None:

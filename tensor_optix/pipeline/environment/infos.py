@@ -65,7 +65,7 @@ def filled_masks(masks: Sequence[np.ndarray | None]) -> np.ndarray | None:
     if known is None:
         return None
     everything = np.ones_like(known)
-    return np.stack([everything if mask is None else mask for mask in masks])
+    return np.array([everything if mask is None else mask for mask in masks])
 
 
 class MaskedActing:

@@ -25,8 +25,8 @@ def vector(mode: AutoresetMode) -> SyncVectorEnv:
 
 def step(masks: np.ndarray | None = None, **infos: Any) -> VectorStep:
     """A step of two environments, both of which have ended."""
-    ended = np.array([True, True])
-    return VectorStep(np.array([[1, 2], [3, 4]], np.float32), np.zeros(2), ended, ~ended, infos, masks, {})
+    observations = np.array([[1, 2], [3, 4]], np.float32)
+    return VectorStep(observations, [0.0, 0.0], [True, True], [False, False], infos, masks, {})
 
 
 @pytest.mark.parametrize(
