@@ -8,7 +8,7 @@ Atari games, which take days on a processor.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tensor_optix.pipeline.environment.environment import is_atari
+from tensor_optix.pipeline.environment.atari import is_atari
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from tensor_optix.core.types import Action, EpisodeData
 from tensor_optix.pipeline._normalization import Normalization
 from tensor_optix.pipeline._vector_steps import VectorSteps
 from tensor_optix.pipeline.environment.acting import EpisodeActing
+from tensor_optix.pipeline.environment.atari import AtariGames
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.copies import vector_copies
 from tensor_optix.pipeline.environment.environment import check_agent_fits, check_size
@@ -209,7 +210,7 @@ class VectorBatchPipeline(BasePipeline):
             restore_arrays(self.env, state["arrays"])
             return True
         seed, env = self._seed_of_reset(), self.env
-        if state["trace"] is None or seed is None or not isinstance(env, SyncVectorEnv | WorkerVectorEnv):
+        if state["trace"] is None or seed is None or not isinstance(env, SyncVectorEnv | WorkerVectorEnv | AtariGames):
             return False
         trace = self._steps.trace
         found = replay_all(env, seed, trace.restore(state["trace"]), trace.numbers, self._wiring.to_env)

@@ -9,6 +9,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from tensor_optix.core.types import Info
 from tensor_optix.errors import BadDataError, InvalidArgumentError
+from tensor_optix.pipeline.environment.atari import AtariGames
 from tensor_optix.pipeline.environment.bad_steps import StepCheck, VectorStep
 from tensor_optix.pipeline.environment.episodes import BAD_STEP, FAILED_STEP
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
@@ -40,7 +41,7 @@ class Autoreset(ABC):
 
     def __init__(self, env: VectorEnv) -> None:
         self.resets_some = self.leaves_resets_to_caller or isinstance(
-            env.unwrapped, AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv
+            env.unwrapped, AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv | AtariGames
         )
         """Whether some environments can be reset without the others."""
 

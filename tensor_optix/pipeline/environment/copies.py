@@ -12,6 +12,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWra
 from gymnasium.vector.async_vector_env import AsyncState
 
 from tensor_optix.errors import ContractError
+from tensor_optix.pipeline.environment.atari import AtariGames
 from tensor_optix.pipeline.environment.changes import (
     WATCHING_WRAPPERS,
     EnvFn,
@@ -94,6 +95,8 @@ def vector_copies(vector: VectorEnv, makers: Sequence[EnvFn] | None) -> list[Env
                 f"{type(inner).__name__} is around the vector as a whole, and not around each environment in it"
             )
         inner = inner.env
+    if isinstance(inner, AtariGames):
+        return list(inner.env_fns)
     if not isinstance(inner, AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv):
         return [_single_of(inner)]
     makers = list(inner.env_fns if makers is None else makers)

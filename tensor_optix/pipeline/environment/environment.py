@@ -11,7 +11,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from tensor_optix.core.base_agent import BaseAgent, ChecksSpaces
 from tensor_optix.core.types import Action
@@ -24,6 +23,7 @@ from tensor_optix.errors import (
     TensorOptixError,
     did_you_mean,
 )
+from tensor_optix.pipeline.environment.atari import is_atari, made_atari
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat_form
 from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_of, made_by, maker_of
@@ -62,7 +62,7 @@ def _made(env: EnvLike, env_kwargs: EnvKwargs | None) -> gym.Env:
     try:
         if make is not None:
             return make()
-        return _made_atari(env, arguments) if is_atari(env) else gym.make(env, **arguments)
+        return made_atari(env, arguments) if is_atari(env) else gym.make(env, **arguments)
     except TensorOptixError:
         raise
     except (gym.error.Error, ImportError) as error:
@@ -98,23 +98,6 @@ def maker_in(env: object, env_kwargs: EnvKwargs | None = None) -> EnvFn | None:
             f"{type(env).__name__}.{' Hand it to VectorBatchPipeline.' if isinstance(env, VectorEnv) else ''}"
         )
     return partial(made_by, env, env_kwargs)
-
-
-_ATARI_FRAMES = 4
-
-
-def is_atari(env: str) -> bool:
-    """Return True for the id of an Atari game."""
-    return env.startswith("ALE/")
-
-
-def _made_atari(env: str, env_kwargs: EnvKwargs) -> gym.Env:
-    """Return an Atari game with the usual preprocessing: grey frames of 84 x 84, every fourth, four of them stacked.
-
-    Source: Revisiting the Arcade Learning Environment (Machado et al., 2018).
-    """
-    game = gym.make(env, **{"frameskip": 1, **env_kwargs})
-    return FrameStackObservation(AtariPreprocessing(game, frame_skip=_ATARI_FRAMES), _ATARI_FRAMES)
 
 
 def check_registered(env: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import ContractError, EnvironmentFailedError
+from tensor_optix.pipeline.environment.atari import AtariGames
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
 from tensor_optix.pipeline.environment.bad_steps import StepCheck
 from tensor_optix.pipeline.environment.changes import EnvFn
@@ -53,7 +54,7 @@ class VectorLifetime:
     @property
     def has_own_episodes(self) -> bool:
         """True where the environments were made here, one by one; False where they came as a vector."""
-        return not self._is_ready_made and isinstance(self.env, WorkerVectorEnv | SyncVectorEnv)
+        return not self._is_ready_made and isinstance(self.env, WorkerVectorEnv | SyncVectorEnv | AtariGames)
 
     def isolated(self, make: EnvFn) -> EnvFn:
         """Return a function that makes an environment where those of the vector are: in a process of its own or not."""

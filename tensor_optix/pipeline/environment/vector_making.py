@@ -6,13 +6,9 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from tensor_optix.errors import InvalidArgumentError, SpaceError
+from tensor_optix.pipeline.environment.atari import AtariGames, has_games, is_atari
 from tensor_optix.pipeline.environment.changes import EnvFn
-from tensor_optix.pipeline.environment.environment import (
-    check_size,
-    is_atari,
-    make_environment,
-    maker_in,
-)
+from tensor_optix.pipeline.environment.environment import check_size, make_environment, maker_in
 from tensor_optix.pipeline.environment.in_process import InProcessVectorEnv
 from tensor_optix.pipeline.environment.vector_state import seeded
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
@@ -49,11 +45,16 @@ def vector_of(
         maker_in(env_id)  # an unknown one is refused here
         check_size("num_envs of (id, num_envs)", num_envs)
         num_envs = int(num_envs)
+
+        def single() -> gym.Env:  # by its name, which a process of its own can look up; it might not reach a class
+            return make_environment(env_id)
+
+        env_fns = [single] * num_envs
+        if is_atari(env_id) and not async_envs and has_games():
+            return AtariGames(env_id, num_envs, env_fns), env_fns
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None and not async_envs:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), None
-        # By its name, which a process of its own can look up; a class of this one might not reach it.
-        env_fns = [lambda: make_environment(env_id)] * num_envs
     makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
     if not makers or not all(callable(make) for make in makers):
         raise InvalidArgumentError(

@@ -9,6 +9,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import EnvironmentFailedError
+from tensor_optix.pipeline.environment.atari import AtariGames
 from tensor_optix.pipeline.environment.episodes import episode_seed
 from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
@@ -56,13 +57,13 @@ def restore_arrays(vector: VectorEnv, saved: SavedState) -> None:
 
 
 def replay_all(
-    vector: SyncVectorEnv | WorkerVectorEnv,
+    vector: SyncVectorEnv | WorkerVectorEnv | AtariGames,
     seed: int,
     actions: Sequence[Action],
     numbers: Sequence[int],
     to_env: Callable[[Action], object],
 ) -> list[Observation] | None:
-    """Replay the episodes in progress of a vector's environments, each a `SeededEpisodes`.
+    """Replay the episodes in progress of a vector's environments, each a `SeededEpisodes` or a game.
 
     Args:
         vector: of N environments.
@@ -78,6 +79,8 @@ def replay_all(
         return None
     taken = [[to_env(action) for action in rows(one)] for one in actions if one is not None]
     try:
+        if isinstance(vector, AtariGames):
+            return vector.replayed(seed, numbers, taken)
         vector.reset(seed=seed)
         vector.set_attr("episode_in_progress", [(number, []) for number in numbers])
         # A few at a time: what plays them in another process has a deadline for each call.
