@@ -15,7 +15,7 @@ INSTALL := $(BIN)/python packages/locked_install.py
 PROJECT := pyproject.toml constraints.txt requirements.lock packages/locked_install.py
 RELEASE := build/release
 
-.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak docs release-check lock clean
+.PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak ray docs release-check lock clean
 
 train: $(VENV)/.train
 	$(BIN)/tensor-optix train $(ENV) $(ARGS)
@@ -48,7 +48,12 @@ bench: $(VENV)/.bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or soak' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m '(slow or soak) and not ray' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
+	$(MAKE) ray
+
+# A tier of its own: Ray's start is slow, and can fail beside other work.
+ray: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m ray tests $(ARGS)
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -W -n -b html docs build/site

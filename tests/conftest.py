@@ -53,6 +53,15 @@ def without_waiting_for_the_disk() -> Iterator[Callable[[int], None]]:
         yield true
 
 
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Start a Ray cluster with four cores, once: it takes half a minute on a busy machine, and is shut down again."""
+    from tensor_optix.executors import RayExecutor
+
+    with RayExecutor(workers=4):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def waiting_for_the_disk(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, without_waiting_for_the_disk: Callable[[int], None]

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from tensor_optix.errors import ExecutorError
 from tensor_optix.executors._link import Link, WorkerLostError
+from tensor_optix.executors._ray_cluster import first_line
 from tensor_optix.executors.payload import Frame, frame_of
 from tensor_optix.support.plain import Json
 
@@ -97,7 +98,7 @@ class RayLink:
             ) from error
         except ray.exceptions.RayError as error:
             self._end()
-            raise ExecutorError(f"A worker of the Ray cluster could not be started: {_first_line(error)}.") from error
+            raise ExecutorError(f"A worker of the Ray cluster could not be started: {first_line(error)}.") from error
 
     def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Json], None]) -> Frame:
         """Run a job, and return the frame of its result or its error; see `Link.call`."""
@@ -111,11 +112,11 @@ class RayLink:
             found = self._ray.get(reference)
         except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
             raise ExecutorError(
-                f"The object store of the Ray cluster is full: {_first_line(error)}. Give it more memory, or use fewer "
+                f"The object store of the Ray cluster is full: {first_line(error)}. Give it more memory, or use fewer "
                 f"workers."
             ) from error
         except errors.RayError as error:
-            raise WorkerLostError(_first_line(error)) from error
+            raise WorkerLostError(first_line(error)) from error
         if isinstance(found, str):
             raise WorkerLostError(found)
         return frame_of(found)
@@ -139,7 +140,3 @@ class RayLink:
     def _end(self) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(self._actor)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

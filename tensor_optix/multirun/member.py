@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,14 @@ from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.hyperparams import effective_params, read_back
 from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
 from tensor_optix.core.loop.selection import play
-from tensor_optix.core.types import EvalMetrics, HyperparamSet, Params, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, HyperparamSet, Params, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, NonFiniteError
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
 from tensor_optix.multirun.final_test import FinalTest
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.runs import RunDescription
-from tensor_optix.support.plain import jsonable
+from tensor_optix.support.plain import Json, SavedState, jsonable
 
 LEARN, PLAY = "tensor_optix.multirun.member:learn", "tensor_optix.multirun.member:play_windows"
 
@@ -52,21 +53,30 @@ class Member:
 
     def restore(self, state: Payload) -> None:
         """Go on from what `state` returned, of this member or of another one; the place in its stream is its own."""
-        self.pipeline.load_state_dict(state.values)
         with tempfile.TemporaryDirectory() as folder:
             for name, content in state.tensors.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self.agent.load_training_state(str(Path(folder, "agent")))
+            self.load(Path(folder), state.values)
 
     def state(self) -> Payload:
         """Return the statistics of its pipeline, and all that learning needs as safetensors files."""
         with tempfile.TemporaryDirectory() as folder:
-            self.agent.save_training_state(str(Path(folder, "agent")))
+            statistics = self.save(Path(folder))
             files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
             tensors = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-        return Payload(jsonable(self.pipeline.state_dict()), tensors)
+        return Payload(statistics, tensors)
+
+    def load(self, folder: Path, statistics: SavedState) -> None:
+        """Go on from what `save` wrote and returned."""
+        self.pipeline.load_state_dict(statistics)
+        self.agent.load_training_state(str(folder / "agent"))
+
+    def save(self, folder: Path) -> Json:
+        """Write all that learning needs into a folder, and return the statistics of the pipeline."""
+        self.agent.save_training_state(str(folder / "agent"))
+        return jsonable(self.pipeline.state_dict())
 
     def put_in_force(self, params: Params) -> dict[str, object]:
         """Put values in force, and return what the agent works with.
@@ -110,6 +120,43 @@ class Member:
         made.setup()
         return made
 
+    def played(self, windows: Sequence[Sequence[int]]) -> tuple[PlayedWindow, ...]:
+        """Let its policy play greedy episodes, and return what they came to.
+
+        Args:
+            windows: seeds of the episodes of each. One is the last where so many steps have been taken as for a long
+                test of one run.
+        """
+        pipeline = self.validation(max(map(len, windows)))
+        try:
+            return play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS).evidence
+        finally:
+            pipeline.teardown()
+
+    def save_policy(
+        self, folder: Path, evidence: Sequence[PlayedWindow], *, is_final: bool, **more: float
+    ) -> PolicySnapshot:
+        """Save its policy as the best of the run in a folder.
+
+        Args:
+            folder: of the run.
+            evidence: episodes that it has played.
+            is_final: True where they were played for a last test, not for a choice.
+            **more: metrics of the snapshot.
+        """
+        returns = [one for window in evidence for one in window.returns]
+        score, episodes = float(np.mean(returns)), float(len(returns))
+        found = {"mean_return": score, "episodes": episodes, "val_score": score, "val_episodes": episodes, **more}
+        found |= {"score_std_err": standard_error(returns), **({"final_episodes": episodes} if is_final else {})}
+        registry = CheckpointRegistry(folder)
+        registry.attach("pipeline", self.pipeline)
+        registry.describe = lambda agent: policy_file_of(agent, self.pipeline)
+        try:
+            hyperparams = self.agent.get_hyperparams()
+            return registry.save(self.agent, EvalMetrics(score, found), 0, hyperparams, tuple(evidence))
+        finally:
+            registry.close()
+
     def close(self) -> None:
         """Close its environments."""
         self.pipeline.teardown()
@@ -152,7 +199,7 @@ def learn(item: Payload, context: Context) -> Payload:
             found["steps"] = member.learn(values["windows"], context)
         except NonFiniteError as error:
             return Payload({**found, "score": None, "diverged": str(error), "returns": [], "steps": 0, "state": None})
-        found["returns"] = _played(member, [values["seeds"]])[0]
+        found["returns"] = list(member.played([values["seeds"]])[0].returns)
         state = member.state()
         found |= {"score": float(np.mean(found["returns"])), "state": state.values}
         found["stream"] = jsonable(member.pipeline.stream_state())
@@ -165,18 +212,9 @@ def play_windows(item: Payload, context: Context) -> Payload:
     """Let a member play greedy episodes; see `multirun.jobs.play_best`."""
     member = _member(item)
     try:
-        return Payload({"returns": _played(member, item.values["windows"])})
+        return Payload({"returns": [list(window.returns) for window in member.played(item.values["windows"])]})
     finally:
         member.close()
-
-
-def _played(member: Member, windows: list[list[int]]) -> list[list[float]]:
-    pipeline = member.validation(max(map(len, windows)))
-    try:
-        tested = play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
-    finally:
-        pipeline.teardown()
-    return [list(window.returns) for window in tested.evidence]
 
 
 def save_policy(folder: Path, run: RunDescription, number: int, state: Payload, test: FinalTest) -> PolicySnapshot:
@@ -189,15 +227,9 @@ def save_policy(folder: Path, run: RunDescription, number: int, state: Payload, 
         state: values `state`, and tensors, as `learn` returned them.
         test: what it has shown.
     """
-    member, registry = Member(run, number), CheckpointRegistry(folder)
+    member = Member(run, number)
     member.restore(Payload(state.values["state"], state.tensors))
-    registry.attach("pipeline", member.pipeline)
-    registry.describe = lambda agent: policy_file_of(agent, member.pipeline)
-    score, episodes = float(np.mean(test.returns)), float(len(test.returns))
-    found = {"mean_return": score, "episodes": episodes, "final_episodes": episodes, "val_score": score}
-    metrics = EvalMetrics(score, {**found, "val_episodes": episodes, "score_std_err": standard_error(test.returns)})
     try:
-        return registry.save(member.agent, metrics, 0, member.agent.get_hyperparams(), test.evidence)
+        return member.save_policy(folder, test.evidence, is_final=True)
     finally:
-        registry.close()
         member.close()

@@ -1,21 +1,20 @@
-"""Jobs on a cluster: over a fake of Ray, and, in the soak, on a real one that is started once."""
+"""Jobs on a cluster: over a fake of Ray, and, in a tier of its own, on a real one."""
 
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tensor_optix.errors import ExecutorError, InvalidArgumentError, JobCancelledError, MissingDependencyError
+from tensor_optix.errors import InvalidArgumentError, JobCancelledError, MissingDependencyError
 from tensor_optix.executors import Executor, Payload
-from tensor_optix.executors import ray_executor as module
-from tensor_optix.executors.ray_executor import RayExecutor, versions
+from tensor_optix.executors import _ray_cluster as module
+from tensor_optix.executors.ray_executor import RayExecutor
 from tests.contracts.executor_contract import ExecutorContract
 from tests.fakes.jobs import NAME
-from tests.fakes.ray import FakeRay, RayError
+from tests.fakes.ray import FakeRay
 
 
 @pytest.fixture
@@ -58,39 +57,6 @@ def test_a_connection_of_somebody_else_is_left_as_it_is(ray: FakeRay) -> None:
     assert (ray.asked, ray.shutdowns) == ([], 0)
 
 
-def test_a_start_that_fails_is_tried_again_and_given_up(ray: FakeRay) -> None:
-    ray.failing = 2
-    RayExecutor().close()
-    ray.failing = 3
-    with pytest.raises(ExecutorError, match="3 times: the node died"):
-        RayExecutor()
-
-
-def test_nobody_at_an_address_is_said_at_once(ray: FakeRay) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        RayExecutor(address).close()
-        assert ray.asked[0]["address"] == address
-        assert "num_cpus" not in ray.asked[0]
-    with pytest.raises(ExecutorError, match=r"No Ray cluster answers at '127.0.0.1:.*ray start --head"):
-        RayExecutor(address)
-    with pytest.raises(ExecutorError, match="must be 'host:port' or 'auto'"):
-        RayExecutor("nowhere")
-    RayExecutor("auto").close()
-
-
-def test_nodes_must_have_the_same_versions(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = [["tensor-optix 0.1", "Python 3.9.0"], versions()]
-    monkeypatch.setattr(module, "versions", lambda: told[len(seen.append(0) or seen) % 2 - 1])
-    seen = list[Any]()
-    with pytest.raises(ExecutorError, match=r"The Ray cluster has tensor-optix .* but this process has"):
-        RayExecutor()
-    assert ray.shutdowns == 1
-    ray.raises["<lambda>"] = RayError("The task failed\nModuleNotFoundError: No module named 'tensor_optix'")
-    with pytest.raises(ExecutorError, match=r"cannot import tensor_optix \(ModuleNotFoundError.*Install"):
-        RayExecutor()
-
-
 def test_more_workers_than_the_cluster_has_cores_take_turns(ray: FakeRay, caplog: pytest.LogCaptureFixture) -> None:
     with RayExecutor(workers=9) as executor:
         assert executor.workers == 4
@@ -109,17 +75,10 @@ def test_no_ray_is_said_with_the_line_that_installs_it(monkeypatch: pytest.Monke
         RayExecutor()
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One start for all: it takes half a minute on a busy machine."""
-    with RayExecutor(workers=2):
-        yield
-
-
-@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")  # Ray's own
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("ray_cluster")
 class TestRayExecutor(ExecutorContract):
     @pytest.fixture
     def make_executor(self) -> Callable[[], Executor]:

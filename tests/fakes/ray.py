@@ -37,6 +37,7 @@ class FakeRay:
         self.cores, self.failing, self.is_there = cores, starts, is_there
         self.asked, self.shutdowns, self.killed = list[dict[str, Any]](), 0, 0
         self.raises: dict[str, Exception] = {}
+        self.options, self.actors = list[dict[str, Any]](), list[_Actor]()
         self._threads = ThreadPoolExecutor(16)
 
     def is_initialized(self) -> bool:
@@ -57,18 +58,19 @@ class FakeRay:
     def remote(self, **options: Any) -> Callable[[Any], Any]:
         def wrap(thing: Any) -> Any:
             if isinstance(thing, type):
-                return SimpleNamespace(remote=lambda *args: _Actor(self, thing(*args)))
-            return SimpleNamespace(remote=lambda *args: self.run(thing.__name__, thing, *args))
+                self.options.append(options)
+                return SimpleNamespace(remote=lambda *args: _Actor(self, thing(*args), options["max_concurrency"]))
+            return SimpleNamespace(remote=lambda *args: self.run(self._threads, thing.__name__, thing, *args))
 
         return wrap
 
-    def run(self, name: str, method: Callable[..., Any], *args: Any) -> "Future[Any]":
+    def run(self, threads: ThreadPoolExecutor, name: str, method: Callable[..., Any], *args: Any) -> "Future[Any]":
         def call() -> Any:
             if name in self.raises:
                 raise self.raises[name]
             return method(*args)
 
-        return self._threads.submit(call)
+        return threads.submit(call)
 
     def get(self, future: "Future[Any]", timeout: float | None = None) -> Any:
         try:
@@ -78,13 +80,22 @@ class FakeRay:
 
     def kill(self, actor: "_Actor") -> None:
         self.killed += 1
-        actor.owned.kill()
-        actor.owned.close()
+        if not actor.is_dead:
+            actor.is_dead = True
+            getattr(actor.owned, "kill", lambda: None)()
+            actor.owned.close()
 
 
 class _Actor:
-    def __init__(self, ray: FakeRay, owned: Any) -> None:
-        self._ray, self.owned = ray, owned
+    def __init__(self, ray: FakeRay, owned: Any, concurrency: int) -> None:
+        self._ray, self.owned, self.is_dead = ray, owned, False
+        self._threads = ThreadPoolExecutor(concurrency)
+        ray.actors.append(self)
 
     def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=lambda *args: self._ray.run(name, getattr(self.owned, name), *args))
+        def call(*args: Any) -> Any:
+            if self.is_dead:
+                raise RayError("The actor died unexpectedly before finishing this task.")
+            return getattr(self.owned, name)(*args)
+
+        return SimpleNamespace(remote=lambda *args: self._ray.run(self._threads, name, call, *args))

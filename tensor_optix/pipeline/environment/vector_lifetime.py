@@ -53,8 +53,9 @@ class VectorLifetime:
 
     @property
     def has_own_episodes(self) -> bool:
-        """True where the environments were made here, one by one; False where they came as a vector."""
-        return not self._is_ready_made and isinstance(self.env, WorkerVectorEnv | SyncVectorEnv | AtariGames)
+        """True where the environments were made here, one by one; False where they came as somebody else's vector."""
+        is_made_here = isinstance(self.env, SyncVectorEnv | AtariGames) and not self._is_ready_made
+        return is_made_here or isinstance(self.env, WorkerVectorEnv)
 
     def isolated(self, make: EnvFn) -> EnvFn:
         """Return a function that makes an environment where those of the vector are: in a process of its own or not."""

@@ -40,27 +40,14 @@ def vector_of(
             )
     if isinstance(env_fns, VectorEnv):
         return env_fns, None
-    if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
-        env_id, num_envs = env_fns
-        maker_in(env_id)  # an unknown one is refused here
-        check_size("num_envs of (id, num_envs)", num_envs)
-        num_envs = int(num_envs)
-
-        def single() -> gym.Env:  # by its name, which a process of its own can look up; it might not reach a class
-            return make_environment(env_id)
-
-        env_fns = [single] * num_envs
-        if is_atari(env_id) and not async_envs and has_games():
-            return AtariGames(env_id, num_envs, env_fns), env_fns
+    makers = makers_of(env_fns)
+    if isinstance(env_fns, tuple) and isinstance(env_fns[0], str) and not async_envs:
+        env_id, num_envs = env_fns[0], len(makers)
+        if is_atari(env_id) and has_games():
+            return AtariGames(env_id, num_envs, makers), makers
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
-        if spec is not None and spec.vector_entry_point is not None and not async_envs:
+        if spec is not None and spec.vector_entry_point is not None:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), None
-    makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
-    if not makers or not all(callable(make) for make in makers):
-        raise InvalidArgumentError(
-            f"env_fns must be functions that make environments (at least one), (id, num_envs), or a "
-            f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
-        )
     if async_envs:
         return WorkerVectorEnv(makers, step_timeout=step_timeout, max_worker_rss=max_worker_rss), makers
     try:
@@ -69,3 +56,28 @@ def vector_of(
         if "space" in str(error).lower():
             raise SpaceError(f"The environments of one vector must have the same spaces: {error}") from error
         raise
+
+
+def makers_of(env_fns: object) -> list[EnvFn]:
+    """Return a function for each environment of a vector that is made here, one by one.
+
+    Args:
+        env_fns: functions, or `(id, num_envs)`.
+
+    Raises:
+        InvalidArgumentError: neither of these.
+        EnvironmentNotFoundError: an unknown id.
+    """
+    if isinstance(env_fns, tuple) and len(env_fns) == 2 and isinstance(env_fns[0], str):
+        env_id, num_envs = env_fns
+        maker_in(env_id)  # an unknown one is refused here
+        check_size("num_envs of (id, num_envs)", num_envs)
+        # By its name, which a process of its own can look up; a class of this one might not reach it.
+        return [lambda: make_environment(env_id)] * int(num_envs)
+    makers = list(env_fns) if isinstance(env_fns, Sequence) and not isinstance(env_fns, str) else []
+    if not makers or not all(callable(make) for make in makers):
+        raise InvalidArgumentError(
+            f"env_fns must be functions that make environments (at least one), (id, num_envs), or a "
+            f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
+        )
+    return makers

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -13,7 +13,7 @@ from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
 from tensor_optix.pipeline.environment.workers.serving import Order
-from tensor_optix.pipeline.environment.workers.worker import Worker, told_of
+from tensor_optix.pipeline.environment.workers.worker import Worker, order_bytes, told_of
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.deadlines import Deadline
 from tensor_optix.support.memory import free_memory
@@ -32,6 +32,17 @@ def check_rss(value: object) -> None:
         )
 
 
+Hire: TypeAlias = Callable[[Sequence[Callable[[], gym.Env]], Sequence[Order], SharedMemory], Sequence[Worker]]
+"""Makes a worker for each function and its order; all fill the rows of one memory."""
+
+
+def local_workers(
+    env_fns: Sequence[Callable[[], gym.Env]], orders: Sequence[Order], memory: SharedMemory
+) -> list[Worker]:
+    """Return workers on this machine; see `Hire`."""
+    return [Worker(order_bytes(make, order), memory) for make, order in zip(env_fns, orders, strict=True)]
+
+
 class Fleet:
     """Starts N workers, knows which episode each is in, and lets one that has failed go on with the next.
 
@@ -42,6 +53,7 @@ class Fleet:
         step_timeout: seconds that a step or a reset may take; None = learned.
         max_worker_rss: bytes of resident memory from which a worker is replaced; None = no bound.
         sleep: waits for so many seconds.
+        hire: makes the workers, which begin later.
 
     Raises:
         InvalidArgumentError: a bound out of its range.
@@ -56,6 +68,7 @@ class Fleet:
         step_timeout: float | None = None,
         max_worker_rss: int | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        hire: Hire = local_workers,
     ) -> None:
         check_rss(max_worker_rss)
         self.step_deadline, self.reset_deadline = Deadline(step_timeout), Deadline(step_timeout)
@@ -66,8 +79,8 @@ class Fleet:
         self._numbers = [0] * n_envs
         """The episode in progress of each environment, as `SeededEpisodes` counts them."""
 
-        def order(i: int) -> Order:
-            return Order(
+        orders = [
+            Order(
                 index=i,
                 n_envs=n_envs,
                 observation_space=observation_space,
@@ -77,8 +90,9 @@ class Fleet:
                 most_resident=max_worker_rss,
                 warns=i == 0,
             )
-
-        self.workers = [Worker(make, order(i), self.memory) for i, make in enumerate(env_fns)]
+            for i in range(n_envs)
+        ]
+        self.workers = list(hire(env_fns, orders, self.memory))
 
     def begin(self) -> None:
         """Start all workers, and wait for their environments.

@@ -14,7 +14,7 @@ from tensor_optix.pipeline.environment.workers.fleet import check_rss
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory, read, row_of, written
 from tensor_optix.pipeline.environment.workers.serving import Order
-from tensor_optix.pipeline.environment.workers.worker import Worker
+from tensor_optix.pipeline.environment.workers.worker import Worker, order_bytes
 from tensor_optix.support.deadlines import Deadline
 
 
@@ -61,7 +61,7 @@ class IsolatedEnv(gym.Env[Observation, Action]):
             most_resident=max_worker_rss,
             warns=True,
         )
-        self.worker = Worker(make, order, self._memory)
+        self.worker = Worker(order_bytes(make, order), self._memory)
         """What runs the environment."""
         self._is_full = False
         try:

@@ -102,6 +102,19 @@ def read(tree: Tree) -> Tree:
     return mapped(lambda leaf: leaf.copy() if leaf.ndim else leaf[()], tree)
 
 
+def row_bytes(tree: Tree) -> bytes:
+    """Return what stands in a tree of arrays, one after the other."""
+    return b"".join(leaf.tobytes() for leaf in leaves(tree))
+
+
+def fill(tree: Tree, data: bytes) -> None:
+    """Write what `row_bytes` returned into a tree of arrays of the same form."""
+    begin = 0
+    for leaf in leaves(tree):
+        leaf[...] = np.frombuffer(data, leaf.dtype, leaf.size, begin).reshape(leaf.shape)
+        begin += leaf.nbytes
+
+
 def _anonymous(size: int) -> int:
     """Return the descriptor of memory without a name, all zeros."""
     if not hasattr(os, "memfd_create"):

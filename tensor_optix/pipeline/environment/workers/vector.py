@@ -14,7 +14,7 @@ from tensor_optix.core.types import Action, Observation
 from tensor_optix.errors import ContractError, EnvironmentFailedError
 from tensor_optix.pipeline.environment.episodes import FAILED_RESETS, FAILED_STEP
 from tensor_optix.pipeline.environment.workers import wire
-from tensor_optix.pipeline.environment.workers.fleet import Fleet
+from tensor_optix.pipeline.environment.workers.fleet import Fleet, Hire, local_workers
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import read, row_of, written
 from tensor_optix.pipeline.environment.workers.worker import Worker, told_of
@@ -37,6 +37,7 @@ class WorkerVectorEnv(VectorEnv):
         max_worker_rss: bytes of resident memory from which a worker is replaced between two episodes; None = no bound.
         clock: monotonic seconds.
         sleep: waits for so many seconds.
+        hire: makes the workers; by default on this machine.
 
     Raises:
         InvalidArgumentError: a bound out of its range, or more environments than there is memory for.
@@ -54,6 +55,7 @@ class WorkerVectorEnv(VectorEnv):
         max_worker_rss: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        hire: Hire = local_workers,
     ) -> None:
         self._clock = clock
         self.env_fns, self.num_envs = tuple(env_fns), len(env_fns)
@@ -64,9 +66,8 @@ class WorkerVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         shown.close()
-        self._fleet = Fleet(
-            env_fns, self.single_observation_space, self.single_action_space, step_timeout, max_worker_rss, sleep
-        )
+        of_one = self.single_observation_space, self.single_action_space
+        self._fleet = Fleet(env_fns, *of_one, step_timeout, max_worker_rss, sleep, hire)
         self._memory = self._fleet.memory
         self._finals = [row_of(self._memory.finals, i) for i in range(self.num_envs)]
         self._seen: list[Observation] | None = [None] * self.num_envs if self._memory.observations is None else None

@@ -5,8 +5,10 @@ its numbers are fixed, and what an environment tells beside them is numbers, tex
 dictionaries of them. Nothing of it is unpickled.
 """
 
+import io
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -82,8 +84,17 @@ def send_reply(
     Raises:
         UnsendableError: `value` holds something that cannot be sent; nothing was.
     """
-    payload = b"" if value is None else _encoded(value)
-    channel.sendall(REPLY.pack(kind, flags, reward, number, len(payload)) + payload)
+    channel.sendall(reply_bytes(Reply(kind, flags, reward, number, value)))
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    """Return a reply as it is sent.
+
+    Raises:
+        UnsendableError: its value holds something that cannot be sent.
+    """
+    payload = b"" if reply.value is None else _encoded(reply.value)
+    return REPLY.pack(*reply[:-1], len(payload)) + payload
 
 
 def read_reply(channel: socket.socket) -> Reply:
@@ -94,13 +105,33 @@ def read_reply(channel: socket.socket) -> Reply:
         WireError: what it says is not of the form.
         TimeoutError: it does not answer.
     """
-    kind, flags, reward, number, length = REPLY.unpack(_exactly(channel, REPLY.size))
+    return _reply(lambda size: _exactly(channel, size))
+
+
+def reply_in(data: bytes) -> Reply:
+    """Return the reply that these bytes are.
+
+    Raises:
+        WireError: they are none.
+    """
+    stream = io.BytesIO(data)
+
+    def exactly(size: int) -> bytes:
+        if len(part := stream.read(size)) < size:
+            raise WireError("what it says is not whole")
+        return part
+
+    return _reply(exactly)
+
+
+def _reply(exactly: Callable[[int], bytes]) -> Reply:
+    kind, flags, reward, number, length = REPLY.unpack(exactly(REPLY.size))
     if kind not in (DONE, RAISED) or length > MOST_BYTES:
         raise WireError("what it says is not of the form")
     if not length:
         return Reply(kind, flags, reward, number, None)
     try:
-        return Reply(kind, flags, reward, number, unpacked(msgspec.json.decode(_exactly(channel, length))))
+        return Reply(kind, flags, reward, number, unpacked(msgspec.json.decode(exactly(length))))
     except (msgspec.DecodeError, UnicodeDecodeError, TensorOptixError, RecursionError) as error:
         raise WireError(f"what it says is not of the form: {error}") from None
 

@@ -37,7 +37,7 @@ class WorkerFailedError(EnvironmentFailedError):
 
     def __init__(self, kind: str, doing: str, text: str, trace: str = "") -> None:
         super().__init__(f"{kind} in {doing}: {text}")
-        self.trace = trace
+        self.kind, self.doing, self.text, self.trace = kind, doing, text, trace
 
     @property
     def full(self) -> str:
@@ -50,20 +50,29 @@ def told_of(error: EnvironmentFailedError) -> str:
     return error.full if isinstance(error, WorkerFailedError) else str(error)
 
 
-class Worker:
-    """A process with an environment in it. One that has failed is killed, and serves nobody any more.
+def order_bytes(make: Callable[[], gym.Env], order: Order) -> bytes:
+    """Return what is sent to a worker.
 
     Args:
         make: makes the environment, there.
         order: how it is served.
-        memory: what both share.
 
     Raises:
         ContractError: `make` cannot be sent to another process.
     """
+    return pickled_value((order, pickled(make)))
 
-    def __init__(self, make: Callable[[], gym.Env], order: Order, memory: SharedMemory) -> None:
-        self._order = pickled_value((order, pickled(make)))
+
+class Worker:
+    """A process with an environment in it. One that has failed is killed, and serves nobody any more.
+
+    Args:
+        order: what `order_bytes` returned.
+        memory: what both share.
+    """
+
+    def __init__(self, order: bytes, memory: SharedMemory) -> None:
+        self._order = order
         self._memory = memory
         self._channel: socket.socket | None = None
         self._end: Callable[[], object] | None = None
@@ -164,6 +173,17 @@ class Worker:
         Raises:
             WorkerFailedError: it did not come, or the environment raised.
         """
+        reply = self.reply(seconds, doing, until)
+        if reply.kind == wire.RAISED:
+            raise self._raised(reply.value)
+        return reply
+
+    def reply(self, seconds: float, doing: str = "", until: float | None = None) -> wire.Reply:
+        """Return the answer, also where it says that the environment raised; see `receive`.
+
+        Raises:
+            WorkerFailedError: it did not come.
+        """
         self._doing = doing or self._doing
         channel = self._channel
         if channel is None:
@@ -173,9 +193,8 @@ class Worker:
             reply = wire.read_reply(channel)
         except (OSError, wire.WireError) as error:
             raise self._failed(error, seconds) from error
-        if reply.kind == wire.RAISED:
-            raise self._raised(reply.value)
-        self._doing = ""
+        if reply.kind == wire.DONE:
+            self._doing = ""
         return reply
 
     def _raised(self, told: object) -> EnvironmentFailedError:

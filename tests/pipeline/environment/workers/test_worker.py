@@ -11,7 +11,7 @@ from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
 from tensor_optix.pipeline.environment.workers.serving import Order
-from tensor_optix.pipeline.environment.workers.worker import Worker, told_of
+from tensor_optix.pipeline.environment.workers.worker import Worker, order_bytes, told_of
 from tests.fakes.failing import EXIT, FLOOD, HANG, KILL, RAISE, Walking
 
 SECONDS = 60.0
@@ -34,7 +34,7 @@ def made() -> Iterator[Make]:
             most_resident=None,
             warns=False,
         )
-        workers.append(worker := Worker(maker, order, memory))
+        workers.append(worker := Worker(order_bytes(maker, order), memory))
         worker.begin()
         return worker
 
