@@ -146,7 +146,8 @@ def test_numbers_that_start_over_have_an_epoch(caplog: pytest.LogCaptureFixture)
     pipeline = live(Feed(connection(), connection(), [item(n, numbered=True) for n in range(9)]))
     assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in range(4)]
     pipeline.teardown()
-    assert sum("info['epoch']" in record.msg for record in caplog.records) == 1
+    told = [record.getMessage() for record in caplog.records if "info['epoch']" in record.msg]
+    assert sum("(1 until now)" in message for message in told) == 1  # the reader may have met further ones since
     caplog.clear()
     pipeline = live(Feed(*(connection(epoch=n) for n in range(1, 1000))))
     assert rows([next(pipeline.episodes())]) == [(n, n + 1, n + 1) for n in (0, 1, 2, 0)]
