@@ -7,15 +7,17 @@ from tensor_optix.algorithms._description import ALGORITHMS
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.pipeline.environment.changes import time_limit_of
 from tensor_optix.pipeline.environment.observations import flat_observation_space
+from tensor_optix.support.bounds import are_wide, has_bounds
 
 
 def resolve_algorithm(algorithm: str, env: gym.Env) -> str:
     """Return the given algorithm, or the one that `"auto"` stands for.
 
-    SAC for bounded Box actions on vectors, which it joins; DQN for a registered environment of numbered observations
-    and actions without a time limit; PPO for all others. Without a limit a policy that walks about for ever sees
-    nothing else, and PPO, which learns from its own steps alone, stays there: in 580,000 steps on CliffWalking it ended
-    no episode. To DQN what it has not tried looks better than what costs a step, and it was done in 15,000.
+    SAC for Box actions whose bounds tell a scale, on vectors, which it joins; DQN for a registered environment of
+    numbered observations and actions without a time limit; PPO for all others. Without a limit a policy that walks
+    about for ever sees nothing else, and PPO, which learns from its own steps alone, stays there: in 580,000 steps on
+    CliffWalking it ended no episode. To DQN what it has not tried looks better than what costs a step, and it was done
+    in 15,000.
 
     Args:
         algorithm: `"auto"`, or a name.
@@ -29,7 +31,7 @@ def resolve_algorithm(algorithm: str, env: gym.Env) -> str:
     if algorithm != "auto":
         return algorithm
     actions = env.action_space
-    if isinstance(actions, spaces.Box) and actions.is_bounded("both"):
+    if isinstance(actions, spaces.Box) and has_bounds(actions) and not are_wide(actions):
         return "sac" if len(flat_observation_space(env.observation_space).shape) == 1 else "ppo"
     is_table = isinstance(env.observation_space, spaces.Discrete) and isinstance(actions, spaces.Discrete)
     return "dqn" if is_table and env.spec is not None and time_limit_of(env) is None else "ppo"

@@ -24,6 +24,8 @@ class Spaces(gym.Env):
     [
         (VECTOR, spaces.Box(-1.0, 1.0, (2,)), "sac"),
         (VECTOR, spaces.Box(0.0, np.inf, (1,)), "ppo"),
+        (VECTOR, spaces.Box(-3.4e38, 3.4e38, (1,)), "ppo"),
+        (VECTOR, spaces.Box(-1e7, 1e7, (1,)), "ppo"),
         (spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Box(-1.0, 1.0, (2,)), "ppo"),
         (VECTOR, spaces.Discrete(2), "ppo"),
         (TABLE, spaces.Box(-1.0, 1.0, (2,)), "sac"),

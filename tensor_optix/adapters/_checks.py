@@ -8,6 +8,7 @@ import numpy as np
 
 from tensor_optix.core.types import Space
 from tensor_optix.errors import BadDataError, ContractError, ModelShapeError, SpaceError
+from tensor_optix.support.bounds import WIDE, are_wide, has_bounds
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ BOUNDS_REMEDY = (
     "Give it the bounds that matter: gymnasium.wrappers.TransformAction(env, lambda action: action, "
     "Box(low, high, shape))"
 )
+_ALL_MATTERS = "where all of it matters, gymnasium.wrappers.RescaleAction(env, -1, 1)"
 
 
 def check_box(algorithm: str, action_dim: int, action_space: Space) -> None:
@@ -76,29 +78,41 @@ def check_box(algorithm: str, action_dim: int, action_space: Space) -> None:
 
 
 def refuse_missing_bounds(action_space: Space) -> None:
-    """Raise `SpaceError` unless a `Box` of actions has finite bounds, onto which [-1, 1] can be mapped."""
-    if not _has_bounds(action_space):
+    """Raise `SpaceError` unless a `Box` of actions has bounds that tell a scale, onto which [-1, 1] can be mapped."""
+    if not has_bounds(action_space):
         raise SpaceError(
             f"SAC acts in [-1, 1], which is mapped onto finite bounds, but the action space is {action_space}: beyond "
             f"[-1, 1] it would try nothing. {BOUNDS_REMEDY}; or use PPO."
         )
+    if are_wide(action_space):
+        raise SpaceError(
+            f"SAC acts in [-1, 1], which is mapped onto the bounds, but the action space is {action_space}, more than "
+            f"{WIDE:,.0f} wide: nearly all that it would try is huge. {BOUNDS_REMEDY}; or, {_ALL_MATTERS}."
+        )
 
 
 def warn_of_missing_bounds(action_space: Space) -> bool:
-    """Log a warning where a `Box` of actions has no finite bounds, and return whether it has none."""
-    if not hasattr(action_space, "low") or _has_bounds(action_space):
+    """Log a warning where no bounds of a `Box` of actions tell a scale, and return whether there are none."""
+    if not hasattr(action_space, "low"):
         return False
-    logger.warning(
-        "The action space is %s: without finite bounds actions are not scaled. A fresh policy draws them around 0 with "
-        "a deviation of about 1, and what is beyond a bound is clipped to it. %s.",
-        action_space,
-        BOUNDS_REMEDY,
-    )
-    return True
-
-
-def _has_bounds(action_space: Space) -> bool:
-    return bool(np.isfinite(action_space.low).all() and np.isfinite(action_space.high).all())
+    if not has_bounds(action_space):
+        logger.warning(
+            "The action space is %s: without finite bounds actions are not scaled. A fresh policy draws them around 0 "
+            "with a deviation of about 1, and what is beyond a bound is clipped to it. %s.",
+            action_space,
+            BOUNDS_REMEDY,
+        )
+        return True
+    if is_wide := are_wide(action_space):
+        logger.warning(
+            "The action space is %s, more than %s wide: actions in [-1, 1] are mapped onto all of it, so nearly all "
+            "that is tried is huge. %s; or, %s.",
+            action_space,
+            f"{WIDE:,.0f}",
+            BOUNDS_REMEDY,
+            _ALL_MATTERS,
+        )
+    return is_wide
 
 
 def refuse_non_finite_window(window: Mapping[str, np.ndarray], window_id: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tensor_optix.core.base_agent import ActsRecurrently, BaseAgent, BeginsEpisodes, GreedyAgent, takes_masks
 from tensor_optix.core.types import Action, EpisodeData, Memory, Observation
-from tensor_optix.support.preserving import Preserved, Watched
+from tensor_optix.support.preserving import Leftover, Preserved, Watched
 from tensor_optix.support.trees import as_arrays, is_tree, mapped, rows, stacked, taken, without_gradients
 
 
@@ -72,9 +72,14 @@ def plays_alone(agent: BaseAgent) -> bool:
     )
 
 
-def on_a_copy_of_memory(agent: BaseAgent) -> Preserved:
-    """Return what lets an agent act without a trace, whether it declares a memory or not; see `Preserved`."""
-    return Preserved([one for one in _members(acting_agent(agent)) if not _is_ours(one)])
+def on_a_copy_of_memory(agent: BaseAgent, going_on: Leftover | None = None) -> Preserved:
+    """Return what lets an agent act without a trace, whether it declares a memory or not; see `Preserved`.
+
+    Args:
+        agent: who acts.
+        going_on: what it remembers of an episode in progress, which an earlier block has left.
+    """
+    return Preserved([one for one in _members(acting_agent(agent)) if not _is_ours(one)], going_on)
 
 
 def watching_memory(agent: BaseAgent) -> Watched:

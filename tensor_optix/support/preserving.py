@@ -11,7 +11,8 @@ import functools
 import random
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -43,6 +44,33 @@ _FOREIGN = ("tensor_optix", "gymnasium", "logging", "threading", "torch.optim", 
 """Packages whose objects are not looked into: they have no memory of an agent's, or keep their state elsewhere."""
 
 
+class Variable(Protocol):
+    """A variable of TensorFlow's or Keras'."""
+
+    def numpy(self) -> np.ndarray:
+        """Return its value."""
+        ...
+
+    def assign(self, value: np.ndarray) -> object:
+        """Give it another value."""
+        ...
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What a block has changed, and `Preserved` has undone."""
+
+    attributes: list[tuple[dict[str, object], str, object]] = field(
+        default_factory=list[tuple[dict[str, object], str, object]]
+    )
+    """(attributes, name, value that the block left there; `ABSENT` where it deleted it)"""
+    variables: list[tuple[Variable, np.ndarray]] = field(default_factory=list[tuple[Variable, np.ndarray]])
+    """(a framework's variable, the value that the block left there)"""
+
+    def __bool__(self) -> bool:
+        return bool(self.attributes or self.variables)
+
+
 class Preserved:
     """A context manager: within it `targets` work on copies of their state, after it they are what they were.
 
@@ -54,16 +82,23 @@ class Preserved:
 
     Args:
         targets: objects with attributes; what these refer to is preserved with them.
+        going_on: what an earlier block has left, with which this one begins.
     """
 
-    def __init__(self, targets: Sequence[object]) -> None:
+    def __init__(self, targets: Sequence[object], going_on: Leftover | None = None) -> None:
         self._targets = targets
+        self._going_on = going_on or Leftover()
         self._kept: list[tuple[dict[str, object], dict[str, object]]] = []
         """(attributes, what they held before)"""
-        self._variables: list[tuple[Any, np.ndarray]] = []
+        self._variables: list[tuple[Variable, np.ndarray]] = []
         """(a framework's variable, its value before)"""
-        self.has_changed = False
+        self.leftover = Leftover()
+        """What the block has changed; known when it has ended."""
+
+    @property
+    def has_changed(self) -> bool:
         """Whether the block has changed anything; known when it has ended."""
+        return bool(self.leftover)
 
     def __enter__(self) -> Self:
         copies: dict[int, object] = {}
@@ -74,14 +109,32 @@ class Preserved:
             originals = dict(holder)
             self._kept.append((holder, originals))
             holder.update({name: _copied(value, copies) for name, value in originals.items() if _is_own(name, holder)})
+        self._go_on()
         return self
 
+    def _go_on(self) -> None:
+        reached = {id(attributes) for attributes, _ in self._kept}
+        for attributes, name, value in self._going_on.attributes:
+            if id(attributes) in reached:
+                _put(attributes, name, value)
+        states = {id(variable) for variable, _ in self._variables}
+        for variable, value in self._going_on.variables:
+            if id(variable) in states:
+                variable.assign(value)
+
     def __exit__(self, *_: object) -> None:
-        self.has_changed = any(
-            not _is_same(originals.get(name, ABSENT), attributes.get(name, ABSENT))
+        changed = [
+            (attributes, name, attributes.get(name, ABSENT))
             for attributes, originals in self._kept
             for name in {**originals, **attributes}
-        ) or any(not np.array_equal(value, variable.numpy()) for variable, value in self._variables)
+            if not _is_same(originals.get(name, ABSENT), attributes.get(name, ABSENT))
+        ]
+        assigned = [
+            (variable, now)
+            for variable, value in self._variables
+            if not np.array_equal(value, now := np.array(variable.numpy()))
+        ]
+        self.leftover = Leftover(changed, assigned)
         for attributes, originals in self._kept:
             for name in attributes.keys() - originals.keys():
                 del attributes[name]
@@ -129,12 +182,19 @@ class Watched:
 class _State:
     """A variable of a framework in which a layer keeps its state."""
 
-    def __init__(self, variable: Any) -> None:
+    def __init__(self, variable: Variable) -> None:
         self.variable = variable
 
 
 ABSENT = object()
 """Stands for an attribute that there is not."""
+
+
+def _put(attributes: dict[str, object], name: str, value: object) -> None:
+    if value is ABSENT:
+        attributes.pop(name, None)
+    else:
+        attributes[name] = value
 
 
 def _is_own(name: str, holder: Mapping[str, object]) -> bool:

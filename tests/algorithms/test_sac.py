@@ -262,10 +262,13 @@ class TestBadInput:
         for low, high in (
             (0.0, np.inf),
             (-np.inf, np.inf),
+            (-3.4e38, 3.4e38),
             (np.array([-1, -np.inf], np.float32), np.ones(2, np.float32)),
         ):
             with pytest.raises(SpaceError, match=r"finite bounds.*TransformAction.*or use PPO"):
                 agent.check_spaces(box, spaces.Box(low, high, None if np.ndim(low) else (ACTIONS,), np.float32))  # type: ignore[arg-type]
+        with pytest.raises(SpaceError, match=r"1,000,000 wide.*TransformAction.*RescaleAction\(env, -1, 1\)"):
+            agent.check_spaces(box, spaces.Box(-1e7, 1e7, (ACTIONS,)))
         with pytest.raises(SpaceError, match="observations must be vectors"):
             agent.check_spaces(spaces.Box(0, 255, (84, 84, 3), np.uint8), actions)
         with pytest.raises(ModelShapeError, match="actor cannot take"):

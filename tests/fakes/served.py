@@ -53,6 +53,11 @@ ACTIONS: Mapping[str, Row] = {
     "`Box` of two axes": numbers(spaces.Box(-2.0, 5.0, (2, 2), np.float32)),
     "`Box` with one bound": (spaces.Box(0.0, np.inf, (2,), np.float32), (WORKS, "Use PPO", FINITE, WORKS)),
     "`Box` without bounds": (spaces.Box(-np.inf, np.inf, (2,), np.float32), (WORKS, "Use PPO", FINITE, WORKS)),
+    "`Box` bounded by float32's largest number": (
+        spaces.Box(-3.4e38, 3.4e38, (2,), np.float32),
+        (WORKS, "Use PPO", FINITE, WORKS),
+    ),
+    "`Box` more than 1e6 wide": (spaces.Box(-1e7, 1e7, (2,), np.float32), (WORKS, "Use PPO", FINITE, WORKS)),
     "`Box` of whole numbers": refused(spaces.Box(0, 5, (2,), np.int32), CHOICES),
     "`Dict`": refused(spaces.Dict(a=spaces.Discrete(2), b=VECTOR), ONE_ARRAY),
     "`Tuple`": refused(spaces.Tuple((spaces.Discrete(2), VECTOR)), ONE_ARRAY),

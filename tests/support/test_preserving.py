@@ -123,6 +123,44 @@ def test_two_names_of_one_list_stay_one_list_within_the_block() -> None:
     assert shared == [1]
 
 
+def test_a_block_goes_on_where_an_earlier_one_ended_and_leaves_no_trace_either() -> None:
+    thing = Thing(h=np.zeros(2), inner=Thing(seen=[1]), gone=1, steps=0)
+    with Preserved([thing]) as first:
+        thing.h, thing.new = np.ones(2), 5
+        thing.inner.seen.append(2)
+        del thing.gone
+    thing.steps = 7
+    before = look(thing)
+    with Preserved([thing], first.leftover) as second:
+        assert thing.h.tolist() == [1.0, 1.0]
+        assert (thing.inner.seen, thing.new, thing.steps) == ([1, 2], 5, 7)
+        assert not hasattr(thing, "gone")
+        thing.h += 1.0
+    assert look(thing) == before
+    with Preserved([thing], second.leftover):
+        assert thing.h.tolist() == [2.0, 2.0]
+
+
+def test_the_state_of_a_layer_goes_on_too() -> None:
+    layer = keras.layers.BatchNormalization()
+    layer(np.zeros((1, 2), np.float32))
+    with Preserved([Thing(layer=layer)]) as first:
+        layer.moving_mean.assign([3.0, 4.0])
+    with Preserved([Thing(layer=layer)], first.leftover):
+        assert layer.moving_mean.numpy().tolist() == [3.0, 4.0]
+    assert layer.moving_mean.numpy().tolist() == [0.0, 0.0]
+
+
+def test_what_is_no_longer_reached_does_not_go_on() -> None:
+    thing, old = Thing(), Thing(value=1)
+    thing.inner = old
+    with Preserved([thing]) as first:
+        old.value = 2
+    thing.inner = Thing(value=5)
+    with Preserved([thing], first.leftover):
+        assert (old.value, thing.inner.value) == (1, 5)
+
+
 def test_an_error_leaves_the_object_as_it_was() -> None:
     thing = Thing(value=[1])
 

@@ -14,7 +14,9 @@ smaller one of two bounds, but not before 200 steps, nor before the environment'
     2 · longest training episode          ⅛ · ⅔ · p / (1 − p) · T / episodes, rounded down to 200 · 2ᵏ
 
 so that a policy which never ends its episodes costs little more than others. Its return so far is its score: no better,
-in the long run, than that of the longest training episodes. The bound doubles, so that scores compare in between.
+in the long run, than that of the longest training episodes. What training shows to be an ordinary episode is not cut,
+though: the second bound is at least as long as the longest training episode, while an evaluation of such episodes takes
+no more than ¼ · ⅔ · B(T). Bounds of the budget double, so that scores compare in between.
 
 Steps are counted and not seconds, as a run must repeat exactly. Their share bounds that of the time, too: a step of
 validation is one of training without the learning. Where it is dearer all the same (training steps many environments in
@@ -36,6 +38,8 @@ FREE_STEPS, FREE_SECONDS = 30_000, 20.0
 """F, and the seconds that they may take at the pace of the median step: ten times what they take where it is fast."""
 EVALUATION_SHARE = 1 / 8
 """Of that, for one evaluation whose episodes do not end."""
+ORDINARY_SHARE = 1 / 4
+"""Of that, the free steps included, for one evaluation whose episodes are as long as the longest of training."""
 LONGEST_MULTIPLE = 2
 """An episode is cut at this multiple of the longest training episode."""
 SHORTEST_LIMIT = 200
@@ -146,20 +150,22 @@ class ValidationBudget:
         least = 1 if left >= 2 * window else 0  # the last policy may have to be evaluated first
         return int(min(max(left / (policies * window), least), most))
 
-    def episode_limit(self, training_steps: int, longest: int, episodes: int) -> int | None:
+    def episode_limit(self, training_steps: int, longest: int, episodes: int, *, is_slow: bool = False) -> int | None:
         """Return after how many steps an episode is cut; None without a bound. See the module's formula.
 
         Args:
             training_steps: T.
             longest: steps of the longest training episode that has ended, 0 before there is one.
             episodes: of one evaluation.
+            is_slow: True where no steps are free.
         """
         if self.share is None:
             return None
-        affordable = EVALUATION_SHARE * self.steps(training_steps, is_slow=True) / max(episodes, 1)
-        doublings = max(math.floor(math.log2(max(affordable, 1.0) / SHORTEST_LIMIT)), 0)
-        limit = SHORTEST_LIMIT * 2**doublings
-        return limit if longest == 0 else max(min(limit, LONGEST_MULTIPLE * longest), SHORTEST_LIMIT)
+        limit = _doubled(EVALUATION_SHARE * self.steps(training_steps, is_slow=True) / max(episodes, 1))
+        if longest == 0:
+            return limit
+        ordinary = _doubled(ORDINARY_SHARE * self.steps(training_steps, is_slow=is_slow) / max(episodes, 1))
+        return max(min(max(limit, min(longest, ordinary)), LONGEST_MULTIPLE * longest), SHORTEST_LIMIT)
 
     def is_overrun(self, spent: ValidationSpent, validation_seconds: float, total_seconds: float) -> bool:
         """Return whether validation takes so much of the time that the emergency valve opens.
@@ -174,6 +180,11 @@ class ValidationBudget:
         free = 0 if spent.is_slow else FREE_STEPS
         beyond = validation_seconds * max(1.0 - free / spent.steps, 0.0)
         return beyond > max(VALVE_SECONDS, VALVE_MULTIPLE * self.share * total_seconds)
+
+
+def _doubled(affordable: float) -> int:
+    """Return the shortest limit, doubled as often as it can be afforded."""
+    return SHORTEST_LIMIT * 2 ** max(math.floor(math.log2(max(affordable, 1.0) / SHORTEST_LIMIT)), 0)
 
 
 def is_slow(step_seconds: float) -> bool:

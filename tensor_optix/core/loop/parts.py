@@ -91,14 +91,16 @@ class LoopConfig:
             degradation_threshold=self.degradation_threshold, min_degradation_drop=self.min_degradation_drop
         )
 
-    def episode_limit(self, training_steps: int, longest: int) -> int | None:
+    def episode_limit(self, training_steps: int, longest: int, *, is_slow: bool | None) -> int | None:
         """Return after how many steps a validation episode is cut; None = never.
 
         Args:
             training_steps: environment steps of training so far.
             longest: steps of the longest training episode that has ended.
+            is_slow: True where no steps of validation are free; None as long as that is not known.
         """
-        return self.validation.episode_limit(training_steps, longest, self.patience.episodes_per_evaluation)
+        episodes = self.patience.episodes_per_evaluation
+        return self.validation.episode_limit(training_steps, longest, episodes, is_slow=is_slow is True)
 
     def watches(self, *, is_live: bool) -> bool:
         """Return whether the loop goes on watching when the policy is trained.

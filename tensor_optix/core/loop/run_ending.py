@@ -91,7 +91,7 @@ def settle(
             tests = validation.further()
     if tests is None:
         return state.best
-    limit = config.episode_limit(state.env_steps, state.longest_episode)
+    limit = config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
     with contextlib.suppress(PlayStoppedError), progress.timed("validate"), validation.bounded(limit):
         # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
         # It is no evidence until it is tested: however this ends, the best on disk is one that was.
@@ -145,7 +145,7 @@ def confirm(
     if seeded is None or state.best is None:
         return state.best
     end = progress.clock() + SHORT_SECONDS
-    limit = config.episode_limit(state.env_steps, state.longest_episode)
+    limit = config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
 
     def is_late() -> bool:
         return progress.stop_asked or progress.clock() >= end

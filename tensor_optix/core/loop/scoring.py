@@ -180,7 +180,9 @@ class Scorer:
         return self._validated(state, self._evaluator.score(data, diagnostics), can_be_saved=can_be_saved)
 
     def _bounded(self, state: RunState) -> AbstractContextManager[None]:
-        return self.validation.bounded(self._config.episode_limit(state.env_steps, state.longest_episode))
+        is_slow = self.validation.spent.is_slow
+        limit = self._config.episode_limit(state.env_steps, state.longest_episode, is_slow=is_slow)
+        return self.validation.bounded(limit)
 
     def _validated(self, state: RunState, train_metrics: EvalMetrics, *, can_be_saved: bool) -> Scored:
         try:

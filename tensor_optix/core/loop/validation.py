@@ -1,6 +1,5 @@
 """Scoring a policy on held-out windows, one after the other, within a budget that all of them share."""
 
-import contextlib
 import itertools
 import logging
 import time
@@ -19,6 +18,7 @@ from tensor_optix.core.loop.further_windows import FurtherWindows
 from tensor_optix.core.loop.step_timer import StepTimer
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import BadDataError, TensorOptixError
+from tensor_optix.support.preserving import Leftover
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ class Validation:
         self._since_opened, self._windows_per_pass = 0, 0
         self._agent: BaseAgent | None = None
         """The agent that acts in them."""
+        self._remembered: Leftover | None = None
+        """What it remembers of an episode that goes on in the next of them."""
 
     @property
     def is_there(self) -> bool:
@@ -202,10 +204,11 @@ class Validation:
     def _next(self) -> EpisodeData:
         assert self._pipeline is not None  # noqa: S101 - for the type checker; the caller has looked
         if self._pipeline.agent is not self._agent:  # an iterator may hold an agent that no longer acts
-            self._windows, self._agent = None, self._pipeline.agent
+            self._windows, self._agent, self._remembered = None, self._pipeline.agent, None
         for _ in range(2):
             if self._windows is None:
                 self._windows, self._since_opened = iter(self._pipeline.episodes()), 0
+                self._remembered = None
             for window in self._next_window(self._windows):
                 self._since_opened += 1
                 self._count(window)
@@ -220,8 +223,13 @@ class Validation:
         """Return the next window in a list, which is empty where there is none; the training notices nothing of it."""
         self._timer.begin()
         acting = None if self._pipeline is None else self._pipeline.agent
-        with contextlib.nullcontext() if acting is None else on_a_copy_of_memory(acting):
+        if acting is None:
             return list(itertools.islice(windows, 1))
+        with on_a_copy_of_memory(acting, self._remembered) as preserved:
+            found = list(itertools.islice(windows, 1))
+        is_over = all(window.dones[window.segment_ends()].all() for window in found)
+        self._remembered = None if is_over else preserved.leftover
+        return found
 
     def scores_alone(self, agents: Sequence[BaseAgent]) -> list[EvalMetrics]:
         """Score each agent by itself, on the same fresh episodes; nothing where episodes are not fixed by seeds."""

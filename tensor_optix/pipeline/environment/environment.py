@@ -29,6 +29,7 @@ from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat
 from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_of, made_by, maker_of
 from tensor_optix.pipeline.environment.wrapping import wrapped
 from tensor_optix.support.arguments import is_whole
+from tensor_optix.support.bounds import has_bounds
 
 _Bound = TypeVar("_Bound", float, np.ndarray)
 
@@ -139,8 +140,9 @@ def check_size(name: str, value: object) -> None:
 class ActionScaler:
     """Hands actions to an environment: as they are, or mapped from the range of an agent that declares one.
 
-    `low + (clip(a) − a_low)/(a_high − a_low) · (high − low)` onto a `Box` with finite bounds. Onto any other `Box` they
-    are clipped, and on other spaces they pass as they are. Flat actions get the form of their space before.
+    `low + (clip(a) − a_low)/(a_high − a_low) · (high − low)` onto a `Box` with finite bounds, none beyond 1e30. Onto
+    any other `Box` they are clipped, and on other spaces they pass as they are. Flat actions get the form of their space
+    before.
 
     Args:
         action_space: of the environment; None where it is not known.
@@ -160,7 +162,7 @@ class ActionScaler:
         if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
             self._is_box = True
             self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
-            if action_range is not None and action_space.is_bounded("both") and not self._has_bounds(action_range):
+            if action_range is not None and has_bounds(action_space) and not self._spans(action_range):
                 self._is_mapped = True
                 self._centre, self._half = _centre_and_half(self._low, self._high)
                 self._agents_centre, self._agents_half = _centre_and_half(*action_range)
@@ -188,7 +190,7 @@ class ActionScaler:
             action = self._centre + (clipped - self._agents_centre) / self._agents_half * self._half
         return np.asarray(_clipped(action, self._low, self._high), self._dtype)
 
-    def _has_bounds(self, action_range: tuple[float, float]) -> bool:
+    def _spans(self, action_range: tuple[float, float]) -> bool:
         low, high = action_range
         return bool((self._low == low).all() and (self._high == high).all())
 

@@ -64,9 +64,8 @@ def test_where_little_is_left_one_window_is_played_and_one_more_may_be_needed_be
     ("training_steps", "longest", "limit"),
     [
         (100, 0, SHORTEST_LIMIT),
+        (1_000_000, 0, 3_200),
         (2_048, 5_000, SHORTEST_LIMIT),
-        (100_000, 5_000, 400),
-        (1_000_000, 5_000, 3_200),
         (10_000_000, 5_000, 10_000),
         (10_000_000, 20, SHORTEST_LIMIT),
     ],
@@ -77,13 +76,28 @@ def test_an_episode_is_cut_at_twice_the_longest_as_far_as_the_budget_goes(
     assert QUARTER.episode_limit(training_steps, longest, 5) == limit
 
 
+@pytest.mark.parametrize(
+    ("training_steps", "longest", "limit"),
+    [(2_048, 297, 297), (2_048, 700, 700), (2_048, 5_000, 800), (100_000, 5_000, 1_600), (1_000_000, 5_000, 5_000)],
+)
+def test_ordinary_episodes_of_training_are_not_cut_while_the_free_steps_pay_for_them(
+    training_steps: int, longest: int, limit: int
+) -> None:
+    assert QUARTER.episode_limit(training_steps, longest, 5) == limit
+
+
+def test_in_a_slow_simulator_no_free_steps_pay_for_ordinary_episodes() -> None:
+    assert QUARTER.episode_limit(2_048, 297, 5, is_slow=True) == SHORTEST_LIMIT
+    assert QUARTER.episode_limit(100_000, 1_000, 5, is_slow=True) == 800
+
+
 @given(st.integers(1, 10**8), st.integers(0, 10**6), st.integers(1, 50))
-def test_an_evaluation_whose_episodes_do_not_end_costs_an_eighth_of_the_budget_or_the_shortest_episodes(
+def test_an_evaluation_whose_episodes_do_not_end_costs_a_quarter_of_the_budget_or_the_shortest_episodes(
     training_steps: int, longest: int, episodes: int
 ) -> None:
     limit = QUARTER.episode_limit(training_steps, longest, episodes)
     assert limit is not None
-    assert limit * episodes <= max(QUARTER.steps(training_steps) / 8, SHORTEST_LIMIT * episodes)
+    assert limit * episodes <= max(QUARTER.steps(training_steps) / 4, SHORTEST_LIMIT * episodes)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5_000), st.integers(1, 20_000)), min_size=1, max_size=200))

@@ -10,7 +10,7 @@ from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.validation import Validation
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
@@ -95,6 +95,52 @@ def test_a_finite_validation_pipeline_starts_over(tmp_path: Path) -> None:
 def test_an_empty_validation_pipeline_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(TensorOptixError, match=r"ScriptedPipeline.episodes\(\) yields nothing"):
         LoopRig(tmp_path, [1.0], val_scores=[]).run()
+
+
+class Counting(ConstantAgent):
+    """Counts the steps of an episode, and declares nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.steps = 100
+
+    def act(self, observation: Any) -> Any:
+        self.steps = 1 if observation == 0 else self.steps + 1
+        return self.steps
+
+
+class Pieces(BasePipeline):
+    """Episodes of six steps in windows of some steps; an action is the reward."""
+
+    def __init__(self, agent: BaseAgent, length: int) -> None:
+        self.agent, self.length = agent, length
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        assert self.agent is not None
+        for start in range(0, 12, self.length):
+            at = np.arange(start, start + self.length) % 6
+            actions = [self.agent.act(step) for step in at]
+            cut = np.zeros(self.length, bool)
+            yield EpisodeData(at, np.asarray(actions), np.asarray(actions, float), at == 5, cut)
+
+
+class LastReward(ScoreEvaluator):
+    def score(self, episode_data: EpisodeData, train_diagnostics: Any) -> EvalMetrics:
+        return EvalMetrics(float(episode_data.rewards[-1]), {}, episode_data.episode_id)
+
+
+@pytest.mark.parametrize(("length", "scores"), [(2, [2, 4, 6, 2]), (3, [3, 6, 3, 6]), (6, [6, 6, 6, 6])])
+def test_an_episode_that_goes_on_in_the_next_window_goes_on_with_what_the_agent_remembers(
+    length: int, scores: list[float]
+) -> None:
+    agent = Counting()
+    validation = Validation(Pieces(agent, length), LastReward())
+    found = []
+    for _ in scores:
+        found.append(validation.score().primary_score)
+        agent.act(50)  # training goes on in between
+    assert found == scores
+    assert agent.steps == 100 + len(scores)
 
 
 def alike(caplog: pytest.LogCaptureFixture) -> int:
