@@ -134,6 +134,6 @@ class Evaluation:
             if self.report.ahead_of_start is False:
                 lines.append(NOT_AHEAD)
         if not reported.confirmed:
-            allow_module = "" if self.report is None else self.report.allow_module
-            lines.append(f"Confirm it: {confirm_command(str(self.run_dir), allow_module)}")
+            run_dir, report = str(self.run_dir), self.report
+            lines += [f"Confirm it: {confirm_command(run_dir)}"] if report is None else report.confirming(run_dir)
         return "\n".join(lines)

@@ -55,6 +55,11 @@ class PythonRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """Module or file that the environment's name imports; empty for none."""
         return code_of(self.env or "") or ""
 
+    @property
+    def is_confirmable(self) -> bool:
+        """True if the command line can play its best policy again, and score it as the run did."""
+        return self.env is not None and self.evaluator is None
+
 
 def describe_run(pipeline: BasePipeline, evaluator: BaseEvaluator, **parts: object) -> PythonRun:
     """Return what `run.json` says of a run.

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tensor_optix.core.storage.atomic import replace_file, storage_errors
+from tensor_optix.core.storage.line_log import CLIP
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.support.optional import require
 
@@ -148,6 +149,21 @@ class Films:
         """Write each."""
         for film in self._films:
             film.finish()
+
+
+def check_films(record: Path | None) -> None:
+    """Raise where a film could not be made: its kind is unknown, or a package is missing.
+
+    Args:
+        record: the file that was asked for; None = only the short film that a report shows.
+
+    Raises:
+        InvalidArgumentError: it is neither `.gif` nor `.mp4`.
+        MissingDependencyError: the message has the install line.
+    """
+    for path in (Path(CLIP), record):
+        if path is not None:
+            film_at(path, fps=1.0)
 
 
 def film_at(path: Path, fps: float) -> Film:

@@ -241,6 +241,7 @@ class RLOptimizer:
                     env: object = getattr(self._pipeline, "env", None)
                     write_python_run(self.registry.directory, with_settings(self.described, env))
             self._controller.allow_module = self.allow_module
+            self._controller.is_confirmable = self.described is None or self.described.is_confirmable
             try:
                 return self._controller.run()
             finally:

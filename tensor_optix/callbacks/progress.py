@@ -93,8 +93,10 @@ class Progress(LoopCallback):
 def describe(status: LoopStatus) -> list[tuple[str, str]]:
     """Return what the view shows, as (label, text)."""
     metrics, best = status.metrics, status.best
+    # Where there is a patience in steps it ends the run, and its row says how far it is used up.
+    quiet = f" ({status.no_improvement}/{status.dormant_threshold} without improvement)"
     rows = [
-        ("state", f"{status.state.name} ({status.no_improvement}/{status.dormant_threshold} without improvement)"),
+        ("state", status.state.name if status.patience else status.state.name + quiet),
         ("window", str(status.window_id)),
         ("steps", f"{status.env_steps:,} ({status.steps_per_second:,.0f}/s)"),
     ]

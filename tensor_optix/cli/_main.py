@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.parser import COMMANDS, Command, parser
 from tensor_optix.errors import TensorOptixError
-from tensor_optix.support.commands import named_run
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.support.terminal import for_a_terminal, say, speak_as_the_terminal_can
 
@@ -59,6 +58,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from tensor_optix.cli.following import enjoy_command_of
     from tensor_optix.report.page import write_page  # the extra is needed here alone
     from tensor_optix.report.serving import serve
 
@@ -70,7 +70,8 @@ def _report(args: argparse.Namespace) -> int:
             print(json.dumps({"page": str(path)}))
         else:
             say(path)
-            say(f"Watch the best policy with: tensor-optix enjoy {named_run(str(args.run_dir))}", file=sys.stderr)
+            if watching := enjoy_command_of(args.run_dir):
+                say(f"Watch the best policy with: {watching}", file=sys.stderr)
     return exit_codes.DONE
 
 

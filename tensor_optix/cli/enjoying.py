@@ -15,7 +15,7 @@ from tensor_optix.cli import exit_codes
 from tensor_optix.cli.following import resume_command_of
 from tensor_optix.core.storage.line_log import CLIP
 from tensor_optix.errors import EnvironmentFailedError, InvalidArgumentError, TensorOptixError
-from tensor_optix.film import Films, clip_at, film_at
+from tensor_optix.film import Films, check_films, clip_at, film_at
 from tensor_optix.policy import Policy, load_policy
 from tensor_optix.support.arguments import check_count, check_seed
 from tensor_optix.support.commands import named_run
@@ -33,8 +33,10 @@ def enjoy(args: argparse.Namespace) -> int:
     check_count("--episodes", args.episodes, 1)
     check_seed(args.seed)
     shows = args.record is None and has_display(os.environ, sys.platform)
-    if not shows and sys.platform == "linux":
-        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo would open a window to draw in
+    if not shows:
+        check_films(args.record)  # before a framework is loaded, which takes its time
+        if sys.platform == "linux":
+            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo would open a window to draw in
     name, make = environment_of_run(args.run_dir, args.allow_module)
     env = rendered(name, make, HUMAN if shows else PICTURES)
     try:
@@ -151,6 +153,8 @@ def picture(env: gym.Env) -> np.ndarray:
         drawn: Any = env.render()
     except TensorOptixError:
         raise
+    except gym.error.DependencyNotInstalled as error:
+        raise EnvironmentFailedError(f"{name} cannot be drawn here: {error}") from error
     except Exception as error:
         raise EnvironmentFailedError(
             f"{name} cannot be drawn here: {error} ({type(error).__name__}). Without a display, MuJoCo needs "

@@ -27,6 +27,17 @@ def resume_command(report: TrainingReport, run_dir: Path) -> str:
     return "" if reason.is_final else command
 
 
+def enjoy_command_of(run_dir: Path) -> str:
+    """Return the command that shows the best policy of a run; empty where its environment has no name."""
+    try:
+        described = decode_object(read_plain(run_dir / DESCRIPTION, MAX_BYTES), DESCRIPTION)
+        report = read_report(run_dir)
+    except CheckpointCorruptError:
+        return ""
+    allow_module = "" if report is None else report.allow_module
+    return f"tensor-optix enjoy {named_run(str(run_dir), allow_module)}" if described.get("env") else ""
+
+
 def resume_command_of(run_dir: Path) -> str:
     """Return the command that trains a run of the command line on; empty where there is none, or no report."""
     try:

@@ -9,6 +9,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from tensor_optix._run_reports import read_report
 from tensor_optix._trained_runs import refuse_python_run
 from tensor_optix.callbacks.screens import told
 from tensor_optix.cli import exit_codes, many
@@ -18,7 +19,7 @@ from tensor_optix.cli.flags import given_by_flags
 from tensor_optix.cli.following import resume_command
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
-from tensor_optix.errors import CheckpointStorageError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 from tensor_optix.factory import set_threads
 from tensor_optix.multirun.description import is_multirun
 from tensor_optix.optimizer import RLOptimizer
@@ -71,7 +72,19 @@ def resume(args: argparse.Namespace) -> int:
     if bounds:
         _keep_bounds(run, args.run_dir)
     say(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
-    return _finish(optimizer, args.run_dir, as_json=args.json)
+    before = _windows(args.run_dir)
+    code = _finish(optimizer, args.run_dir, as_json=args.json)
+    if before is not None and _windows(args.run_dir) == before:
+        say("No window was trained: the run had ended before.", file=sys.stderr)
+    return code
+
+
+def _windows(run_dir: Path) -> int | None:
+    """Return how many windows a run has trained; None where no report says it."""
+    with contextlib.suppress(CheckpointCorruptError):
+        found = read_report(run_dir)
+        return None if found is None else found.windows
+    return None
 
 
 def _keep_bounds(run: RunDescription, run_dir: Path) -> None:

@@ -114,8 +114,8 @@ class LoopController:
         self._is_resumed = False
         self.ended_by: int | None = None
         """The signal that ended the run, if one did."""
-        self.allow_module = ""
-        """Modules and files that the environment imports, one a line; the commands in the report allow them."""
+        self.allow_module, self.is_confirmable = "", True
+        """Of the report: what its commands allow to be imported, one a line; whether one of them confirms the best."""
 
     @property
     def agent(self) -> BaseAgent:
@@ -136,7 +136,8 @@ class LoopController:
     def report(self) -> TrainingReport:
         """Return what the run has come to so far."""
         run = self._run
-        found = replace(report(run.state, run.progress, run.parts, run.config), allow_module=self.allow_module)
+        found = report(run.state, run.progress, run.parts, run.config)
+        found = replace(found, allow_module=self.allow_module, is_confirmable=self.is_confirmable)
         for successor in self._successors:
             found = replace(found, evolution=successor.report())
         return replace(found, validation={**found.validation, "alike": 1}) if self._validation.is_repetitive else found

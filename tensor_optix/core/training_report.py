@@ -19,6 +19,11 @@ from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
 NOT_AHEAD = "The best is not ahead of the untrained policy."
+CONFIRMED_IN_PYTHON = (
+    "Confirm it in the program that made the run: give it a test_pipeline, or play its load_policy on episodes or data "
+    "that the run has not met."
+)
+"""What can be done where no command can."""
 _WATCHED = ("wakes", "drifts", "degradations", "trials", "promotions", "demotions")
 
 
@@ -83,6 +88,9 @@ class TrainingReport:
     """Whether the best policy is ahead of the untrained one; None where nothing tells."""
     allow_module: str = ""
     """Module or file that the name of the environment imports; the commands that are printed allow it."""
+    is_confirmable: bool = True
+    """False where `tensor-optix evaluate --confirm` cannot play the run: it has no environment with a name, as a live
+    feed, or an evaluator of its own."""
     advice: str = ""
     """What to try where it is not."""
     test: FinalScore | None = None
@@ -167,8 +175,18 @@ class TrainingReport:
         if self.test is not None:
             rows += [("Test score", score_text(self.test.score, self.test.interval)), ("Test", self.test.text)]
         elif not self.confirmed:
-            rows.append((None, f"Confirm it: {confirm_command(self.checkpoint_dir, self.allow_module)}"))
+            rows += [(None, line) for line in self.confirming(self.checkpoint_dir)]
         return rows
+
+    def confirming(self, run_dir: str) -> list[str]:
+        """Return how a best that is unconfirmed can be confirmed, in lines.
+
+        Args:
+            run_dir: the folder of the run, as the reader names it.
+        """
+        if self.is_confirmable:
+            return [f"Confirm it: {confirm_command(run_dir, self.allow_module)}"]
+        return textwrap.wrap(CONFIRMED_IN_PYTHON, WIDTH - 2)
 
     def _advice_rows(self) -> list[Row]:
         text = "" if self.ahead_of_start is not False else f"{NOT_AHEAD} {self.advice}"

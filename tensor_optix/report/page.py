@@ -8,6 +8,7 @@ from tensor_optix.core.decisions.schedules import is_schedule
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import (
+    CONFIRMED_IN_PYTHON,
     NOT_AHEAD,
     TrainingReport,
     episodes_text,
@@ -74,7 +75,7 @@ def page_of(data: RunData, *, reloads: bool = False) -> str:
         events=data.of_kind(*_TOLD)[-MOST_ROWS:],
         settings=_settings(data),
         clip=clip_of(data.run_dir),
-        watch_command=f"tensor-optix enjoy {named_run(str(data.run_dir))}",
+        watch_command=f"tensor-optix enjoy {named_run(str(data.run_dir), report.allow_module if report else '')}",
         reloads=reloads,
     )
 
@@ -122,14 +123,17 @@ def _verdict(data: RunData) -> dict[str, object]:
     command = f"tensor-optix evaluate {named_run(str(data.run_dir), report.allow_module)} --verify"
     if not report.confirmed:
         command = confirm_command(str(data.run_dir), report.allow_module)
-    if data.description.get("made_in") and not data.description.get("env"):
-        command = ""  # an environment without a name is made again by its own program alone
+    if not report.is_confirmable:
+        command = ""
     return {
         "heading": report.heading,
         "kind": "good" if report.converged and report.confirmed else "warning",
         "sentence": " ".join([f"{reason.sentence}.", *_warnings(report)]),
         "rows": rows,
         "command": command,
+        "otherwise": ""
+        if report.confirmed or report.is_confirmable or report.test is not None
+        else CONFIRMED_IN_PYTHON,
     }
 
 
@@ -149,6 +153,7 @@ def _verdict_so_far(data: RunData) -> dict[str, object]:
         "sentence": unreadable if is_over else "",
         "rows": rows,
         "command": "",
+        "otherwise": "",
     }
 
 

@@ -48,7 +48,9 @@ def test_a_run_without_an_evaluation_shows_state_speed_and_the_time_to_the_next_
 
 
 def test_a_patience_that_grows_with_the_task_is_shown_in_words() -> None:
-    assert rows(patience="quiet for 180k of 600k steps")["patience"] == "quiet for 180k of 600k steps"
+    found = rows(patience="quiet for 180k of 600k steps")
+    assert found["patience"] == "quiet for 180k of 600k steps"
+    assert found["state"] == "COOLING"  # it is not counted in evaluations
 
 
 def test_what_the_budget_of_validation_puts_off_and_cuts_is_shown_once_it_does() -> None:

@@ -38,6 +38,17 @@ class Light(gym.Env):
         return np.full((8, 8, 3), self.colour, np.uint8)
 
 
+class Undrawable(Light):
+    def render(self) -> Any:
+        raise gym.error.DependencyNotInstalled("pygame is not installed, run `pip install pygame`")
+
+
+def test_a_picture_that_needs_a_package_names_it_and_nothing_else() -> None:
+    with pytest.raises(EnvironmentFailedError, match="cannot be drawn here: pygame is not installed") as found:
+        picture(Undrawable())
+    assert "MUJOCO" not in str(found.value)
+
+
 class Policy:
     """Takes the lowest action that it may."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.cli import main
-from tensor_optix.cli.following import resume_command, resume_command_of
+from tensor_optix.cli.following import enjoy_command_of, resume_command, resume_command_of
 from tests.fakes.run_folders import report_of
 
 
@@ -35,6 +35,13 @@ def test_a_run_is_asked_what_can_be_done_with_it(run_dir: Path, tmp_path: Path) 
     path = run_dir / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"made_in": "python"}))
     assert resume_command_of(run_dir) == resume_command_of(tmp_path) == ""
+
+
+def test_a_run_without_a_named_environment_is_not_to_be_watched(run_dir: Path, tmp_path: Path) -> None:
+    assert enjoy_command_of(run_dir) == f"tensor-optix enjoy {run_dir}"
+    path = run_dir / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"env": None}))
+    assert enjoy_command_of(run_dir) == enjoy_command_of(tmp_path) == ""
 
 
 def test_report_names_the_next_command_beside_the_path(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,7 @@ def test_a_run_that_learned_nothing_says_so_and_exits_with_3_also_when_it_is_res
     history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["start_score"] for line in history] == [0.0] * report.evaluations
     assert main(["resume", folder, "--no-progress"]) == 3
+    assert "No window was trained: the run had ended before." in capsys.readouterr().err
     capsys.readouterr()
     assert main(["evaluate", folder, "--episodes", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -203,6 +203,13 @@ def test_an_unconfirmed_best_is_called_so_with_its_episodes_and_what_confirms_it
         assert "--confirm" not in str(other)
 
 
+def test_what_no_command_can_confirm_is_said_to_be_confirmed_in_python() -> None:
+    found = report(is_confirmable=False)
+    assert "--confirm" not in str(found)
+    assert " ".join(found.confirming("a run")).startswith("Confirm it in the program that made the run: give it a test")
+    assert TrainingReport.from_dict(found.to_dict()) == found
+
+
 HEADINGS = {
     StopReason.STOPPED: "Training Stopped",
     StopReason.INTERRUPTED: "Training Interrupted",

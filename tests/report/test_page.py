@@ -82,6 +82,12 @@ def test_an_unconfirmed_best_is_called_so(tmp_path: Path, small: None) -> None:
     assert "Training Complete" not in text
 
 
+def test_a_best_that_no_command_can_confirm_has_none_on_the_page(tmp_path: Path, small: None) -> None:
+    text = shown(page_of(RunData.read(write_run(tmp_path / "run", confirmed=False, is_confirmable=False))))
+    assert "Confirm it in the program that made the run" in text
+    assert "tensor-optix evaluate" not in text
+
+
 def test_an_interval_names_its_method(tmp_path: Path, small: None) -> None:
     interval = ScoreInterval(low=8.0, high=9.5, level=0.95, method="bootstrap", episodes=100)
     text = shown(page_of(RunData.read(write_run(tmp_path / "run", best_interval=interval))))
