@@ -142,7 +142,7 @@ def test_a_block_goes_on_where_an_earlier_one_ended_and_leaves_no_trace_either()
 
 
 def test_the_state_of_a_layer_goes_on_too() -> None:
-    layer = keras.layers.BatchNormalization()
+    layer: Any = keras.layers.BatchNormalization()
     layer(np.zeros((1, 2), np.float32))
     with Preserved([Thing(layer=layer)]) as first:
         layer.moving_mean.assign([3.0, 4.0])
