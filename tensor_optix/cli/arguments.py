@@ -174,3 +174,4 @@ def add_enjoy(enjoy: argparse.ArgumentParser) -> None:
     )
     _add_device(enjoy, "cuda where the framework finds a GPU")
     add_allow_module(enjoy)
+    enjoy.add_argument("--json", action="store_true", help="print the episodes as JSON")

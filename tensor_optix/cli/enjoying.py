@@ -1,11 +1,13 @@
 """`tensor-optix enjoy`: watch the best policy of a run, or record it where there is no display."""
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import gymnasium as gym
 import numpy as np
@@ -28,8 +30,22 @@ MOST_STEPS = 10_000
 """Of an episode; one that does not end is left."""
 
 
+_FOLLOWS = {"report": "See it beside the curves with", "resume": "Train it on with"}
+
+
+@dataclass(frozen=True)
+class Played:
+    """An episode that was shown."""
+
+    seed: int
+    total_return: float
+    steps: int
+
+
 def enjoy(args: argparse.Namespace) -> int:
     """Show or record some episodes, print their returns, and return the exit code."""
+    played: list[Played] = []
+    recorded: Path | None = None
     check_count("--episodes", args.episodes, 1)
     check_seed(args.seed)
     shows = args.record is None and has_display(os.environ, sys.platform)
@@ -42,17 +58,29 @@ def enjoy(args: argparse.Namespace) -> int:
     try:
         policy = load_policy(args.run_dir, device=args.device)
         if shows:
-            _play(args, env, policy, None)
+            _play(args, env, policy, None, played)
         else:
-            _record(args, env, policy)
+            recorded = _record(args, env, policy, played)
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     finally:
         env.close()
-    say(f"See it beside the curves with: tensor-optix report {named_run(str(args.run_dir))}")
-    if longer := resume_command_of(args.run_dir):
-        say(f"Train it on with: {longer}")
+    _tell(args, name, played, recorded)
     return exit_codes.DONE
+
+
+def _tell(args: argparse.Namespace, name: str, played: Sequence[Played], recorded: Path | None) -> None:
+    """Print what can be done next; or all of it as JSON."""
+    following = {"report": f"tensor-optix report {named_run(str(args.run_dir))}"}
+    if longer := resume_command_of(args.run_dir):
+        following["resume"] = longer
+    if args.json:
+        episodes = [asdict(one) for one in played]
+        path = None if recorded is None else str(recorded)
+        print(json.dumps({"environment": name, "episodes": episodes, "recorded": path, "next": following}))
+        return
+    for key, command in following.items():
+        say(f"{_FOLLOWS[key]}: {command}")
 
 
 def has_display(environment: Mapping[str, str], platform: str) -> bool:
@@ -94,26 +122,34 @@ def rendered(name: str, make: Callable[..., gym.Env], mode: str) -> gym.Env:
         ) from error
 
 
-def _record(args: argparse.Namespace, env: gym.Env, policy: Policy) -> None:
+def _record(args: argparse.Namespace, env: gym.Env, policy: Policy, played: list[Played]) -> Path:
     fps = float(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
     clip = args.run_dir / CLIP
     wanted = None if args.record is None or _is_same(args.record, clip) else args.record
     films = [clip_at(clip, fps), *([] if wanted is None else [film_at(wanted, fps)])]
-    _play(args, env, policy, Films(films))
-    say(f"Recorded in {args.record or clip}")
+    _play(args, env, policy, Films(films), played)
+    recorded: Path = args.record or clip
+    say(f"Recorded in {recorded}", file=_out(args))
+    return recorded
+
+
+def _out(args: argparse.Namespace) -> TextIO:
+    """Return where what is on the way is said."""
+    return sys.stderr if args.json else sys.stdout
 
 
 def _is_same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-def _play(args: argparse.Namespace, env: gym.Env, policy: Policy, films: Films | None) -> None:
+def _play(args: argparse.Namespace, env: gym.Env, policy: Policy, films: Films | None, played: list[Played]) -> None:
     try:
         for number in range(args.episodes):
             total, steps = 0.0, 0
             for reward in episode(env, policy, args.seed + number, films):
                 total, steps = total + reward, steps + 1
-            say(f"Episode {number + 1}: return {total:.6g}, {steps} steps", flush=True)
+            played.append(Played(args.seed + number, total, steps))
+            say(f"Episode {number + 1}: return {total:.6g}, {steps} steps", file=_out(args), flush=True)
     finally:
         if films is not None:
             films.finish()

@@ -115,6 +115,18 @@ def test_without_a_display_it_records_where_the_report_finds_it(
     assert clip_of(run_dir).startswith("data:image/gif;base64,R0lGOD")
 
 
+def test_scripts_get_the_episodes_and_where_they_were_recorded(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert enjoy(run_dir, "--episodes", "2", "--seed", "7", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "environment": f"{__name__}:Light",
+        "episodes": [{"seed": seed, "total_return": 4.5, "steps": 3} for seed in (7, 8)],
+        "recorded": str(run_dir / "clip.gif"),
+        "next": {"report": f"tensor-optix report {run_dir}"},
+    }
+
+
 def test_a_recording_of_ones_own_is_kept_beside_the_clip(run_dir: Path) -> None:
     assert enjoy(run_dir, "--record", str(run_dir / "mine.gif")) == 0
     assert (run_dir / "mine.gif").exists()
