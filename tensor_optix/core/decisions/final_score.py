@@ -118,8 +118,9 @@ def drawn(window: EpisodeData, rows: np.ndarray) -> EpisodeData:
         window: the other one.
         rows: (T,) which.
     """
-    given = {name: getattr(window, name) for name in PER_STEP - {"terminated", "truncated"}}
+    given = {name: getattr(window, name) for name in PER_STEP - {"rewards", "terminated", "truncated"}}
     values: dict[str, Any] = {name: part_of(value, rows) for name, value in given.items() if value is not None}
+    values["rewards"] = np.asarray(window.rewards)[rows]
     ends = np.arange(len(rows)) == len(rows) - 1
     total = float(np.sum(np.asarray(values["rewards"], np.float64)))
     return replace(

@@ -14,7 +14,7 @@ import numpy as np
 
 from tensor_optix.core.types import EpisodeData, Observation
 from tensor_optix.support.narrowing import is_mapping
-from tensor_optix.support.trees import Tree
+from tensor_optix.support.trees import Tree, leaves, mapped
 
 ENOUGH_STEPS, ENOUGH_EPISODES = 200, 20
 """Repeated steps, or episodes alike, after which chance is no explanation."""
@@ -83,10 +83,12 @@ def starts_of(window: EpisodeData, is_new: bool) -> Iterator[bytes]:
 
 
 def part_of(values: Tree, rows: slice | np.ndarray) -> Tree:
-    """Return some rows of an array, or of each of a mapping of arrays."""
-    if is_mapping(values):
-        return {name: part_of(part, rows) for name, part in values.items()}
-    return np.asarray(values)[rows]
+    """Return some rows of an array, or of each of a tree's."""
+
+    def part(leaf: Tree) -> np.ndarray:
+        return np.asarray(leaf)[rows]
+
+    return mapped(part, values)
 
 
 _Stretch: TypeAlias = tuple[EpisodeData, slice]
@@ -101,25 +103,27 @@ def _episodes(window: EpisodeData) -> list[_Stretch]:
 def _alike(first: _Stretch, second: _Stretch) -> bool:
     try:
         (seen, done, earned), (seen_again, done_again, earned_again) = _parts(first), _parts(second)
-    except (TypeError, ValueError, IndexError):  # rows that no array holds are not compared
+        if not _is_equal(seen, seen_again):
+            return False
+        return _is_equal(earned, earned_again) or (_changes(seen) and not _is_equal(done, done_again))
+    except (TypeError, ValueError, IndexError):  # what no array holds, or cannot be compared, is not compared
         return False
-    if not _is_equal(seen, seen_again):
-        return False
-    return _is_equal(earned, earned_again) or (_changes(seen) and not _is_equal(done, done_again))
 
 
 def _parts(stretch: _Stretch) -> tuple[Tree, Tree, Tree]:
     window, rows = stretch
-    return part_of(window.observations, rows), part_of(window.actions, rows), part_of(window.rewards, rows)
+    return part_of(window.observations, rows), part_of(window.actions, rows), np.asarray(window.rewards)[rows]
 
 
 def _changes(observations: Observation) -> bool:
-    if is_mapping(observations):
-        return any(map(_changes, observations.values()))
-    return any(not _is_equal(observations[0], one) for one in observations[1:])
+    return any(not _is_equal(leaf[0], one) for leaf in leaves(observations) for one in leaf[1:])
 
 
 def _is_equal(first: Tree, second: Tree) -> bool:
     if is_mapping(first):
-        return all(_is_equal(part, second[name]) for name, part in first.items())
+        return first.keys() == second.keys() and all(_is_equal(part, second[name]) for name, part in first.items())
+    if isinstance(first, tuple | list):
+        return len(first) == len(second) and all(map(_is_equal, first, second))
+    if isinstance(first, np.ndarray) and first.dtype.hasobject:
+        return first.shape == second.shape and all(map(_is_equal, first.flat, second.flat))
     return bool(np.array_equal(first, second))

@@ -1,5 +1,6 @@
 """The score of a test, and how far it may be from the truth: from episodes where there are several, else from steps."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -121,6 +122,14 @@ def test_drawn_rows_keep_what_belongs_to_them() -> None:
     assert found.dones.tolist() == [False, False, True]
     assert found.completed is not None
     assert [(e.total_return, e.length) for e in found.completed] == [(9.0, 3)]
+
+
+def test_members_of_observations_are_drawn_alike() -> None:
+    window = passed([1.0, 2.0, 3.0])
+    members = (np.arange(3), {"b": np.arange(6).reshape(3, 2)})
+    found = drawn(dataclasses.replace(window, observations=members), np.array([2, 0]))
+    assert found.observations[0].tolist() == [2, 0]
+    assert found.observations[1]["b"].tolist() == [[4, 5], [0, 1]]
 
 
 def test_a_report_says_on_what_it_was_scored() -> None:

@@ -1,12 +1,15 @@
 """Episodes that are the same again are known as such, and those that are not never."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from tensor_optix.core.decisions.repetition import ENOUGH_EPISODES, ENOUGH_STEPS, Repetition, is_again, starts_of
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.support.trees import objects
 
 
 def window(*episodes: tuple[Any, Any, Any], **more: Any) -> EpisodeData:
@@ -20,6 +23,28 @@ def window(*episodes: tuple[Any, Any, Any], **more: Any) -> EpisodeData:
         truncated=np.zeros_like(ends),
         **more,
     )
+
+
+class Incomparable:
+    """An observation of one's own, such as a frame of data."""
+
+    def __eq__(self, other: object) -> Any:
+        return np.ones(2, bool)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def in_form(form: str, numbers: np.ndarray) -> EpisodeData:
+    """Three episodes of 300 steps that see a number each, in some form."""
+    made: dict[str, Any] = {
+        "sequences": lambda: objects([(np.full(2, n, np.float32),) * (n % 3) + (n,) for n in numbers]),
+        "graphs": lambda: objects([spaces.GraphInstance(np.full((1, 2), n), None, None) for n in numbers]),
+        "tuple": lambda: (numbers, np.stack([numbers, -numbers], axis=1)),
+        "dict": lambda: {"a": numbers, "b": (numbers,)},
+        "incomparable": lambda: objects([Incomparable() for _ in numbers]),
+    }
+    whole = window(PLAYED, PLAYED, PLAYED)
+    return replace(whole, observations=made[form]())
 
 
 ROWS = np.arange(300)
@@ -46,6 +71,16 @@ class TestRepetition:
         assert found.is_refuted
         assert found.seen(window(PLAYED, PLAYED, PLAYED)).is_refuted
         assert not found.is_certain
+
+    @pytest.mark.parametrize("form", ["sequences", "graphs", "tuple", "dict"])
+    def test_observations_that_are_no_plain_array(self, form: str) -> None:
+        found = Repetition().seen(in_form(form, np.tile(ROWS, 3)))
+        assert found.is_certain
+        assert (found.episodes, found.length) == (3, 300)
+        assert Repetition().seen(in_form(form, np.append(np.tile(ROWS, 2), ROWS + 1))).is_refuted
+
+    def test_what_cannot_be_compared_is_not_the_same(self) -> None:
+        assert Repetition().seen(in_form("incomparable", np.tile(ROWS, 3))).is_refuted
 
     def test_rewards_by_chance_at_one_observation_are_no_record(self) -> None:
         assert Repetition().seen(window(PULL, LUCKY_PULL)).is_refuted
@@ -75,7 +110,7 @@ class TestRepetition:
 
 def test_rows_that_no_array_holds_are_not_compared() -> None:
     plain = window(PLAYED, PLAYED)
-    ragged = tuple([0.0] * (n % 2 + 1) for n in range(600))
+    ragged = [[0.0] * (n % 2 + 1) for n in range(600)]
     found = EpisodeData(ragged, plain.actions, plain.rewards, plain.terminated, plain.truncated)
     assert Repetition().seen(found).is_refuted
     assert not is_again(found, [found])
