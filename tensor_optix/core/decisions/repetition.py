@@ -8,7 +8,7 @@ are those of an environment that replays data from its first row.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, cast
 
 import numpy as np
 
@@ -122,8 +122,15 @@ def _changes(observations: Observation) -> bool:
 def _is_equal(first: Tree, second: Tree) -> bool:
     if is_mapping(first):
         return first.keys() == second.keys() and all(_is_equal(part, second[name]) for name, part in first.items())
-    if isinstance(first, tuple | list):
-        return len(first) == len(second) and all(map(_is_equal, first, second))
-    if isinstance(first, np.ndarray) and first.dtype.hasobject:
-        return first.shape == second.shape and all(map(_is_equal, first.flat, second.flat))
-    return bool(np.array_equal(first, second))
+    parts, others = _parts_of(first), _parts_of(second)
+    if parts is None or others is None:
+        return bool(np.array_equal(first, second))
+    return len(parts) == len(others) and all(map(_is_equal, parts, others))
+
+
+def _parts_of(value: object) -> list[Tree] | None:
+    """Return what is compared one by one: the parts of a sequence or a graph, and the objects of an array."""
+    if isinstance(value, np.ndarray):
+        array = cast("np.ndarray", value)
+        return list(array.ravel()) if array.dtype.hasobject else None
+    return list(cast("Sequence[object]", value)) if isinstance(value, tuple | list) else None
