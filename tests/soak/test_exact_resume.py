@@ -141,7 +141,7 @@ def killed_after(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)  # each start compiles; SAC's three graphs take longest
+@pytest.mark.timeout(1200)  # each start compiles; SAC's three graphs take longest
 @pytest.mark.parametrize("kind", SWITCHING)
 def test_kills_before_and_after_the_updates_are_compiled_leave_no_trace(kind: str, tmp_path: Path, goal: Goal) -> None:
     windows, rng = 16, np.random.default_rng(12)
@@ -152,6 +152,8 @@ def test_kills_before_and_after_the_updates_are_compiled_leave_no_trace(kind: st
         # Minibatches of one size alone run compiled, and every second window has the other.
         chosen = {switch - 3, switch - 1, switch, switch + 1, switch + 4}
         end, killed = killed_after(runs, tmp_path / "cut", windows, chosen, rng)
+    with Runs(kind, compiles=False) as runs:
+        assert uninterrupted(runs, tmp_path / "eager", windows) != whole  # the other program is told apart
     same, after = end["end"] == whole, sum(window >= switch for window in killed)
     assert len(killed) - after >= 2
     assert after >= 3

@@ -45,13 +45,14 @@ class Runs:
         kind: of the agent: "numpy", "torch" or "tf"; "slow": the first, with windows that take 0.6 s; "evolving": the
             first, with evolution; "turns" or "shadow": on a live feed, with a watch, see `_watched`; or of `SWITCHING`;
             or of `EVERYTHING`, see `_everything`.
+        compiles: False: those of `SWITCHING` never do.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, compiles: bool = True) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a child that is killed leaves no compilers behind
         self._process = subprocess.Popen(  # noqa: S603 - our own code
-            [sys.executable, "-m", "tests.soak.faults._resuming", kind],
+            [sys.executable, "-m", "tests.soak.faults._resuming", kind, str(SWITCH_AFTER if compiles else 10**9)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -212,7 +213,7 @@ def _live(kind: str, directory: Path, windows: int) -> None:
     _tell(end=fingerprint(agent, directory), items=kept)
 
 
-def _serve(kind: str) -> None:
+def _serve(kind: str, switch_after: int) -> None:
     # Imported once, before any fork: the package resolves its public names on first use.
     import tests.soak.faults._everything
     import tests.soak.faults._watched  # noqa: F401
@@ -231,7 +232,7 @@ def _serve(kind: str) -> None:
         from tensor_optix.adapters.pytorch import _updater
         from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
 
-        _updater.COMPILE_AFTER_STEPS = SWITCH_AFTER
+        _updater.COMPILE_AFTER_STEPS = switch_after
         DenseSteps.agree = lambda *_: False  # as for models that are no dense stacks
     for line in sys.stdin:
         job = json.loads(line)
@@ -258,4 +259,4 @@ def _serve(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], int(sys.argv[2]))
