@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from multiprocessing import spawn
 
 from tensor_optix.errors import EnvironmentFailedError
@@ -63,6 +64,8 @@ class ForkServer:
             theirs.close()
         self._channel.settimeout(_SECONDS_TO_BEGIN)
         self.owner = os.getpid()
+        # At exit after all that is made later: workers are told to close their environments first.
+        self._ending = weakref.finalize(self, _close, self._channel, self._process, self.owner)
 
     def start(self, channel: socket.socket, memory: int) -> int:
         """Start a worker and return its process.
@@ -98,9 +101,15 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server and all its workers."""
-        self._channel.close()
-        if self.owner == os.getpid():
-            self._process.wait()
+        self._ending()
+
+
+def _close(channel: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
+    channel.close()
+    if owner == os.getpid():
+        process.wait()
+    else:
+        process.returncode = UNKNOWN  # it is no child of this process, which has not left it running
 
 
 _server: ForkServer | None = None

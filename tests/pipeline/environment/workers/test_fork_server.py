@@ -42,6 +42,17 @@ def test_there_is_one_server_until_it_has_gone() -> None:
     channel.close()
 
 
+def test_nothing_is_left_open_at_exit() -> None:
+    code = (
+        "import os, sys; from tensor_optix.pipeline.environment.workers.fork_server import fork_server; "
+        "fork_server(); child = os.fork(); child and os.waitpid(child, 0); sys.exit(0)"
+    )
+    root = str(Path(__file__).parents[4])
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", code]
+    done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    assert done.stderr == ""
+
+
 def test_it_has_loaded_no_framework() -> None:
     code = (
         "import sys; import tensor_optix.pipeline.environment.workers.serving; "
