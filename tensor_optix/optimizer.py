@@ -42,7 +42,7 @@ from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import LoopState, PolicySnapshot
-from tensor_optix.support.arguments import Default, check_count, check_seed
+from tensor_optix.support.arguments import Default, check_count, check_flags, check_seed
 
 
 class RLOptimizer:
@@ -147,6 +147,15 @@ class RLOptimizer:
         callbacks = checked_callbacks(callbacks)
         check_count("val_episodes", val_episodes, 1)
         check_seed(seed)
+        check_flags(
+            rollback_on_degradation=rollback_on_degradation,
+            restore_best=restore_best,
+            resume=resume,
+            progress=progress is not None and progress,
+            escape=escape,
+            tuning=tuning,
+            report=report,
+        )
         if report:
             check_page_can_be_made()
         evaluator = evaluator if evaluator is not None else EpisodeReturnEvaluator()

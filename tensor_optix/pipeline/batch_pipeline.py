@@ -32,7 +32,7 @@ from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.targets import reward_threshold_of
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
-from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.arguments import check_flags, check_seed
 from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import copied, rows, taken
 
@@ -55,8 +55,7 @@ class BatchPipeline(BasePipeline):
         deterministic: act greedily where the agent can.
         seed: seed of the environment's first episode, from which those of the others are drawn; None leaves it to
             `RLOptimizer(seed=...)`, or to chance.
-        normalize_observations: scale observations by running statistics, which are saved with each snapshot; True, or
-            a normaliser of your own.
+        normalize_observations: scale them by running statistics, saved with each snapshot; True, or your normaliser.
         normalize_rewards: divide rewards by the deviation of the running return; `completed` keeps the raw returns.
         isolate: run the environment in a process of its own, and those of validation, too: one that hangs, crashes or
             leaks does not end the run. It takes an id, a class or a function, and no ready-made environment.
@@ -90,6 +89,7 @@ class BatchPipeline(BasePipeline):
         for name, value in (("window_size", window_size), ("n_episodes", 1 if n_episodes is None else n_episodes)):
             check_size(name, value)
         check_seed(seed)
+        check_flags(deterministic=deterministic, isolate=isolate)
         self.env_name, self.env_kwargs = name_of(env)
         self._single = SingleEnvironment(env, isolate, step_timeout, max_worker_rss)
         self.reward_threshold = reward_threshold_of(self.env)

@@ -25,7 +25,7 @@ from tensor_optix.pipeline.environment.vector_state import next_seeds, replay_al
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline, held_out
-from tensor_optix.support.arguments import check_seed
+from tensor_optix.support.arguments import check_flags, check_seed
 from tensor_optix.support.arrays import decoded
 from tensor_optix.support.plain import SavedState
 from tensor_optix.support.trees import copied, leaves
@@ -82,6 +82,7 @@ class VectorBatchPipeline(BasePipeline):
     ) -> None:
         check_size("window_size", window_size)
         check_seed(seed)
+        check_flags(async_envs=async_envs)
         self._vector = VectorLifetime(env_fns, async_envs, step_timeout, max_worker_rss)
         self.env_name, self.env_kwargs = name_of_each(env_fns)
         self.reward_threshold = vector_reward_threshold_of(self.env, env_fns)

@@ -24,6 +24,13 @@ def check_seed(seed: object) -> None:
         check_count("seed", seed, 0)
 
 
+def check_flags(**flags: object) -> None:
+    """Raise `InvalidArgumentError` unless each value is True or False, or 1 or 0: the text "no" would mean yes."""
+    for name, value in flags.items():
+        if not (isinstance(value, bool | np.bool_) or (is_whole(value) and value in (0, 1))):
+            raise InvalidArgumentError(f"{name} must be True or False, but got {value!r}.")
+
+
 def check_amount(name: str, value: object) -> None:
     """Raise `InvalidArgumentError` unless `value` is a finite number of at least 0."""
     if not (is_real(value) and value >= 0.0):
