@@ -21,7 +21,8 @@ ELSEWHERE = {
 _NUMPY = {"numpy", "np"}
 _WITHOUT_AN_ADDRESS = {"tensor_optix", "gymnasium", "gym", "spaces", "torch", "tf", "tensorflow", "keras", "rich"}
 """Whose types are text: others', and ours that are not public."""
-_TEXT_ALONE = {"Any", "T", "RunKeeper"}
+_TEXT_ALONE = {"Any", "T", "RunKeeper", "Observation", "Action", "Memory", "Json"}
+"""The last four are aliases, which annotations name as words where they stand inside of others."""
 
 _attributes: dict[str, list[str]] = {}
 """Docstrings of attributes, by their names, while napoleon has them."""
