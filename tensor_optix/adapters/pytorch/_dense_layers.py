@@ -115,7 +115,7 @@ class Layer(Protocol):
     def backward(self, gradient: np.ndarray, kept: Any, *, to_input: bool) -> np.ndarray | None:
         """Add to the gradients of its weights; return that of its input, where that is asked for.
 
-        `gradient` (B, out) is that of its output, whose memory may be used for the result.
+        `gradient` (B, out) is that of its output. It is not changed: the loss may have noted it for another array, too.
         """
         ...
 
@@ -155,13 +155,15 @@ class Activation:
 
     Args:
         function: f, in place.
-        derivative: in terms of y.
+        slope_times: f'(x)·g for y and g, in an array of its own.
     """
 
     def __init__(
-        self, function: Callable[[np.ndarray], np.ndarray], derivative: Callable[[np.ndarray], np.ndarray]
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        slope_times: Callable[[np.ndarray, np.ndarray], np.ndarray],
     ) -> None:
-        self._function, self._derivative = function, derivative
+        self._function, self._slope_times = function, slope_times
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Layer.forward`."""
@@ -170,7 +172,7 @@ class Activation:
 
     def backward(self, gradient: np.ndarray, kept: np.ndarray, *, to_input: bool) -> np.ndarray:
         """See `Layer.backward`."""
-        return np.multiply(gradient, self._derivative(kept), out=gradient)
+        return self._slope_times(kept, gradient)
 
 
 class AppendedLogStd:
@@ -197,15 +199,16 @@ class AppendedLogStd:
         return gradient[:, :kept]
 
 
-def _of_tanh(y: np.ndarray) -> np.ndarray:
+def _tanh_slope_times(y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     slope = y * y
-    return np.subtract(1.0, slope, out=slope)
+    np.subtract(1.0, slope, out=slope)
+    return np.multiply(slope, gradient, out=slope)
 
 
 _ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.Tanh: Activation(_dense.tanh, _of_tanh),
-    nn.ReLU: Activation(_dense.relu, lambda y: y > 0.0),
-    nn.Sigmoid: Activation(_dense.sigmoid, lambda y: y * (1.0 - y)),
+    nn.Tanh: Activation(_dense.tanh, _tanh_slope_times),
+    nn.ReLU: Activation(_dense.relu, lambda y, gradient: (y > 0.0) * gradient),
+    nn.Sigmoid: Activation(_dense.sigmoid, lambda y, gradient: y * (1.0 - y) * gradient),
 }
 
 
@@ -219,7 +222,6 @@ class Stack:
 
     def __init__(self, layers: Sequence[Layer], tape: Tape | None) -> None:
         self._layers, self._tape = layers, tape
-        self._is_linear_last = not isinstance(layers[-1], Activation)
 
     def __call__(self, x: Taped) -> Taped:
         """Return the output (B, out) for (B, in)."""
@@ -230,8 +232,7 @@ class Stack:
         to_input = x.tape is not None
 
         def pull(gradient: np.ndarray) -> None:
-            # The last layer may use the memory; what it is given belongs to the loss.
-            flowing: Any = gradient if self._is_linear_last else gradient.copy()
+            flowing: Any = gradient
             for i in range(len(self._layers) - 1, -1, -1):
                 flowing = self._layers[i].backward(flowing, kept[i], to_input=to_input or i > 0)
             if to_input:

@@ -22,6 +22,7 @@ STACKS: dict[str, Callable[[], nn.Module]] = {
     "nested": lambda: nn.Sequential(nn.Sequential(nn.Linear(3, 5), nn.Tanh()), nn.Identity(), nn.Linear(5, 2)),
     "dropout of nothing": lambda: nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.0), nn.Linear(5, 2)),
     "gaussian": lambda: nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1), LogStd(1, -0.3)),
+    "gaussian of a bounded mean": lambda: nn.Sequential(nn.Linear(3, 1), nn.Tanh(), LogStd(1, -0.3)),
 }
 
 
@@ -51,6 +52,16 @@ def test_output_and_gradients_are_those_of_the_module(name: str) -> None:
     np.testing.assert_allclose(ours[1], torch.cat([g.reshape(-1) for g in theirs[:-1]]).numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(ours[2], theirs[-1].numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(weights, given)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_the_gradient_that_the_loss_shares_with_others_is_not_changed(name: str) -> None:
+    module, tape = STACKS[name](), Tape()
+    gradients = Gradients(list(module.parameters()))
+    other = Taped(np.zeros((7, 2), np.float32), tape)
+    y = model_of(module, Memory(), gradients, tape)(Taped(np.ones((7, 3), np.float32)))
+    tape.play_back(((y + other) * Taped(np.ones((7, 2), np.float32))).mean())
+    np.testing.assert_allclose(other.gradient, np.full((7, 2), 1 / 14))
 
 
 def test_weights_are_read_where_they_are_and_gradients_of_one_loss_add_up() -> None:
