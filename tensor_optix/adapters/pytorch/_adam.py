@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from tensor_optix.adapters.pytorch._arrays import in_one_vector, parts_of
+
 _fused_adam: Any = getattr(torch, "_fused_adam_", None)
 
 
@@ -40,9 +42,9 @@ class AdamState:
                 entry["exp_avg"] = torch.zeros_like(parameter)
                 entry["exp_avg_sq"] = torch.zeros_like(parameter)
         self.group = optimizer.param_groups[0]
-        self._steps, self._first, self._second = (
-            [entry[key] for entry in self.entries] for key in ("step", "exp_avg", "exp_avg_sq")
-        )
+        self._steps = [entry["step"] for entry in self.entries]
+        self.moments = [[entry[key] for entry in self.entries] for key in ("exp_avg", "exp_avg_sq")]
+        """The first and the second, each of every parameter."""
 
     @property
     def is_uniform(self) -> bool:
@@ -61,8 +63,7 @@ class AdamState:
         _fused_adam(
             parameters,
             gradients,
-            self._first,
-            self._second,
+            *self.moments,
             [],
             self._steps,
             lr=float(self.group["lr"]),
@@ -88,9 +89,7 @@ class VectorAdam:
 
     def __init__(self, state: AdamState, weights: np.ndarray) -> None:
         self._state, self._weights = state, weights
-        self._first, self._second = (
-            np.concatenate([entry[key].numpy().ravel() for entry in state.entries]) for key in ("exp_avg", "exp_avg_sq")
-        )
+        self._first, self._second = (in_one_vector(moments) for moments in state.moments)
         self._t = int(state.step)
         self._scratch = np.empty_like(weights)
 
@@ -115,14 +114,11 @@ class VectorAdam:
 
     def write_back(self) -> None:
         """Give the state the moments as they are now."""
-        start = 0
+        for vector, tensors in zip((self._first, self._second), self._state.moments, strict=True):
+            for part, tensor in zip(parts_of(vector, tensors), tensors, strict=True):
+                tensor.numpy()[...] = part
         for entry in self._state.entries:
-            moments = entry["exp_avg"].numpy(), entry["exp_avg_sq"].numpy()
-            stop = start + moments[0].size
-            for moment, vector in zip(moments, (self._first, self._second), strict=True):
-                moment[...] = vector[start:stop].reshape(moment.shape)
             entry["step"].fill_(self._t)
-            start = stop
 
 
 def fused_adam_works() -> bool:

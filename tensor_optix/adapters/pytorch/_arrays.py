@@ -14,6 +14,17 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.cpu().numpy().copy()
 
 
+def in_one_vector(tensors: Sequence[torch.Tensor]) -> np.ndarray:
+    """Return a copy of float32 tensors, one behind the other (n,)."""
+    return np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors] or [np.zeros(0, np.float32)])
+
+
+def parts_of(vector: np.ndarray, tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    """Return views of a vector as the arrays of which it is made, in the shapes of these tensors."""
+    parts = np.split(vector, np.cumsum([tensor.numel() for tensor in tensors]))[:-1]
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
 def input_dtype(model: torch.nn.Module) -> torch.dtype:
     """Return the type of a model's weights, which its inputs are given in."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters import _dense
+from tensor_optix.adapters.pytorch._arrays import in_one_vector, parts_of
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._predictor import LogStd, flattened
 from tensor_optix.adapters.pytorch._tape import Tape, Taped, noted
@@ -32,8 +33,9 @@ class Memory:
         """
         if not all(is_plain(tensor) and id(tensor) not in self._held for tensor in tensors):
             raise UnsupportedError
-        vector, arrays = in_one_vector(tensors)
-        self._held |= {id(tensor): (tensor, array) for tensor, array in zip(tensors, arrays, strict=True)}
+        vector = in_one_vector(tensors)
+        parts = parts_of(vector, tensors)
+        self._held |= {id(tensor): (tensor, part) for tensor, part in zip(tensors, parts, strict=True)}
         return vector
 
     def of(self, tensor: torch.Tensor) -> np.ndarray:
@@ -45,14 +47,6 @@ class Memory:
         """Give the tensors the values of the arrays."""
         for tensor, array in self._held.values():
             tensor.detach().numpy()[...] = array
-
-
-def in_one_vector(tensors: Sequence[torch.Tensor]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return copies of tensors as one float32 vector, and as the parts of it that have their shapes."""
-    sizes = [tensor.numel() for tensor in tensors]
-    vector = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors] or [np.zeros(0, np.float32)])
-    parts = np.split(vector, np.cumsum(sizes))[:-1]
-    return vector, [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 class Gradient:
@@ -89,8 +83,8 @@ class Gradients:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.flat, arrays = in_one_vector(parameters)
-        self._each = [Gradient(array) for array in arrays]
+        self.flat = np.empty(sum(p.numel() for p in parameters), np.float32)
+        self._each = [Gradient(array) for array in parts_of(self.flat, parameters)]
         self._of = {id(p): gradient for p, gradient in zip(parameters, self._each, strict=True)}
 
     def of(self, parameter: torch.Tensor | None) -> Gradient | None:

@@ -33,7 +33,7 @@ class Group:
 
     def gather(self, adam: AdamState) -> list[torch.Tensor]:
         """Return the state as it is now."""
-        moments = [_flat([entry[key] for entry in adam.entries]) for key in ("exp_avg", "exp_avg_sq")]
+        moments = [_flat(tensors) for tensors in adam.moments]
         lagged = [_flat(self.lagged)] if self.lagged else []
         return [_flat(self.parameters), *moments, adam.step.detach().clone(), *lagged]
 
