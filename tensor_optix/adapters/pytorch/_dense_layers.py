@@ -4,99 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from tensor_optix.adapters import _dense
-from tensor_optix.adapters.pytorch._arrays import in_one_vector, parts_of
+from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError, is_plain
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._predictor import LogStd, flattened
 from tensor_optix.adapters.pytorch._tape import Tape, Taped, noted
 from tensor_optix.adapters.pytorch._temperature import Temperature
-
-
-class UnsupportedError(Exception):
-    """These models cannot be trained so."""
-
-
-class Memory:
-    """Weights while they are trained: those of an optimizer are one vector, on which a step is a few operations."""
-
-    def __init__(self) -> None:
-        self._held: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
-
-    def hold(self, tensors: Sequence[torch.Tensor]) -> np.ndarray:
-        """Copy tensors into one vector, and return it.
-
-        Raises:
-            UnsupportedError: one of them is held already, is elsewhere than on the CPU, or in another precision.
-        """
-        if not all(is_plain(tensor) and id(tensor) not in self._held for tensor in tensors):
-            raise UnsupportedError
-        vector = in_one_vector(tensors)
-        parts = parts_of(vector, tensors)
-        self._held |= {id(tensor): (tensor, part) for tensor, part in zip(tensors, parts, strict=True)}
-        return vector
-
-    def of(self, tensor: torch.Tensor) -> np.ndarray:
-        """Return the array of a weight: what is not held is read where it is."""
-        _, array = self._held.get(id(tensor), (tensor, None))
-        return tensor.detach().numpy() if array is None else array
-
-    def write_back(self) -> None:
-        """Give the tensors the values of the arrays."""
-        for tensor, array in self._held.values():
-            tensor.detach().numpy()[...] = array
-
-
-class Gradient:
-    """That of one weight, in an array of its shape."""
-
-    __slots__ = ("array", "is_complete")
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.is_complete = False
-
-    def add(self, term: np.ndarray) -> None:
-        """Add a term; the first one is written over that of the last loss."""
-        if self.is_complete:
-            self.array += term
-        else:
-            self.array[...] = term
-            self.is_complete = True
-
-    def add_product(self, left: np.ndarray, right: np.ndarray) -> None:
-        """Add left·right."""
-        if self.is_complete:
-            self.array += left @ right
-        else:
-            np.matmul(left, right, out=self.array)
-            self.is_complete = True
-
-
-class Gradients:
-    """Those of some weights, one behind the other in one vector.
-
-    Args:
-        parameters: the weights.
-    """
-
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.flat = np.empty(sum(p.numel() for p in parameters), np.float32)
-        self._each = [Gradient(array) for array in parts_of(self.flat, parameters)]
-        self._of = {id(p): gradient for p, gradient in zip(parameters, self._each, strict=True)}
-
-    def of(self, parameter: torch.Tensor | None) -> Gradient | None:
-        """Return that of a weight; None where it is not trained."""
-        return self._of.get(id(parameter))
-
-    def finish(self) -> None:
-        """Take those that had no term for zero, and begin anew."""
-        for gradient in self._each:
-            if not gradient.is_complete:
-                gradient.array.fill(0.0)
-            gradient.is_complete = False
 
 
 class Layer(Protocol):
@@ -258,36 +173,42 @@ class LogAlpha:
         return noted(self._array.reshape(()).copy(), pull, self._tape)
 
 
-def model_of(module: nn.Module, memory: Memory, gradients: Gradients, tape: Tape | None) -> Stack | LogAlpha:
-    """Return a module as a function of taped arrays."""
+def layers_of(module: nn.Module) -> list[nn.Module]:
+    """Return the layers that compute something, of a module that can be trained so: a stack, or a `Temperature`.
+
+    Raises:
+        UnsupportedError: it is neither.
+    """
     module = unwrapped(module)
-    parameters = list(module.parameters())
-    if not all(map(is_plain, parameters)):
+    if not all(map(is_plain, module.parameters())):
         raise UnsupportedError
     if type(module) is Temperature:
-        return LogAlpha(module, memory, gradients, tape)
+        return [module]
     modules = flattened(module, [], [])
-    if modules is None or type(modules[0]) is not nn.Linear:
+    if modules is None or type(modules[0]) is not nn.Linear or not all(map(_is_known, modules)):
         raise UnsupportedError
-    return Stack([layer for each in modules if (layer := _layer_of(each, memory, gradients)) is not None], tape)
+    return [each for each in modules if not _does_nothing(each)]
 
 
-def is_plain(parameter: torch.Tensor) -> bool:
-    """Return whether a weight is one float32 array on the CPU that nobody watches."""
-    is_here = parameter.dtype is torch.float32 and parameter.device.type == "cpu"
-    return is_here and parameter.is_contiguous() and not parameter._backward_hooks
+def model_of(layers: Sequence[nn.Module], memory: Memory, gradients: Gradients, tape: Tape | None) -> Stack | LogAlpha:
+    """Return a module as a function of taped arrays, given its layers (`layers_of`)."""
+    if isinstance(layers[0], Temperature):
+        return LogAlpha(layers[0], memory, gradients, tape)
+    return Stack([_layer_of(each, memory, gradients) for each in layers], tape)
 
 
-def _layer_of(module: nn.Module, memory: Memory, gradients: Gradients) -> Layer | None:
-    kind = type(module)
-    if module._backward_hooks or module._backward_pre_hooks:
-        raise UnsupportedError
-    if kind in _ACTIVATIONS:
-        return _ACTIVATIONS[kind]
-    if isinstance(module, nn.Linear) and kind is nn.Linear:
+def _does_nothing(module: nn.Module) -> bool:
+    return type(module) is nn.Identity or (isinstance(module, nn.Dropout) and module.p == 0.0)
+
+
+def _is_known(module: nn.Module) -> bool:
+    is_watched = module._backward_hooks or module._backward_pre_hooks
+    return not is_watched and (type(module) in (nn.Linear, LogStd, *_ACTIVATIONS) or _does_nothing(module))
+
+
+def _layer_of(module: nn.Module, memory: Memory, gradients: Gradients) -> Layer:
+    if isinstance(module, nn.Linear):
         return Linear(module, memory, gradients)
-    if isinstance(module, LogStd) and kind is LogStd:
+    if isinstance(module, LogStd):
         return AppendedLogStd(module, memory, gradients)
-    if kind is nn.Identity or (isinstance(module, nn.Dropout) and module.p == 0.0):
-        return None
-    raise UnsupportedError
+    return _ACTIVATIONS[type(module)]

@@ -14,14 +14,8 @@ import torch
 
 from tensor_optix.adapters.backend import TARGET_RATE
 from tensor_optix.adapters.pytorch._adam import AdamState, VectorAdam
-from tensor_optix.adapters.pytorch._dense_layers import (
-    Gradients,
-    LogAlpha,
-    Memory,
-    Stack,
-    UnsupportedError,
-    model_of,
-)
+from tensor_optix.adapters.pytorch._dense_layers import LogAlpha, Stack, layers_of, model_of
+from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError
 from tensor_optix.adapters.pytorch._tape import Tape, Taped
 from tensor_optix.adapters.pytorch._trained import Trained
 
@@ -37,8 +31,8 @@ class DenseObjective:
         memory: gets those, and its lagged copies.
 
     Raises:
-        UnsupportedError: weights elsewhere or in another precision, that another objective trains, too, or that have
-            not made as many steps as the others; lagged copies of some weights only.
+        UnsupportedError: a model that is no dense stack; weights elsewhere, in another precision, of another objective,
+            too, or that have not made as many steps as the others; lagged copies of some weights only.
     """
 
     def __init__(self, trained: Trained, memory: Memory) -> None:
@@ -48,19 +42,16 @@ class DenseObjective:
         if is_partial or len(steps) > 1:
             raise UnsupportedError
         self._trained, self._objective = trained, trained.objective
+        self._own = [layers_of(model) for model in trained.objective.models]
+        self._read = [layers_of(model) for model in trained.objective.reads]
         self._weights, self._lagged = memory.hold(trained.parameters), memory.hold(trained.targets)
         self._gradients, self._tape = Gradients(trained.parameters), Tape()
         self._models: list[Stack | LogAlpha] = []
 
     def bind(self, memory: Memory) -> None:
-        """Build its models, now that all weights are in memory.
-
-        Raises:
-            UnsupportedError: a model that is no dense stack.
-        """
-        objective = self._objective
-        own = [model_of(model, memory, self._gradients, self._tape) for model in objective.models]
-        self._models = [*own, *(model_of(model, memory, self._gradients, None) for model in objective.reads)]
+        """Build its models, now that all weights are in memory."""
+        own = [model_of(layers, memory, self._gradients, self._tape) for layers in self._own]
+        self._models = [*own, *(model_of(layers, memory, self._gradients, None) for layers in self._read)]
 
     def loss(self, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
         """Compute the gradients of the loss on a minibatch; return its metrics."""

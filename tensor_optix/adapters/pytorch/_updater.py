@@ -11,7 +11,7 @@ import torch
 from tensor_optix.adapters.backend import ACTIONS, Objective, is_mask
 from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
-from tensor_optix.adapters.pytorch._dense_layers import UnsupportedError
+from tensor_optix.adapters.pytorch._dense_memory import UnsupportedError
 from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.adapters.pytorch._trained import Trained

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tensor_optix.adapters.pytorch._dense_layers import Gradients, Memory, UnsupportedError, model_of
+from tensor_optix.adapters.pytorch._dense_layers import layers_of, model_of
+from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError
 from tensor_optix.adapters.pytorch._predictor import LogStd
 from tensor_optix.adapters.pytorch._tape import Tape, Taped
 from tensor_optix.adapters.pytorch._temperature import Temperature
@@ -31,7 +32,7 @@ def gradients_of(module: nn.Module, x: np.ndarray, weights: np.ndarray) -> tuple
     parameters = list(module.parameters())
     gradients, tape = Gradients(parameters), Tape()
     taped = Taped(x, tape)
-    y = model_of(module, Memory(), gradients, tape)(taped)
+    y = model_of(layers_of(module), Memory(), gradients, tape)(taped)
     tape.play_back((y * Taped(weights)).mean())
     gradients.finish()
     return y.array, gradients.flat, taped.gradient
@@ -59,7 +60,7 @@ def test_the_gradient_that_the_loss_shares_with_others_is_not_changed(name: str)
     module, tape = STACKS[name](), Tape()
     gradients = Gradients(list(module.parameters()))
     other = Taped(np.zeros((7, 2), np.float32), tape)
-    y = model_of(module, Memory(), gradients, tape)(Taped(np.ones((7, 3), np.float32)))
+    y = model_of(layers_of(module), Memory(), gradients, tape)(Taped(np.ones((7, 3), np.float32)))
     tape.play_back(((y + other) * Taped(np.ones((7, 2), np.float32))).mean())
     np.testing.assert_allclose(other.gradient, np.full((7, 2), 1 / 14))
 
@@ -67,7 +68,7 @@ def test_the_gradient_that_the_loss_shares_with_others_is_not_changed(name: str)
 def test_weights_are_read_where_they_are_and_gradients_of_one_loss_add_up() -> None:
     layer, tape = nn.Linear(1, 1, bias=False), Tape()
     gradients = Gradients(list(layer.parameters()))
-    model, x = model_of(layer, Memory(), gradients, tape), Taped(np.float32([[2.0]]))
+    model, x = model_of(layers_of(layer), Memory(), gradients, tape), Taped(np.float32([[2.0]]))
     for weight in (3.0, 5.0):
         with torch.no_grad():
             layer.weight.fill_(weight)
@@ -81,33 +82,20 @@ def test_weights_are_read_where_they_are_and_gradients_of_one_loss_add_up() -> N
     assert gradients.flat.tolist() == [0.0]
 
 
-def test_weights_in_memory_are_read_there_until_they_are_written_back() -> None:
-    layer, memory = nn.Linear(2, 1, bias=False), Memory()
-    vector = memory.hold([layer.weight])
-    vector[:] = [3.0, 5.0]
-    model = model_of(layer, memory, Gradients([]), None)
-    assert model(Taped(np.ones((1, 2), np.float32))).array.item() == 8.0
-    assert layer.weight.tolist() != [[3.0, 5.0]]
-    memory.write_back()
-    assert layer.weight.tolist() == [[3.0, 5.0]]
-    with pytest.raises(UnsupportedError):  # two optimizers would train it
-        memory.hold([layer.weight])
-
-
 def test_a_stack_that_is_only_read_passes_the_gradient_on() -> None:
     critic, tape = nn.Linear(2, 1), Tape()
     gradients = Gradients([])
     x = Taped(np.ones((1, 2), np.float32), tape)
-    tape.play_back(model_of(critic, Memory(), gradients, None)(x).mean())
+    tape.play_back(model_of(layers_of(critic), Memory(), gradients, None)(x).mean())
     np.testing.assert_allclose(x.gradient, critic.weight.detach().numpy())
-    assert model_of(critic, Memory(), gradients, None)(Taped(x.array)).tape is None
+    assert model_of(layers_of(critic), Memory(), gradients, None)(Taped(x.array)).tape is None
 
 
 def test_the_temperature_is_its_weight() -> None:
     weight = torch.full((1,), 0.5, requires_grad=True)
     module, tape = Temperature(torch.optim.Adam([weight])), Tape()
     gradients = Gradients(list(module.parameters()))
-    tape.play_back((model_of(module, Memory(), gradients, tape)(Taped(np.ones((4, 2)))) * -3.0).mean())
+    tape.play_back((model_of(layers_of(module), Memory(), gradients, tape)(Taped(np.ones((4, 2)))) * -3.0).mean())
     gradients.finish()
     assert gradients.flat.tolist() == [-3.0]
 
@@ -155,4 +143,4 @@ class Own(nn.Linear):
 def test_other_models_are_left_to_pytorch(make: Callable[[], nn.Module]) -> None:
     module = make()
     with pytest.raises(UnsupportedError):
-        model_of(module, Memory(), Gradients([]), Tape())
+        layers_of(module)
