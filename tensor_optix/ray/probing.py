@@ -10,11 +10,10 @@ import gymnasium as gym
 from tensor_optix.executors.budget import cores
 from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.support.arguments import check_count
+from tensor_optix.throughput import ASYNC_BELOW
 
 PAYS_FROM_SECONDS = 0.010
 """Of a step: then its way through Ray is a small part of it."""
-LOCAL_FROM_SECONDS = 0.000_05
-"""Of a step, from which a process of its own on this machine pays; see `throughput.ASYNC_BELOW`."""
 _STEPS = 200
 _SECONDS = 5.0
 
@@ -40,7 +39,7 @@ class Probe:
     def __str__(self) -> str:
         measured = f"A step of {self.name} takes {1000 * self.step_seconds:.3g} ms"
         if self.step_seconds < PAYS_FROM_SECONDS:
-            where = "async_envs=True" if self.step_seconds >= LOCAL_FROM_SECONDS else "one process"
+            where = "async_envs=True" if self.step_seconds * ASYNC_BELOW >= 1.0 else "one process"
             return (
                 f"{measured}: RayVectorEnv pays from about {1000 * PAYS_FROM_SECONDS:g} ms, and is not for this "
                 f"environment. Use {where}."

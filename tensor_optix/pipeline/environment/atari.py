@@ -105,11 +105,11 @@ class AtariGames(VectorEnv):
         return observations, _told(infos, np.ones(self.num_envs, bool))
 
     def _begin_next(self, which: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
-        seeds = None
-        for i in np.flatnonzero(which).tolist():
+        seeds, begun = None, np.flatnonzero(which).tolist()
+        for i in begun:
             self._numbers[i] += 1
         if self._roots is not None:
-            seeds = np.array([episode_seed(self._roots[i], self._numbers[i]) for i in np.flatnonzero(which)])
+            seeds = np.array([episode_seed(self._roots[i], self._numbers[i]) for i in begun])
         return self._games.reset(seed=seeds, options={"reset_mask": which})
 
     def step(self, actions: Action) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, object]]:
