@@ -3,10 +3,13 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
+from tensor_optix.pipeline.environment.workers.serving import Order
 
 HANG, KILL, RAISE, EXIT, FLOOD = 10, 11, 12, 13, 14
 """Actions after which an environment does not return, is killed, raises, ends its process, or prints much."""
@@ -43,6 +46,21 @@ class Walking(gym.Env):
         fail(int(action))
         self.steps += 1
         return self.observe(), float(action), self.steps == 5, False, {}
+
+
+def order_of(**others: Any) -> Order:
+    """Return the order for one `Walking`, but for the parts that are given."""
+    usual = Order(
+        index=0,
+        n_envs=1,
+        observation_space=Walking.observation_space,
+        action_space=Walking.action_space,
+        autoreset=True,
+        reset_tries=3,
+        most_resident=None,
+        warns=False,
+    )
+    return replace(usual, **others)
 
 
 def fail(action: int) -> None:

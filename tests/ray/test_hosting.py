@@ -7,10 +7,9 @@ import pytest
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory, fill
-from tensor_optix.pipeline.environment.workers.serving import Order
 from tensor_optix.pipeline.environment.workers.worker import order_bytes
 from tensor_optix.ray.hosting import BEGIN, HEAR, Answer, Host, Request
-from tests.fakes.failing import HANG, RAISE, Walking
+from tests.fakes.failing import HANG, RAISE, Walking, order_of
 
 SPACES = Walking.observation_space, Walking.action_space
 
@@ -23,17 +22,7 @@ def host() -> Iterator[Host]:
 
 
 def begin(seat: int) -> Request:
-    order = Order(
-        index=seat,
-        n_envs=2,
-        observation_space=Walking.observation_space,
-        action_space=Walking.action_space,
-        autoreset=True,
-        reset_tries=3,
-        most_resident=None,
-        warns=False,
-    )
-    return Request(seat, BEGIN, "start", order_bytes(lambda: Walking(seat), order), 60.0)
+    return Request(seat, BEGIN, "start", order_bytes(lambda: Walking(seat), order_of(index=seat, n_envs=2)), 60.0)
 
 
 def reset(seat: int) -> Request:

@@ -17,8 +17,8 @@ from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers import serving, wire
 from tensor_optix.pipeline.environment.workers.functions import pickled, pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
-from tensor_optix.pipeline.environment.workers.serving import Order, Served
-from tests.fakes.failing import Walking
+from tensor_optix.pipeline.environment.workers.serving import Served
+from tests.fakes.failing import Walking, order_of
 
 
 class Talking(Walking):
@@ -34,19 +34,11 @@ class Talking(Walking):
 
 class Rig:
     def __init__(self, env: gym.Env, most_resident: int | None = None, autoreset: bool = True) -> None:
-        order = Order(
-            index=1,
-            n_envs=2,
-            observation_space=env.observation_space,
-            action_space=Walking.action_space,
-            autoreset=autoreset,
-            reset_tries=3,
-            most_resident=most_resident,
-            warns=False,
-        )
+        space = env.observation_space
+        order = order_of(index=1, n_envs=2, observation_space=space, autoreset=autoreset, most_resident=most_resident)
         self.channel, theirs = socket.socketpair()
         self.channel.settimeout(5.0)
-        self.memory = SharedMemory(env.observation_space, Walking.action_space, 2)
+        self.memory = SharedMemory(space, Walking.action_space, 2)
         self.served, self.theirs = Served(theirs, SeededEpisodes(env), order, self.memory, [""]), theirs
 
     def ask(self, kind: bytes, payload: object = None) -> wire.Reply:
@@ -131,18 +123,8 @@ def test_it_works_until_nobody_asks_and_reports_what_is_raised(monkeypatch: pyte
     ours, theirs = socket.socketpair()
     memory = SharedMemory(Walking.observation_space, Walking.action_space, 1)
     place = {"path": sys.path, "variables": dict(os.environ), "folder": None}
-    order = Order(
-        index=0,
-        n_envs=1,
-        observation_space=Walking.observation_space,
-        action_space=Walking.action_space,
-        autoreset=True,
-        reset_tries=3,
-        most_resident=None,
-        warns=False,
-    )
     wire.send_request(ours, wire.PLACE, json.dumps(place).encode())
-    wire.send_request(ours, wire.MAKE, pickled_value((order, pickled(lambda: Walking(0, ("reset", 1))))))
+    wire.send_request(ours, wire.MAKE, pickled_value((order_of(), pickled(lambda: Walking(0, ("reset", 1))))))
     wire.send_request(ours, wire.RESET, pickled_value({}))
     assert serving.work(theirs, os.dup(memory.descriptor)) == serving.FAILED
     assert wire.read_reply(ours).value["name"] == "<walking 0>"

@@ -10,9 +10,8 @@ from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
-from tensor_optix.pipeline.environment.workers.serving import Order
 from tensor_optix.pipeline.environment.workers.worker import Worker, order_bytes, told_of
-from tests.fakes.failing import EXIT, FLOOD, HANG, KILL, RAISE, Walking
+from tests.fakes.failing import EXIT, FLOOD, HANG, KILL, RAISE, Walking, order_of
 
 SECONDS = 60.0
 Make = Callable[..., Worker]
@@ -24,16 +23,7 @@ def made() -> Iterator[Make]:
     memory = SharedMemory(Walking.observation_space, Walking.action_space, 1)
 
     def make(maker: Any = Walking, observation_space: spaces.Space[Any] = Walking.observation_space) -> Worker:
-        order = Order(
-            index=0,
-            n_envs=1,
-            observation_space=observation_space,
-            action_space=Walking.action_space,
-            autoreset=False,
-            reset_tries=1,
-            most_resident=None,
-            warns=False,
-        )
+        order = order_of(observation_space=observation_space, autoreset=False, reset_tries=1)
         workers.append(worker := Worker(order_bytes(maker, order), memory))
         worker.begin()
         return worker
