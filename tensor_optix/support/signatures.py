@@ -2,16 +2,25 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 _IGNORED = "__ignored__"
+_taken: MutableMapping[Callable[..., object], dict[str, bool]] = WeakKeyDictionary()
+"""Found before, by function and name: to look at a signature takes longer than a step of many an environment."""
 
 
 def takes(function: Callable[..., object], name: str) -> bool:
     """Return whether a function can be called with a keyword argument of that name."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    try:
+        known = _taken.setdefault(getattr(function, "__func__", function), {})
+    except TypeError:  # a callable object without a hash
+        known = dict[str, bool]()
+    if name not in known:
+        parameters = inspect.signature(function).parameters
+        known[name] = name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return known[name]
 
 
 def ignoring(function: Callable[..., Any], name: str) -> Any:

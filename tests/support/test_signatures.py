@@ -1,3 +1,4 @@
+import weakref
 from typing import Any
 
 import pytest
@@ -27,6 +28,31 @@ class Method:
 )
 def test_what_can_be_passed_is_known(function: Any, can: bool) -> None:
     assert takes(function, "deterministic") is can
+
+
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, deterministic: bool) -> None: ...
+
+
+def test_it_is_known_of_each_function_by_itself_and_of_those_without_a_hash() -> None:
+    agent = Method()
+    for _ in range(2):
+        assert not takes(agent.act, "deterministic")
+        assert takes(agent.act, "b")
+        assert takes(Unhashable(), "deterministic")
+    agent.act = by_keyword  # type: ignore[method-assign,assignment]
+    assert takes(agent.act, "deterministic")
+
+
+def test_a_function_is_not_kept_for_what_is_known_of_it() -> None:
+    def act(deterministic: bool) -> None: ...
+
+    assert takes(act, "deterministic")
+    left = weakref.ref(act)
+    del act
+    assert left() is None
 
 
 def test_what_is_not_taken_is_left_out() -> None:
