@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python packages/locked_install.py
 PROJECT := pyproject.toml constraints.txt requirements.lock packages/locked_install.py
 RELEASE := build/release
+# Tests start some hundred processes: where no bytecode is kept, each compiles the package anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest
 
 .PHONY: train trade backtest forecast watch test lint format types tests coverage bench soak ray docs release-check lock clean
 
@@ -39,21 +41,21 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 tests: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+	$(PYTEST) -n 2 $(ARGS)
 
 coverage: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report term $(ARGS)
+	$(PYTEST) -n 2 --cov --cov-report term $(ARGS)
 
 bench: $(VENV)/.bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m '(slow or soak) and not ray' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
+	$(PYTEST) -m '(slow or soak) and not ray' -n 2 --dist loadgroup --durations 15 tests $(ARGS)
 	$(MAKE) ray
 
 # A tier of its own: Ray's start is slow, and can fail beside other work.
 ray: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m ray tests $(ARGS)
+	$(PYTEST) -m ray tests $(ARGS)
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -W -n -b html docs build/site
