@@ -1,13 +1,13 @@
 """Ready agents from networks, one builder per framework; each imports its framework when it is made."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from tensor_optix.adapters._architecture import Architecture, RecurrentArchitecture
-from tensor_optix.adapters.backend import Model
+from tensor_optix.adapters.backend import Model, Optimizer, Tensor
 from tensor_optix.algorithms._distributions import Distribution
 from tensor_optix.algorithms._dqn import DQN_HYPERPARAMS
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
@@ -75,34 +75,28 @@ class _TorchBuilder:
         return _networks.build(architecture, self._generator).to(self._device)
 
     def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
-        import torch
-
         from tensor_optix.adapters.pytorch._predictor import LogStd
         from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 
         if distribution.name == "gaussian":
             actor.append(LogStd(actor[-1].out_features).to(self._device))
-        optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=_rate(PPO_HYPERPARAMS), eps=1e-5)
+        optimizer = _torch_adam([*actor.parameters(), *critic.parameters()], PPO_HYPERPARAMS, eps=1e-5)
         return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def recurrent_ppo(
         self, architecture: RecurrentArchitecture, hyperparams: HyperparamSet, distribution: Distribution
     ) -> BaseAgent:
-        import torch
-
         from tensor_optix.adapters.pytorch import _recurrent
         from tensor_optix.algorithms.torch_recurrent_ppo import TorchRecurrentPPOAgent
 
         network = _recurrent.build(architecture, self._generator).to(self._device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=_rate(RECURRENT_PPO_HYPERPARAMS), eps=1e-5)
+        optimizer = _torch_adam(network.parameters(), RECURRENT_PPO_HYPERPARAMS, eps=1e-5)
         return TorchRecurrentPPOAgent(network, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def dqn(self, q_network: Model, n_actions: int, hyperparams: HyperparamSet) -> BaseAgent:
-        import torch
-
         from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
 
-        optimizer = torch.optim.Adam(q_network.parameters(), lr=_rate(DQN_HYPERPARAMS))
+        optimizer = _torch_adam(q_network.parameters(), DQN_HYPERPARAMS)
         return TorchDQNAgent(q_network, n_actions, optimizer, hyperparams, seed=self._seed)
 
     def sac(self, networks: Sequence[Model], action_dim: int, hyperparams: HyperparamSet, noise: str) -> BaseAgent:
@@ -116,9 +110,9 @@ class _TorchBuilder:
             critic1,
             critic2,
             action_dim,
-            torch.optim.Adam(actor.parameters(), lr=_rate(SAC_HYPERPARAMS)),
-            torch.optim.Adam([*critic1.parameters(), *critic2.parameters()], lr=_rate(SAC_HYPERPARAMS)),
-            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1, device=self._device))], lr=_rate(SAC_HYPERPARAMS)),
+            _torch_adam(actor.parameters(), SAC_HYPERPARAMS),
+            _torch_adam([*critic1.parameters(), *critic2.parameters()], SAC_HYPERPARAMS),
+            _torch_adam([torch.nn.Parameter(torch.zeros(1, device=self._device))], SAC_HYPERPARAMS),
             hyperparams,
             exploration_noise=noise,
             seed=self._seed,
@@ -189,3 +183,12 @@ class _TFBuilder:
 
 def _rate(table: HyperparamTable) -> float:
     return table["learning_rate"].default
+
+
+def _torch_adam(parameters: Iterable[Tensor], table: HyperparamTable, eps: float = 1e-8) -> Optimizer:
+    import torch
+
+    from tensor_optix.adapters.pytorch._without_compiler import without_compiler
+
+    with without_compiler():
+        return torch.optim.Adam(parameters, lr=_rate(table), eps=eps)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters._architecture import NATURE_CONVOLUTIONS, NATURE_FEATURES, Architecture
+from tensor_optix.adapters.pytorch._without_compiler import unfilled
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -36,7 +37,7 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Sequenti
         channels = shape[architecture.channel_axis]
         layers.append(ImageInput(architecture.channel_axis))
         for filters, kernel, stride in NATURE_CONVOLUTIONS:
-            convolution = nn.utils.skip_init(nn.Conv2d, channels, filters, kernel, stride=stride)
+            convolution = unfilled(nn.Conv2d, channels, filters, kernel, stride=stride)
             layers += [_initialised(convolution, architecture, 2**0.5, generator), nn.ReLU()]
             channels = filters
         layers.append(nn.Flatten())
@@ -50,7 +51,7 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Sequenti
     sizes = [size, *hidden, architecture.outputs]
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         is_head = i == len(sizes) - 2
-        linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+        linear = unfilled(nn.Linear, fan_in, fan_out)
         layers.append(_initialised(linear, architecture, architecture.head_gain if is_head else 2**0.5, generator))
         if not is_head:
             layers.append(nn.ReLU() if architecture.is_image else _ACTIVATIONS[architecture.activation]())

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.pytorch._arrays import as_array
+from tensor_optix.adapters.pytorch._without_compiler import without_compiler
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError
 from tensor_optix.support.plain import Json, SavedState
 
@@ -53,7 +54,8 @@ def refuse_kind(name: str, optimizer: torch.optim.Optimizer) -> None:
 
 def state_of(optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
     """See `Backend.optimizer_state`."""
-    state = optimizer.state_dict()
+    with without_compiler():
+        state = optimizer.state_dict()
     arrays, plain = {}, {}
     for index, entries in state["state"].items():
         for key, value in entries.items():
@@ -92,13 +94,15 @@ def set_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]
                 f"The saved optimizer has {key!r} of parameter {index}, this one has {len(parameters)} parameters."
             )
         state.setdefault(int(index), {})[key] = _laid_out(value, parameters[int(index)])
-    own = optimizer.state_dict()["param_groups"]
+    with without_compiler():
+        own = optimizer.state_dict()["param_groups"]
     if len(own) != len(settings["groups"]):
         raise CheckpointMismatchError(
             f"The saved optimizer has {len(settings['groups'])} parameter groups, this one has {len(own)}."
         )
     groups = [{**mine, **saved} for mine, saved in zip(own, settings["groups"], strict=True)]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    with without_compiler():
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _laid_out(value: Any, parameter: torch.Tensor) -> Any:
@@ -112,7 +116,8 @@ def restart(optimizer: torch.optim.Optimizer) -> None:
     """See `Backend.restart_optimizer`."""
     kind: Any = type(optimizer)
     try:
-        fresh = kind([dict(group) for group in optimizer.param_groups]).state
+        with without_compiler():
+            fresh = kind([dict(group) for group in optimizer.param_groups]).state
     except Exception:  # a constructor of the user's own: its state comes with the first step, as it mostly does
         fresh = {}
     optimizer.state.clear()

@@ -15,6 +15,7 @@ from torch import nn
 from tensor_optix.adapters._architecture import FORGET_BIAS, Architecture, RecurrentArchitecture
 from tensor_optix.adapters.backend import Tensor
 from tensor_optix.adapters.pytorch import _networks
+from tensor_optix.adapters.pytorch._without_compiler import unfilled
 
 
 class RecurrentTrunk(nn.Module):
@@ -150,7 +151,7 @@ def _trunk(architecture: RecurrentArchitecture, head: Architecture, generator: t
         encoder = nn.Sequential(_networks.build(architecture.encoder, generator), nn.ReLU())
         features = architecture.encoder.outputs
     kind = nn.LSTM if architecture.cell == "lstm" else nn.GRU
-    cell = kind(features, architecture.memory_size, batch_first=True, device="meta").to_empty(device="cpu")
+    cell = unfilled(kind, features, architecture.memory_size, batch_first=True)
     return RecurrentTrunk(encoder, _initialised(cell, generator), _networks.build(head, generator))
 
 
