@@ -95,6 +95,7 @@ class RLOptimizer:
         report: write `report.html` into `checkpoint_dir` when `run` ends: one page that says what happened and why.
         hang_timeout: seconds without a move, in an environment, `learn` or wherever the run is, after which the stacks
             of all threads are logged; None = 20 times the longest so far, and at least 30.
+        pretrained: the agent was trained before: that its scores do not rise is no sign that it has learned nothing.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -142,6 +143,7 @@ class RLOptimizer:
         test_pipeline: BasePipeline | None = None,
         report: bool = False,
         hang_timeout: float | None = None,
+        pretrained: bool = False,
     ) -> None:
         check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
@@ -155,6 +157,7 @@ class RLOptimizer:
             escape=escape,
             tuning=tuning,
             report=report,
+            pretrained=pretrained,
         )
         if report:
             check_page_can_be_made()
@@ -181,6 +184,7 @@ class RLOptimizer:
             restore_best=restore_best,
             final_evaluation=val_pipeline is not None,
             hang_timeout=hang_timeout,
+            is_pretrained=pretrained,
         )
         refuse_schedules(agent, config.max_episodes, config.max_steps)
         seeds = child_seeds(seed, 6)

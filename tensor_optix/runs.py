@@ -1,7 +1,7 @@
 """A run of the command line as data: what `train` wrote to `run.json`, and the pipelines that belong to it."""
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,6 +16,7 @@ from tensor_optix._run_settings import RunSettings
 from tensor_optix._settings import file_schema
 from tensor_optix.callbacks.trackers.choosing import trackers_of
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
@@ -83,6 +84,7 @@ class RunDescription(RunSettings):
         progress: bool,
         report: bool = False,
         callbacks: Sequence[LoopCallback] = (),
+        begin: Callable[[BaseAgent, BasePipeline], object] | None = None,
     ) -> RLOptimizer:
         """Build everything, wired together.
 
@@ -92,12 +94,15 @@ class RunDescription(RunSettings):
             progress: True for a live view.
             report: True to write the page of the run at its end.
             callbacks: who else observes.
+            begin: gives agent and pipeline the trained policy to begin with; None = the run begins untrained.
         """
-        agent = self.agent()
+        agent, pipeline = self.agent(), self.pipeline()
+        if begin is not None:
+            begin(agent, pipeline)
         threshold = Default if self.scaled_patience else int
         made = RLOptimizer(
             agent=agent,
-            pipeline=self.pipeline(),
+            pipeline=pipeline,
             tuning=self.tuning,
             checkpoint_dir=run_dir,
             max_windows=self.max_episodes,
@@ -115,6 +120,7 @@ class RunDescription(RunSettings):
             seed=self.seed,
             progress=progress,
             report=report,
+            pretrained=begin is not None,
         )
         made.described = None  # `write` says more
         made.allow_module = "\n".join(self.modules)

@@ -3,13 +3,14 @@
 import argparse
 from collections.abc import Mapping
 
+from tensor_optix.cli.evolving import resume_variants, train_variants
 from tensor_optix.cli.flags import Given
 from tensor_optix.cli.populating import resume_population, train_population
 from tensor_optix.cli.several import resume_seeds, train_seeds
 from tensor_optix.cli.tuning import resume_search
 from tensor_optix.core.decisions.schedules import is_schedule
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
-from tensor_optix.multirun.description import Members, Trials, read_description
+from tensor_optix.multirun.description import Members, Trials, Variants, read_description
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
 
@@ -29,12 +30,21 @@ def add_many(train: argparse.ArgumentParser) -> None:
         help="with --population: windows of each member between two decisions (default: four evaluations of one run)",
     )
     train.add_argument(
-        "--workers", type=int, metavar="N", help="with --seeds or --population: processes at once (default: 1)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="with --seeds, --population or --evolve, whose variants then learn side by side: processes at once "
+        "(default: 1)",
     )
 
 
-def is_of_many(args: argparse.Namespace) -> bool:
-    """Return whether `train` is to train many; refuse arguments that do not go together."""
+def is_of_many(args: argparse.Namespace, variants: int = 0) -> bool:
+    """Return whether `train` is to train many; refuse arguments that do not go together.
+
+    Args:
+        args: those that were given.
+        variants: of the run, by `--evolve` or its settings.
+    """
     for name, least in (("seeds", 1), ("population", 2), ("generation_windows", 1), ("workers", 1)):
         if getattr(args, name) is not None:
             check_count(f"--{name.replace('_', '-')}", getattr(args, name), least)
@@ -45,20 +55,22 @@ def is_of_many(args: argparse.Namespace) -> bool:
     if args.population is not None and getattr(args, "report", False):
         raise InvalidArgumentError("--report is of one run or of --seeds; a population has generations.jsonl.")
     is_many = args.seeds is not None or args.population is not None
-    if args.workers is not None and not is_many:
-        raise InvalidArgumentError("--workers needs --seeds N or --population N: one run has one learner.")
-    return is_many
+    if args.workers is not None and not is_many and variants == 0:
+        raise InvalidArgumentError("--workers needs --seeds N, --population N or --evolve N: one run has one learner.")
+    return is_many or args.workers is not None
 
 
 def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
-    """Train many runs, and return the exit code; see `train_seeds` and `train_population`."""
+    """Train many runs, and return the exit code; see `train_seeds`, `train_population` and `train_variants`."""
     scheduled = next((name for name, value in run.hyperparams.items() if is_schedule(value)), None)
     if args.population is not None and scheduled is not None:
         raise HyperparamError(
             f"{scheduled}={run.hyperparams[scheduled]} follows a schedule, but a population moves its hyper-parameters "
             f"itself while it trains: give a number."
         )
-    return (train_seeds if args.seeds is not None else train_population)(args, run, given)
+    if args.seeds is not None:
+        return train_seeds(args, run, given)
+    return (train_population if args.population is not None else train_variants)(args, run, given)
 
 
 def resume_many(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
@@ -66,4 +78,6 @@ def resume_many(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
     description = read_description(args.run_dir)
     if isinstance(description, Trials):
         return resume_search(args, bounds)
+    if isinstance(description, Variants):
+        return resume_variants(args, bounds)
     return (resume_population if isinstance(description, Members) else resume_seeds)(args, bounds)

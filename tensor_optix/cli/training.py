@@ -41,7 +41,7 @@ def train(args: argparse.Namespace) -> int:
     shows = not args.no_progress
     with _told("importing the framework, checking the environment", shows):
         run, given = described(in_file, given_in(args), settings_of_pairs(args.set))
-    if many.is_of_many(args):
+    if many.is_of_many(args, run.evolve):
         return many.train_many(args, run, given)
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)

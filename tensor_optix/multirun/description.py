@@ -65,7 +65,20 @@ class Trials(msgspec.Struct, tag_field="kind", tag="search", frozen=True, forbid
     """Runs that train at once."""
 
 
-Description: TypeAlias = Seeds | Members | Trials
+class Variants(
+    msgspec.Struct, tag_field="kind", tag="evolution", frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """Variants of the best policy, which learn side by side in generations."""
+
+    variants: _Count
+    """In all."""
+    generation: _Count
+    """Of them are spawned at once, from the same policy."""
+    workers: _Count = 1
+    """Of them learn at once."""
+
+
+Description: TypeAlias = Seeds | Members | Trials | Variants
 
 
 def is_multirun(folder: Path) -> bool:

@@ -4,7 +4,10 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tensor_optix._run_reports import read_report
 from tensor_optix._trained_runs import best_policy
+from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
 from tensor_optix.core.loop.parts import LoopStatus
@@ -12,8 +15,9 @@ from tensor_optix.core.loop.selection import play
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import EvalMetrics
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Context, Payload
+from tensor_optix.executors.executor import Outcome
 from tensor_optix.factory import set_threads
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.plain import Json, jsonable
@@ -42,7 +46,11 @@ class Stopping(LoopCallback):
 
 
 def trained(
-    run_dir: Path, allow_modules: Sequence[str], context: Context, observer: Stopping | None = None
+    run_dir: Path,
+    allow_modules: Sequence[str],
+    context: Context,
+    observer: Stopping | None = None,
+    begin: Callable[[BaseAgent, BasePipeline], object] | None = None,
 ) -> TrainingReport:
     """Train the run in a folder, or go on with it where it was, and return its report.
 
@@ -51,12 +59,13 @@ def trained(
         allow_modules: what the name of its environment may import.
         context: told after each window.
         observer: who else observes.
+        begin: see `RunDescription.optimizer`.
     """
     run = RunDescription.read(run_dir, allow_modules)
     set_threads(run.framework, run.threads)
     teller = Teller(context)
     observers = [teller] if observer is None else [teller, observer]
-    optimizer = run.optimizer(run_dir, resume=True, progress=False, callbacks=observers)
+    optimizer = run.optimizer(run_dir, resume=True, progress=False, callbacks=observers, begin=begin)
     teller.status = lambda: optimizer.status
     if observer is not None:
         observer.stop = optimizer.stop
@@ -64,6 +73,34 @@ def trained(
     if report.reason == StopReason.INTERRUPTED.value:
         context.tell({"interrupted": True})
     return report
+
+
+def has_ended(run_dir: Path, run: RunDescription) -> bool:
+    """Return whether the run in a folder has ended, by the bounds that it has now.
+
+    Args:
+        run_dir: the folder.
+        run: what it trains.
+    """
+    report = read_report(run_dir)
+    if report is None:
+        return False
+    reason = StopReason(report.reason)
+    if reason is StopReason.MAX_STEPS:
+        return run.max_steps is not None and report.env_steps >= run.max_steps
+    if reason is StopReason.MAX_EPISODES:
+        return run.max_episodes is not None and report.windows >= run.max_episodes
+    if reason is StopReason.TARGET:
+        return run.target_score is not None and report.best_score >= run.target_score
+    return reason.is_final
+
+
+def refuse_interrupted(outcomes: Sequence[Outcome]) -> None:
+    """Raise `JobCancelledError` where one of several runs was interrupted: the job as a whole is."""
+    for outcome in outcomes:
+        is_interrupted = isinstance(outcome, Payload) and outcome.values["reason"] == StopReason.INTERRUPTED.value
+        if isinstance(outcome, JobCancelledError) or is_interrupted:
+            raise JobCancelledError("The runs were interrupted.")
 
 
 class Teller(LoopCallback):

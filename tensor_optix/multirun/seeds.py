@@ -10,8 +10,8 @@ import numpy as np
 
 from tensor_optix._run_reports import read_report
 from tensor_optix.core.decisions.intervals import mean_interval
-from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.errors import InvalidArgumentError, JobCancelledError, JobError
+from tensor_optix.core.training_report import TrainingReport
+from tensor_optix.errors import InvalidArgumentError, JobError
 from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.description import (
@@ -22,7 +22,7 @@ from tensor_optix.multirun.description import (
     write_result,
 )
 from tensor_optix.multirun.final_test import FinalTest, Windows, final_test
-from tensor_optix.multirun.jobs import PLAY, TRAIN
+from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, refuse_interrupted
 from tensor_optix.runs import RunDescription
 
 _LAST_TEST = 0x18
@@ -123,20 +123,7 @@ class SeveralSeeds:
 
     def unfinished(self) -> list[int]:
         """Return the seeds whose runs have not ended, or not by the bounds that they have now."""
-        return [seed for seed in self.description.seeds if not self._has_ended(seed)]
-
-    def _has_ended(self, seed: int) -> bool:
-        report, run = read_report(self.run_dir(seed)), self.run(seed)
-        if report is None:
-            return False
-        reason = StopReason(report.reason)
-        if reason is StopReason.MAX_STEPS:
-            return run.max_steps is not None and report.env_steps >= run.max_steps
-        if reason is StopReason.MAX_EPISODES:
-            return run.max_episodes is not None and report.windows >= run.max_episodes
-        if reason is StopReason.TARGET:
-            return run.target_score is not None and report.best_score >= run.target_score
-        return reason.is_final
+        return [seed for seed in self.description.seeds if not has_ended(self.run_dir(seed), self.run(seed))]
 
     def train(self, executor: Executor, seeds: Sequence[int], on_event: Watcher) -> list[JobError]:
         """Train some of the runs to their end, and return the errors of those that failed.
@@ -151,10 +138,7 @@ class SeveralSeeds:
         """
         items = [Payload({"run_dir": str(self.run_dir(s)), "allow_modules": self.allow_modules}) for s in seeds]
         outcomes = executor.outcomes(TRAIN, items, on_event)
-        for outcome in outcomes:
-            is_interrupted = isinstance(outcome, Payload) and outcome.values["reason"] == StopReason.INTERRUPTED.value
-            if isinstance(outcome, JobCancelledError) or is_interrupted:
-                raise JobCancelledError("The runs were interrupted.")
+        refuse_interrupted(outcomes)
         return [outcome for outcome in outcomes if isinstance(outcome, JobError)]
 
     def reports(self) -> dict[int, TrainingReport]:

@@ -21,10 +21,15 @@ def test_many_are_seeds_or_members() -> None:
     assert not is_of_many(parsed())
 
 
+def test_variants_are_of_one_run_unless_there_are_workers_for_them() -> None:
+    assert is_of_many(parsed("--workers", "1"), 3)
+    assert not is_of_many(parsed(), 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--workers", "2"), "--workers needs"),
+        (("--workers", "2"), "--workers needs --seeds N, --population N or --evolve N"),
         (("--seeds", "0"), "--seeds must be"),
         (("--population", "1"), "--population must be"),
         (("--seeds", "1", "--workers", "0"), "--workers must be"),

@@ -126,7 +126,7 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
         is_settled=has_stopped_changing(
             state.recent, min(math.ceil(threshold / (MOST_STRETCH if is_put_off else 1.0)), MOST_EVALUATIONS)
         ),
-        has_learned=state.goes_on_from_trained,
+        has_learned=config.is_pretrained or state.goes_on_from_trained,
         has_reached=has_reached(state, config),
         evaluation_steps=config.scheduler.base_interval * state.steps_per_window if is_put_off else None,
     )

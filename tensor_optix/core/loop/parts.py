@@ -62,6 +62,8 @@ class LoopConfig:
     """Give the agent the best weights when the run ends, whatever ended it."""
     hang_timeout: float | None = None
     """Seconds without a move after which a hang is reported; None = learned (`watchdog`)."""
+    is_pretrained: bool = False
+    """The first learner was trained before: that it does not rise is no sign that it has learned nothing."""
     final_evaluation: bool = False
     """Test the leading snapshots and the last policy on many fresh episodes when the run ends by itself."""
 
