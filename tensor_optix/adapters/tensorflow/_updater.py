@@ -45,6 +45,8 @@ class TFUpdater:
         models = [model for objective in listed for model in objective.models]
         self._randomness = randomness or contextlib.nullcontext()
         self._may_be_unseeded = any(map(may_be_unseeded, models))
+        # What users wrote may branch on tensors; to convert our own losses took longer than to trace them.
+        self._converts = self._may_be_unseeded or not all(_is_ours(objective.loss) for objective in listed)
         self._dtype = number_type(models)
         self._device = device_of(models)
         self._trained = [_Trained(objective, self._dtype) for objective in listed]
@@ -95,7 +97,7 @@ class TFUpdater:
         return dict(zip(self._metric_names, map(float, means.numpy()), strict=True))
 
     def _compile_and_run(self, program: Callable[..., Tensor], arguments: Sequence[object]) -> Tensor:
-        self._runs[program] = tf.function(program, jit_compile=self._jit)
+        self._runs[program] = tf.function(program, autograph=False, jit_compile=self._jit)
         if self._may_be_unseeded:
             refuse_unseeded("A model", self._runs[program].get_concrete_function(*arguments).graph)
         try:
@@ -108,7 +110,7 @@ class TFUpdater:
                 "XLA cannot compile the update, the plain graph runs instead: %s", " ".join(str(error).split())[:300]
             )
             self._jit = False
-            self._runs[program] = tf.function(program)
+            self._runs[program] = tf.function(program, autograph=False)
             return self._runs[program](*arguments)
 
     def _gathered_steps(self, n_steps: Tensor, scalars: Tensor, data: Tensor, rows: Tensor) -> Tensor:
@@ -143,9 +145,12 @@ class TFUpdater:
             self._metric_names = list(metrics)
             return tf.stack([tf.cast(value, tf.float32) for value in metrics.values()])
 
-        first = step(tf.constant(0))
+        # As a function, what a step returns is known without another one before the loop, which is compiled as well.
+        once = tf.function(step, autograph=self._converts).get_concrete_function(tf.TensorSpec((), tf.int32))
         _, total = tf.while_loop(
-            lambda k, _: k < n_steps, lambda k, total: (k + 1, total + step(k)), (tf.constant(1), first)
+            lambda k, _: k < n_steps,
+            lambda k, total: (k + 1, total + once(k)),
+            (tf.constant(0), tf.zeros(once.output_shapes)),
         )
         return total / tf.cast(n_steps, tf.float32)
 
@@ -235,6 +240,10 @@ class _Trained:
         apply_gradients(optimizer, pairs)
         # Where a scaled loss was too large, the optimizer leaves the step out.
         return tf.where(tf.math.is_finite(norm), norm, 0.0) if scales_loss(optimizer) else norm
+
+
+def _is_ours(loss: Callable[..., object]) -> bool:
+    return (getattr(loss, "__module__", None) or "").startswith("tensor_optix.")
 
 
 def _has_convolutions(model: keras.Model) -> bool:

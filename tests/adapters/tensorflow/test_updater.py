@@ -77,6 +77,23 @@ def test_no_value_and_no_number_of_steps_is_traced_again() -> None:
     assert updater.traces == 1
 
 
+def bounded_error(models: Any, batch: Mapping[str, Any], scalars: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    loss, metrics = squared_error(models, batch, scalars)
+    if loss > scalars["most"]:  # of a tensor: TensorFlow has to convert it
+        loss = loss * 0.0
+    return loss, metrics
+
+
+@pytest.mark.parametrize("most", [0.0, 1e9])
+def test_a_loss_of_the_users_own_may_branch_on_tensors(most: float) -> None:
+    model, optimizer = network(), keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    before = model.get_weights()
+    TFUpdater(Objective(bounded_error, (model,), optimizer), False)(DATA, rows(2), {"scale": 1.0, "most": most})
+    stayed = all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+    assert stayed == (most == 0.0)
+
+
 class HostCall(keras.layers.Layer):
     """Calls back into Python, which XLA cannot do."""
 
