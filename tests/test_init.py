@@ -106,9 +106,7 @@ CORE = [
     for name in (
         "test_loop_controller",
         "loop/test_execution",
-        "loop/test_selection",
         "evolution/test_callback",
-        "evolution/test_learners",
         "evolution/test_pool",
         "test_checkpoint_registry",
         "storage/test_resume_ring",

@@ -120,7 +120,7 @@ def updated(
 
 @pytest.mark.parametrize("env", CASES)
 def test_a_single_minibatch_gives_the_same_weights_losses_and_gradient_norms(tmp_path: Path, env: str) -> None:
-    for difference, ours, theirs in updated(env, tmp_path, 1, range(4)):
+    for difference, ours, theirs in updated(env, tmp_path, 1, range(2)):
         assert difference <= 1e-6
         assert ours.keys() == theirs.keys()
         for name in ours:

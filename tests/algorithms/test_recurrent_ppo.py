@@ -119,7 +119,7 @@ def copy_weights(torch_network: in_torch.RecurrentNetwork, keras_network: in_ker
             layer.bias.assign(own[f"head.{2 * i}.bias"])
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 @pytest.mark.parametrize("n_envs", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_resumed_run_goes_on_bit_for_bit(framework: str, n_envs: int, tmp_path: Path) -> None:
     def made() -> tuple[Any, Any]:

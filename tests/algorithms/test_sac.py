@@ -35,6 +35,7 @@ from tests.algorithms.off_policy import (
     torch_net,
     window,
 )
+from tests.fakes.built_in import torch_now_keras_in_the_soak
 from tests.fakes.weights import weights_of
 
 OBSERVED = np.random.default_rng(3).normal(size=(300, OBSERVATIONS)).astype(np.float32)
@@ -192,7 +193,7 @@ def test_loaded_critics_are_the_targets_too(framework: str, tmp_path: Path) -> N
     assert all(np.array_equal(online[name], w) for name, w in target_weights(agent).items())
 
 
-@both
+@torch_now_keras_in_the_soak
 @pytest.mark.parametrize("noise", [pytest.param("white", marks=pytest.mark.slow), "pink"])
 def test_a_resumed_agent_goes_on_bit_for_bit(framework: str, noise: str, tmp_path: Path) -> None:
     first = sac(framework, exploration_noise=noise)

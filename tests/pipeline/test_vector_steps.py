@@ -40,7 +40,7 @@ def truth(number: int) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize(
     ("is_async", "steps"),
     # Nearly all the time of separate processes goes into talking to them.
-    [(False, STEPS), (True, STEPS // 10), pytest.param(True, STEPS, marks=pytest.mark.slow)],
+    [(False, STEPS), (True, STEPS // 25), pytest.param(True, STEPS, marks=pytest.mark.slow)],
 )
 def test_every_autoreset_mode_gives_exactly_the_transitions_that_happened(
     mode: AutoresetMode, is_async: bool, steps: int

@@ -102,7 +102,7 @@ def is_there(process: int) -> bool:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("steps", "of_each"), [(2_000, 2), pytest.param(100_000, 100, marks=SLOW)])
+@pytest.mark.parametrize(("steps", "of_each"), [(1_000, 1), pytest.param(100_000, 100, marks=SLOW)])
 @pytest.mark.timeout(3000)
 def test_failures_shift_nothing_and_each_is_counted(steps: int, of_each: int, goal: Goal, timing: Goal) -> None:
     faults, before = [HANG, KILL, RAISE] * of_each, memory_held()
@@ -156,7 +156,7 @@ while True:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=SLOW)])
+@pytest.mark.parametrize("kills", [1, pytest.param(50, marks=SLOW)])
 @pytest.mark.timeout(3000)
 def test_processes_end_with_the_one_that_trains(kills: int, goal: Goal) -> None:
     orphans, left = 0, 0

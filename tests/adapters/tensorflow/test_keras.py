@@ -20,6 +20,7 @@ def test_nothing_is_printed_while_tensorflow_starts_and_an_agent_acts() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow  # it imports two frameworks
 def test_keras_on_another_backend_is_refused_with_what_to_set() -> None:
     done = run(IMPORT, KERAS_BACKEND="torch")
     assert done.returncode != 0

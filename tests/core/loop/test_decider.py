@@ -278,7 +278,7 @@ class TestScaledPatience:
         """One episode a window, one of them in 1/`rate` finds the reward."""
         config = replace(self.CONFIG, patience=Patience(unlearned_episodes=200))
         steps = np.arange(1, 501) * 100
-        for seed in range(20):
+        for seed in range(8):
             scores = (np.random.default_rng(seed).random(500) < rate).astype(float)
             last = simulate(scores, None, steps, config, episodes=np.arange(1, 501))[-1]
             assert last.index + 1 >= 200

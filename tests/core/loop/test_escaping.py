@@ -161,6 +161,7 @@ def lengths_of(agent: Rollouts, report: TrainingReport, name: str) -> set[int]:
     return set(agent.lengths[found.began_window : found.last_window + 1])
 
 
+@pytest.mark.slow
 def test_windows_four_times_as_long_are_tried_where_the_run_can_pay_for_them_and_stay_if_they_free_it(
     tmp_path: Path,
 ) -> None:
