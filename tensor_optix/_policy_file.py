@@ -9,7 +9,7 @@ import itertools
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from gymnasium import spaces
@@ -51,8 +51,8 @@ class PolicyFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     agent_class: Annotated[str, msgspec.Meta(max_length=256)]
     agent: _AgentFile | None
     """None for one that was put together by hand."""
-    observation_space: dict[str, Any] | None
-    action_space: dict[str, Any] | None
+    observation_space: dict[str, object] | None
+    action_space: dict[str, object] | None
 
     @property
     def description(self) -> AgentDescription | None:

@@ -7,7 +7,7 @@ another process can look up, and the evaluator, whose scores only the program th
 import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -38,7 +38,7 @@ class PythonRun(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     made_in: Annotated[str, msgspec.Meta(max_length=16)]
     env: Annotated[str, msgspec.Meta(max_length=1024)] | None
     """Id or place of the environment; None where it has no name."""
-    env_kwargs: dict[Annotated[str, msgspec.Meta(max_length=64)], Any] = {}
+    env_kwargs: dict[Annotated[str, msgspec.Meta(max_length=64)], object] = {}
     what: Annotated[str, msgspec.Meta(max_length=256)]
     """The environment in words, for the message where it has no name."""
     evaluator: Annotated[str, msgspec.Meta(max_length=256)] | None
@@ -120,7 +120,7 @@ def read_python_run(run_dir: Path) -> PythonRun | None:
     return checked(PythonRun, data, f"{path} is not as a run wrote it")
 
 
-def environment_of(run: PythonRun, run_dir: Path, allow_modules: Collection[str]) -> tuple[str, dict[str, Any]]:
+def environment_of(run: PythonRun, run_dir: Path, allow_modules: Collection[str]) -> tuple[str, dict[str, object]]:
     """Return the name and the arguments of a run's environment.
 
     Raises:

@@ -96,12 +96,12 @@ def differs(one: Play, other: Play) -> bool:
     return len(one.rewards) != len(other.rewards) or any(not _equal(a, b) for a, b in pairs)
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: object, other: object) -> bool:
     found, others = leaves(one), leaves(other)
     return len(found) == len(others) and all(map(_equal_leaves, found, others))
 
 
-def _equal_leaves(one: Any, other: Any) -> bool:
+def _equal_leaves(one: object, other: object) -> bool:
     try:
         return bool(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True))
     except TypeError:  # text has no NaN

@@ -1,7 +1,7 @@
 """The list of a run's settings: what `train` takes as flags or from a file, and what `run.json` holds."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -32,7 +32,7 @@ class RunSettings:
 
     env: Annotated[str, msgspec.Meta(pattern=_ENV), Setting(_ENV_HELP, metavar="ENV", is_positional=True)]
     env_kwargs: Annotated[
-        dict[_Name, Any],
+        dict[_Name, object],
         Setting(
             "argument of the environment, as JSON or text; repeatable", metavar="KEY=VALUE", is_in_every_file=False
         ),

@@ -33,7 +33,7 @@ class Setting:
     """Of the command line; empty = one of the field's name."""
     metavar: str | None = None
     choices: tuple[str, ...] = ()
-    train: Any = SAME
+    train: object = SAME
     """What `train` takes where it is not set, if that is not the field's default; None = see `otherwise`."""
     otherwise: str = ""
     """What holds where it is not set, in words; empty where a value says it."""
@@ -71,7 +71,7 @@ class NamedSetting:
         """The plain type: `bool`, `int`, `float`, `str`, `dict`, or `list[int]` or `list[str]`."""
         return _plain(self.type)
 
-    def checked(self, value: Any, where: str) -> Any:
+    def checked(self, value: object, where: str) -> Any:
         """Return a value that a file gives.
 
         Args:
@@ -104,7 +104,7 @@ def settings_of(cls: type) -> dict[str, NamedSetting]:
     return found
 
 
-def file_schema(cls: type, **more: Any) -> Any:
+def file_schema(cls: type, **more: object) -> Any:
     """Return the closed `msgspec` type of a file that holds every setting.
 
     Args:
@@ -119,15 +119,15 @@ def file_schema(cls: type, **more: Any) -> Any:
     return msgspec.defstruct(cls.__name__, fields, kw_only=True, forbid_unknown_fields=True)
 
 
-def _has_default(field: dataclasses.Field[Any]) -> bool:
+def _has_default(field: dataclasses.Field[object]) -> bool:
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
+def _default(field: dataclasses.Field[object]) -> object:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _plain(hint: Any) -> Any:
+def _plain(hint: object) -> object:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _plain(args[0])

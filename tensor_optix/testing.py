@@ -166,7 +166,7 @@ def _require(condition: bool, message: str) -> None:
         raise ContractError(message)
 
 
-def _params(agent: BaseAgent) -> dict[str, Any]:
+def _params(agent: BaseAgent) -> dict[str, object]:
     """Return a copy of the hyper-parameters, which stays what it is when the agent changes its own."""
     found = agent.get_hyperparams()
     _require(isinstance(found, HyperparamSet), "get_hyperparams must return a HyperparamSet.")
@@ -179,7 +179,7 @@ def _window(agent: BaseAgent, env: EnvLike, steps: int) -> EpisodeData:
     return next(iter(pipeline.episodes()))
 
 
-def _are_close(one: Any, other: Any) -> bool:
+def _are_close(one: object, other: object) -> bool:
     pairs = zip(leaves(one), leaves(other), strict=True)
     return all(np.allclose(np.asarray(a, float), np.asarray(b, float), atol=1e-5) for a, b in pairs)
 

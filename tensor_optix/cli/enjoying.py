@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import gymnasium as gym
 import numpy as np
@@ -186,7 +186,7 @@ def picture(env: gym.Env) -> np.ndarray:
     """
     name = type(env.unwrapped).__name__
     try:
-        drawn: Any = env.render()
+        drawn: object = env.render()
     except TensorOptixError:
         raise
     except gym.error.DependencyNotInstalled as error:

@@ -84,7 +84,7 @@ class BaseAgent(ABC):
     training does.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         own = cls.__dict__.get("act_batch")
         if inspect.isfunction(own) and not takes(own, "deterministic"):

@@ -122,7 +122,12 @@ class EnsembleAgent(BaseAgent):
         return act_together(self._pm.agents, self._pm.weights, as_arrays(observations), self._rng, **how)
 
     def act_recurrent(
-        self, observations: object, memories: Sequence[Memory], *, action_masks: Any = None, deterministic: bool = False
+        self,
+        observations: object,
+        memories: Sequence[Memory],
+        *,
+        action_masks: object = None,
+        deterministic: bool = False,
     ) -> tuple[Action, list[Memory]]:
         """Return one action per row and what each member remembers after it; see `ActsRecurrently`."""
         self._pm.check_not_empty()
@@ -206,7 +211,7 @@ class EnsembleAgent(BaseAgent):
         """The primary agent's."""
         return self.primary_agent.default_param_bounds
 
-    def set_observation_normalizer(self, normalizer: Any) -> None:
+    def set_observation_normalizer(self, normalizer: object) -> None:
         """Let each member save the statistics of normalised observations with its weights, where it can."""
         for agent in (one for one in self._pm.agents if isinstance(one, SavesNormalization)):
             agent.set_observation_normalizer(normalizer)

@@ -66,7 +66,7 @@ class Kept:
     """SHA-256 of each file."""
 
     @classmethod
-    def first(cls, params: list[dict[str, Any]], rng: np.random.Generator) -> Self:
+    def first(cls, params: list[dict[str, object]], rng: np.random.Generator) -> Self:
         """Return what stands before the first generation."""
         n = len(params)
         return cls(

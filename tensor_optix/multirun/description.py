@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -114,7 +114,7 @@ def write_result(folder: Path, result: Mapping[str, object]) -> None:
         replace_file(folder / RESULT, encode_json(result))
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
+def read_result(folder: Path) -> dict[str, object] | None:
     """Return what the job came to; None where it has not ended.
 
     Raises:

@@ -111,7 +111,7 @@ class SearchStudy:
         scratch.add_trials(known)
         return dict(scratch.ask(fixed_distributions=dict(distributions)).params)
 
-    def _distribution(self, about: Any) -> Any:
+    def _distribution(self, about: Any) -> object:
         found = self._optuna.distributions
         if isinstance(about, Choices):
             return found.CategoricalDistribution(about.values)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -211,7 +210,9 @@ class ValidationPipeline(BasePipeline):
     def _begun(self, i: int, seed: int) -> Step | None:
         return self._usable(self._checks[i].reset, lambda seed: self._envs[i].reset(seed=seed), seed)
 
-    def _usable(self, check: Callable[[Any], Step], call: Callable[[Any], object], argument: object) -> Step | None:
+    def _usable(
+        self, check: Callable[[object], Step], call: Callable[[object], object], argument: object
+    ) -> Step | None:
         """Return what an environment returns, None where it must not be used; logged the 1st, 2nd, 4th, ... time.
 
         Args:

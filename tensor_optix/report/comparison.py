@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.line_log import RUN_ID
@@ -107,7 +107,7 @@ class ComparedRun:
         """What it was run with, by name."""
         return configuration_of(self.data)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
         values = {
             "run_dir": self.name,

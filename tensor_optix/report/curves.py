@@ -6,7 +6,7 @@ A curve has its x values twice, as environment steps (`x`) and as hours (`meta.h
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.types import LoopState
@@ -111,7 +111,7 @@ def line(name: str, points: Sequence[Point], *, most: int = MOST_POINTS, **more:
     }
 
 
-def window_points(data: RunData, values: Sequence[Any]) -> list[Point]:
+def window_points(data: RunData, values: Sequence[object]) -> list[Point]:
     """Return steps, value and hours of each window that has a value."""
     return [
         (steps, float(value), hours)

@@ -1,7 +1,6 @@
 """Figures of the page beside the curve: episodes and diagnostics by window, and where the time went."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tensor_optix.core.storage.line_log import Record
 from tensor_optix.report.curves import (
@@ -49,7 +48,7 @@ def _diagnostics(window: Record) -> Record:
     return found if isinstance(found, Mapping) else {}
 
 
-def _told(window: Record, name: str) -> Any:
+def _told(window: Record, name: str) -> object:
     """Return a number of a window; None where it was not told, or means nothing as no gradient step was made."""
     told = _diagnostics(window)
     return None if told.get("n_updates") == 0 and name not in WITHOUT_UPDATES else told.get(name)
@@ -81,7 +80,7 @@ def _success_figure(data: RunData) -> Figure | None:
 
 
 def _window_figure(
-    data: RunData, key: str, known: Diagnostic, values: Sequence[Any], returns: Sequence[float] = ()
+    data: RunData, key: str, known: Diagnostic, values: Sequence[object], returns: Sequence[float] = ()
 ) -> Figure | None:
     points = window_points(data, values)
     if len(points) < 2:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tensor_optix.core.decisions.schedules import is_schedule
 from tensor_optix.core.stop_reason import StopReason
@@ -173,7 +172,7 @@ def _tuning_rows(data: RunData) -> list[dict[str, object]]:
 
 def _scheduled(data: RunData) -> list[str]:
     """Return a sentence for each hyper-parameter that followed a schedule."""
-    given: Any = data.description.get("hyperparams")
+    given: object = data.description.get("hyperparams")
     schedules = {name: value for name, value in given.items() if is_schedule(value)} if isinstance(given, dict) else {}
     seen = [record.hyperparams.params for record in data.history]
     return [

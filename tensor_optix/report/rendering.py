@@ -98,7 +98,7 @@ def island(value: Mapping[str, object]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Any:
     """Return plain JSON values, None for what is not finite."""
     if isinstance(value, Mapping):
         return {str(key): finite(one) for key, one in value.items()}

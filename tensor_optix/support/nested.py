@@ -56,7 +56,7 @@ def unpacked(data: Any) -> Any:
         raise CheckpointCorruptError(f"A saved value is not one that was saved here: {error!r}.") from error
 
 
-def _unpacked(kind: str, content: Any) -> Any:
+def _unpacked(kind: str, content: Any) -> object:
     match kind:
         case "float":
             return float.fromhex(content)

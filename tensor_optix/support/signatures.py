@@ -23,11 +23,11 @@ def takes(function: Callable[..., object], name: str) -> bool:
     return known[name]
 
 
-def ignoring(function: Callable[..., Any], name: str) -> Any:
+def ignoring(function: Callable[..., object], name: str) -> Any:
     """Return a function that can be called with a keyword argument, which the one that it calls does not take."""
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> Any:
         kwargs.pop(name, None)
         return function(*args, **kwargs)
 

@@ -56,7 +56,7 @@ class AdamState:
         """Number of steps made, 0-d float32."""
         return self.entries[0]["step"]
 
-    def apply(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], grad_scale: Any) -> None:
+    def apply(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], grad_scale: object) -> None:
         """Make one step in place, the gradients divided by `grad_scale` (None: as they are)."""
         torch._foreach_add_(self._steps, 1)  # pyright: ignore[reportPrivateImportUsage]
         beta1, beta2 = self.group["betas"]

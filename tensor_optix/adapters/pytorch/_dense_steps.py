@@ -7,7 +7,6 @@ so, the first step shows: its gradients are compared with PyTorch's own before a
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +52,7 @@ class DenseObjective:
         own = [model_of(layers, memory, self._gradients, self._tape) for layers in self._own]
         self._models = [*own, *(model_of(layers, memory, self._gradients, None) for layers in self._read)]
 
-    def loss(self, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
+    def loss(self, batch: Mapping[str, Taped], scalars: Mapping[str, float]) -> dict[str, float]:
         """Compute the gradients of the loss on a minibatch; return its metrics."""
         loss, metrics = self._objective.loss(self._models, batch, scalars)
         self._tape.play_back(loss)
@@ -61,7 +60,7 @@ class DenseObjective:
         self._gradients.finish()
         return {name: float(value.array if type(value) is Taped else value) for name, value in metrics.items()}
 
-    def agrees(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> bool:
+    def agrees(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, torch.Tensor]) -> bool:
         """Return whether the gradients are those that PyTorch computes."""
         loss, _ = self._objective.loss(self._trained.callables, batch, scalars)
         parameters = self._trained.parameters
@@ -75,7 +74,7 @@ class DenseObjective:
         """Return its optimizer."""
         return VectorAdam(AdamState(self._objective.optimizer, self._trained.parameters), self._weights)
 
-    def step(self, adam: VectorAdam, batch: Mapping[str, Taped], scalars: Mapping[str, Any]) -> dict[str, float]:
+    def step(self, adam: VectorAdam, batch: Mapping[str, Taped], scalars: Mapping[str, float]) -> dict[str, float]:
         """Make one step on a minibatch, in place; return its metrics."""
         metrics, flat = self.loss(batch, scalars), self._gradients.flat
         norm = math.sqrt(float(flat @ flat))
@@ -108,7 +107,7 @@ class DenseSteps:
             objective.bind(self._memory)
 
     def agree(
-        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, Any], per_step: Mapping[str, np.ndarray]
+        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
     ) -> bool:
         """Return whether all gradients on the first minibatch are those that PyTorch computes; nothing is changed."""
         batch = {name: tensor[0] for name, tensor in block.items()}
@@ -125,7 +124,7 @@ class DenseSteps:
         return True
 
     def __call__(
-        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, Any], per_step: Mapping[str, np.ndarray]
+        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
     ) -> dict[str, torch.Tensor]:
         """Make a step of each objective on each of K minibatches (K, B, ...); return each metric (K,)."""
         arrays = {name: tensor.numpy() for name, tensor in block.items()}
@@ -141,7 +140,7 @@ class DenseSteps:
         return {name: torch.tensor([found[name] for found in metrics]) for name in metrics[0]}
 
     def _step(
-        self, adams: Sequence[VectorAdam], batch: Mapping[str, Taped], scalars: Mapping[str, Any]
+        self, adams: Sequence[VectorAdam], batch: Mapping[str, Taped], scalars: Mapping[str, float]
     ) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for objective, adam in zip(self._objectives, adams, strict=True):

@@ -105,7 +105,7 @@ def set_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _laid_out(value: Any, parameter: torch.Tensor) -> Any:
+def _laid_out(value: object, parameter: torch.Tensor) -> object:
     """Return a moment with the strides of its parameter, which fused kernels rely on: a convolution's may be others."""
     if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
         return value

@@ -132,14 +132,14 @@ class Program:
             state[4] = share * state[0] + (1.0 - share) * state[4]
         return {**found, group.objective.grad_norm: norm}
 
-    def _loss_of(self, own: Any, g: int, weights: Any, lagged: Any, batch: Any, scalars: Any) -> Any:
+    def _loss_of(self, own: Any, g: int, weights: Any, lagged: Any, batch: Any, scalars: Any) -> object:
         """Loss and metrics of group g on the weights `own` (n,), for the gradient."""
         objective = self._groups[g].objective
         present = [own if i == g else w for i, w in enumerate(weights)]
         models = [self._bound(model, present, lagged) for model in (*objective.models, *objective.reads)]
         return objective.loss(models, batch, scalars)
 
-    def _bound(self, model: torch.nn.Module, weights: Sequence[torch.Tensor], lagged: Sequence[Any]) -> Any:
+    def _bound(self, model: torch.nn.Module, weights: Sequence[torch.Tensor], lagged: Sequence[Any]) -> object:
         """Return the model as a function of its input, on the weights as they are within the graph."""
         own = {}
         for name, parameter in model.named_parameters():

@@ -20,6 +20,8 @@ import torch
 
 Pull: TypeAlias = Callable[[np.ndarray], None]
 """Takes the gradient of the loss by an operation's result, and adds to those of what it was computed from."""
+Operand: TypeAlias = "Taped | np.ndarray | float"
+"""What an operation computes with: values whose gradient is asked for, or constants."""
 
 
 class Tape:
@@ -62,8 +64,12 @@ class Taped:
 
     @classmethod
     def __torch_function__(
-        cls, function: Any, _types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
-    ) -> Any:
+        cls,
+        function: object,
+        _types: object,
+        arguments: Sequence[Operand] = (),
+        named: Mapping[str, Operand] | None = None,
+    ) -> object:
         """Compute one of PyTorch's functions; see the protocol of that name."""
         known = _FUNCTIONS.get(function)
         return NotImplemented if known is None else known(*arguments, **(named or {}))
@@ -81,24 +87,24 @@ class Taped:
 
     # --- arithmetic ---
 
-    def __add__(self, other: Any) -> Taped:
+    def __add__(self, other: Operand) -> Taped:
         def pull(g: np.ndarray) -> None:
             _give(self, g)
             _give(other, g)
 
         return _result(self.array + _array(other), pull, self, other)
 
-    def __sub__(self, other: Any) -> Taped:
+    def __sub__(self, other: Operand) -> Taped:
         def pull(g: np.ndarray) -> None:
             _give(self, g)
             _give(other, -g)
 
         return _result(self.array - _array(other), pull, self, other)
 
-    def __rsub__(self, other: Any) -> Taped:
+    def __rsub__(self, other: Operand) -> Taped:
         return _result(other - self.array, lambda g: self.add_gradient(-g), self)
 
-    def __mul__(self, other: Any) -> Taped:
+    def __mul__(self, other: Operand) -> Taped:
         left, right = self.array, _array(other)
 
         def pull(g: np.ndarray) -> None:
@@ -109,7 +115,7 @@ class Taped:
 
         return _result(left * right, pull, self, other)
 
-    def __truediv__(self, other: Any) -> Taped:
+    def __truediv__(self, other: Operand) -> Taped:
         left, right = self.array, _array(other)
 
         def pull(g: np.ndarray) -> None:
@@ -118,7 +124,7 @@ class Taped:
 
         return _result(left / right, pull, self, other)
 
-    def __rtruediv__(self, other: Any) -> Taped:
+    def __rtruediv__(self, other: Operand) -> Taped:
         return Taped(np.asarray(other, self.array.dtype)) / self
 
     def __neg__(self) -> Taped:
@@ -133,16 +139,16 @@ class Taped:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def __lt__(self, other: Any) -> Taped:
+    def __lt__(self, other: Operand) -> Taped:
         return Taped(self.array < _array(other))
 
-    def __le__(self, other: Any) -> Taped:
+    def __le__(self, other: Operand) -> Taped:
         return Taped(self.array <= _array(other))
 
-    def __gt__(self, other: Any) -> Taped:
+    def __gt__(self, other: Operand) -> Taped:
         return Taped(self.array > _array(other))
 
-    def __ge__(self, other: Any) -> Taped:
+    def __ge__(self, other: Operand) -> Taped:
         return Taped(self.array >= _array(other))
 
     # --- functions of each entry ---
@@ -173,7 +179,7 @@ class Taped:
         y = np.logaddexp(x, x.dtype.type(0))
         return _result(y, lambda g: self.add_gradient(g * np.exp(x - y)), self)
 
-    def minimum(self, other: Any) -> Taped:
+    def minimum(self, other: Operand) -> Taped:
         """min(x, y)."""
         left, right = self.array, _array(other)
 
@@ -184,7 +190,7 @@ class Taped:
 
         return _result(np.minimum(left, right), pull, self, other)
 
-    def clamp(self, min: Any, max: Any) -> Taped:
+    def clamp(self, min: Operand, max: Operand) -> Taped:
         """X within [min, max]; outside no gradient flows."""
         x, low, high = self.array, _array(min), _array(max)
         y = np.minimum(np.maximum(x, low), high)
@@ -232,7 +238,7 @@ class Taped:
 
     # --- choosing ---
 
-    def one_of_each(self, indices: Any) -> Taped:
+    def one_of_each(self, indices: Operand) -> Taped:
         """Return one entry (B,) of each row (B, n)."""
         x, index = self.array, _array(indices)
         if x.ndim != 2:
@@ -277,16 +283,16 @@ def noted(array: np.ndarray, pull: Pull, tape: Tape | None) -> Taped:
     return result
 
 
-def _array(x: Any) -> Any:
+def _array(x: Operand) -> Any:
     return x.array if type(x) is Taped else x
 
 
-def _give(x: Any, gradient: np.ndarray) -> None:
+def _give(x: Operand, gradient: np.ndarray) -> None:
     if type(x) is Taped and x.tape is not None:
         x.add_gradient(gradient)
 
 
-def _result(array: np.ndarray, pull: Pull, *sources: Any) -> Taped:
+def _result(array: np.ndarray, pull: Pull, *sources: Operand) -> Taped:
     """Return what was computed from `sources`, noted on the tape of one of them."""
     for source in sources:
         if type(source) is Taped and source.tape is not None:
@@ -307,7 +313,7 @@ def _last_only(dim: int) -> None:
         raise TypeError("a taped array is reduced over its last axis only")
 
 
-def _where(condition: Any, x: Any, y: Any) -> Taped:
+def _where(condition: Operand, x: Operand, y: Operand) -> Taped:
     chosen, left, right = _array(condition), _array(x), _array(y)
 
     def pull(g: np.ndarray) -> None:
@@ -320,7 +326,7 @@ def _where(condition: Any, x: Any, y: Any) -> Taped:
     return _result(np.where(chosen, left, right), pull, x, y)
 
 
-def _cat(parts: Sequence[Any], dim: int) -> Taped:
+def _cat(parts: Sequence[Operand], dim: int) -> Taped:
     _last_only(dim)
     arrays = [_array(part) for part in parts]
 
@@ -333,7 +339,7 @@ def _cat(parts: Sequence[Any], dim: int) -> Taped:
     return _result(np.concatenate(arrays, -1), pull, *parts)
 
 
-_FUNCTIONS: dict[Any, Callable[..., Taped]] = {
+_FUNCTIONS: dict[object, Callable[..., Taped]] = {
     torch.exp: Taped.exp,
     torch.sqrt: Taped.sqrt,
     torch.square: Taped.square,

@@ -111,7 +111,7 @@ def save_tensors(
 
 def load_tensors(
     path: str, choose: Choice | None = None, constants: Collection[str] = ()
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Read what `save_tensors(path)` wrote.
 
     Args:

@@ -159,6 +159,6 @@ def _n_inputs(model: Model) -> int:
     return len(required(model.call)) if struct is None else len(_listed(struct))
 
 
-def _listed(struct: Any) -> list[Any]:
+def _listed(struct: object) -> list[Any]:
     """Return the inputs of a functional model in the order that the user gave them."""
     return list(struct.values()) if isinstance(struct, dict) else tf.nest.flatten(struct)

@@ -157,7 +157,7 @@ def apply_changes(env: gym.Env, changes: Mapping[Path, object]) -> gym.Env:
     """Set on a copy what `Fresh.changes` has found, and return it."""
     layers = layers_of(env)
     for (layer, *names), value in changes.items():
-        owner: Any = layers[int(layer)]
+        owner: object = layers[int(layer)]
         for name in names[:-1]:
             owner = getattr(owner, str(name))
         setattr(owner, str(names[-1]), copy.deepcopy(value))

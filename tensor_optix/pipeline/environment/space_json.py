@@ -102,7 +102,7 @@ def _number(value: float) -> float | str:
     return next((word for word, infinite in _INFINITE.items() if value == infinite), value)
 
 
-def _array(data: Any, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
+def _array(data: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
     values = data if isinstance(data, list) else [data]
     numbers = [_INFINITE[value] if isinstance(value, str) else value for value in values]
     if not all(isinstance(value, int | float) for value in numbers):

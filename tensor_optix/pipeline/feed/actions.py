@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -151,7 +150,7 @@ def is_finite(action: Action) -> bool:
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
-def _check_of(space: spaces.Space[object]) -> Callable[[Any], bool]:
+def _check_of(space: spaces.Space[object]) -> Callable[[object], bool]:
     """Return the check of a space: one plain comparison for the commonest, whose own is slow."""
     if type(space) is spaces.Discrete:
         low, high = int(space.start), int(space.start + space.n)

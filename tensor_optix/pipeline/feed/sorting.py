@@ -1,7 +1,6 @@
 """What a source yields, and what it fails by, in the few kinds that the rest of the feed knows."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,7 @@ def numbered(sequence: object, info: object) -> tuple[int, int | str | None] | M
     return sequence, epoch
 
 
-def sequence_in(info: object) -> Any:
+def sequence_in(info: object) -> object:
     """Return the number that an info gives its item, None if it gives none."""
     return info.get("sequence") if type(info) is dict or isinstance(info, Mapping) else None
 

@@ -30,7 +30,7 @@ class Frame(msgspec.Struct):
     """Number of the item, where the server numbers them; it goes into `info`."""
     epoch: int | str | None = None
     """Name of the numbering, which changes when the server begins again at another number; it goes into `info`."""
-    heartbeat: Any = msgspec.UNSET
+    heartbeat: object = msgspec.UNSET
 
 
 class FrameCodec:

@@ -77,7 +77,7 @@ def read_request(channel: socket.socket) -> tuple[bytes, bytes]:
 
 
 def send_reply(
-    channel: socket.socket, kind: bytes, flags: int = 0, reward: float = 0.0, number: int = 0, value: Any = None
+    channel: socket.socket, kind: bytes, flags: int = 0, reward: float = 0.0, number: int = 0, value: object = None
 ) -> None:
     """Send a reply.
 
