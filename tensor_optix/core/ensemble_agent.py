@@ -122,12 +122,7 @@ class EnsembleAgent(BaseAgent):
         return act_together(self._pm.agents, self._pm.weights, as_arrays(observations), self._rng, **how)
 
     def act_recurrent(
-        self,
-        observations: object,
-        memories: Sequence[Memory],
-        *,
-        action_masks: object = None,
-        deterministic: bool = False,
+        self, observations: object, memories: Sequence[Memory], *, action_masks: Any = None, deterministic: bool = False
     ) -> tuple[Action, list[Memory]]:
         """Return one action per row and what each member remembers after it; see `ActsRecurrently`."""
         self._pm.check_not_empty()
