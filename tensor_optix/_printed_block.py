@@ -1,6 +1,7 @@
 """The printed block of a report: labels and texts between rules, and the rows that need more than one line."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ from tensor_optix.support.numbers import decimals_of
 WIDTH = 54
 """Characters of a line of prose, its indent included."""
 _LABEL_WIDTH = 16
+_MOST_REASONS = 3
+"""Of failures, that are printed."""
 Row: TypeAlias = tuple[str | None, str] | None
 """A label and its text; a text without a label; or a rule."""
 
@@ -61,6 +64,29 @@ def escape_rows(escapes: Sequence[EscapeRecord]) -> list[Row]:
         rows.append((None, f"      score {number(escape.score_before)} -> {number(escape.score)}"))
         rows += [(None, f"      {name} {short(old)} -> {short(new)}") for name, (old, new) in escape.changes.items()]
     return rows
+
+
+def failure_rows(failed: Mapping[str, Mapping[str, int]]) -> list[Row]:
+    """Return how many episodes were left because their environment failed, and the reasons that were met most often.
+
+    Args:
+        failed: how many, by how the environment failed and by reason.
+    """
+    kinds = {kind: sum(reasons.values()) for kind, reasons in failed.items()}
+    if not kinds:
+        return []
+    rows: list[Row] = [
+        ("Failed episodes", f"{sum(kinds.values()):,}  ({', '.join(f'{n:,} {kind}' for kind, n in kinds.items())})")
+    ]
+    by_count = sorted(
+        ((times, kind, reason) for kind, reasons in failed.items() for reason, times in reasons.items()),
+        key=lambda one: -one[0],
+    )
+    for times, kind, reason in by_count[:_MOST_REASONS]:
+        lines = textwrap.wrap(f"{times:,} x {kind} in {reason}", WIDTH - 4, subsequent_indent="    ")
+        rows += [(None, f"  {line}") for line in lines]
+    others = len(by_count) - _MOST_REASONS
+    return [*rows, (None, f"  and {others} more: see report.json")] if others > 0 else rows
 
 
 def number(value: float | None) -> str:

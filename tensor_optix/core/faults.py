@@ -17,8 +17,9 @@ FAILED_EPISODES = "failed_episodes"
 by what is known of it, how many."""
 
 
-FAILURES = HUNG, DIED, RAISED = "hung", "died", "raised"
-"""How an environment can fail: a step does not return, its process ends, an exception."""
+FAILURES = HUNG, DIED, RAISED, OUT_OF_MEMORY = "hung", "died", "raised", "out of memory"
+"""How an environment can fail: a step does not return, its process ends, an exception, the system ends its process for
+want of memory."""
 
 
 EPISODE_LIMIT, CUT_EPISODES = "episode_limit", "cut_episodes"

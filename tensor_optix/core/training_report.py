@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from tensor_optix._printed_block import WIDTH, Row, block, escape_rows, evolution_rows, number
+from tensor_optix._printed_block import WIDTH, Row, block, escape_rows, evolution_rows, failure_rows, number
 from tensor_optix.core.decisions.escapes import EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
@@ -62,6 +62,8 @@ class TrainingReport:
     """Counts of the watch: windows, wakes, drifts, degradations, trials, promotions, demotions."""
     health: dict[str, int] = field(default_factory=dict[str, int])
     """How often each kind of fault was survived: window, divergence, evaluator, suggestion, storage, learn, ..."""
+    failed_episodes: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """Those that were left because their environment failed: by how it failed, and by reason, how many."""
     evolution: dict[str, Any] = field(default_factory=dict[str, Any])
     """`PolicyManager.training_report()`; empty without evolution."""
     best_interval: ScoreInterval | None = None
@@ -155,6 +157,7 @@ class TrainingReport:
         rows += _tuning_rows(self.tuning)
         rows += escape_rows(self.escapes)
         rows += _watch_rows(self.watch)
+        rows += failure_rows(self.failed_episodes)
         if self.evolution:
             rows += [None, *evolution_rows(self.evolution)]
         return [*rows, *self._advice_rows()]

@@ -53,6 +53,15 @@ def resident_memory() -> int:
         return 0
 
 
+def memory_kills() -> int | None:
+    """Return how many processes the system has ended for want of memory, None where it does not tell."""
+    try:
+        with open("/proc/vmstat") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def private_memory() -> int:
     """Return the bytes of this process that it shares with no other, 0 where the system does not tell."""
     try:

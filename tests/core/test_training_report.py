@@ -78,8 +78,27 @@ TESTED: dict[str, Any] = {
 }
 
 
+FAILED: dict[str, Any] = {
+    "failed_episodes": {
+        "raised": {f"step: ConnectionError: no answer from the simulator at port {n}": n for n in (1, 2, 3)},
+        "hung": {"reset: no answer in 30 s": 1},
+    }
+}
+
+
+def test_reasons_of_failures_are_printed_the_most_frequent_first() -> None:
+    lines = str(report(**FAILED)).splitlines()
+    first = lines.index("  Failed episodes  : 7  (6 raised, 1 hung)")
+    assert lines[first + 1 : first + 3] == [
+        "    3 x raised in step: ConnectionError: no answer",
+        "        from the simulator at port 3",
+    ]
+    assert lines[first + 7] == "    and 1 more: see report.json"
+    assert "Failed episodes" not in str(report())
+
+
 @pytest.mark.parametrize(
-    "fields", [{}, EVOLVED, UNSCORED, CONFIRMED, ESCAPED, TESTED, {"val_score": NAN, "generalization_gap": NAN}]
+    "fields", [{}, EVOLVED, UNSCORED, CONFIRMED, ESCAPED, TESTED, FAILED, {"val_score": NAN, "generalization_gap": NAN}]
 )
 def test_a_report_round_trips_through_json_and_nan_survives_as_null(fields: dict[str, Any]) -> None:
     original = report(**fields)

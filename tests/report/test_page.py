@@ -187,3 +187,10 @@ def test_the_page_of_a_long_run_is_small_enough(tmp_path: Path, small: None) -> 
     assert max(max(lengths) for key, lengths in points.items() if key != "curve") <= MOST_SMALL
     assert max(points["curve"]) <= 2 * MOST_POINTS  # a band has two edges
     assert points.keys() >= {"curve", "length", "success", "health-0"}
+
+
+def test_why_environments_failed_is_a_table_the_most_frequent_reason_first(tmp_path: Path, small: None) -> None:
+    failed = {"hung": {"step: no answer in 30 s": 1}, "raised": {f"step: LookupError: {NASTY}": 12}}
+    text = shown(page_of(RunData.read(write_run(tmp_path / "run", failed_episodes=failed))))
+    assert text.index("LookupError") < text.index("no answer in 30 s")
+    assert "12" in text[text.index("LookupError") : text.index("no answer in 30 s")]

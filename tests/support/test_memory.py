@@ -1,6 +1,7 @@
 """What a replay memory will take, and what there is."""
 
 import builtins
+import io
 import os
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix.support.memory import free_memory, transition_bytes
+from tensor_optix.support.memory import free_memory, memory_kills, transition_bytes
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,16 @@ def test_where_the_system_does_not_tell_it_is_unknown(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(builtins, "open", refuse)
     monkeypatch.setattr(os, "sysconf", refuse)
-    free = free_memory()
+    free, kills = free_memory(), memory_kills()
     monkeypatch.undo()
-    assert free is None
+    assert (free, kills) == (None, None)
+
+
+@pytest.mark.parametrize(("text", "found"), [("nr_free_pages 9\noom_kill 3\n", 3), ("nr_free_pages 9\n", None)])
+def test_processes_that_the_system_has_ended_are_counted(
+    text: str, found: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtins, "open", lambda *_: io.StringIO(text))
+    kills = memory_kills()
+    monkeypatch.undo()
+    assert kills == found

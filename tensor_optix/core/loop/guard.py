@@ -15,7 +15,7 @@ A run that ends so has its state saved: `tensor-optix resume` goes on from the l
 """
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,12 +28,18 @@ from tensor_optix.errors import CheckpointStorageError, ContractError
 logger = logging.getLogger(__name__)
 
 
+MOST_REASONS, OTHER_REASONS = 20, "other reasons"
+"""Of the failures of a kind, so many reasons are told apart: a text with a number in it is another one each time."""
+
+
 class Health:
     """How often each kind of fault was met, and how often in a row."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.in_a_row: dict[str, int] = {}
+        self.failed_episodes: dict[str, dict[str, int]] = {}
+        """Those that were left because their environment failed: by how it failed, and by reason, how many."""
 
     def count(self, kind: str, times: int = 1) -> None:
         """Count faults that nothing is made of here."""
@@ -44,6 +50,20 @@ class Health:
         self.count(kind)
         self.in_a_row[kind] = self.in_a_row.get(kind, 0) + 1
         return self.in_a_row[kind]
+
+    def name_failures(self, kind: str, known: Mapping[str, int]) -> None:
+        """Add up why environments failed, whichever of them it was.
+
+        Args:
+            kind: how they failed, one of `core.faults.FAILURES`.
+            known: how often, by what the pipeline tells of it: "Environment 1 of 4 raised in step: ...".
+        """
+        reasons = self.failed_episodes.setdefault(kind, {})
+        for told, times in known.items():
+            reason = told.partition(f" {kind} in ")[2] or told
+            if reason not in reasons and len(reasons) >= MOST_REASONS:
+                reason = OTHER_REASONS
+            reasons[reason] = reasons.get(reason, 0) + times
 
     def clear(self, kind: str) -> None:
         """Note that what could have gone wrong has not."""

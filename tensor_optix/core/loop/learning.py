@@ -88,6 +88,7 @@ class Learning:
     def _count_failures(self, found: Mapping[str, Mapping[str, int]]) -> None:
         for kind, known in found.items():
             self._health.count(f"environment {kind}", sum(known.values()))
+            self._health.name_failures(kind, known)
 
     def check(self, window: EpisodeData, window_id: int) -> Fault | None:
         """Return what is wrong with a window, None where it can be learned from."""

@@ -34,6 +34,7 @@ class Totals:
     watch: Mapping[str, int]
     faults: Mapping[str, int]
     faults_in_a_row: Mapping[str, int]
+    failed_episodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     seconds: Mapping[str, float]
     total_seconds: float
 
@@ -129,6 +130,7 @@ class RunProgress:
             watch=dict(self.watch),
             faults=dict(self.health.counts),
             faults_in_a_row=dict(self.health.in_a_row),
+            failed_episodes={kind: dict(reasons) for kind, reasons in self.health.failed_episodes.items()},
             seconds=dict(self.seconds),
             total_seconds=self.total_seconds(),
         )
@@ -144,6 +146,7 @@ class RunProgress:
         self.ended = ended
         self.tuning, self.watch = dict(totals.tuning), dict(totals.watch)
         self.health.counts, self.health.in_a_row = dict(totals.faults), dict(totals.faults_in_a_row)
+        self.health.failed_episodes = {kind: dict(reasons) for kind, reasons in totals.failed_episodes.items()}
         self.seconds |= totals.seconds
         self._seconds_before = totals.total_seconds
 
@@ -195,6 +198,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         tuning=dict(progress.tuning),
         watch=dict(progress.watch),
         health=dict(progress.health.counts),
+        failed_episodes={kind: dict(reasons) for kind, reasons in progress.health.failed_episodes.items()},
         best_interval=interval,
         best_limit=limit_of(best.evidence) if best else None,
         confirmed=best is not None and is_confirmed(best),

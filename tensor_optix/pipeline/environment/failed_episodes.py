@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from tensor_optix.core.faults import FAILED_EPISODES, FAILURES, MOST_IN_A_ROW, RAISED, EpisodesFailedError
 from tensor_optix.pipeline.environment.episodes import raised_in
 from tensor_optix.pipeline.environment.workers.worker import WorkerFailedError, told_of
+from tensor_optix.support.redact import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class FailedEpisodes:
         """
         name = "The environment" if self._n_envs == 1 else f"Environment {i} of {self._n_envs}"
         kind = next((kind for kind in FAILURES if failure.startswith(kind)), RAISED)
-        short = f"{name} {failure.partition(chr(10))[0]}"[:_LONGEST]
+        short = redacted(f"{name} {failure.partition(chr(10))[0]}")[:_LONGEST]
         self._count += 1
         self._in_a_row[i] += 1
         known = self._in_window.setdefault(kind, {})

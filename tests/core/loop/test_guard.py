@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer
+from tensor_optix.core.loop.guard import MOST_REASONS, OTHER_REASONS, Health
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.storage.resume_ring import ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
@@ -15,6 +16,16 @@ from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import BadDataError, CheckpointStorageError
 from tests.fakes.windows import BAD_SCORES
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
+
+
+def test_reasons_that_differ_in_a_number_do_not_add_up_without_end() -> None:
+    health = Health()
+    for number in range(100):
+        health.name_failures("raised", {f"The environment raised in step: OSError: port {number}": 1})
+    health.name_failures("raised", {"The environment raised in step: OSError: port 3": 1})
+    reasons = health.failed_episodes["raised"]
+    assert len(reasons) == MOST_REASONS + 1
+    assert (reasons["step: OSError: port 3"], reasons[OTHER_REASONS]) == (2, 100 - MOST_REASONS)
 
 
 class TestEvaluator:

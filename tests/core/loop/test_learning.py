@@ -80,14 +80,18 @@ class TestCollecting:
 
     def test_failed_episodes_are_counted_by_how_their_environment_failed(self, tmp_path: Path) -> None:
         def failing() -> Iterator[EpisodeData]:
-            yield EpisodeData(**{**vars(window_of(1.0)), "metadata": {FAILED_EPISODES: {"hung": {"a": 2, "b": 1}}}})
+            yield EpisodeData(**{**vars(window_of(1.0)), "metadata": {FAILED_EPISODES: {"hung": hangs}}})
             raise EpisodesFailedError("three times in a row", {"died": {"a": 3}})
+
+        hangs = {f"Environment {i} of 2 hung in step: no answer in 1 s": i + 1 for i in range(2)}
 
         rig, windows = Rig(tmp_path), failing()
         rig.learning.collected(windows)
         with pytest.raises(EpisodesFailedError, match="three times"):
             rig.learning.collected(windows)
         assert rig.health.counts == {"environment hung": 3, "environment died": 3}
+        reasons = {"hung": {"step: no answer in 1 s": 3}, "died": {"a": 3}}
+        assert rig.health.failed_episodes == reasons
 
     def test_those_of_a_window_that_never_came_are_counted_too(self, tmp_path: Path) -> None:
         def broken() -> Iterator[EpisodeData]:

@@ -104,6 +104,7 @@ def counted() -> RunProgress:
     progress.health.fault("window")
     progress.health.fault("learn")
     progress.health.clear("learn")
+    progress.health.name_failures("raised", {"The environment raised in step: LookupError: no": 2})
     return progress
 
 
@@ -114,6 +115,7 @@ class TestTotals:
         assert totals["watch"] == {"drifts": 2}
         assert totals["faults"] == {"window": 1, "learn": 1}
         assert totals["faults_in_a_row"] == {"window": 1}
+        assert totals["failed_episodes"] == {"raised": {"step: LookupError: no": 2}}
 
     def test_a_resumed_run_goes_on_counting(self) -> None:
         clock = Clock()
@@ -125,9 +127,18 @@ class TestTotals:
         assert again.totals() == progress.totals()
         assert (again.ended, again.reason) == (StopReason.CONVERGED, None)
         assert again.health.fault("window") == 2
+        again.health.name_failures("raised", {"Environment 0 of 4 raised in step: LookupError: no": 1})
+        assert again.health.failed_episodes == {"raised": {"step: LookupError: no": 3}}
         again.start()
         clock.now = 1.0
         assert again.total_seconds() == 10.0
+
+    def test_a_run_that_was_saved_before_reasons_were_counted_goes_on_without(self) -> None:
+        totals = counted().totals()
+        del totals["failed_episodes"]
+        again = RunProgress(Clock())
+        again.go_on_from(totals, None)
+        assert again.health.failed_episodes == {}
 
     def test_what_is_saved_is_a_copy(self) -> None:
         progress = counted()
@@ -210,6 +221,7 @@ class TestReport:
         assert made.best_snapshot is not None
         assert "000003" in made.best_snapshot
         assert (made.hyperparams, made.health) == ({"learning_rate": 0.1}, {"window": 1, "learn": 1})
+        assert made.failed_episodes == {"raised": {"step: LookupError: no": 2}}
         assert not made.confirmed
 
     def test_before_anything_was_scored_it_claims_nothing(self, tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ class TestCounting:
         }
         assert counted.metadata() == {}
 
+    def test_credentials_of_an_address_are_left_out_also_where_the_text_is_cut(self) -> None:
+        counted = FailedEpisodes()
+        counted.fault(f"raised in step: OSError: {'x' * 130} wss://trader:{'secret' * 9}@feed.example/v1")
+        assert "secret" not in str(counted.metadata())
+
     def test_the_third_in_a_row_of_one_ends_the_run(self) -> None:
         counted = FailedEpisodes()
         counted.fault("died in step: signal 9")

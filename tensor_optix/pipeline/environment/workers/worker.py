@@ -12,13 +12,14 @@ from collections.abc import Callable
 
 import gymnasium as gym
 
-from tensor_optix.core.faults import DIED, HUNG, RAISED
+from tensor_optix.core.faults import DIED, HUNG, OUT_OF_MEMORY, RAISED
 from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError, SpaceError
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.fork_server import UNKNOWN, ForkServer, fork_server
 from tensor_optix.pipeline.environment.workers.functions import REGISTER_IT, pickled, pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
 from tensor_optix.pipeline.environment.workers.serving import IMPORTING, Order
+from tensor_optix.support.memory import memory_kills
 
 START_SECONDS = 300.0
 """Within which an environment must be made."""
@@ -77,6 +78,8 @@ class Worker:
         self._channel: socket.socket | None = None
         self._end: Callable[[], object] | None = None
         self._doing = ""
+        self._memory_kills: int | None = None
+        """`memory_kills()` when the process was started."""
         self.name = ""
         """What the environment calls itself."""
         self.private_bytes = 0
@@ -112,7 +115,7 @@ class Worker:
             theirs.close()
         self._channel, self.process = channel, process
         self._end = weakref.finalize(self, _ended, server, process, channel)
-        self._doing = "start"
+        self._doing, self._memory_kills = "start", memory_kills()
         place = {"path": [part for part in sys.path if isinstance(part, str)], "variables": dict(os.environ)}
         with contextlib.suppress(OSError):  # a folder that is gone is no trouble to an environment
             place["folder"] = os.getcwd()
@@ -213,7 +216,11 @@ class Worker:
             return WorkerFailedError(HUNG, doing, f"no answer in {seconds:.4g} s")
         if isinstance(error, wire.WireError) and not isinstance(error, wire.ClosedError):
             return WorkerFailedError(DIED, doing, f"its process was ended, as {error}")
-        return WorkerFailedError(DIED, doing, _ending(status))
+        before, now = self._memory_kills, memory_kills()
+        if status != -signal.SIGKILL or now is None or before is None:
+            return WorkerFailedError(DIED, doing, _ending(status))
+        kind = OUT_OF_MEMORY if now > before else DIED  # by somebody, where the system has not
+        return WorkerFailedError(kind, doing, _ending(status, may_be_memory=False))
 
     def kill(self) -> int:
         """Kill the process, with all that it has started, and return its exit status; `begin` starts another one."""
@@ -257,12 +264,12 @@ def _ended(server: ForkServer, process: int, channel: socket.socket) -> int:
     return server.end(process) if server.owner == os.getpid() else UNKNOWN
 
 
-def _ending(status: int) -> str:
+def _ending(status: int, *, may_be_memory: bool = True) -> str:
     if status == UNKNOWN:
         return "its process has ended"
     if status >= 0:
         return f"its process ended with exit code {status}"
-    memory = " - out of memory?" if -status == signal.SIGKILL else ""
+    memory = " - out of memory?" if may_be_memory and -status == signal.SIGKILL else ""
     return f"its process was ended by signal {-status} ({signal.strsignal(-status)}{memory})"
 
 

@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from tensor_optix.errors import EnvironmentFailedError, EnvironmentNotFoundError, SpaceError
 from tensor_optix.pipeline.environment.workers import wire
+from tensor_optix.pipeline.environment.workers import worker as worker_module
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
 from tensor_optix.pipeline.environment.workers.memory import SharedMemory
 from tensor_optix.pipeline.environment.workers.worker import Worker, order_bytes, told_of
@@ -62,7 +63,7 @@ def test_it_serves_an_environment(made: Make) -> None:
     ("action", "said"),
     [
         (HANG, r"hung in step: no answer in 0\.2 s"),
-        (KILL, r"died in step: its process was ended by signal 9 \(Killed - out of memory\?\)"),
+        (KILL, r"died in step: its process was ended by signal 9 \(Killed"),
         (EXIT, r"died in step: its process ended with exit code 7"),
         (RAISE, r"raised in step: LookupError: the cable is out"),
     ],
@@ -83,6 +84,25 @@ def test_however_it_fails_it_is_gone_and_can_begin_anew(made: Make, action: int,
     worker.begin()
     worker.wait_until_made()
     assert reset(worker).value == [{"begun": 1}, None]
+
+
+@pytest.mark.parametrize(
+    ("kills", "said"),
+    [
+        ([0, 0], r"died in step: .* \(Killed\)"),
+        ([3, 4], r"out of memory in step: .* \(Killed\)"),
+        ([None, None], r"died in step: .* \(Killed - out of memory\?\)"),
+    ],
+)
+def test_a_process_that_the_system_has_killed_ran_out_of_memory(
+    kills: list[int | None], said: str, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "memory_kills", lambda: kills.pop(0))
+    worker = made()
+    worker.wait_until_made()
+    reset(worker)
+    with pytest.raises(EnvironmentFailedError, match=said):
+        step(worker, made.memory, KILL)  # type: ignore[attr-defined]
 
 
 def test_an_answer_to_an_earlier_question_is_never_taken_for_a_later_ones(made: Make) -> None:
