@@ -168,14 +168,14 @@ class ValidationBudget:
         return max(min(max(limit, min(longest, ordinary)), LONGEST_MULTIPLE * longest), SHORTEST_LIMIT)
 
     def is_overrun(self, spent: ValidationSpent, validation_seconds: float, total_seconds: float) -> bool:
-        """Return whether validation takes so much of the time that the emergency valve opens.
+        """Return whether validation takes so much of the time that the emergency valve opens; not before the first.
 
         Args:
             spent: what validation has cost so far.
             validation_seconds: wall time of that.
             total_seconds: wall time of the run.
         """
-        if self.share is None or not spent.steps:
+        if self.share is None or not spent.steps or spent.newest is None:  # the first one always takes place
             return False
         free = 0 if spent.is_slow else FREE_STEPS
         beyond = validation_seconds * max(1.0 - free / spent.steps, 0.0)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tensor_optix.pipeline.environment.changes import EnvFn
@@ -47,7 +48,8 @@ def _of_spec(env: gym.Env) -> Named:
     if spec is None or registered is None or spec.additional_wrappers or _is_changed(env, spec.max_episode_steps):
         return None, {}
     arguments = {name: value for name, value in spec.kwargs.items() if name not in _OF_NO_COPY}
-    arguments = {name: value for name, value in arguments.items() if registered.kwargs.get(name, ...) != value}
+    defaults = registered.kwargs
+    arguments = {name: value for name, value in arguments.items() if not _is_equal(value, defaults.get(name, ...))}
     if spec.max_episode_steps != registered.max_episode_steps:
         if spec.max_episode_steps is None:  # the environment without its limit: no argument leaves that out
             return None, {}
@@ -61,6 +63,16 @@ def _of_spec(env: gym.Env) -> Named:
     if is_ours:
         return spec.id, arguments
     return (f"{module}:{spec.id}", arguments) if _is_importable(module) else (None, {})
+
+
+def _is_equal(value: object, default: object) -> bool:
+    """Return whether an argument is its default; of arrays and data frames, all members are."""
+    if getattr(value, "shape", None) != getattr(default, "shape", None):  # a row does not stand for a table
+        return False
+    try:
+        return bool(np.all(value == default))
+    except Exception:  # what cannot be compared is not the default
+        return False
 
 
 def _is_changed(env: gym.Env, limit: int | None) -> bool:

@@ -134,15 +134,21 @@ def test_without_a_share_everything_is_afforded_and_nothing_is_cut() -> None:
 
 
 def test_the_valve_opens_at_twice_the_share_of_the_time_and_not_in_the_first_minute() -> None:
-    spent = ValidationSpent(steps=1)
+    spent = ValidationSpent(steps=1, newest=1)
     assert not QUARTER.is_overrun(spent, VALVE_SECONDS, VALVE_SECONDS)
     assert QUARTER.is_overrun(spent, 61.0, 121.0)
     assert not QUARTER.is_overrun(spent, 61.0, 122.0)
     assert not QUARTER.is_overrun(ValidationSpent(), 61.0, 61.0)
 
 
+def test_what_the_untrained_policy_has_taken_does_not_put_off_the_first_evaluation() -> None:
+    spent = ValidationSpent(steps=2_000, is_slow=True)
+    assert not QUARTER.is_overrun(spent, 1e6, 1e6)
+    assert QUARTER.is_overrun(replace(spent, newest=1), 1e6, 1e6)
+
+
 def test_the_time_of_the_free_steps_opens_no_valve() -> None:
-    within, beyond = ValidationSpent(steps=FREE_STEPS), ValidationSpent(steps=3 * FREE_STEPS)
+    within, beyond = (ValidationSpent(steps=n * FREE_STEPS, newest=1) for n in (1, 3))
     assert not QUARTER.is_overrun(within, 1e6, 1e6)
     assert QUARTER.is_overrun(replace(within, is_slow=True), 1e6, 1e6)
     assert QUARTER.is_overrun(beyond, 300.0, 399.0)
@@ -153,7 +159,7 @@ def test_the_time_of_the_free_steps_opens_no_valve() -> None:
 def test_free_steps_or_not_the_valve_does_not_hang_on_the_speed_of_the_machine_after_the_first_minute(
     steps: int, total: float, share: float, load: float
 ) -> None:
-    spent = ValidationSpent(steps=steps)
+    spent = ValidationSpent(steps=steps, newest=steps)
     alone, loaded = (QUARTER.is_overrun(spent, k * share * total, k * total) for k in (1e6, 1e6 * load))
     assert alone == loaded
 

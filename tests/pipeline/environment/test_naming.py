@@ -1,5 +1,6 @@
 """The name of an environment: another process makes the same by it, or there is none."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -10,9 +11,53 @@ from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.naming import name_of, name_of_each
 from tests.fakes.environments import Structured
 
+ROWS = np.arange(6.0).reshape(3, 2)
+
 
 def made_here() -> gym.Env:
     return gym.make("CartPole-v1")
+
+
+class Replays(Structured):
+    """Replays data that it is given, as environments of markets do."""
+
+    def __init__(self, data: Any = ROWS, sizes: Any = ()) -> None:
+        super().__init__()
+
+
+@pytest.fixture
+def replaying() -> Iterator[None]:
+    """An id whose default argument is data."""
+    gym.register("Replays-v0", f"{__name__}:Replays", kwargs={"data": ROWS})
+    yield
+    del gym.registry["Replays-v0"]
+
+
+class Frame:
+    """Data that have no truth, as a data frame has none."""
+
+    shape = ROWS.shape
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise ValueError("The truth value is ambiguous.")
+
+
+@pytest.mark.usefixtures("replaying")
+def test_an_environment_that_was_given_data_has_no_name_by_which_another_process_can_make_it() -> None:
+    for data in (ROWS[:2], ROWS + 1, ROWS[:1], Frame()):
+        assert name_of(gym.make("Replays-v0", data=data)) == (None, {})
+    assert name_of(gym.make("Replays-v0", data=None))[1] == {"data": None}
+
+
+@pytest.mark.usefixtures("replaying")
+def test_data_that_are_the_default_and_ragged_lists_are_compared() -> None:
+    assert name_of(gym.make("Replays-v0")) == (f"{__name__}:Replays-v0", {})
+    assert name_of(gym.make("Replays-v0", sizes=[[1], [2, 3]]))[1] == {"sizes": [[1], [2, 3]]}
 
 
 class Unrecorded(gym.Wrapper):
