@@ -125,6 +125,14 @@ class RunSettings:
             is_in_every_file=False,
         ),
     ] = None
+    validate_beside: Annotated[
+        bool,
+        Setting(
+            "play validation in a process of its own while the next window is collected; its verdict comes a window "
+            "later",
+            is_in_every_file=False,
+        ),
+    ] = False
     max_episodes: Annotated[
         _Size | None,
         Setting(

@@ -25,7 +25,7 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.base_pipeline import BasePipeline, PlaysAhead
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector
 from tensor_optix.core.decisions.succession import Successor
@@ -96,6 +96,7 @@ class RLOptimizer:
         hang_timeout: seconds without a move, in an environment, `learn` or wherever the run is, after which the stacks
             of all threads are logged; None = 20 times the longest so far, and at least 30.
         pretrained: the agent was trained before: that its scores do not rise is no sign that it has learned nothing.
+        player: plays the episodes of the automatic validation while the next window is collected (`core.loop.beside`).
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -144,6 +145,7 @@ class RLOptimizer:
         report: bool = False,
         hang_timeout: float | None = None,
         pretrained: bool = False,
+        player: PlaysAhead | None = None,
     ) -> None:
         check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
@@ -209,6 +211,7 @@ class RLOptimizer:
             drift_detector=drift_detector if drift_detector is not None else config.usual_detector(),
             keeper=self._keeper,
             records=RunRecords(self.registry.directory),
+            player=player if isinstance(val_pipeline, str) else None,
         )
         check_contracts(
             evaluator=(parts.evaluator, BaseEvaluator),

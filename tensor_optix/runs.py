@@ -16,7 +16,7 @@ from tensor_optix._run_settings import RunSettings
 from tensor_optix._settings import file_schema
 from tensor_optix.callbacks.trackers.choosing import trackers_of
 from tensor_optix.core.base_agent import BaseAgent
-from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.base_pipeline import BasePipeline, PlaysAhead
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
@@ -85,6 +85,7 @@ class RunDescription(RunSettings):
         report: bool = False,
         callbacks: Sequence[LoopCallback] = (),
         begin: Callable[[BaseAgent, BasePipeline], object] | None = None,
+        player: PlaysAhead | None = None,
     ) -> RLOptimizer:
         """Build everything, wired together.
 
@@ -95,6 +96,7 @@ class RunDescription(RunSettings):
             report: True to write the page of the run at its end.
             callbacks: who else observes.
             begin: gives agent and pipeline the trained policy to begin with; None = the run begins untrained.
+            player: plays validation beside training; None = nobody does.
         """
         agent, pipeline = self.agent(), self.pipeline()
         if begin is not None:
@@ -121,6 +123,7 @@ class RunDescription(RunSettings):
             progress=progress,
             report=report,
             pretrained=begin is not None,
+            player=player,
         )
         made.described = None  # `write` says more
         made.allow_module = "\n".join(self.modules)

@@ -68,6 +68,8 @@ def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> i
             f"{scheduled}={run.hyperparams[scheduled]} follows a schedule, but a population moves its hyper-parameters "
             f"itself while it trains: give a number."
         )
+    if run.validate_beside:
+        raise InvalidArgumentError("--validate-beside needs a core that is idle: it is of one run, not of many.")
     if args.seeds is not None:
         return train_seeds(args, run, given)
     return (train_population if args.population is not None else train_variants)(args, run, given)

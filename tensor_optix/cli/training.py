@@ -22,6 +22,7 @@ from tensor_optix.core.training_report import StopReason
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 from tensor_optix.factory import set_threads
 from tensor_optix.multirun.description import is_multirun
+from tensor_optix.multirun.played_beside import PlayedBeside
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
@@ -49,7 +50,7 @@ def train(args: argparse.Namespace) -> int:
         Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
     with _told("building the agent and its environments", shows):
-        optimizer = run.optimizer(run_dir, resume=False, progress=shows, report=args.report)
+        optimizer = run.optimizer(run_dir, resume=False, progress=shows, report=args.report, player=_player(run))
     optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
     if measured:
@@ -67,7 +68,10 @@ def resume(args: argparse.Namespace) -> int:
     run = RunDescription.read(args.run_dir, args.allow_module)
     run = dataclasses.replace(run, **bounds)
     set_threads(run.framework, run.threads)
-    optimizer = run.optimizer(args.run_dir, resume=True, progress=not args.no_progress, report=args.report)
+    player = _player(run)
+    optimizer = run.optimizer(
+        args.run_dir, resume=True, progress=not args.no_progress, report=args.report, player=player
+    )
     optimizer.registry.open()  # a run of another process is left unchanged
     if bounds:
         _keep_bounds(run, args.run_dir)
@@ -77,6 +81,11 @@ def resume(args: argparse.Namespace) -> int:
     if before is not None and _windows(args.run_dir) == before:
         say("No window was trained: the run had ended before.", file=sys.stderr)
     return code
+
+
+def _player(run: RunDescription) -> PlayedBeside | None:
+    """Return who plays validation beside training; None where nobody is to."""
+    return PlayedBeside(dataclasses.asdict(run)) if run.validate_beside else None
 
 
 def _windows(run_dir: Path) -> int | None:

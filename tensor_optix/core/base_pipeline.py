@@ -90,6 +90,35 @@ class PlaysSeeds(Protocol):
         ...
 
 
+class PlaysAhead(Protocol):
+    """Somebody who plays validation episodes while the run goes on; see `core.loop.beside`."""
+
+    def begin(
+        self, agent: BaseAgent, statistics: Mapping[str, object], seeds: Sequence[int], max_steps: int | None
+    ) -> None:
+        """Begin to play one greedy episode per seed.
+
+        Args:
+            agent: who acts, as it is now.
+            statistics: of its training pipeline, which observations are normalised with.
+            seeds: of the episodes.
+            max_steps: after which an episode is cut; None = as usual.
+        """
+        ...
+
+    def result(self, is_stopped: Callable[[], bool]) -> EpisodeData | None:
+        """Wait for the episodes, and return them; None where they must be played otherwise.
+
+        Args:
+            is_stopped: asked while waiting; as soon as it returns True, None is returned.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let whoever plays go; may be called more than once."""
+        ...
+
+
 @runtime_checkable
 class CutsEpisodes(Protocol):
     """A validation pipeline that cuts episodes which do not end."""

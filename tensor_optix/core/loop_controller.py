@@ -32,6 +32,7 @@ from dataclasses import replace
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.succession import Successor
+from tensor_optix.core.loop.beside import Beside
 from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.collecting import Collecting
@@ -109,6 +110,7 @@ class LoopController:
             watches=lambda: config.watches(is_live=parts.pipeline.is_live),
         )
         self._keeping = Keeping(run, by_name(callback for callback in callbacks if isinstance(callback, KeepsRunState)))
+        self._beside = Beside(run, scorer, self._training, self._conclude_turn, self._keeping.save)
         for successor in self._successors:
             successor.join(slot)
         self._is_resumed = False
@@ -167,17 +169,13 @@ class LoopController:
             failed = True
             try:
                 self._untrained.play()
-                pending = self._run.state.pending
-                if pending is not None:
-                    self._conclude_turn(self._training.finish(self._run.state, pending))
-                    self._keeping.save()
-                for window in () if progress.reason is not None else self._collecting.windows():
+                for window in self._beside.windows(self._collecting.windows()):
                     self._turn(window)
                     self._keeping.save()
                     if progress.reason is not None:
                         break
                 else:  # a live pipeline that was told to stop waits for no further window
-                    if progress.stop_asked and self._run.state.window_id >= 0:
+                    if progress.stop_asked and self._run.state.window_id >= 0 and self._run.state.pending is None:
                         self._keeping.save()
                 progress.reason = progress.reason or StopReason.EXHAUSTED
                 failed = False

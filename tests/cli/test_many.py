@@ -42,6 +42,12 @@ def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...], messag
         is_of_many(parsed(*arguments))
 
 
+def test_validation_beside_training_is_of_one_run() -> None:
+    run = RunDescription(env="CartPole-v1", algorithm="ppo", framework="torch", seed=0, validate_beside=True)
+    with pytest.raises(InvalidArgumentError, match="--validate-beside needs a core that is idle"):
+        train_many(parsed("--seeds", "2"), run, {})
+
+
 def test_a_population_moves_its_hyper_parameters_itself() -> None:
     run = RunDescription(
         env="CartPole-v1", algorithm="ppo", framework="torch", seed=0, hyperparams={"learning_rate": "lin_3e-4"}

@@ -53,3 +53,10 @@ def test_a_population_is_trained_interrupted_resumed_and_its_best_evaluated(
 def test_workers_give_the_same_decisions_weights_and_history(tmp_path: Path) -> None:
     assert train(tmp_path / "one") == train(tmp_path / "two", "--workers", "2") == 0
     assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+@pytest.mark.ray
+def test_a_local_cluster_gives_the_same_decisions_weights_and_history(tmp_path: Path) -> None:
+    assert train(tmp_path / "one") == train(tmp_path / "two", "--workers", "2") == 0
+    assert train(tmp_path / "ray", "--workers", "2", "--executor", "ray") == 0
+    assert content(tmp_path / "one") == content(tmp_path / "two") == content(tmp_path / "ray")

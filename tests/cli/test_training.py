@@ -18,6 +18,7 @@ from tensor_optix.core.decisions.intervals import METHOD
 from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointStorageError
+from tensor_optix.multirun.played_beside import PlayedBeside
 from tensor_optix.runs import RunDescription
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
@@ -97,6 +98,19 @@ def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_validation_beside_training_decides_the_same_whoever_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--framework", "torch", "--seed", "3", "--n-envs", "1", "--window-size", "64", "--val-episodes", "2"]
+    flags += ["--net-arch", "8", "--no-progress", "--max-windows", "6", "--validate-beside"]
+    assert main(["train", "CartPole-v1", "--run-dir", str(tmp_path / "beside"), *flags]) in (0, 3)
+    monkeypatch.setattr(PlayedBeside, "begin", lambda self, *args: None)
+    assert main(["train", "CartPole-v1", "--run-dir", str(tmp_path / "here"), *flags]) in (0, 3)
+    histories = [(tmp_path / name / "history.jsonl").read_bytes() for name in ("beside", "here")]
+    assert histories[0] == histories[1]
+
+
 def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--window-size", "64", "--val-episodes", "2", "--no-progress", "--plateau-threshold", "1"]
     arguments += ["--dormant-threshold", "2", "--evolve", "2", "--max-episodes", "60", "--seed", "1"]

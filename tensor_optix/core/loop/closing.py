@@ -53,6 +53,8 @@ def closing_steps(
     yield "close the history", parts.history.close
     yield "close the pipeline", parts.pipeline.teardown
     yield "close the validation pipeline", validation.close
+    if parts.player is not None:
+        yield "let who plays validation go", parts.player.close
     if parts.test_pipeline is not None:
         yield "close the test pipeline", parts.test_pipeline.teardown
 

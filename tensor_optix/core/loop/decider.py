@@ -3,7 +3,7 @@
 | what the window came to | verdict | event of the state machine | what the controller does |
 |---|---|---|---|
 | a fault | as before | none | FAULT |
-| nothing that was evaluated, or validation was broken off | as before | none | nothing |
+| nothing that was evaluated, or validation is pending | as before | none | nothing |
 | no usable score | NO_EVIDENCE | NO_EVIDENCE | MISSING |
 | a score, while learning | `judge` | the verdict's | `effects` of the move, TUNE |
 | FLAT or DEGRADED, `dormant_threshold` reached, patience with the curve left | as judged | WAITING | as above |

@@ -27,7 +27,8 @@ class Outcome:
     metrics: EvalMetrics | None = None
     """Its score; None where it was not evaluated."""
     pending: EvalMetrics | None = None
-    """The score of the window itself, where its validation was broken off; then there is no other yet."""
+    """The score of the window itself, where its validation was broken off, or is played beside the next one; then there
+    is no other yet."""
     is_best: bool = False
     """True if the policy has beaten the best."""
     evidence: tuple[PlayedWindow, ...] = ()

@@ -8,7 +8,7 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_optimizer import BaseOptimizer
-from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.base_pipeline import BasePipeline, PlaysAhead
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
 from tensor_optix.core.decisions.intervals import Span
@@ -171,6 +171,8 @@ class LoopParts:
     """What tells, while a trained policy is watched, that its scores have fallen."""
     test_pipeline: BasePipeline | None = None
     """Where the best plays once when the run has ended; nothing is decided by it."""
+    player: PlaysAhead | None = None
+    """Who plays validation episodes beside training; None = they are played where they are needed."""
     keeper: "RunKeeper | None" = None
     """Saves what a resumed run needs; None = nothing is saved for that."""
     records: RunRecords | None = None

@@ -59,7 +59,7 @@ class RunState:
     longest_episode: int = 0
     """Steps of the longest episode of training that has ended."""
     pending: EvalMetrics | None = None
-    """Score of the window in hand itself, where its validation was broken off and is still to be done."""
+    """Score of the window in hand itself, where its validation was broken off, or is played beside the next one."""
     evaluations: int = 0
     era_began: int = 0
     """Window from which on scores compare with each other."""

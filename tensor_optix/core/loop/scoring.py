@@ -58,7 +58,7 @@ class Scored:
     incumbent: Retest | None = None
     test_steps: int = 0
     pending: EvalMetrics | None = None
-    """The score of the window itself, where its validation was broken off."""
+    """The score of the window itself, where its validation was broken off, or is played beside the next one."""
 
 
 class Scorer:
@@ -88,6 +88,8 @@ class Scorer:
         self._config = config
         self._progress = progress
         self.validation = Validation(val_pipeline, self._evaluator, lambda: progress.is_urgent, progress.clock)
+        self.has_player = False
+        """True where validation may be played beside training."""
         self._told: set[str] = set()
 
     def is_up(self, state: RunState) -> bool:
@@ -121,6 +123,18 @@ class Scorer:
         self.validation.compare_with(data)
         scored = self._surviving(state, lambda: self._scored(state, data, diagnostics, can_be_saved=can_be_saved))
         return self._result(state, scored)
+
+    def defers(self, state: RunState) -> bool:
+        """Return whether the policy is validated beside the next window: there is one, and steps were timed before."""
+        has_next = self._config.spent(state.window_id + 1, state.env_steps) is None
+        is_timed = self.validation.spent.is_slow is not None
+        return self.has_player and has_next and is_timed and self.validation.seeded is not None
+
+    def deferred(self, state: RunState, data: EpisodeData, diagnostics: Diagnostics) -> Scored:
+        """Return the score of a window itself, as one that is pending; see `score` and `finish`."""
+        self.validation.compare_with(data)
+        found = self._surviving(state, lambda: self._evaluator.score(data, diagnostics))
+        return Scored(no_score(state.window_id), pending=found)
 
     def finish(self, state: RunState, train_metrics: EvalMetrics) -> Scored:
         """Return what a window is worth whose validation was broken off; see `score`.

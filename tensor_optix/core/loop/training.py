@@ -71,6 +71,8 @@ class Training:
             outcome = replace(outcome, diagnostics=learned)
             if not self._scorer.is_up(state):
                 return outcome
+            if self._scorer.defers(state):
+                return self._scored(outcome, self._scorer.deferred(state, window, learned), None)
             scored = self._scorer.score(state, window, learned, can_be_saved=staged is not None)
             is_over = True
         finally:

@@ -23,7 +23,7 @@ from tensor_optix.support.preserving import Leftover
 logger = logging.getLogger(__name__)
 
 MOST_STARTS = 64
-"""Of training's episodes, so many first observations are remembered."""
+"""So many first observations of training's episodes are remembered."""
 _ALIKE = (
     "Every validation episode so far was the same, step for step (%d of %d steps each), and no seed has changed that. "
     "In a simulator without chance this is as it should be: one episode tells all. If the environment replays recorded "
@@ -67,11 +67,12 @@ class Validation:
         self.repetition = Repetition()
         """How far its episodes were alike."""
         self._starts: set[bytes] = set()
-        """First observations of episodes of training."""
         self.is_repetitive = False
         """True once it has been said that all its episodes are the same as training's."""
+        self.ahead: Callable[[], EpisodeData | None] | None = None
+        """Returns the episodes of the next score where they were played beside training (`beside`)."""
         self._windows: Iterator[EpisodeData] | None = None
-        self._since_opened, self._windows_per_pass = 0, 0
+        self._since_opened = self._windows_per_pass = 0
         self._agent: BaseAgent | None = None
         """The agent that acts in them."""
         self._remembered: Leftover | None = None
@@ -178,10 +179,11 @@ class Validation:
             self.spent = replace(self.spent, is_slow=is_slow(step_seconds))
             if self.spent.is_slow:
                 logger.info(_SLOW, step_seconds)
+        self._note(window)
+
+    def _note(self, window: EpisodeData) -> None:
         cut = int(window.metadata.get(CUT_EPISODES, 0))
         self.spent = replace(self.spent, steps=self.spent.steps + window.length, cut=self.spent.cut + cut)
-        if self.repetition.is_refuted:
-            return
         self.repetition = self.repetition.seen(window)
         if self.repetition.is_certain and (self.seeded or self._starts & set(starts_of(window, is_new=True))):
             self._tell(self.repetition.episodes, self.repetition.length)
@@ -197,9 +199,27 @@ class Validation:
         Raises:
             TensorOptixError: it yields nothing.
         """
-        window = self._next()
+        window = self._played_ahead() or self._next()
         self.newest, self.spent = window, replace(self.spent, newest=window.length)
         return self._evaluator.score_validation(window)
+
+    def following(self) -> list[int]:
+        """Return the seeds of the next score's episodes without spending them, where seeds fix them."""
+        assert self._pipeline is not None and self._counted is not None  # noqa: S101, PT018 - the caller has looked
+        stream, seeds = self._pipeline.stream_state(), self._counted.fresh_seeds()
+        self._pipeline.restore_stream(stream)
+        return seeds
+
+    def _played_ahead(self) -> EpisodeData | None:
+        """Return the next window where somebody has played it; the stream goes on as if it had been played here."""
+        window, self.ahead = None if self.ahead is None else self.ahead(), None
+        if window is not None and self._pipeline is not None and self._counted is not None:
+            self._counted.fresh_seeds()
+            stream = self._pipeline.stream_state()
+            window = replace(window, episode_id=stream["window_id"])
+            self._pipeline.restore_stream({**stream, "window_id": window.episode_id + 1})
+            self._note(window)
+        return window
 
     def _next(self) -> EpisodeData:
         assert self._pipeline is not None  # noqa: S101 - for the type checker; the caller has looked
