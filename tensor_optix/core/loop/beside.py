@@ -62,9 +62,9 @@ class Beside:
     def _begin(self) -> None:
         """Let the episodes of the validation that is pending begin."""
         run, state, player = self._run, self._run.state, self._run.parts.player
-        self._statistics = run.parts.pipeline.state_dict()
         if state.pending is None or player is None:
             return
+        self._statistics = run.parts.pipeline.state_dict()
         validation = self._scorer.validation
         limit = run.config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
         player.begin(run.slot.agent, self._statistics, validation.following(), limit)
