@@ -100,7 +100,9 @@ class Execution:
         if state.best is not None and not registry.path_of(state.best).exists():
             state = replace(state, best=registry.best)
         registry.era = state.best.era if state.best else 0
-        registry.reserve = {one.snapshot_id for one in state.reserve}
+        # Those that are there and that the state has left out: the run was cut off before they were dropped.
+        left = {one.snapshot_id for one in registry.snapshots() if one.in_reserve and one.window_id <= state.window_id}
+        registry.reserve = left | {one.snapshot_id for one in state.reserve}
         self._run.state = state
         self.championship.pin_champion()
 

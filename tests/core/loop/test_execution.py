@@ -224,3 +224,19 @@ def test_a_suggestion_of_some_values_leaves_the_others(tmp_path: Path) -> None:
     agent.params["other"] = 3
     LoopRig(tmp_path, [1.0], agent=agent, optimizer=Partial()).run()
     assert agent.params == {"learning_rate": 0.7, "other": 3}
+
+
+def test_a_resumed_run_drops_what_it_was_cut_off_before_dropping(tmp_path: Path) -> None:
+    rig = LoopRig(tmp_path, [1.0, 2.0, 3.0])
+    rig.run()
+    state, registry = rig.loop.state, rig.registry
+    values = NumpyAgent().get_hyperparams()
+    left, later = (
+        registry.commit(registry.stage(NumpyAgent()), EvalMetrics(0.5), window, values, in_reserve=True)
+        for window in (1, 99)
+    )
+    rig.loop._execution.go_on_from(state)
+    assert registry.reserve == {left.snapshot_id}
+    registry.keep_in_reserve(())
+    assert not registry.path_of(left).exists()
+    assert registry.path_of(later).exists()  # saved after the state: the run comes to it again
