@@ -28,7 +28,7 @@ from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, Jo
 from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.description import Variants, is_multirun, read_description, write_description, write_result
-from tensor_optix.multirun.final_test import FinalTest, Played, Windows, final_test
+from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
 from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, refuse_interrupted
 from tensor_optix.multirun.judging import FIRST, FORMAT, Standing, share_of
 from tensor_optix.multirun.variant import LEARN_ON
@@ -243,11 +243,10 @@ class Evolution:
         run = self.run(FIRST)
         rng = np.random.default_rng([_TEST, run.seed, generation])
 
-        def play(places: Sequence[int], windows: Windows) -> list[Played]:
-            items = [self._item(numbers[place], windows=windows) for place in places]
-            return [result.values["returns"] for result in executor.map(PLAY, items)]
+        def item(place: int, windows: Windows) -> Payload:
+            return self._item(numbers[place], windows=windows)
 
-        return final_test(len(numbers), play, lambda: rng.integers(2**31, size=run.val_episodes).tolist())
+        return final_test_on(executor, PLAY, len(numbers), item, rng, run.val_episodes)
 
     def conclude(self, executor: Executor) -> SavedState:
         """Write what it has come to, and return it: the folder of the best, its score on fresh episodes, the variants.

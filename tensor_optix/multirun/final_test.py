@@ -16,6 +16,7 @@ from tensor_optix.core.decisions.racing import survivors
 from tensor_optix.core.decisions.ranking import returns_of
 from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, ROUNDS
 from tensor_optix.core.types import PlayedWindow
+from tensor_optix.executors import Executor, Payload
 
 Windows: TypeAlias = Sequence[Sequence[int]]
 """Of each window the seeds of its episodes."""
@@ -74,6 +75,32 @@ def final_test(n: int, play: Play, fresh: Callable[[], Sequence[int]]) -> FinalT
         ),
         raced=tuple(map(tuple, returns)),
     )
+
+
+def final_test_on(
+    executor: Executor,
+    job: str,
+    n: int,
+    item: Callable[[int, Windows], Payload],
+    rng: np.random.Generator,
+    n_episodes: int,
+) -> FinalTest:
+    """Return which of n policies is the best, where an executor plays them.
+
+    Args:
+        executor: runs the job.
+        job: plays windows, and returns their `returns`.
+        n: policies, at least 1.
+        item: returns what the job of a policy, by number, is sent.
+        rng: gives the seeds of the episodes.
+        n_episodes: of a window.
+    """
+
+    def play(numbers: Sequence[int], windows: Windows) -> list[Played]:
+        results = executor.map(job, [item(number, windows) for number in numbers])
+        return [result.values["returns"] for result in results]
+
+    return final_test(n, play, lambda: rng.integers(2**31, size=n_episodes).tolist())
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -20,6 +20,7 @@ from tensor_optix.core.types import EvalMetrics, HyperparamSet, Params, PlayedWi
 from tensor_optix.errors import InvalidArgumentError, NonFiniteError
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
+from tensor_optix.multirun.files import files_in, write_files
 from tensor_optix.multirun.final_test import FinalTest
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.runs import RunDescription
@@ -54,19 +55,14 @@ class Member:
     def restore(self, state: Payload) -> None:
         """Go on from what `state` returned, of this member or of another one; the place in its stream is its own."""
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in state.tensors.items():
-                path = Path(folder, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+            write_files(Path(folder), state.tensors)
             self.load(Path(folder), state.values)
 
     def state(self) -> Payload:
         """Return the statistics of its pipeline, and all that learning needs as safetensors files."""
         with tempfile.TemporaryDirectory() as folder:
             statistics = self.save(Path(folder))
-            files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-            tensors = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-        return Payload(statistics, tensors)
+            return Payload(statistics, files_in(Path(folder)))
 
     def load(self, folder: Path, statistics: SavedState) -> None:
         """Go on from what `save` wrote and returned."""

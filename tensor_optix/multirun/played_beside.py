@@ -12,6 +12,7 @@ from tensor_optix.core.types import EpisodeData, EpisodeSummary
 from tensor_optix.errors import CheckpointError, ExecutorError
 from tensor_optix.executors import Executor, Payload, Processes
 from tensor_optix.executors.executor import Outcome
+from tensor_optix.multirun.files import files_in
 from tensor_optix.support.arrays import decoded
 from tensor_optix.support.plain import Json, SavedState, jsonable
 
@@ -91,8 +92,7 @@ def weights_of(agent: BaseAgent) -> dict[str, bytes]:
     """Return the files that an agent saves its weights in, by name."""
     with tempfile.TemporaryDirectory() as folder:
         agent.save_weights(str(Path(folder, "agent")))
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        return files_in(Path(folder))
 
 
 def window_of(values: SavedState, seeds: Sequence[int]) -> EpisodeData:

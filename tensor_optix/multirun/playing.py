@@ -8,6 +8,7 @@ from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
+from tensor_optix.multirun.files import write_files
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
@@ -61,10 +62,7 @@ def play_window(item: Payload, context: Context) -> Payload:
     if player.validation is None:
         return Payload(None)
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in item.tensors.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_files(Path(folder), item.tensors)
         player.agent.load_weights(str(Path(folder, "agent")))
     player.training.load_state_dict(values["statistics"])
     player.validation.bound(values["max_steps"])

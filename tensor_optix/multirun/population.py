@@ -9,7 +9,6 @@ Nothing depends on who runs the members, or on which is ready first: decisions, 
 """
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,8 @@ from tensor_optix.core.types import HyperparamSet, Params
 from tensor_optix.executors import Event, Executor, Payload
 from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.barriers import Barriers, Kept
-from tensor_optix.multirun.final_test import FinalTest, Windows, final_test
+from tensor_optix.multirun.files import digest
+from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
 from tensor_optix.multirun.generations import Standing, decided, late
 from tensor_optix.multirun.member import LEARN, PLAY
 from tensor_optix.optimizers._pbt_rules import moved
@@ -158,7 +158,7 @@ class Population:
                     {
                         **{name: one.values[name] for name in ("score", "returns", "steps")},
                         **{name: _sorted(one.values[name]) for name in ("params", "effective")},
-                        "sha256": digest(one),
+                        "sha256": digest(one.tensors),
                         "then": {"mode": step.mode, "donor": step.donor, "params": _sorted(step.params)},
                     }
                     for one, step in zip(results, steps, strict=True)
@@ -177,14 +177,12 @@ class Population:
         states = {member: self._barriers.best(self.kept, member) for member in members}
         rng = np.random.default_rng([self.run.seed, _LAST_TEST])
 
-        def play(numbers: Sequence[int], windows: Windows) -> list[Any]:
-            items = []
-            for member in (members[number] for number in numbers):
-                values = {**self._about(member), "windows": windows, "state": states[member].values["state"]}
-                items.append(Payload(values, states[member].tensors))
-            return [result.values["returns"] for result in executor.map(PLAY, items)]
+        def item(place: int, windows: Windows) -> Payload:
+            member, state = members[place], states[members[place]]
+            values = {**self._about(member), "windows": windows, "state": state.values["state"]}
+            return Payload(values, state.tensors)
 
-        return final_test(len(members), play, lambda: rng.integers(2**31, size=self.run.val_episodes).tolist()), members
+        return final_test_on(executor, PLAY, len(members), item, rng, self.run.val_episodes), members
 
     def best_state(self, member: int) -> Payload:
         """Return the best that a member was, as its job returned it."""
@@ -194,12 +192,3 @@ class Population:
 def _sorted(values: Params) -> dict[str, Any]:
     """Return values by name in one order, also where some of them were read from disk."""
     return dict(sorted(values.items()))
-
-
-def digest(result: Payload) -> str:
-    """Return the SHA-256 of a member's weights, and of all else that its learning goes on from."""
-    found = hashlib.sha256()
-    for name, content in sorted(result.tensors.items()):
-        found.update(f"{name} {len(content)}\n".encode())
-        found.update(content)
-    return found.hexdigest()

@@ -21,7 +21,7 @@ from tensor_optix.multirun.description import (
     write_description,
     write_result,
 )
-from tensor_optix.multirun.final_test import FinalTest, Windows, final_test
+from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
 from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, refuse_interrupted
 from tensor_optix.runs import RunDescription
 
@@ -136,8 +136,7 @@ class SeveralSeeds:
         Raises:
             JobCancelledError: the runs were interrupted; they are saved, and go on when this is called again.
         """
-        items = [Payload({"run_dir": str(self.run_dir(s)), "allow_modules": self.allow_modules}) for s in seeds]
-        outcomes = executor.outcomes(TRAIN, items, on_event)
+        outcomes = executor.outcomes(TRAIN, [self._item(seed) for seed in seeds], on_event)
         refuse_interrupted(outcomes)
         return [outcome for outcome in outcomes if isinstance(outcome, JobError)]
 
@@ -154,14 +153,14 @@ class SeveralSeeds:
             seeds: of the runs.
         """
         rng = np.random.default_rng([_LAST_TEST, *self.description.seeds])
-        n_episodes = self.run(seeds[0]).val_episodes
 
-        def play(numbers: Sequence[int], windows: Windows) -> list[Any]:
-            about = {"allow_modules": self.allow_modules, "windows": windows}
-            items = [Payload({"run_dir": str(self.run_dir(seeds[number])), **about}) for number in numbers]
-            return [result.values["returns"] for result in executor.map(PLAY, items)]
+        def item(place: int, windows: Windows) -> Payload:
+            return self._item(seeds[place], windows=windows)
 
-        return final_test(len(seeds), play, lambda: rng.integers(2**31, size=n_episodes).tolist())
+        return final_test_on(executor, PLAY, len(seeds), item, rng, self.run(seeds[0]).val_episodes)
+
+    def _item(self, seed: int, **more: object) -> Payload:
+        return Payload({"run_dir": str(self.run_dir(seed)), "allow_modules": self.allow_modules, **more})
 
     def conclude(self, test: FinalTest, seeds: Sequence[int]) -> dict[str, Any]:
         """Write what the job came to, and return it: the folder of the best, and its score on fresh episodes."""

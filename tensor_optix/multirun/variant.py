@@ -1,6 +1,5 @@
 """What a worker runs for a variant: a run of its own that begins as a mutated clone of its parent's best policy."""
 
-import hashlib
 from pathlib import Path
 
 from tensor_optix._run_reports import read_report
@@ -13,6 +12,7 @@ from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
+from tensor_optix.multirun.files import digest, files_in
 from tensor_optix.multirun.jobs import has_ended, trained
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.plain import SavedState
@@ -57,7 +57,7 @@ def learn_on(item: Payload, context: Context) -> Payload:
             "windows": report.windows,
             "changes": lineages[0].to_dict()["changes"],
             "snapshot": None if best is None else best.snapshot_id,
-            "sha256": None if best is None else weights_digest(registry.path_of(best)),
+            "sha256": None if best is None else digest(files_in(registry.path_of(best) / "weights")),
         }
     )
 
@@ -84,13 +84,3 @@ def spawned(agent: BaseAgent, pipeline: BasePipeline, run: RunDescription, value
             f"{values['parent']}, which the variants of this generation come from: it is damaged, or was changed."
         )
     return lineage
-
-
-def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 of the weights in the folder of a snapshot."""
-    found = hashlib.sha256()
-    for path in sorted(path for path in (folder / "weights").rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        found.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode())
-        found.update(content)
-    return found.hexdigest()

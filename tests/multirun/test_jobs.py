@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from tensor_optix._run_reports import read_report
-from tensor_optix.core.loop.parts import LoopStatus
-from tensor_optix.core.types import LoopState
 from tensor_optix.executors import Event, InProcess, Payload
 from tensor_optix.multirun.jobs import PLAY, TRAIN, Teller, told
+from tests.fakes.statuses import STATUS
 from tests.fakes.tiny_runs import TINY
 
 RUN = dataclasses.replace(TINY, window_size=64, val_episodes=2, max_episodes=3)
@@ -69,20 +68,7 @@ def test_a_cancelled_run_is_interrupted_and_can_go_on(tmp_path: Path) -> None:
 
 
 def test_what_is_told_is_json() -> None:
-    status = LoopStatus(
-        state=LoopState.COOLING,
-        window_id=11,
-        env_steps=12_000,
-        seconds=4.0,
-        metrics=None,
-        best=None,
-        probed_param=None,
-        probed_value=None,
-        windows_to_evaluation=3,
-        no_improvement=5,
-        dormant_threshold=20,
-    )
-    assert told(status) == {"windows": 12, "steps": 12_000, "state": "COOLING", "score": None, "best": None}
+    assert told(STATUS) == {"windows": 12, "steps": 12_000, "state": "COOLING", "score": None, "best": None}
 
 
 def test_a_teller_without_a_status_says_nothing() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tensor_optix.errors import JobCancelledError
 from tensor_optix.executors import Event, Payload
-from tensor_optix.multirun.population import GENERATIONS, Population, digest
+from tensor_optix.multirun.files import digest
+from tensor_optix.multirun.population import GENERATIONS, Population
 from tensor_optix.runs import RunDescription
 from tests.fakes.executors import FakeExecutor
 
@@ -79,7 +80,7 @@ def test_the_worst_goes_on_with_the_weights_of_the_best_in_its_own_stream(tmp_pa
     assert first[0][1]["seeds"] != second[0][1]["seeds"]
     lines = [json.loads(line) for line in (tmp_path / GENERATIONS).read_text().splitlines()]
     assert lines[0]["members"][0]["then"]["donor"] == 2
-    assert lines[1]["members"][0]["sha256"] == digest(Payload(None, {"agent": b"[2@0][0@1]"}))
+    assert lines[1]["members"][0]["sha256"] == digest({"agent": b"[2@0][0@1]"})
     assert lines[1]["members"][0]["effective"] == lines[0]["members"][0]["then"]["params"]
 
 
