@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tensor_optix._visible import in_line
 from tensor_optix.core.decisions.escapes import EscapeRecord
+from tensor_optix.core.faults import reasons_by_count
 from tensor_optix.support.numbers import decimals_of
 
 WIDTH = 54
@@ -78,11 +79,8 @@ def failure_rows(failed: Mapping[str, Mapping[str, int]]) -> list[Row]:
     rows: list[Row] = [
         ("Failed episodes", f"{sum(kinds.values()):,}  ({', '.join(f'{n:,} {kind}' for kind, n in kinds.items())})")
     ]
-    by_count = sorted(
-        ((times, kind, reason) for kind, reasons in failed.items() for reason, times in reasons.items()),
-        key=lambda one: -one[0],
-    )
-    for times, kind, reason in by_count[:_MOST_REASONS]:
+    by_count = reasons_by_count(failed)
+    for kind, reason, times in by_count[:_MOST_REASONS]:
         lines = textwrap.wrap(f"{times:,} x {kind} in {reason}", WIDTH - 4, subsequent_indent="    ")
         rows += [(None, f"  {line}") for line in lines]
     others = len(by_count) - _MOST_REASONS

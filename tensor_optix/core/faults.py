@@ -30,6 +30,16 @@ SEEDS = "seeds"
 """In a window's metadata: the seeds of its episodes, from which they can be played again."""
 
 
+def reasons_by_count(failed: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+    """Return how environments failed, why, and how often; the most frequent first.
+
+    Args:
+        failed: how many episodes, by how the environment failed and by reason.
+    """
+    found = [(kind, reason, times) for kind, reasons in failed.items() for reason, times in reasons.items()]
+    return sorted(found, key=lambda one: -one[2])
+
+
 class PlayStoppedError(Exception):
     """Validation was broken off between two steps, as somebody has asked for an end."""
 

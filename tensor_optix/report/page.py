@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tensor_optix.core.decisions.schedules import is_schedule
+from tensor_optix.core.faults import reasons_by_count
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.storage.line_log import REPORT
 from tensor_optix.core.training_report import (
@@ -71,7 +72,7 @@ def page_of(data: RunData, *, reloads: bool = False) -> str:
         lineage=[] if report is None else report.evolution.get("lineage", []),
         faults=data.of_kind("fault")[-MOST_ROWS:],
         counts=_counts(report),
-        failures=_failures(report),
+        failures=[] if report is None else reasons_by_count(report.failed_episodes)[:MOST_ROWS],
         events=data.of_kind(*_TOLD)[-MOST_ROWS:],
         settings=_settings(data),
         clip=clip_of(data.run_dir),
@@ -188,13 +189,6 @@ def _counts(report: TrainingReport | None) -> list[tuple[str, object]]:
     if report is None:
         return []
     return [*report.health.items(), *((f"watch: {name}", value) for name, value in report.watch.items())]
-
-
-def _failures(report: TrainingReport | None) -> list[tuple[str, str, int]]:
-    """Return how environments failed, why, and how often; the most frequent reason first."""
-    failed = {} if report is None else report.failed_episodes
-    found = [(kind, reason, times) for kind, reasons in failed.items() for reason, times in reasons.items()]
-    return sorted(found, key=lambda one: -one[2])[:MOST_ROWS]
 
 
 def _settings(data: RunData) -> list[tuple[str, str]]:
