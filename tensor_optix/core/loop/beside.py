@@ -15,7 +15,7 @@ from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.scoring import Scorer
 from tensor_optix.core.loop.training import Training
-from tensor_optix.core.types import EpisodeData
+from tensor_optix.core.types import EpisodeData, EvalMetrics
 
 
 class Beside:
@@ -49,8 +49,9 @@ class Beside:
         Args:
             collected: the windows.
         """
-        if self._run.state.pending is not None and not self._scorer.defers(self._run.state):
-            self._finish()
+        pending = self._run.state.pending
+        if pending is not None and not self._scorer.defers(self._run.state):
+            self._finish(pending)
             self._save()
         while self._run.progress.reason is None:
             self._begin()
@@ -72,25 +73,19 @@ class Beside:
 
     def _goes_on(self) -> bool:
         """Apply the verdict that is pending; return whether the window just collected is to be learned from."""
-        run, pipeline = self._run, self._run.parts.pipeline
-        if not self._is_pending:
+        run, pipeline, pending = self._run, self._run.parts.pipeline, self._run.state.pending
+        if pending is None:
             return True
         statistics = pipeline.state_dict()
         pipeline.load_state_dict(self._statistics)
         try:
-            self._finish()
+            self._finish(pending)
         finally:
             self._scorer.validation.ahead = None
             if pipeline.state_dict() == self._statistics:  # no other policy was loaded, with its own
                 pipeline.load_state_dict(statistics)
         reason = run.progress.reason
-        return not self._is_pending and (reason is None or not reason.is_final)
+        return run.state.pending is None and (reason is None or not reason.is_final)
 
-    @property
-    def _is_pending(self) -> bool:
-        return self._run.state.pending is not None
-
-    def _finish(self) -> None:
-        pending = self._run.state.pending
-        if pending is not None:
-            self._conclude(self._training.finish(self._run.state, pending))
+    def _finish(self, pending: EvalMetrics) -> None:
+        self._conclude(self._training.finish(self._run.state, pending))

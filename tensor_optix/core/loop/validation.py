@@ -67,12 +67,13 @@ class Validation:
         self.repetition = Repetition()
         """How far its episodes were alike."""
         self._starts: set[bytes] = set()
+        """First observations of episodes of training."""
         self.is_repetitive = False
         """True once it has been said that all its episodes are the same as training's."""
         self.ahead: Callable[[], EpisodeData | None] | None = None
         """Returns the episodes of the next score where they were played beside training (`beside`)."""
         self._windows: Iterator[EpisodeData] | None = None
-        self._since_opened = self._windows_per_pass = 0
+        self._since_opened, self._windows_per_pass = 0, 0
         self._agent: BaseAgent | None = None
         """The agent that acts in them."""
         self._remembered: Leftover | None = None
