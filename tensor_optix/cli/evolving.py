@@ -12,21 +12,22 @@ from tensor_optix.cli import exit_codes
 from tensor_optix.cli.flags import Given
 from tensor_optix.cli.several import (
     cancelled_by_signals,
+    evaluate_command,
     executor_of,
     interrupted,
     measured,
     shown,
     sole,
+    tell_best,
     write_page,
 )
-from tensor_optix.core.decisions.intervals import mean_interval
-from tensor_optix.core.training_report import StopReason, score_text
+from tensor_optix.core.training_report import StopReason
 from tensor_optix.errors import JobCancelledError
 from tensor_optix.multirun.description import Variants
 from tensor_optix.multirun.evolution import Evolution
 from tensor_optix.multirun.judging import FEWEST, FIRST
 from tensor_optix.runs import RunDescription
-from tensor_optix.support.commands import file_name_of, named_run
+from tensor_optix.support.commands import file_name_of
 from tensor_optix.support.plain import SavedState
 from tensor_optix.support.terminal import say
 
@@ -86,8 +87,7 @@ def _finish(evolution: Evolution, workers: int, args: argparse.Namespace) -> int
 
 def _tell(evolution: Evolution, result: SavedState, *, as_json: bool) -> None:
     """Print what it has come to."""
-    best = evolution.folder / result["best"]
-    evaluate = f"tensor-optix evaluate {named_run(str(best), chr(10).join(evolution.allow_modules))}"
+    evaluate = evaluate_command(evolution.folder / result["best"], evolution.allow_modules)
     if as_json:
         print(json.dumps({**result, "next": {"evaluate": evaluate}}), flush=True)
         return
@@ -97,9 +97,7 @@ def _tell(evolution: Evolution, result: SavedState, *, as_json: bool) -> None:
     sentence = StopReason(result["reason"]).sentence
     runs = f"{1 + len(result['variants'])} runs" if result["variants"] else "the first run"
     say(f"{sentence}: {result['steps']:,} steps of {runs}")
-    score = score_text(result["score"], mean_interval(result["returns"]))
-    say(f"Best: {result['best']}, {score} over {len(result['returns'])} fresh episodes", flush=True)
-    say(f"Evaluate it with: {evaluate}")
+    tell_best(result["best"], result["returns"], evaluate)
 
 
 def _changes(variant: SavedState) -> str:

@@ -11,17 +11,25 @@ import numpy as np
 
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.flags import Given
-from tensor_optix.cli.several import cancelled_by_signals, executor_of, interrupted, measured, shown, sole
+from tensor_optix.cli.several import (
+    cancelled_by_signals,
+    evaluate_command,
+    executor_of,
+    interrupted,
+    measured,
+    shown,
+    sole,
+    tell_best,
+)
 from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.core.storage.line_log import DESCRIPTION
-from tensor_optix.core.training_report import score_text
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Executor
 from tensor_optix.multirun.description import Members, is_multirun, read_description, write_description, write_result
 from tensor_optix.multirun.member import save_policy
 from tensor_optix.multirun.population import Population
 from tensor_optix.runs import RunDescription
-from tensor_optix.support.commands import file_name_of, named_run
+from tensor_optix.support.commands import file_name_of
 from tensor_optix.support.terminal import say
 
 _EVALUATIONS = 4
@@ -107,14 +115,13 @@ def _concluded(folder: Path, population: Population, executor: Executor, *, as_j
     if all(score is None for score in kept.best_scores):
         raise InvalidArgumentError("Each member has diverged. Lower the learning rate: --hp learning_rate=...")
     test, players = population.test(executor)
-    best, interval = players[test.best], mean_interval(test.returns)
+    best = players[test.best]
     save_policy(folder, run, best, population.best_state(best), test)
-    named = named_run(str(folder), "\n".join(run.modules))
-    evaluate = f"tensor-optix evaluate {named}"
+    evaluate = evaluate_command(folder, run.modules)
     result = {
         "best": f"member-{best}",
         "score": float(np.mean(test.returns)),
-        "interval": dataclasses.asdict(interval),
+        "interval": dataclasses.asdict(mean_interval(test.returns)),
         "returns": test.returns,
         "generations": kept.generation,
         "steps": kept.steps,
@@ -124,10 +131,8 @@ def _concluded(folder: Path, population: Population, executor: Executor, *, as_j
     if as_json:
         print(json.dumps({**result, "next": {"evaluate": evaluate}}), flush=True)
         return exit_codes.DONE
-    score = score_text(result["score"], interval)
     say(f"{population.reason}: {kept.generation} generations, {kept.steps:,} steps of {population.members} members")
-    say(f"Best: member {best}, {score} over {len(test.returns)} fresh episodes", flush=True)
-    say(f"Evaluate it with: {evaluate}")
+    tell_best(f"member {best}", test.returns, evaluate)
     return exit_codes.DONE
 
 

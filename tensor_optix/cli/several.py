@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.describing import with_measured_environments
 from tensor_optix.cli.flags import Given
@@ -133,24 +135,45 @@ def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> in
         except JobCancelledError:
             return interrupted(several.folder, several.allow_modules, signals)
     result = several.conclude(test, trained)
-    best = several.folder / result["best"]
     following = {
-        "evaluate": f"tensor-optix evaluate {named_run(str(best), _lines(several.allow_modules))}",
+        "evaluate": evaluate_command(several.folder / result["best"], several.allow_modules),
         "compare": f"tensor-optix compare {named_run(str(several.folder))}",
     }
     if args.json:
         print(json.dumps({**result, "next": following}), flush=True)
     else:
-        score = score_text(result["score"], mean_interval(test.returns))
         say("\n".join(_table(several, reports)))
-        say(f"Best: {result['best']}, {score} over {len(test.returns)} fresh episodes", flush=True)
-        say(f"Evaluate it with: {following['evaluate']}\nCompare the seeds with: {following['compare']}")
+        tell_best(result["best"], test.returns, following["evaluate"])
+        say(f"Compare the seeds with: {following['compare']}")
     if args.report:
         write_page(several.folder)
     if errors:
         raise errors[0]
     nothing = all(report.reason == StopReason.NOTHING_LEARNED.value for report in reports.values())
     return exit_codes.NOTHING_LEARNED if nothing else exit_codes.DONE
+
+
+def evaluate_command(run_dir: Path, allow_modules: Sequence[str]) -> str:
+    """Return the command that evaluates the best policy of a folder.
+
+    Args:
+        run_dir: the folder.
+        allow_modules: modules and files that the name of the environment may import.
+    """
+    return f"tensor-optix evaluate {named_run(str(run_dir), _lines(allow_modules))}"
+
+
+def tell_best(name: str, returns: Sequence[float], evaluate: str) -> None:
+    """Print which policy is the best of many, and what it is worth.
+
+    Args:
+        name: of the best.
+        returns: of the fresh episodes that have confirmed it.
+        evaluate: the command that evaluates it.
+    """
+    score = score_text(float(np.mean(returns)), mean_interval(returns))
+    say(f"Best: {name}, {score} over {len(returns)} fresh episodes", flush=True)
+    say(f"Evaluate it with: {evaluate}")
 
 
 def write_page(folder: Path) -> None:

@@ -8,18 +8,18 @@ import pytest
 
 from tensor_optix.cli import main
 from tensor_optix.multirun import evolution as module
+from tests.fakes.tiny_runs import TINY_FLAGS, contents
 
-TINY = ["--n-envs", "1", "--window-size", "32", "--val-episodes", "1", "--net-arch", "8", "--hp", "n_epochs=1"]
 RECORDS = ("evolution.json", "result.json", *(f"{run}/history.jsonl" for run in ("first", "variant-1", "variant-2")))
 
 
 def train(folder: Path, *more: str) -> int:
-    how = ["--framework", "torch", "--no-progress", "--plateau-threshold", "1", "--dormant-threshold", "2", *TINY]
+    how = ["--framework", "torch", "--no-progress", "--plateau-threshold", "1", "--dormant-threshold", "2", *TINY_FLAGS]
     return main(["train", "CartPole-v1", "--evolve", "2", "--workers", "1", "--run-dir", str(folder), *how, *more])
 
 
 def content(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in RECORDS]
+    return contents(folder, RECORDS)
 
 
 def test_variants_are_trained_interrupted_resumed_and_the_best_is_told(

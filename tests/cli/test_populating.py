@@ -7,18 +7,18 @@ import pytest
 
 from tensor_optix.cli import main
 from tensor_optix.multirun import population as module
+from tests.fakes.tiny_runs import TINY_FLAGS, contents
 
-TINY = ["--n-envs", "1", "--window-size", "32", "--val-episodes", "1", "--net-arch", "8", "--hp", "n_epochs=1"]
 RECORDS = ("generations.jsonl", "result.json", "population.json")
 
 
 def train(folder: Path, *more: str) -> int:
-    how = ["--framework", "torch", "--no-progress", "--max-windows", "2", "--generation-windows", "1", *TINY]
+    how = ["--framework", "torch", "--no-progress", "--max-windows", "2", "--generation-windows", "1", *TINY_FLAGS]
     return main(["train", "CartPole-v1", "--population", "2", "--run-dir", str(folder), *how, *more])
 
 
 def content(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in RECORDS]
+    return contents(folder, RECORDS)
 
 
 def test_a_population_is_trained_interrupted_resumed_and_its_best_evaluated(

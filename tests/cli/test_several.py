@@ -12,8 +12,9 @@ from tensor_optix.cli import main, several
 from tensor_optix.cli.several import add_executor, executor_of
 from tensor_optix.executors import InProcess, Processes
 from tensor_optix.multirun import jobs
+from tests.fakes.tiny_runs import TINY_FLAGS
 
-TINY = ["--n-envs", "1", "--window-size", "64", "--val-episodes", "1", "--net-arch", "8", "--hp", "n_epochs=1"]
+TINY = [*TINY_FLAGS, "--window-size", "64"]
 
 
 def train(folder: Path, *more: str) -> int:

@@ -11,6 +11,7 @@ from tensor_optix import BatchPipeline, RLOptimizer
 from tensor_optix.core.base_agent import BaseAgent, GreedyAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop_callback import LoopCallback
+from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tests.helpers import NumpyAgent
 
@@ -111,8 +112,10 @@ class Fatal(Somebody):
             raise KilledError
 
 
-def run(folder: Path, player: Any, *callbacks: LoopCallback, resume: bool = False, **bounds: Any) -> RLOptimizer:
-    made = RLOptimizer(
+def optimizer_of(
+    folder: Path, player: Any, *callbacks: LoopCallback, resume: bool = False, **bounds: Any
+) -> RLOptimizer:
+    return RLOptimizer(
         Balancer(),
         BatchPipeline("CartPole-v1", window_size=64, normalize_observations=True),
         checkpoint_dir=folder,
@@ -124,8 +127,10 @@ def run(folder: Path, player: Any, *callbacks: LoopCallback, resume: bool = Fals
         player=player,
         **{"max_windows": WINDOWS, **bounds},
     )
-    made.run()
-    return made
+
+
+def run(folder: Path, player: Any, **how: Any) -> TrainingReport:
+    return optimizer_of(folder, player, **how).run()
 
 
 def files(folder: Path) -> list[Any]:
@@ -178,30 +183,16 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path: Path, whole: 
             if window_id == 5:
                 self.stop()
 
-    stopping, player = Stopping(), Somebody()
-    stopping.stop = lambda: made[0].stop()
-    made: list[RLOptimizer] = []
-    optimizer = RLOptimizer(
-        Balancer(),
-        BatchPipeline("CartPole-v1", window_size=64, normalize_observations=True),
-        checkpoint_dir=tmp_path,
-        seed=3,
-        val_episodes=2,
-        callbacks=[stopping],
-        progress=False,
-        player=player,
-        max_windows=WINDOWS,
-    )
-    made.append(optimizer)
+    stopping = Stopping()
+    optimizer = optimizer_of(tmp_path, Somebody(), stopping)
+    stopping.stop = optimizer.stop
     assert optimizer.run().windows == 7  # the one that was collected by then is learned from
     run(tmp_path, Somebody(), resume=True)
     assert files(tmp_path)[0] == whole[0]
 
 
 def test_a_run_that_ends_by_a_verdict_learns_from_no_further_window(tmp_path: Path) -> None:
-    player = Somebody()
-    ended = run(tmp_path, player, max_windows=None, plateau_threshold=1, dormant_threshold=6)
-    report = ended.run()
+    report = run(tmp_path, Somebody(), max_windows=None, plateau_threshold=1, dormant_threshold=6)
     records = (tmp_path / "history.jsonl").read_text().splitlines()
     assert report.reason in ("converged", "nothing_learned")
     assert report.windows == len(records)
