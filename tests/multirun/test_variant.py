@@ -11,8 +11,9 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import PlayedWindow
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.executors import InProcess, Payload
+from tensor_optix.multirun.files import digest, files_in
 from tensor_optix.multirun.member import Member
-from tensor_optix.multirun.variant import LEARN_ON, spawned, weights_digest
+from tensor_optix.multirun.variant import LEARN_ON, spawned
 from tests.fakes.tiny_runs import TINY
 
 RUN = dataclasses.replace(TINY, val_episodes=1, max_episodes=1, normalize_observations=True)
@@ -62,7 +63,7 @@ def test_one_that_has_ended_is_told_as_it_was(parent: Path, tmp_path: Path) -> N
     assert first.values == again.values
     best = CheckpointRegistry(tmp_path).best
     assert best is not None
-    assert first.values["sha256"] == weights_digest(CheckpointRegistry(tmp_path).path_of(best))
+    assert first.values["sha256"] == digest(files_in(CheckpointRegistry(tmp_path).path_of(best) / "weights"))
     assert (first.values["windows"], first.values["steps"]) == (1, 32)
 
 
