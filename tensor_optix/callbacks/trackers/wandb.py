@@ -2,8 +2,10 @@
 
 import contextlib
 import inspect
+import itertools
 import netrc
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tensor_optix.errors import InvalidArgumentError, MissingDependencyError
 from tensor_optix.support.lazy import is_installed
 from tensor_optix.support.optional import require
 
+_SECONDS_TO_WRITE, _SECONDS_BETWEEN_LOOKS = 10.0, 0.05
 _WITHOUT_KEY = ("offline", "disabled", "dryrun")
 
 
@@ -59,12 +62,15 @@ class Wandb(Tracker):
         self._project = project or os.environ.get("WANDB_PROJECT") or PROJECT
         self._entity, self._name, self._mode = entity, name, mode
         self._run: Any = None
+        self._tracked: TrackedRun | None = None
+        self._logged = -1
+        """The last step."""
         if module == "wandb":
             self._check_key()
 
     def open(self, run: TrackedRun) -> Sent:
         """Begin the run, or resume it by its id; what a crashed one has left offline is read from its file."""
-        there = max((self._last_step(path) for path in _files(run)), default=-1)
+        there, self._tracked = self._last_step(run), run
         takes = inspect.signature(self._module.init).parameters
         arguments: dict[str, object] = {"config": dict(run.config), "resume": "allow", "project": self._project}
         if "id" in takes:
@@ -81,19 +87,25 @@ class Wandb(Tracker):
         """Log one step after the other."""
         for point in points:
             self._run.log(dict(point.values), step=point.step)
+            self._logged = point.step
 
     def close(self) -> None:
         """Finish the run, which uploads what is left."""
-        if self._run is not None:
-            run, self._run = self._run, None
-            run.finish()
+        if self._run is None:
+            return
+        run, self._run = self._run, None
+        run.finish()
+        if self._tracked is not None and getattr(run, "offline", False):
+            # W&B's own process writes its file a moment later; who opens it before that would log everything again.
+            end = time.monotonic() + _SECONDS_TO_WRITE
+            while self._last_step(self._tracked) < self._logged and time.monotonic() < end:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _last_step(self, path: Path) -> int:
-        """Return the last step that a file of W&B holds; -1 where it holds none."""
-        protocol = require("wandb.proto.wandb_internal_pb2", "Wandb", "wandb")
+    def _last_step(self, run: TrackedRun) -> int:
+        """Return the last step that W&B's files of a run hold; -1 where they hold none."""
         last = -1
-        for content in records(path):
-            record = protocol.Record.FromString(content)
+        for content in itertools.chain.from_iterable(map(records, _files(run))):
+            record = require("wandb.proto.wandb_internal_pb2", "Wandb", "wandb").Record.FromString(content)
             if record.WhichOneof("record_type") == "history":
                 last = max(last, record.history.step.num)
         return last
