@@ -62,7 +62,7 @@ def test_a_save_whose_call_fails_is_not_said_to_be_done(
 
 @needs_strace
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("error", ERRORS)
 def test_no_error_of_any_call_makes_a_save_false(zygote: Zygote, error: str, goal: Goal) -> None:
     done = Failing()

@@ -166,7 +166,7 @@ def test_processes_end_with_the_one_that_trains(kills: int, goal: Goal) -> None:
         assert parent.stdout is not None
         processes = [int(word) for word in parent.stdout.readline().split()]
         assert len(processes) == 5
-        assert memory_held(processes[1]) >= 1  # or the row below could not fail
+        assert any(map(memory_held, processes[1:]))  # or the row below could not fail
         time.sleep(0.02 * kill)  # in a step, or with all of them hanging
         parent.kill()
         parent.wait()
