@@ -201,7 +201,9 @@ class RunSettings:
         msgspec.Meta(ge=0, le=2**16),
         Setting("train N mutated variants of the best policy", metavar="N"),
     ] = 0
-    threads: Annotated[int, msgspec.Meta(ge=1, le=256), Setting("threads of the framework", metavar="N")] = 1
+    threads: Annotated[
+        int, msgspec.Meta(ge=1, le=256), Setting("threads of the framework and of numpy", metavar="N")
+    ] = 1
     track: Annotated[
         Annotated[str, msgspec.Meta(max_length=64)],
         Setting(

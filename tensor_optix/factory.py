@@ -32,6 +32,7 @@ from tensor_optix.pipeline.environment.observations import flat_observation_spac
 from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.presets import Preset, preset_for
 from tensor_optix.support.arguments import check_seed, is_whole
+from tensor_optix.support.blas import set_blas_threads
 
 logger = logging.getLogger(__name__)
 
@@ -274,12 +275,13 @@ def resolve_framework(framework: str) -> str:
 
 
 def set_threads(framework: str, threads: int) -> None:
-    """Bound the threads of a framework; small networks are fastest on one.
+    """Bound the threads of a framework, and of numpy's matrix products; small networks are fastest on one.
 
     Of a GPU's memory TensorFlow takes what it needs from then on, and not all: several runs share one.
     """
     if threads < 1:
         raise InvalidArgumentError(f"threads must be at least 1, but got {threads!r}.")
+    set_blas_threads(threads)  # policies act in numpy, and PyTorch's dense updates are made there
     if resolve_framework(framework) == "tf":
         from tensor_optix.adapters.tensorflow._keras import tf
 
