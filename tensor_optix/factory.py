@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from threadpoolctl import threadpool_limits
 
 from tensor_optix._algorithm_choice import resolve_algorithm as resolve_algorithm
 from tensor_optix._hyperparam_names import hyperparam_table as hyperparam_table
@@ -32,7 +33,6 @@ from tensor_optix.pipeline.environment.observations import flat_observation_spac
 from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.presets import Preset, preset_for
 from tensor_optix.support.arguments import check_seed, is_whole
-from tensor_optix.support.blas import set_blas_threads
 
 logger = logging.getLogger(__name__)
 
@@ -281,7 +281,7 @@ def set_threads(framework: str, threads: int) -> None:
     """
     if threads < 1:
         raise InvalidArgumentError(f"threads must be at least 1, but got {threads!r}.")
-    set_blas_threads(threads)  # policies act in numpy, and PyTorch's dense updates are made there
+    threadpool_limits(threads, "blas")  # policies act in numpy, and PyTorch's dense updates are made there
     if resolve_framework(framework) == "tf":
         from tensor_optix.adapters.tensorflow._keras import tf
 
