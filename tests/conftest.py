@@ -6,6 +6,8 @@ machine may miss, seconds above all, goes through `timing`: the table shows it, 
 
 import functools
 import os
+import sys
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+if sys.version_info < (3, 12):  # which looks for the members of a protocol once, not in each `isinstance`
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)  # type: ignore[attr-defined]
 
 Goal = Callable[[str, str, str, bool], None]
 """`goal(row, goal, measured, holds)`: record a row of the table; fails the test where the goal is missed."""
@@ -119,6 +124,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section(f"reliability goals (--fault-seed {config.getoption('--fault-seed')})")
     for row in rows:
         terminalreporter.write_line(" | ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+@pytest.fixture
+def short_last_tests() -> Iterator[None]:
+    """The untrained policy and the last candidates play next to nothing."""
+    from tests.fakes.shortened import last_tests_shortened  # slow, and not for all
+
+    with last_tests_shortened():
+        yield
 
 
 @pytest.fixture

@@ -66,6 +66,11 @@ def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def test_the_core_is_its_doors_and_its_rooms() -> None:
     doors = {path.stem for path in CORE.glob("*.py")} - {"__init__"}
     rooms = {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"}
@@ -78,16 +83,15 @@ def test_a_room_says_what_lives_there_and_what_never_comes_in(room: str) -> None
     assert len(docstring.splitlines()) >= 3
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_long_file_says_why(path: Path) -> None:
-    source = path.read_text()
-    reason = ast.get_docstring(ast.parse(source)) or ""
-    assert len(source.splitlines()) <= LONGEST_FILE or f"Longer than {LONGEST_FILE} lines: " in reason
+def test_a_long_file_says_why() -> None:
+    long = [path for path in MODULES if len(path.read_text().splitlines()) > LONGEST_FILE]
+    reasons = {name_of(path): ast.get_docstring(parsed(path)) or "" for path in long}
+    assert [name for name, text in reasons.items() if f"Longer than {LONGEST_FILE} lines: " not in text] == []
 
 
 def long_functions() -> Iterator[str]:
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_length(node) > LONGEST_FUNCTION:
                 yield f"{name_of(path)}:{node.name}"
 
@@ -102,11 +106,7 @@ def test_functions_are_short_but_for_those_with_a_reason() -> None:
 
 
 def test_any_becomes_rarer() -> None:
-    found = sum(
-        isinstance(node, ast.Name) and node.id == "Any"
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
-    )
+    found = sum(isinstance(node, ast.Name) and node.id == "Any" for path in MODULES for node in ast.walk(parsed(path)))
     assert found <= MOST_ANY, (
         "Name the type: one of core/types.py or support/ (Observation, Action, Json, SavedState, Tree), a dataclass, a "
         "TypedDict or a Protocol; or `object`, where a value is only passed on or its type is checked"
@@ -116,7 +116,7 @@ def test_any_becomes_rarer() -> None:
 def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
     """The modules of the core that a module of it needs when it is imported."""
     found: set[str] = set()
-    for node in at_import(ast.parse(path.read_text())):
+    for node in at_import(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -173,17 +173,21 @@ def test_each_module_has_the_test_file_of_its_name() -> None:
     assert without == TESTED_ELSEWHERE.keys()
 
 
-@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
-def test_a_test_file_is_not_too_long_and_borrows_from_helpers_only(path: Path) -> None:
-    source = path.read_text()
-    assert len(source.splitlines()) <= LONGEST_TEST_FILE
-    borrowed = [
-        module
+def test_no_test_file_is_too_long() -> None:
+    lengths = {path.relative_to(TESTS).as_posix(): len(path.read_text().splitlines()) for path in TEST_FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_TEST_FILE} == {}
+
+
+def test_tests_borrow_from_helpers_only() -> None:
+    borrowed = {
+        path.relative_to(TESTS).as_posix(): module
+        for path in TEST_FILES
+        if "tests" in (source := path.read_text())
         for node in ast.walk(ast.parse(source))
         for module in modules_named_by(node)
         if module.split(".")[0] == "tests" and any(part.startswith("test_") for part in module.split("."))
-    ]
-    assert borrowed == [], "put what several tests need into tests/fakes"
+    }
+    assert borrowed == {}, "put what several tests need into tests/fakes"
 
 
 def modules_named_by(node: ast.AST) -> list[str]:

@@ -21,14 +21,9 @@ LARGEST_ARRAY = 16 << 20
 LARGEST_CONTAINER = 10_000
 """Entries; a larger container is shared."""
 _CONTAINERS = (list, dict, set, collections.deque)
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LEAVES = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
+    *_PLAIN,
     type,
     np.generic,
     types.FunctionType,
@@ -213,7 +208,8 @@ def _holders(targets: Sequence[object]) -> Iterator[Any]:
         seen.add(id(value))
         if _is_of(value, (*_CONTAINERS, tuple)):
             if len(value) <= LARGEST_CONTAINER:
-                waiting += value.values() if _is_of(value, (dict,)) else value
+                inner = value.values() if _is_of(value, (dict,)) else value
+                waiting += [one for one in inner if type(one) not in _PLAIN]
             continue
         if callable(getattr(value, "stateless_call", None)):  # a Keras layer or model
             yield from map(_State, _keras_state(value))
@@ -241,7 +237,7 @@ def _is_of(value: object, kinds: tuple[type, ...]) -> bool:
 
 def _copied(value: object, copies: dict[int, object]) -> object:
     """Return a copy of a value, or the value itself where it never changes or is shared."""
-    if _is_of(value, _LEAVES):
+    if type(value) in _PLAIN or _is_of(value, _LEAVES):
         return value
     if id(value) not in copies:
         copies[id(value)] = _copy_of(value, copies)
@@ -264,10 +260,11 @@ def _copy_of(value: Any, copies: dict[int, object]) -> Any:
 def _container_like(value: Any, copies: dict[int, object]) -> Any:
     made = copies[id(value)] = copy.copy(value)  # it may hold itself
     if _is_of(value, (dict,)):
-        made.update({key: _copied(part, copies) for key, part in value.items()})
+        made.update({key: _copied(part, copies) for key, part in value.items() if type(part) not in _PLAIN})
     elif not _is_of(value, (set,)):  # what is in a set cannot change
         for i, part in enumerate(value):
-            made[i] = _copied(part, copies)
+            if type(part) not in _PLAIN:
+                made[i] = _copied(part, copies)
     return made
 
 

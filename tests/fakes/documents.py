@@ -1,8 +1,8 @@
 """The blocks of code in README.md and docs/, and how a test runs them: as printed, but short.
 
 The one mechanism: `SHORT` overrides the arguments of every `RLOptimizer`, windows have at most `MOST_STEPS` steps,
-`SHORT_FLAGS` follow every `tensor-optix train`, `TESTS_OF_POLICIES` shortens the tests before and after, and what names
-no framework uses PyTorch, which compiles nothing in so few steps. A page that is about TensorFlow names it.
+`SHORT_FLAGS` follow every `tensor-optix train`, the tests before and after are short, too, and what names no framework
+uses PyTorch, which compiles nothing in so few steps. A page that is about TensorFlow names it.
 """
 
 import functools
@@ -17,7 +17,7 @@ import pytest
 
 import tensor_optix.factory
 from tensor_optix import BatchPipeline, LivePipeline, RLOptimizer, VectorBatchPipeline
-from tensor_optix.core.loop import final_evaluation, run_ending, untrained
+from tensor_optix.pipeline import validation_pipeline
 
 with warnings.catch_warnings():  # SWIG's types warn while they are made, which as an error would end the process
     warnings.simplefilter("ignore")
@@ -30,13 +30,9 @@ TEXTS = {
 }
 MOST_STEPS = 128
 """Of an environment in a window."""
+MOST_VALIDATION_STEPS = 60
+"""Of a held-out episode: some environments have a thousand."""
 SHORT = {"max_windows": 2, "max_episodes": None, "val_episodes": 1}
-TESTS_OF_POLICIES = {
-    untrained: {"FEWEST_EPISODES": 1, "MOST_EPISODES": 1, "MOST_STEPS": 100, "SHORT_STEPS": 50},
-    final_evaluation: {"LEADER_WINDOWS": 1, "SHORT_WINDOWS": 1, "ROUNDS": (1,)},
-    run_ending: {"SHORT_SECONDS": 0.2},
-}
-"""What the untrained policy and the last candidates play, which is most of so short a run."""
 SHORT_FLAGS = ("--max-windows", "2", "--window-size", "64", "--val-episodes", "1")
 
 
@@ -61,16 +57,15 @@ def _short_window(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_graphs: None) -> None:
+def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_graphs: None, short_last_tests: None) -> None:
     """Everything as printed, but two windows long and in a separate folder."""
     monkeypatch.setattr(RLOptimizer, "__init__", _overriding(RLOptimizer.__init__, lambda given: SHORT))
     for pipeline in (BatchPipeline, VectorBatchPipeline):
         monkeypatch.setattr(pipeline, "__init__", _overriding(pipeline.__init__, _short_window))
     every = LivePipeline.every_n_steps
     monkeypatch.setattr(LivePipeline, "every_n_steps", staticmethod(lambda steps: every(min(steps, MOST_STEPS))))
+    monkeypatch.setattr(validation_pipeline, "MAX_EPISODE_STEPS", MOST_VALIDATION_STEPS)
+    monkeypatch.setattr(validation_pipeline, "LONGEST_UNCUT", 0)
     monkeypatch.setattr(tensor_optix.factory, "FRAMEWORKS", ("torch", "tf"))  # "auto" is the first that is installed
-    for module, constants in TESTS_OF_POLICIES.items():
-        for name, value in constants.items():
-            monkeypatch.setattr(module, name, value)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which a document may add

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.pytorch._arrays import as_array
-from tensor_optix.adapters.pytorch._without_compiler import without_compiler
+from tensor_optix.adapters.pytorch._without_compiler import step_without_compiler, without_compiler
 from tensor_optix.errors import CheckpointMismatchError, ContractError, HyperparamError
 from tensor_optix.support.plain import Json, SavedState
 
@@ -76,7 +76,8 @@ def expected_moments(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
         probe = copy.deepcopy(optimizer)
         for parameter in _parameters(probe):
             parameter.grad = torch.zeros_like(parameter)
-        probe.step()
+        with torch.no_grad():
+            step_without_compiler(probe)
     except Exception:  # whatever an optimizer of the user's own raises, it has no more to say
         return own
     return state_of(probe)[0]

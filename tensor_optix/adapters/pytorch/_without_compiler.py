@@ -32,6 +32,19 @@ def without_compiler() -> Iterator[None]:
                 setattr(torch.optim.Optimizer, name, method)
 
 
+def step_without_compiler(optimizer: torch.optim.Optimizer) -> None:
+    """Make a step without an import of PyTorch's compiler, if it is one of PyTorch's own optimizers.
+
+    Args:
+        optimizer: whose weights need no gradient of the step itself; the caller sees to `torch.no_grad`.
+    """
+    step = type(optimizer).step
+    is_own = step.__module__.startswith("torch.optim") and "step" not in vars(optimizer)
+    if is_own and _COMPILER not in sys.modules:
+        step = inspect.unwrap(step)
+    step(optimizer)
+
+
 def unfilled(kind: Callable[..., nn.Module], *arguments: int, **options: int) -> nn.Module:
     """Return a layer whose weights hold nothing yet, so that no number is drawn from the process's generator.
 

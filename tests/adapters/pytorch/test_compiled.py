@@ -25,7 +25,19 @@ from tests.adapters.pytorch.textbook import (
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.usefixtures("fresh_compiler")
-def test_compiled_steps_equal_the_textbook_and_neither_new_hyperparams_nor_another_size_compile_again() -> None:
+@pytest.mark.parametrize(
+    # The graph is the same; that C++ is made of it, which takes half a minute, is looked at in the slow tier.
+    "backend",
+    ["eager", pytest.param(None, marks=pytest.mark.slow, id="inductor")],
+)
+def test_compiled_steps_equal_the_textbook_and_neither_new_hyperparams_nor_another_size_compile_again(
+    backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend is not None:
+        compiled = torch.compile
+        monkeypatch.setattr(
+            torch, "compile", lambda function, **how: compiled(function, **how | {"options": None, "backend": backend})
+        )
     torch.manual_seed(0)
     pair = Pair(adam, [nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), nn.Linear(3, 1)])
     updater = pair.updater(compile=True)

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from tensor_optix.adapters.pytorch._without_compiler import unfilled, without_compiler
+from tensor_optix.adapters.pytorch._without_compiler import (
+    step_without_compiler,
+    unfilled,
+    without_compiler,
+)
 
 METHODS = ("add_param_group", "state_dict", "load_state_dict")
 A_RUNS_START = """
@@ -17,6 +21,8 @@ from tensor_optix import make_agent
 agent = make_agent("{env}", "{algorithm}", "torch", seed=0)
 agent.save_weights("{folder}/agent")
 agent.load_weights("{folder}/agent")
+agent.save_training_state("{folder}/state")
+agent.load_training_state("{folder}/state")
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
 
@@ -58,6 +64,26 @@ def test_an_optimizer_made_meanwhile_steps_and_is_restored(monkeypatch: pytest.M
     assert torch.allclose(weight, torch.full((3,), 0.5))
     assert other.param_groups[0]["lr"] == 0.5
     assert torch.equal(other.state_dict()["state"][0]["exp_avg"], state["state"][0]["exp_avg"])
+
+
+class Doubled(torch.optim.SGD):
+    """A user's own, whose `step` is not PyTorch's."""
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        super().step()
+        super().step()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(torch.optim.SGD, 0.5), (Doubled, 0.0)])
+def test_a_step_is_the_usual_one(kind: type[torch.optim.SGD], expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = kind([weight], lr=0.5)
+    weight.grad = torch.ones(3)
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    with torch.no_grad():
+        step_without_compiler(optimizer)
+    monkeypatch.undo()
+    assert torch.equal(weight, torch.full((3,), expected))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from tensor_optix.errors import HyperparamError
 from tensor_optix.support.arguments import Default
 from tests.fakes.basins import ENV, GLOBAL, LOCAL, LONG_ENV, TARGET, Climber, RememberingClimber
 from tests.fakes.loops import FixedOptimizer
+from tests.fakes.shortened import last_tests_shortened
+
+pytestmark = pytest.mark.usefixtures("short_last_tests")
 
 WINDOW = 10
 STUCK = 1.0  # an entropy bonus that nobody may set
@@ -55,6 +59,42 @@ def run(folder: Path, agent: Climber, **arguments: Any) -> TrainingReport:
     return loop.run()
 
 
+@dataclass
+class Ended:
+    """A run that several tests look at."""
+
+    folder: Path
+    agent: Climber
+    report: TrainingReport
+    seen: list[str]
+    """What the view said of the patience after each window."""
+
+
+def ended(folder: Path, **arguments: Any) -> Ended:
+    """Return the run of a learner that nothing frees."""
+    seen: list[str] = []
+
+    class Looks(LoopCallback):
+        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
+            seen.append(stops.status())
+
+    agent, stops = Climber(freed_at=STUCK), Stops()
+    with last_tests_shortened():
+        report = run(folder, agent, stops=stops, callbacks=[stops, Looks()], **arguments)
+    return Ended(folder, agent, report, seen)
+
+
+@pytest.fixture(scope="module")
+def stuck(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    return ended(tmp_path_factory.mktemp("stuck") / "run")
+
+
+@pytest.fixture(scope="module")
+def not_asked(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """The same without escapes."""
+    return ended(tmp_path_factory.mktemp("not_asked") / "run", escape=False)
+
+
 def events(folder: Path) -> list[str]:
     return [record.event for record in read_history(folder / "history.jsonl") if record.event is not None]
 
@@ -86,21 +126,21 @@ def test_an_agent_with_a_memory_escapes_without_remembering_another_episode(tmp_
     assert all(agent.follows)
 
 
-def test_one_that_nothing_frees_costs_a_quarter_at_most_and_keeps_its_best_and_its_values(tmp_path: Path) -> None:
-    agent, plain = Climber(freed_at=STUCK), Climber(freed_at=STUCK)
-    report, without = run(tmp_path / "a", agent), run(tmp_path / "b", plain, escape=False)
+def test_one_that_nothing_frees_costs_a_quarter_at_most_and_keeps_its_best_and_its_values(
+    stuck: Ended, not_asked: Ended
+) -> None:
+    report, without = stuck.report, not_asked.report
     assert report.reason == without.reason == "converged"
     assert [one.outcome for one in report.escapes] == [EscapeOutcome.GIVEN_UP, EscapeOutcome.GIVEN_UP]
     spent = sum(one.steps for one in report.escapes)
     assert report.env_steps == without.env_steps + spent
     assert 0 < spent <= BUDGET * without.env_steps
     assert report.best_score == without.best_score
-    assert (agent.weight, agent.params) == (plain.weight, plain.params)
+    assert (stuck.agent.weight, stuck.agent.params) == (not_asked.agent.weight, not_asked.agent.params)
 
 
-def test_each_escape_begins_with_the_best_policy_and_its_values(tmp_path: Path) -> None:
-    agent = Climber(freed_at=STUCK)
-    report = run(tmp_path, agent)
+def test_each_escape_begins_with_the_best_policy_and_its_values(stuck: Ended) -> None:
+    agent, report = stuck.agent, stuck.report
     restart, entropy = report.escapes
     assert agent.in_force[restart.began_window] == {"learning_rate": 0.9, "entropy_coef": 0.01}  # bounded
     assert agent.in_force[entropy.began_window] == {"learning_rate": 0.5, "entropy_coef": 0.05}
@@ -109,24 +149,30 @@ def test_each_escape_begins_with_the_best_policy_and_its_values(tmp_path: Path) 
     assert len(first) >= 2
 
 
+def assert_nothing_was_tried(folder: Path, report: TrainingReport) -> None:
+    assert report.escapes == ()
+    assert events(folder) == []
+    assert report.best_score == pytest.approx(LOCAL, abs=0.1)
+
+
+def test_where_it_is_not_asked_for_nothing_is_tried(not_asked: Ended) -> None:
+    assert_nothing_was_tried(not_asked.folder, not_asked.report)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"escape": False},
         {"target": None},
         {"target": LOCAL - 1.0},
         {"dormant_threshold": 4},
         {"val_pipeline": None},
-        {"on_converged": "watch", "max_episodes": 120},
+        {"on_converged": "watch", "max_episodes": 90},
         {"optimizer": BackoffOptimizer({})},
     ],
-    ids=["not asked for", "unknown target", "target reached", "threshold by hand", "not held out", "watch", "untuned"],
+    ids=["unknown target", "target reached", "threshold by hand", "not held out", "watch", "untuned"],
 )
 def test_where_there_is_no_reason_or_no_leave_nothing_is_tried(tmp_path: Path, arguments: dict[str, Any]) -> None:
-    report = run(tmp_path, Climber(), **arguments)
-    assert report.escapes == ()
-    assert events(tmp_path) == []
-    assert report.best_score == pytest.approx(LOCAL, abs=0.1)
+    assert_nothing_was_tried(tmp_path, run(tmp_path, Climber(), **arguments))
 
 
 def test_where_evolution_is_in_charge_nothing_else_is_tried(tmp_path: Path) -> None:
@@ -207,24 +253,14 @@ def test_a_learner_that_keeps_its_own_weights_has_the_best_ones_after_an_escape_
     assert agent.params == {"learning_rate": 0.5, "entropy_coef": 0.01}
 
 
-def test_the_view_says_which_escape_is_in_progress(tmp_path: Path) -> None:
-    seen: list[str] = []
-
-    class Looks(LoopCallback):
-        def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
-            seen.append(stops.status())
-
-    stops = Stops()
-    run(tmp_path, Climber(freed_at=STUCK), stops=stops, callbacks=[stops, Looks()])
-    told = [text for text in seen if "escape" in text]
+def test_the_view_says_which_escape_is_in_progress(stuck: Ended) -> None:
+    told = [text for text in stuck.seen if "escape" in text]
     assert {text.split(",")[0] for text in told} == {"used up; escape restart", "used up; escape entropy"}
 
 
-def test_without_escapes_a_run_is_the_one_that_it_was(tmp_path: Path) -> None:
-    run(tmp_path / "a", Climber(freed_at=STUCK))
-    run(tmp_path / "b", Climber(freed_at=STUCK), escape=False)
-    ours = (tmp_path / "a" / "history.jsonl").read_bytes().splitlines()
-    theirs = (tmp_path / "b" / "history.jsonl").read_bytes().splitlines()
+def test_without_escapes_a_run_is_the_one_that_it_was(stuck: Ended, not_asked: Ended) -> None:
+    ours = (stuck.folder / "history.jsonl").read_bytes().splitlines()
+    theirs = (not_asked.folder / "history.jsonl").read_bytes().splitlines()
     assert ours[: len(theirs) - 1] == theirs[:-1]  # until the last window, in which the first escape begins
     assert json.loads(theirs[-1])["state"] == "dormant"
 
