@@ -1,5 +1,6 @@
 """What the items of a feed may not be: counted, never acted on."""
 
+import contextlib
 import itertools
 import logging
 import random
@@ -12,7 +13,7 @@ from tensor_optix.errors import (
     BadDataError,
     FeedFatalError,
 )
-from tensor_optix.pipeline._items import ItemCheck, Malformed
+from tensor_optix.pipeline._items import FIRST_BAD_ITEMS, ItemCheck, Malformed, Quarantine, shown, size_of
 from tests.fakes.feeds import BAD, Counting, Feed, balanced, item, live, rows
 
 
@@ -107,3 +108,182 @@ def test_a_feed_of_text_stays_one() -> None:
     numbers((np.zeros(2), 0.0, False, False, {}))
     with pytest.raises(BadDataError, match="no numbers"):
         numbers(("up", 0.0, False, False, {}))
+
+
+def checked(
+    check: ItemCheck, observation: Any, reward: Any = 0.0, flags: Any = (False, False), info: Any = None
+) -> Any:
+    return check((observation, reward, *flags, info))
+
+
+class TestParts:
+    def test_a_dict_comes_out_with_each_part_checked(self) -> None:
+        check = ItemCheck()
+        for _ in range(2):
+            observation, *_ = checked(check, {"a": [1, 2], "b": 3.0, "c": "text"})
+            assert observation["a"].tolist() == [1.0, 2.0]
+            assert (observation["b"], observation["c"]) == (3.0, "text")
+
+    @pytest.mark.parametrize(
+        ("other", "reason"),
+        [
+            ({"a": [1.0, 2.0]}, r"has the parts \['a'\], but this feed's have \['a', 'b'\]"),
+            ({"a": [1.0, 2.0], "b": 1.0, "c": 1.0}, "has the parts"),
+            ({"a": [1.0], "b": 1.0}, r"float64\[1\], but this feed's are float64\[2\]"),
+            ({"a": [1.0, float("nan")], "b": 1.0}, "not finite"),
+            ([1.0, 2.0], r"is an array, but this feed's are dicts of \['a', 'b'\]"),
+            ("text", "no numbers"),
+        ],
+    )
+    def test_another_dict_than_the_first_is_refused_and_the_first_stays(self, other: Any, reason: str) -> None:
+        check = ItemCheck()
+        checked(check, {"a": [1.0, 2.0], "b": 1.0})
+        with pytest.raises(BadDataError, match=reason):
+            checked(check, other)
+        assert checked(check, {"a": [3.0, 4.0], "b": 2.0})[0]["b"] == 2.0
+
+    @pytest.mark.parametrize("first", [[1.0, 2.0], 1.0, "text"])
+    def test_a_dict_in_a_feed_of_something_else_is_refused(self, first: Any) -> None:
+        check = ItemCheck()
+        checked(check, first)
+        with pytest.raises(BadDataError, match="is a dict, but this feed's are arrays"):
+            checked(check, {"a": 1.0})
+
+    def test_a_first_dict_that_is_refused_is_no_example(self) -> None:
+        check = ItemCheck()
+        with pytest.raises(BadDataError, match="not finite"):
+            checked(check, {"a": float("inf")})
+        assert checked(check, {"b": 1.0})[0] == {"b": 1.0}
+
+
+class TestOfASpace:
+    def test_the_space_says_what_an_observation_is(self) -> None:
+        check = ItemCheck(one=lambda observation: observation * 2)
+        assert checked(check, 3)[0] == 6
+
+    def test_what_does_not_fit_says_why(self) -> None:
+        def one(observation: Any) -> Any:
+            raise KeyError("part")
+
+        with pytest.raises(BadDataError, match="its observation does not fit: 'part'"):
+            checked(ItemCheck(one=one), {})
+
+
+@pytest.mark.parametrize(
+    ("observation", "reason"),
+    [
+        ([[1.0], [1.0, 2.0]], "is no array"),
+        ([None], "is no numbers, but list"),
+        (np.array(["a"]), "is of dtype <U1, which is no number"),
+        (np.array([np.nan] * 20), "not finite"),
+        (np.full((2, 2), np.inf), "not finite"),
+        ([1e400], "not finite"),
+    ],
+)
+def test_what_is_no_finite_array_is_refused(observation: Any, reason: str) -> None:
+    with pytest.raises(BadDataError, match=reason):
+        checked(ItemCheck(), observation)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (np.zeros(2, np.float32), np.zeros(3, np.float32)),
+        (np.zeros(2, np.float32), np.zeros(2, np.int64)),
+        (np.zeros(20), np.full(20, np.nan)),
+    ],
+)
+def test_the_first_array_says_what_the_others_are(first: Any, other: Any) -> None:
+    check = ItemCheck()
+    checked(check, first)
+    with pytest.raises(BadDataError, match=r"but this feed's are|not finite"):
+        checked(check, other)
+    assert checked(check, first + 1)[0].tolist() == (first + 1).tolist()
+
+
+def test_lists_of_whole_numbers_and_of_others_are_one_feed() -> None:
+    check = ItemCheck()
+    assert [checked(check, numbers)[0].dtype for numbers in ([0, 0], [0.5, 0])] == [np.float64, np.float64]
+
+
+def test_a_number_stays_one_and_a_shape_that_is_told_makes_it_an_array() -> None:
+    assert type(checked(ItemCheck(), 3)[0]) is int
+    assert type(checked(ItemCheck(), np.float32(3.0))[0]) is np.float32
+    told = checked(ItemCheck(np.zeros(())), 3)[0]
+    assert isinstance(told, np.ndarray)
+    with pytest.raises(BadDataError, match=r"float64\[2\], but this feed's are \[3\]"):
+        checked(ItemCheck(np.zeros(3)), [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("reward", "found"),
+    [(1, 1.0), (np.float32(0.5), 0.5), (np.array([2.0]), 2.0), (True, 1.0), (3.4e38, 3.4e38), (-3.4e38, -3.4e38)],
+)
+def test_a_reward_is_one_number(reward: Any, found: float) -> None:
+    assert checked(ItemCheck(), 0.0, reward)[1] == pytest.approx(found)
+
+
+@pytest.mark.parametrize("reward", ["1", b"1", None, [1.0], np.zeros(0), 3.5e38, -3.5e38, float("nan")])
+def test_what_is_no_reward_is_refused(reward: Any) -> None:
+    with pytest.raises(BadDataError, match="its reward is"):
+        checked(ItemCheck(), 0.0, reward)
+
+
+@pytest.mark.parametrize(("flag", "found"), [(np.True_, True), (1, True), (0, False), (np.int8(1), True)])
+def test_a_flag_is_true_or_false(flag: Any, found: bool) -> None:
+    assert checked(ItemCheck(), 0.0, flags=(flag, False))[2:4] == (found, False)
+    assert checked(ItemCheck(), 0.0, flags=(False, flag))[2:4] == (False, found)
+
+
+@pytest.mark.parametrize("flag", [2, -1, None, "True", 1.0])
+def test_what_is_no_flag_is_refused(flag: Any) -> None:
+    for flags, name in (((flag, False), "terminated"), ((False, flag), "truncated")):
+        with pytest.raises(BadDataError, match=f"its {name} is .*, but must be True or False"):
+            checked(ItemCheck(), 0.0, flags=flags)
+
+
+def test_an_info_is_a_mapping_or_nothing() -> None:
+    assert checked(ItemCheck(), 0.0)[4] == {}
+    assert checked(ItemCheck(), 0.0, info={"a": 1})[4] == {"a": 1}
+    with pytest.raises(BadDataError, match="its info is list, but must be a mapping"):
+        checked(ItemCheck(), 0.0, info=[])
+
+
+@pytest.mark.parametrize(
+    ("space", "passed", "is_given_up"),
+    [(None, 1, True), (None, 2, False), (np.zeros(2), 0, True), (np.zeros(2), 1, False)],
+)
+def test_a_feed_is_given_up_where_nothing_fits_what_is_told_or_the_first_item(
+    space: Any, passed: int, is_given_up: bool
+) -> None:
+    check, quarantine = ItemCheck(space), Quarantine()
+    for _ in range(passed):
+        checked(check, np.zeros(2))
+    for _ in range(FIRST_BAD_ITEMS - 1):
+        quarantine.add("no")
+    check.give_up_on(quarantine)
+    quarantine.add("the last")
+    with pytest.raises(FeedFatalError, match="the last: the last") if is_given_up else contextlib.nullcontext():
+        check.give_up_on(quarantine)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        pytest.param("x" * 1000, repr("x" * 200), id="long text"),
+        (b"abc", "b'abc'"),
+        (np.zeros((2, 3), np.float32), r"array of shape (2, 3), float32"),
+        ({"a": 1}, "dict"),
+        (None, "NoneType"),
+    ],
+)
+def test_anything_is_shown_shortly(what: Any, said: str) -> None:
+    assert shown(what) == said
+
+
+@pytest.mark.parametrize(
+    ("what", "size"),
+    [(np.zeros(3, np.float32), 12), ([1, 2], 16), ("abc", 24), (3.0, 8), ({"a": np.zeros(2), "b": [1]}, 24)],
+)
+def test_the_size_of_an_observation_is_about_its_bytes(what: Any, size: int) -> None:
+    assert size_of(what) == size

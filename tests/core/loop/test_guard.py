@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer
-from tensor_optix.core.loop.guard import MOST_REASONS, OTHER_REASONS, Health
+from tensor_optix.core.loop.guard import MOST_REASONS, OTHER_REASONS, EvaluatorFailedError, GuardedEvaluator, Health
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.storage.resume_ring import ResumeRing
 from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.types import EpisodeData, EvalMetrics
-from tensor_optix.errors import BadDataError, CheckpointStorageError
+from tensor_optix.errors import BadDataError, CheckpointStorageError, ContractError
 from tests.fakes.windows import BAD_SCORES
-from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
 
 
 def test_reasons_that_differ_in_a_number_do_not_add_up_without_end() -> None:
@@ -108,3 +108,47 @@ def test_an_action_that_is_not_finite_does_not_reach_the_environment(tmp_path: P
 
     with pytest.raises(BadDataError, match="is not finite, and does not reach"):
         next(BatchPipeline("Pendulum-v1", Lost(), 4, seed=0).episodes())
+
+
+class TestGuardedEvaluator:
+    class Comparing(ScoreEvaluator):
+        def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
+            return EvalMetrics(float(actions))
+
+        def compare(self, candidate: EvalMetrics, reference: EvalMetrics) -> bool:
+            raise ValueError("mine")
+
+    def test_a_comparison_that_fails_is_the_evaluators_failure(self) -> None:
+        evaluator = GuardedEvaluator(self.Comparing())
+        with pytest.raises(EvaluatorFailedError, match=r"Comparing\.compare failed") as raised:
+            evaluator.beats(EvalMetrics(2.0), EvalMetrics(1.0))
+        assert isinstance(raised.value.__cause__, ValueError)
+
+    def test_other_actions_are_scored_by_the_evaluator(self) -> None:
+        evaluator = GuardedEvaluator(self.Comparing())
+        assert evaluator.score_actions(window_of(1.0), np.float32(3.0)) == EvalMetrics(3.0)
+
+    @pytest.mark.parametrize("returned", [None, 3.0, EvalMetrics(True), EvalMetrics("3")])  # type: ignore[arg-type]
+    def test_what_is_no_score_says_what_it_is(self, returned: Any) -> None:
+        class Wrong(ScoreEvaluator):
+            def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
+                return returned
+
+        with pytest.raises(EvaluatorFailedError, match=r"Wrong\.combine failed") as raised:
+            GuardedEvaluator(Wrong()).combine(EvalMetrics(1.0), EvalMetrics(1.0))
+        assert isinstance(raised.value.__cause__, ContractError)
+        assert "must return EvalMetrics with a number" in str(raised.value.__cause__)
+
+
+def test_a_storage_that_fails_is_reported_once_for_each_streak(caplog: pytest.LogCaptureFixture) -> None:
+    health = Health()
+
+    def save(fails: bool) -> None:
+        with health.surviving_storage("save the state", "state"):
+            if fails:
+                raise CheckpointStorageError("No space left on device")
+
+    for fails in (True, True, False, True):
+        save(fails)
+    assert [record.getMessage()[:24] for record in caplog.records] == ["Could not save the state"] * 2
+    assert (health.counts, health.in_a_row) == ({"state": 3}, {"state": 1})

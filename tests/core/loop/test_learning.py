@@ -18,10 +18,11 @@ from tensor_optix.core.loop.learning import (
     Fault,
     Learning,
     after_divergence,
+    non_finite_loss,
     window_fault,
 )
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
-from tensor_optix.errors import BadDataError, NonFiniteError
+from tensor_optix.errors import BadDataError, ContractError, NonFiniteError
 from tests.fakes.loops import FixedOptimizer
 from tests.helpers import NumpyAgent, window_of
 
@@ -219,3 +220,51 @@ def test_the_environment_and_the_step_of_a_bad_row_are_named() -> None:
 def test_observations_without_rows_are_a_fault() -> None:
     window = EpisodeData(**{**vars(window_of(1.0)), "observations": np.float32(0.0)})
     assert window_fault(window) == "observations has no rows, where the rewards have 2"
+
+
+def test_observations_in_parts_are_looked_at_part_by_part() -> None:
+    seen = {"a": np.zeros(2, np.float32), "b": (np.zeros((2, 3), np.float32), np.zeros(2, np.float32))}
+    window = EpisodeData(**{**vars(window_of(1.0)), "observations": seen})
+    assert window_fault(window) is None
+    seen["b"][0][1, 2] = math.nan
+    assert window_fault(window) == "observations is not finite in row 1 (environment 0, step 1)"
+    seen["b"] = (np.zeros((3, 3), np.float32),)  # type: ignore[assignment]
+    assert window_fault(window) == "observations has 3 rows, where the rewards have 2"
+
+
+def test_a_tuple_may_be_of_rows() -> None:
+    rows = (np.zeros(3, np.float32), np.full(3, math.inf, np.float32))
+    window = EpisodeData(**{**vars(window_of(1.0)), "observations": rows})
+    assert window_fault(window) == "observations is not finite in row 1 (environment 0, step 1)"
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "told"),
+    [
+        ({"loss": 1.0, "kl": math.nan}, None),
+        ({"policy_loss": math.inf}, "learn() reported policy_loss=inf"),
+        ({"loss": np.float32("nan")}, "learn() reported loss=nan"),
+        ({"loss": "nan", "loss_parts": [1.0, 2.0], "value_loss": None}, None),
+        ({"loss_parts": {}, "value_loss": -math.inf}, "learn() reported value_loss=-inf"),
+    ],
+)
+def test_only_losses_that_are_numbers_are_looked_at(diagnostics: dict[str, Any], told: str | None) -> None:
+    assert non_finite_loss(diagnostics) == told
+
+
+def test_a_learn_without_diagnostics_says_what_it_must_return(tmp_path: Path) -> None:
+    class Silent(NumpyAgent):
+        def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(ContractError, match=r"Silent\.learn must return diagnostics by name, but returned 'None'"):
+        Rig(tmp_path, Silent()).learning.learn(window_of(1.0), 0)
+
+
+def test_half_the_rate_stays_within_the_bounds_of_the_agent() -> None:
+    class Bounded(NumpyAgent):
+        default_param_bounds = {"learning_rate": (0.3, 1.0)}
+
+    assert after_divergence(Bounded(), HyperparamSet({"learning_rate": 0.4})).params == {"learning_rate": 0.3}
+    assert after_divergence(Bounded(), HyperparamSet({"learning_rate": 0.8})).params == {"learning_rate": 0.4}
+    assert after_divergence(Bounded(), HyperparamSet({"gamma": 0.9}, 4)) == HyperparamSet({"gamma": 0.9}, 4)

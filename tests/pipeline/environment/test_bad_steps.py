@@ -1,5 +1,6 @@
 """Bad steps end their episode: what was collected before is kept, and nothing of them is acted on or learned from."""
 
+import logging
 import math
 from typing import Any
 
@@ -14,6 +15,8 @@ from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.faults import BadStepsError
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError
+from tensor_optix.pipeline.environment.bad_steps import BadSteps, StepCheck, VectorStepCheck
+from tensor_optix.pipeline.environment.observations import ObservationForm
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.helpers import NumpyAgent
 
@@ -246,3 +249,198 @@ def test_a_normalised_return_restarts_with_the_episode() -> None:
     gamma = 0.99
     (found,) = stream({(0, 4): BAD[5]})
     assert found == pytest.approx(((11 * gamma + 12) * gamma + 13) * gamma)
+
+
+# --- the checks alone ---
+
+BOX, WORDS = spaces.Box(-1.0, 1.0, (2,), np.float32), spaces.Discrete(3)
+ZEROS = np.zeros(2, np.float32)
+
+
+def step_check(space: spaces.Space[Any] = BOX) -> StepCheck:
+    return StepCheck(ObservationForm(space))
+
+
+class TestStepCheck:
+    def test_a_step_comes_out_in_plain_types(self) -> None:
+        info = {"action_mask": np.array([1, 0], np.int8), "more": [1]}
+        step = step_check().step((ZEROS, np.float32(0.5), False, True, info))
+        assert (step.reward, step.terminated, step.truncated) == (0.5, False, True)
+        assert type(step.reward) is float
+        assert step.mask is not None
+        assert (step.mask.dtype, step.mask.tolist()) == (bool, [True, False])
+        info["more"].append(2)  # type: ignore[attr-defined]
+        assert step.info["more"] == [1]
+
+    def test_a_look_tells_the_commonest_and_the_check_the_rest(self) -> None:
+        check = step_check()
+        step = check.looked_at((ZEROS, 1.0, False, True, {}))
+        assert step is not None
+        assert (step.reward, step.terminated, step.truncated, step.info, step.mask) == (1.0, False, True, {}, None)
+        for returned in (
+            [ZEROS, 1.0, False, False, {}],
+            (ZEROS, True, False, False, {}),
+            (ZEROS, 1.0, 0, False, {}),
+            (ZEROS, 1.0, False, 0, {}),
+            (ZEROS, 1.0, False, False, None),
+        ):
+            assert check.looked_at(returned) is None
+            assert check.step(returned).reward == 1.0
+
+    @pytest.mark.parametrize(
+        ("returned", "reason"),
+        [
+            (None, "what step returned is NoneType, and not five values"),
+            ((ZEROS, 0.0, False, False), "not five values"),
+            (([1.0, "a"], 0.0, False, False, {}), "its observation is no numbers"),
+            ((ZEROS, 1e39, False, False, {}), "its reward is"),
+            ((ZEROS, 0.0, False, False, {"action_mask": np.ones((2, 2))}), "its action mask is malformed"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, returned: Any, reason: str) -> None:
+        with pytest.raises(BadDataError, match=reason):
+            step_check().step(returned)
+
+    def test_other_spaces_are_judged_by_their_form(self) -> None:
+        assert step_check(WORDS).step((np.int64(2), 0, False, False, {})).reward == 0.0
+        with pytest.raises(BadDataError, match="its observation is not of Discrete"):
+            step_check(WORDS).step(("a", 0.0, False, False, {}))
+
+    @pytest.mark.parametrize("returned", [ZEROS, (ZEROS,), (ZEROS, {}, 0.0), None])
+    def test_a_reset_returns_two_values(self, returned: Any) -> None:
+        assert step_check().reset((ZEROS, {})) is not None
+        assert step_check().reset([ZEROS, {}]).terminated is False
+        with pytest.raises(BadDataError, match=r"what reset returned is .*, and not two values"):
+            step_check().reset(returned)
+
+
+def vector_step(**changes: Any) -> Any:
+    plain = {
+        "observations": np.zeros((3, 2), np.float32),
+        "rewards": np.array([1.0, 2.0, 3.0]),
+        "terminated": np.array([False, True, False]),
+        "truncated": np.zeros(3, bool),
+        "infos": {},
+    }
+    return VectorStepCheck(ObservationForm(BOX), 3).step(tuple({**plain, **changes}.values()))
+
+
+class TestVectorStepCheck:
+    def test_a_good_step_comes_out_in_plain_types(self) -> None:
+        step = vector_step()
+        assert (step.rewards, step.terminated, step.truncated) == ([1.0, 2.0, 3.0], [False, True, False], [False] * 3)
+        assert (step.bad, step.masks) == ({}, None)
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"observations": np.zeros((3, 3), np.float32)}, r"observations have shape \(3, 3\), not \(3, 2\)"),
+            ({"observations": np.full((3, 2), "a")}, "malformed|which is no number"),
+            ({"rewards": np.zeros(2)}, r"its rewards have shape \(2,\), not \(3,\)"),
+            ({"rewards": np.array(["a", "b", "c"])}, "its rewards are of dtype <U1, and no numbers"),
+            ({"infos": 3}, "what it returned is malformed"),
+            ({"terminated": False}, r"its terminated have shape \(\)"),
+            ({"truncated": np.zeros((3, 1), bool)}, r"its truncated have shape \(3, 1\)"),
+        ],
+    )
+    def test_where_nothing_can_be_made_of_it_all_are_bad(self, changes: Any, reason: str) -> None:
+        step = vector_step(**changes)
+        assert list(step.bad) == [0, 1, 2]
+        with pytest.raises(BadDataError, match=reason):
+            raise BadDataError(step.bad[2])
+        assert (step.rewards, step.terminated, step.truncated) == ([0.0] * 3, [False] * 3, [False] * 3)
+        assert (step.masks, step.infos) == (None, {})
+        assert step.observations.shape == (3, 2)
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"rewards": np.array([1.0, math.nan, 3.0])}, "its reward is nan, which is no finite float32"),
+            ({"rewards": [1.0, 1e39, 3.0]}, "its reward is"),
+            ({"rewards": [1.0, -1e39, 3.0]}, "its reward is"),
+            ({"terminated": np.array([0, 2, 1])}, "its terminated is int64, but must be True or False"),
+            ({"truncated": np.array([False, 0.5, True], object)}, "its truncated is float"),
+            ({"truncated": np.array([False, None, True], object)}, "its truncated is NoneType"),
+        ],
+    )
+    def test_one_that_is_bad_has_no_meaning_and_the_others_stay(self, changes: Any, reason: str) -> None:
+        step = vector_step(**{"terminated": np.array([False, True, True]), **changes})
+        assert list(step.bad) == [1]
+        assert (step.rewards[0], step.rewards[2], step.terminated[2]) == (1.0, 3.0, True)
+        with pytest.raises(BadDataError, match=reason):
+            raise BadDataError(step.bad[1])
+        assert (step.rewards[1], step.terminated[1], step.truncated[1]) == (0.0, False, False)
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_an_observation_that_is_not_finite_is_its_environments(self, value: float) -> None:
+        observations = np.zeros((3, 2), np.float32)
+        observations[2, 1] = value
+        assert vector_step(observations=observations).bad == {2: "its observation is not finite"}
+
+    def test_large_numbers_are_looked_at_one_by_one_and_pass(self) -> None:
+        observations = np.full((3, 2), 3e38, np.float32)
+        step = vector_step(observations=observations, rewards=np.array([3e38, -3e38, 0.0]))
+        assert step.bad == {}
+        assert step.rewards == [3e38, -3e38, 0.0]
+
+    def test_flags_may_be_numbers_that_are_zero_or_one(self) -> None:
+        step = vector_step(terminated=np.array([0, 1, 0]), truncated=[1, 0, 0])
+        assert (step.bad, step.terminated, step.truncated) == ({}, [False, True, False], [True, False, False])
+        assert {type(flag) for flag in step.terminated} == {bool}
+
+    @pytest.mark.parametrize(("returned", "is_bad"), [((np.zeros((3, 2)), {}), False), (np.zeros((3, 2)), True)])
+    def test_a_reset_has_no_rewards_and_ends_nothing(self, returned: Any, is_bad: bool) -> None:
+        step = VectorStepCheck(ObservationForm(BOX), 3).reset(returned)
+        assert (list(step.bad), step.rewards, step.terminated) == ([0, 1, 2] if is_bad else [], [0.0] * 3, [False] * 3)
+
+    @pytest.mark.parametrize("has_nothing", [False, True])
+    def test_steps_that_were_checked_one_by_one_are_put_together(self, has_nothing: bool) -> None:
+        observations = [ZEROS, None if has_nothing else ZEROS, ZEROS + 1]
+        masks = [None, np.array([True, False]), None]
+        flags = [False] * 3
+        step = VectorStepCheck(ObservationForm(BOX), 3).each(
+            observations, masks, [1.0, 2.0, 3.0], flags, flags, has_nothing=has_nothing
+        )
+        assert step.observations.shape == (3, 2)
+        assert step.observations[2].tolist() == [1.0, 1.0]
+        assert step.masks is not None
+        assert step.masks.tolist() == [[True, True], [True, False], [True, True]]
+        assert step.bad == {}
+
+
+class TestBadSteps:
+    def test_they_are_logged_the_first_second_fourth_time(self, caplog: pytest.LogCaptureFixture) -> None:
+        bad = BadSteps()
+        with caplog.at_level(logging.WARNING):
+            for _ in range(9):
+                bad.fault("NaN")
+                bad.clear()
+        told = [int(record.getMessage().partition("(")[2].split()[0]) for record in caplog.records]
+        assert told == [1, 2, 4, 8]
+        assert bad.metadata() == {"bad_steps": {"NaN": 9}}
+        assert bad.metadata() == {}
+
+    def test_a_good_step_of_one_environment_is_none_of_another(self) -> None:
+        bad = BadSteps(2)
+        for i in (0, 1, 0):
+            bad.fault("NaN", i)
+        assert bad.state() == [2, 1]
+        bad.clear(but=[0])
+        assert bad.state() == [2, 0]
+        bad.fault("inf", 1)
+        with pytest.raises(BadStepsError, match=r"3 episodes in a row.*the last: environment 0: NaN") as raised:
+            bad.fault("NaN", 0)
+        assert raised.value.found == {"environment 0: NaN": 3, "environment 1: NaN": 1, "environment 1: inf": 1}
+
+    def test_a_resumed_run_goes_on_counting(self) -> None:
+        bad, again = BadSteps(2), BadSteps(2)
+        bad.fault("NaN", 1)
+        bad.fault("NaN", 1)
+        again.restore(bad.state())
+        with pytest.raises(BadStepsError):
+            again.fault("NaN", 1)
+        again.restore([0, 0])
+        again.fault("NaN", 1)
+        again.restore([0, 2])
+        again.clear()
+        assert again.state() == [0, 0]
