@@ -47,7 +47,15 @@ class RunSettings:
             is_in_every_file=False,
         ),
     ] = field(default_factory=list)
-    algorithm: Annotated[_Choice, Setting("algorithm", ("--algo",), choices=("auto", *ALGORITHMS), otherwise="auto")]
+    algorithm: Annotated[
+        _Choice,
+        Setting(
+            "algorithm",
+            ("--algo",),
+            choices=("auto", *ALGORITHMS),
+            otherwise="auto: by spaces and, SAC or PPO, by measured time",
+        ),
+    ]
     framework: Annotated[_Choice, Setting("framework", choices=("auto", *FRAMEWORKS), otherwise="auto")]
     device: Annotated[
         _Choice,
@@ -59,7 +67,7 @@ class RunSettings:
             is_in_every_file=False,
         ),
     ] = "auto"
-    seed: Annotated[_Seed, Setting("with --n-envs: repeats a run exactly", otherwise="random, printed")]
+    seed: Annotated[_Seed, Setting("with --n-envs and --algo: repeats a run exactly", otherwise="random, printed")]
     net_arch: Annotated[_Layers | None, Setting("sizes of the hidden layers", metavar="SIZE", otherwise=_PRESETS)] = (
         None
     )

@@ -1,8 +1,8 @@
-"""One environment, many in one process, or many in processes of their own: what is fastest here, by measuring it."""
+"""What is fastest here, by measuring it: how many environments and where, and what steps and updates cost."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.decisions.quickest import StepCost
 from tensor_optix.core.types import Action, Diagnostics, EpisodeData, HyperparamSet, Observation
 from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
@@ -26,6 +27,9 @@ ASYNC_BELOW = 20_000
 _LARGEST_WINDOW = 256
 _POOL = 512
 _HIDDEN = 64
+_PRODUCT = 256
+"""Rows and columns of a matrix product that is timed: those of a batch and a layer of SAC's."""
+_PRODUCTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,26 +102,75 @@ def decide(steps_per_second: Mapping[str, float]) -> str:
     return chosen
 
 
+def step_cost(
+    env_id: str,
+    seconds: float = 0.25,
+    clock: Callable[[], float] = time.perf_counter,
+    processor_clock: Callable[[], float] = time.process_time,
+    env_kwargs: EnvKwargs | None = None,
+    wrappers: Sequence[str] = (),
+) -> StepCost:
+    """Measure what a step costs in one environment with random actions: the best of several windows.
+
+    Args:
+        env_id: a Gymnasium id.
+        seconds: to take.
+        clock: monotonic seconds.
+        processor_clock: seconds of this process.
+        env_kwargs: arguments of the environment.
+        wrappers: places of what is put around it.
+    """
+    pipeline = BatchPipeline(make_environment(env_id, env_kwargs, wrappers))
+    windows = _windows(pipeline, seconds, lambda: (clock(), processor_clock()))
+    steps, (elapsed, computed) = min(windows, key=lambda one: one[1][0] / one[0])
+    return StepCost(seconds=elapsed / steps, processor_seconds=computed / steps)
+
+
+def multiplications_per_second(clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return how fast numpy multiplies large matrices of float32 here, with the threads that it has.
+
+    Args:
+        clock: monotonic seconds.
+    """
+    factor = np.ones((_PRODUCT, _PRODUCT), np.float32)
+    best = float("inf")
+    for _ in range(_PRODUCTS):
+        start = clock()
+        np.matmul(factor, factor)
+        best = min(best, clock() - start)
+    return _PRODUCT**3 / max(best, 1e-9)
+
+
 def _measured(pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clock: Callable[[], float]) -> float:
-    """Return the steps a second of the best window in `seconds`; windows grow until one takes a tenth of that."""
+    """Return the steps a second of the best window in `seconds`."""
+    return max(steps / elapsed for steps, (elapsed,) in _windows(pipeline, seconds, lambda: (clock(),)))
+
+
+def _windows(
+    pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clocks: Callable[[], tuple[float, ...]]
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """Yield the steps of each window and what it took by each clock, for `seconds` by the first.
+
+    Windows grow until one takes a tenth of that.
+    """
     is_vector = isinstance(pipeline, VectorBatchPipeline)
     env = pipeline.env
     pipeline.agent = _RandomAgent(pipeline.env.single_action_space if is_vector else env.action_space)
     pipeline.window_size = 1
-    best, spent = 0.0, 0.0
+    spent = 0.0
     try:
         windows = pipeline.episodes()
         next(windows)  # the reset is not measured
         while spent < seconds:
-            start = clock()
+            start = clocks()
             steps = next(windows).length
-            elapsed = clock() - start
-            best, spent = max(best, steps / max(elapsed, 1e-9)), spent + max(elapsed, 1e-9)
-            if elapsed < seconds / 10:
+            taken = tuple(max(end - begin, 1e-9) for begin, end in zip(start, clocks(), strict=True))
+            yield steps, taken
+            spent += taken[0]
+            if taken[0] < seconds / 10:
                 pipeline.window_size = min(2 * pipeline.window_size, _LARGEST_WINDOW)
     finally:
         pipeline.teardown()
-    return best
 
 
 def _n_choices(action_space: object) -> list[int]:

@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import secrets
+from pathlib import Path
 
 from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS, CELLS
+from tensor_optix.cli.choosing import choose_algorithm
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.pairs import hyperparams_of
@@ -35,13 +37,19 @@ def given_in(args: argparse.Namespace) -> Given:
     return given
 
 
-def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescription, Given]:
-    """Return the run that settings describe, and what was given; its environment and agent have been made once.
+def described(
+    in_file: Given, by_flags: Given, by_set: Given, folder: Path | None = None, *, measures: bool = True
+) -> tuple[RunDescription, Given, str]:
+    """Return the run that settings describe, what was given, and a line about the algorithm where time has chosen it.
+
+    Its environment and agent have been made once.
 
     Args:
         in_file: of `--config`, which the others go before.
         by_flags: which go before those of a file.
         by_set: of `--set`, which go before all.
+        folder: where the run is to be, if that is given; what was measured for one that is there holds.
+        measures: False to let spaces alone choose the algorithm that is not given.
 
     Raises:
         TensorOptixError: they do not make a run that can be trained; nothing has been written.
@@ -53,27 +61,24 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
             "train needs an environment: tensor-optix train CartPole-v1, or 'env: CartPole-v1' in the file of --config."
         )
     env = make_environment(given["env"], given.get("env_kwargs"), given.get("wrappers", ()))
-    algorithm = resolve_algorithm(given.get("algorithm", "auto"), env)
     framework = resolve_framework(given.get("framework", "auto"))
+    set_threads(framework, given.get("threads", SETTINGS["threads"].default))
+    device = resolve_device(given.get("device", "auto"), framework)
+    if measures:
+        algorithm, about = choose_algorithm(layers, given, env, device=device, folder=folder)
+    else:
+        algorithm, about = resolve_algorithm(given.get("algorithm", "auto"), env), ""
     env.close()
-    threads = given.get("threads", SETTINGS["threads"].default)
-    set_threads(framework, threads)
     hyperparams = hyperparams_in(layers, algorithm)
     refuse_unknown(hyperparams, algorithm, "--hp")
-    _refuse_of_others(by_set, algorithm)
-    if given.get("cell", CELLS[0]) != CELLS[0] and algorithm != "recurrent_ppo":
-        raise InvalidArgumentError(
-            f"--cell {given['cell']} is the memory of recurrent PPO, but this run trains {algorithm}: give --algo "
-            f"recurrent_ppo."
-        )
-    preset = preset_for(given["env"], algorithm)
+    _refuse_of_others(by_set, given.get("cell", CELLS[0]), algorithm)
     run = RunDescription(
         **{
-            **_defaults(given, preset),
+            **_defaults(given, preset_for(given["env"], algorithm)),
             **{name: value for name, value in given.items() if name in SETTINGS},
             "algorithm": algorithm,
             "framework": framework,
-            "device": resolve_device(given.get("device", "auto"), framework),
+            "device": device,
             "seed": _seed(given),
             "hyperparams": hyperparams,
             "validation_share": _share(given.get("validation_share", SETTINGS["validation_share"].default)),
@@ -83,7 +88,7 @@ def described(in_file: Given, by_flags: Given, by_set: Given) -> tuple[RunDescri
     check_count("--evolve", run.evolve, 0)
     run.environment().close()  # an unusable environment is an error before anything is written
     refuse_schedules(run.agent(), run.max_episodes, run.max_steps)
-    return run, given
+    return run, given, about
 
 
 def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDescription, str]:
@@ -150,8 +155,13 @@ def _share(given: float) -> float | None:
     return None if given == 1.0 else given
 
 
-def _refuse_of_others(by_set: Given, algorithm: str) -> None:
+def _refuse_of_others(by_set: Given, cell: str, algorithm: str) -> None:
+    """Raise a typed error where something was given that only another algorithm has."""
     for other in ALGORITHMS:
         if other != algorithm and other in by_set:
             name = next(iter(by_set[other]), "...")
             raise InvalidArgumentError(f"--set {other}.{name}: this run trains {algorithm}, not {other}.")
+    if cell != CELLS[0] and algorithm != "recurrent_ppo":
+        raise InvalidArgumentError(
+            f"--cell {cell} is the memory of recurrent PPO, but this run trains {algorithm}: give --algo recurrent_ppo."
+        )

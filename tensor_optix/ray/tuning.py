@@ -91,7 +91,7 @@ def trainable(
     check_count("checkpoint_every", checkpoint_every, 0)
     if windows is not None:
         check_count("windows", windows, 1)
-    run, _ = described(checked_settings({"seed": 0, **settings, "env": env}, "trainable"), {}, {})
+    run, *_ = described(checked_settings({"seed": 0, **settings, "env": env}, "trainable"), {}, {}, measures=False)
     _refuse_schedules(run.hyperparams)
     usual = _EVALUATIONS * run.base_interval
     plan = Plan(run=run, windows=int(windows or usual), checkpoint_every=int(checkpoint_every))

@@ -1,0 +1,93 @@
+"""What nobody has given of a run and time decides: the algorithm."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium as gym
+
+from tensor_optix._hyperparam_names import hyperparam_table
+from tensor_optix.algorithms._costs import multiplications
+from tensor_optix.cli.config import hyperparams_in
+from tensor_optix.cli.flags import Given
+from tensor_optix.core.decisions.quickest import MOST_NUMBERS, quickest
+from tensor_optix.core.decisions.schedules import taken_apart
+from tensor_optix.core.storage.line_log import DESCRIPTION
+from tensor_optix.errors import TensorOptixError
+from tensor_optix.factory import resolve_algorithm
+from tensor_optix.pipeline.environment.observations import flat_observation_space
+from tensor_optix.pipeline.environment.own_code import code_of
+from tensor_optix.pipeline.environment.wrapping import WrapperPlace
+from tensor_optix.presets import has_preset, preset_for
+from tensor_optix.runs import RunDescription
+from tensor_optix.throughput import multiplications_per_second, step_cost
+
+_RIVALS = ("sac", "ppo")
+"""Between which time decides, the default first."""
+
+
+def choose_algorithm(
+    layers: Sequence[Given], given: Given, env: gym.Env, *, device: str, folder: Path | None = None
+) -> tuple[str, str]:
+    """Return the algorithm of a run, and a line about it where time has decided; see `decisions.quickest`.
+
+    Time is measured only where spaces leave SAC or PPO, nothing that was given fits one of them alone, the environment
+    has no preset of SAC and need not be in a process of its own, actions have few numbers, and a CPU computes, whose
+    updates can be told from its arithmetic.
+
+    Args:
+        layers: settings, from the weakest to the strongest.
+        given: all of them.
+        env: what is to be learned.
+        device: where the agent computes.
+        folder: of the run; one that holds a run on the same environment keeps its algorithm, unless it is given.
+    """
+    name = given.get("algorithm", "auto")
+    by_spaces = resolve_algorithm(name, env)
+    if name != "auto" or by_spaces != _RIVALS[0]:
+        return by_spaces, ""
+    fitting = [one for one in _RIVALS if _fits(layers, one)]
+    if len(fitting) != len(_RIVALS):
+        return (fitting or _RIVALS)[0], ""
+    numbers = math.prod(env.action_space.shape or ())
+    is_apart = given.get("isolate", False) or given.get("async_envs", False)
+    if has_preset(given["env"], _RIVALS[0]) or numbers > MOST_NUMBERS or device != "cpu" or is_apart:
+        return by_spaces, ""
+    if "algorithm" not in given and folder is not None and (known := _before(folder, given)) is not None:
+        return known, f"Training with {known}, as {str(folder)!r} did before; --algo auto measures again."
+    observations = math.prod(flat_observation_space(env.observation_space).shape)
+    speed = multiplications_per_second()
+    updates = {one: _work(one, observations, numbers, layers, given) / speed for one in _RIVALS}
+    cost = step_cost(given["env"], env_kwargs=given.get("env_kwargs"), wrappers=given.get("wrappers", ()))
+    found = quickest(cost, updates)
+    return found.algorithm, str(found)
+
+
+def _fits(layers: Sequence[Given], algorithm: str) -> bool:
+    """Return whether an algorithm has all hyper-parameters that were given, and no other has a section of its own."""
+    names = {name for layer in layers for name in layer.get("hyperparams", {})}
+    sections = [one for one in _RIVALS if any(one in layer for layer in layers)]
+    return names <= set(hyperparam_table(algorithm)) and (algorithm in sections or len(sections) != 1)
+
+
+def _work(algorithm: str, observations: int, numbers: int, layers: Sequence[Given], given: Given) -> float:
+    """Return the multiplications of the updates per step."""
+    preset, table = preset_for(given["env"], algorithm), hyperparam_table(algorithm)
+    params, _ = taken_apart({**preset.hyperparams, **hyperparams_in(layers, algorithm)}, table.owner)
+    hidden = given.get("net_arch") or preset.net_arch
+    return multiplications(algorithm, observations, numbers, hidden, table.resolve(params))
+
+
+def _before(folder: Path, given: Given) -> str | None:
+    """Return the algorithm of the run, or of the first of several, that a folder holds; None where it holds no such."""
+    wrappers = list(given.get("wrappers", ()))
+    trusted = {code_of(given["env"]), *(WrapperPlace.of(text).code for text in wrappers)}
+    modules = [module for module in trusted if module is not None]
+    wanted = given["env"], given.get("env_kwargs", {}), wrappers
+    for path in (folder / DESCRIPTION, *sorted(folder.glob(f"*/{DESCRIPTION}"))):
+        with contextlib.suppress(TensorOptixError):  # what cannot be read is no reason not to begin
+            known = RunDescription.read(path.parent, modules)
+            is_same = (known.env, known.env_kwargs, known.wrappers) == wanted
+            return known.algorithm if is_same and known.algorithm in _RIVALS else None
+    return None

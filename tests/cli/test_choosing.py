@@ -1,0 +1,159 @@
+"""The algorithm that nobody has given: by spaces, by what was given with it, and by time between SAC and PPO."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tensor_optix.cli import choosing
+from tensor_optix.cli.choosing import choose_algorithm
+from tensor_optix.cli.config import merged
+from tensor_optix.cli.describing import described
+from tensor_optix.cli.flags import Given
+from tensor_optix.core.decisions.quickest import StepCost
+from tensor_optix.errors import HyperparamError
+
+
+class Reaching(gym.Env):
+    """Actions of some numbers, observations of four."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
+
+    def __init__(self, numbers: int = 1) -> None:
+        self.action_space = spaces.Box(-1.0, 1.0, (numbers,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(4, np.float32), 0.0, True, False, {}
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Any:
+    gym.register("Reaching-v0", entry_point=lambda **kwargs: Reaching(**kwargs))
+    yield
+    del gym.registry["Reaching-v0"]
+
+
+class Measured:
+    """What measurements come to, and how many there were."""
+
+    seconds = 1e-4
+    processor_seconds = 1e-4
+    speed = 4.5e10
+    count = 0
+
+    def step_cost(self, *args: Any, **kwargs: Any) -> StepCost:
+        self.count += 1
+        return StepCost(seconds=self.seconds, processor_seconds=self.processor_seconds)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
+    made = Measured()
+    monkeypatch.setattr(choosing, "step_cost", made.step_cost)
+    monkeypatch.setattr(choosing, "multiplications_per_second", lambda: made.speed)
+    return made
+
+
+def chosen(*more: Given, env: str = "Reaching-v0", device: str = "cpu", folder: Path | None = None) -> tuple[str, str]:
+    layers: list[Given] = [{"env": env}, *more]
+    given = merged(layers)
+    made = gym.make(env, **given.get("env_kwargs", {}))
+    return choose_algorithm(layers, given, made, device=device, folder=folder)
+
+
+def test_a_cheap_step_is_for_ppo_and_it_is_said(measured: Measured) -> None:
+    algorithm, said = chosen()
+    assert algorithm == "ppo"
+    assert said.startswith("Training with ppo: 10 steps of ppo with their updates take 1.")
+    assert said.endswith("--algo ppo does the same without measuring.")
+
+
+def test_a_dear_step_and_one_that_waits_are_for_sac(measured: Measured) -> None:
+    measured.seconds = measured.processor_seconds = 1e-3
+    assert chosen()[0] == "sac"
+    measured.seconds, measured.processor_seconds = 20e-3, 1e-4
+    algorithm, said = chosen()
+    assert algorithm == "sac"
+    assert "a step takes 20 ms and computes for 0.1 ms" in said
+
+
+def test_cheap_updates_of_sac_are_for_sac(measured: Measured) -> None:
+    measured.speed = 4.5e12  # a hundred times as fast
+    assert chosen()[0] == "sac"
+    measured.speed = 4.5e10
+    assert chosen({"net_arch": [16, 16]})[0] == "sac"
+    assert chosen({"sac": {"updates_per_step": 0.1}, "ppo": {}})[0] == "sac"
+
+
+@pytest.mark.parametrize(
+    ("more", "how", "algorithm"),
+    [
+        ({"algorithm": "sac"}, {}, "sac"),
+        ({"algorithm": "recurrent_ppo"}, {}, "recurrent_ppo"),
+        ({"env_kwargs": {"numbers": 4}}, {}, "sac"),
+        ({}, {"device": "cuda"}, "sac"),
+        ({"isolate": True}, {}, "sac"),
+        ({"async_envs": True, "n_envs": 2}, {}, "sac"),
+        ({}, {"env": "Pendulum-v1"}, "sac"),
+        ({}, {"env": "MountainCarContinuous-v0"}, "sac"),
+        ({}, {"env": "CartPole-v1"}, "ppo"),
+        ({}, {"env": "CliffWalking-v1"}, "dqn"),
+        ({"hyperparams": {"updates_per_step": 0.5}}, {}, "sac"),
+        ({"hyperparams": {"clip_ratio": 0.1}}, {}, "ppo"),
+        ({"sac": {"gamma": 0.9}}, {}, "sac"),
+        ({"ppo": {"gamma": 0.9}}, {}, "ppo"),
+        ({"hyperparams": {"nothing": 1}}, {}, "sac"),
+    ],
+    ids=str,
+)
+def test_what_else_decides_costs_no_measurement(
+    more: Given, how: dict[str, Any], algorithm: str, measured: Measured
+) -> None:
+    assert chosen(more, **how) == (algorithm, "")
+    assert measured.count == 0
+
+
+def test_a_section_for_each_and_hyperparameters_of_both_leave_it_to_time(measured: Measured) -> None:
+    assert chosen({"sac": {"gamma": 0.9}, "ppo": {"gamma": 0.9}}, {"hyperparams": {"learning_rate": "lin_1e-3"}})[1]
+    assert measured.count == 1
+    with pytest.raises(HyperparamError, match="n_epochs"):
+        chosen({"ppo": {"n_epochs": -1}, "sac": {}})
+
+
+def test_a_folder_keeps_what_was_measured_for_it(measured: Measured, tmp_path: Path) -> None:
+    run, _, said = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, tmp_path)
+    assert (run.algorithm, bool(said), measured.count) == ("ppo", True, 1)
+    (tmp_path / "seed-0").mkdir()
+    run.write(tmp_path / "seed-0")
+    measured.seconds = measured.processor_seconds = 1.0
+    for folder in (tmp_path, tmp_path / "seed-0"):
+        algorithm, said = chosen(folder=folder)
+        assert algorithm == "ppo"
+        assert said == f"Training with ppo, as {str(folder)!r} did before; --algo auto measures again."
+    assert measured.count == 1
+    assert chosen({"algorithm": "auto"}, folder=tmp_path)[0] == "sac"
+    assert chosen({"env_kwargs": {"numbers": 2}}, folder=tmp_path)[0] == "sac"  # another environment
+    assert measured.count == 3
+
+
+def test_a_folder_that_cannot_be_read_is_measured_for(measured: Measured, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    assert chosen(folder=tmp_path)[0] == "ppo"
+    assert chosen(folder=tmp_path / "none")[0] == "ppo"
+    assert measured.count == 2
+
+
+def test_spaces_alone_decide_where_nothing_is_to_be_measured(measured: Measured) -> None:
+    run, _, said = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, measures=False)
+    assert (run.algorithm, said, measured.count) == ("sac", "", 0)
+
+
+def test_a_real_measurement_of_a_cheap_step_chooses_ppo() -> None:
+    assert chosen({"net_arch": [2048, 2048]})[0] == "ppo"
