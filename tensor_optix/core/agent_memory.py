@@ -172,4 +172,5 @@ def _members(agent: BaseAgent) -> list[BaseAgent]:
 
 def _is_ours(agent: BaseAgent) -> bool:
     """Return True for the agents of this library: their acting leaves no trace but in the generator."""
-    return all(getattr(type(agent), name).__module__.startswith("tensor_optix.") for name in ("act", "act_batch"))
+    methods = (getattr(type(agent), name, None) for name in ("act", "act_batch"))
+    return all((getattr(method, "__module__", None) or "").startswith("tensor_optix.") for method in methods)

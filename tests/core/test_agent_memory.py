@@ -131,3 +131,19 @@ def test_acting_on_a_copy_leaves_no_trace() -> None:
         agent.act(np.array([7.0, 0.0]))
     assert preserved.has_changed
     assert (agent.rows == -1.0).all()
+
+
+class FromParts(NumpyAgent):
+    """Its `act` is no method of its class: each agent gets its own."""
+
+    act: Any = None
+
+    def __init__(self, act: Any) -> None:
+        super().__init__()
+        self.act = act
+
+
+def test_an_act_that_is_handed_to_the_agent_may_act_on_a_copy() -> None:
+    agent = FromParts(lambda observation: int(observation[0] > 0))
+    with on_a_copy_of_memory(agent):
+        assert agent.act(np.ones(2)) == 1

@@ -129,6 +129,12 @@ def frozen(outputs: int) -> keras.Model:
     return model
 
 
+def adapted(outputs: int) -> keras.Model:
+    model = dense(outputs)
+    model.layers[0].enable_lora(2)
+    return model
+
+
 def images(outputs: int) -> keras.Model:
     return keras.Sequential(
         [L.Input((8, 8, 3)), L.Conv2D(4, 3, activation="relu"), L.SpatialDropout2D(0.3), L.Flatten(), L.Dense(outputs)]

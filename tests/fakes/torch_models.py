@@ -1,5 +1,6 @@
 """PyTorch models of every kind, as agents; a kind that is refused says so when it is made."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -215,4 +216,16 @@ def wired(make: Make) -> Make:
 
 def compiled(outputs: int) -> nn.Module:
     model: Any = torch.compile(dense(outputs), backend="eager")
+    return model
+
+
+def scripted(outputs: int) -> nn.Module:
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        model: Any = torch.jit.script(dense(outputs))
+    return model
+
+
+def traced(outputs: int) -> nn.Module:
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        model: Any = torch.jit.trace(dense(outputs), torch.zeros(1, 4))
     return model

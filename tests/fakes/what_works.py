@@ -121,6 +121,8 @@ MODELS: Rows = {
         Cell(t.wired(k.ppo(k.of_two)), refused="Name its inputs as the members are named"),
     ),
     "`torch.compile`": (Cell(t.ppo(t.compiled)), None),
+    "TorchScript, scripted or traced": (Cell(t.ppo(t.scripted)), None),
+    "TorchScript in DQN": (Cell(t.dqn(t.traced)), None),
     "`DataParallel` and other wrappers": (
         Cell(t.dqn(lambda n: nn.DataParallel(t.Wrapper(t.dense(n))))),
         Cell(k.ppo(k.wrapped)),
@@ -129,6 +131,7 @@ MODELS: Rows = {
         Cell(t.ppo(lambda n: nn.Sequential(nn.LazyLinear(n))), refused="Call it once on a batch of observations"),
         Cell(k.ppo(lambda n: keras.Sequential([k.L.Dense(n)])), refused="call it once on a batch of observations"),
     ),
+    "Low-rank adaptation (`enable_lora`)": (None, Cell(k.ppo(k.adapted))),
     "float64": (
         Cell(t.ppo(lambda n: t.dense(n).double())),
         Cell(k.ppo(k.between(lambda: k.L.Dropout(0.2)), precision="float64")),
@@ -224,6 +227,13 @@ OPTIMIZERS: Rows = {
     "SGD, momentum": (of_torch(T.SGD, momentum=0.9), of_keras(lambda: K.SGD(momentum=0.9))),
     "SparseAdam": (
         Cell(t.ppo(t.dense, lambda a, c: T.SparseAdam([*a.parameters(), *c.parameters()])), refused="Use Adam"),
+        None,
+    ),
+    "Steps that are differentiable": (
+        Cell(
+            t.ppo(t.dense, lambda a, c: T.Adam([*a.parameters(), *c.parameters()], differentiable=True)),
+            refused="Make it with differentiable=False",
+        ),
         None,
     ),
     "Clipping of its own": (None, of_keras(lambda: K.Adam(clipnorm=1.0))),

@@ -44,6 +44,8 @@ def refuse_kind(name: str, optimizer: torch.optim.Optimizer) -> None:
     kind = type(optimizer).__name__
     if isinstance(optimizer, torch.optim.SparseAdam):
         raise ContractError(f"{name} is SparseAdam, which takes sparse gradients only. Use Adam: it takes both kinds.")
+    if any(group.get("differentiable") for group in optimizer.param_groups):
+        raise ContractError(f"{name} is {kind}, whose steps are differentiable. Make it with differentiable=False.")
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise ContractError(

@@ -138,7 +138,9 @@ class TorchBackend:
 
     def lagged_copy(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Backend.lagged_copy`; that of a bfloat16 model is in float32, or small steps towards it were lost."""
-        lagged: Any = copy.deepcopy(unwrapped(model)).eval().requires_grad_(False)
+        lagged: Any = copy.deepcopy(unwrapped(model)).eval()
+        for parameter in lagged.parameters():  # copies of TorchScript's are no leaves
+            parameter.detach_().requires_grad_(False)
         if all(p.dtype is torch.bfloat16 for p in lagged.parameters()):
             lagged.float()
         lagged._constants_of_source = _constants_of(model)

@@ -210,6 +210,8 @@ def _stack_of(model: Model) -> list[keras.layers.Layer] | None:
 def _activation_of(layer: Any) -> str | None:
     """Return the name of the activation that a layer ends with, None if numpy cannot stand for the layer."""
     kind = type(layer)
+    if kind is keras.layers.Dense and not isinstance(layer.kernel, keras.Variable):
+        return None  # of low-rank adaptation: computed from several
     if kind in (keras.layers.InputLayer, keras.layers.Dropout, keras.layers.Identity, LogStd):
         return "linear"
     if kind in (keras.layers.Dense, keras.layers.Activation):

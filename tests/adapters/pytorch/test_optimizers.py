@@ -1,5 +1,6 @@
 """Optimizers of PyTorch: what is refused, what their moments will be, and a new start."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,18 @@ def test_a_weight_that_an_optimizer_lacks_is_named() -> None:
         _optimizers.check_optimizer("optimizer", "adam", models)
 
 
-@pytest.mark.parametrize(("kind", "remedy"), [("LBFGS", "such as Adam"), ("SparseAdam", "Use Adam")])
-def test_an_optimizer_that_takes_no_gradient_of_weights_is_refused(kind: str, remedy: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (torch.optim.LBFGS, "such as Adam"),
+        (torch.optim.SparseAdam, "Use Adam"),
+        (partial(torch.optim.Adam, differentiable=True), "Make it with differentiable=False"),
+        (partial(torch.optim.SGD, differentiable=True), "Make it with differentiable=False"),
+    ],
+)
+def test_an_optimizer_that_takes_no_gradient_of_weights_is_refused(make: Any, remedy: str) -> None:
     with pytest.raises(ContractError, match=remedy):
-        _optimizers.refuse_kind("optimizer", getattr(torch.optim, kind)(nn.Linear(2, 1).parameters()))
+        _optimizers.refuse_kind("optimizer", make(nn.Linear(2, 1).parameters()))
 
 
 def test_moments_of_a_weight_that_is_not_there_are_refused() -> None:

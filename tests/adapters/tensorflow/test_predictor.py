@@ -54,6 +54,12 @@ def skipping() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Add()([inputs, keras.layers.Dense(4)(inputs)])))
 
 
+def adapted() -> keras.Model:
+    model = dense("tanh")
+    model.layers[0].enable_lora(2)
+    return model
+
+
 def through_keras(model: keras.Model) -> np.ndarray:
     return model(OBSERVATIONS, training=False).numpy()
 
@@ -75,7 +81,7 @@ def test_other_dense_stacks_are_mirrored_too(build: Any) -> None:
     np.testing.assert_allclose(predictor.one(OBSERVATIONS[0]), through_keras(model)[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("build", [subclassed, skipping])
+@pytest.mark.parametrize("build", [subclassed, skipping, adapted])
 def test_anything_else_acts_through_one_compiled_function(build: Any) -> None:
     model = build()
     predictor = KerasPredictor(model)
