@@ -22,6 +22,7 @@ from tensor_optix.errors import (
     CheckpointError,
     CheckpointPathError,
     CheckpointStorageError,
+    ContractError,
     InvalidArgumentError,
 )
 from tests.fakes.checkpoints import best_weight, litter, save, scores
@@ -502,3 +503,48 @@ def test_the_lowest_loss_is_the_best(registry: CheckpointRegistry) -> None:
     assert not registry.load_if_better(agent, 2.0)
     assert registry.load_if_better(agent, 3.5)
     assert agent.weight == 2.0
+
+
+# --- what there is none of ---
+
+
+@pytest.mark.parametrize("directory", [3, None, b"run"])
+def test_a_directory_is_a_path(directory: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="checkpoint_dir must be the path of a directory, but got"):
+        CheckpointRegistry(directory)
+
+
+def test_without_a_snapshot_none_is_better(registry: CheckpointRegistry) -> None:
+    agent = NumpyAgent()
+    assert registry.best is None
+    assert not registry.load_if_better(agent, 0.0)
+    assert agent.loaded == []
+
+
+def test_an_agent_that_saves_statistics_gets_those_of_an_attached_part(registry: CheckpointRegistry) -> None:
+    class Part:
+        observation_normalizer = object()
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: Any) -> None: ...
+
+    class Saves(NumpyAgent):
+        handed: list[object] = []
+
+        def set_observation_normalizer(self, normalizer: Any) -> None:
+            self.handed.append(normalizer)
+
+    agent, part = Saves(), Part()
+    registry.attach("part", part)
+    snapshot = registry.save(agent, EvalMetrics(1.0))
+    registry.load(snapshot, agent)
+    assert agent.handed == [part.observation_normalizer] * 2
+    registry.load(snapshot, NumpyAgent())  # one that saves none is left alone
+
+
+@pytest.mark.parametrize("lacking", [object(), NumpyAgent()])
+def test_a_part_without_a_state_is_not_attached(registry: CheckpointRegistry, lacking: Any) -> None:
+    with pytest.raises(ContractError, match="'part' needs state_dict and load_state_dict"):
+        registry.attach("part", lacking)

@@ -9,7 +9,12 @@ import pytest
 
 from tensor_optix.core.storage import atomic
 from tensor_optix.core.storage.atomic import DirectoryLock
-from tensor_optix.errors import CheckpointCorruptError, CheckpointLockedError, CheckpointStorageError
+from tensor_optix.errors import (
+    CheckpointCorruptError,
+    CheckpointLockedError,
+    CheckpointStorageError,
+    CheckpointUnsafeError,
+)
 
 # --- files ---
 
@@ -303,3 +308,42 @@ def test_a_directory_that_cannot_hold_a_lock_is_a_storage_error(tmp_path: Path) 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CheckpointStorageError, match="Could not lock"):
         DirectoryLock(tmp_path / "file" / "below").acquire()
+
+
+# --- other platforms, other runs ---
+
+
+def test_where_permissions_say_nothing_and_folders_cannot_be_synced_neither_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(CheckpointUnsafeError, match="may be written by others"):
+        atomic.check_private(tmp_path)
+    synced: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced.append)
+        patch.setattr(os, "name", "nt")
+        atomic.check_private(tmp_path)
+        atomic.fsync_directory(tmp_path)
+    assert synced == []
+
+
+def test_the_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o700)
+    atomic.check_private(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(CheckpointUnsafeError, match="belongs to user"):
+        atomic.check_private(tmp_path)
+
+
+def test_one_run_of_a_process_at_a_time_uses_a_directory(tmp_path: Path) -> None:
+    with atomic.sole_run(tmp_path):
+        with atomic.sole_run(tmp_path / "another"):
+            pass
+        again = atomic.sole_run(tmp_path / "." / "x" / "..")
+        with pytest.raises(CheckpointLockedError, match="in use by another run of this process"), again:
+            pass
+    with pytest.raises(ValueError, match="mine"), atomic.sole_run(tmp_path):
+        raise ValueError("mine")
+    with atomic.sole_run(tmp_path):
+        pass

@@ -5,9 +5,11 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tensor_optix.core.storage import line_log
 from tensor_optix.core.storage.line_log import MAX_LINE_BYTES, LineLog, whole_lines
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 
@@ -83,3 +85,47 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path, log: LineLog) -> No
     with pytest.raises(CheckpointStorageError):
         log.go_back_to(0)
     assert (tmp_path / "precious").read_text() == "precious\n"
+
+
+def test_a_line_that_the_disk_takes_in_part_only_is_cut_off_again(
+    tmp_path: Path, log: LineLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Filling(io.FileIO):
+        def write(self, data: Any) -> int:
+            if len(data) <= 4:
+                raise OSError(28, "No space left on device")
+            return super().write(bytes(data[:4]))
+
+    log.append({"n": 0})
+    log.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(line_log, "FileIO", Filling)
+        with pytest.raises(CheckpointStorageError, match="No space left"):
+            log.append({"n": 1})
+        log.close()
+    assert (tmp_path / "log.jsonl").read_bytes() == b'{"n": 0}\n'
+    log.append({"n": 2})
+    assert (tmp_path / "log.jsonl").read_bytes() == b'{"n": 0}\n{"n": 2}\n'
+
+
+@pytest.mark.parametrize("newest", [0, 1, 2, 3, 4])
+def test_so_many_lines_are_returned_as_are_asked_for_and_there(log: LineLog, newest: int) -> None:
+    for n in range(3):
+        log.append({"n": n})
+    everything = [b'{"n": 0}', b'{"n": 1}', b'{"n": 2}']
+    assert log.go_back_to(log.position(), newest) == everything[max(3 - newest, 0) :] * bool(newest)
+
+
+def test_of_a_file_that_is_not_there_nothing_is_left(log: LineLog) -> None:
+    assert log.go_back_to(0, newest=3) == []
+    with pytest.raises(CheckpointCorruptError, match="has 0 bytes"):
+        log.go_back_to(1)
+
+
+@pytest.mark.parametrize("begins_with_a_line", [False, True])
+def test_of_a_file_that_is_longer_than_its_tail_no_line_is_cut(
+    tmp_path: Path, log: LineLog, monkeypatch: pytest.MonkeyPatch, begins_with_a_line: bool
+) -> None:
+    monkeypatch.setattr(line_log, "MAX_TAIL_BYTES", 10 if begins_with_a_line else 11)
+    (tmp_path / "log.jsonl").write_bytes(b"aaaa\nbbbb\ncccc\n")
+    assert log.go_back_to(15, newest=5) == [b"cccc"] if begins_with_a_line else [b"bbbb", b"cccc"]

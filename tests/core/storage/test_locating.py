@@ -86,3 +86,12 @@ def test_a_run_whose_snapshots_are_gone_is_damaged_and_no_wrong_path(run: Path) 
         CheckpointRegistry(run).load_best(NumpyAgent())
     with pytest.raises(CheckpointPathError, match="not there"):
         CheckpointRegistry(run / "nowhere").load_best(NumpyAgent())
+
+
+@pytest.mark.parametrize("manifest", [None, b"{", b"[]", b'{"best": 3}', b'{"best": "000009"}'])
+def test_where_the_manifest_does_not_help_the_newest_weights_are_named(run: Path, manifest: bytes | None) -> None:
+    newest = sorted(run.glob("snapshot_*"))[-1]
+    (run / "manifest.json").unlink()
+    if manifest is not None:
+        (run / "manifest.json").write_bytes(manifest)
+    assert str(newest / "weights" / "agent") in str(not_weights(str(run)))

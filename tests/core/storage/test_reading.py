@@ -58,3 +58,15 @@ def test_short_reads_are_continued_and_an_early_end_is_corrupt(tmp_path: Path) -
         assert data == b"abcdefg"
         with pytest.raises(CheckpointCorruptError, match="'x' ends 3 bytes early"):
             read_exactly(file, bytearray(3), "x")
+
+
+def test_a_disk_that_fails_while_it_is_read_is_damage_that_names_the_file() -> None:
+    class Failing(io.FileIO):
+        def __init__(self) -> None:
+            super().__init__(os.devnull)
+
+        def readinto(self, buffer: object) -> int:
+            raise OSError(5, "Input/output error")
+
+    with Failing() as file, pytest.raises(CheckpointCorruptError, match=r"'weights' cannot be read: .*Input/output"):
+        read_exactly(file, bytearray(3), "weights")

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.storage import atomic, tree
+from tensor_optix.core.storage.resume_ring import ResumeRing
+from tensor_optix.core.storage.snapshot_folders import LoneSnapshot, SnapshotFolders
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import (
     CheckpointCorruptError,
@@ -317,3 +321,133 @@ def test_a_damaged_twin_is_no_twin(registry: CheckpointRegistry) -> None:
     flip_a_byte_of_the_weights(registry.path_of(save(registry, 2.0)))
     assert save(registry, 2.0).sequence == 1
     assert best_weight(registry) == 2.0
+
+
+# --- tests that a resumed run makes again ---
+
+
+class TestGoingBack:
+    @pytest.fixture
+    def ring(self, directory: Path) -> ResumeRing:
+        return ResumeRing(directory)
+
+    @staticmethod
+    def keep(ring: ResumeRing) -> int:
+        return ring.save(lambda folder: None, {})
+
+    def test_what_was_tested_since_a_state_was_saved_is_undone(
+        self, registry: CheckpointRegistry, ring: ResumeRing
+    ) -> None:
+        snapshot = save(registry, 1.0)
+        first = self.keep(ring)
+        for score in (5.0, 6.0):
+            registry.rescore(snapshot, EvalMetrics(score))
+        second = self.keep(ring)
+        for score in (7.0, 8.0):
+            registry.rescore(snapshot, EvalMetrics(score))
+        registry.go_back_to(second)
+        assert scores(registry) == [6.0]
+        registry.go_back_to(first)  # it knows of one state only
+        assert scores(registry) == [6.0]
+
+    def test_all_tests_since_then_are_undone_at_once(self, registry: CheckpointRegistry, ring: ResumeRing) -> None:
+        snapshot = save(registry, 1.0)
+        point = self.keep(ring)
+        for score in (5.0, 6.0):
+            registry.rescore(snapshot, EvalMetrics(score))
+        registry.go_back_to(point)
+        assert scores(registry) == [1.0]
+        assert json.loads((registry.directory / "manifest.json").read_bytes())["snapshots"][0]["score"] == 1.0
+
+    def test_what_was_tested_before_stays(self, registry: CheckpointRegistry, ring: ResumeRing) -> None:
+        snapshot, other = save(registry, 1.0), save(registry, 2.0)
+        self.keep(ring)
+        registry.rescore(snapshot, EvalMetrics(5.0))
+        cut_the_metadata(registry.path_of(other))  # a damaged one is in nobody's way
+        registry.go_back_to(self.keep(ring))
+        assert scores(registry) == [5.0]
+
+    def test_without_a_saved_state_there_is_nothing_to_go_back_to(self, registry: CheckpointRegistry) -> None:
+        registry.rescore(save(registry, 1.0), EvalMetrics(5.0))
+        registry.go_back_to(0)
+        assert scores(registry) == [5.0]
+
+    def test_a_disk_that_refuses_is_reported_and_the_run_goes_on(
+        self,
+        registry: CheckpointRegistry,
+        ring: ResumeRing,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        snapshot = save(registry, 1.0)
+        point = self.keep(ring)
+        registry.rescore(snapshot, EvalMetrics(5.0))
+
+        def full(*args: Any, **options: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(atomic, "replace_file", full)
+        registry.go_back_to(point)
+        assert scores(registry) == [5.0]
+        assert "could not be undone" in caplog.records[-1].getMessage()
+
+
+# --- what is read ---
+
+
+def test_a_directory_whose_folders_vanish_again_and_again_is_given_up(
+    registry: CheckpointRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    intact = save(registry, 1.0)
+    cut_the_metadata(registry.path_of(save(registry, 2.0)))
+    monkeypatch.setattr(tree, "is_gone", lambda folder: True)
+    assert registry.snapshots() == [intact]
+    assert caplog.records == []
+    cut_the_metadata(registry.path_of(intact))
+    with pytest.raises(CheckpointCorruptError, match="holds no intact snapshot"):
+        registry.load_best(NumpyAgent())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({}, "does not have the expected fields"),
+        ({"snapshot": {"snapshot_id": "000000"}}, "missing required field"),
+        ({"snapshot": 3}, "Expected `object`, got `int`"),
+    ],
+)
+def test_a_snapshot_whose_description_lacks_something_is_damaged(
+    directory: Path, content: dict[str, object], reason: str
+) -> None:
+    folders = SnapshotFolders(directory, lambda snapshots: list(snapshots))
+    directory.mkdir(parents=True)
+    folders.seal(folders.stage(), 0, content)
+    with pytest.raises(CheckpointCorruptError, match=reason):
+        folders.snapshot(0)
+
+
+def test_a_description_of_another_snapshot_is_damaged(registry: CheckpointRegistry, directory: Path) -> None:
+    folders, other = SnapshotFolders(directory, lambda snapshots: list(snapshots)), save(registry, 1.0)
+    folders.seal(folders.stage(), 1, {"snapshot": other.to_dict()})
+    with pytest.raises(CheckpointCorruptError, match="belongs to snapshot '000000'"):
+        folders.snapshot(1)
+
+
+class TestLoneSnapshot:
+    def test_it_is_read_wherever_it_was_copied_to(self, registry: CheckpointRegistry, tmp_path: Path) -> None:
+        save(registry, 1.0)
+        snapshot = save(registry, 2.0)
+        copied = shutil.copytree(registry.path_of(snapshot), tmp_path / "policy")
+        lone = LoneSnapshot(copied)
+        assert lone.sequence == 1
+        assert lone.snapshot(lone.sequence) == snapshot
+        assert lone.verify(lone.sequence)["files"].keys() == {"weights/agent.npy"}
+        flip_a_byte_of_the_weights(copied)
+        with pytest.raises(CheckpointCorruptError):
+            lone.verify(lone.sequence)
+
+    @pytest.mark.parametrize("number", [None, "1", 1.5, True])
+    def test_without_a_number_it_is_damaged(self, tmp_path: Path, number: Any) -> None:
+        (tmp_path / "metadata.json").write_bytes(atomic.encode_json({"sequence": number}))
+        with pytest.raises(CheckpointCorruptError, match=r"has the number .*, which is none"):
+            LoneSnapshot(tmp_path)
