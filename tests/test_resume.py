@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -34,7 +34,10 @@ from tensor_optix.core.storage import atomic
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, TensorOptixError
 from tests.fakes.agents import RememberingAgent
+from tests.fakes.shortened import last_tests_shortened
 from tests.helpers import NumpyAgent
+
+pytestmark = pytest.mark.usefixtures("short_last_tests", "plain_graphs")
 
 
 class SixMethods(NumpyAgent):
@@ -167,10 +170,37 @@ CASES: dict[str, Any] = {
 LONG = ("tf-ppo-vector", "torch-dqn-vector-of-functions", "torch-sac")
 
 
+class Whole(NamedTuple):
+    folder: Path
+    outcome: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def whole_numpy(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The run of a numpy agent that is not interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with last_tests_shortened():
+        return Whole(folder, trained(folder, numpy_agent))
+
+
+@pytest.fixture(scope="module")
+def four_windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short one."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    with last_tests_shortened():
+        trained(folder, numpy_agent, windows=4)
+    return folder
+
+
 @pytest.mark.parametrize("case", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES])
-def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(case: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_bit_for_bit_the_one_that_was_not(
+    case: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     stops = (3,) if case.startswith("tf") else (2, 3, 8)  # each agent compiles its own program there
-    whole = trained(tmp_path / "whole", CASES[case])
+    if case == "numpy":
+        whole = request.getfixturevalue("whole_numpy").outcome
+    else:
+        whole = trained(tmp_path / "whole", CASES[case])
     resumed = trained(tmp_path / "resumed", CASES[case], stops=stops)
     assert resumed["history"] == whole["history"]
     assert resumed["state"] == whole["state"]
@@ -225,8 +255,15 @@ TUNERS: dict[str, Callable[[], BaseOptimizer]] = {
 }
 
 
-@pytest.mark.parametrize("tuner", TUNERS)
-@pytest.mark.parametrize("ensemble", [False, True])
+@pytest.mark.parametrize(
+    ("tuner", "ensemble"),
+    [
+        ("backoff", False),
+        pytest.param("backoff", True, marks=pytest.mark.slow),
+        pytest.param("pbt", False, marks=pytest.mark.slow),
+        ("pbt", True),
+    ],
+)
 def test_an_agent_of_six_methods_keeps_the_hyperparameters_that_were_tuned(
     tuner: str, ensemble: bool, tmp_path: Path
 ) -> None:
@@ -241,8 +278,8 @@ def test_an_agent_of_six_methods_keeps_the_hyperparameters_that_were_tuned(
     assert run(tmp_path / "resumed", stops=(3, 9, 14, 20)) == whole
 
 
-def test_a_resumed_run_that_lost_its_state_would_differ(tmp_path: Path) -> None:
-    whole = trained(tmp_path / "whole", numpy_agent)
+def test_a_resumed_run_that_lost_its_state_would_differ(whole_numpy: Whole, tmp_path: Path) -> None:
+    whole = whole_numpy.outcome
     cut = trained(tmp_path / "cut", numpy_agent, windows=8)
     assert cut["state"] != whole["state"]
     assert whole["history"].startswith(cut["history"][:200])
@@ -253,8 +290,8 @@ def resumed(path: Path) -> None:
     RLOptimizer(*numpy_agent()[:2], checkpoint_dir=path, max_episodes=6, seed=5, val_episodes=2, resume=True).run()
 
 
-def test_a_run_of_which_no_state_is_intact_does_not_start_over_by_itself(tmp_path: Path) -> None:
-    trained(tmp_path, numpy_agent, windows=4)
+def test_a_run_of_which_no_state_is_intact_does_not_start_over_by_itself(four_windows: Path, tmp_path: Path) -> None:
+    shutil.copytree(four_windows, tmp_path, dirs_exist_ok=True)
     for point in tmp_path.glob("resume_[0-9]*"):
         (point / "state.json").write_text("{}")
     for _ in range(2):  # the second time they are in quarantine
@@ -291,8 +328,10 @@ def resealed(folder: Path, state: dict[str, Any]) -> None:
         (("callbacks",), [1]),
     ],
 )
-def test_a_state_that_was_tampered_with_is_a_typed_error(path: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
-    trained(tmp_path, numpy_agent, windows=4)
+def test_a_state_that_was_tampered_with_is_a_typed_error(
+    path: tuple[Any, ...], value: Any, four_windows: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(four_windows, tmp_path, dirs_exist_ok=True)
     newest = max(tmp_path.glob("resume_[0-9]*"))
     state = json.loads((newest / "state.json").read_text())
     parent = state

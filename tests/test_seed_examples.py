@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("short_last_tests", "plain_graphs")
+
 
 @pytest.fixture(autouse=True)
 def in_a_separate_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +52,8 @@ def test_quick_start_for_pytorch() -> None:
     from tensor_optix import BatchPipeline, RLOptimizer
 
     agent = torch_ppo()
-    pipeline = BatchPipeline(env=gym.make("CartPole-v1"), agent=agent, window_size=2048)
-    opt = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=3)
+    pipeline = BatchPipeline(env=gym.make("CartPole-v1"), agent=agent, window_size=512)  # 2,048 in the original
+    opt = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=2)
     report = opt.run()
     assert Path("checkpoints/manifest.json").exists()
     assert report.best_score > 9
@@ -209,8 +211,8 @@ def test_quick_start_for_tensorflow() -> None:
 
     agent = tf_ppo()
     env = gym.make("CartPole-v1")
-    pipeline = BatchPipeline(env=env, agent=agent, window_size=2048)
-    opt = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=3)
+    pipeline = BatchPipeline(env=env, agent=agent, window_size=512)  # 2,048 in the original
+    opt = RLOptimizer(agent=agent, pipeline=pipeline, max_episodes=2)
     report = opt.run()
     assert report.best_score > 9
 

@@ -62,6 +62,10 @@ class Corridors(BatchPipeline):
 
 @pytest.fixture(autouse=True)
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    count(monkeypatch)
+
+
+def count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Corridor, "steps", {"trained": 0, "held out": 0})
     monkeypatch.setattr(Corridor, "signal_at", None)
     monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 0)
@@ -92,16 +96,17 @@ def test_a_policy_that_never_ends_its_episodes_costs_a_quarter_of_the_steps_and_
 
 def test_a_larger_share_evaluates_more_often_and_none_always(tmp_path: Path) -> None:
     few, more, every = (
-        optimizer(tmp_path / str(share), 100, validation_share=share).run().evaluations for share in (0.1, 0.4, None)
+        optimizer(tmp_path / str(share), 100, validation_share=share, max_episodes=20).run().evaluations
+        for share in (0.1, 0.4, None)
     )
-    assert few < more < every == 40
+    assert few < more < every == 20
 
 
 def test_in_a_short_run_nothing_is_put_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 30_000)
     monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_SECONDS", math.inf)
-    report = optimizer(tmp_path, 100).run()
-    assert (report.evaluations, report.validation["put_off"], report.confirmed) == (40, 0, True)
+    report = optimizer(tmp_path, 100, max_episodes=20).run()
+    assert (report.evaluations, report.validation["put_off"], report.confirmed) == (20, 0, True)
 
 
 def test_in_a_slow_simulator_no_steps_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +140,15 @@ def test_a_report_from_before_there_was_a_budget_is_still_read(tmp_path: Path) -
     assert TrainingReport.from_dict(saved).validation == {}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingReport]:
+    """A run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        count(patch)
+        return folder, optimizer(folder, 90).run()
+
+
 class TestASignalDuringValidation:
     @pytest.mark.parametrize("after", [5, 30, 250, 399])
     def test_no_further_round_of_steps_is_taken(
@@ -148,18 +162,25 @@ class TestASignalDuringValidation:
         assert Corridor.steps["held out"] <= after + 1  # the other of the two environments in the same round
         assert report.windows == 1
 
-    @pytest.mark.parametrize("after", [1, 30, 90, 150, 300, 420, 777])
+    @pytest.mark.parametrize(
+        "after",
+        [
+            1,
+            *(pytest.param(n, marks=pytest.mark.slow) for n in (30, 90, 150)),
+            300,
+            pytest.param(420, marks=pytest.mark.slow),
+            777,
+        ],
+    )
     def test_the_resumed_run_is_the_same_as_one_that_was_never_interrupted(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+        self, whole: tuple[Path, TrainingReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
     ) -> None:
-        whole = optimizer(tmp_path / "whole", 90)
-        expected = whole.run()
-        Corridor.steps.update({"trained": 0, "held out": 0})
+        folder, expected = whole
         monkeypatch.setattr(Corridor, "signal_at", after)
         interrupted = optimizer(tmp_path / "cut", 90).run()
         assert interrupted.reason == "interrupted"
         report = optimizer(tmp_path / "cut", 90, resume=True).run()
-        assert records(tmp_path / "cut") == records(tmp_path / "whole")
+        assert records(tmp_path / "cut") == records(folder)
         same = ("best_score", "best_window", "windows", "evaluations", "env_steps", "validation")
         assert {name: getattr(report, name) for name in same} == {name: getattr(expected, name) for name in same}
 
