@@ -164,7 +164,7 @@ class TrainingReport:
 
     def _score_rows(self) -> list[Row]:
         if not math.isfinite(self.best_score):
-            return [("Best score", "none (no episode was completed)")]
+            return [("Best score", f"none ({self._why_no_score})")]
         interval = self.best_interval
         rows: list[Row] = [("Best score", score_text(self.best_score, interval))]
         if self.best_limit is not None:
@@ -180,6 +180,12 @@ class TrainingReport:
         elif not self.confirmed:
             rows += [(None, line) for line in self.confirming(self.checkpoint_dir)]
         return rows
+
+    @property
+    def _why_no_score(self) -> str:
+        if self.evaluations:
+            return "no episode was completed"
+        return "evaluations were put off" if self.validation.get("put_off") else "nothing was evaluated"
 
     def confirming(self, run_dir: str) -> list[str]:
         """Return how a best that is unconfirmed can be confirmed, in lines.

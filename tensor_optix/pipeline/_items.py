@@ -226,18 +226,38 @@ def _is_finite(observation: np.ndarray) -> bool:
     return bool(np.isfinite(observation).all())
 
 
+OBJECTIVES = "weigh its objectives (gymnasium.wrappers.TransformReward)"
+"""The remedy for rewards of several numbers, which no later step of the same environment will be without."""
+
+
 def _as_number(reward: Any) -> float:
     try:
         if isinstance(reward, str | bytes):
             raise TypeError
         return float(reward.item() if isinstance(reward, np.ndarray) else reward)
-    except (TypeError, ValueError, OverflowError):
-        has_objectives = isinstance(reward, np.ndarray) and reward.size > 1
-        remedy = "; weigh its objectives (gymnasium.wrappers.TransformReward)" if has_objectives else ""
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last one is a tensor's
+        remedy = f"; {OBJECTIVES}" if _has_several_numbers(reward) else ""
         raise BadDataError(f"its reward is {shown(reward)}, but must be one number{remedy}") from None
 
 
+def _has_several_numbers(reward: object) -> bool:
+    if isinstance(reward, list | tuple):
+        return len(reward) > 1 and all(isinstance(part, int | float | np.number) for part in reward)
+    return math.prod(getattr(reward, "shape", ())) > 1
+
+
 def _as_flag(name: str, value: object) -> bool:
-    if isinstance(value, np.bool_) or (isinstance(value, int | np.integer) and value in (0, 1)):
-        return bool(value)
+    plain = _alone(value)
+    if isinstance(plain, bool | np.bool_) or (isinstance(plain, int | np.integer) and plain in (0, 1)):
+        return bool(plain)
     raise BadDataError(f"its {name} is {shown(value)}, but must be True or False")
+
+
+def _alone(value: object) -> object:
+    """Return the one value that an array or a tensor holds; anything else as it is."""
+    if not hasattr(value, "__array__"):
+        return value
+    try:
+        return np.asarray(value).item()
+    except (TypeError, ValueError, RuntimeError):
+        return value

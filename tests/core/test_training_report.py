@@ -356,6 +356,18 @@ def test_the_printed_block_of_a_run_that_found_nothing_says_so() -> None:
     assert "nan" not in printed
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"evaluations": 3}, "no episode was completed"),
+        ({"evaluations": 0, "validation": {"put_off": 2}}, "evaluations were put off"),
+        ({"evaluations": 0, "validation": {"put_off": 0}}, "nothing was evaluated"),
+    ],
+)
+def test_why_there_is_no_score_is_said(fields: dict[str, Any], reason: str) -> None:
+    assert f"Best score       : none ({reason})\n" in str(report(**{**UNSCORED, **fields}))
+
+
 def test_an_unknown_interval_of_the_score_is_not_printed() -> None:
     assert "Best score       : 498.25\n" in str(report())
 

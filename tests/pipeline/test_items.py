@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tensor_optix.errors import (
     BadDataError,
@@ -95,6 +96,9 @@ def test_a_reward_of_several_objectives_names_what_weighs_them() -> None:
     check = ItemCheck()
     with pytest.raises(BadDataError, match=r"its reward is array of shape \(3,\).*TransformReward"):
         check((np.zeros(1), np.zeros(3), False, False, {}))
+    for reward in ([1.0, 2.0], (1, 2), torch.zeros(2)):
+        with pytest.raises(BadDataError, match=r"but must be one number; weigh its objectives"):
+            check((np.zeros(1), reward, False, False, {}))
     assert check((np.zeros(1), np.ones(1), False, False, {}))[1] == 1.0
 
 
@@ -229,13 +233,24 @@ def test_what_is_no_reward_is_refused(reward: Any) -> None:
         checked(ItemCheck(), 0.0, reward)
 
 
-@pytest.mark.parametrize(("flag", "found"), [(np.True_, True), (1, True), (0, False), (np.int8(1), True)])
+@pytest.mark.parametrize(
+    ("flag", "found"),
+    [
+        (np.True_, True),
+        (1, True),
+        (0, False),
+        (np.int8(1), True),
+        (np.array(True), True),
+        (np.array([False]), False),
+        (torch.tensor(True), True),
+    ],
+)
 def test_a_flag_is_true_or_false(flag: Any, found: bool) -> None:
     assert checked(ItemCheck(), 0.0, flags=(flag, False))[2:4] == (found, False)
     assert checked(ItemCheck(), 0.0, flags=(False, flag))[2:4] == (False, found)
 
 
-@pytest.mark.parametrize("flag", [2, -1, None, "True", 1.0])
+@pytest.mark.parametrize("flag", [2, -1, None, "True", 1.0, np.array([True, False]), np.array(1.0), np.array([])])
 def test_what_is_no_flag_is_refused(flag: Any) -> None:
     for flags, name in (((flag, False), "terminated"), ((False, flag), "truncated")):
         with pytest.raises(BadDataError, match=f"its {name} is .*, but must be True or False"):

@@ -7,7 +7,7 @@ episodes of one environment without a good step between the run ends.
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from gymnasium import spaces
 from tensor_optix.core.faults import BAD_STEPS, MOST_IN_A_ROW, BadStepsError
 from tensor_optix.core.types import Info, Observation
 from tensor_optix.errors import BadDataError
-from tensor_optix.pipeline._items import MALFORMED, ItemCheck, shown
+from tensor_optix.pipeline._items import MALFORMED, OBJECTIVES, ItemCheck, shown
 from tensor_optix.pipeline.environment.infos import MASK, filled_masks, mask_in, masks_in
 from tensor_optix.pipeline.environment.looks import LARGEST
 from tensor_optix.pipeline.environment.observations import ObservationForm
@@ -153,7 +153,8 @@ class VectorStepCheck:
             return self._all_bad(f"its observations are of dtype {observations.dtype}, which is no number")
         for name, array in (("rewards", rewards), ("terminated", terminated), ("truncated", truncated)):
             if array.shape != (n_envs,):
-                return self._all_bad(f"its {name} have shape {array.shape}, not ({n_envs},)")
+                remedy = f"; {OBJECTIVES}" if name == "rewards" and array.ndim == 2 else ""
+                return self._all_bad(f"its {name} have shape {array.shape}, not ({n_envs},){remedy}")
         bad: dict[int, str] = {}
         # If their squares come to less than that, so does each; else they are looked at one by one.
         if not np.vdot(rewards, rewards) <= LARGEST:
@@ -226,7 +227,7 @@ class BadSteps:
     def __init__(self, n_envs: int = 1) -> None:
         self._n_envs = n_envs
         self._in_a_row = [0] * n_envs
-        self._is_clear = True
+        self._is_clear, self._has_begun = True, False
         self._in_window: dict[str, int] = {}
         self._count = 0
 
@@ -234,7 +235,7 @@ class BadSteps:
         """Count one; logged the 1st, 2nd, 4th, 8th, ... time.
 
         Raises:
-            BadStepsError: the third in a row of environment i.
+            BadStepsError: the third in a row of environment i, or several objectives from the first step on.
         """
         named = reason if self._n_envs == 1 else f"environment {i}: {reason}"
         self._count += 1
@@ -243,6 +244,8 @@ class BadSteps:
         self._in_window[named] = self._in_window.get(named, 0) + 1
         if self._count & (self._count - 1) == 0:
             logger.warning("A bad step ended an episode (%d until now), and a new one begins: %s", self._count, named)
+        if OBJECTIVES in reason and not self._has_begun:
+            raise BadStepsError(f"Nothing can be learned from this environment: {named}.", self._in_window)
         if self._in_a_row[i] >= MOST_IN_A_ROW:
             raise BadStepsError(
                 f"Bad steps ended {MOST_IN_A_ROW} episodes in a row, without a good step between; the last: {named}. "
@@ -250,8 +253,9 @@ class BadSteps:
                 self._in_window,
             )
 
-    def clear(self, but: Iterable[int] = ()) -> None:
+    def clear(self, but: Collection[int] = ()) -> None:
         """Note that the environments have taken a good step, but for some."""
+        self._has_begun = self._has_begun or len(but) < self._n_envs
         if not self._is_clear:
             but = set(but)
             self._in_a_row = [count if i in but else 0 for i, count in enumerate(self._in_a_row)]

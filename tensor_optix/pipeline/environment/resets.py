@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -25,8 +26,10 @@ class EnvironmentReset:
     """
 
     def __init__(self, env: gym.Env, warns: bool = True) -> None:
-        self._env = env
+        self._env, self._warns = env, warns
         self._taken = tuple(name for name in _ARGUMENTS if _takes(env, name))
+        self._is_doubtful = not all(_names(env, name) for name in self._taken)
+        """Whether it takes whatever it is called with, and has not shown yet what it makes of that."""
         base = env.unwrapped
         missing = [name for name in _ARGUMENTS if not _takes(base, name)]
         if env is not base and missing and len(self._taken) == len(_ARGUMENTS):
@@ -34,24 +37,58 @@ class EnvironmentReset:
                 f"{type(base).__name__}.reset must take {' and '.join(missing)}, which the wrappers around it pass on. "
                 f"Write def reset(self, *, seed=None, options=None), and call super().reset(seed=seed) in it."
             )
-        if warns and "seed" not in self._taken:
+        self._warn_of_no_seed()
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Return what `env.reset` returns."""
+        if self._is_doubtful:
+            return self._first(arguments)
+        return self._env.reset(**self._kept(arguments))
+
+    def _kept(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if len(self._taken) == len(_ARGUMENTS):
+            return arguments
+        return {name: arguments[name] for name in self._taken if name in arguments}
+
+    def _first(self, arguments: dict[str, Any]) -> Any:
+        """Reset it for the first time; one that refuses what it seems to take gets nothing more of it."""
+        kept = self._kept(arguments)
+        try:
+            begun = self._env.reset(**kept)
+        except TypeError:
+            named = tuple(name for name in self._taken if _names(self._env, name))
+            fewer = {name: kept[name] for name in named if name in kept}
+            if fewer == kept:
+                raise
+            begun = self._env.reset(**fewer)
+            self._taken = named
+            self._warn_of_no_seed()
+        self._is_doubtful = False
+        return begun
+
+    def _warn_of_no_seed(self) -> None:
+        if self._warns and "seed" not in self._taken:
             logger.warning(
                 "%s.reset takes no seed: its episodes cannot be seeded, so neither a run nor a validation episode "
                 "repeats exactly. Write def reset(self, *, seed=None, options=None), and call super().reset(seed=seed) "
                 "in it.",
-                type(base).__name__,
+                type(self._env.unwrapped).__name__,
             )
-
-    def __call__(self, **arguments: Any) -> Any:
-        """Return what `env.reset` returns."""
-        if len(self._taken) < len(_ARGUMENTS):
-            arguments = {name: arguments[name] for name in self._taken if name in arguments}
-        return self._env.reset(**arguments)
 
 
 def _takes(env: gym.Env, name: str) -> bool:
+    parameters = _parameters(env)
+    return parameters is None or name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def _names(env: gym.Env, name: str) -> bool:
+    """Return whether a `reset` takes an argument by its name; if not, it takes any, or tells nothing of itself."""
+    parameters = _parameters(env)
+    return parameters is not None and name in parameters
+
+
+def _parameters(env: gym.Env) -> Mapping[str, inspect.Parameter] | None:
     try:
-        parameters = inspect.signature(env.reset).parameters
-    except (TypeError, ValueError):  # it tells nothing of itself
-        return True
-    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        return inspect.signature(env.reset).parameters
+    except (TypeError, ValueError):
+        return None

@@ -5,8 +5,10 @@ gymnasium.wrappers:TimeLimit:max_episode_steps=100          with arguments, each
 my_wrappers.py:Clip:low=-1,high=1                           in a file, from the current folder
 """
 
+import contextlib
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Self
@@ -72,7 +74,7 @@ class WrapperPlace:
                 f"{', '.join(known) or 'none'}."
             )
         try:
-            made = wrapper(env, **{name: _with_tuples(value) for name, value in self.arguments.items()})
+            made = _made(wrapper, env, self.arguments)
         except Exception as error:  # whatever its own code raises
             raise InvalidArgumentError(
                 f"Wrapper {self.name} of {self.code!r} cannot be put around {env}: {type(error).__name__}: {error}. "
@@ -99,9 +101,35 @@ def wrapped(env: gym.Env, wrappers: Sequence[str]) -> gym.Env:
     return env
 
 
+def _made(wrapper: Callable[..., object], env: gym.Env, arguments: Mapping[str, object]) -> object:
+    """Return what a wrapper makes of an environment.
+
+    JSON has no tuples, and some wrappers ask for them, as a shape: they are tried where an annotation names them, and
+    where a wrapper refuses lists.
+    """
+    tuples = {name: _with_tuples(value) for name, value in arguments.items()}
+    given = {name: tuples[name] if _asks_for_tuple(wrapper, name) else value for name, value in arguments.items()}
+    try:
+        return wrapper(env, **given)
+    except Exception:
+        if given == tuples:
+            raise
+        with contextlib.suppress(Exception):  # the first error says what is wrong
+            return wrapper(env, **tuples)
+        raise
+
+
 def _with_tuples(value: object) -> object:
-    """Return a value with tuples for lists: JSON has no tuples, and wrappers ask for them, as a shape."""
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _asks_for_tuple(wrapper: Callable[..., object], name: str) -> bool:
+    try:
+        parameter = inspect.signature(wrapper).parameters.get(name)
+    except (TypeError, ValueError):  # it tells nothing of itself
+        return False
+    kind = None if parameter is None else re.search(r"tuple|list|sequence", str(parameter.annotation).lower())
+    return kind is not None and kind[0] == "tuple"
 
 
 def _wrappers_in(module: ModuleType) -> list[str]:

@@ -204,6 +204,18 @@ def test_a_third_in_a_row_ends_it_and_a_good_step_between_does_not(n_episodes: i
     assert isinstance(raised.value, BadDataError)
 
 
+@pytest.mark.parametrize("n_envs", [0, 1, 2])
+def test_rewards_of_several_objectives_end_it_at_the_first_step(n_envs: int) -> None:
+    several = {(episode, 1): ("reward", np.array([1.0, 2.0])) for episode in range(9)}
+    if n_envs:
+        pipeline: Any = VectorBatchPipeline([lambda: InvalidSteps(several)] * n_envs, NumpyAgent(), 5)
+    else:
+        pipeline = BatchPipeline(InvalidSteps(several), NumpyAgent(), 5)
+    with pytest.raises(BadStepsError, match=r"Nothing can be learned .* weigh its objectives") as raised:
+        next(pipeline.episodes())
+    assert sum(raised.value.found.values()) == 1
+
+
 def test_a_window_of_whole_episodes_of_which_none_ends_is_given_up() -> None:
     never = InvalidSteps({(episode, 4): ("reward", math.nan) for episode in range(50)})
     with pytest.raises(BadDataError, match="in a row"):

@@ -55,6 +55,30 @@ def test_an_environment_gets_the_arguments_that_it_takes() -> None:
     assert everything.given == {"seed": 4}
 
 
+class Picky(Bare):
+    """Its signature takes anything, and what is in it does not."""
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict]:
+        if arguments:
+            raise TypeError(f"reset() got an unexpected keyword argument {next(iter(arguments))!r}")
+        return super().reset()
+
+
+class Broken(Bare):
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict]:
+        raise TypeError("of its own")
+
+
+def test_an_environment_that_refuses_what_it_seems_to_take_is_reset_without(caplog: pytest.LogCaptureFixture) -> None:
+    reset = EnvironmentReset(Picky())
+    assert "takes no seed" not in caplog.text
+    for seed in (1, 2):
+        assert reset(seed=seed, options=None)[0] == 0.0
+    assert caplog.text.count("Picky.reset takes no seed") == 1
+    with pytest.raises(TypeError, match="of its own"):
+        EnvironmentReset(Broken())(seed=1)
+
+
 @pytest.mark.parametrize(
     ("env", "warns", "says"), [(Bare(), True, True), (Bare(), False, False), (Seeded(), True, False)]
 )
@@ -75,14 +99,15 @@ def test_wrappers_that_pass_on_more_than_it_takes_are_refused_with_what_to_write
 @pytest.mark.parametrize(
     "make",
     [
-        lambda agent: BatchPipeline(Bare(), agent, 12, seed=0),
-        lambda agent: VectorBatchPipeline([Bare, Bare], agent, 12, seed=0),
-        lambda agent: LivePipeline(EnvironmentSource(Bare(), seed=0), agent, LivePipeline.every_n_steps(12)),
+        lambda kind, agent: BatchPipeline(kind(), agent, 12, seed=0),
+        lambda kind, agent: VectorBatchPipeline([kind, kind], agent, 12, seed=0),
+        lambda kind, agent: LivePipeline(EnvironmentSource(kind(), seed=0), agent, LivePipeline.every_n_steps(12)),
     ],
 )
-def test_pipelines_play_it_and_say_it_once(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [Bare, Picky])
+def test_pipelines_play_it_and_say_it_once(make: Any, kind: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        pipeline = make(NumpyAgent())
+        pipeline = make(kind, NumpyAgent())
         for window in itertools.islice(pipeline.episodes(), 2):
             assert {episode.length for episode in window.completed} == {5}
         pipeline.teardown()

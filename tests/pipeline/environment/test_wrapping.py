@@ -58,16 +58,46 @@ def test_the_first_is_innermost_and_functions_are_wrappers_too() -> None:
     assert (env.by, env.env.by) == (0.5, 4)
 
 
-class Shaped(gym.Wrapper):
-    def __init__(self, env: gym.Env, shape: Any) -> None:
+class Given(gym.Wrapper):
+    def __init__(self, env: gym.Env, given: Any) -> None:
         super().__init__(env)
-        self.shape = shape
+        self.given = given
 
 
-def test_a_list_arrives_as_the_tuple_that_wrappers_ask_for() -> None:
-    env = wrapped(gym.make("CartPole-v1"), [f"{__name__}:Shaped:shape=[84,[1,2]]"])
-    assert isinstance(env, Shaped)
-    assert env.shape == (84, (1, 2))
+class Annotated(Given):
+    def __init__(self, env: gym.Env, given: "tuple[int, Any] | int") -> None:
+        super().__init__(env, given)
+
+
+class Listed(Given):
+    def __init__(self, env: gym.Env, given: list[tuple[int, int]]) -> None:
+        super().__init__(env, given)
+
+
+class Strict(Given):
+    def __init__(self, env: gym.Env, given: Any) -> None:
+        super().__init__(env, given)
+        if not isinstance(given, tuple):
+            raise TypeError("given must be a tuple")
+        if len(given) > 2:
+            raise ValueError("too long")
+
+
+@pytest.mark.parametrize(
+    ("name", "arrives"),
+    [("Given", [84, [1, 2]]), ("Listed", [84, [1, 2]]), ("Annotated", (84, (1, 2))), ("Strict", (84, (1, 2)))],
+)
+def test_a_list_stays_one_unless_the_wrapper_asks_for_a_tuple(name: str, arrives: Any) -> None:
+    env = wrapped(gym.make("CartPole-v1"), [f"{__name__}:{name}:given=[84,[1,2]]"])
+    assert isinstance(env, Given)
+    assert env.given == arrives
+
+
+def test_what_a_wrapper_refuses_as_a_list_and_as_a_tuple_has_the_first_error() -> None:
+    with pytest.raises(InvalidArgumentError, match="TypeError: given must be a tuple"):
+        wrapped(gym.make("CartPole-v1"), [f"{__name__}:Strict:given=[1,2,3]"])
+    reshaped = wrapped(gym.make("CartPole-v1"), ["gymnasium.wrappers:ReshapeObservation:shape=[2,2]"])
+    assert reshaped.observation_space.shape == (2, 2)
 
 
 def test_a_wrapper_in_a_file_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
