@@ -5,12 +5,12 @@ machine may miss, seconds above all, goes through `timing`: the table shows it, 
 """
 
 import functools
+import gc
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -37,6 +37,32 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("busy")
     # With -m 'slow or soak' the full tier has the control of each "0 of N" in its own run, and a row for each goal.
     config.addinivalue_line("markers", "soak: part of the full tier, too, quick as it is: a control, or a whole row")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    gc.disable()  # of what is imported and collected, next to nothing becomes garbage
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        _keep_what_there_is()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path and len(sys.modules) > _kept["modules"] + 100:
+        _keep_what_there_is()
+
+
+_kept = {"modules": 0}
+
+
+def _keep_what_there_is() -> None:
+    """Leave tests and frameworks, millions of objects, out of each search for garbage, and out of what forks copy."""
+    gc.collect()
+    gc.freeze()
+    _kept["modules"] = len(sys.modules)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -136,14 +162,9 @@ def short_last_tests() -> Iterator[None]:
 
 
 @pytest.fixture
-def plain_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorFlow's agents that are not told whether to compile do not: XLA takes most of a short test's time."""
-    from tensor_optix.adapters.tensorflow._updater import TFUpdater  # slow, and not for all
+def plain_graphs() -> Iterator[None]:
+    """TensorFlow's agents that are not told whether to compile do not."""
+    from tests.fakes.shortened import uncompiled  # slow, and not for all
 
-    init = TFUpdater.__init__
-
-    @functools.wraps(init)
-    def uncompiled(self: Any, objectives: Any, compile: bool | None, *args: Any) -> None:
-        init(self, objectives, False if compile is None else compile, *args)
-
-    monkeypatch.setattr(TFUpdater, "__init__", uncompiled)
+    with uncompiled():
+        yield

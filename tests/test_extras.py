@@ -50,11 +50,11 @@ def test_they_are_learned_from(
 
 def test_stacked_frames_are_remembered_once() -> None:
     agent = make_agent("ALE/Pong-v5", "dqn", "torch", SMALL, seed=0, net_arch=(16,))
-    window = next(iter(BatchPipeline("ALE/Pong-v5", agent, window_size=300, seed=0).episodes()))
+    window = next(iter(BatchPipeline("ALE/Pong-v5", agent, window_size=120, seed=0).episodes()))
     agent.learn(window)
     memory = agent._off_policy.learner._memory  # type: ignore[attr-defined]
     assert memory._rings["observations"].shape == (1, 2000, 84, 84)
-    batch = memory.sample(1, 400, np.random.default_rng(0))
+    batch = memory.sample(1, 200, np.random.default_rng(0))
     stored = {o.tobytes() + n.tobytes() for o, n in zip(window.observations, window.next_observations, strict=True)}
     for o, n in zip(batch["observations"][0], batch["next_observations"][0], strict=True):
         assert o.tobytes() + n.tobytes() in stored

@@ -101,34 +101,44 @@ def test_missing_dependencies_are_import_errors_too() -> None:
     assert issubclass(MissingDependencyError, TensorOptixError)
 
 
-CORE = [
-    f"tests/core/{name}.py"
-    for name in (
-        "test_loop_controller",
-        "loop/test_execution",
-        "evolution/test_callback",
-        "evolution/test_pool",
-        "test_checkpoint_registry",
-        "storage/test_resume_ring",
-    )
+QUICK = [
+    "tests/core/test_loop_controller.py",
+    "tests/core/evolution/test_callback.py",
+    "tests/optimizers/test_pbt_optimizer.py",
+]
+ALL = [
+    "tests/optimizers",
+    *QUICK[:2],
+    *(
+        f"tests/core/{name}.py"
+        for name in (
+            "loop/test_execution",
+            "evolution/test_pool",
+            "test_checkpoint_registry",
+            "storage/test_resume_ring",
+        )
+    ),
 ]
 
 
-def test_the_core_works_without_frameworks() -> None:
+@pytest.mark.parametrize("tests", [QUICK, pytest.param(ALL, marks=pytest.mark.slow)], ids=["quick", "all"])
+def test_the_core_works_without_frameworks(tests: list[str]) -> None:
     """Those of the core's own tests that use all of it, with every framework made impossible to import."""
     out = run_python(
         f"""
         import sys
         sys.modules.update(dict.fromkeys({FRAMEWORKS}))
         import pytest
-        code = pytest.main(["-q", "-p", "no:cacheprovider", "-x", "tests/optimizers", *{CORE}])
+        code = pytest.main(["-q", "-p", "no:cacheprovider", "-x", *{tests}])
         print("code", int(code))
         """
     )
     assert out.strip().endswith("code 0")
 
 
-@pytest.mark.parametrize("absent", [("torch",), ("tensorflow", "keras"), FRAMEWORKS])
+@pytest.mark.parametrize(
+    "absent", [pytest.param(("torch",), marks=pytest.mark.slow), ("tensorflow", "keras"), FRAMEWORKS]
+)
 def test_everything_can_be_imported_at_once_with_the_frameworks_that_there_are(absent: tuple[str, ...]) -> None:
     out = run_python(
         f"""

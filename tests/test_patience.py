@@ -100,6 +100,7 @@ class TestTargets:
             self.made(tmp_path)
 
 
+@pytest.mark.usefixtures("short_last_tests")
 class TestCommandLine:
     RUN = (
         "--framework",
@@ -114,6 +115,8 @@ class TestCommandLine:
         "64",
         "--val-episodes",
         "1",
+        "--net-arch",
+        "8",
     )
 
     @pytest.mark.parametrize(

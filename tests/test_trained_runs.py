@@ -15,6 +15,8 @@ from tensor_optix.errors import CheckpointPathError, InvalidArgumentError
 from tests.fakes.environments import Structured
 from tests.helpers import NumpyAgent, ScoreEvaluator
 
+pytestmark = pytest.mark.usefixtures("short_last_tests", "plain_graphs")
+
 
 def trained(folder: Path, env: Any, agent: Any = None, **arguments: Any) -> Path:
     acting = agent or make_agent(env, "ppo", "torch", seed=0, net_arch=(8,))

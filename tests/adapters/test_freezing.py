@@ -54,9 +54,18 @@ KINDS = {
     "keras-adamw": lambda frozen: keras_agent(frozen, keras.optimizers.AdamW),
 }
 
+TRACED_AGAIN = [("keras-adam", False), ("keras-adamw", True)]
+"""Each takes seconds; the quick tier has every optimizer, and both orders."""
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("frozen_first", [True, False])
+
+@pytest.mark.parametrize(
+    ("kind", "frozen_first"),
+    [
+        pytest.param(kind, first, marks=[pytest.mark.slow] * ((kind, first) in TRACED_AGAIN))
+        for kind in KINDS
+        for first in (True, False)
+    ],
+)
 def test_a_layer_learns_while_it_is_not_frozen(kind: str, frozen_first: bool) -> None:
     agent, layer = KINDS[kind](frozen_first)
     for window, frozen in ((FIRST, frozen_first), (SECOND, not frozen_first), (THIRD, frozen_first)):
@@ -66,7 +75,9 @@ def test_a_layer_learns_while_it_is_not_frozen(kind: str, frozen_first: bool) ->
         assert np.array_equal(before, kernel(layer)) == frozen
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "keras-adamw")) for kind in KINDS]
+)
 def test_a_model_that_is_all_frozen_stays(kind: str) -> None:
     agent, _ = KINDS[kind](False)
     agent.learn(FIRST)

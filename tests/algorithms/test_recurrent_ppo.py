@@ -92,7 +92,7 @@ def test_the_loss_is_the_same_however_long_the_rows_are(framework: str) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
-@cells
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
 def test_both_frameworks_make_the_same_update(cell: str) -> None:
     pair = [agent_of(framework, cell) for framework in ("torch", "tf")]
     networks = [agent._models["network"] for agent in pair]
@@ -148,7 +148,7 @@ def played(agent: Any, pipeline: Any, n: int) -> list[tuple[EpisodeData, Any]]:
     return [(window, agent.learn(window)) for window in itertools.islice(pipeline.episodes(), n)]
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 def test_a_snapshot_comes_back(framework: str) -> None:
     agent = agent_of(framework)
     window = window_of(agent)

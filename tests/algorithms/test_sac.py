@@ -68,7 +68,7 @@ def test_pink_noise_is_correlated_in_time_and_white_noise_is_not() -> None:
 # --- learning ---
 
 
-@both
+@torch_now_keras_in_the_soak
 def test_nothing_is_learned_before_there_is_enough(framework: str) -> None:
     agent = sac(framework, learning_starts=50)
     found = agent.learn(window(40, discrete=False))
@@ -168,7 +168,7 @@ class Reach(gym.Env):
         return self.observe(), reward, False, self.left == 0, {}
 
 
-@both
+@torch_now_keras_in_the_soak
 def test_it_learns_to_reach(framework: str) -> None:
     agent = sac(framework, gamma=0.0, learning_rate=5e-3, batch_size=64, log_alpha_init=-3.0, replay_capacity=5000)
     windows = BatchPipeline(Reach(), agent, window_size=64, seed=0).episodes()
@@ -182,7 +182,7 @@ def test_it_learns_to_reach(framework: str) -> None:
 # --- saving ---
 
 
-@both
+@torch_now_keras_in_the_soak
 def test_loaded_critics_are_the_targets_too(framework: str, tmp_path: Path) -> None:
     agent = sac(framework)
     agent.learn(window(32, discrete=False))

@@ -12,7 +12,7 @@ def test_the_stated_mean_is_that_of_the_returns(returns: Returns) -> None:
     assert drawn.mean() == pytest.approx(returns.mean, abs=4.0 * error)
 
 
-@pytest.mark.parametrize("n", [5, 20])
+@pytest.mark.parametrize("n", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_with_the_range_of_the_training_the_goal_is_met(n: int) -> None:
     rng = np.random.default_rng(2)
     assert min(coverage(one, n, SPANS[0], rng, samples=1500) for one in RETURNS) >= GOAL - 0.01

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.cli import main
+from tests.fakes.shortened import uncompiled
 
 SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-episodes", "2", "--no-progress"]
 
@@ -13,7 +14,8 @@ SHORT = ["--n-envs", "1", "--max-episodes", "2", "--window-size", "128", "--val-
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), *SHORT]) == 0
+    with uncompiled():
+        assert main(["train", "CartPole-v1", "--seed", "0", "--run-dir", str(folder), *SHORT]) == 0
     return folder
 
 

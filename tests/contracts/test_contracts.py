@@ -39,6 +39,7 @@ torch.set_num_threads(1)
 
 SMALL = {"batch_size": 16, "learning_starts": 16, "replay_capacity": 1000, "updates_per_step": 0.25}
 """So that the checks of learning really learn."""
+SHORT = {"n_epochs": 1, "sequence_length": 4}
 
 
 class TestNumpyAgent(AgentContract):
@@ -78,7 +79,7 @@ class TestTFRecurrentPPOAgent(AgentContract):
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
-        return make_agent("Pendulum-v1", "recurrent_ppo", "tf", seed=0, net_arch=(8,), cell="gru")
+        return make_agent("Pendulum-v1", "recurrent_ppo", "tf", SHORT, seed=0, net_arch=(8,), cell="gru")
 
 
 class TestTFAgent(AgentContract):

@@ -26,14 +26,15 @@ def test_the_environment_earns_what_the_account_does() -> None:
     np.testing.assert_allclose(rewards, earned(by_the_law, [Market(7)], 300)[:, 0])
 
 
+@pytest.mark.usefixtures("plain_graphs", "short_last_tests")
 def test_the_command_walks_forward_and_tests_each_fold_on_what_came_after(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--ticks", "3000", "--folds", "2", "--windows", "2", "--window-size", "128"])
+    main(["--ticks", "2400", "--folds", "2", "--windows", "2", "--window-size", "128"])
     out = capsys.readouterr().out
     assert out.count("Test score") == 2
     assert out.count("steps that nothing was chosen by") == 2
     starts = [line for line in out.splitlines() if line.startswith("Ticks: train 0-")]
     assert len(starts) == 2
-    assert starts[-1].endswith("-2999")
+    assert starts[-1].endswith("-2399")
     assert Path("runs/backtest/fold_1/manifest.json").exists()
 
 

@@ -24,7 +24,7 @@ def test_it_beats_the_last_value(seed: int) -> None:
 
 
 def test_it_never_stops_learning() -> None:
-    outcome = forecast(windows=70, seed=0, drop=0.0)
+    outcome = forecast(windows=40, seed=0, drop=0.0)
     assert outcome.skills.skill() > 0.08
     assert outcome.report.watch.get("windows", 0) == 0
 

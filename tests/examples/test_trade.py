@@ -12,6 +12,7 @@ def in_a_separate_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.usefixtures("plain_graphs", "short_last_tests")
 def test_the_command_learns_reports_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--windows", "2", "--window-size", "256", "--drop", "0.02", "--held-out-ticks", "50"])
     out = capsys.readouterr().out

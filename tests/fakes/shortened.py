@@ -1,7 +1,9 @@
-"""Runs whose first and last tests are short: nearly all the time of a run of a few windows."""
+"""Runs without what takes most of the time of a few windows: their first and last tests, and XLA."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,4 +21,20 @@ def last_tests_shortened() -> Iterator[None]:
         ):
             for name, value in constants.items():
                 patch.setattr(module, name, value)
+        yield
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """TensorFlow's agents that are not told whether to compile do not."""
+    from tensor_optix.adapters.tensorflow._updater import TFUpdater  # slow, and not for all
+
+    init = TFUpdater.__init__
+
+    @functools.wraps(init)
+    def plain(self: Any, objectives: Any, compile: bool | None, *args: Any) -> None:
+        init(self, objectives, False if compile is None else compile, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TFUpdater, "__init__", plain)
         yield

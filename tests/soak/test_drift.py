@@ -117,7 +117,7 @@ def watched(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seeds", [4, pytest.param(100, marks=SLOW)])
+@pytest.mark.parametrize("seeds", [2, pytest.param(100, marks=SLOW)])
 def test_it_wakes_when_the_market_changes(seeds: int, tmp_path: Path, goal: Goal) -> None:
     delays = []
     for seed in range(seeds):
@@ -170,7 +170,7 @@ def alarms(detector: PageHinkley, known: Callable[[], np.ndarray], scores: Seque
     return found
 
 
-@pytest.mark.parametrize("plateau", [FEW, PLATEAU])
+@pytest.mark.parametrize("plateau", [FEW, pytest.param(PLATEAU, marks=SLOW)])
 @pytest.mark.parametrize("name", SCORES)
 def test_a_fall_in_any_window_of_the_watch_is_seen_whatever_the_scores(name: str, plateau: int, goal: Goal) -> None:
     calm, broken, correlation = SCORES[name]
@@ -191,7 +191,7 @@ def test_a_fall_in_any_window_of_the_watch_is_seen_whatever_the_scores(name: str
 
 
 @pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("plateau", [0, FEW, PLATEAU])
+@pytest.mark.parametrize("plateau", [0, FEW, pytest.param(PLATEAU, marks=SLOW)])
 def test_a_calm_watch_is_rarely_woken_whatever_the_scores(plateau: int, name: str, goal: Goal) -> None:
     calm, _, correlation = SCORES[name]
     rng, detector = np.random.default_rng(11), PageHinkley(correlation=correlation)

@@ -112,7 +112,7 @@ def ask_twice(pid: int, rng: np.random.Generator) -> None:
     [("numpy", False), *(pytest.param(kind, True, marks=SLOW) for kind in ("numpy", "torch", "tf"))],
 )
 def test_kills_leave_no_trace(kind: str, tmp_path: Path, goal: Goal, is_full: bool) -> None:
-    windows, kills = (200, 20) if is_full else (60, 5)
+    windows, kills = (200, 20) if is_full else (30, 3)
     with Runs(kind) as runs:
         whole = uninterrupted(runs, tmp_path / "whole", windows)
         other = uninterrupted(runs, tmp_path / "other", windows - 1)
@@ -257,7 +257,7 @@ def test_saving_costs_at_most_a_twentieth_of_the_time(tmp_path: Path, timing: Go
 
 @pytest.mark.xdist_group("timing")
 def test_a_kill_costs_one_window_where_saving_one_is_cheap(goal: Goal, is_full: bool) -> None:
-    windows, kills = (60, 15) if is_full else (8, 2)
+    windows, kills = (60, 15) if is_full else (6, 1)
     # In memory: a disk that others keep busy could take more than the twentieth of a window.
     with Runs("slow") as runs, scratch() as folder:
         _, cuts = cut_off(runs, folder / "run", windows, kills, np.random.default_rng(8), kill)
@@ -268,7 +268,7 @@ def test_a_kill_costs_one_window_where_saving_one_is_cheap(goal: Goal, is_full: 
 
 @pytest.mark.timeout(600)
 def test_a_signal_ends_a_run_that_can_be_resumed(tmp_path: Path, goal: Goal, timing: Goal, is_full: bool) -> None:
-    repeats, windows, cuts = (26, 60, 10) if is_full else (1, 40, 4)
+    repeats, windows, cuts = (26, 60, 10) if is_full else (1, 24, 3)
     rng = np.random.default_rng(9)
     with Runs("numpy") as runs:
         whole = uninterrupted(runs, tmp_path / "whole", windows)

@@ -265,11 +265,14 @@ def hung(
     return is_told and is_saved, rest.strip(), reported - HANG_SECONDS, ended
 
 
-@pytest.mark.soak
+@pytest.mark.parametrize(
+    "places",
+    [["learn", "feed"], pytest.param(["env", "learn", "evaluate", "callback", "save", "feed"], marks=SLOW)],
+    ids=["quick", "full"],
+)
 def test_a_hang_is_reported_with_all_stacks_and_the_first_signal_ends_it(
-    tmp_path: Path, goal: Goal, timing: Goal
+    places: list[str], tmp_path: Path, goal: Goal, timing: Goal
 ) -> None:
-    places = ["env", "learn", "evaluate", "callback", "save", "feed"]
     with ThreadPoolExecutor(len(places)) as beside:  # they wait, most of the time
         found = list(beside.map(lambda place: hung(place, tmp_path / place), places))
     for place, (is_told, rest, late, ended) in zip(places, found, strict=True):

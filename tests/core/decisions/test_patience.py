@@ -263,15 +263,16 @@ class TestAssess:
         resumed = rebuilt(ScoreCurve, json.loads(json.dumps(saved_form(curve))))
         assert assess(resumed, Patience()) == assess(curve, Patience())
 
-    def test_false_stops_on_noisy_curves_are_rare(self):
+    @pytest.mark.parametrize(("curves", "most"), [(15, 1), pytest.param(60, 2, marks=pytest.mark.slow)])
+    def test_false_stops_on_noisy_curves_are_rare(self, curves, most):
         false = 0
-        for seed in range(60):
+        for seed in range(curves):
             rng = np.random.default_rng(seed)
             noise = math.exp(rng.uniform(math.log(1.0), math.log(30.0)))
             end = rng.integers(20, 150)
             stop = stop_of(saturating(450, end) + rng.normal(0.0, noise, 450), Patience(), noise, every=5)
             false += stop is not None and stop < 0.95 * end
-        assert false <= 2
+        assert false <= most
 
 
 class TestInterval:
