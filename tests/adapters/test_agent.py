@@ -18,6 +18,8 @@ from tests.fakes.built_in import AGENTS, agent_of, both_frameworks
 from tests.fakes.weights import model_weights, set_nan, weights_of
 from tests.fakes.windows import windows
 
+pytestmark = pytest.mark.usefixtures("plain_graphs")
+
 
 @pytest.mark.parametrize("framework", ["torch", pytest.param("tf", marks=pytest.mark.slow)])
 def test_each_invalid_tensor_is_caught_and_the_agent_is_restored(framework: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
 from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 from tests.fakes.windows import windows
 
+pytestmark = pytest.mark.usefixtures("plain_graphs")
+
 FIRST, SECOND = windows(2)
 
 

@@ -16,6 +16,8 @@ from tensor_optix.errors import BadDataError
 from tests.fakes.built_in import AGENTS, agent_of, both_frameworks, torch_now_keras_in_the_soak
 from tests.fakes.weights import model_weights
 
+pytestmark = pytest.mark.usefixtures("plain_graphs")
+
 OBSERVATIONS = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32) / 10
 
 

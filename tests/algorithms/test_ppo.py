@@ -45,7 +45,17 @@ def tf_agent(n_in: int, n_out: int, distribution: Any, compile: bool, **params: 
 
 @pytest.fixture(params=["torch", "tf"])
 def build(request: pytest.FixtureRequest) -> Any:
-    make = torch_agent if request.param == "torch" else tf_agent
+    return builder(request.param)
+
+
+@pytest.fixture(params=["torch", pytest.param("tf", marks=pytest.mark.slow)])
+def build_now(request: pytest.FixtureRequest) -> Any:
+    """As `build`, for what takes Keras long and is of the recipe."""
+    return builder(request.param)
+
+
+def builder(framework: str) -> Any:
+    make = torch_agent if framework == "torch" else tf_agent
 
     def built(
         n_in: int, n_out: int, distribution: Any = "categorical", compile: bool = False, **params: Any
@@ -126,9 +136,9 @@ def seen(symbols: Any, sizes: Sequence[int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("env", [TwoIdentities(), TwoBits()], ids=["MultiDiscrete", "MultiBinary"])
-def test_it_learns_several_choices_at_once(build: Any, env: TwoIdentities) -> None:
+def test_it_learns_several_choices_at_once(build_now: Any, env: TwoIdentities) -> None:
     size = sum(env.sizes)
-    agent = build(size, size, MultiCategorical(env.sizes), learning_rate=1e-2, gamma=0.5)
+    agent = build_now(size, size, MultiCategorical(env.sizes), learning_rate=1e-2, gamma=0.5)
     agent.check_spaces(env.observation_space, env.action_space)
     windows = BatchPipeline(env, agent, window_size=256, seed=0).episodes()
     for _ in range(12):
@@ -218,14 +228,14 @@ def test_windows_with_and_without_masks_follow_each_other(
     assert not [record for record in caplog.records if record.name.startswith("tensor_optix")]
 
 
-def test_a_mask_that_allows_all_teaches_what_no_mask_teaches(build: Any) -> None:
-    plain, allowed = build(3, 4), build(3, 4)
+def test_a_mask_that_allows_all_teaches_what_no_mask_teaches(build_now: Any) -> None:
+    plain, allowed = build_now(3, 4), build_now(3, 4)
     data = bandit_window(plain, lambda actions: actions)
     plain.learn(data)
     allowed.learn(bandit_window(allowed, lambda actions: actions, masks=np.ones((64, 4), bool)))
     observations = np.eye(3, dtype=np.float32)
     np.testing.assert_allclose(log_probs(allowed, observations), log_probs(plain, observations), atol=1e-5)
-    assert not np.allclose(log_probs(plain, observations), log_probs(build(3, 4), observations), atol=1e-3)
+    assert not np.allclose(log_probs(plain, observations), log_probs(build_now(3, 4), observations), atol=1e-3)
 
 
 def test_masks_that_cannot_be_are_refused_and_the_weights_are_as_they_were(build: Any) -> None:
@@ -289,8 +299,8 @@ def test_small_observations_are_evaluated_in_one_pass(build: Any) -> None:
     assert (agent._value.rows, agent._policy.rows) == ([64, 64], [1, 64])
 
 
-def test_chunks_teach_the_same(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, chunked = build(3, 4), build(3, 4)
+def test_chunks_teach_the_same(build_now: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, chunked = build_now(3, 4), build_now(3, 4)
     data = bandit_window(whole, lambda actions: actions)
     whole.learn(data)
     monkeypatch.setattr(_forward, "CHUNK_BYTES", 7 * 3 * 4)

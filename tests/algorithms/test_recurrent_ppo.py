@@ -173,7 +173,7 @@ def test_act_remembers_until_an_episode_begins(framework: str) -> None:
     assert isinstance(agent.act(seen), int)
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 def test_numbers_have_a_free_deviation_and_a_range(framework: str) -> None:
     agent = agent_of(framework, env="Pendulum-v1")
     assert agent.action_range == (-1.0, 1.0)

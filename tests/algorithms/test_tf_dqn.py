@@ -1,11 +1,14 @@
 """What is Keras' own in DQN; `test_dqn.py` tests the recipe on both frameworks."""
 
+import pytest
+
 from tensor_optix.core.types import HyperparamSet
 from tests.algorithms.off_policy import (
     window,
 )
 
 
+@pytest.mark.usefixtures("plain_graphs")
 def test_a_model_with_dropout_has_a_target_in_keras() -> None:
     import keras
 

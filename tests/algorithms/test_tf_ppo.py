@@ -31,6 +31,7 @@ def test_it_learns_the_identity() -> None:
     np.testing.assert_array_equal(agent.act_batch(np.eye(3), deterministic=True), [0, 1, 2])
 
 
+@pytest.mark.usefixtures("plain_graphs")
 def test_the_generic_agent_learns_the_identity() -> None:
     keras.utils.set_random_seed(0)
     agent = TFAgent(
@@ -75,6 +76,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         np.testing.assert_array_equal(array, second[name])
 
 
+@pytest.mark.usefixtures("plain_graphs")
 def test_a_learned_update_shows_in_the_next_action() -> None:
     keras.utils.set_random_seed(0)
     actor = network(3, 3)

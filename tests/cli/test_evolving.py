@@ -10,6 +10,8 @@ from tensor_optix.cli import main
 from tensor_optix.multirun import evolution as module
 from tests.fakes.tiny_runs import TINY_FLAGS, contents
 
+pytestmark = pytest.mark.usefixtures("short_last_tests")
+
 RECORDS = ("evolution.json", "result.json", *(f"{run}/history.jsonl" for run in ("first", "variant-1", "variant-2")))
 
 

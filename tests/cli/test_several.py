@@ -14,6 +14,8 @@ from tensor_optix.executors import InProcess, Processes
 from tensor_optix.multirun import jobs
 from tests.fakes.tiny_runs import TINY_FLAGS
 
+pytestmark = pytest.mark.usefixtures("short_last_tests")
+
 TINY = [*TINY_FLAGS, "--window-size", "64"]
 
 

@@ -12,6 +12,8 @@ from tensor_optix.multirun.jobs import PLAY, TRAIN, Teller, told
 from tests.fakes.statuses import STATUS
 from tests.fakes.tiny_runs import TINY
 
+pytestmark = pytest.mark.usefixtures("short_last_tests")
+
 RUN = dataclasses.replace(TINY, window_size=64, val_episodes=2, max_episodes=3)
 
 

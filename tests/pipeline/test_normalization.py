@@ -138,10 +138,13 @@ def test_validation_shares_the_statistics_reads_only_and_sees_raw_rewards(vector
     assert validation.state_dict() == {}
 
 
+FAST = {"n_epochs": 2}
+
+
 def run(path: Path, vectorised: bool, **arguments: Any) -> tuple[Any, Any, list[EpisodeData]]:
     """Train a PPO agent for a few windows; return the optimizer, the pipeline and what was learned from."""
     learned: list[EpisodeData] = []
-    agent = make_agent("CartPole-v1", framework="torch", seed=0)
+    agent = make_agent("CartPole-v1", framework="torch", hyperparams=FAST, seed=0, net_arch=[8])
     original = agent.learn
     agent.learn = lambda window: (learned.append(window), original(window))[1]  # type: ignore[method-assign]
     source: Any = ("CartPole-v1", 2) if vectorised else "CartPole-v1"
@@ -153,6 +156,7 @@ def run(path: Path, vectorised: bool, **arguments: Any) -> tuple[Any, Any, list[
 
 
 @both
+@pytest.mark.usefixtures("short_last_tests")
 def test_the_training_stream_is_bit_identical_with_and_without_validation(tmp_path: Path, vectorised: bool) -> None:
     quiet: dict[str, Any] = {"restore_best": False, "base_interval": 1, "optimizer": BackoffOptimizer({})}
     _, _, with_validation = run(tmp_path / "a", vectorised, **quiet)
@@ -164,6 +168,7 @@ def test_the_training_stream_is_bit_identical_with_and_without_validation(tmp_pa
 
 
 @both
+@pytest.mark.usefixtures("short_last_tests")
 def test_the_statistics_come_back_with_the_best_policy_at_the_end_of_a_run(tmp_path: Path, vectorised: bool) -> None:
     optimizer, pipeline, learned = run(tmp_path, vectorised)
     best = optimizer.registry.best
@@ -172,7 +177,7 @@ def test_the_statistics_come_back_with_the_best_policy_at_the_end_of_a_run(tmp_p
     fresh = BatchPipeline("CartPole-v1", window_size=64, normalize_observations=True, normalize_rewards=True)
     registry = CheckpointRegistry(tmp_path)
     registry.attach("pipeline", fresh)
-    registry.load_best(make_agent("CartPole-v1", framework="torch", seed=9))
+    registry.load_best(make_agent("CartPole-v1", framework="torch", seed=9, net_arch=[8]))
     assert fresh.state_dict() == pipeline.state_dict()
     registry.close()
 

@@ -80,7 +80,7 @@ def test_no_text_of_a_run_becomes_markup(tmp_path: Path) -> None:
     assert not {"\x1b", "\u202e"} & {*page}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(text=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=60))
 def test_whatever_the_text_the_elements_are_the_same(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:

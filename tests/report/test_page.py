@@ -121,7 +121,7 @@ def test_no_text_of_a_run_becomes_markup(tmp_path: Path, small: None) -> None:
     assert "\u202e" not in nasty_page
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(text=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=60))
 def test_whatever_the_text_the_elements_are_the_same(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -9,6 +9,8 @@ from tensor_optix.adapters.saving.tensorfile import load_tensors, save_tensors
 from tensor_optix.errors import CheckpointMismatchError, TensorOptixError
 from tests.fakes.built_in import torch_now_keras_in_the_soak
 
+pytestmark = pytest.mark.usefixtures("plain_graphs")
+
 
 def trained(framework: str) -> Any:
     agent = make_agent("CartPole-v1", framework=framework, seed=0)

@@ -50,8 +50,13 @@ def textbook(model: Any, optimizer: Any, order: np.ndarray) -> list[tuple[float,
     return seen
 
 
-@pytest.mark.parametrize("compile", [True, False])
-@pytest.mark.parametrize("kind", ["Adam", "SGD", "RMSprop", "AdamW"])
+@pytest.mark.parametrize(
+    ("kind", "compile"),
+    [
+        *(("Adam", True), ("Adam", False), ("SGD", True), ("RMSprop", False), ("AdamW", False)),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("SGD", False), ("RMSprop", True), ("AdamW", True))),
+    ],
+)
 def test_the_program_makes_the_steps_of_a_textbook_loop(kind: str, compile: bool) -> None:
     ours, theirs = network(), network()
     optimizers = [getattr(keras.optimizers, kind)(1e-2) for _ in range(2)]

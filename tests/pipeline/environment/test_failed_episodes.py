@@ -14,6 +14,9 @@ from tensor_optix.pipeline.environment.failed_episodes import FailedEpisodes
 from tests.fakes.failing import HANG, KILL, RAISE, Walking
 from tests.helpers import NumpyAgent
 
+IN_THE_SOAK = pytest.param(True, marks=pytest.mark.slow)
+"""Each pipeline starts processes anew; those of the quick tier fail in each way, and are compared with none."""
+
 
 class TestCounting:
     def test_each_is_named_by_its_kind_and_what_is_known_without_its_traceback(self) -> None:
@@ -108,7 +111,7 @@ def test_the_episodes_are_those_that_another_process_would_have_played() -> None
         np.testing.assert_array_equal(one.truncated, other.truncated)
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("is_async", [False, IN_THE_SOAK])
 def test_the_third_failure_without_a_whole_episode_between_ends_it(is_async: bool) -> None:
     survived = [[RAISE], *[[1]] * 5]
     assert windows([*survived * 4], 5, 4, async_envs=is_async)
@@ -119,7 +122,7 @@ def test_the_third_failure_without_a_whole_episode_between_ends_it(is_async: boo
     assert "in fail" in str(caught.value)  # its traceback
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("is_async", [False, IN_THE_SOAK])
 def test_a_resumed_pipeline_goes_on_bit_for_bit_with_environments_made_anew(is_async: bool) -> None:
     plan = [[1, 1], [1, RAISE], *[[1, 2]] * 8]
     whole = windows([*plan], 4, 2, async_envs=is_async)

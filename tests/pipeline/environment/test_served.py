@@ -27,6 +27,8 @@ from tests.fakes.served import (
 )
 from tests.helpers import NumpyAgent
 
+pytestmark = pytest.mark.usefixtures("plain_graphs")
+
 SLOW = pytest.mark.slow
 QUICK_IN_KERAS = ("`Discrete(n, start=...)`", "`Box` of two axes")
 SMALL = {"learning_starts": 8, "batch_size": 8, "replay_capacity": 64}

@@ -40,7 +40,7 @@ def learned(pipeline: Any, agent: Any, count: int) -> list[Any]:
     return windows
 
 
-@pytest.mark.parametrize("kind", ["numpy", "tf"])
+@pytest.mark.parametrize("kind", ["numpy", pytest.param("tf", marks=pytest.mark.slow)])
 def test_the_windows_are_those_of_a_batch_pipeline(kind: str) -> None:
     def make() -> Any:
         if kind == "numpy":
