@@ -24,12 +24,16 @@ def flat_observation_space(space: spaces.Space[object]) -> spaces.Box:
     Raises:
         SpaceError: a space that has no such form.
     """
-    if isinstance(space, spaces.Box) and space.shape:
+    if isinstance(space, spaces.Box) and space.shape and space.low.size:
         return space
-    flat = spaces.flatten_space(space) if _is_flattened(space) else None
-    if not isinstance(flat, spaces.Box):
+    if not _is_flattened(space):
         raise SpaceError(f"Observations of {space} cannot be flattened to an array. {_remedy(space)}")
-    return spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), flat.shape, np.float32)
+    flat = (spaces.flatten_space(leaf) for leaf in _leaves(space) if isinstance(leaf, _LEAVES))
+    parts = [part for part in flat if isinstance(part, spaces.Box)]
+    if not sum(part.low.size for part in parts):
+        raise SpaceError(f"Observations of {space} hold no number: there is nothing to learn from. {_remedy(None)}")
+    low, high = np.concatenate([part.low for part in parts]), np.concatenate([part.high for part in parts])
+    return spaces.Box(low.astype(np.float32), high.astype(np.float32), low.shape, np.float32)
 
 
 def _remedy(space: object) -> str:

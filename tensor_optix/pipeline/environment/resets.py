@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -27,6 +27,7 @@ class EnvironmentReset:
 
     def __init__(self, env: gym.Env, warns: bool = True) -> None:
         self._env, self._warns = env, warns
+        self._reset: Callable[..., object] = env.reset
         self._taken = tuple(name for name in _ARGUMENTS if _takes(env, name))
         self._is_doubtful = not all(_names(env, name) for name in self._taken)
         """Whether it takes whatever it is called with, and has not shown yet what it makes of that."""
@@ -43,24 +44,24 @@ class EnvironmentReset:
         """Return what `env.reset` returns."""
         if self._is_doubtful:
             return self._first(arguments)
-        return self._env.reset(**self._kept(arguments))
+        return self._reset(**self._kept(arguments))
 
-    def _kept(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _kept(self, arguments: dict[str, object]) -> dict[str, object]:
         if len(self._taken) == len(_ARGUMENTS):
             return arguments
         return {name: arguments[name] for name in self._taken if name in arguments}
 
-    def _first(self, arguments: dict[str, Any]) -> Any:
+    def _first(self, arguments: dict[str, object]) -> object:
         """Reset it for the first time; one that refuses what it seems to take gets nothing more of it."""
         kept = self._kept(arguments)
         try:
-            begun = self._env.reset(**kept)
+            begun = self._reset(**kept)
         except TypeError:
             named = tuple(name for name in self._taken if _names(self._env, name))
             fewer = {name: kept[name] for name in named if name in kept}
             if fewer == kept:
                 raise
-            begun = self._env.reset(**fewer)
+            begun = self._reset(**fewer)
             self._taken = named
             self._warn_of_no_seed()
         self._is_doubtful = False

@@ -78,6 +78,19 @@ def test_what_has_no_array_form_is_refused_by_name(space: spaces.Space) -> None:
         flat_observation_space(space)
 
 
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (0,)), spaces.Dict({}), spaces.Tuple((spaces.Dict({}),))], ids=str)
+def test_what_holds_no_number_is_refused(space: spaces.Space) -> None:
+    with pytest.raises(SpaceError, match=r"hold no number.*TransformObservation\(env, function, space\)"):
+        flat_observation_space(space)
+
+
+def test_a_member_that_holds_nothing_takes_no_place() -> None:
+    space = spaces.Dict({"a": spaces.Dict({}), "b": spaces.Box(-1, 1, (0,)), "c": spaces.Discrete(2)})
+    form = ObservationForm(space, is_flat=True)
+    assert form.one({"a": {}, "b": np.zeros(0, np.float32), "c": 1}).tolist() == [0.0, 1.0]
+    assert form.space.shape == (2,)
+
+
 def test_what_has_no_array_form_is_left_out_of_a_dict_by_name() -> None:
     space = spaces.Dict({"words": spaces.Text(5), "x": spaces.Discrete(2), "t": spaces.Tuple((spaces.Text(2),))})
     with pytest.raises(SpaceError, match=r"FilterObservation\(env, \['x'\]\)"):
