@@ -210,7 +210,9 @@ class RunSettings:
         Setting("train N mutated variants of the best policy", metavar="N"),
     ] = 0
     threads: Annotated[
-        int, msgspec.Meta(ge=1, le=256), Setting("threads of the framework and of numpy", metavar="N")
+        int,
+        msgspec.Meta(ge=1, le=256),
+        Setting("threads of the framework and of numpy; auto: those that are fastest", metavar="N", word="auto"),
     ] = 1
     track: Annotated[
         Annotated[str, msgspec.Meta(max_length=64)],

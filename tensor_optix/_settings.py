@@ -33,6 +33,8 @@ class Setting:
     """Of the command line; empty = one of the field's name."""
     metavar: str | None = None
     choices: tuple[str, ...] = ()
+    word: str = ""
+    """That `train` takes in place of a value, to find one; a run has the value."""
     train: object = SAME
     """What `train` takes where it is not set, if that is not the field's default; None = see `otherwise`."""
     otherwise: str = ""
@@ -81,6 +83,8 @@ class NamedSetting:
         Raises:
             InvalidArgumentError: it is of another type, out of its bounds, or none of the choices.
         """
+        if self.about.word and value == self.about.word:
+            return value
         try:
             if self.about.choices and value not in self.about.choices:
                 raise msgspec.ValidationError(f"Expected one of {', '.join(self.about.choices)}")

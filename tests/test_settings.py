@@ -12,7 +12,7 @@ from tensor_optix.errors import InvalidArgumentError
 
 @dataclass(frozen=True, kw_only=True)
 class Toy:
-    size: Annotated[int, msgspec.Meta(ge=1), Setting("how large it is")]
+    size: Annotated[int, msgspec.Meta(ge=1), Setting("how large it is", word="auto")]
     names: Annotated[list[str], Setting("what it is called", ("--name", "--called"), is_in_every_file=False)] = field(
         default_factory=list
     )
@@ -31,7 +31,9 @@ def test_types_defaults_flags_and_further_names_come_from_the_fields() -> None:
     assert (found["is_old"].aliases, found["names"].aliases) == ((), ("name", "called"))
 
 
-@pytest.mark.parametrize(("name", "value"), [("size", 3), ("share", None), ("share", 2), ("kind", "b"), ("names", [])])
+@pytest.mark.parametrize(
+    ("name", "value"), [("size", 3), ("size", "auto"), ("share", None), ("share", 2), ("kind", "b"), ("names", [])]
+)
 def test_a_value_of_the_type_is_returned(name: str, value: Any) -> None:
     assert settings_of(Toy)[name].checked(value, "toy.yaml") == value
 
@@ -57,6 +59,8 @@ def test_the_file_holds_each_setting_and_lacks_only_those_that_came_later() -> N
     schema = file_schema(Toy, format=int)
     whole = {"format": 1, "size": 2, "names": ["x"], "share": None, "is_old": False, "kind": "z", "table": {}}
     assert msgspec.convert(whole, schema).names == ["x"]
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(whole | {"size": "auto"}, schema)  # a run has the value
     assert msgspec.convert({name: one for name, one in whole.items() if name != "names"}, schema).names == []
     for lacking in ("format", "size", "share"):
         with pytest.raises(msgspec.ValidationError, match=lacking):

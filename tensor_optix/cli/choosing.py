@@ -1,6 +1,7 @@
-"""What nobody has given of a run and time decides: the algorithm."""
+"""What time decides of a run where nobody has given it: the algorithm, and the threads."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tensor_optix.core.decisions.schedules import taken_apart
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.factory import resolve_algorithm
+from tensor_optix.multirun.update_threads import measured_threads
 from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.pipeline.environment.own_code import code_of
 from tensor_optix.pipeline.environment.wrapping import WrapperPlace
@@ -54,14 +56,34 @@ def choose_algorithm(
     is_apart = given.get("isolate", False) or given.get("async_envs", False)
     if has_preset(given["env"], _RIVALS[0]) or numbers > MOST_NUMBERS or device != "cpu" or is_apart:
         return by_spaces, ""
-    if "algorithm" not in given and folder is not None and (known := _before(folder, given)) is not None:
-        return known, f"Training with {known}, as {str(folder)!r} did before; --algo auto measures again."
+    known = _before(folder, given)
+    if "algorithm" not in given and known is not None and known.algorithm in _RIVALS:
+        return known.algorithm, f"Training with {known.algorithm}, as in {str(folder)!r}; --algo auto measures again."
     observations = math.prod(flat_observation_space(env.observation_space).shape)
     speed = multiplications_per_second()
     updates = {one: _work(one, observations, numbers, layers, given) / speed for one in _RIVALS}
     cost = step_cost(given["env"], env_kwargs=given.get("env_kwargs"), wrappers=given.get("wrappers", ()))
     found = quickest(cost, updates)
     return found.algorithm, str(found)
+
+
+def with_measured_threads(
+    run: RunDescription, given: Given, workers: int, folder: Path | None
+) -> tuple[RunDescription, str]:
+    """Return a run with the threads that make its updates fastest, and a line about them; see `update_threads`.
+
+    Args:
+        run: its threads are replaced.
+        given: the settings that were given.
+        workers: runs that train at once.
+        folder: of the run; one that holds a run on the same environment keeps its threads.
+    """
+    known = _before(folder, given)
+    if known is not None:
+        about = f"Updating with --threads {known.threads}, as in {str(folder)!r}; --threads N sets others."
+        return dataclasses.replace(run, threads=known.threads), about
+    found = measured_threads(run, workers)
+    return dataclasses.replace(run, threads=found.threads), str(found)
 
 
 def _fits(layers: Sequence[Given], algorithm: str) -> bool:
@@ -79,8 +101,10 @@ def _work(algorithm: str, observations: int, numbers: int, layers: Sequence[Give
     return multiplications(algorithm, observations, numbers, hidden, table.resolve(params))
 
 
-def _before(folder: Path, given: Given) -> str | None:
-    """Return the algorithm of the run, or of the first of several, that a folder holds; None where it holds no such."""
+def _before(folder: Path | None, given: Given) -> RunDescription | None:
+    """Return the run, or the first of several, of a folder; None where that is on another environment, or none."""
+    if folder is None:
+        return None
     wrappers = list(given.get("wrappers", ()))
     trusted = {code_of(given["env"]), *(WrapperPlace.of(text).code for text in wrappers)}
     modules = [module for module in trusted if module is not None]
@@ -88,6 +112,5 @@ def _before(folder: Path, given: Given) -> str | None:
     for path in (folder / DESCRIPTION, *sorted(folder.glob(f"*/{DESCRIPTION}"))):
         with contextlib.suppress(TensorOptixError):  # what cannot be read is no reason not to begin
             known = RunDescription.read(path.parent, modules)
-            is_same = (known.env, known.env_kwargs, known.wrappers) == wanted
-            return known.algorithm if is_same and known.algorithm in _RIVALS else None
+            return known if (known.env, known.env_kwargs, known.wrappers) == wanted else None
     return None

@@ -3,11 +3,12 @@
 import argparse
 import dataclasses
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS, CELLS
-from tensor_optix.cli.choosing import choose_algorithm
+from tensor_optix.cli.choosing import choose_algorithm, with_measured_threads
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.pairs import hyperparams_of
@@ -38,9 +39,15 @@ def given_in(args: argparse.Namespace) -> Given:
 
 
 def described(
-    in_file: Given, by_flags: Given, by_set: Given, folder: Path | None = None, *, measures: bool = True
-) -> tuple[RunDescription, Given, str]:
-    """Return the run that settings describe, what was given, and a line about the algorithm where time has chosen it.
+    in_file: Given,
+    by_flags: Given,
+    by_set: Given,
+    folder: Path | None = None,
+    *,
+    workers: int = 1,
+    measures: bool = True,
+) -> tuple[RunDescription, Given, list[str]]:
+    """Return the run that settings describe, what was given, and a line about each thing that time has chosen.
 
     Its environment and agent have been made once.
 
@@ -49,6 +56,7 @@ def described(
         by_flags: which go before those of a file.
         by_set: of `--set`, which go before all.
         folder: where the run is to be, if that is given; what was measured for one that is there holds.
+        workers: runs that train at once.
         measures: False to let spaces alone choose the algorithm that is not given.
 
     Raises:
@@ -62,16 +70,32 @@ def described(
         )
     env = make_environment(given["env"], given.get("env_kwargs"), given.get("wrappers", ()))
     framework = resolve_framework(given.get("framework", "auto"))
-    set_threads(framework, given.get("threads", SETTINGS["threads"].default))
+    threads = given.get("threads", SETTINGS["threads"].default)
+    is_auto = threads == SETTINGS["threads"].about.word
+    threads = 1 if is_auto else threads
+    set_threads(framework, threads)
     device = resolve_device(given.get("device", "auto"), framework)
     if measures:
         algorithm, about = choose_algorithm(layers, given, env, device=device, folder=folder)
     else:
         algorithm, about = resolve_algorithm(given.get("algorithm", "auto"), env), ""
     env.close()
+    run = _run_of(layers, algorithm, framework=framework, device=device, threads=threads)
+    lines = [about]
+    if is_auto:
+        run, about = with_measured_threads(run, given, workers, folder)
+        lines.append(about)
+        set_threads(framework, run.threads)  # TensorFlow has not started yet
+    refuse_schedules(run.agent(), run.max_episodes, run.max_steps)
+    return run, given, [line for line in lines if line]
+
+
+def _run_of(layers: Sequence[Given], algorithm: str, *, framework: str, device: str, threads: int) -> RunDescription:
+    """Return the run of settings and of what has been chosen for it; its environment has been made once."""
+    given = merged(layers)
     hyperparams = hyperparams_in(layers, algorithm)
     refuse_unknown(hyperparams, algorithm, "--hp")
-    _refuse_of_others(by_set, given.get("cell", CELLS[0]), algorithm)
+    _refuse_of_others(layers[-1], given.get("cell", CELLS[0]), algorithm)
     run = RunDescription(
         **{
             **_defaults(given, preset_for(given["env"], algorithm)),
@@ -79,6 +103,7 @@ def described(
             "algorithm": algorithm,
             "framework": framework,
             "device": device,
+            "threads": threads,
             "seed": _seed(given),
             "hyperparams": hyperparams,
             "validation_share": _share(given.get("validation_share", SETTINGS["validation_share"].default)),
@@ -87,8 +112,7 @@ def described(
     check_size("window_size", run.window_size)
     check_count("--evolve", run.evolve, 0)
     run.environment().close()  # an unusable environment is an error before anything is written
-    refuse_schedules(run.agent(), run.max_episodes, run.max_steps)
-    return run, given, about
+    return run
 
 
 def with_measured_environments(run: RunDescription, given: Given) -> tuple[RunDescription, str]:

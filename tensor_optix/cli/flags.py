@@ -1,7 +1,7 @@
 """Flags of the command line, made from a list of settings, and what was given by them."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, get_args, get_origin
 
 from tensor_optix._settings import NamedSetting
@@ -57,4 +57,16 @@ def _how(one: NamedSetting) -> Given:
         return {**how, "action": "append"}
     if get_origin(kind) is list:
         return {**how, "nargs": "+", "type": get_args(kind)[0]}
-    return {**how, "type": kind}
+    return {**how, "type": _or_word(kind, one.about.word) if one.about.word else kind}
+
+
+def _or_word(kind: Callable[[str], object], word: str) -> Callable[[str], object]:
+    """Return what reads a value, or the word in its place."""
+
+    def read(text: str) -> object:
+        try:
+            return text if text == word else kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number or {word!r}, but got {text!r}") from None
+
+    return read

@@ -41,9 +41,11 @@ def train(args: argparse.Namespace) -> int:
     in_file = read_config(args.config) if args.config else {}
     shows = not args.no_progress
     with _told("importing the framework, checking the environment", shows):
-        run, given, about = described(in_file, given_in(args), settings_of_pairs(args.set), args.run_dir)
-    if about:
-        say(about, file=sys.stderr)
+        run, given, about = described(
+            in_file, given_in(args), settings_of_pairs(args.set), args.run_dir, workers=args.workers or 1
+        )
+    for line in about:
+        say(line, file=sys.stderr)
     if many.is_of_many(args, run.evolve):
         return many.train_many(args, run, given)
     with _told("measuring how many environments to step at once", shows):

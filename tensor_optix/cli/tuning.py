@@ -47,9 +47,11 @@ def tune(args: argparse.Namespace) -> int:
         check_count(f"--{name.replace('_', '-')}", getattr(args, name), 1)
     _check_packages()
     in_file = read_config(args.config) if args.config else {}
-    run, given, about = described(in_file, given_in(args), settings_of_pairs(args.set), args.run_dir)
-    if about:
-        say(about, file=sys.stderr)
+    run, given, about = described(
+        in_file, given_in(args), settings_of_pairs(args.set), args.run_dir, workers=args.workers
+    )
+    for line in about:
+        say(line, file=sys.stderr)
     run = dataclasses.replace(run, seed=given.get("seed", 0), async_envs=False)
     if "n_envs" not in given:
         run = dataclasses.replace(run, n_envs=preset_for(run.env, run.algorithm).n_envs)

@@ -1,4 +1,4 @@
-"""The algorithm that nobody has given: by spaces, by what was given with it, and by time between SAC and PPO."""
+"""The algorithm that nobody has given: by spaces, by what goes with it, and by time; and the threads."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from tensor_optix.cli import choosing
@@ -15,6 +16,9 @@ from tensor_optix.cli.describing import described
 from tensor_optix.cli.flags import Given
 from tensor_optix.core.decisions.quickest import StepCost
 from tensor_optix.errors import HyperparamError
+from tensor_optix.factory import set_threads
+from tensor_optix.multirun.update_threads import MeasuredThreads
+from tensor_optix.runs import RunDescription
 
 
 class Reaching(gym.Env):
@@ -136,7 +140,7 @@ def test_a_folder_keeps_what_was_measured_for_it(measured: Measured, tmp_path: P
     for folder in (tmp_path, tmp_path / "seed-0"):
         algorithm, said = chosen(folder=folder)
         assert algorithm == "ppo"
-        assert said == f"Training with ppo, as {str(folder)!r} did before; --algo auto measures again."
+        assert said == f"Training with ppo, as in {str(folder)!r}; --algo auto measures again."
     assert measured.count == 1
     assert chosen({"algorithm": "auto"}, folder=tmp_path)[0] == "sac"
     assert chosen({"env_kwargs": {"numbers": 2}}, folder=tmp_path)[0] == "sac"  # another environment
@@ -152,8 +156,35 @@ def test_a_folder_that_cannot_be_read_is_measured_for(measured: Measured, tmp_pa
 
 def test_spaces_alone_decide_where_nothing_is_to_be_measured(measured: Measured) -> None:
     run, _, said = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, measures=False)
-    assert (run.algorithm, said, measured.count) == ("sac", "", 0)
+    assert (run.algorithm, said, measured.count) == ("sac", [], 0)
 
 
 def test_a_real_measurement_of_a_cheap_step_chooses_ppo() -> None:
     assert chosen({"net_arch": [2048, 2048]})[0] == "ppo"
+
+
+def test_threads_are_measured_where_that_is_asked_for_and_kept_in_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def measured_threads(run: RunDescription, workers: int) -> MeasuredThreads:
+        asked.append((run.algorithm, workers))
+        return MeasuredThreads(threads=2, free=2, seconds={1: 0.2, 2: 0.1})
+
+    monkeypatch.setattr(choosing, "measured_threads", measured_threads)
+    given: Given = {"env": "CartPole-v1", "framework": "torch", "net_arch": [4], "threads": "auto"}
+    try:
+        run, _, said = described(given, {}, {}, tmp_path, workers=3)
+        assert (run.threads, asked, torch.get_num_threads()) == (2, [("ppo", 3)], 2)
+        assert said == [
+            "Updating with 2 threads (milliseconds of an update: 1 200, 2 100); --threads 2 does the same without "
+            "measuring."
+        ]
+        run.write(tmp_path)
+        run, _, said = described(given, {}, {}, tmp_path)
+        assert (run.threads, len(asked)) == (2, 1)
+        assert said == [f"Updating with --threads 2, as in {str(tmp_path)!r}; --threads N sets others."]
+        assert described(given, {"threads": 1}, {}, tmp_path)[0].threads == 1
+    finally:
+        set_threads("torch", 1)

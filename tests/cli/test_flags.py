@@ -23,6 +23,7 @@ def made(otherwise: str | None = None) -> argparse.ArgumentParser:
         (["--algo", "sac", "--framework", "torch"], {"algorithm": "sac", "framework": "torch"}),
         (["--hp", "a=1", "--hp", "b=2"], {"hyperparams": ["a=1", "b=2"]}),
         (["--net-arch", "64", "32", "--threads", "2"], {"net_arch": [64, 32], "threads": 2}),
+        (["--threads", "auto"], {"threads": "auto"}),
         (["--no-tuning", "--async-envs"], {"tuning": False, "async_envs": True}),
         (["--no-escape", "--normalize-rewards"], {"escape": False, "normalize_rewards": True}),
         (["--max-windows", "3"], {"max_episodes": 3}),
@@ -33,6 +34,12 @@ def made(otherwise: str | None = None) -> argparse.ArgumentParser:
 )
 def test_what_is_given_is_found_and_nothing_else(arguments: list[str], given: dict[str, Any]) -> None:
     assert given_by_flags(made().parse_args(arguments), SETTINGS.values()) == given
+
+
+def test_neither_a_value_nor_the_word_in_its_place_is_refused_with_both(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        made().parse_args(["--threads", "two"])
+    assert "argument --threads: must be a whole number or 'auto', but got 'two'" in capsys.readouterr().err
 
 
 def test_every_setting_has_a_flag_that_the_help_explains() -> None:
