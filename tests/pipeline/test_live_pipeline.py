@@ -160,6 +160,24 @@ def test_a_source_that_only_says_that_it_waits_is_not_believed() -> None:
         next(live(source, n=100, agent=Late(source)).episodes())
 
 
+def test_one_whose_stream_has_ended_since_is_not_believed_either() -> None:
+    class Boaster(Hasty):
+        is_lockstep = True
+        is_finite = False
+        opened = 0
+
+        def stream(self) -> Any:
+            self.opened += 1
+            if self.opened > 1:
+                self.given.set()
+                return
+            yield from (item(n) for n in range(30))
+
+    source = Boaster(30)
+    with pytest.raises(ContractError, match="Boaster says is_lockstep = True"):
+        next(live(source, n=10, agent=Late(source)).episodes())
+
+
 # --- interrupt and set up ---
 
 

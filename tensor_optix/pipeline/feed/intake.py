@@ -9,6 +9,7 @@ from tensor_optix.errors import FeedOverflowError
 from tensor_optix.pipeline._items import BREAK, Break, Entry, Malformed
 from tensor_optix.pipeline.feed.ledger import MAX_DISTANCE, SequenceLedger
 from tensor_optix.pipeline.feed.sorting import fatal, numbered, sequence_in, sorted_out
+from tensor_optix.pipeline.feed.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +46,12 @@ class Intake:
         self._arrived, self._has_room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._left_out: deque[int] = deque(maxlen=MAX_DISTANCE)
         self._entries: deque[Entry | Malformed | Break] = deque()
-        self._buffered = self._came = self._dropped = 0
+        self._waiting, self._came, self._dropped = Waiting(), 0, 0
         self._is_broken_at_tail = self._drops_newest = self._has_overflowed = False
         self._learner_waits = self._reader_waits = self._is_closed = self.is_ended = False
         self._error: BaseException | None = None
         self._at_opening = (0, 0)
         self._repeats = 0
-        self._in_stream = 0
-        """Items of the stream in progress that were put into the buffer."""
 
     # --- the reading thread ---
 
@@ -68,7 +67,7 @@ class Intake:
         arrival = self.last_arrival = self._clock()
         taken = sorted_out(what, arrival, self._max_item_bytes)
         with self._lock:
-            if self._buffered >= self._size and self._overflow == "block":
+            if self._waiting.count >= self._size and self._overflow == "block":
                 self._wait_for_room()
             if self._is_closed:
                 return False
@@ -84,7 +83,7 @@ class Intake:
             return not self.ledger.wants_refetch
 
     def _wait_for_room(self) -> None:
-        while self._buffered >= self._size and not self._is_closed:
+        while self._waiting.count >= self._size and not self._is_closed:
             self._reader_waits = True
             self._has_room.wait()
         self._reader_waits = False
@@ -93,7 +92,7 @@ class Intake:
         """Say that a stream broke off: where items have no numbers, it is unknown what is missing."""
         with self._lock:
             self._extend(self.ledger.interrupted())
-            self._in_stream = 0
+            self._waiting.reopen()
             self._look_for_new_ones()
             if not self.is_numbered:
                 self._append(BREAK)
@@ -166,15 +165,14 @@ class Intake:
         if entry is BREAK:
             self._is_broken_at_tail = True
             return
-        if (self._buffered >= self._size or self._drops_newest) and self._overflow != "block":
+        if (self._waiting.count >= self._size or self._drops_newest) and self._overflow != "block":
             if not self._makes_room(entry):
                 return
         if self._is_broken_at_tail:
             self._is_broken_at_tail = False
             self._entries.append(BREAK)
         self._entries.append(entry)
-        self._buffered += 1
-        self._in_stream += 1
+        self._waiting.put()
 
     def _makes_room(self, entry: Entry | Malformed | Break) -> bool:
         """Drop what `overflow` says until half the buffer is free; return whether `entry` finds room.
@@ -187,17 +185,17 @@ class Intake:
             self._leave_out(entry)
             return False
         if self._overflow == "drop_newest":
-            self._drops_newest = self._buffered > min(self._size // 2, self._size - 2)
+            self._drops_newest = self._waiting.count > min(self._size // 2, self._size - 2)
             if self._drops_newest:
                 self._is_broken_at_tail = True
                 self._leave_out(entry)
             return not self._drops_newest
         entries = self._entries
         following = entries.popleft()  # what was acted on last is a step only together with it
-        keep = self._buffered - self._size // 2
-        while self._buffered > keep:
+        keep = self._waiting.count - self._size // 2
+        while self._waiting.count > keep:
             if (oldest := entries.popleft()) is not BREAK:
-                self._buffered -= 1
+                self._waiting.take()
                 self._leave_out(oldest)
         entries.extendleft((BREAK, following))
         return True
@@ -228,8 +226,8 @@ class Intake:
             if self._entries:
                 entry = self._entries.popleft()
                 if entry is not BREAK:
-                    self._buffered -= 1
-                    if self._reader_waits and self._buffered <= self._size // 2:
+                    self._waiting.take()
+                    if self._reader_waits and self._waiting.count <= self._size // 2:
                         self._reader_waits = False  # once is enough
                         self._has_room.notify()
                 return entry
@@ -256,19 +254,19 @@ class Intake:
     def taken(self) -> int:
         """Items of the stream in progress that are or were in the buffer, or wait for those before them."""
         with self._lock:
-            return self._in_stream + self.ledger.waiting
+            return self._waiting.in_stream + self.ledger.waiting
 
     @property
     def is_ahead(self) -> bool:
         """Whether the source has given more than was taken."""
         with self._lock:
-            return self._buffered + self.ledger.held > 0
+            return self._waiting.count + self.ledger.held > 0
 
     @property
     def is_ahead_in_stream(self) -> bool:
         """Whether it has given more in the stream that the last item taken is from: that one it did not wait for."""
         with self._lock:
-            return 0 < self._buffered < self._in_stream
+            return self._waiting.is_ahead_in_stream
 
     def left_out_after(self, sequence: int) -> int:
         """Return how many of the items that were dropped or late have a number above `sequence`.
@@ -296,5 +294,5 @@ class Intake:
                 "gaps": self.ledger.gaps,
                 "late": self.ledger.late,
                 "duplicates": self.ledger.duplicates,
-                "buffered": self._buffered + self.ledger.held,
+                "buffered": self._waiting.count + self.ledger.held,
             }
