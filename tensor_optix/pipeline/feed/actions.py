@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from tensor_optix.core.types import Action
 from tensor_optix.errors import BadDataError, FeedFatalError, InvalidArgumentError
+from tensor_optix.pipeline._items import MALFORMED
 from tensor_optix.pipeline.environment.environment import ActionScaler
 from tensor_optix.pipeline.feed.reader import TakesActions, is_transient
 from tensor_optix.support.arguments import is_real
@@ -66,7 +67,7 @@ class ActionGuard:
         if not is_late:
             try:
                 sent = self._to_env(action)
-            except (BadDataError, TypeError):
+            except MALFORMED:  # `BadDataError` is a `ValueError`
                 sent = action  # not finite, or no numbers, which is not allowed
             if type(sent) is int and self._space is None:
                 return action, sent
@@ -89,7 +90,7 @@ class ActionGuard:
     def _is_allowed(self, action: object) -> bool:
         try:
             return bool(self._lets_in(action))
-        except (TypeError, ValueError, OverflowError):
+        except MALFORMED:
             return False
 
 

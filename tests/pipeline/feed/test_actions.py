@@ -1,5 +1,7 @@
 """Which action is sent, and what is recorded of it."""
 
+import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +16,12 @@ from tensor_optix.errors import (
     FeedFatalError,
     InvalidArgumentError,
 )
+from tensor_optix.pipeline.environment.environment import ActionScaler
+from tensor_optix.pipeline.feed.actions import ActionChannel, ActionGuard, is_finite
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.generator_source import GeneratorSource
 from tensor_optix.pipeline.sources.replay_source import ReplaySource
-from tests.fakes.feeds import Acting, Counting, balanced, item, live, rows
+from tests.fakes.feeds import Acting, Counting, Feed, balanced, item, live, rows
 
 
 class Unit(Counting):
@@ -207,3 +211,140 @@ def test_what_is_no_choice_of_the_space_is_not_sent(action: Any) -> None:
     source = Acting([item(n) for n in range(5)], action_space=spaces.Discrete(3))
     with pytest.raises(BadDataError, match="safe_action"):
         list(live(source, agent=Counting([action])).episodes())
+
+
+# --- the guard and the channel alone ---
+
+BOX = spaces.Box(np.float32([-1.0, 0.0]), np.float32([1.0, 2.0]))
+BOTH = spaces.Dict(a=spaces.Discrete(3), b=spaces.Box(0.0, 9.0, (2,)))
+PAIR = spaces.Tuple([spaces.Discrete(2), spaces.Box(0.0, 1.0, (1,))])
+
+
+def test_a_guard_needs_no_space() -> None:
+    guard = ActionGuard(None, safe_action=0)
+    assert guard.has_safe_action
+    assert guard(3) == (3, 3)
+    assert guard(math.nan) == (0, 0)
+    assert guard.safe_actions == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "is_so"),
+    [
+        (1.0, True),
+        (math.inf, False),
+        ({"a": 1.0, "b": [1.0, math.nan]}, False),
+        ({"a": 1.0, "b": [1.0, 2.0]}, True),
+        (([1.0], [1.0, 2.0]), True),
+        (([1.0], [1.0, math.nan]), False),
+        ((1.0, {"a": math.nan}), False),
+        ((1.0, {"a": 2.0}), True),
+        ("text", True),
+        (np.array([1, 2]), True),
+        (np.array([1j, complex(math.inf)]), False),
+    ],
+)
+def test_numbers_are_finite_at_any_depth(action: Any, is_so: bool) -> None:
+    assert is_finite(action) is is_so
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "is_allowed"),
+    [
+        (spaces.Discrete(3, start=5), 5, True),
+        (spaces.Discrete(3, start=5), 7, True),
+        (spaces.Discrete(3, start=5), 4, False),
+        (spaces.Discrete(3, start=5), 8, False),
+        (spaces.Discrete(3), None, False),
+        (spaces.MultiDiscrete([2, 3]), [1, 2], True),
+        (spaces.MultiDiscrete([2, 3]), [2, 2], False),
+        (spaces.MultiDiscrete([2, 3]), [1.0, 2.0], False),
+        (BOX, np.float64([-1.0, 2.0]), True),
+        (BOX, [1.0, 0.0], True),
+        (BOX, np.float32([1.5, 1.0]), False),
+        (BOX, np.float32([0.0, -0.5]), False),
+        (BOX, np.float32([0.0, math.nan]), False),
+        (BOX, np.float32([0.0]), False),
+        (BOX, np.array([1j, 0]), False),
+        (spaces.Box(0, 9, (1,), np.int64), 3, True),
+        (spaces.Box(0, 9, (1,), np.int64), 3.5, False),
+        (spaces.Box(0.0, 9.0, (1,)), [[3.0]], True),
+        (spaces.Box(0.0, 9.0, (2,)), 3.0, False),
+        (BOTH, {"a": 1, "b": [1.0, 2.0]}, True),
+        (BOTH, {"a": 1}, False),
+        (BOTH, {"a": 1, "b": [1.0, 2.0], "c": 0}, False),
+        (BOTH, {"a": 3, "b": [1.0, 2.0]}, False),
+        (BOTH, {"a": 1, "b": [1.0, 10.0]}, False),
+        (BOTH, 3, False),
+        (PAIR, (1, [0.5]), True),
+        (PAIR, (1,), False),
+        (PAIR, (1, [0.5], 0), False),
+        (PAIR, (2, [0.5]), False),
+        (PAIR, (1, [1.5]), False),
+        (spaces.Text(3), "abc", True),
+        (spaces.Text(3), "abcd", False),
+        (spaces.Text(3), 1.0, False),
+    ],
+)
+def test_only_what_is_inside_the_space_is_sent(space: Any, action: Any, is_allowed: bool) -> None:
+    guard = ActionGuard(space)
+    guard.connect(ActionScaler(None))  # as it is, whatever the agent makes of it
+    assert not guard.has_safe_action
+    if is_allowed:
+        assert guard(action)[1] is action
+    else:
+        with pytest.raises(BadDataError, match="is not finite or not inside"):
+            guard(action)
+
+
+@pytest.mark.parametrize(
+    ("space", "safe"), [(BOX, [0.0, 3.0]), (BOX, [0.0]), (spaces.Discrete(2), 2), (None, math.nan)]
+)
+def test_a_safe_action_is_one_that_may_be_sent(space: Any, safe: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="safe_action must be finite and inside"):
+        ActionGuard(space, safe)
+
+
+def test_safe_actions_are_counted_and_logged_less_and_less(caplog: pytest.LogCaptureFixture) -> None:
+    guard = ActionGuard(spaces.Discrete(3), safe_action=0)
+    with caplog.at_level(logging.WARNING):
+        assert [guard(2, is_late=True)[1] for _ in range(9)] == [0] * 9
+    told = [record.getMessage() for record in caplog.records]
+    assert [int(text.partition("(")[2].partition(")")[0]) for text in told] == [1, 2, 4, 8]
+    assert told[0].endswith("it was late")
+    assert (guard(2)[1], guard(3)[1], guard.safe_actions) == (2, 0, 10)
+
+
+@pytest.mark.parametrize("action", [3, None, "text", {"a": 1}, [1, 2]])
+def test_an_action_of_another_form_than_the_spaces_is_not_sent(action: Any) -> None:
+    safe = {"a": 0, "b": np.zeros(2, np.float32)}
+    for space, instead in ((BOTH, safe), (PAIR, (0, np.zeros(1, np.float32)))):
+        guard = ActionGuard(space, instead)
+        assert guard(action)[1] is instead
+        assert guard.safe_actions == 1
+
+
+@pytest.mark.parametrize(("safe", "deadline"), [(None, 1.0), (0, 0), (0, -1.0), (0, math.nan), (0, True), (0, "1")])
+def test_a_deadline_needs_seconds_and_a_safe_action(safe: Any, deadline: Any) -> None:
+    guard = ActionGuard(spaces.Discrete(3), safe)
+    with pytest.raises(InvalidArgumentError, match="action_deadline must be a positive number of seconds"):
+        guard.checked_deadline(deadline)
+    assert guard.checked_deadline(None) is None
+    assert ActionGuard(spaces.Discrete(3), 0).checked_deadline(0.5) == 0.5
+
+
+def test_actions_that_cannot_be_sent_are_counted_and_logged_less_and_less(caplog: pytest.LogCaptureFixture) -> None:
+    source = Broken([], error=ConnectionResetError(), numbers=tuple(range(9)))
+    channel = ActionChannel(source, (OSError,))
+    with caplog.at_level(logging.WARNING):
+        assert [channel(n) for n in range(10)] == [False] * 9 + [True]
+    assert (channel.is_there, channel.unsent) == (True, 9)
+    told = [int(record.getMessage().partition("(")[2].split()[0]) for record in caplog.records]
+    assert told == [1, 2, 4, 8]
+
+
+def test_a_source_that_takes_no_actions_is_sent_none() -> None:
+    channel = ActionChannel(Feed([]), (OSError,))
+    assert not channel.is_there
+    assert channel(3)
+    assert channel.unsent == 0

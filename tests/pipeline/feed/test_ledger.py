@@ -149,3 +149,30 @@ def test_late_ones_from_before_the_first_are_told_from_those_that_fill_a_gap() -
     ledger = SequenceLedger((2, 1.0))
     fed(ledger, [5, 4, 3, 8, 9, 10, 6])
     assert (ledger.late, ledger.before_first, ledger.gaps) == (3, 2, 1)
+
+
+def test_an_epoch_that_begins_within_a_stream_is_no_break() -> None:
+    ledger = SequenceLedger((3, 1.0))
+    assert fed(ledger, [0, 1, 3]) == [0, 1]
+    assert fed(ledger, [4, 5], "a") == ["|", 3, 4, 5]  # what waited is given on first
+    assert (ledger.restarts, ledger.gaps, ledger.epoch) == (0, 1, "a")
+
+
+def test_a_number_far_ahead_that_comes_in_order_after_all_is_delivered() -> None:
+    far = 5 + ledger_module.MAX_DISTANCE
+    ledger = SequenceLedger((far, 10.0))
+    held = range(6, far)
+    assert fed(ledger, [4]) == [4]
+    assert fed(ledger, [*held, far + 1]) == []  # the last is not yet believed
+    assert fed(ledger, [5])[-1] == far - 1
+    assert (ledger.held, ledger.waiting) == (1, 0)
+    assert fed(ledger, [far]) == [far, far + 1]
+    assert (ledger.held, ledger.refused) == (0, 0)
+
+
+def test_of_two_numbers_far_away_that_do_not_follow_each_other_the_first_is_refused() -> None:
+    ledger = SequenceLedger((3, 10.0))
+    assert fed(ledger, [5, 10**18, 10**17, 6]) == [5, 6]
+    assert (ledger.refused, ledger.held) == (1, 1)
+    assert fed(ledger, [10**17 + 1]) == ["|", 10**17, 10**17 + 1]
+    assert (ledger.refused, ledger.duplicates) == (1, 0)

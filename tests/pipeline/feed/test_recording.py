@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import zstandard
+from gymnasium import spaces
 
-from tensor_optix.errors import BadDataError
+from tensor_optix.errors import BadDataError, FeedFatalError
 from tensor_optix.pipeline._items import BREAK, Recorded
 from tensor_optix.pipeline.feed.recording import SessionRecorder
-from tensor_optix.pipeline.feed.session_reading import read_session
+from tensor_optix.pipeline.feed.session_reading import read_session, recorded_space
 from tests.fakes.feeds import Counting, Feed, item, live
 
 
@@ -197,3 +198,39 @@ class Refusing:
 def test_its_folder_is_made(tmp_path: Path) -> None:
     write(tmp_path / "new" / "folder" / "session.jsonl.zst", 0, 1)
     assert sequences(tmp_path / "new" / "folder" / "session.jsonl.zst") == [0, 1]
+
+
+@pytest.mark.parametrize("observation", [{"a": np.arange(2), "b": "text"}, 3, "text", [1, 2]])
+def test_an_observation_that_is_no_array_comes_back_as_it_was(path: Path, observation: Any) -> None:
+    recorder = SessionRecorder(path)
+    recorder.item(observation, 1.0, False, False, {}, 2.0)
+    recorder.close()
+    recorder.close()  # harmless
+    (found,) = read_session(path)
+    assert isinstance(found, Recorded)
+    assert repr(found.item[0]) == repr(observation)
+
+
+def test_many_lines_reach_the_disk_before_the_window_ends(path: Path) -> None:
+    recorder = SessionRecorder(path)
+    for n in range(5_000):
+        recorder.acted(float(n))
+    assert path.stat().st_size > 0
+    recorder.close()
+    assert len(lines(path)) == 5_001
+
+
+@pytest.mark.parametrize(
+    ("space", "read"), [(spaces.Discrete(3), spaces.Discrete(3)), (spaces.Box(0.0, 1.0, (2,)), None), (None, None)]
+)
+def test_a_session_names_the_space_of_what_is_no_array(path: Path, space: Any, read: Any) -> None:
+    SessionRecorder(path, space).close()
+    assert recorded_space(path) == read
+
+
+def test_a_space_that_is_none_is_damage_and_one_that_cannot_be_read_is_not_told(path: Path) -> None:
+    assert recorded_space(path) is None
+    header = b'{"format":"tensor-optix-session","version":1,"space":{"kind":"no space"}}\n'
+    path.write_bytes(zstandard.ZstdCompressor().compress(header))
+    with pytest.raises(FeedFatalError, match="is damaged"):
+        recorded_space(path)

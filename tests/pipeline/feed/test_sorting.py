@@ -8,7 +8,7 @@ import pytest
 
 from tensor_optix.errors import FeedError, FeedFatalError, FeedOverflowError
 from tensor_optix.pipeline._items import BREAK, HEARTBEAT, Entry, Malformed, Recorded
-from tensor_optix.pipeline.feed.sorting import fatal, numbered, sequence_in, sorted_out
+from tensor_optix.pipeline.feed.sorting import ends_episode, fatal, numbered, sequence_in, sorted_out
 from tests.fakes.feeds import item
 
 
@@ -128,3 +128,23 @@ class TestFatal:
         assert found.__cause__ is error
         assert str(found).startswith(f"The feed ended by {type(error).__name__}")
         assert "transient=" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("what", "is_so"),
+    [
+        (item(0), False),
+        (item(0, terminated=True), True),
+        (item(0, truncated=True), True),
+        (Recorded(item(0, terminated=True), 0.0, False), True),
+        (list(item(0, truncated=True)), True),
+        ((None, 0.0, np.True_, 0, {}), True),
+        ((None, 0.0, 0, np.int64(1), {}), True),
+        ((None, 1.0, "yes", 1.0, {}), False),
+        ((True, True, True, True), False),
+        (BREAK, False),
+        (None, False),
+    ],
+)
+def test_an_episode_ends_with_an_item_that_says_so(what: Any, is_so: bool) -> None:
+    assert ends_episode(what) is is_so
