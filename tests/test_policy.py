@@ -32,7 +32,10 @@ from tensor_optix.errors import (
 from tests.fakes.checkpoints import save
 from tests.fakes.damage import flip_a_byte_of_the_weights
 from tests.fakes.environments import Mined, Structured, allowed
+from tests.fakes.shortened import last_tests_shortened
 from tests.helpers import NumpyAgent
+
+pytestmark = pytest.mark.usefixtures("short_last_tests")
 
 
 def trained(folder: Path, env: Any, algorithm: str = "ppo", framework: str = "torch", **pipeline: Any) -> Any:
@@ -50,7 +53,8 @@ def pendulum(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("pendulum") / "run"
     normalizer = ObsNormalizer(3, clip=1.5)
     normalizer.update(observations("Pendulum-v1", 50) * 0.5 + 0.2)
-    return folder, *trained(folder, "Pendulum-v1", normalize_observations=normalizer, normalize_rewards=True)
+    with last_tests_shortened():
+        return folder, *trained(folder, "Pendulum-v1", normalize_observations=normalizer, normalize_rewards=True)
 
 
 def observations(env_id: str, n: int = 5) -> np.ndarray:

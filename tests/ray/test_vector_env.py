@@ -40,7 +40,7 @@ def made(n: int = 4, **how: Any) -> Iterator[RayVectorEnv]:
         env.close()
 
 
-@pytest.mark.parametrize("kind", [Rich, Texts])
+@pytest.mark.parametrize("kind", [Rich, pytest.param(Texts, marks=pytest.mark.slow)])
 def test_it_gives_what_the_local_pool_gives(ray: FakeRay, kind: Any) -> None:
     makers: list[Any] = [lambda i=i: kind(i) for i in range(3)]
     there, here = RayVectorEnv(makers, envs_per_actor=2), WorkerVectorEnv(makers)

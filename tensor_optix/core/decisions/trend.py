@@ -27,6 +27,8 @@ ROUNDING = 1e-10
 
 def rounding_of(*scores: Any) -> Any:
     """Return by how much scores may differ because their sums were rounded: `1e-10 · max |s|`, elementwise."""
+    if len(scores) == 1:
+        return ROUNDING * abs(scores[0])
     return ROUNDING * np.maximum.reduce([np.abs(score) for score in scores])
 
 

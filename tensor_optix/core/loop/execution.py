@@ -86,7 +86,8 @@ class Execution:
                     self._run.tell("rollback", score=metrics.primary_score, to=best.snapshot_id)
                 call("on_degradation", state.window_id, metrics)
             case Effect.PLATEAU:
-                self._warn_once("end", "%s", outlook(state, self._run.config))
+                if "end" not in self._warned_of:  # to look ahead takes as long as some hundred decisions
+                    self._warn_once("end", "%s", outlook(state, self._run.config))
                 call("on_plateau", state.window_id, state.position.state)
             case Effect.DORMANT:
                 call("on_dormant", state.window_id)
