@@ -24,12 +24,14 @@ from tensor_optix.core.storage.policy_state import POLICY_FILE, restored_policy_
 from tensor_optix.core.storage.snapshot_folders import LoneSnapshot, SnapshotFolders
 from tensor_optix.core.types import Action, Observation, PolicySnapshot
 from tensor_optix.errors import (
+    BadDataError,
     CheckpointCorruptError,
     ContractError,
     InvalidArgumentError,
     MissingDependencyError,
 )
 from tensor_optix.factory import build_agent, resolve_device, resolve_framework
+from tensor_optix.pipeline._items import MALFORMED, shown
 from tensor_optix.pipeline.environment.acting import EpisodeActing
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arguments import check_seed
@@ -78,17 +80,18 @@ class Policy:
         Raises:
             BadDataError: it is not of the environment's space, or the action is not finite.
         """
-        if isinstance(self.observation_space, spaces.Box):
-            observation = np.asarray(observation)
         mask = None if action_mask is None else np.asarray(action_mask, bool)
-        if not _is_batch(self.observation_space, observation):
-            self._act_in(1)
-            seen = self._normalized(self._wiring.form.one(observation))
+        try:
+            seen, n = self._seen(observation)
+        except MALFORMED as error:
+            raise BadDataError(
+                f"An observation must be one of {self.observation_space}, or several of them stacked, but got "
+                f"{shown(observation)}: {type(error).__name__}: {error}"
+            ) from error
+        self._act_in(1 if n is None else n)
+        if n is None:
             action = self._acting.one(self.agent, seen, mask, deterministic=deterministic)
             return _plain(self._wiring.to_env(action))
-        n = n_rows(observation)
-        self._act_in(n)
-        seen = self._normalized(self._wiring.form.batch(observation, n))
         actions = self._wiring.listed_actions(self._acting.rows(self.agent, seen, mask, deterministic=deterministic))
         return self._wiring.stacked_actions([self._wiring.to_env(action) for action in actions])
 
@@ -103,8 +106,18 @@ class Policy:
         if self._n_episodes != n_episodes:
             self._acting, self._n_episodes = EpisodeActing(n_episodes, wiring=self._wiring), n_episodes
 
-    def _normalized(self, seen: Observation) -> Observation:
-        return seen if self.normalizer is None else self.normalizer.normalize(seen)
+    def _seen(self, observation: Observation) -> tuple[Observation, int | None]:
+        """Return what the agent sees, and how many rows that is; None for a single observation."""
+        space, form = self.observation_space, self._wiring.form
+        if isinstance(space, spaces.Box):
+            observation = np.asarray(observation)
+            if observation.shape[max(observation.ndim - len(space.shape), 0) :] != space.shape:
+                raise BadDataError(f"its shape is {observation.shape}")
+        n = n_rows(observation) if _is_batch(space, observation) else None
+        seen = form.one(observation) if n is None else form.batch(observation, n)
+        if isinstance(space, spaces.Box) and not np.isfinite(seen).all():
+            raise BadDataError("it is not finite")
+        return seen if self.normalizer is None else self.normalizer.normalize(seen), n
 
 
 def load_policy(

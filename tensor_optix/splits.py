@@ -109,17 +109,18 @@ def split_by_time(
         validation: v, as a number of rows, or below 1 as a share of all rows.
         test: t, as `validation`.
         embargo: e, as `validation`; it may be 0.
-        times: (rows,) when each row is from, where the data has no index that says so; only its order is checked.
+        times: (rows,) when each row is from, where the data has no index that says so. Rows of one time are not parted:
+            those before a cut are left out.
 
     Raises:
         InvalidArgumentError: data that cannot be cut, is not in the order of time, or has too few rows.
     """
     n = _length(data)
-    _check_order(data, times, n)
+    times = _checked_times(data, times, n)
     v, t, e = (
         _rows(name, size, n) for name, size in (("validation", validation), ("test", test), ("embargo", embargo))
     )
-    return _split(data, range(max(n - t - 2 * e - v, 0)), v, t, e)
+    return _split(data, times, range(max(n - t - 2 * e - v, 0)), v, t, e)
 
 
 def walk_forward(
@@ -154,23 +155,26 @@ def walk_forward(
     """
     check_count("folds", folds, 1)
     n = _length(data)
-    _check_order(data, times, n)
+    times = _checked_times(data, times, n)
     t = n // (folds + 2) if test is None else _rows("test", test, n)
     v = t if validation is None else _rows("validation", validation, n)
     e, most = _rows("embargo", embargo, n), None if train is None else _rows("train", train, n)
     ends = (n - (folds - 1 - fold) * t for fold in range(folds))
     stops = [max(end - t - 2 * e - v, 0) for end in ends]
-    return tuple(_split(data, range(0 if most is None else max(stop - most, 0), stop), v, t, e) for stop in stops)
+    trained = (range(0 if most is None else max(stop - most, 0), stop) for stop in stops)
+    return tuple(_split(data, times, train, v, t, e) for train in trained)
 
 
-def _split(data: Series, train: range, v: int, t: int, e: int) -> TimeSplit:
+def _split(data: Series, times: Series, train: range, v: int, t: int, e: int) -> TimeSplit:
     validation = range(train.stop + e, train.stop + e + v)
     test = range(validation.stop + e, validation.stop + e + t)
-    if not (len(train) and v and t):
+    if len(train) and v and t and times is not None:
+        train, validation = _before(validation, train, times), _before(test, validation, times)
+    if not (len(train) and len(validation) and t):
         raise InvalidArgumentError(
-            f"Each slice needs a row, but {_length(data)} rows give {len(train)} for training, {v} for validation and "
-            f"{t} for the test, with {e} left out before each of the last two. Give more data, fewer folds, or smaller "
-            f"slices."
+            f"Each slice needs a row, but {_length(data)} rows give {len(train)} for training, {len(validation)} for "
+            f"validation and {t} for the test, with {e} left out before each of the last two. Give more data, fewer "
+            f"folds, or smaller slices."
         )
     return TimeSplit(_cut(data, train), _cut(data, validation), _cut(data, test), train, validation, test)
 
@@ -211,14 +215,30 @@ def _cut(data: Series, rows: range) -> Series:
     return data[rows.start : rows.stop]
 
 
-def _check_order(data: Series, times: Series, n: int) -> None:
+def _before(later: range, earlier: range, times: Series) -> range:
+    """Return the rows of a slice but for those at its end that are of the time at which the later one begins."""
+    stop = earlier.stop
+    while stop > earlier.start and times[stop - 1] == times[later.start]:
+        stop -= 1
+    return range(earlier.start, stop)
+
+
+def _checked_times(data: Series, times: Series, n: int) -> Series:
+    """Return when each row is from; None where nothing says so."""
     if times is not None:
         if len(times) != n:
             raise InvalidArgumentError(f"times must have one entry per row, but got {len(times)} for {n} rows.")
+        times = list(times)
         is_ordered = all(earlier <= later for earlier, later in itertools.pairwise(times))
     else:
-        is_ordered = getattr(getattr(data, "index", None), "is_monotonic_increasing", True)
+        parts = data.values() if isinstance(data, Mapping) else [data]
+        indexes = [part.index for part in parts if hasattr(getattr(part, "index", None), "is_monotonic_increasing")]
+        is_ordered = all(index.is_monotonic_increasing for index in indexes)
+        times = indexes[0] if indexes else None
+        if getattr(times, "nlevels", 1) > 1:  # of dates, and what was seen at each
+            times = times.get_level_values(0)
     if not is_ordered:
         raise InvalidArgumentError(
             "data must be in the order of time, but its rows are not. Sort it first (a DataFrame: data.sort_index())."
         )
+    return times if n and times is not None and times[0] != times[n - 1] else None

@@ -23,6 +23,7 @@ from tensor_optix import (
 )
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import (
+    BadDataError,
     CheckpointCorruptError,
     CheckpointMismatchError,
     CheckpointPathError,
@@ -175,6 +176,9 @@ def test_structured_observations_are_taken_as_the_environment_gives_them(tmp_pat
     first, second = env.reset()[0], env.step(0)[0]
     batch = {"step": np.stack([first["step"], second["step"]]), "kind": np.array([first["kind"], second["kind"]])}
     assert policy.predict(batch).tolist() == [policy.predict(first), policy.predict(second)]
+    for wrong in ({"step": first["step"]}, {**first, "kind": 99}, {**first, "step": [0.0] * 9}, np.zeros(5), None):
+        with pytest.raises(BadDataError, match=r"must be one of Dict\(.*several of them stacked, but got"):
+            policy.predict(wrong)
 
 
 def test_the_networks_of_images_and_their_preset_are_built_again(tmp_path: Path) -> None:
@@ -221,6 +225,9 @@ class TestAnAgentOfOnesOwn:
         acting = Echo()
         assert Policy(acting, box, box, normalizer=normalizer).predict([12.0]) == 0.0
         assert Policy(acting, box, box).predict([12.0]) == 12.0
+        for wrong in ([1.0, 2.0], np.zeros((2, 2)), 1.0, [np.nan], "text"):
+            with pytest.raises(BadDataError, match=r"must be one of Box\(.*stacked, but got"):
+                Policy(acting, box, box, normalizer=normalizer).predict(wrong)
         acting.action_range = (-1.0, 1.0)  # type: ignore[attr-defined]
         assert Policy(acting, box, box, normalizer=normalizer).predict([12.0]) == 50.0
 

@@ -20,7 +20,8 @@ class Frame:
 
     def __init__(self, values: Any, index: Any = None, columns: int = 2) -> None:
         self.values, self.columns = np.asarray(values), columns
-        self.index = Index(range(len(values)) if index is None else index)
+        labels = range(len(values)) if index is None else index
+        self.index = labels if isinstance(labels, Index) else Index(labels)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -40,6 +41,18 @@ class Index:
     @property
     def is_monotonic_increasing(self) -> bool:
         return self.labels == sorted(self.labels)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.labels[row]
+
+
+class Levels(Index):
+    """Of dates, and of what was seen at each."""
+
+    nlevels = 2
+
+    def get_level_values(self, level: int) -> Index:
+        return Index([label[level] for label in self.labels])
 
 
 class ByPosition:
@@ -100,10 +113,36 @@ class TestSplitByTime:
         with pytest.raises(InvalidArgumentError, match=r"one number of rows, but got .*'b': 99"):
             split_by_time({"a": ROWS, "b": ROWS[1:]})
 
-    @pytest.mark.parametrize("shuffled", [{"data": Frame(ROWS, index=ROWS[::-1])}, {"data": ROWS, "times": ROWS[::-1]}])
+    @pytest.mark.parametrize(
+        "shuffled",
+        [
+            {"data": Frame(ROWS, index=ROWS[::-1])},
+            {"data": ROWS, "times": ROWS[::-1]},
+            {"data": {"prices": ROWS, "features": Frame(ROWS, index=ROWS[::-1])}},
+        ],
+    )
     def test_rows_out_of_the_order_of_time_are_refused(self, shuffled: Any) -> None:
         with pytest.raises(InvalidArgumentError, match=r"order of time.*sort_index"):
             split_by_time(**shuffled)
+
+    @pytest.mark.parametrize(
+        "dated",
+        [
+            {"data": ROWS, "times": ROWS // 3},
+            {"data": Frame(ROWS, index=ROWS // 3)},
+            {"data": Frame(ROWS, index=Levels(zip(ROWS // 3, ROWS % 3, strict=True)))},
+            {"data": {"prices": ROWS, "features": Frame(ROWS, index=ROWS // 3)}},
+        ],
+    )
+    def test_rows_of_one_time_are_in_one_slice(self, dated: Any) -> None:
+        split = split_by_time(**dated, embargo=0)
+        assert (split.train_rows, split.validation_rows, split.test_rows) == (range(60), range(60, 78), range(80, 100))
+        split = split_by_time(**dated, validation=21, test=20, embargo=0)
+        assert split.train_rows == range(57)
+
+    def test_an_index_that_is_all_the_same_says_nothing(self) -> None:
+        split = split_by_time(Frame(ROWS, index=ROWS * 0), embargo=0)
+        assert (split.train_rows, split.test_rows) == (range(60), range(80, 100))
 
     def test_times_of_another_length_are_refused(self) -> None:
         with pytest.raises(InvalidArgumentError, match="one entry per row, but got 99 for 100"):
