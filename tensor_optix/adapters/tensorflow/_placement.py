@@ -1,7 +1,7 @@
 """Where TensorFlow computes: what names no device goes to the first GPU, wherever its operands are."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tensor_optix.adapters.backend import Model
 from tensor_optix.adapters.tensorflow._keras import keras, tf
@@ -27,6 +27,23 @@ def device_of(models: Sequence[Model]) -> str | None:
         return None
     first = weights[0]
     return (first.value if isinstance(first, keras.Variable) else first).device
+
+
+def needs_xla(models: Sequence[Model], device: str | None) -> bool:
+    """Return whether only XLA computes models: on most CPUs TensorFlow itself has no convolution of channels first.
+
+    Args:
+        models: the models.
+        device: of their weights, see `device_of`.
+    """
+    layers = (layer for model in models for layer in layers_in(model))
+    has_channels_first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers)
+    return has_channels_first and (device is None or "GPU" not in device)
+
+
+def layers_in(model: Model) -> Iterable[keras.layers.Layer]:
+    """Return a model and all layers in it; none of what is not Keras's."""
+    return model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
 
 
 def _is_one_of_several() -> bool:

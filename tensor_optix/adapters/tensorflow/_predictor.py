@@ -11,7 +11,7 @@ import numpy as np
 from tensor_optix.adapters import _dense
 from tensor_optix.adapters.backend import Model, Tensor
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
-from tensor_optix.adapters.tensorflow._placement import device_of, on
+from tensor_optix.adapters.tensorflow._placement import device_of, needs_xla, on
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness
 from tensor_optix.adapters.tensorflow._variables import number_type
 
@@ -128,7 +128,9 @@ class KerasPredictor:
         if self._compiled is None:
             signature = tf.TensorSpec((None, *observations.shape[1:]), self._dtype)
             self._compiled = tf.function(
-                lambda x: tf.cast(self._model(x, training=False), self._dtype), input_signature=[signature]
+                lambda x: tf.cast(self._model(x, training=False), self._dtype),
+                input_signature=[signature],
+                jit_compile=needs_xla([self._model], self._device) or None,
             )
         with on(self._device), self._randomness:
             return self._compiled(observations).numpy()

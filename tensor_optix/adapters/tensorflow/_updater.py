@@ -10,7 +10,7 @@ import numpy as np
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
-from tensor_optix.adapters.tensorflow._placement import device_of, on
+from tensor_optix.adapters.tensorflow._placement import device_of, layers_in, needs_xla, on
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness, may_be_unseeded, refuse_unseeded
 from tensor_optix.adapters.tensorflow._variables import number_type
@@ -31,7 +31,7 @@ class TFUpdater:
     Args:
         objectives: what to train, in this order within each step.
         compile: True compiles with XLA, False runs the plain graph, None compiles unless a model has convolutions,
-            whose gradients XLA makes several times slower on a CPU.
+            whose gradients XLA makes several times slower on a CPU. What only XLA computes is compiled anyway.
         randomness: what the models draw from; None: from the process's generators.
     """
 
@@ -51,6 +51,7 @@ class TFUpdater:
         self._device = device_of(models)
         self._trained = [_Trained(objective, self._dtype) for objective in listed]
         self._jit = not any(map(_has_convolutions, models)) if compile is None else compile
+        self._jit = self._jit or needs_xla(models, self._device)
         self._metric_names: list[str] = []
         self._runs: dict[Callable[..., Tensor], Any] = {}
         self.traces = 0
@@ -247,8 +248,8 @@ def _is_ours(loss: Callable[..., object]) -> bool:
 
 
 def _has_convolutions(model: keras.Model) -> bool:
-    layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
-    return any(isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.Conv3D) for layer in layers)
+    kinds = keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.Conv3D
+    return any(isinstance(layer, kinds) for layer in layers_in(model))
 
 
 def one_step(
