@@ -541,6 +541,10 @@ def test_a_disk_that_takes_nothing_until_the_end_ends_no_run(tmp_path: Path, mon
     assert report.health["storage"] > 1
 
 
+def of_scores(scores: list[float], folder: Path, **how: Any) -> RLOptimizer:
+    return RLOptimizer(NumpyAgent(), ScriptedPipeline(scores), None, ScoreEvaluator(), checkpoint_dir=folder, **how)
+
+
 class TestSeveralRuns:
     def test_two_of_one_process_in_one_directory(self, tmp_path: Path) -> None:
         refused: list[CheckpointLockedError] = []
@@ -552,35 +556,20 @@ class TestSeveralRuns:
                     other.run()
                 refused.append(caught.value)
 
-        pipeline = ScriptedPipeline([1.0])
-        report = RLOptimizer(
-            NumpyAgent(),
-            pipeline,
-            None,
-            ScoreEvaluator(),
-            checkpoint_dir=tmp_path / "x" / "..",
-            callbacks=[RunsAnother()],
-        ).run()
+        report = of_scores([1.0], tmp_path / "x" / "..", callbacks=[RunsAnother()]).run()
         assert (len(refused), report.best_score) == (1, 1.0)
 
     def test_one_after_the_other_in_one_directory(self, tmp_path: Path) -> None:
         for score in (2.0, 1.0):
-            optimizer = RLOptimizer(
-                NumpyAgent(), ScriptedPipeline([score]), None, ScoreEvaluator(), checkpoint_dir=tmp_path
-            )
-            assert optimizer.run().best_score == score
+            assert of_scores([score], tmp_path).run().best_score == score
 
     def test_another_call_does_not_exceed_max_episodes(self, tmp_path: Path) -> None:
-        optimizer = RLOptimizer(
-            NumpyAgent(), ScriptedPipeline([1.0] * 9), None, ScoreEvaluator(), checkpoint_dir=tmp_path, max_episodes=2
-        )
+        optimizer = of_scores([1.0] * 9, tmp_path, max_episodes=2)
         assert [optimizer.run().windows for _ in range(2)] == [2, 2]
         assert optimizer.run().reason == "max_episodes"
 
     def test_a_stop_before_the_run_has_begun_in_its_thread_is_not_lost(self, tmp_path: Path) -> None:
-        optimizer = RLOptimizer(
-            NumpyAgent(), ScriptedPipeline([1.0, 2.0]), None, ScoreEvaluator(), checkpoint_dir=tmp_path
-        )
+        optimizer = of_scores([1.0, 2.0], tmp_path)
         optimizer.stop()
         first, second = optimizer.run(), optimizer.run()
         assert (first.reason, first.windows) == ("stopped", 0)
@@ -591,14 +580,7 @@ class TestSeveralRuns:
             def on_improvement(self, snapshot: object) -> None:
                 optimizer.stop()
 
-        optimizer = RLOptimizer(
-            NumpyAgent(),
-            ScriptedPipeline([1.0, 2.0, 2.0]),
-            None,
-            ScoreEvaluator(),
-            checkpoint_dir=tmp_path,
-            callbacks=[StopsAtOnce()],
-        )
+        optimizer = of_scores([1.0, 2.0, 2.0], tmp_path, callbacks=[StopsAtOnce()])
         assert [optimizer.run().windows for _ in range(2)] == [1, 2]
 
 
