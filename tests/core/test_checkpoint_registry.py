@@ -548,3 +548,33 @@ def test_an_agent_that_saves_statistics_gets_those_of_an_attached_part(registry:
 def test_a_part_without_a_state_is_not_attached(registry: CheckpointRegistry, lacking: Any) -> None:
     with pytest.raises(ContractError, match="'part' needs state_dict and load_state_dict"):
         registry.attach("part", lacking)
+
+
+# --- in reserve ---
+
+
+def put_in_reserve(registry: CheckpointRegistry, score: float) -> PolicySnapshot:
+    agent = NumpyAgent()
+    return registry.commit(
+        registry.stage(agent), EvalMetrics(score), 0, HyperparamSet({"weight": score}), in_reserve=True
+    )
+
+
+def test_what_is_in_reserve_is_neither_listed_nor_pruned_until_it_is_dropped(directory: Path) -> None:
+    registry = CheckpointRegistry(directory, max_snapshots=1)
+    first, second, third = (put_in_reserve(registry, score) for score in (1.0, 2.0, 3.0))
+    for score in (4.0, 5.0):
+        save(registry, score)
+    assert scores(registry) == [1.0, 2.0, 3.0, 5.0]
+    manifest = json.loads((directory / "manifest.json").read_bytes())
+    assert [entry["score"] for entry in manifest["snapshots"]] == [5.0]
+    cut_the_metadata(registry.path_of(second))  # quarantined when all are opened, and not deleted
+    registry.keep_in_reserve([third.snapshot_id])
+    assert registry.reserve == {third.snapshot_id}
+    assert not registry.path_of(first).exists()
+    assert registry.path_of(second).exists()
+    registry.rescore(third, EvalMetrics(9.0))  # it was tested, and is a snapshot like others
+    registry.keep_in_reserve([])
+    assert scores(registry) == [9.0, 5.0]
+    registry.close()
+    assert registry.reserve is None

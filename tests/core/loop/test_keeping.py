@@ -175,3 +175,17 @@ def test_a_state_that_lacks_something_is_damaged(rig: Rig, field: str) -> None:
     lacking = {name: value for name, value in point.state.items() if name != field}
     with pytest.raises(CheckpointCorruptError, match=r"expected fields|has format None"):
         rig.keeping.restored(replace(point, state=lacking))
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_policies_in_reserve_that_the_run_needs_no_more_are_dropped(tmp_path: Path, keeps: bool) -> None:
+    rig = Rig(tmp_path, keeps=keeps)
+    commit, hyperparams = rig.registry.commit, rig.agent.get_hyperparams()
+    needed, other = (
+        commit(rig.registry.stage(rig.agent), EvalMetrics(score), 0, hyperparams, in_reserve=True)
+        for score in (1.0, 2.0)
+    )
+    rig.run.change(reserve=(needed,))
+    rig.keeping.save()
+    assert [rig.registry.path_of(one).exists() for one in (needed, other)] == [True, False]
+    rig.registry.close()

@@ -403,7 +403,7 @@ def test_a_directory_whose_folders_vanish_again_and_again_is_given_up(
     monkeypatch.setattr(tree, "is_gone", lambda folder: True)
     assert registry.snapshots() == [intact]
     assert caplog.records == []
-    cut_the_metadata(registry.path_of(intact))
+    flip_a_byte_of_the_weights(registry.path_of(intact))
     with pytest.raises(CheckpointCorruptError, match="holds no intact snapshot"):
         registry.load_best(NumpyAgent())
 

@@ -225,3 +225,13 @@ def test_a_damaged_stream_state_is_refused(changed: Any) -> None:
 def test_bad_options(options: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(options))):
         LivePipeline(Feed([]), **options)
+
+
+def test_a_source_may_say_which_space_its_observations_are_of() -> None:
+    class Words(Feed):
+        observation_space = spaces.Discrete(3)
+
+    items = [(n, 0.0, False, False, {}) for n in (0, 1, 2, 1, "no", 2)]
+    (window,) = live(Words(items), n=3).episodes()
+    assert window.observations.tolist() == [0, 1, 2]
+    assert balanced(window.metadata)

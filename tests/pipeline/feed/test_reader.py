@@ -233,3 +233,52 @@ def test_a_forgotten_pipeline_may_be_closed_by_its_own_thread() -> None:
     feed = feeds.Feed(Collecting(), options, ResumePoint(), clock=time.monotonic, sleep=None, rng=random.Random(0))
     feed.start()  # its close is what the collector calls
     assert ended.wait(60)
+
+
+def test_a_stream_need_not_be_a_generator() -> None:
+    class Listed:
+        is_finite = True
+
+        def stream(self) -> Any:
+            return [item(n) for n in range(5)]
+
+    (window,) = live(Listed()).episodes()
+    assert rows([window]) == [(n, n + 1, n + 1) for n in range(4)]
+
+
+def test_a_source_that_is_closed_and_does_not_leave_its_stream_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_END_SECONDS", 0.05)
+    wake = threading.Event()
+
+    class Deaf:
+        def close(self) -> None:
+            pass
+
+        def stream(self) -> Iterator[Any]:
+            assert wake.wait(60)
+            yield item(0)
+
+    pipeline = live(Deaf(), silence_timeout=0.05)
+    with pytest.raises(FeedError, match="cannot be opened again"):
+        next(pipeline.episodes())
+    wake.set()
+    pipeline.teardown()
+
+
+def test_a_source_that_cannot_be_closed_is_reported_and_the_others_are_closed(caplog: pytest.LogCaptureFixture) -> None:
+    wake = threading.Event()
+
+    class Broken:
+        def close(self) -> None:
+            wake.set()
+            raise ValueError("mine")
+
+        def stream(self) -> Iterator[Any]:
+            yield from (item(n) for n in range(5))
+            wake.wait(60)
+
+    pipeline = live(Broken())
+    next(pipeline.episodes())
+    pipeline.teardown()
+    assert any("Closing the feed's source failed" in record.getMessage() for record in caplog.records)
+    until(lambda: not feed_threads())
