@@ -17,6 +17,8 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline._items import FIRST_BAD_ITEMS, ItemCheck, Malformed, Quarantine, shown, size_of
 from tests.fakes.feeds import BAD, Counting, Feed, balanced, item, live, rows
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_item_is_counted_and_never_acted_on(name: str) -> None:
@@ -221,7 +223,7 @@ def test_a_number_stays_one_and_a_shape_that_is_told_makes_it_an_array() -> None
 
 @pytest.mark.parametrize(
     ("reward", "found"),
-    [(1, 1.0), (np.float32(0.5), 0.5), (np.array([2.0]), 2.0), (True, 1.0), (3.4e38, 3.4e38), (-3.4e38, -3.4e38)],
+    [(1, 1.0), (np.float32(0.5), 0.5), (np.array([2.0]), 2.0), (True, 1.0), (LARGEST, LARGEST), (-LARGEST, -LARGEST)],
 )
 def test_a_reward_is_one_number(reward: Any, found: float) -> None:
     assert checked(ItemCheck(), 0.0, reward)[1] == pytest.approx(found)

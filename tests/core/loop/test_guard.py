@@ -111,6 +111,14 @@ def test_an_action_that_is_not_finite_does_not_reach_the_environment(tmp_path: P
 
 
 class TestGuardedEvaluator:
+    def test_a_score_beats_a_lower_one_only(self) -> None:
+        evaluator = GuardedEvaluator(ScoreEvaluator())
+        assert [evaluator.beats(EvalMetrics(score), EvalMetrics(1.0)) for score in (0.5, 1.0, 1.5)] == [
+            False,
+            False,
+            True,
+        ]
+
     class Comparing(ScoreEvaluator):
         def score_actions(self, episode_data: EpisodeData, actions: Any) -> EvalMetrics:
             return EvalMetrics(float(actions))

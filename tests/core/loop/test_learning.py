@@ -151,7 +151,9 @@ class TestLearn:
         Rig(tmp_path, agent).learning.learn(window_of(1.0), 0)
         assert agent.weight == 0.5
 
-    def test_a_learn_that_raises_twice_raises_out_with_the_agent_restored(self, tmp_path: Path) -> None:
+    def test_a_learn_that_raises_twice_raises_out_with_the_agent_restored(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         class Raising(Restored):
             def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
                 super().learn(episode_data)
@@ -163,6 +165,7 @@ class TestLearn:
             rig.learning.learn(window_of(1.0), 0)
         assert agent.weight == 0.0
         assert rig.health.counts == {"learn": 1}
+        assert "learn() raised in window 0, and is tried once more: MemoryError('time 1')" in caplog.messages
 
 
 class TestRecovering:

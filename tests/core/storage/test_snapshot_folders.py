@@ -351,13 +351,15 @@ class TestGoingBack:
         assert scores(registry) == [6.0]
 
     def test_all_tests_since_then_are_undone_at_once(self, registry: CheckpointRegistry, ring: ResumeRing) -> None:
-        snapshot = save(registry, 1.0)
+        damaged, _, snapshot = save(registry, 0.5), save(registry, 0.0), save(registry, 1.0)
+        cut_the_metadata(registry.path_of(damaged))
         point = self.keep(ring)
         for score in (5.0, 6.0):
             registry.rescore(snapshot, EvalMetrics(score))
         registry.go_back_to(point)
-        assert scores(registry) == [1.0]
-        assert json.loads((registry.directory / "manifest.json").read_bytes())["snapshots"][0]["score"] == 1.0
+        assert scores(registry) == [0.0, 1.0]
+        listed = json.loads((registry.directory / "manifest.json").read_bytes())["snapshots"]
+        assert [entry["score"] for entry in listed] == [0.0, 1.0]
 
     def test_what_was_tested_before_stays(self, registry: CheckpointRegistry, ring: ResumeRing) -> None:
         snapshot, other = save(registry, 1.0), save(registry, 2.0)
@@ -451,3 +453,20 @@ class TestLoneSnapshot:
         (tmp_path / "metadata.json").write_bytes(atomic.encode_json({"sequence": number}))
         with pytest.raises(CheckpointCorruptError, match=r"has the number .*, which is none"):
             LoneSnapshot(tmp_path)
+
+
+# --- what a process that died has left ---
+
+
+def test_unfinished_writes_of_any_kind_go_when_a_process_begins_to_write(
+    registry: CheckpointRegistry, directory: Path
+) -> None:
+    save(registry, 1.0)
+    registry.close()
+    left = [".tmp-snapshot_000001-1", ".trash-snapshot_000000", ".tmp-resume_000001-1", ".tmp-run.json"]
+    for name in (*left, ".tmp-mine"):
+        (directory / name).mkdir()
+    assert registry.snapshots() != []  # a reader leaves them
+    assert len(litter(directory)) == 5
+    registry.open()
+    assert litter(directory) == [".tmp-mine"]
