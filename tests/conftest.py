@@ -4,6 +4,7 @@ A test that proves a goal calls the `goal` fixture, and the run ends with a tabl
 machine may miss, seconds above all, goes through `timing`: the table shows it, and no test fails for it.
 """
 
+import contextlib
 import functools
 import gc
 import os
@@ -153,18 +154,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def short_last_tests() -> Iterator[None]:
-    """The untrained policy and the last candidates play next to nothing."""
+def short_last_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The untrained policy and the last candidates play next to nothing, but in the slow tier as much as ever."""
     from tests.fakes.shortened import last_tests_shortened  # slow, and not for all
 
-    with last_tests_shortened():
+    with contextlib.nullcontext() if "slow" in request.keywords else last_tests_shortened():
         yield
 
 
 @pytest.fixture
-def plain_graphs() -> Iterator[None]:
-    """TensorFlow's agents that are not told whether to compile do not."""
+def plain_graphs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """TensorFlow's agents that are not told whether to compile do not, but in the slow tier they do."""
     from tests.fakes.shortened import uncompiled  # slow, and not for all
 
-    with uncompiled():
+    with contextlib.nullcontext() if "slow" in request.keywords else uncompiled():
         yield
