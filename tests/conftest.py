@@ -9,6 +9,7 @@ import functools
 import gc
 import os
 import sys
+import time
 import typing
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -30,9 +31,12 @@ Goal = Callable[[str, str, str, bool], None]
 _SOAK = Path(__file__).parent / "soak"
 _PROPERTY = "reliability-goal"
 _TIMING = "reliability-timing"
+_SLOWER = "slower on this machine"
+_BEGAN = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_BEGAN] = time.monotonic()
     # An example that takes long on a busy machine is no failure.
     hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile("busy")
@@ -134,7 +138,7 @@ def timing(request: pytest.FixtureRequest) -> Goal:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    missed = {_PROPERTY: "MISSED", _TIMING: "slower on this machine"}
+    missed = {_PROPERTY: "MISSED", _TIMING: _SLOWER}
     rows = [
         (*value[:3], "holds" if value[3] else missed[name])
         for reports in terminalreporter.stats.values()
@@ -145,6 +149,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ]
     if not rows:
         return
+    if _is_whole(config):
+        rows.append(_minutes(config))
     rows.sort(key=lambda row: (int("".join(filter(str.isdigit, row[0].split()[0])) or 0), row))
     rows.insert(0, ("G-row", "goal", "measured", "verdict"))
     widths = [max(len(str(row[column])) for row in rows) for column in range(4)]
@@ -160,6 +166,18 @@ def short_last_tests(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with contextlib.nullcontext() if "slow" in request.keywords else last_tests_shortened():
         yield
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all tests of a tier run, and not some files."""
+    return [Path(name).resolve() for name in config.args] == [Path(__file__).parent] and not config.option.keyword
+
+
+def _minutes(config: pytest.Config) -> tuple[str, str, str, str]:
+    is_full = "slow" in config.option.markexpr.replace("not slow", "")
+    most, found = (15 if is_full else 4), (time.monotonic() - config.stash[_BEGAN]) / 60
+    verdict = "holds" if found <= most else _SLOWER
+    return f"G32 {'full' if is_full else 'quick'}", f"<= {most} min on 2 cores", f"{found:.1f} min", verdict
 
 
 @pytest.fixture
