@@ -82,6 +82,8 @@ def test_a_folder_is_private(folders: DurableFolders) -> None:
         (["thing_4", "thing_x", "thing_", "other_000007", "thing_000002.old"], [], 5),
         (["thing_000003/", "thing_1000000"], [3, 1000000], 1000001),
         (["thing_999999999999", "thing_000001"], [1], 2),  # nobody counted that far
+        (["thing_100000000000"], [], 0),
+        (["thing_99999999999"], [99999999999], 100000000000),
         (["quarantine/000000-thing_000008", "thing_000001"], [1], 9),
         (["quarantine/notes", "quarantine/000000-other_000008"], [], 0),
     ],

@@ -65,6 +65,11 @@ def test_a_line_that_is_too_long_is_the_last_and_is_cut() -> None:
     assert list(whole_lines(io.BytesIO(long))) == [long[: MAX_LINE_BYTES + 1]]
 
 
+def test_the_longest_line_needs_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_log, "MAX_LINE_BYTES", 4)
+    assert list(whole_lines(io.BytesIO(b"xxx\nxxxx"))) == [b"xxx\n"]
+
+
 def test_a_line_that_a_crash_cut_short_is_dropped_before_the_next(tmp_path: Path, log: LineLog) -> None:
     (tmp_path / "log.jsonl").write_bytes(b'{"n": 0}\n{"n": ')
     log.append({"n": 1})
