@@ -199,14 +199,16 @@ class LivePipeline(BasePipeline):
         return check_agent_fits(agent, self._wiring.form.space, self._wiring.action_space)
 
     def _opened(self) -> Feed:
-        if self._feed is None:
-            feed = self._feed = self._make_feed(self._point)
+        feed = self._feed  # another thread may tear it down as soon as it is there
+        if feed is None:
+            feed = self._make_feed(self._point)
             self._acting.restart_counts()
             path, space = self._record, self._wiring.observation_space
             recorder = self._recorder = None if path is None else SessionRecorder(path, space)
             self._close = weakref.finalize(self, _close, feed, recorder)
+            self._feed = feed
             feed.start()
-        return self._feed
+        return feed
 
     # --- one window ---
 

@@ -16,6 +16,7 @@ from tensor_optix.errors import (
     ContractError,
     MissingDependencyError,
 )
+from tensor_optix.pipeline.feed.feed import Feed as FeedReader
 from tensor_optix.pipeline.feed.stream import StreamBuilder
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
@@ -209,6 +210,20 @@ def test_a_feed_that_waits_for_actions_finishes_its_window() -> None:
     next(windows)
     pipeline.interrupt()
     assert next(windows).length == 4
+    pipeline.teardown()
+
+
+def test_one_that_is_torn_down_while_it_opens_yields_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, pipeline = FeedReader.start, live(Feed([item(n) for n in range(9)]))
+
+    def torn_down_at_once(self: FeedReader) -> None:  # as by another thread
+        start(self)
+        pipeline.teardown()
+
+    monkeypatch.setattr(FeedReader, "start", torn_down_at_once)
+    assert list(pipeline.episodes()) == []
+    monkeypatch.undo()
+    assert next(pipeline.episodes()).length == 4
     pipeline.teardown()
 
 
