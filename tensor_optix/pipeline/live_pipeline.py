@@ -158,7 +158,6 @@ class LivePipeline(BasePipeline):
             BadDataError: the agent's action must not be sent, and there is no `safe_action`.
         """
         agent, feed = self._checked_agent(), self._opened()
-        # It may be torn down while it waits here, or by another thread.
         while self._feed is feed and (window := self._collect(agent, feed)) is not None:
             yield window
             self._acting.connect(agent)
@@ -199,14 +198,13 @@ class LivePipeline(BasePipeline):
         return check_agent_fits(agent, self._wiring.form.space, self._wiring.action_space)
 
     def _opened(self) -> Feed:
-        feed = self._feed  # another thread may tear it down as soon as it is there
+        feed = self._feed  # another thread may tear it down as soon as it is there, or while `episodes` waits
         if feed is None:
             feed = self._make_feed(self._point)
             self._acting.restart_counts()
-            path, space = self._record, self._wiring.observation_space
-            recorder = self._recorder = None if path is None else SessionRecorder(path, space)
-            self._close = weakref.finalize(self, _close, feed, recorder)
-            self._feed = feed
+            space = self._wiring.observation_space
+            self._recorder = None if self._record is None else SessionRecorder(self._record, space)
+            self._close, self._feed = weakref.finalize(self, _close, feed, self._recorder), feed
             feed.start()
         return feed
 
