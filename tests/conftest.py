@@ -164,7 +164,7 @@ def short_last_tests(request: pytest.FixtureRequest) -> Iterator[None]:
     """The untrained policy and the last candidates play next to nothing, but in the slow tier as much as ever."""
     from tests.fakes.shortened import last_tests_shortened  # slow, and not for all
 
-    with contextlib.nullcontext() if "slow" in request.keywords else last_tests_shortened():
+    with contextlib.nullcontext() if request.keywords.keys() & {"slow", "ray"} else last_tests_shortened():
         yield
 
 
@@ -185,5 +185,5 @@ def plain_graphs(request: pytest.FixtureRequest) -> Iterator[None]:
     """TensorFlow's agents that are not told whether to compile do not, but in the slow tier they do."""
     from tests.fakes.shortened import uncompiled  # slow, and not for all
 
-    with contextlib.nullcontext() if "slow" in request.keywords else uncompiled():
+    with contextlib.nullcontext() if request.keywords.keys() & {"slow", "ray"} else uncompiled():
         yield
