@@ -40,7 +40,7 @@ def plain_names(model: nn.Module, paths: Iterable[str]) -> set[str]:
 def _plain_path(model: nn.Module, path: str) -> str:
     kept, module = [], model
     for part in path.split("."):
-        child = dict(module.named_children()).get(part)  # TorchScript has no dict of them
+        child = module._modules[part] if part in module._modules else None  # noqa: SIM401 - TorchScript has no `get`
         is_wrapper = part in _WRAPPED and len(module._modules) == 1 and not module._parameters and not module._buffers
         if child is None or not is_wrapper:
             kept.append(part)

@@ -55,6 +55,14 @@ def test_a_module_that_is_more_than_a_wrapper_keeps_its_names(beside: bool) -> N
     assert {"module.weight", "module.bias"} <= set(plain_paths(Named(beside=beside)).values())
 
 
+def test_a_wrapper_that_stands_under_two_names_is_none_under_either() -> None:
+    shared = compiled(nn.Linear(2, 2))
+    model = nn.ModuleDict({"first": shared, "second": shared})
+    assert set(plain_paths(model).values()) == {
+        f"{name}.{weight}" for name in ("first", "second") for weight in ("weight", "bias")
+    }
+
+
 def test_what_computes_the_same_is_unwrapped_and_nothing_else() -> None:
     model = dense(2)
     assert unwrapped(compiled(nn.DataParallel(model))) is model
