@@ -29,7 +29,7 @@ from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.description import Variants, is_multirun, read_description, write_description, write_result
 from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
-from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, refuse_interrupted
+from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, item_of, refuse_interrupted
 from tensor_optix.multirun.judging import FIRST, FORMAT, Standing, share_of
 from tensor_optix.multirun.variant import LEARN_ON
 from tensor_optix.runs import RunDescription
@@ -224,7 +224,7 @@ class Evolution:
         self._keep(standing.after(results, parent, noise_scale, test, players))
 
     def _item(self, number: int, **more: object) -> Payload:
-        return Payload({"run_dir": str(self.run_dir(number)), "allow_modules": self.allow_modules, **more})
+        return item_of(self.run_dir(number), self.allow_modules, **more)
 
     def _results(self, executor: Executor, job: str, items: Sequence[Payload], on_event: Watcher) -> list[Payload]:
         outcomes = executor.outcomes(job, items, on_event)

@@ -25,6 +25,17 @@ from tensor_optix.support.plain import Json, jsonable
 TRAIN, PLAY = "tensor_optix.multirun.jobs:train_run", "tensor_optix.multirun.jobs:play_best"
 
 
+def item_of(run_dir: Path, allow_modules: Sequence[str], **more: object) -> Payload:
+    """Return what a job about the run in a folder is sent.
+
+    Args:
+        run_dir: the folder.
+        allow_modules: what the name of its environment may import.
+        **more: values that the job takes besides.
+    """
+    return Payload({"run_dir": str(run_dir), "allow_modules": allow_modules, **more})
+
+
 def train_run(item: Payload, context: Context) -> Payload:
     """Train the run whose `run.json` is in a folder until it ends, or go on with it where it was.
 

@@ -25,6 +25,7 @@ from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Outcome, Watcher
 from tensor_optix.multirun.description import Trials
+from tensor_optix.multirun.jobs import item_of
 from tensor_optix.multirun.pruning import patience_for
 from tensor_optix.multirun.seeds import SeveralSeeds
 from tensor_optix.multirun.space import Values, run_of
@@ -162,8 +163,7 @@ class Search:
 
     def _payload(self, several: SeveralSeeds, seed: int, episodes: int, n: int, more: Mapping[str, object]) -> Payload:
         windows = np.random.default_rng([self.run.seed, episodes]).integers(2**31, size=(n, self.run.val_episodes))
-        about = {"run_dir": str(several.run_dir(seed)), "allow_modules": self.run.modules, "windows": windows.tolist()}
-        return Payload({**about, **more})
+        return item_of(several.run_dir(seed), self.run.modules, windows=windows.tolist(), **more)
 
     def test(self, executor: Executor, watch: Watch) -> dict[int, list[float]]:
         """Train the finalists with fresh seeds, and return the score of each, by its number, for each seed.

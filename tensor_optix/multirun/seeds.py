@@ -22,7 +22,7 @@ from tensor_optix.multirun.description import (
     write_result,
 )
 from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
-from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, refuse_interrupted
+from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, item_of, refuse_interrupted
 from tensor_optix.runs import RunDescription
 
 _LAST_TEST = 0x18
@@ -160,7 +160,7 @@ class SeveralSeeds:
         return final_test_on(executor, PLAY, len(seeds), item, rng, self.run(seeds[0]).val_episodes)
 
     def _item(self, seed: int, **more: object) -> Payload:
-        return Payload({"run_dir": str(self.run_dir(seed)), "allow_modules": self.allow_modules, **more})
+        return item_of(self.run_dir(seed), self.allow_modules, **more)
 
     def conclude(self, test: FinalTest, seeds: Sequence[int]) -> dict[str, Any]:
         """Write what the job came to, and return it: the folder of the best, and its score on fresh episodes."""
