@@ -29,6 +29,15 @@ GRACE_SECONDS = 30.0
 """A job that is cancelled ends by itself within this time, or with its worker."""
 
 
+def one_process(threads: int) -> "Processes":
+    """Return an executor of one process, which is ended at once where it is cancelled.
+
+    Args:
+        threads: of it.
+    """
+    return Processes(1, threads=threads, grace_seconds=0.0)
+
+
 class Processes(Executor):
     """Runs items in worker processes, which are started with the first one and stay until `close`.
 

@@ -10,8 +10,9 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.faults import SEEDS
 from tensor_optix.core.types import EpisodeData, EpisodeSummary
 from tensor_optix.errors import CheckpointError, ExecutorError
-from tensor_optix.executors import Executor, Payload, Processes
+from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Outcome
+from tensor_optix.executors.processes import one_process
 from tensor_optix.multirun.files import files_in
 from tensor_optix.support.arrays import decoded
 from tensor_optix.support.plain import Json, SavedState, jsonable
@@ -37,7 +38,7 @@ class PlayedBeside:
         self._run: Json = jsonable(run)
         threads = run["threads"]
         self._threads = threads if isinstance(threads, int) else 1
-        self._make = make_executor or (lambda threads: Processes(1, threads=threads, grace_seconds=0.0))
+        self._make = make_executor or one_process
         self._thread = ThreadPoolExecutor(1)
         self._executor: Executor | None = None
         self._asked: Future[Outcome] | None = None

@@ -14,8 +14,9 @@ import gymnasium as gym
 
 from tensor_optix.core.decisions.thread_count import counts, fewest_threads, free_cores, is_faster
 from tensor_optix.errors import ExecutorError, JobError
-from tensor_optix.executors import Context, Executor, Payload, Processes
+from tensor_optix.executors import Context, Executor, Payload
 from tensor_optix.executors.budget import cores
+from tensor_optix.executors.processes import one_process
 from tensor_optix.factory import hyperparam_table, set_threads
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.runs import RunDescription
@@ -67,21 +68,20 @@ def measured_threads(
         free: cores; None = those of this machine that nothing loads.
     """
     free = free_cores(cores(), _load(), workers) if free is None else free
-    make = make_executor or (lambda threads: Processes(1, threads=threads, grace_seconds=0.0))
-    seconds: dict[int, float] = {}
+    make = make_executor or one_process
+    seconds, failure = dict[int, float](), ""
     for count in counts(free) if free > 1 else ():
         item = Payload({"run": jsonable(dataclasses.asdict(run)), "threads": count})
         try:
             with make(count) as executor:
                 (found,) = executor.map(TIME, [item])
         except (ExecutorError, JobError) as error:
-            return MeasuredThreads(
-                threads=fewest_threads(seconds) if seconds else 1, free=free, seconds=seconds, failure=str(error)
-            )
+            failure = str(error)
+            break
         seconds[count] = found.values["seconds"]
         if not is_faster(seconds, count):
             break
-    return MeasuredThreads(threads=fewest_threads(seconds), free=free, seconds=seconds)
+    return MeasuredThreads(threads=fewest_threads(seconds), free=free, seconds=seconds, failure=failure)
 
 
 def time_update(item: Payload, context: Context) -> Payload:

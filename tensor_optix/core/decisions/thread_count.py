@@ -44,7 +44,7 @@ def fewest_threads(seconds: Mapping[int, float]) -> int:
     """Return the number of threads to use: from the fewest to the most, each must beat the choice so far by `MARGIN`.
 
     Args:
-        seconds: of an update, by the number of threads, 1 among them.
+        seconds: of an update, by the number of threads, 1 among them; where there are none, it is 1.
     """
     chosen = 1
     for count in sorted(seconds):
