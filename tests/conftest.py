@@ -164,8 +164,14 @@ def short_last_tests(request: pytest.FixtureRequest) -> Iterator[None]:
     """The untrained policy and the last candidates play next to nothing, but in the slow tier as much as ever."""
     from tests.fakes.shortened import last_tests_shortened  # slow, and not for all
 
-    with contextlib.nullcontext() if request.keywords.keys() & {"slow", "ray"} else last_tests_shortened():
+    with _but_in_the_slow_tier(request, last_tests_shortened):
         yield
+
+
+def _but_in_the_slow_tier(
+    request: pytest.FixtureRequest, shortened: Callable[[], contextlib.AbstractContextManager[None]]
+) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if request.keywords.keys() & {"slow", "ray"} else shortened()
 
 
 def _is_whole(config: pytest.Config) -> bool:
@@ -185,5 +191,5 @@ def plain_graphs(request: pytest.FixtureRequest) -> Iterator[None]:
     """TensorFlow's agents that are not told whether to compile do not, but in the slow tier they do."""
     from tests.fakes.shortened import uncompiled  # slow, and not for all
 
-    with contextlib.nullcontext() if request.keywords.keys() & {"slow", "ray"} else uncompiled():
+    with _but_in_the_slow_tier(request, uncompiled):
         yield
