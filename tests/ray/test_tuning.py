@@ -5,6 +5,7 @@ import math
 import random
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,20 @@ def test_tunes_own_pbt_copies_weights_and_each_trial_works_with_its_own_values(t
     space = {"learning_rate": tune.loguniform(1e-4, 1e-1), "clip_ratio": tune.uniform(0.1, 0.4)}
     small = {"window_size": 32, "n_envs": 1, "net_arch": [8], "hyperparams": {"n_epochs": 1}, "val_episodes": 2}
     schedule = PopulationBasedTraining(perturbation_interval=1, hyperparam_mutations=dict(space), quantile_fraction=0.5)
+    trial = trainable("CartPole-v1", framework="torch", algorithm="ppo", windows=1, max_episodes=6, **small)
+
+    def begun_together(config: dict[str, Any]) -> None:
+        # One that has ended before the other begins would copy nothing, and be copied by nobody.
+        (tmp_path / tune.get_context().get_trial_id()).touch()
+        while len([*tmp_path.glob("*_0000?")]) < 2:
+            time.sleep(0.05)
+        trial(config)
+
     found = tune.Tuner(
-        trainable("CartPole-v1", framework="torch", algorithm="ppo", windows=1, max_episodes=3, **small),
+        begun_together,
         param_space=dict(space),
         tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=2, scheduler=schedule, reuse_actors=True),
-        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0, callbacks=[Keeping()]),
+        run_config=tune.RunConfig(storage_path=str(tmp_path / "runs"), verbose=0, callbacks=[Keeping()]),
     ).fit()
     assert not found.errors
     for one in told:
