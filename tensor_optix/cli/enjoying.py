@@ -51,8 +51,9 @@ def enjoy(args: argparse.Namespace) -> int:
     shows = args.record is None and has_display(os.environ, sys.platform)
     if not shows:
         check_films(args.record)  # before a framework is loaded, which takes its time
-        if sys.platform == "linux":
-            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo would open a window to draw in
+        if sys.platform == "linux":  # where nobody looks, neither MuJoCo nor pygame is to ask for a window
+            os.environ.setdefault("MUJOCO_GL", "egl")
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     name, make = environment_of_run(args.run_dir, args.allow_module)
     env = rendered(name, make, HUMAN if shows else PICTURES)
     try:

@@ -108,6 +108,8 @@ def _mutated(node: ast.AST, within: str = "") -> Iterator[tuple[ast.AST, str]]:
     """Yield a node and those below it, but what is left alone, each with the function or class that it is in."""
     if isinstance(node, ast.JoinedStr | ast.Assert) or _is_quiet(node) or _is_for_types(node):
         return
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.JoinedStr):
+        return  # how much of a message is said
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         within = f"{within}.{node.name}".removeprefix(".")
     yield node, within

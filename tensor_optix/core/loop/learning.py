@@ -199,7 +199,7 @@ def window_fault(window: EpisodeData) -> str | None:
             if array.dtype.kind not in "fc" or np.isfinite(array).all():
                 continue
             row = int(np.flatnonzero(~np.isfinite(array).reshape(length, -1).all(axis=1))[0])
-            steps = max(length // window.n_envs, 1)
+            steps = length // window.n_envs
             return f"{name} is not finite in row {row} (environment {row // steps}, step {row % steps})"
     return None
 

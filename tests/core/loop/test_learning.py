@@ -220,6 +220,12 @@ def test_the_environment_and_the_step_of_a_bad_row_are_named() -> None:
     assert window_fault(window) == "rewards is not finite in row 4 (environment 2, step 0)"
 
 
+def test_the_environment_of_a_bad_row_is_named_where_each_has_one_step() -> None:
+    window = EpisodeData(**{**vars(window_of(math.inf, length=2)), "n_envs": 2})
+    window.rewards[0] = 0.0
+    assert window_fault(window) == "rewards is not finite in row 1 (environment 1, step 0)"
+
+
 def test_observations_without_rows_are_a_fault() -> None:
     window = EpisodeData(**{**vars(window_of(1.0)), "observations": np.float32(0.0)})
     assert window_fault(window) == "observations has no rows, where the rewards have 2"

@@ -127,10 +127,18 @@ def test_of_a_file_that_is_not_there_nothing_is_left(log: LineLog) -> None:
         log.go_back_to(1)
 
 
-@pytest.mark.parametrize("begins_with_a_line", [False, True])
+@pytest.mark.parametrize(
+    ("tail", "newest", "left"),
+    [
+        (10, 5, [b"cccc"]),  # it begins within a line, for all that is known
+        (11, 5, [b"bbbb", b"cccc"]),
+        (11, 2, [b"bbbb", b"cccc"]),
+        (12, 1, [b"cccc"]),
+    ],
+)
 def test_of_a_file_that_is_longer_than_its_tail_no_line_is_cut(
-    tmp_path: Path, log: LineLog, monkeypatch: pytest.MonkeyPatch, begins_with_a_line: bool
+    tmp_path: Path, log: LineLog, monkeypatch: pytest.MonkeyPatch, tail: int, newest: int, left: list[bytes]
 ) -> None:
-    monkeypatch.setattr(line_log, "MAX_TAIL_BYTES", 10 if begins_with_a_line else 11)
+    monkeypatch.setattr(line_log, "MAX_TAIL_BYTES", tail)
     (tmp_path / "log.jsonl").write_bytes(b"aaaa\nbbbb\ncccc\n")
-    assert log.go_back_to(15, newest=5) == [b"cccc"] if begins_with_a_line else [b"bbbb", b"cccc"]
+    assert log.go_back_to(15, newest) == left

@@ -63,6 +63,12 @@ def test_where_weights_are_wanted_those_that_were_meant_are_named(run: Path, wro
     assert f"load_weights({str(meant)!r})" in str(not_weights(str(run / wrong)))
 
 
+@pytest.mark.parametrize("wrong", ["weights", "notes.safetensors"])
+def test_a_folder_that_only_has_the_name_of_weights_has_none(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / wrong).mkdir()
+    assert "There are no weights at" in str(not_weights(str(tmp_path / wrong)))
+
+
 def test_a_suffix_too_much_and_a_path_to_nowhere_are_named(run: Path, tmp_path: Path) -> None:
     weights = run / "snapshot_000001" / "weights" / "agent.safetensors"
     weights.touch()

@@ -1,5 +1,6 @@
 """With a key, only what was signed with it is read, and nothing else is moved, deleted or believed."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tensor_optix import BatchPipeline, CheckpointRegistry, RLOptimizer
 from tensor_optix.core.storage import atomic
-from tensor_optix.core.storage.signing import KEY_FILE
+from tensor_optix.core.storage.signing import KEY_FILE, signing_key
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointUnsafeError, CheckpointUnsignedError, TensorOptixError
 from tests.helpers import NumpyAgent
@@ -89,6 +90,20 @@ def test_a_key_that_others_may_read_is_none(tmp_path: Path, key: Path, mode: int
     with pytest.raises(CheckpointUnsafeError, match="chmod 600"):
         CheckpointRegistry(tmp_path / "run").open()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users of files are those of POSIX")
+def test_a_key_of_another_user_is_none(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: key.stat().st_uid + 1)
+    with pytest.raises(CheckpointUnsafeError, match="must be this user's alone"):
+        CheckpointRegistry(tmp_path / "run").open()
+
+
+@pytest.mark.parametrize(("length", "is_one"), [(15, False), (16, True), (4096, True), (4097, False)])
+def test_a_key_has_some_bytes_and_not_too_many(key: Path, length: int, is_one: bool) -> None:
+    new_key(key, b"k" * length)
+    with contextlib.nullcontext() if is_one else pytest.raises(CheckpointUnsafeError, match=KEY_FILE):
+        assert signing_key() == b"k" * length
 
 
 @pytest.mark.parametrize("trouble", ["absent", "short", "link", "folder", "huge"])
