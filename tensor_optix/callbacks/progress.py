@@ -112,8 +112,13 @@ def describe(status: LoopStatus) -> list[tuple[str, str]]:
         rows.append(("validation", cost_text(status.validation, status.env_steps)))
     if status.watch:
         rows.append(("watch", watch_text(status.watch)))
-    rows.append(("next evaluation", f"{status.windows_to_evaluation} windows, {status.seconds_to_evaluation:.1f} s"))
+    rows.append(("next evaluation", _next_text(status.windows_to_evaluation, status.seconds_to_evaluation)))
     return rows
+
+
+def _next_text(windows: int, seconds: float) -> str:
+    """Return when there is an evaluation again; one that is due has been put off, as the row of validation says."""
+    return f"in {windows} window{'s' * (windows > 1)}, {seconds:.1f} s" if windows else "due"
 
 
 def _score_rows(metrics: EvalMetrics, span: Span | None) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ def test_a_run_without_an_evaluation_shows_state_speed_and_the_time_to_the_next_
         "state": "COOLING (5/20 without improvement)",
         "window": "11",
         "steps": "12,000 (3,000/s)",
-        "next evaluation": "3 windows, 1.0 s",
+        "next evaluation": "in 3 windows, 1.0 s",
     }
 
 
@@ -153,7 +153,8 @@ def test_without_a_terminal_there_is_one_plain_line_per_report() -> None:
     view.progress.on_episode_end(0, None)
     view.progress.on_loop_stop()
     line = (
-        "state=COOLING (5/20 without improvement)  window=11  steps=12,000 (3,000/s)  next evaluation=3 windows, 1.0 s"
+        "state=COOLING (5/20 without improvement)  window=11  steps=12,000 (3,000/s)  "
+        "next evaluation=in 3 windows, 1.0 s"
     )
     assert view.lines == [line, line]
     assert "\x1b" not in view.file.getvalue()
@@ -239,4 +240,5 @@ def test_stopping_what_was_never_started_prints_where_the_run_stands() -> None:
 
 
 def test_a_run_that_ended_before_its_first_window_can_be_shown_and_frees_the_terminal() -> None:
-    assert rows(window_id=-1, windows_to_evaluation=1)["next evaluation"] == "1 windows, 0.0 s"
+    assert rows(window_id=-1, windows_to_evaluation=1)["next evaluation"] == "in 1 window, 0.0 s"
+    assert rows(windows_to_evaluation=0)["next evaluation"] == "due"
