@@ -1,5 +1,6 @@
 """Saving, loading, ranking, staging, rescoring and archiving snapshots."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -126,6 +127,24 @@ def test_what_was_saved_is_what_is_loaded(registry: CheckpointRegistry) -> None:
     assert agent.weight == 10.0
     registry.load(second, agent)
     assert agent.weight == 20.0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_snapshot_is_loaded_for_a_block_and_the_own_policy_is_back_after_it(
+    registry: CheckpointRegistry, fails: bool
+) -> None:
+    snapshot, agent = save(registry, 1.0, weight=10.0), NumpyAgent()
+    agent.weight = 3.0
+    with (
+        pytest.raises(RuntimeError, match="its own") if fails else contextlib.nullcontext(),
+        registry.loaded(snapshot, agent),
+    ):
+        assert agent.weight == 10.0
+        agent.weight = 11.0
+        if fails:
+            raise RuntimeError("its own")
+    assert agent.weight == 3.0
+    assert litter(registry.directory) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,16 @@ _POWER = "only a power cut tells it: G4 plants it"
 EQUIVALENT = {
     "tensor_optix/core/storage/atomic.py : 4 becomes 3": _BOUND,
     "tensor_optix/core/storage/atomic.py : 4 becomes 5": _BOUND,
+    "tensor_optix/core/storage/atomic.py : 20 becomes 19": _BOUND,
+    "tensor_optix/core/storage/atomic.py : 20 becomes 21": _BOUND,
+    "tensor_optix/core/storage/line_log.py : 20 becomes 19": _BOUND,
+    "tensor_optix/core/storage/line_log.py : 20 becomes 21": _BOUND,
+    "tensor_optix/core/checkpoint_registry.py CheckpointRegistry.commit: 1 becomes 2": (
+        "the number of a draft, which its own replaces"
+    ),
+    "tensor_optix/core/checkpoint_registry.py CheckpointRegistry.commit: 1 becomes 0": (
+        "the number of a draft, which its own replaces"
+    ),
     "tensor_optix/core/storage/line_log.py : 24 becomes 23": _BOUND,
     "tensor_optix/core/storage/line_log.py : 24 becomes 25": _BOUND,
     "tensor_optix/core/storage/metadata.py : 256 becomes 255": "how many are remembered changes no result",

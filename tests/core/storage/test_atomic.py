@@ -328,6 +328,19 @@ def test_where_permissions_say_nothing_and_folders_cannot_be_synced_neither_is_a
     assert synced == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are not listed on this platform")
+def test_syncing_a_folder_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError("not this one")
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    atomic.fsync_directory(tmp_path)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="not this one"):
+        atomic.fsync_directory(tmp_path)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
 def test_the_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
     atomic.check_private(tmp_path)

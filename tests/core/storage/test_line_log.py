@@ -140,5 +140,5 @@ def test_of_a_file_that_is_longer_than_its_tail_no_line_is_cut(
     tmp_path: Path, log: LineLog, monkeypatch: pytest.MonkeyPatch, tail: int, newest: int, left: list[bytes]
 ) -> None:
     monkeypatch.setattr(line_log, "MAX_TAIL_BYTES", tail)
-    (tmp_path / "log.jsonl").write_bytes(b"aaaa\nbbbb\ncccc\n")
+    (tmp_path / "log.jsonl").write_bytes(b"aaaa\nbbbb\ncccc\ndropped\n")
     assert log.go_back_to(15, newest) == left

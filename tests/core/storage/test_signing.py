@@ -84,7 +84,7 @@ def test_another_key_reads_nothing_and_without_one_all_is_read(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o601, 0o666])
 def test_a_key_that_others_may_read_is_none(tmp_path: Path, key: Path, mode: int) -> None:
     key.chmod(mode)
     with pytest.raises(CheckpointUnsafeError, match="chmod 600"):

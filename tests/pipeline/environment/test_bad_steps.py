@@ -349,6 +349,8 @@ class TestVectorStepCheck:
             ({"observations": np.zeros((3, 3), np.float32)}, r"observations have shape \(3, 3\), not \(3, 2\)"),
             ({"observations": np.full((3, 2), "a")}, "malformed|which is no number"),
             ({"rewards": np.zeros(2)}, r"its rewards have shape \(2,\), not \(3,\)"),
+            ({"rewards": np.zeros((3, 2))}, r"\(3, 2\), not \(3,\); weigh its objectives"),
+            ({"rewards": np.zeros((3, 1, 1))}, r"\(3, 1, 1\), not \(3,\)$"),
             ({"rewards": np.array(["a", "b", "c"])}, "its rewards are of dtype <U1, and no numbers"),
             ({"infos": 3}, "what it returned is malformed"),
             ({"terminated": False}, r"its terminated have shape \(\)"),
