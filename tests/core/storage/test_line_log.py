@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,17 @@ def test_a_line_that_the_disk_takes_in_part_only_is_cut_off_again(
     assert (tmp_path / "log.jsonl").read_bytes() == b'{"n": 0}\n'
     log.append({"n": 2})
     assert (tmp_path / "log.jsonl").read_bytes() == b'{"n": 0}\n{"n": 2}\n'
+
+
+def test_its_position_is_on_the_disk_unless_that_does_not_matter(log: LineLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert log.position() == 0
+    log.append({"n": 0})
+    assert log.position(sync=False) == 9
+    assert synced == []
+    assert log.position() == 9
+    assert len(synced) == 1
 
 
 @pytest.mark.parametrize("newest", [0, 1, 2, 3, 4])

@@ -81,7 +81,7 @@ def test_a_killed_holder_frees_the_lock_and_leaves_what_it_saved(registry: Check
     assert scores(registry) == [7.0, 1.0]
 
 
-def test_neither_a_commit_nor_a_rescore_goes_past_another_process_that_has_the_lock(
+def test_what_changes_a_directory_does_not_go_past_another_process_that_has_the_lock(
     registry: CheckpointRegistry, directory: Path
 ) -> None:
     snapshot, staged = save(registry, 1.0), registry.stage(NumpyAgent())
@@ -93,6 +93,8 @@ def test_neither_a_commit_nor_a_rescore_goes_past_another_process_that_has_the_l
             registry.rescore(snapshot, EvalMetrics(99.0))
         with pytest.raises(CheckpointLockedError, match="in use by another process"):
             registry.commit(staged, EvalMetrics(99.0), 0, HyperparamSet({}))
+        with pytest.raises(CheckpointLockedError, match="in use by another process"):
+            registry.prune()
         other.kill()
     assert scores(registry) == [1.0, 7.0]
 
