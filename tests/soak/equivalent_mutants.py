@@ -8,6 +8,10 @@ EQUIVALENT = {
     "tensor_optix/core/storage/atomic.py : 4 becomes 5": _BOUND,
     "tensor_optix/core/storage/atomic.py : 20 becomes 19": _BOUND,
     "tensor_optix/core/storage/atomic.py : 20 becomes 21": _BOUND,
+    "tensor_optix/core/storage/locating.py _best_of: 22 becomes 21": _BOUND,
+    "tensor_optix/core/storage/locating.py _best_of: 22 becomes 23": _BOUND,
+    "tensor_optix/core/storage/reading.py open_plain: 0 becomes 1": "the default is for platforms without the flag",
+    "tensor_optix/core/storage/reading.py open_plain: 0 becomes -1": "the default is for platforms without the flag",
     "tensor_optix/core/storage/line_log.py : 20 becomes 19": _BOUND,
     "tensor_optix/core/storage/line_log.py : 20 becomes 21": _BOUND,
     "tensor_optix/core/checkpoint_registry.py CheckpointRegistry.commit: 1 becomes 2": (

@@ -212,7 +212,7 @@ class DirectoryLock:
         is_first = not self._lock.is_locked
         with storage_errors("lock", self._directory):
             try:
-                self._lock.acquire(timeout=0)
+                self._lock.acquire(blocking=False)
             except filelock.Timeout:
                 raise CheckpointLockedError(
                     f"{str(self._directory)!r} is in use by another process. Wait for it to end, or choose another "

@@ -329,15 +329,17 @@ def test_where_permissions_say_nothing_and_folders_cannot_be_synced_neither_is_a
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are not listed on this platform")
-def test_syncing_a_folder_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_syncing_nor_writing_leaves_a_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(descriptor: int) -> None:
         raise OSError("not this one")
 
     before = sorted(os.listdir("/proc/self/fd"))
     atomic.fsync_directory(tmp_path)
+    atomic.write_file(tmp_path / "a", b"1")
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="not this one"):
-        atomic.fsync_directory(tmp_path)
+    for act in (lambda: atomic.fsync_directory(tmp_path), lambda: atomic.write_file(tmp_path / "b", b"2")):
+        with pytest.raises(OSError, match="not this one"):
+            act()
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 

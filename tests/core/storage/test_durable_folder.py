@@ -190,7 +190,8 @@ def test_what_is_removed_is_gone_and_what_its_links_point_to_is_not(folders: Dur
 
 def test_what_an_earlier_removal_left_goes_with_the_next(folders: DurableFolders) -> None:
     add(folders)
-    (folders.directory / ".trash-thing_000009" / "deep").mkdir(parents=True)
+    for name in (".trash-thing_000009", ".trash-thing_000000"):  # one of its own number, too
+        (folders.directory / name / "deep").mkdir(parents=True)
     (folders.directory / ".trash-other_000009").mkdir()
     folders.remove([0])
     assert names(folders.directory) == [".trash-other_000009"]
