@@ -95,6 +95,8 @@ class TrainingReport:
     feed, or an evaluator of its own."""
     advice: str = ""
     """What to try where it is not."""
+    not_finite: str = ""
+    """Whose scores were NaN or infinite, where nothing became the best for that; empty otherwise."""
     test: FinalScore | None = None
     """What the best is worth on the test pipeline, by which nothing was chosen; None without one, or before the end."""
 
@@ -164,7 +166,8 @@ class TrainingReport:
 
     def _score_rows(self) -> list[Row]:
         if not math.isfinite(self.best_score):
-            return [("Best score", f"none ({self._why_no_score})")]
+            lines = textwrap.wrap(self.not_finite, WIDTH - 4)
+            return [("Best score", f"none ({self._why_no_score})"), *((None, f"  {line}") for line in lines)]
         interval = self.best_interval
         rows: list[Row] = [("Best score", score_text(self.best_score, interval))]
         if self.best_limit is not None:
@@ -183,6 +186,8 @@ class TrainingReport:
 
     @property
     def _why_no_score(self) -> str:
+        if self.not_finite:
+            return "the score is not finite"
         if self.evaluations:
             return "no episode was completed"
         return "evaluations were put off" if self.validation.get("put_off") else "nothing was evaluated"

@@ -368,6 +368,15 @@ def test_why_there_is_no_score_is_said(fields: dict[str, Any], reason: str) -> N
     assert f"Best score       : none ({reason})\n" in str(report(**{**UNSCORED, **fields}))
 
 
+def test_a_score_that_is_not_finite_is_told_with_its_origin() -> None:
+    told = "SharpeOfTheLastQuarter.score of held-out episodes gave nan"
+    printed = str(report(**{**UNSCORED, "evaluations": 3, "not_finite": told}))
+    lines = printed.splitlines()
+    at = lines.index("  Best score       : none (the score is not finite)")
+    assert " ".join(line.strip() for line in lines[at + 1 : at + 3]) == told
+    assert all(len(line) <= len(lines[0]) for line in lines)
+
+
 def test_an_unknown_interval_of_the_score_is_not_printed() -> None:
     assert "Best score       : 498.25\n" in str(report())
 

@@ -17,7 +17,7 @@ from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.decider import Act
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.learning import DIVERGENCE, Learning
-from tensor_optix.core.loop.ordered_evaluator import name_of
+from tensor_optix.core.loop.ordered_evaluator import who_scored
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.outlook import outlook
 from tensor_optix.core.loop.run import Run
@@ -236,7 +236,7 @@ class Execution:
                 "score",
                 "%s gave the score %r in window %d: it decides nothing and never becomes the best. "
                 "Return a finite number, or EvalMetrics(..., has_evidence=False) where there is nothing to judge by.",
-                name_of(self._run.parts.evaluator),
+                who_scored(self._run.parts.evaluator, metrics),
                 metrics.primary_score,
                 self._run.state.window_id,
             )

@@ -22,6 +22,7 @@ import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.decisions.preference import graded
+from tensor_optix.core.loop.ordered_evaluator import name_of
 from tensor_optix.core.types import Action, Diagnostics, EpisodeData, EvalMetrics
 from tensor_optix.errors import CheckpointStorageError, ContractError
 
@@ -114,7 +115,7 @@ class GuardedEvaluator(BaseEvaluator):
         try:
             return self._evaluator.beats(candidate, reference, margin)
         except Exception as error:
-            raise EvaluatorFailedError(f"{type(self._evaluator).__name__}.compare failed") from error
+            raise EvaluatorFailedError(f"{name_of(self._evaluator)}.compare failed") from error
 
     def graded(self, metrics: EvalMetrics, best: EvalMetrics | None) -> EvalMetrics:
         """Return a score with its grade, see `preference.graded`."""
@@ -125,11 +126,11 @@ class GuardedEvaluator(BaseEvaluator):
             found = getattr(self._evaluator, method)(*arguments)
             if not isinstance(found, EvalMetrics) or not _is_number(found.primary_score):
                 raise ContractError(
-                    f"{type(self._evaluator).__name__}.{method} must return EvalMetrics with a number for "
+                    f"{name_of(self._evaluator)}.{method} must return EvalMetrics with a number for "
                     f"primary_score, but returned {str(found)[:200]!r}."
                 )
         except Exception as error:
-            raise EvaluatorFailedError(f"{type(self._evaluator).__name__}.{method} failed") from error
+            raise EvaluatorFailedError(f"{name_of(self._evaluator)}.{method} failed") from error
         return found
 
 

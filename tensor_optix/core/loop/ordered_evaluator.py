@@ -4,6 +4,7 @@
 # (What users hand in is checked for those who run no type checker.)
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -100,6 +101,20 @@ def name_of(evaluator: BaseEvaluator) -> str:
         evaluator: the user's, or what `ordered` made of it.
     """
     return type(evaluator.evaluator if isinstance(evaluator, OrderedEvaluator) else evaluator).__name__
+
+
+def who_scored(evaluator: BaseEvaluator, metrics: EvalMetrics) -> str:
+    """Return the method that a score comes from, and what it scored.
+
+    Args:
+        evaluator: the user's, or what `ordered` made of it.
+        metrics: what it gave.
+    """
+    name, held_out = name_of(evaluator), metrics.metrics.get("val_score")
+    if held_out is None:
+        return f"{name}.score"
+    same = math.isfinite(held_out) == metrics.is_usable
+    return f"{name}.score of held-out episodes" if same else f"{name}.combine"
 
 
 def _as_window_alone(score: Callable[..., EvalMetrics]) -> Callable[[EpisodeData], EvalMetrics]:

@@ -15,6 +15,7 @@ from tensor_optix.core.decisions.untrained import advice, limit_of, start_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.decider import patience_with
 from tensor_optix.core.loop.guard import Health
+from tensor_optix.core.loop.ordered_evaluator import who_scored
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts, LoopStatus
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
@@ -191,6 +192,7 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         generalization_gap=best.eval_metrics.generalization_gap if best else math.nan,
         windows=state.window_id + 1,
         evaluations=state.evaluations,
+        not_finite=_not_finite(state, parts),
         env_steps=state.env_steps,
         seconds={"total": total, **progress.seconds_by_part(total)},
         hyperparams=dict(best.hyperparams.params) if best else {},
@@ -213,6 +215,15 @@ def report(state: RunState, progress: RunProgress, parts: LoopParts, config: Loo
         advice=_advice(state, progress, config),
         test=progress.test,
     )
+
+
+def _not_finite(state: RunState, parts: LoopParts) -> str:
+    """Return whose scores are no finite numbers, where for that reason nothing could be the best."""
+    if state.best is not None:
+        return ""
+    scored = (record.eval_metrics for record in parts.history)
+    metrics = next((m for m in scored if m.has_evidence and not m.is_usable), None)
+    return "" if metrics is None else f"{who_scored(parts.evaluator, metrics)} gave {metrics.primary_score}"
 
 
 def _std_err(found: float, interval: ScoreInterval | None) -> float:

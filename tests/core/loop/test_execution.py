@@ -1,9 +1,11 @@
 """What the controller's hands do with a decision: through `LoopController`, on scores that are given."""
 
+import dataclasses
 import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,47 @@ def test_missing_scores_are_told_once_and_move_nothing(
     assert len(caplog.records) == 1
     assert many.loop.state.position.no_improvement == 0
     assert not many.optimizer.seen
+
+
+class NotFiniteIn(ScoreEvaluator):
+    """Gives no number in one of its methods."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def score(self, episode_data: Any, train_diagnostics: Any) -> EvalMetrics:
+        return self._spoiled("score", super().score(episode_data, train_diagnostics))
+
+    def score_validation(self, episode_data: Any, train_diagnostics: Any = None) -> EvalMetrics:
+        return self._spoiled("score_validation", super().score(episode_data, {}))
+
+    def combine(self, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
+        return self._spoiled("combine", super().combine(train_metrics, val_metrics))
+
+    def _spoiled(self, method: str, metrics: EvalMetrics) -> EvalMetrics:
+        return dataclasses.replace(metrics, primary_score=math.nan) if method == self._method else metrics
+
+
+@pytest.mark.parametrize(
+    ("method", "val_scores", "told"),
+    [
+        ("score", None, "NotFiniteIn.score gave nan"),
+        ("score_validation", [1.0] * 3, "NotFiniteIn.score of held-out episodes gave nan"),
+        ("combine", [1.0] * 3, "NotFiniteIn.combine gave nan"),
+    ],
+)
+def test_the_report_says_whose_scores_were_not_finite(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, method: str, val_scores: list[float] | None, told: str
+) -> None:
+    report = LoopRig(tmp_path, [0.0] * 3, evaluator=NotFiniteIn(method), val_scores=val_scores).run()
+    assert report.not_finite == told
+    assert told.replace(" gave", " gave the score") in caplog.text
+    assert "no episode was completed" not in str(report)
+
+
+def test_a_run_without_evidence_blames_no_score(tmp_path: Path) -> None:
+    assert LoopRig(tmp_path, [0.0] * 2, evaluator=Unscored(has_evidence=False)).run().not_finite == ""
+    assert LoopRig(tmp_path / "scored", [1.0, math.nan]).run().not_finite == ""
 
 
 def test_a_wrong_suggestion_is_tolerated_until_it_comes_in_a_row(
