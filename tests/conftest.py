@@ -68,6 +68,9 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     finally:
         gc.enable()
         _keep_what_there_is()
+        if "not slow" in session.config.option.markexpr and (tensorflow := sys.modules.get("tensorflow")):
+            # Graphs that run a few times: to optimise one takes longer than it runs. In the slow tier it is done.
+            tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.hookimpl(trylast=True)

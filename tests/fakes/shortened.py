@@ -17,7 +17,7 @@ def last_tests_shortened() -> Iterator[None]:
         for module, constants in (
             (untrained, {"FEWEST_EPISODES": 1, "MOST_EPISODES": 1, "MOST_STEPS": 100, "SHORT_STEPS": 50}),
             (final_evaluation, {"LEADER_WINDOWS": 1, "SHORT_WINDOWS": 1, "ROUNDS": (1,)}),
-            (run_ending, {"SHORT_SECONDS": 0.2}),
+            (run_ending, {"LEADER_WINDOWS": 8, "SHORT_SECONDS": 0.2}),
         ):
             for name, value in constants.items():
                 patch.setattr(module, name, value)

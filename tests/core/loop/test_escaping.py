@@ -70,15 +70,15 @@ class Ended:
     """What the view said of the patience after each window."""
 
 
-def ended(folder: Path, **arguments: Any) -> Ended:
-    """Return the run of a learner that nothing frees."""
+def ended(folder: Path, freed_at: float = STUCK, **arguments: Any) -> Ended:
+    """Return the run of a learner, which nothing frees unless told otherwise."""
     seen: list[str] = []
 
     class Looks(LoopCallback):
         def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
             seen.append(stops.status())
 
-    agent, stops = Climber(freed_at=STUCK), Stops()
+    agent, stops = Climber(freed_at), Stops()
     with last_tests_shortened():
         report = run(folder, agent, stops=stops, callbacks=[stops, Looks()], **arguments)
     return Ended(folder, agent, report, seen)
@@ -87,6 +87,12 @@ def ended(folder: Path, **arguments: Any) -> Ended:
 @pytest.fixture(scope="module")
 def stuck(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return ended(tmp_path_factory.mktemp("stuck") / "run")
+
+
+@pytest.fixture(scope="module")
+def freed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """One that more entropy frees."""
+    return ended(tmp_path_factory.mktemp("freed") / "run", freed_at=0.04)
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +105,8 @@ def events(folder: Path) -> list[str]:
     return [record.event for record in read_history(folder / "history.jsonl") if record.event is not None]
 
 
-def test_a_learner_that_more_entropy_frees_ends_above_the_target(tmp_path: Path) -> None:
-    agent = Climber()
-    report = run(tmp_path, agent)
+def test_a_learner_that_more_entropy_frees_ends_above_the_target(freed: Ended) -> None:
+    report = freed.report
     assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
     assert report.reason == "converged"
     assert [(one.name, one.outcome) for one in report.escapes] == [
@@ -110,7 +115,7 @@ def test_a_learner_that_more_entropy_frees_ends_above_the_target(tmp_path: Path)
     ]
     assert dict(report.escapes[1].changes) == {"entropy_coef": (0.01, 0.05)}
     assert report.escapes[1].score_before == pytest.approx(LOCAL, abs=0.1)
-    assert events(tmp_path) == [
+    assert events(freed.folder) == [
         "escape restart: begun",
         "escape restart: given up; escape entropy: begun",
         "escape entropy: kept",
@@ -276,18 +281,22 @@ def state_of(folder: Path, agent: Climber, report: TrainingReport) -> Any:
     return (folder / "history.jsonl").read_bytes(), agent.weight, agent.params, told
 
 
-@pytest.mark.parametrize(
-    "freed_at", [pytest.param(0.04, marks=pytest.mark.slow, id="freed"), pytest.param(STUCK, id="stuck")]
-)
-def test_a_run_that_is_stopped_in_an_escape_goes_on_bit_for_bit(tmp_path: Path, freed_at: float) -> None:
-    whole = Climber(freed_at=freed_at)
-    expected = state_of(tmp_path / "whole", whole, report := run(tmp_path / "whole", whole))
-    first, second = report.escapes  # within one, and between the two
-    for window in (first.began_window + 1, second.began_window):
-        folder = tmp_path / str(window)
-        agent = Climber(freed_at=freed_at)
-        stopped = run(folder, agent, stops=Stops(window))
-        assert stopped.reason == "stopped"
-        assert stopped.escapes[-1].outcome in (EscapeOutcome.BROKEN_OFF, EscapeOutcome.KEPT)
-        agent = Climber(freed_at=freed_at)
-        assert state_of(folder, agent, run(folder, agent, resume=True)) == expected
+def assert_goes_on(folder: Path, whole: Ended, window: int) -> None:
+    """Stop a run like a whole one in a window, and compare what it comes to when it is resumed."""
+    agent = Climber(freed_at=whole.agent.freed_at)
+    stopped = run(folder, agent, stops=Stops(window))
+    assert stopped.reason == "stopped"
+    assert stopped.escapes[-1].outcome in (EscapeOutcome.BROKEN_OFF, EscapeOutcome.KEPT)
+    agent = Climber(freed_at=whole.agent.freed_at)
+    expected = state_of(whole.folder, whole.agent, whole.report)
+    assert state_of(folder, agent, run(folder, agent, resume=True)) == expected
+
+
+@pytest.mark.parametrize("kind", [pytest.param("freed", marks=pytest.mark.slow), "stuck"])
+@pytest.mark.parametrize("place", ["within one", "between the two"])
+def test_a_run_that_is_stopped_in_an_escape_goes_on_bit_for_bit(
+    tmp_path: Path, kind: str, place: str, request: pytest.FixtureRequest
+) -> None:
+    whole = request.getfixturevalue(kind)
+    first, second = whole.report.escapes
+    assert_goes_on(tmp_path, whole, first.began_window + 1 if place == "within one" else second.began_window)

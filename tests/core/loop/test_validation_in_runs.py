@@ -94,6 +94,7 @@ def test_a_policy_that_never_ends_its_episodes_costs_a_quarter_of_the_steps_and_
     assert report.validation["cut"] >= held_out // 200
 
 
+@pytest.mark.usefixtures("short_last_tests")
 def test_a_larger_share_evaluates_more_often_and_none_always(tmp_path: Path) -> None:
     few, more, every = (
         optimizer(tmp_path / str(share), 100, validation_share=share, max_episodes=20).run().evaluations
@@ -193,6 +194,7 @@ class TestASignalDuringValidation:
         assert made.run().evaluations > 0
         assert json.loads((tmp_path / "history.jsonl").read_text().splitlines()[0])["window_id"] == 0
 
+    @pytest.mark.usefixtures("short_last_tests")
     def test_the_last_tests_are_left_too_and_the_best_stays(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
