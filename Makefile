@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python packages/locked_install.py
 PROJECT := pyproject.toml constraints.txt requirements.lock packages/locked_install.py
 RELEASE := build/release
+# Short-lived objects are most of what a type checker makes: with more room for them Node collects garbage less often.
+PYRIGHT := NODE_OPTIONS=--max-semi-space-size=64 $(BIN)/pyright
 # Tests start some hundred processes: where no bytecode is kept, each compiles the package anew.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest
 
@@ -38,7 +40,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 types: $(VENV)/.dev
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(PYRIGHT) --pythonpath $(BIN)/python
 
 tests: $(VENV)/.dev
 	$(PYTEST) -n 2 $(ARGS)

@@ -186,9 +186,9 @@ def test_a_mask_decides_what_is_drawn_and_what_is_greedy(build: Any) -> None:
     np.testing.assert_array_equal(agent.act_masked(observations, np.ones((300, 4), bool)), unmasked)
 
 
-def test_it_learns_the_best_of_what_is_allowed(build: Any) -> None:
+def test_it_learns_the_best_of_what_is_allowed(build_now: Any) -> None:
     """Action i pays i: under any mask the best is the last that is allowed."""
-    agent = build(3, 4, learning_rate=3e-2, gamma=0.0, entropy_coef=0.1)
+    agent = build_now(3, 4, learning_rate=3e-2, gamma=0.0, entropy_coef=0.1)
     for i in range(15):
         agent.learn(bandit_window(agent, lambda actions: actions, 256, seed=i, masks=random_masks(256, [4], i)))
     masks = np.array([[bits >> i & 1 for i in range(4)] for bits in range(1, 16)], bool)
@@ -197,9 +197,9 @@ def test_it_learns_the_best_of_what_is_allowed(build: Any) -> None:
 
 
 @pytest.mark.parametrize("nvec", [(4,), (2, 3)], ids=["one choice", "several"])
-def test_the_first_ratio_is_one_and_the_entropy_that_of_what_is_allowed(build: Any, nvec: tuple[int, ...]) -> None:
+def test_the_first_ratio_is_one_and_the_entropy_that_of_what_is_allowed(build_now: Any, nvec: tuple[int, ...]) -> None:
     distribution = "categorical" if len(nvec) == 1 else MultiCategorical(nvec)
-    agent = build(3, sum(nvec), distribution, n_epochs=1, minibatch_size=64, learning_rate=1e-6)
+    agent = build_now(3, sum(nvec), distribution, n_epochs=1, minibatch_size=64, learning_rate=1e-6)
     masks = np.zeros((64, sum(nvec)), bool)
     masks[:, [0, -1]] = True
     masks[:32, 1] = True
@@ -291,8 +291,8 @@ def test_big_observations_are_evaluated_in_chunks_of_64_mib() -> None:
     assert 594 * 84 * 84 * 4 * 4 <= 64 << 20 < 595 * 84 * 84 * 4 * 4
 
 
-def test_small_observations_are_evaluated_in_one_pass(build: Any) -> None:
-    agent = build(3, 4)
+def test_small_observations_are_evaluated_in_one_pass(build_now: Any) -> None:
+    agent = build_now(3, 4)
     data = bandit_window(agent, lambda actions: actions)
     agent._value, agent._policy = Passes(agent._value), Passes(agent._policy)
     agent.learn(data)

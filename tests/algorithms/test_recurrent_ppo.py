@@ -57,7 +57,7 @@ def window_of(agent: Any, env: str = "CartPole-v1", n_envs: int = 2, windows: in
         pipeline.teardown()
 
 
-@both_frameworks
+@torch_now_keras_in_the_soak
 @cells
 def test_what_is_remembered_makes_the_difference(framework: str, cell: str) -> None:
     agent = agent_of(framework, cell)

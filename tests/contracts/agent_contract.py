@@ -10,9 +10,19 @@ from tensor_optix.testing import AGENT_CHECKS, check_agent
 
 class AgentContract:
     env = "CartPole-v1"
+    in_the_soak: tuple[Callable[..., None], ...] = ()
+    """Checks of what another class shows of the same code in the quick tier, where a framework takes long for them."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "check" in metafunc.fixturenames:
+            marks = [pytest.mark.slow if check in self.in_the_soak else () for check in AGENT_CHECKS]
+            checks = [
+                pytest.param(check, id=check.__name__, marks=mark)
+                for check, mark in zip(AGENT_CHECKS, marks, strict=True)
+            ]
+            metafunc.parametrize("check", checks)
 
     @pytest.mark.usefixtures("plain_graphs")
-    @pytest.mark.parametrize("check", AGENT_CHECKS, ids=lambda check: check.__name__)
     def test_keeps(self, check: Callable[..., None], agent: BaseAgent) -> None:
         check(agent, self.env)
 

@@ -28,6 +28,7 @@ from tensor_optix import (
 from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
 from tensor_optix.pipeline.live_pipeline import LivePipeline
 from tensor_optix.pipeline.sources.environment_source import EnvironmentSource
+from tensor_optix.testing import check_learn_keeps_names, check_save_and_load
 from tests.contracts.agent_contract import AgentContract
 from tests.contracts.evaluator_contract import EvaluatorContract
 from tests.contracts.optimizer_contract import OptimizerContract
@@ -62,6 +63,7 @@ class TestTFPPOAgentCategorical(AgentContract):
 
 class TestTFPPOAgentGaussian(AgentContract):
     env = "Pendulum-v1"
+    in_the_soak = (check_learn_keeps_names, check_save_and_load)
 
     @pytest.fixture
     def agent(self) -> BaseAgent:
@@ -76,6 +78,7 @@ class TestTorchRecurrentPPOAgent(AgentContract):
 
 class TestTFRecurrentPPOAgent(AgentContract):
     env = "Pendulum-v1"
+    in_the_soak = (check_learn_keeps_names, check_save_and_load)
 
     @pytest.fixture
     def agent(self) -> BaseAgent:

@@ -56,7 +56,7 @@ def test_a_full_buffer_drops_and_counts(overflow: str, numbered: bool) -> None:
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
 @pytest.mark.parametrize("numbered", [False, True])
-@pytest.mark.parametrize("size", [1, 2, 3, 10, 100])
+@pytest.mark.parametrize("size", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 10)), 100])
 def test_from_a_feed_that_is_always_faster_something_is_learned(overflow: str, numbered: bool, size: int) -> None:
     source = Burst(10**9, numbered)
 
