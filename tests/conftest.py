@@ -41,8 +41,9 @@ _BEGAN = pytest.StashKey[float]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_BEGAN] = time.monotonic()
-    if "not slow" in config.option.markexpr and _is_memory_for_files():
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+    is_chosen = "TMPDIR" in os.environ or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if not is_chosen and "not slow" in config.option.markexpr and _is_memory_for_files():
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
     # An example that takes long on a busy machine is no failure.
     hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile("busy")

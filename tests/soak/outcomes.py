@@ -42,6 +42,7 @@ def run_tests(tests: Sequence[str], directory: Path, *options: str, hash_seed: i
         **os.environ,
         "PYTHONHASHSEED": str(hash_seed),
         "TMPDIR": str(temporary),
+        "PYTEST_DEBUG_TEMPROOT": str(temporary),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(directory / "hypothesis"),
     }
     plain = ("-q", "-p", "no:cacheprovider", "-p", "tests.soak.outcomes", "--outcomes", str(written))

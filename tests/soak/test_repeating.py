@@ -109,6 +109,6 @@ def test_e_holds():
 @pytest.mark.soak
 def test_tests_that_depend_on_order_hashes_or_an_earlier_run_are_found(tmp_path: Path) -> None:
     (tmp_path / "test_flaky.py").write_text(FLAKY)
-    runs = 4
+    runs = 6
     found = flaky(outcomes([str(tmp_path / "test_flaky.py")], runs, 0, tmp_path), runs)
     assert {name.rpartition("::test_")[2][0] for name in found} == {"b", "c", "d"}
