@@ -103,7 +103,7 @@ class TFUpdater:
             refuse_unseeded("A model", self._runs[program].get_concrete_function(*arguments).graph)
         try:
             return self._runs[program](*arguments)
-        except Exception as error:
+        except tf.errors.OpError as error:  # any other one comes from tracing, which is not XLA's
             if not self._jit:
                 raise
             # XLA refuses a program before running any of it, so the plain graph does the same steps.

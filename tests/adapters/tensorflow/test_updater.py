@@ -137,3 +137,14 @@ def test_a_layer_shared_by_two_models_counts_once() -> None:
     second = keras.Model(inputs, keras.layers.Dense(1)(trunk(inputs)))
     updater = TFUpdater(Objective(squared_error, (first, second), keras.optimizers.SGD()), None)
     assert len(updater._trained[0].variables) == 6
+
+
+def test_an_error_of_the_users_own_loss_is_not_called_one_of_xla(caplog: pytest.LogCaptureFixture) -> None:
+    def wrong(models: Any, batch: Any, scalars: Any) -> Any:
+        raise LookupError("my own")
+
+    model, optimizer = network(), keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    with caplog.at_level(logging.WARNING), pytest.raises(Exception, match="my own"):
+        TFUpdater(Objective(wrong, (model,), optimizer), True)(DATA, rows(2), SCALARS)
+    assert not caplog.records
