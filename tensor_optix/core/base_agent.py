@@ -35,7 +35,7 @@ from tensor_optix.core.capabilities import (
 )
 from tensor_optix.core.search_space import Param
 from tensor_optix.core.types import Action, Diagnostics, EpisodeData, HyperparamSet, Observation, Space
-from tensor_optix.support.signatures import ignores, ignoring, takes
+from tensor_optix.support.signatures import defaulting, ignores, ignoring, needs, takes
 from tensor_optix.support.trees import is_tree, rows, stacked, without_gradients
 
 __all__ = [
@@ -89,12 +89,16 @@ class BaseAgent(ABC):
         own = cls.__dict__.get("act_batch")
         if inspect.isfunction(own) and not takes(own, "deterministic"):
             cls.act_batch = ignoring(own, "deterministic")  # type: ignore[method-assign]
+        own = cls.__dict__.get("act")
+        if inspect.isfunction(own) and needs(own, "deterministic"):
+            cls.act = defaulting(own, "deterministic", False)  # type: ignore[method-assign]
 
     @abstractmethod
     def act(self, observation: Observation) -> Action:
         """Return the action for one observation. It must have no effect on learning.
 
-        Where it also takes `deterministic: bool = False`, True asks for the greedy action.
+        Where it also takes `deterministic: bool = False`, True asks for the greedy action. Where that has no
+        default it is False.
         """
 
     @abstractmethod

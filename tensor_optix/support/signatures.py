@@ -35,6 +35,25 @@ def ignoring(function: Callable[..., object], name: str) -> Any:
     return call
 
 
+def needs(function: Callable[..., object], name: str) -> bool:
+    """Return whether a function has a parameter of that name without a default."""
+    parameter = inspect.signature(function).parameters.get(name)
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def defaulting(function: Callable[..., object], name: str, value: object) -> Any:
+    """Return a function that can be called without an argument, which the one that it calls needs."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: object, **kwargs: object) -> Any:
+        if name not in signature.bind_partial(*args, **kwargs).arguments:
+            kwargs[name] = value
+        return function(*args, **kwargs)
+
+    return call
+
+
 def ignores(function: Callable[..., object], name: str) -> bool:
     """Return whether a function comes from `ignoring`, and what it ignores is this."""
     return getattr(function, _IGNORED, None) == name

@@ -168,6 +168,24 @@ class AskedByKeyword(NumpyAgent):
         return int(options.get("deterministic", False))
 
 
+class AskedAlways(NumpyAgent):
+    def act(self, observation: Any, *, deterministic: bool) -> int:  # type: ignore[override]
+        return 7 if deterministic else 3
+
+
+class AskedAlwaysByPosition(NumpyAgent):
+    def act(self, observation: Any, deterministic: bool) -> int:  # type: ignore[override]
+        return 7 if deterministic else 3
+
+
+@pytest.mark.parametrize("agent", [AskedAlways(), AskedAlwaysByPosition()])
+def test_an_act_whose_deterministic_has_no_default_explores_in_training(agent: Any) -> None:
+    assert can_be_greedy(agent)
+    assert (agent.act(0), agent.act(0, deterministic=True)) == (3, 7)
+    assert agent.act_batch(np.zeros(2)).tolist() == [3, 3]
+    assert GreedyAgent(agent).act(0) == 7
+
+
 class Batched(NumpyAgent):
     def act_batch(self, observations: Any) -> Any:  # type: ignore[override]
         return np.full(len(observations), 7)

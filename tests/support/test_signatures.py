@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.support.signatures import ignores, ignoring, required, takes
+from tensor_optix.support.signatures import defaulting, ignores, ignoring, needs, required, takes
 
 
 def plain(a: int, b: int = 2) -> int:
@@ -53,6 +53,32 @@ def test_a_function_is_not_kept_for_what_is_known_of_it() -> None:
     left = weakref.ref(act)
     del act
     assert left() is None
+
+
+def needing(a: int, deterministic: bool) -> tuple[int, bool]:
+    return a, deterministic
+
+
+def needing_by_keyword(a: int, *, deterministic: bool) -> tuple[int, bool]:
+    return a, deterministic
+
+
+@pytest.mark.parametrize("function", [needing, needing_by_keyword])
+def test_what_is_needed_gets_a_default(function: Any) -> None:
+    assert needs(function, "deterministic")
+    call = defaulting(function, "deterministic", False)
+    assert call(1) == (1, False)
+    assert call(1, deterministic=True) == (1, True)
+    assert takes(call, "deterministic")
+
+
+def test_an_argument_by_position_keeps_its_place() -> None:
+    assert defaulting(needing, "deterministic", False)(1, True) == (1, True)
+
+
+@pytest.mark.parametrize("function", [plain, by_keyword, with_anything])
+def test_what_has_a_default_is_not_needed(function: Any) -> None:
+    assert not needs(function, "deterministic")
 
 
 def test_what_is_not_taken_is_left_out() -> None:
