@@ -15,6 +15,32 @@ logger = logging.getLogger(__name__)
 _DICT_MODELS = "TorchDictModel or TFDictModel(env.observation_space, model)"
 
 
+class NoTensorError(ContractError):
+    """A model returned something else than one tensor.
+
+    Args:
+        output: what it returned.
+        tensor: what it must return, in the framework's words.
+    """
+
+    def __init__(self, output: object, tensor: str) -> None:
+        self.fault = (
+            f"must return one {tensor}, but returned {_kinds(output)}. Return the tensor alone, or hand over a model "
+            f"that picks it: its forward pass returns model(x)[0], or model(x)['logits']."
+        )
+        super().__init__(f"A model {self.fault}")
+
+
+def _kinds(output: object) -> str:
+    """Return the type of a model's output, and of what is in it."""
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} of {', '.join(f'{key!r}: {type(value).__name__}' for key, value in output.items())}"
+    if isinstance(output, tuple | list):
+        return f"a {kind} of {', '.join(type(value).__name__ for value in output)}"
+    return kind
+
+
 def check_output(
     name: str,
     predict: Callable[[np.ndarray], np.ndarray],
@@ -32,6 +58,8 @@ def check_output(
     observations = np.zeros((2, *shape), observation_space.dtype)
     try:
         output = predict(observations)
+    except NoTensorError as error:
+        raise ModelShapeError(f"The {name} {error.fault}") from None
     except Exception as error:
         asks = isinstance(error, LookupError | TypeError) and not isinstance(error, ContractError)
         raise ModelShapeError(
@@ -50,6 +78,8 @@ def check_pair_output(name: str, predict: Callable[[np.ndarray], np.ndarray], si
     """Raise `ModelShapeError` unless a critic takes [observation ‖ action] (B, size) and returns (B, 1)."""
     try:
         output = predict(np.zeros((2, size), np.float32))
+    except NoTensorError as error:
+        raise ModelShapeError(f"The {name} {error.fault}") from None
     except Exception as error:
         raise ModelShapeError(
             f"The {name} cannot take [observation ‖ action] of {words} = {size} numbers: {error}. Its input must be "

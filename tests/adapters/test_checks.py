@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from tensor_optix.adapters._checks import (
+    NoTensorError,
     check_action_masks,
     check_actions,
     check_output,
@@ -24,6 +25,25 @@ def dense(inputs: int, outputs: int) -> Any:
 
 
 class TestModels:
+    @pytest.mark.parametrize(
+        ("output", "told"),
+        [
+            ((np.zeros(2), None), "a tuple of ndarray, NoneType"),
+            ([np.zeros(2)], "a list of ndarray"),
+            ({"logits": np.zeros(2)}, "a dict of 'logits': ndarray"),
+            (None, "NoneType"),
+        ],
+    )
+    def test_what_is_no_tensor_is_named_with_what_to_return(self, output: object, told: str) -> None:
+        def predict(rows: np.ndarray) -> np.ndarray:
+            raise NoTensorError(output, "torch.Tensor")
+
+        rule = rf"must return one torch\.Tensor, but returned {told}\. Return the tensor alone"
+        with pytest.raises(ModelShapeError, match=f"The actor {rule}"):
+            check_output("actor", predict, BOX, (4,), DISCRETE)
+        with pytest.raises(ModelShapeError, match=f"The critic {rule}"):
+            check_pair_output("critic", predict, 5, "3 + 2")
+
     def test_a_model_that_fits_is_asked_with_rows_of_the_space(self) -> None:
         asked = []
 

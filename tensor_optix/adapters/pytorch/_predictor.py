@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters import _dense
+from tensor_optix.adapters._checks import NoTensorError
 from tensor_optix.adapters.pytorch._arrays import input_dtype
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
@@ -94,7 +95,10 @@ class TorchPredictor:
         dtype = input_dtype(self._module)
         with torch.inference_mode(), self._randomness:
             # A copy: a module may work in place, and the caller's array is not its to change.
-            output = self._module(torch.tensor(observations, dtype=dtype, device=device)).cpu()
+            output = self._module(torch.tensor(observations, dtype=dtype, device=device))
+            if not isinstance(output, torch.Tensor):
+                raise NoTensorError(output, "torch.Tensor")
+            output = output.cpu()
             return (output if output.dtype is torch.float64 else output.float()).numpy()
 
     def _mirror(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters import _dense
+from tensor_optix.adapters._checks import NoTensorError
 from tensor_optix.adapters.backend import Model, Tensor
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._placement import device_of, needs_xla, on
@@ -101,6 +102,7 @@ class KerasPredictor:
         self._last_act = 0.0
         self._patience = _GRAPH_SECONDS
         self._compiled: Any = None
+        self._fault: NoTensorError | None = None
         self._mirror()
 
     def __call__(self, observations: object) -> np.ndarray:
@@ -128,12 +130,22 @@ class KerasPredictor:
         if self._compiled is None:
             signature = tf.TensorSpec((None, *observations.shape[1:]), self._dtype)
             self._compiled = tf.function(
-                lambda x: tf.cast(self._model(x, training=False), self._dtype),
+                self._output,
                 input_signature=[signature],
                 jit_compile=needs_xla([self._model], self._device) or None,
             )
         with on(self._device), self._randomness:
-            return self._compiled(observations).numpy()
+            output = self._compiled(observations)
+        if self._fault is not None:
+            raise self._fault
+        return output.numpy()
+
+    def _output(self, observations: Tensor) -> Tensor:
+        output = self._model(observations, training=False)
+        if not tf.is_tensor(output):
+            self._fault = NoTensorError(output, "tf.Tensor")  # raised here, TensorFlow would make another error of it
+            return tf.zeros((), self._dtype)
+        return tf.cast(output, self._dtype)
 
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the model is not a dense stack that they reproduce."""
@@ -199,6 +211,8 @@ def _stack_of(model: Model) -> list[keras.layers.Layer] | None:
         return None
     shapes = model.input_shape, model.output_shape
     if any(not isinstance(shape, tuple) or len(shape) != 2 for shape in shapes):
+        return None
+    if isinstance(getattr(model, "_outputs_struct", None), dict | list | tuple):  # whose shape is given as that of one
         return None
     layers: list[keras.layers.Layer] = []
     for layer in model.layers:

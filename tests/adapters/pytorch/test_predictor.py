@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 from tensor_optix.adapters.pytorch import _predictor
 from tensor_optix.adapters.pytorch._predictor import LogStd, TorchPredictor
 from tensor_optix.adapters.pytorch.backend import TorchBackend
+from tensor_optix.errors import ContractError
 
 torch.set_num_threads(1)
 
@@ -392,3 +393,13 @@ def test_log_std_is_a_free_weight_appended_to_the_mean() -> None:
 
 def test_a_module_without_parameters_is_predicted_too() -> None:
     np.testing.assert_allclose(TorchPredictor(nn.Tanh())(OBSERVATIONS), np.tanh(OBSERVATIONS), rtol=1e-6)
+
+
+class Pair(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return x, None
+
+
+def test_a_module_that_returns_no_tensor_is_refused_with_what_it_returns() -> None:
+    with pytest.raises(ContractError, match=r"must return one torch\.Tensor, but returned a tuple of Tensor, NoneType"):
+        TorchPredictor(Pair())(np.zeros((2, 3)))

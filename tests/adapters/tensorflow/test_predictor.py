@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tensor_optix.adapters.tensorflow import _predictor
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES, KerasPredictor, LogStd
+from tensor_optix.errors import ContractError
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
 
@@ -188,3 +189,11 @@ def test_what_was_returned_does_not_change_with_the_weights() -> None:
     model.set_weights([w + 1 for w in model.get_weights()])
     predictor(OBSERVATIONS)
     np.testing.assert_array_equal(output, kept)
+
+
+def test_a_model_that_returns_no_tensor_is_refused_with_what_it_returns() -> None:
+    inputs = keras.Input((3,))
+    predict = KerasPredictor(keras.Model(inputs, {"logits": keras.layers.Dense(2)(inputs)}))
+    for _ in range(2):
+        with pytest.raises(ContractError, match=r"must return one tf\.Tensor, but returned a dict of 'logits'"):
+            predict(np.zeros((2, 3)))
