@@ -112,10 +112,25 @@ def test_an_own_rate_out_of_range_is_refused() -> None:
         ppo(torch.optim.SGD([*A.parameters(), *C.parameters()], lr=2.0))
 
 
-@pytest.mark.parametrize("kind", ["StepLR", "ExponentialLR", "CosineAnnealingLR"])
-def test_a_scheduler_is_refused(kind: str) -> None:
+S = torch.optim.lr_scheduler
+SCHEDULERS: list[Any] = [
+    lambda o: S.StepLR(o, 2),
+    lambda o: S.ExponentialLR(o, 0.9),
+    lambda o: S.CosineAnnealingLR(o, 2),
+    lambda o: S.CosineAnnealingWarmRestarts(o, 2),
+    lambda o: S.OneCycleLR(o, 1e-2, total_steps=10),
+    lambda o: S.CyclicLR(o, 1e-4, 1e-2, cycle_momentum=False),
+    lambda o: S.LambdaLR(o, lambda epoch: 0.9**epoch),
+    lambda o: S.SequentialLR(o, [S.ConstantLR(o), S.ExponentialLR(o, 0.9)], [3]),
+    lambda o: S.ChainedScheduler([S.ConstantLR(o), S.ExponentialLR(o, 0.9)], o),
+    lambda o: torch.optim.swa_utils.SWALR(o, 0.05),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULERS)
+def test_a_scheduler_is_refused(schedule: Any) -> None:
     optimizer = torch.optim.Adam([*A.parameters(), *C.parameters()])
-    getattr(torch.optim.lr_scheduler, kind)(optimizer, 2)
+    schedule(optimizer)
     with pytest.raises(HyperparamError, match="follows a torch"):
         ppo(optimizer)
 
