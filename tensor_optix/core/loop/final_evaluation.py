@@ -4,7 +4,8 @@
        the same fresh episodes, in rounds that grow; after each the clearly worse drop out, and half of the close ones
     2. the winner plays as many fresh episodes again. Its score becomes what it scored there: the highest of several
        scores is too high, and a score that was chosen for is none to report
-    3. only if that is below the lower bound of another finalist, that one is confirmed too, on the same episodes
+    3. only if that is below the lower bound of another finalist, that one is confirmed too, on the same episodes, as
+       far as the steps allow
     4. the best of those begins an era: scores that policies were chosen by do not compare with a confirmed one
 
 What was not confirmed keeps the rank that it had, and what is in reserve has none: the few episodes that nobody
@@ -93,12 +94,12 @@ def evaluate_leaders(
         is_stopped: True as soon as the user wants an end: the leader by then is returned.
         alternatives: those that do not rank, with the scores that they claim.
         windows: of episodes that confirm a policy.
-        most_steps: of all that is played; the race is bounded by what the confirmation leaves of them.
+        most_steps: of all that is played, but for the winner's confirmation; the race is bounded by what that leaves.
         window_steps: that a window is expected to take.
         tell: writes the tests to the records of the run; see `run_events`.
     """
     race_steps = min(RACE_SHARE * most_steps, LEADER_STEPS)
-    test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, tell, windows, window_steps)
+    test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, tell, windows, window_steps, most_steps)
     return test.run(alternatives, race_steps)
 
 
@@ -136,9 +137,10 @@ class _LastTest:
     tell: Callable[..., None]
     windows: int = LEADER_WINDOWS
     window_steps: float = 0.0
+    most_steps: float = math.inf
     damaged: set[str] = dataclasses.field(default_factory=set[str])
-    raced_steps: int = 0
-    raced_windows: int = 0
+    played_steps: int = 0
+    played_windows: int = 0
 
     def run(self, alternatives: Sequence[Contender], max_steps: float) -> PolicySnapshot | None:
         try:
@@ -196,8 +198,7 @@ class _LastTest:
                 break
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                self.raced_steps += tested.steps
-                self.raced_windows += len(tested.evidence)
+                self._count(tested)
                 one.raced += utilities_of(one.snapshot, tested.evidence)
                 one.newest = tested.evidence
                 played.append(one)
@@ -216,10 +217,14 @@ class _LastTest:
         ]
         self.tell("last_test", **last_test_facts("race", [one.newest for one in played], policies, round=number))
 
+    def _count(self, tested: Tested) -> None:
+        self.played_steps += tested.steps
+        self.played_windows += len(tested.evidence)
+
     def _affords(self, windows: int, max_steps: float) -> bool:
-        """Return whether the race may take so many more windows."""
-        per_window = self.raced_steps / self.raced_windows if self.raced_windows else self.window_steps
-        return self.raced_steps + per_window * windows <= max_steps
+        """Return whether so many more windows may be played."""
+        per_window = self.played_steps / self.played_windows if self.played_windows else self.window_steps
+        return self.played_steps + per_window * windows <= max_steps
 
     # --- the confirmation ---
 
@@ -232,8 +237,11 @@ class _LastTest:
                 break
             if confirmed and not lower_bound(one.raced or one.known, span_of([*one.known, *one.raced])) > shown:
                 continue
+            if confirmed and not self._affords(self.windows, self.most_steps):
+                break
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
+                self._count(tested)
                 metrics = _confirmed(one.snapshot.eval_metrics, tested.score(self.evaluator), tested.episodes)
                 confirmed.append(self.registry.rescore(one.snapshot, metrics, tested.evidence))
         if confirmed:

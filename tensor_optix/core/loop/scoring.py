@@ -19,6 +19,7 @@ from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.selection import (
     CLOSE_SHARE,
+    QUIET_EVALUATIONS,
     TEST_SHARE,
     TEST_WINDOWS,
     Challenge,
@@ -30,7 +31,7 @@ from tensor_optix.core.loop.selection import (
     retest,
 )
 from tensor_optix.core.loop.validation import Validation
-from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics, PlayedWindow
+from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics, LoopState, PlayedWindow
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,8 @@ class Scorer:
         if not state.is_due:
             return False
         budget, progress, spent = self._config.validation, self._progress, self.validation.spent
-        is_affordable = not self.validation.is_there or self._affords(state, 1)
+        windows = 1 + TEST_WINDOWS * self._awaits_retest(state)
+        is_affordable = not self.validation.is_there or self._affords(state, windows)
         is_overrun = budget.is_overrun(spent, progress.seconds["validate"], progress.total_seconds())
         if is_affordable and not is_overrun:
             return True
@@ -242,15 +244,28 @@ class Scorer:
     def _with_retest(self, state: RunState, scored: Scored, pipeline: PlaysSeeds) -> Scored:
         """Return a score with what the incumbent has shown, where it is time to test that again."""
         best = state.best
-        if best is None or not is_retest_due(best, state.window_id, state.best_tested_in):
-            return scored
-        if state.test_steps > CLOSE_SHARE * state.env_steps or not self._affords(state, TEST_WINDOWS):
+        if best is None or not self._is_retest_due(state) or not self._affords(state, TEST_WINDOWS):
             return scored
         with self._progress.timed("validate"), self._progress.health.surviving_storage("test the best"):
             with self._registry.loaded(best, self._slot.agent):
                 found = retest(pipeline, self._evaluator, best)
             return replace(scored, incumbent=found, test_steps=found.steps)
         return scored
+
+    def _awaits_retest(self, state: RunState) -> bool:
+        """Return whether an evaluation waits until the incumbent can be tested again beside it.
+
+        Evaluations that were put off take what there is as soon as it is enough: a lucky best would never be tested.
+        """
+        is_learning = state.position.state in (LoopState.ACTIVE, LoopState.COOLING)
+        is_quiet = is_learning and state.position.no_improvement >= QUIET_EVALUATIONS
+        return is_quiet and not self._config.is_reached(state.best_score) and self._is_retest_due(state)
+
+    def _is_retest_due(self, state: RunState) -> bool:
+        """Return whether the incumbent is to be tested again, as far as tests may take so many steps."""
+        if state.best is None or self.validation.seeded is None or state.test_steps > CLOSE_SHARE * state.env_steps:
+            return False
+        return is_retest_due(state.best, state.window_id, state.best_tested_in)
 
     def _affords(self, state: RunState, windows: int) -> bool:
         return self._config.validation.affords(state.env_steps, self.validation.spent, windows)

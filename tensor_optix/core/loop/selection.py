@@ -49,6 +49,8 @@ CLOSE_SHARE = 0.25
 incumbent alone."""
 RETEST_FACTOR = 1.5
 """The incumbent is tested again when the windows since it was crowned have grown by this factor."""
+QUIET_EVALUATIONS = 3
+"""Without an improvement; from then on a test of the incumbent that is due is waited for."""
 
 
 @dataclass(frozen=True)
