@@ -173,7 +173,8 @@ def is_worth_trying(standing: Standing) -> bool:
     if standing.target is not None:
         error = finite_or_zero(standing.best_std_err)
         return standing.best_score + ERRORS * error < standing.target
-    return standing.phase is Phase.UNLEARNED or (standing.phase is Phase.SATURATING and standing.changes)
+    has_risen = standing.phase in (Phase.EMERGED, Phase.SATURATING)
+    return standing.phase is Phase.UNLEARNED or (has_risen and standing.changes)
 
 
 def next_escape(

@@ -11,6 +11,7 @@ return at present, γ = Gₜ / σ, and n training episodes:
 
     UNLEARNED    Gₜ ≤ 8 σ₁ (σ₁: of the first returns) or Gₜ ≤ 2 σ, now or where the best level was reached, as a few
                  lucky episodes would have it:  at least min(2·10⁷ steps, 10⁴ episodes)
+    EMERGED      but Gₜ > 4 σ₁ and Gₜ > 10 σ, of first returns that spread far and present ones that do not:  multiple 7
     SATURATED    γ · (n / 1000)^1.5 > 120, and the upper bound of the slope of the last fifth, per unit of ln t,
                  is below 0.25·Gₜ:  multiple 0.22; below 0.5·Gₜ:  multiple 1
     SATURATING   else:  multiple 3.5
@@ -34,7 +35,7 @@ import math
 from dataclasses import dataclass, replace
 
 from tensor_optix.core.decisions.curve_statistics import REST, CurveStatistics, statistics_of
-from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, short
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, chance_of_rise, short
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.support.arguments import check_amount, check_count, check_threshold
 
@@ -56,6 +57,9 @@ class Constants:
     """Gain from which something has been learned, in deviations of the first returns ..."""
     clear: float = 2.0
     """... and in deviations of the present ones, and of those where the best level was reached."""
+    emerged: float = 4.0
+    """Gain from which it may have been, in deviations of the first returns, where it is `distinct` of the present."""
+    distinct: float = 10.0
     certainty: float = 120.0
     """γ · (n / 1000)^1.5 from which a plateau is certain."""
     flat_slope: float = 0.25
@@ -66,6 +70,8 @@ class Constants:
     """Multiple of the steps to the rise where the plateau is certain and flat."""
     nearly_saturated: float = 1.0
     """Multiple where it is certain and nearly flat."""
+    emerging: float = 7.0
+    """Multiple where something may have been learned."""
     saturating: float = 3.5
     """Multiple elsewhere."""
     reached: float = 1.0
@@ -188,10 +194,10 @@ def decide(
     if there is not None and there > seen.arrival_steps and left > 0.0 and not has_reached:
         seen = replace(seen, arrival_steps=there, quiet_evaluations=seen.target_evaluations)
     phase = _phase(seen, patience, has_reached=has_reached)
-    if phase is Phase.UNLEARNED and has_learned:
+    if has_learned and phase in (Phase.UNLEARNED, Phase.EMERGED):
         phase = Phase.SATURATING
     multiple, reason = _multiple(seen, patience, phase, left)
-    if is_settled and phase is Phase.SATURATING and multiple > patience.constants.reached:
+    if is_settled and phase in (Phase.EMERGED, Phase.SATURATING) and multiple > patience.constants.reached:
         multiple, reason = patience.constants.reached, "the policy has stopped changing"
     is_reached = patience.target is not None and phase is Phase.SATURATED
     since = seen.arrival_steps if is_reached else seen.rise_steps
@@ -225,8 +231,10 @@ def _phase(seen: CurveStatistics, patience: Patience, *, has_reached: bool) -> P
             return Phase.SATURATED
         if left <= REST:
             return Phase.SATURATING
-    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * max(seen.deviation, seen.best_deviation)):
-        return Phase.UNLEARNED
+    noise = max(seen.deviation, seen.best_deviation)
+    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * noise):
+        has_emerged = seen.gain > max(rule.emerged * seen.first_deviation, rule.distinct * noise)
+        return Phase.EMERGED if has_emerged and patience.target is None else Phase.UNLEARNED
     is_flat = seen.slope_bound < rule.nearly_flat_slope * seen.gain
     is_certain = is_flat and _certainty(seen) > rule.certainty
     return Phase.SATURATED if is_certain and patience.target is None else Phase.SATURATING
@@ -249,11 +257,12 @@ def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase, left: flo
         return multiple, "no clear rise since the first evaluation"
     if target is not None:
         return multiple, f"{phase.value}, the target {target:g} is not reached"
-    reason = f"{phase.value}, the last rise took {short(seen.rise_steps)} steps"
-    if phase is Phase.SATURATING:
-        return multiple, reason
-    is_flat = seen.slope_bound < rule.flat_slope * seen.gain
-    return rule.saturated if is_flat else rule.nearly_saturated, reason
+    if phase is Phase.EMERGED:
+        multiple = rule.emerging
+    if phase is Phase.SATURATED:
+        is_flat = seen.slope_bound < rule.flat_slope * seen.gain
+        multiple = rule.saturated if is_flat else rule.nearly_saturated
+    return multiple, f"{phase.value}, the last rise took {short(seen.rise_steps)} steps"
 
 
 def windows_until_due(verdict: PatienceVerdict, steps: int, interval: int, steps_per_window: int) -> int:
@@ -276,15 +285,6 @@ def windows_until_due(verdict: PatienceVerdict, steps: int, interval: int, steps
         return interval
     due = min(verdict.remaining_steps / max(1, verdict.remaining_evaluations), DENSITY * steps)
     return max(1, min(interval, math.ceil(due / steps_per_window)))
-
-
-def chance_of_rise(used: float) -> float:
-    """Return the chance of a further rise by more than 5 % of the final gain, after a share `used` of the patience.
-
-    1 / (1 + exp(4.2·√used − 2.7)), fitted to the public curves that were not yet stopped: 0.9 right after a rise, 0.4
-    in the middle, 0.2 at the end.
-    """
-    return 1.0 / (1.0 + math.exp(min(4.2 * math.sqrt(max(used, 0.0)) - 2.7, 50.0)))
 
 
 def _certainty(seen: CurveStatistics) -> float:

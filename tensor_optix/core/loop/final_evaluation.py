@@ -4,8 +4,7 @@
        the same fresh episodes, in rounds that grow; after each the clearly worse drop out, and half of the close ones
     2. the winner plays as many fresh episodes again. Its score becomes what it scored there: the highest of several
        scores is too high, and a score that was chosen for is none to report
-    3. only if that is below the lower bound of another finalist, that one is confirmed too, on the same episodes, as
-       far as the steps allow
+    3. only if that is below the lower bound of another finalist, that one is confirmed too, if there are steps left
     4. the best of those begins an era: scores that policies were chosen by do not compare with a confirmed one
 
 What was not confirmed keeps the rank that it had, and what is in reserve has none: the few episodes that nobody
@@ -98,9 +97,8 @@ def evaluate_leaders(
         window_steps: that a window is expected to take.
         tell: writes the tests to the records of the run; see `run_events`.
     """
-    race_steps = min(RACE_SHARE * most_steps, LEADER_STEPS)
     test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, tell, windows, window_steps, most_steps)
-    return test.run(alternatives, race_steps)
+    return test.run(alternatives, min(RACE_SHARE * most_steps, LEADER_STEPS))
 
 
 def confirm_leaders(
@@ -198,7 +196,6 @@ class _LastTest:
                 break
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                self._count(tested)
                 one.raced += utilities_of(one.snapshot, tested.evidence)
                 one.newest = tested.evidence
                 played.append(one)
@@ -216,10 +213,6 @@ class _LastTest:
             for one in played
         ]
         self.tell("last_test", **last_test_facts("race", [one.newest for one in played], policies, round=number))
-
-    def _count(self, tested: Tested) -> None:
-        self.played_steps += tested.steps
-        self.played_windows += len(tested.evidence)
 
     def _affords(self, windows: int, max_steps: float) -> bool:
         """Return whether so many more windows may be played."""
@@ -241,7 +234,6 @@ class _LastTest:
                 break
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                self._count(tested)
                 metrics = _confirmed(one.snapshot.eval_metrics, tested.score(self.evaluator), tested.episodes)
                 confirmed.append(self.registry.rescore(one.snapshot, metrics, tested.evidence))
         if confirmed:
@@ -273,7 +265,10 @@ class _LastTest:
             self.damaged.add(snapshot.snapshot_id)
             return None
         tested = play(self.pipeline, self.evaluator, seeds, max_steps=LEADER_STEPS, is_stopped=self.is_stopped)
-        return None if self.is_stopped() else tested
+        if self.is_stopped():
+            return None
+        self.played_steps, self.played_windows = self.played_steps + tested.steps, self.played_windows + len(seeds)
+        return tested
 
 
 def known_scores(snapshot: PolicySnapshot) -> tuple[float, ...]:

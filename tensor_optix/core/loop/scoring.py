@@ -253,10 +253,8 @@ class Scorer:
         return scored
 
     def _awaits_retest(self, state: RunState) -> bool:
-        """Return whether an evaluation waits until the incumbent can be tested again beside it.
-
-        Evaluations that were put off take what there is as soon as it is enough: a lucky best would never be tested.
-        """
+        """Return whether an evaluation waits until the incumbent can be tested again beside it."""
+        # Those that were put off take what there is as soon as it is enough: a lucky best would never be tested again.
         is_learning = state.position.state in (LoopState.ACTIVE, LoopState.COOLING)
         is_quiet = is_learning and state.position.no_improvement >= QUIET_EVALUATIONS
         return is_quiet and not self._config.is_reached(state.best_score) and self._is_retest_due(state)

@@ -77,6 +77,17 @@ class TestDecide:
         certain = seen(deviation=1.0, episodes=5_000.0, slope_bound=10.0)
         assert decide(certain, patience).phase is Phase.SATURATED
 
+    @pytest.mark.parametrize(
+        ("first", "noise", "has_emerged"), [(20.0, 9.0, True), (26.0, 9.0, False), (20.0, 11.0, False)]
+    )
+    def test_where_only_the_first_returns_spread_far_something_may_have_been_learned(self, first, noise, has_emerged):
+        curve = seen(first_deviation=first, deviation=noise, episodes=5_000.0, slope_bound=10.0)
+        verdict = decide(curve, Patience())
+        assert verdict.phase is (Phase.EMERGED if has_emerged else Phase.UNLEARNED)
+        assert verdict.allowed_steps == (700_000 if has_emerged else 400_000)
+        assert decide(curve, Patience(reward_threshold=500.0)).phase is Phase.UNLEARNED
+        assert decide(curve, Patience(), has_learned=True).phase is Phase.SATURATING
+
     def test_a_certain_plateau_that_still_rises_is_not_saturated(self):
         certain = {"deviation": 1.0, "episodes": 5_000.0}
         flat, nearly, rising = (decide(seen(**certain, slope_bound=s), Patience()) for s in (24.0, 26.0, 51.0))
