@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, MutableMapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -43,11 +44,13 @@ def needs(function: Callable[..., object], name: str) -> bool:
 
 def defaulting(function: Callable[..., object], name: str, value: object) -> Any:
     """Return a function that can be called without an argument, which the one that it calls needs."""
-    signature = inspect.signature(function)
+    parameters = inspect.signature(function).parameters
+    is_keyword = parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    position = math.inf if is_keyword else list(parameters).index(name)  # each step acts: it is not looked up there
 
     @functools.wraps(function)
     def call(*args: object, **kwargs: object) -> Any:
-        if name not in signature.bind_partial(*args, **kwargs).arguments:
+        if name not in kwargs and len(args) <= position:
             kwargs[name] = value
         return function(*args, **kwargs)
 

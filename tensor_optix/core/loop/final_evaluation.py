@@ -98,7 +98,7 @@ def evaluate_leaders(
         tell: writes the tests to the records of the run; see `run_events`.
     """
     test = _LastTest(agent, registry, pipeline, evaluator, is_stopped, tell, windows, window_steps, most_steps)
-    return test.run(alternatives, min(RACE_SHARE * most_steps, LEADER_STEPS))
+    return test.run(alternatives)
 
 
 def confirm_leaders(
@@ -140,9 +140,9 @@ class _LastTest:
     played_steps: int = 0
     played_windows: int = 0
 
-    def run(self, alternatives: Sequence[Contender], max_steps: float) -> PolicySnapshot | None:
+    def run(self, alternatives: Sequence[Contender]) -> PolicySnapshot | None:
         try:
-            self._confirm(self._race(alternatives, max_steps))
+            self._confirm(self._race(alternatives))
         except BadDataError as error:
             logger.warning("The best policies are not tested any further: %s", error)
         return next(iter(self._evident()), None)
@@ -166,9 +166,9 @@ class _LastTest:
 
     # --- the race ---
 
-    def _race(self, alternatives: Sequence[Contender], max_steps: float) -> list[Contender]:
+    def _race(self, alternatives: Sequence[Contender]) -> list[Contender]:
         """Return who is left, the winner first; without a race where windows have no grades, and these decide."""
-        ranking = self._ranking()
+        ranking, max_steps = self._ranking(), min(RACE_SHARE * self.most_steps, LEADER_STEPS)
         if any(one.snapshot.eval_metrics.grade is not None for one in ranking):
             return ranking
         running = _could_be_first([*ranking, *alternatives])[:MOST_RACING]
