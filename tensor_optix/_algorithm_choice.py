@@ -1,6 +1,7 @@
 """Which algorithm trains an environment where nobody has chosen one."""
 
 import gymnasium as gym
+import numpy as np
 from gymnasium import spaces
 
 from tensor_optix.algorithms._description import ALGORITHMS
@@ -35,3 +36,26 @@ def resolve_algorithm(algorithm: str, env: gym.Env) -> str:
         return "sac" if len(flat_observation_space(env.observation_space).shape) == 1 else "ppo"
     is_table = isinstance(env.observation_space, spaces.Discrete) and isinstance(actions, spaces.Discrete)
     return "dqn" if is_table and env.spec is not None and time_limit_of(env) is None else "ppo"
+
+
+def other_algorithm(algorithm: str, env: gym.Env) -> str | None:
+    """Return the algorithm that learns the same in another way; None where no other one fits.
+
+    PPO for DQN and SAC; for PPO, DQN on Discrete actions and SAC on bounded Box actions of floats, on vectors. An agent
+    with a memory has none that fits.
+
+    Args:
+        algorithm: the one that has been tried.
+        env: what is to be learned.
+    """
+    actions = env.action_space
+    if algorithm in ("dqn", "sac"):
+        return "ppo"
+    if algorithm != "ppo":
+        return None
+    if isinstance(actions, spaces.Discrete):
+        return "dqn"
+    if not isinstance(actions, spaces.Box) or not np.issubdtype(actions.dtype, np.floating):
+        return None
+    fits = has_bounds(actions) and not are_wide(actions)
+    return "sac" if fits and len(flat_observation_space(env.observation_space).shape) == 1 else None

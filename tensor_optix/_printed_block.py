@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tensor_optix._visible import in_line
-from tensor_optix.core.decisions.escapes import EscapeRecord
+from tensor_optix.core.decisions.escape_records import EscapeRecord
 from tensor_optix.core.faults import reasons_by_count
 from tensor_optix.support.numbers import decimals_of
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import gymnasium as gym
 
 from tensor_optix._python_runs import PythonRun, environment_of, read_python_run
+from tensor_optix._run_agents import RunAgents
+from tensor_optix.core.agents_by_algorithm import FittingAgents
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.locating import check_run
@@ -57,6 +59,7 @@ def best_policy(
         registry, training = CheckpointRegistry(run_dir), run.pipeline()
         agent = training.agent = run.agent()
         registry.attach("pipeline", training)  # its statistics are policy state
+        registry.agents = FittingAgents(RunAgents(run), agent, lambda: training.agent or agent, training.set_agent)
         return run.env, training, registry.load_best(agent)
     name, arguments = environment_of(python, run_dir, allow_modules)
     if python.evaluator is not None and is_tested:

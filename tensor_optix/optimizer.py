@@ -21,6 +21,7 @@ from tensor_optix._wiring import (
     tuner,
 )
 from tensor_optix.callbacks.progress import Progress
+from tensor_optix.core.agents_by_algorithm import AgentsByAlgorithm
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
@@ -97,6 +98,7 @@ class RLOptimizer:
             of all threads are logged; None = 20 times the longest so far, and at least 30.
         pretrained: the agent was trained before: that its scores do not rise is no sign that it has learned nothing.
         player: plays the episodes of the automatic validation while the next window is collected (`core.loop.beside`).
+        agents: builds another algorithm's agent, for an escape; where that is kept, it holds the best weights.
 
     Raises:
         InvalidArgumentError: an argument out of its range, or thresholds in the wrong order.
@@ -146,6 +148,7 @@ class RLOptimizer:
         hang_timeout: float | None = None,
         pretrained: bool = False,
         player: PlaysAhead | None = None,
+        agents: AgentsByAlgorithm | None = None,
     ) -> None:
         check_contracts(agent=(agent, BaseAgent), pipeline=(pipeline, BasePipeline))
         callbacks = checked_callbacks(callbacks)
@@ -212,6 +215,7 @@ class RLOptimizer:
             keeper=self._keeper,
             records=RunRecords(self.registry.directory),
             player=player if isinstance(val_pipeline, str) else None,
+            agents=agents,
         )
         check_contracts(
             evaluator=(parts.evaluator, BaseEvaluator),

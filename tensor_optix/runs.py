@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 import tensor_optix
+from tensor_optix._run_agents import RunAgents
 from tensor_optix._run_ids import run_id_in
 from tensor_optix._run_settings import RunSettings
 from tensor_optix._settings import file_schema
@@ -44,15 +45,21 @@ MAX_HIDDEN_WEIGHTS = 1 << 26
 class RunDescription(RunSettings):
     """What makes a run, apart from the code: its settings, and what is built from them."""
 
-    def agent(self, number: int = 0) -> BaseAgent:
-        """Build the agent of the run, untrained; or, from 1 on, one like it for a variant."""
-        seed = self.seed if number == 0 else int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+    def agent(self, number: int = 0, *, algorithm: str | None = None) -> BaseAgent:
+        """Build the agent of the run, untrained.
+
+        Args:
+            number: 0, or from 1 on that of a variant like it.
+            algorithm: another one than that of the run, with its own preset; None = that of the run.
+        """
+        root = [self.seed, number] if algorithm is None else [self.seed, number, 1 + ALGORITHMS.index(algorithm)]
+        seed = self.seed if root == [self.seed, 0] else int(np.random.SeedSequence(root).generate_state(1)[0])
         env = self.environment()
         agent = make_agent(
             env,
-            self.algorithm,
+            algorithm or self.algorithm,
             self.framework,
-            hyperparams=self.hyperparams or None,
+            hyperparams=(self.hyperparams or None) if algorithm is None else None,
             seed=seed,
             net_arch=self.net_arch,
             cell=self.cell,
@@ -124,6 +131,7 @@ class RunDescription(RunSettings):
             report=report,
             pretrained=begin is not None,
             player=player,
+            agents=RunAgents(self) if self.escape and not self.evolve else None,
         )
         made.described = None  # `write` says more
         made.allow_module = "\n".join(self.modules)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix._algorithm_choice import resolve_algorithm
+from tensor_optix._algorithm_choice import other_algorithm, resolve_algorithm
 from tensor_optix.errors import InvalidArgumentError
 
 VECTOR = spaces.Box(-1.0, 1.0, (6,), np.float32)
@@ -65,3 +65,23 @@ def test_what_was_chosen_stays_and_what_is_none_is_refused_with_the_choices() ->
     assert resolve_algorithm("dqn", env) == "dqn"
     with pytest.raises(InvalidArgumentError, match=r"algorithm must be 'auto' or one of \('ppo', .*, but got 'a2c'"):
         resolve_algorithm("a2c", env)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "observations", "actions", "expected"),
+    [
+        ("ppo", VECTOR, spaces.Discrete(2), "dqn"),
+        ("ppo", VECTOR, spaces.Box(-1.0, 1.0, (2,)), "sac"),
+        ("ppo", VECTOR, spaces.Box(0.0, np.inf, (1,)), None),
+        ("ppo", VECTOR, spaces.Box(0, 3, (1,), np.int64), None),
+        ("ppo", spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Box(-1.0, 1.0, (2,)), None),
+        ("ppo", VECTOR, spaces.MultiDiscrete([2, 2]), None),
+        ("recurrent_ppo", VECTOR, spaces.Discrete(2), None),
+        ("dqn", VECTOR, spaces.Discrete(2), "ppo"),
+        ("sac", VECTOR, spaces.Box(-1.0, 1.0, (2,)), "ppo"),
+    ],
+)
+def test_the_other_algorithm_is_one_that_the_spaces_allow(
+    algorithm: str, observations: spaces.Space, actions: spaces.Space, expected: str | None
+) -> None:
+    assert other_algorithm(algorithm, Spaces(observations, actions)) == expected

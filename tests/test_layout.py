@@ -18,6 +18,7 @@ TEST_FILES = sorted(TESTS.rglob("*.py"))
 DOORS = {
     "types",
     "agent_memory",
+    "agents_by_algorithm",
     "base_agent",
     "capabilities",
     "base_evaluator",

@@ -26,6 +26,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tensor_optix.core.agents_by_algorithm import FittingAgents
 from tensor_optix.core.base_agent import BaseAgent, SavesNormalization
 from tensor_optix.core.decisions.ranking import ranked
 from tensor_optix.core.decisions.trend import is_improvement
@@ -96,6 +97,8 @@ class CheckpointRegistry:
         """Says what a policy needs besides its weights, as plain JSON values; saved with each snapshot."""
         self.attached: dict[str, Stateful] = {}
         """The parts whose state is saved and restored together with the agent's weights, by name."""
+        self.agents: FittingAgents | None = None
+        """Finds the agent that a snapshot fits, where a run has agents of several algorithms; None = the given one."""
 
     def attach(self, name: str, part: Stateful) -> None:
         """Save the state of `part` with each snapshot from now on, and restore it with the agent's weights.
@@ -309,15 +312,20 @@ class CheckpointRegistry:
     def load(self, snapshot: PolicySnapshot, agent: BaseAgent) -> None:
         """Verify a snapshot's files and load its weights into `agent` and its policy state into the attached parts.
 
+        Where another algorithm has learned it (`agents`), that one's agent gets the weights, and acts from then on.
+
         Raises:
             CheckpointCorruptError: a file is missing, changed or not a plain file; nothing is touched.
             CheckpointMismatchError: it holds no state that fits an attached part; nothing is touched.
         """
         folder = self.path_of(snapshot)
         self._folders.verify(_sequence(snapshot.snapshot_id))
+        agent = agent if self.agents is None else self.agents.fitting(folder, agent)
         self._hand_normalizer_to(agent)
         with atomic.storage_errors("read", folder), restored_policy_state(folder, self.attached):
             agent.load_weights(str(folder / "weights" / "agent"))
+        if self.agents is not None:
+            self.agents.install(agent)
 
     @contextlib.contextmanager
     def loaded(self, snapshot: PolicySnapshot, agent: BaseAgent) -> Generator[None]:
@@ -327,6 +335,8 @@ class CheckpointRegistry:
             self.load(snapshot, agent)
             yield
         finally:
+            if self.agents is not None:
+                self.agents.install(agent)
             with atomic.storage_errors("read", staged), restored_policy_state(staged, self.attached):
                 agent.load_weights(str(staged / "weights" / "agent"))
             self.discard(staged)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from tensor_optix._printed_block import WIDTH, Row, block, escape_rows, evolution_rows, failure_rows, number
-from tensor_optix.core.decisions.escapes import EscapeRecord
+from tensor_optix.core.decisions.escape_records import EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.core.decisions.validation_budget import cost_text

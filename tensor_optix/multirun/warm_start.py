@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tensor_optix._run_reports import read_report
+from tensor_optix.core.decisions.escape_records import other_algorithm
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.multirun.space import N_ENVS, NET_ARCH, Space, Values, layers_text, nearest
@@ -35,6 +36,8 @@ def earlier_values(folder: Path, run: RunDescription, space: Space, preset: Valu
             continue
         if report is None or not math.isfinite(report.best_score) or _task(other) != _task(run):
             continue
+        if other_algorithm(report.escapes) is not None:
+            continue  # the values are those of another algorithm
         layers = {} if other.net_arch is None else {NET_ARCH: layers_text(other.net_arch)}
         values = nearest(space, {**report.hyperparams, **layers, N_ENVS: other.n_envs}, preset)
         found.append((report.best_score, values))

@@ -1,5 +1,6 @@
 """`train` and `resume`: what they print, save and end with."""
 
+import functools
 import json
 import os
 import re
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
+from tensor_optix import _wiring
 from tensor_optix.algorithms import _devices
 from tensor_optix.cli import main
+from tensor_optix.core.decisions import escapes
 from tensor_optix.core.decisions.intervals import METHOD
+from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointStorageError
@@ -77,6 +82,46 @@ def test_a_run_that_learned_nothing_says_so_and_exits_with_3_also_when_it_is_res
     assert main(["evaluate", folder, "--episodes", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["start_score"], result["ahead_of_start"]) == (0.0, False)
+
+
+class Pick(gym.Env):
+    """Eight times the action that the observation names."""
+
+    observation_space, action_space = gym.spaces.Box(0.0, 1.0, (2,)), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.at = 0
+        return self.shown(), {}
+
+    def shown(self) -> np.ndarray:
+        self.named = int(self.np_random.integers(2))
+        return np.eye(2, dtype=np.float32)[self.named]
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.at, reward = self.at + 1, float(action == self.named)
+        return self.shown(), reward, self.at == 8, False, {}
+
+
+@pytest.mark.slow
+def test_where_the_algorithm_learns_nothing_another_one_does_also_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gym.register("Pick-v0", entry_point=Pick)
+    monkeypatch.setattr(_wiring, "Patience", functools.partial(Patience, unlearned_episodes=100))
+    monkeypatch.setattr(escapes, "BUDGET", 8.0)
+    flags = ["--algo", "ppo", "--framework", "torch", "--seed", "0", "--no-progress", "--n-envs", "1"]
+    flags += ["--window-size", "64", "--net-arch", "16", "--hp", "n_epochs=1", "--hp", "learning_rate=1e-7"]
+    flags += ["--no-tuning", "--val-episodes", "2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert main(["train", "Pick-v0", "--run-dir", str(whole), *flags, "--max-windows", "70"]) == 0
+    assert "algorithm ppo -> dqn" in capsys.readouterr().out
+    main(["train", "Pick-v0", "--run-dir", str(cut), *flags, "--max-windows", "30"])
+    assert main(["resume", str(cut), "--no-progress", "--max-windows", "70"]) == 0
+    assert (whole / "history.jsonl").read_bytes() == (cut / "history.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main(["evaluate", str(cut), "--episodes", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean"] == 8.0
 
 
 def test_a_report_in_json_is_all_that_stdout_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

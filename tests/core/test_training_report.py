@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
+from tensor_optix.core.decisions.escape_records import EscapeOutcome, EscapeRecord
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import METHOD, ScoreInterval
 from tensor_optix.core.training_report import StopReason, TrainingReport, episodes_text, evolution_block, score_text

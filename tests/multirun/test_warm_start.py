@@ -3,9 +3,11 @@ from pathlib import Path
 from typing import Any
 
 from tensor_optix._run_reports import write_report
+from tensor_optix.core.decisions.escape_records import EscapeOutcome
 from tensor_optix.multirun.space import Choices, Range, Space
 from tensor_optix.multirun.warm_start import earlier_values
 from tensor_optix.runs import RunDescription
+from tests.fakes.escapes import record
 from tests.fakes.reports import report
 
 RUN = RunDescription(env="CartPole-v1", algorithm="ppo", framework="torch", seed=0)
@@ -32,6 +34,16 @@ def test_the_values_of_earlier_runs_come_best_first_and_once(tmp_path: Path) -> 
         {**PRESET, "learning_rate": 1e-3},
         {**PRESET, "learning_rate": 5e-3},
     ]
+
+
+def test_the_values_of_another_algorithm_that_an_escape_has_kept_say_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "a", RUN, 100.0, learning_rate=1e-3)
+    began = record("algorithm", changes={"algorithm": ("ppo", "dqn")})
+    for outcome, found in ((EscapeOutcome.GIVEN_UP, 1), (EscapeOutcome.KEPT, 0)):
+        escape = began.ended(outcome, window_id=12, env_steps=1100, score=6.0)
+        told = report(best_score=100.0, hyperparams={"learning_rate": 1e-3}, escapes=(escape,))
+        write_report(tmp_path / "a", told)
+        assert len(earlier_values(tmp_path, RUN, SPACE, PRESET)) == found
 
 
 def test_other_tasks_unfinished_and_damaged_runs_say_nothing(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ class LearnerSlot(Protocol):
         """True where the acting agent combines several, one of which is the learner."""
         ...
 
+    @property
+    def is_other(self) -> bool:
+        """True where an agent of another algorithm than the run's own acts."""
+        ...
+
     def install(self, agent: BaseAgent) -> None:
         """Make `agent` the learner."""
         ...

@@ -10,7 +10,7 @@ from tensor_optix.core.types import EvalMetrics
 class Alone:
     """The slot and the referee of a callback that no loop has joined: one agent, nothing that could be tested."""
 
-    is_joint = False
+    is_joint = is_other = False
 
     def __init__(self, pool: PolicyPool, agent: BaseAgent) -> None:
         self.agent = agent

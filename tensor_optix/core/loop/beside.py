@@ -66,6 +66,8 @@ class Beside:
         if state.pending is None or player is None:
             return
         self._statistics = run.parts.pipeline.state_dict()
+        if run.slot.is_other:
+            return  # who plays has the agent of the run's own algorithm
         validation = self._scorer.validation
         limit = run.config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
         player.begin(run.slot.agent, self._statistics, validation.following(), limit)

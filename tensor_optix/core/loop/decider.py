@@ -28,7 +28,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event, SchedulerState, effects
-from tensor_optix.core.decisions.escapes import EscapeRecord, windows_left
+from tensor_optix.core.decisions.escape_records import EscapeRecord, other_algorithm, windows_left
 from tensor_optix.core.decisions.patience import MOST_STRETCH, assess, windows_until_due
 from tensor_optix.core.decisions.patience_verdict import PatienceVerdict
 from tensor_optix.core.decisions.policy_change import has_stopped_changing
@@ -128,8 +128,17 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
         ),
         has_learned=config.is_pretrained or state.goes_on_from_trained,
         has_reached=has_reached(state, config),
-        evaluation_steps=config.scheduler.base_interval * state.steps_per_window if is_put_off else None,
+        evaluation_steps=scheduler_of(state, config).base_interval * state.steps_per_window if is_put_off else None,
     )
+
+
+def scheduler_of(state: RunState, config: LoopConfig) -> BackoffScheduler:
+    """Return the knobs of the state machine: with windows of another algorithm, evaluations are as many steps apart."""
+    scheduler, other = config.scheduler, other_algorithm(state.escapes)
+    if other is None or other.stretch == 1.0:
+        return scheduler
+    base = max(1, round(scheduler.base_interval / other.stretch))
+    return replace(scheduler, base_interval=base, max_interval=max(base, round(scheduler.max_interval / other.stretch)))
 
 
 def has_reached(state: RunState, config: LoopConfig) -> bool:
@@ -140,9 +149,9 @@ def has_reached(state: RunState, config: LoopConfig) -> bool:
 
 def _moved(state: RunState, event: Event, config: LoopConfig, *, is_new_height: bool = False) -> SchedulerState:
     """Return where the state machine moves to, with an interval that does not pass the end of the patience."""
+    scheduler, old = scheduler_of(state, config), state.position
     if state.escape is not None:
-        return _moved_in_escape(state, state.escape, config.scheduler, event)
-    scheduler, old = config.scheduler, state.position
+        return _moved_in_escape(state, state.escape, scheduler, event)
     if not config.patience.is_scaled:
         return scheduler.transition(old, event)
     patience = patience_with(state, config)
@@ -193,6 +202,8 @@ def _verdict(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: Lo
 
 def _judged(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: LoopConfig) -> Verdict:
     best = outcome.incumbent.metrics if outcome.incumbent is not None else state.best_metrics
+    if state.escape is not None and state.escape.is_other_algorithm:
+        best = None  # what begins anew has lost nothing
     return judge(
         metrics,
         best.utility if best is not None else None,

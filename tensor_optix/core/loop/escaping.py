@@ -1,7 +1,9 @@
 """Trying to escape before a learner counts as trained, as `decisions.escapes` says; part of the controller's hands.
 
 An escape is no other learner: the best policy goes on in the same agent, on the same learning curve, with something
-changed. So it is saved and resumed with the state of the run, and what it finds is tested as every candidate is.
+changed. So it is saved and resumed with the state of the run, and what it finds is tested as every candidate is. In one
+of them an agent of another algorithm has the learner's place, and keeps it where the escape is kept; else the best
+snapshot brings the agent that it fits back (`agents_by_algorithm`).
 """
 
 import logging
@@ -10,26 +12,24 @@ from collections.abc import Callable, Mapping
 from tensor_optix.core.backoff_scheduler import Event
 from tensor_optix.core.base_agent import BaseAgent, LearnsOffPolicy, RestartsOptimizer
 from tensor_optix.core.base_pipeline import ResizesWindow
-from tensor_optix.core.decisions.escapes import (
+from tensor_optix.core.decisions.escape_records import (
+    ALGORITHM,
     WINDOW_SIZE,
-    Escape,
     EscapeOutcome,
     EscapeRecord,
-    Learner,
-    Standing,
-    changed,
-    is_worth_trying,
-    next_escape,
+    other_algorithm,
     window_size_in_force,
 )
+from tensor_optix.core.decisions.escapes import Escape, Learner, Standing, changed, is_worth_trying, next_escape
 from tensor_optix.core.decisions.policy_change import still_changes
 from tensor_optix.core.hyperparams import read_back
-from tensor_optix.core.loop.decider import patience_with
+from tensor_optix.core.loop.decider import patience_with, scheduler_of
+from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.types import HyperparamSet, PolicySnapshot
-from tensor_optix.errors import HyperparamError
+from tensor_optix.errors import HyperparamError, TensorOptixError
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Escaping:
             return
         if not self._run.config.restore_best:
             self._run.parts.registry.load_best(self._run.slot.agent, best)
-        self._put_in_force(self._params_of(best))
+        self._put_in_force(self._params_of(best, self._run.slot.agent))
 
     def resize_windows(self) -> None:
         """Let the pipeline's windows be as long as the escapes have left them; also where a run is resumed."""
@@ -110,15 +110,17 @@ class Escaping:
 
     def _learn_on(self) -> None:
         """Go on learning as usual: the learning curve has risen, and its patience is no longer used up."""
-        position = self._run.config.scheduler.transition(self._run.state.position, Event.SPAWNED)
+        state = self._run.state
+        position = scheduler_of(state, self._run.config).transition(state.position, Event.SPAWNED)
         self._run.change(position=position, next_evaluation=self._run.state.window_id + 1)
 
     # --- beginning ---
 
     def _next(self) -> tuple[Escape, int] | None:
         """Return the escape that is due and its share of the steps; None where none is."""
-        state, config, scheduler = self._run.state, self._run.config, self._run.config.scheduler
-        if state.best is None:
+        state, config = self._run.state, self._run.config
+        scheduler = scheduler_of(state, config)
+        if state.best is None or self._has_foreign_best():
             return None
         verdict = patience_with(state, config)
         metrics = state.best.eval_metrics
@@ -132,16 +134,42 @@ class Escaping:
         if not is_worth_trying(standing):
             return None
         least = scheduler.dormant_threshold * scheduler.base_interval * state.steps_per_window
-        return next_escape(state.escapes, self._learner(state.best), state.env_steps, least)
+        return next_escape(state.escapes, self._learner(state.best), verdict.phase, state.env_steps, least)
 
     def _learner(self, best: PolicySnapshot) -> Learner:
-        agent, space = self._run.slot.agent, self._run.parts.optimizer.search_space
+        agent, space = self._next_agent(), self._run.parts.optimizer.search_space
+        params, is_other = self._params_of(best, agent), other_algorithm(self._run.state.escapes) is not None
+        if space is None or (space and is_other):  # what the optimizer has is that of the run's own algorithm
+            space = SearchSpace(agent.default_param_bounds).fitted(params)
         return Learner(
-            params=(params := self._params_of(best)),
-            bounds=SearchSpace(agent.default_param_bounds).fitted(params) if space is None else space,
+            params=params,
+            bounds=space,
             can_restart=isinstance(agent, RestartsOptimizer),
             window_size=self._window_size(agent),
+            has_other_algorithm=self._other_algorithm() is not None,
         )
+
+    def _next_agent(self) -> BaseAgent:
+        """Return who goes on from the best policy: the run's own agent where another algorithm's was in vain."""
+        is_in_vain = self._run.slot.is_other and other_algorithm(self._run.state.escapes) is None
+        return self._run.parts.agent if is_in_vain else self._run.slot.agent
+
+    def _other_algorithm(self) -> str | None:
+        """Return the algorithm that is left to be tried; one that was tried is not, whatever came of it."""
+        agents = self._run.parts.agents
+        if agents is None or self._was_other_tried() or self._run.parts.test_pipeline is not None:
+            return None
+        return agents.other
+
+    def _was_other_tried(self) -> bool:
+        return any(one.is_other_algorithm for one in self._run.state.escapes)
+
+    def _has_foreign_best(self) -> bool:
+        """Return whether the best policy is none that the learner can go on from: it is of the other algorithm."""
+        agents, best, registry = self._run.parts.agents, self._run.state.best, self._run.parts.registry
+        if agents is None or best is None or not self._was_other_tried():
+            return False
+        return agents.recorded(registry.path_of(best)) != agents.algorithm_of(self._next_agent())
 
     def _window_size(self, agent: BaseAgent) -> int | None:
         """Return how long windows are where longer ones are of use: to agents of ours that learn from whole ones."""
@@ -151,9 +179,9 @@ class Escaping:
             return None
         return pipeline.window_size if pipeline.has_fixed_windows else None
 
-    def _params_of(self, best: PolicySnapshot) -> dict[str, object]:
-        """Return the hyper-parameters that the best policy was found with; those not saved are as they are."""
-        own = self._run.slot.agent.get_hyperparams().params
+    def _params_of(self, best: PolicySnapshot, agent: BaseAgent) -> dict[str, object]:
+        """Return the hyper-parameters that the best policy was found with; those not saved are the agent's own."""
+        own = agent.get_hyperparams().params
         return {**own, **{name: value for name, value in best.hyperparams.params.items() if name in own}}
 
     def _settle_learner(self) -> None:
@@ -167,20 +195,13 @@ class Escaping:
         """Let the best policy learn on, changed; False where the agent does not take the new values."""
         best = self._run.parts.registry.load_best(self._run.slot.agent, self._run.state.best)
         self.resize_windows()  # those of an escape in vain are forgotten
-        learner, state = self._learner(best), self._run.state
+        if escape.is_other_algorithm:
+            return self._begin_anew(escape, share, best)
+        learner = self._learner(best)
         new, size = changed(escape, learner), learner.window_size
         longer = {} if size is None or escape.window_factor == 1 else {WINDOW_SIZE: (size, escape.window_factor * size)}
-        record = EscapeRecord(
-            name=escape.name,
-            began_window=state.window_id + 1,
-            began_step=state.env_steps,
-            began_evaluation=state.curve.evaluations,
-            share=share,
-            score_before=best.eval_metrics.primary_score,
-            changes={**{name: (learner.params[name], value) for name, value in new.items()}, **longer},
-        )
-        self._run.change(escapes=(*state.escapes, record))
-        self.resize_windows()
+        moved = {name: (learner.params[name], value) for name, value in new.items()}
+        self._note(escape, share, best, {**moved, **longer})
         agent = self._run.slot.agent
         if isinstance(agent, RestartsOptimizer):  # its moments are those of another policy
             agent.restart_optimizer()
@@ -192,16 +213,60 @@ class Escaping:
             self._put_in_force(learner.params)
             self._end(EscapeOutcome.GIVEN_UP)
             return False
+        self._let_learn()
+        return True
+
+    def _begin_anew(self, escape: Escape, share: int, best: PolicySnapshot) -> bool:
+        """Let an untrained agent of another algorithm learn; False where it cannot be built."""
+        agents, name, slot = self._run.parts.agents, self._other_algorithm(), self._run.slot
+        if agents is None or name is None or not isinstance(slot, Single):
+            return False
+        before, pipeline = agents.algorithm_of(slot.agent), self._run.parts.pipeline
+        changes: dict[str, tuple[object, object]] = {ALGORITHM: (before, name)}
+        size = agents.window_size(name)
+        if size is not None and isinstance(pipeline, ResizesWindow) and pipeline.window_size != size:
+            changes[WINDOW_SIZE] = (pipeline.window_size, size)
+        self._note(escape, share, best, changes)
+        try:
+            slot.replace(agents.build(name))
+        except TensorOptixError as error:
+            logger.warning("Escape %r is left out: %s", escape.name, error)
+            self._end(EscapeOutcome.GIVEN_UP)
+            self.resize_windows()
+            return False
+        self._let_learn()
+        return True
+
+    def _note(
+        self, escape: Escape, share: int, best: PolicySnapshot, changes: Mapping[str, tuple[object, object]]
+    ) -> None:
+        """Let an escape be in progress, with windows as long as it wants them."""
+        state = self._run.state
+        record = EscapeRecord(
+            name=escape.name,
+            began_window=state.window_id + 1,
+            began_step=state.env_steps,
+            began_evaluation=state.curve.evaluations,
+            share=share,
+            score_before=best.eval_metrics.primary_score,
+            changes=changes,
+        )
+        self._run.change(escapes=(*state.escapes, record))
+        self.resize_windows()
+
+    def _let_learn(self) -> None:
+        """Let the agent learn in the escape that is in progress, from the next window on."""
         self._run.parts.optimizer.on_new_learner()
+        state = self._run.state
+        record = state.escapes[-1]
         self._run.change(
-            position=self._run.config.scheduler.transition(state.position, Event.SPAWNED),
+            position=scheduler_of(state, self._run.config).transition(state.position, Event.SPAWNED),
             trial=None,
-            last_good=agent.get_hyperparams().copy(),
+            last_good=self._run.slot.agent.get_hyperparams().copy(),
             learner_since=record.began_window,
             next_evaluation=record.began_window,
-            event=_event(record, before=self._run.state.event),
+            event=_event(record, before=state.event),
         )
-        return True
 
     def _put_in_force(self, params: Mapping[str, object]) -> None:
         agent = self._run.slot.agent

@@ -81,7 +81,7 @@ class Execution:
             case Act.SETTLE:
                 self.championship.settle_trial(outcome)
             case Effect.DEGRADATION:
-                if self._run.config.rollback_on_degradation:
+                if self._run.config.rollback_on_degradation and not self._run.slot.is_other:
                     best = parts.registry.load_best(self._run.slot.agent)
                     self._run.tell("rollback", score=metrics.primary_score, to=best.snapshot_id)
                 call("on_degradation", state.window_id, metrics)
@@ -167,8 +167,8 @@ class Execution:
 
     def _tune(self, metrics: EvalMetrics) -> tuple[TuningRecord, ...]:
         state, optimizer = self._run.state, self._run.parts.optimizer
-        if state.learner_since > state.window_id:
-            return ()  # the score is not that of the present learner
+        if state.learner_since > state.window_id or self._run.slot.is_other:
+            return ()  # the score is not that of the present learner, or that is not what the optimizer knows
         if state.position.state not in (LoopState.ACTIVE, LoopState.COOLING) and not optimizer.is_probing:
             return ()  # a value on trial is still settled: else every later dip would be taken for the probe's
         if state.verdict is Verdict.IMPROVED:

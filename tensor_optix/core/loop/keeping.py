@@ -4,11 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tensor_optix.core.decisions.reserve import MOST_RESERVED
+from tensor_optix.core.loop.decider import scheduler_of
+from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.resuming import (
     RUN_FORMAT,
     KeepsRunState,
     paired,
     parts_state,
+    read_resting_agent,
     restore_parts,
     saved_fields,
     write_agent,
@@ -17,6 +20,8 @@ from tensor_optix.core.loop.run import Run
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.storage.resume_ring import ResumePoint
 from tensor_optix.core.types import PolicySnapshot, jsonable
+from tensor_optix.errors import CheckpointMismatchError
+from tensor_optix.support.plain import SavedState
 
 
 class Keeping:
@@ -65,8 +70,11 @@ class Keeping:
                 learner = callback.restore_run(kept, point.folder)
                 if learner is not None:
                     self._run.slot.install(learner)
+            self._restore_algorithm(saved)
             restore_parts(parts, self._run.slot.agent, saved, point.folder)
             state = self._bounded(RunState.from_dict(saved["run"], parts.history))
+            if self._rests(state):
+                read_resting_agent(parts.agent, point.folder)
             self._run.progress.go_on_from(saved["totals"], state.ended)
             parts.drift_detector.load_state_dict(saved["drift_detector"])
             if parts.records is not None:
@@ -75,7 +83,7 @@ class Keeping:
 
     def _bounded(self, state: RunState) -> RunState:
         """Return the state with the next evaluation no later than it can be: a file does not put it off for ever."""
-        scheduler = self._run.config.scheduler
+        scheduler = scheduler_of(state, self._run.config)
         return replace(
             state,
             position=scheduler.bounded(state.position),
@@ -84,6 +92,8 @@ class Keeping:
 
     def _write_agents(self, folder: Path) -> None:
         write_agent(self._run.slot.agent, folder)
+        if self._rests(self._run.state):
+            write_agent(self._run.parts.agent, folder, rests=True)
         for callback in self._callbacks.values():
             callback.write_agents(folder)
 
@@ -95,5 +105,27 @@ class Keeping:
             "records": {} if self._run.parts.records is None else self._run.parts.records.positions(),
             "drift_detector": jsonable(self._run.parts.drift_detector.state_dict()),
             "callbacks": {name: callback.run_state() for name, callback in self._callbacks.items()},
+            **self._algorithm(),
             **parts_state(self._run.parts, self._run.slot.agent),
         }
+
+    def _algorithm(self) -> dict[str, object]:
+        """Return which algorithm's agent learns, where that is not the run's own."""
+        agents, slot = self._run.parts.agents, self._run.slot
+        return {} if agents is None or not slot.is_other else {"algorithm": agents.algorithm_of(slot.agent)}
+
+    def _restore_algorithm(self, saved: SavedState) -> None:
+        """Let an agent of another algorithm act where one did."""
+        agents, slot = self._run.parts.agents, self._run.slot
+        if "algorithm" not in saved:
+            return
+        if agents is None or not isinstance(slot, Single):
+            raise CheckpointMismatchError(
+                f"An agent of {saved['algorithm']!r} learns in the saved run. Resume it with the agents that it was "
+                f"begun with: RLOptimizer(agents=...)."
+            )
+        slot.replace(agents.build(saved["algorithm"]))
+
+    def _rests(self, state: RunState) -> bool:
+        """Return whether the run's own agent may have to learn on: another algorithm's has its place for a time."""
+        return self._run.slot.is_other and state.escape is not None and state.escape.is_other_algorithm

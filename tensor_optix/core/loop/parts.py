@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from tensor_optix.core.agents_by_algorithm import AgentsByAlgorithm
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_evaluator import BaseEvaluator
@@ -173,6 +174,8 @@ class LoopParts:
     """Where the best plays once when the run has ended; nothing is decided by it."""
     player: PlaysAhead | None = None
     """Who plays validation episodes beside training; None = they are played where they are needed."""
+    agents: AgentsByAlgorithm | None = None
+    """Builds the agent of another algorithm, which is tried as an escape; None = none is."""
     keeper: "RunKeeper | None" = None
     """Saves what a resumed run needs; None = nothing is saved for that."""
     records: RunRecords | None = None

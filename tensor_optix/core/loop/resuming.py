@@ -33,7 +33,7 @@ from tensor_optix.support.plain import SavedState
 
 RUN_FORMAT = 5
 """Of a saved state: 5 holds hyper-parameters with the window from which they hold."""
-_AGENT = "agent"
+_AGENT, _RESTING = "agent", "resting"
 
 
 @runtime_checkable
@@ -73,9 +73,24 @@ def saved_fields(point: ResumePoint) -> Generator[None]:
         ) from error
 
 
-def write_agent(agent: BaseAgent, folder: Path) -> None:
-    """Write the training state of the acting agent to a file in `folder`."""
-    agent.save_training_state(str(folder / _AGENT))
+def write_agent(agent: BaseAgent, folder: Path, *, rests: bool = False) -> None:
+    """Write the training state of an agent to a file in `folder`.
+
+    Args:
+        agent: the acting one.
+        folder: of the saved state.
+        rests: True for the one whose place it has for a time.
+    """
+    agent.save_training_state(str(folder / (_RESTING if rests else _AGENT)))
+
+
+def read_resting_agent(agent: BaseAgent, folder: Path) -> None:
+    """Put back what `write_agent` saved of the agent that rests.
+
+    Raises:
+        CheckpointMismatchError: it is not what the run was begun with.
+    """
+    agent.load_training_state(str(folder / _RESTING))
 
 
 def parts_state(parts: LoopParts, agent: BaseAgent) -> dict[str, object]:

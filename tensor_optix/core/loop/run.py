@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tensor_optix.core.agents_by_algorithm import FittingAgents
 from tensor_optix.core.loop.callbacks import CallbackList
 from tensor_optix.core.loop.learner import Joint, Single, learner_slot
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
@@ -74,11 +75,14 @@ def new_run(parts: LoopParts, config: LoopConfig, callbacks: Sequence[LoopCallba
     for callback in callbacks:
         if isinstance(callback, FollowsRun):
             callback.follow(parts.registry.directory)
+    slot = learner_slot(parts.agent, parts.pipeline, parts.val_pipeline, agents=parts.agents)
+    if parts.agents is not None and isinstance(slot, Single):
+        parts.registry.agents = FittingAgents(parts.agents, parts.agent, lambda: slot.agent, slot.replace)
     return Run(
         state=RunState(position=config.scheduler.initial()),
         parts=parts,
         config=config,
-        slot=learner_slot(parts.agent, parts.pipeline, parts.val_pipeline),
+        slot=slot,
         progress=progress,
         callbacks=CallbackList(callbacks, clock, progress.health),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tensor_optix.core.decisions.escapes import EscapeRecord, failed_since_kept, with_best
+from tensor_optix.core.decisions.escape_records import EscapeRecord, failed_since_kept, with_best
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval, Span
 from tensor_optix.core.decisions.untrained import advice, limit_of, start_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self, cast
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
-from tensor_optix.core.decisions.escapes import EscapeRecord, running
+from tensor_optix.core.decisions.escape_records import EscapeRecord, mean_window, running
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.reserve import MOST_RESERVED, Reserve
 from tensor_optix.core.decisions.score_curve import ScoreCurve
@@ -149,8 +149,8 @@ class RunState:
 
     @property
     def steps_per_window(self) -> int:
-        """Mean environment steps of a window, at least 1."""
-        return max(1, round(self.env_steps / (self.window_id + 1)))
+        """Mean environment steps of a window, at least 1; see `mean_window`."""
+        return mean_window(self.escapes, self.window_id + 1, self.env_steps)
 
     def collected(self, steps: int, episodes: int = 0, longest: int = 0) -> Self:
         """Return the state with another window in hand.

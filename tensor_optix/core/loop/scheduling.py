@@ -34,7 +34,7 @@ class Scheduling:
         Raises:
             HyperparamError: a value that is not in force.
         """
-        if not self._schedules:
+        if not self._schedules or self._slot.is_other:
             return
         progress = self._config.progress(state.window_id, state.env_steps - window_steps)
         agent = self._slot.agent

@@ -101,7 +101,7 @@ class Untrained:
         pipeline, registry = self._validation.seeded, self._run.parts.registry
         if pipeline is None or state.best is None:
             return ()
-        self._run.slot.install(self._run.parts.agent)
+        self._run.slot.install(self._run.slot.first)
         left = self._run.config.validation.left(state.env_steps, self._validation.spent, is_last=True)
         most, limit = min(10 * MOST_STEPS, left), limit_of(state.start) or MOST_STEPS
         try:

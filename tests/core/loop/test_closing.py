@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.escapes import EscapeRecord
+from tensor_optix.core.decisions.escape_records import EscapeRecord
 from tensor_optix.core.loop.closing import closing_steps
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts

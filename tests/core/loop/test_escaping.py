@@ -2,16 +2,23 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tensor_optix import BackoffOptimizer, BatchPipeline, RLOptimizer
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.escapes import BUDGET, EscapeOutcome
+from tensor_optix.core.decisions.escape_records import EscapeOutcome
+from tensor_optix.core.decisions.escapes import BUDGET
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase
+from tensor_optix.core.loop import escaping
+from tensor_optix.core.loop.decider import patience_with
 from tensor_optix.core.loop.history import read_history
+from tensor_optix.core.loop.parts import LoopConfig
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
 from tensor_optix.core.training_report import TrainingReport
@@ -300,3 +307,179 @@ def test_a_run_that_is_stopped_in_an_escape_goes_on_bit_for_bit(
     whole = request.getfixturevalue(kind)
     first, second = whole.report.escapes
     assert_goes_on(tmp_path, whole, first.began_window + 1 if place == "within one" else second.began_window)
+
+
+class Other:
+    """Another algorithm, whose agents begin at 0 and climb to `peak`."""
+
+    own, other = "climber", "leaper"
+
+    def __init__(self, peak: float = GLOBAL) -> None:
+        self.peak = peak
+        self.built: list[str] = []
+
+    def algorithm_of(self, agent: BaseAgent) -> str:
+        return self.other if isinstance(agent, Leaper) else self.own
+
+    def recorded(self, folder: Path) -> str:
+        return self.other if next((folder / "weights").iterdir()).read_bytes().startswith(b"leaper") else self.own
+
+    def build(self, algorithm: str) -> BaseAgent:
+        self.built.append(algorithm)
+        return Leaper(self.peak) if algorithm == self.other else Climber(freed_at=STUCK)
+
+    def window_size(self, algorithm: str) -> int | None:
+        return WINDOW // 2 if algorithm == self.other else WINDOW
+
+
+class Leaper(Climber):
+    """Refuses the weights of any other agent, and values that are none of its own."""
+
+    def __init__(self, peak: float) -> None:
+        super().__init__(freed_at=0.0)
+        self.peak = peak
+        self.params = {"speed": 0.3, "entropy_coef": 0.0}
+        self.lengths: list[int] = []
+
+    @property
+    def default_param_bounds(self) -> dict[str, tuple[float, float]]:
+        return {"speed": (0.1, 0.9)}
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        self.learned.append(episode_data.episode_id)
+        self.lengths.append(episode_data.length)
+        self.weight += self.params["speed"] * (self.peak - self.weight)
+        return {}
+
+    def set_hyperparams(self, hp: HyperparamSet) -> None:
+        assert hp.params.keys() == self.params.keys(), hp
+        super().set_hyperparams(hp)
+
+    def save_weights(self, path: str) -> None:
+        Path(path).write_text(f"leaper {self.weight}")
+
+    def load_weights(self, path: str) -> None:
+        kind, weight = Path(path).read_text().split()
+        assert kind == "leaper"
+        self.weight = float(weight)
+
+
+def anew(folder: Path, agents: Other, **arguments: Any) -> TrainingReport:
+    """Return the report of a run in which nothing but another algorithm may be tried."""
+    agent = arguments.pop("agent", None) or Climber(freed_at=STUCK, learning_rate=0.9)
+    return run(folder, agent, optimizer=BackoffOptimizer({}), agents=agents, **arguments)
+
+
+def test_another_algorithm_that_wins_on_held_out_episodes_keeps_the_place_of_the_learner(tmp_path: Path) -> None:
+    agents = Other()
+    report = anew(tmp_path, agents)
+    (escape,) = report.escapes
+    assert (escape.name, escape.outcome) == ("algorithm", EscapeOutcome.KEPT)
+    assert dict(escape.changes) == {"algorithm": ("climber", "leaper"), "window_size": (WINDOW, WINDOW // 2)}
+    assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
+    assert report.hyperparams == {"speed": 0.3, "entropy_coef": 0.0}
+    assert events(tmp_path) == ["escape algorithm: begun", "escape algorithm: kept"]
+    assert agents.built == ["leaper"]
+    assert "algorithm climber -> leaper" in str(report)
+
+
+def test_another_algorithm_in_vain_gives_its_place_back_and_the_users_agent_has_the_best_weights(
+    tmp_path: Path,
+) -> None:
+    agent = Climber(freed_at=STUCK, learning_rate=0.9)
+    report = anew(tmp_path, Other(peak=LOCAL - 1.0), agent=agent)
+    (escape,) = report.escapes
+    assert (escape.name, escape.outcome) == ("algorithm", EscapeOutcome.GIVEN_UP)
+    assert 0 < escape.steps <= BUDGET * (report.env_steps - escape.steps)
+    assert report.best_score == pytest.approx(LOCAL, abs=0.1) == agent.weight
+    assert report.hyperparams == agent.params == {"learning_rate": 0.9, "entropy_coef": 0.01}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{"escape": False}, {"target": LOCAL - 1.0}], ids=["not asked", "no reason"])
+def test_another_algorithm_is_not_built_where_it_is_not_tried(tmp_path: Path, more: dict[str, Any]) -> None:
+    agents = Other()
+    assert anew(tmp_path, agents, **more).escapes == ()
+    assert agents.built == []
+
+
+@pytest.mark.slow
+def test_another_algorithm_that_cannot_be_built_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Refused(Other):
+        def build(self, algorithm: str) -> BaseAgent:
+            raise HyperparamError("no agent fits.")
+
+    report = anew(tmp_path, Refused())
+    assert [(one.outcome, one.steps) for one in report.escapes] == [(EscapeOutcome.GIVEN_UP, 0)]
+    assert "Escape 'algorithm' is left out: no agent fits." in caplog.text
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_while_another_algorithm_learns_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    def told(folder: Path, report: TrainingReport) -> Any:
+        return state_of(folder, Climber(), report)
+
+    report = anew(tmp_path / "whole", Other())
+    assert anew(tmp_path / "cut", Other(), stops=Stops(report.escapes[0].began_window + 1)).reason == "stopped"
+    resumed = anew(tmp_path / "cut", Other(), resume=True)
+    assert told(tmp_path / "cut", resumed) == told(tmp_path / "whole", report)
+
+
+class Counting(Climber):
+    """What it learns depends on how often it has learned, which is part of its training state alone."""
+
+    count = 0
+
+    def learn(self, episode_data: EpisodeData) -> dict[str, Any]:
+        super().learn(episode_data)
+        self.count += 1
+        self.weight -= 0.01 * (self.count % 7)
+        return {}
+
+    def save_training_state(self, path: str) -> None:
+        Path(path).write_text(f"{self.weight} {self.count}")
+
+    def load_training_state(self, path: str) -> None:
+        weight, count = Path(path).read_text().split()
+        self.weight, self.count = float(weight), int(count)
+
+
+@pytest.fixture
+def unlearned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves count as those of learners that have learned nothing, whose patience would take 10,000 episodes."""
+
+    def told(state: RunState, config: LoopConfig) -> PatienceVerdict:
+        return replace(patience_with(state, config), phase=Phase.UNLEARNED)
+
+    monkeypatch.setattr(escaping, "patience_with", told)
+
+
+@pytest.mark.usefixtures("unlearned")
+def test_where_nothing_was_learned_it_is_first_and_the_others_follow_with_the_agent_of_before(tmp_path: Path) -> None:
+    agent = Climber()
+    report = run(tmp_path, agent, agents=Other(peak=LOCAL - 1.0))
+    first, second, third = report.escapes
+    assert [one.name for one in report.escapes] == ["algorithm", "restart", "entropy"]
+    assert [str(one.outcome) for one in report.escapes] == ["given up", "given up", "kept"]
+    assert first.last_window is not None
+    assert not set(agent.learned) & set(range(first.began_window, first.last_window + 1))
+    assert agent.in_force[first.began_window] == {"learning_rate": 0.9, "entropy_coef": 0.01}  # that of `restart`
+    assert second.share >= 4 * WINDOW  # in windows of the agent of before
+    assert dict(third.changes) == {"entropy_coef": (0.01, 0.05)}
+    assert report.best_score == pytest.approx(GLOBAL, abs=GLOBAL - TARGET)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unlearned")
+def test_a_run_that_is_stopped_there_goes_on_bit_for_bit_with_the_agent_of_before(tmp_path: Path) -> None:
+    def counted(folder: str, **more: Any) -> tuple[Counting, TrainingReport]:
+        agent = Counting(freed_at=STUCK)
+        return agent, run(tmp_path / folder, agent, agents=Other(peak=LOCAL - 1.0), **more)
+
+    agent, whole = counted("whole")
+    assert [one.name for one in whole.escapes] == ["algorithm", "restart", "entropy"]
+    for n, resume in enumerate((False, True)):
+        stops = Stops(whole.escapes[n].began_window + 1)
+        assert counted("cut", stops=stops, resume=resume)[1].reason == "stopped"
+    last, resumed = counted("cut", resume=True)
+    assert state_of(tmp_path / "cut", last, resumed) == state_of(tmp_path / "whole", agent, whole)

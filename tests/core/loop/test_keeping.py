@@ -112,6 +112,13 @@ def test_a_state_does_not_put_the_next_evaluation_off_for_ever(rig: Rig) -> None
     assert restored.next_evaluation == 7 + scheduler.max_interval
 
 
+def test_a_run_in_which_another_algorithm_learns_is_not_resumed_without_its_agents(rig: Rig) -> None:
+    rig.keeping.save()
+    point = rig.newest()
+    with pytest.raises(CheckpointMismatchError, match=r"An agent of 'dqn' learns .* RLOptimizer\(agents="):
+        rig.keeping.restored(replace(point, state={**point.state, "algorithm": "dqn"}))
+
+
 class TestWhen:
     def test_a_window_that_is_not_due_is_not_saved(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         never_due(monkeypatch)

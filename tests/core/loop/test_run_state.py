@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, SchedulerState
-from tensor_optix.core.decisions.escapes import EscapeOutcome, EscapeRecord
+from tensor_optix.core.decisions.escape_records import EscapeOutcome, EscapeRecord
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.reserve import Reserved
 from tensor_optix.core.decisions.score_curve import ScoreCurve
