@@ -14,7 +14,7 @@ from tensor_optix.core.base_pipeline import BasePipeline, Validates
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.scheduling import schedules_of
-from tensor_optix.core.types import jsonable
+from tensor_optix.core.types import HyperparamSet, jsonable
 from tensor_optix.errors import ContractError, HyperparamError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.support.arguments import Default, check_count
@@ -82,7 +82,13 @@ def refuse_schedules(
 
 def prepare(agent: BaseAgent, pipeline: BasePipeline, agent_seed: int | None, pipeline_seed: int | None) -> None:
     """Seed both, refuse what cannot be saved now and not after the first window, and let the agent act."""
-    jsonable(agent.get_hyperparams().params)
+    hyperparams = agent.get_hyperparams()
+    if not isinstance(hyperparams, HyperparamSet):
+        raise ContractError(
+            f"{type(agent).__name__}.get_hyperparams must return a HyperparamSet, but returned "
+            f"{str(hyperparams)[:100]}. Return HyperparamSet(params={{...}}, episode_id=0), {{}} where there are none."
+        )
+    jsonable(hyperparams.params)
     for part, seed in ((agent, agent_seed), (pipeline, pipeline_seed)):
         if seed is not None and isinstance(part, Seedable) and callable(part.seed):
             part.seed(seed)

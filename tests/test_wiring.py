@@ -119,6 +119,13 @@ def test_a_role_is_refused_to_a_class_and_to_what_does_not_keep_its_contract(tmp
         RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), evaluator=3, checkpoint_dir=tmp_path)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("returned", [None, {"lr": 0.1}])
+def test_hyperparams_are_no_bare_dict(tmp_path: Path, returned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NumpyAgent, "get_hyperparams", lambda self: returned)
+    with pytest.raises(ContractError, match=r"NumpyAgent\.get_hyperparams must return a HyperparamSet, but returned"):
+        RLOptimizer(NumpyAgent(), ScriptedPipeline([1.0]), checkpoint_dir=tmp_path)
+
+
 def test_a_vector_is_told_of_the_pipeline_that_takes_it() -> None:
     vector = gym.make_vec("CartPole-v1", 2)
     with pytest.raises(ContractError, match=r"got CartPoleVectorEnv\. Write VectorBatchPipeline\(env, agent\)"):

@@ -249,7 +249,7 @@ class BatchPipeline(BasePipeline):
             action = self._act(agent, observation, mask)
             chosen, action = copied(action), to_env(action)  # the agent, or the environment, may change its own
             try:
-                following, reward, terminated, truncated, info, next_mask = check.step(single.env.step(action))
+                following, reward, terminated, truncated, info, next_mask = check.step(single.step(action))
             except Exception as error:
                 self._leave_episode(observation, mask, error)
                 observation, mask = self._reset()

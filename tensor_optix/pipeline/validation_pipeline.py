@@ -226,7 +226,7 @@ class ValidationPipeline(BasePipeline):
             found = f"a bad step: {error}"
         except Exception as error:  # it is made anew before its next episode
             found = f"a failure: it {failure_of('validation', error)}"
-        self._left_out, self._last_fault = self._left_out + 1, found
+        self._left_out, self._last_fault = self._left_out + 1, found.partition("\n")[0]
         if self._left_out & (self._left_out - 1) == 0:
             logger.warning("Validation left out an episode (%d until now) for %s", self._left_out, found)
         return None

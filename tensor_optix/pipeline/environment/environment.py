@@ -159,6 +159,7 @@ class ActionScaler:
     ) -> None:
         self._flat = FlatActions(action_space) if is_flat and has_flat_form(action_space) else None
         self._range, self._is_box, self._is_mapped = action_range, False, False
+        self._is_choice = isinstance(action_space, spaces.Discrete)
         if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
             self._is_box = True
             self._low, self._high, self._dtype = action_space.low, action_space.high, action_space.dtype
@@ -175,6 +176,8 @@ class ActionScaler:
         """
         if self._flat is not None:
             action = self._flat.formed(action)
+        if self._is_choice and isinstance(action, np.ndarray | np.bool_) and action.dtype == bool:
+            return action.astype(np.int64)  # `observation[2] > 0` is no choice to Gymnasium, though True is
         if not self._is_box:
             return action
         if not _is_finite(action):

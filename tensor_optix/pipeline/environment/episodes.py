@@ -4,13 +4,16 @@ An environment has no state that could be saved, but one that is deterministic g
 where it was: reset with the episode's seed, then step through its actions.
 """
 
+import contextlib
 import hashlib
 import logging
+import reprlib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 
 from tensor_optix.core.faults import RAISED
 from tensor_optix.core.types import Action
@@ -167,4 +170,19 @@ def warn_of_new_episodes(seed: int | None, is_too_long: bool) -> None:
 def raised_in(doing: str, error: Exception) -> str:
     """Return what to say of an environment that raised in a step or a reset, with its traceback."""
     trace = "".join(traceback.format_exception(error))
-    return f"{RAISED} in {doing}: {type(error).__name__}: {error}\n\nIts traceback:\n{trace}"
+    return f"{RAISED} in {doing}: {described(error)}\n\nIts traceback:\n{trace}"
+
+
+def described(error: object) -> str:
+    """Return an error's type and message, with the notes that were added to it."""
+    return "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+
+
+def note_foreign_action(error: Exception, action: Action, space: spaces.Space[object]) -> None:
+    """Add to what `step(action)` raised that the action is none of the environment's, where it is so."""
+    is_known = False
+    with contextlib.suppress(Exception):  # spaces compare what they get
+        is_known = space.contains(action)
+    if not is_known:
+        shown = " ".join(reprlib.repr(action).split())
+        error.add_note(f"the agent's action {shown} is not in {space}: look at what its act returns")

@@ -10,6 +10,7 @@ from typing import Any
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from tensor_optix.errors import EnvironmentFailedError
+from tensor_optix.pipeline.environment.episodes import described
 from tensor_optix.pipeline.environment.in_process import InProcessVectorEnv
 
 _REPORT_SECONDS = 5.0
@@ -52,14 +53,14 @@ def environment_failed(env: VectorEnv, doing: str, error: Exception) -> Environm
     """
     base = env.unwrapped
     names: Sequence[str] = ()
-    index, what, trace = None, _described(error), "".join(traceback.format_exception(error))
+    index, what, trace = None, described(error), "".join(traceback.format_exception(error))
     if isinstance(base, SyncVectorEnv):
         index = _environment_in(error)
         names = [str(single) for single in base.envs]
     elif isinstance(base, AsyncVectorEnv):
         report = base.error_queue.last if isinstance(base.error_queue, FailureReports) else None
         if report is not None:
-            index, what, trace = report[0], _described(report[2]), report[3]
+            index, what, trace = report[0], described(report[2]), report[3]
         else:
             index, what = _ended_process(base, what)
     name = str(env) if index is None else f"Environment {index} of {env.num_envs}"
@@ -87,10 +88,6 @@ def end_processes(env: VectorEnv) -> None:
         if pipe is not None:
             pipe.close()
     base.closed = True
-
-
-def _described(error: object) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _environment_in(error: Exception) -> int | None:

@@ -16,6 +16,7 @@ from tensor_optix.pipeline.environment.episodes import (
     FAILED_RESETS,
     FAILED_STEP,
     episode_seed,
+    note_foreign_action,
     raised_in,
     replay,
 )
@@ -69,6 +70,7 @@ class SeededEpisodes(gym.Wrapper):
         try:
             returned = self.env.step(action)
         except Exception as error:
+            note_foreign_action(error, action, self.action_space)
             if self._make is None:
                 raise
             self._has_failed = True

@@ -10,6 +10,7 @@ from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.copies import copies_by, rebuild
 from tensor_optix.pipeline.environment.environment import make_environment, maker_in
+from tensor_optix.pipeline.environment.episodes import note_foreign_action
 from tensor_optix.pipeline.environment.own_code import EnvLike
 from tensor_optix.pipeline.environment.resets import EnvironmentReset
 from tensor_optix.pipeline.environment.workers.isolated import IsolatedEnv
@@ -55,7 +56,9 @@ class SingleEnvironment:
         try:
             return self.env.step(action)
         except Exception as error:
-            self.has_failed = self.has_failed or not isinstance(error, BadDataError)
+            if not isinstance(error, BadDataError):
+                self.has_failed = True
+                note_foreign_action(error, action, self.env.action_space)
             raise
 
     def reset(self, **arguments: object) -> Any:

@@ -11,6 +11,7 @@ from tensor_optix.pipeline.environment.atari import AtariGames
 from tensor_optix.pipeline.environment.autoreset import autoreset_of
 from tensor_optix.pipeline.environment.bad_steps import StepCheck
 from tensor_optix.pipeline.environment.changes import EnvFn
+from tensor_optix.pipeline.environment.episodes import note_foreign_action
 from tensor_optix.pipeline.environment.failures import end_processes, environment_failed, watch_failures
 from tensor_optix.pipeline.environment.in_process import EachStep, InProcessVectorEnv
 from tensor_optix.pipeline.environment.single import isolating
@@ -85,6 +86,8 @@ class VectorLifetime:
         except EnvironmentFailedError:
             raise
         except Exception as error:
+            if name == "step":
+                note_foreign_action(error, args[0], self.env.action_space)
             raise environment_failed(self.env, name, error) from error
         self._has_failed = False
         return returned

@@ -129,6 +129,13 @@ class TestActionScaler:
         np.testing.assert_array_equal(scale(space, np.array([1.0, 1.0])), [10.0, 2.0])
         np.testing.assert_array_equal(scale(space, np.array([0.5, -0.5])), [7.5, -2.5])
 
+    @pytest.mark.parametrize("action", [np.True_, np.array([True, False]), np.array(True)])
+    def test_a_truth_is_the_choice_that_it_is_as_a_number(self, action: Any) -> None:
+        taken = scale(spaces.Discrete(2), action, None)
+        assert taken.dtype == np.int64
+        assert np.array_equal(taken, action)
+        assert scale(spaces.MultiBinary(2), np.array([True, False]), None).dtype == bool
+
     def test_actions_outside_the_unit_box_are_clipped_first(self) -> None:
         space = spaces.Box(-2.0, 2.0, (2,), np.float32)
         np.testing.assert_array_equal(scale(space, np.array([5.0, -1.5])), [2.0, -2.0])

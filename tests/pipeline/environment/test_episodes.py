@@ -12,9 +12,12 @@ from tensor_optix.pipeline.environment import episodes
 from tensor_optix.pipeline.environment.bad_steps import StepCheck
 from tensor_optix.pipeline.environment.episodes import (
     EpisodeTrace,
+    described,
     encoded_or_none,
     episode_seed,
     is_same,
+    note_foreign_action,
+    raised_in,
     replay,
     warn_of_new_episodes,
 )
@@ -152,3 +155,27 @@ def test_a_new_episode_is_told_with_its_reason(
     with caplog.at_level(logging.WARNING):
         warn_of_new_episodes(seed, is_too_long)
     assert [reason in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "shown"),
+    [
+        (gym.spaces.Discrete(2), 7, "7"),
+        (gym.spaces.Discrete(2), np.array([1]), "array([1])"),
+        (gym.spaces.Discrete(2), (1, {"logp": 0.1}), "(1, {'logp': 0.1})"),
+        (gym.spaces.Box(-1, 1, (2,)), np.array([[0.5], [2.0]]), "array([[0.5], [2. ]])"),
+        (gym.spaces.Dict(a=gym.spaces.Discrete(2)), None, "None"),
+    ],
+)
+def test_an_action_of_another_space_is_told_beside_what_it_led_to(space: Any, action: Any, shown: str) -> None:
+    error = AssertionError("invalid")
+    note_foreign_action(error, action, space)
+    told = f"AssertionError: invalid; the agent's action {shown} is not in {space}: look at what its act returns"
+    assert described(error) == told
+    assert raised_in("step", error).startswith(f"raised in step: {told}\n\n")
+
+
+def test_nothing_is_told_of_an_action_that_the_environment_should_have_taken() -> None:
+    error = LookupError("the cable is out")
+    note_foreign_action(error, np.int64(1), gym.spaces.Discrete(2))
+    assert described(error) == "LookupError: the cable is out"

@@ -3,14 +3,16 @@
 import logging
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
-from tensor_optix import VectorBatchPipeline
+from tensor_optix import BasePipeline, BatchPipeline, VectorBatchPipeline
 from tensor_optix.core.faults import FAILED_EPISODES, EpisodesFailedError
 from tensor_optix.core.types import EpisodeData
-from tensor_optix.errors import EnvironmentFailedError
+from tensor_optix.errors import BadDataError, EnvironmentFailedError
 from tensor_optix.pipeline.environment.failed_episodes import FailedEpisodes
+from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tests.fakes.failing import HANG, KILL, RAISE, Walking
 from tests.helpers import NumpyAgent
 
@@ -120,6 +122,43 @@ def test_the_third_failure_without_a_whole_episode_between_ends_it(is_async: boo
     ) as caught:
         windows([[RAISE], [1], [RAISE], [1], [RAISE], [1]], 5, 1, async_envs=is_async)
     assert "in fail" in str(caught.value)  # its traceback
+
+
+class Choosing(NumpyAgent):
+    """Always the same, whatever it is."""
+
+    chosen: Any = None
+
+    def act(self, observation: Any, *, deterministic: bool = False) -> Any:
+        return self.chosen
+
+
+@pytest.mark.parametrize("chosen", [7, None, (1, {}), np.array([1])])
+@pytest.mark.parametrize("kind", ["single", "vector", "validation"])
+def test_an_action_that_the_environment_refuses_is_laid_at_the_agents_door(kind: str, chosen: Any) -> None:
+    agent = Choosing()
+    agent.chosen = chosen
+    pipeline: BasePipeline = {
+        "single": lambda: BatchPipeline("CartPole-v1", agent, window_size=4),
+        "vector": lambda: VectorBatchPipeline(("CartPole-v1", 2), agent, window_size=4),
+        "validation": lambda: ValidationPipeline([lambda: gym.make("CartPole-v1")] * 2, agent),
+    }[kind]()
+    pipeline.setup()
+    with pytest.raises((EnvironmentFailedError, BadDataError), match=r"the agent's action .* is not in"):
+        next(iter(pipeline.episodes()))
+    pipeline.teardown()
+
+
+def test_an_agent_may_answer_with_a_comparison() -> None:
+    agent = Choosing()
+    agent.chosen = np.True_
+    for pipeline in (
+        BatchPipeline("CartPole-v1", agent, window_size=4),
+        ValidationPipeline([lambda: gym.make("CartPole-v1")] * 2, agent),
+    ):
+        pipeline.setup()
+        assert set(np.asarray(next(iter(pipeline.episodes())).actions).tolist()) == {1}
+        pipeline.teardown()
 
 
 @pytest.mark.parametrize("is_async", [False, IN_THE_SOAK])

@@ -13,6 +13,7 @@ from typing import Any
 from gymnasium import spaces
 
 from tensor_optix.core.types import Info, Observation
+from tensor_optix.pipeline.environment.episodes import described
 from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.functions import SpecError, unpickled, unpickled_value
@@ -182,7 +183,7 @@ def _take_place(payload: bytes) -> None:
 
 
 def _report(channel: socket.socket, doing: str, error: BaseException) -> None:
-    told = {"doing": doing, "error": f"{type(error).__name__}: {error}"[:2000], "trace": traceback.format_exc()[-8000:]}
+    told = {"doing": doing, "error": described(error)[:2000], "trace": traceback.format_exc()[-8000:]}
     try:
         channel.settimeout(1.0)
         wire.send_reply(channel, wire.RAISED, value=told)
