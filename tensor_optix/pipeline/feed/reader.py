@@ -69,7 +69,8 @@ def check_source(source: Any) -> None:
     if not callable(stream):
         raise ContractError(
             f"data_source must have a method stream() that yields (observation, reward, terminated, truncated, info), "
-            f"but {type(source).__name__} has none."
+            f"but {type(source).__name__} has none. Write GeneratorSource(items) around a generator, or a function or "
+            f"list of items."
         )
     if inspect.isasyncgenfunction(stream) or inspect.iscoroutinefunction(stream):
         raise ContractError(

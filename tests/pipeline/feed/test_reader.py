@@ -40,7 +40,7 @@ from tests.helpers import until
 
 
 def test_a_source_without_stream() -> None:
-    with pytest.raises(ContractError, match=r"stream\(\)"):
+    with pytest.raises(ContractError, match=r"stream\(\).*Write GeneratorSource\(items\)"):
         LivePipeline([1, 2])
     with pytest.raises(ContractError, match=r"pass Acting\(...\)"):
         LivePipeline(Acting)
