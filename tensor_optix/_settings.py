@@ -85,6 +85,8 @@ class NamedSetting:
         """
         if self.about.word and value == self.about.word:
             return value
+        if self.kind is int and isinstance(value, float) and value.is_integer():  # 1e6
+            value = int(value)
         try:
             if self.about.choices and value not in self.about.choices:
                 raise msgspec.ValidationError(f"Expected one of {', '.join(self.about.choices)}")

@@ -38,10 +38,17 @@ def test_a_value_of_the_type_is_returned(name: str, value: Any) -> None:
     assert settings_of(Toy)[name].checked(value, "toy.yaml") == value
 
 
+def test_a_whole_number_may_be_written_with_an_exponent() -> None:
+    found = settings_of(Toy)["size"].checked(1e6, "toy.yaml")
+    assert (found, type(found)) == (1_000_000, int)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("size", 0, r"toy.yaml: size cannot be 0: Expected `int` >= 1. It means: how large it is."),
+        ("size", 1.5, "Expected `int`, got `float`"),
+        ("size", float("inf"), "Expected `int`, got `float`"),
         ("size", "3", "Expected `int`, got `str`"),
         ("size", None, "got `null`"),
         ("is_old", 1, "Expected `bool`, got `int`"),

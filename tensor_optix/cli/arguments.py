@@ -6,7 +6,7 @@ from pathlib import Path
 from tensor_optix.algorithms._devices import DEVICES
 from tensor_optix.cli.comparing import add_compare as add_compare
 from tensor_optix.cli.config import SETTINGS
-from tensor_optix.cli.flags import add_settings
+from tensor_optix.cli.flags import add_settings, whole
 from tensor_optix.cli.many import add_many
 from tensor_optix.cli.several import add_executor
 from tensor_optix.environment_check import STEPS
@@ -50,7 +50,7 @@ def add_tune(tune: argparse.ArgumentParser) -> None:
         ("--final-seeds", 5, "fresh seeds that the best five and the preset are trained with at the end"),
         ("--workers", 1, "runs at once, each in a process"),
     ):
-        tune.add_argument(flag, type=int, default=otherwise, metavar="N", help=f"{meaning} (default: {otherwise})")
+        tune.add_argument(flag, type=whole, default=otherwise, metavar="N", help=f"{meaning} (default: {otherwise})")
     tune.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML or JSON; they are not searched")
     add_settings(tune, [one for one in SETTINGS.values() if one.name not in _NOT_OF_A_SEARCH])
     tune.add_argument(
@@ -103,8 +103,10 @@ def _add_device(command: argparse.ArgumentParser, auto: str) -> None:
 def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     evaluate.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="episodes to play (default: 100)")
-    evaluate.add_argument("--seed", type=int, default=1_000_003, help="root of the episodes' seeds (default: 1000003)")
+    evaluate.add_argument("--episodes", type=whole, default=100, metavar="N", help="episodes to play (default: 100)")
+    evaluate.add_argument(
+        "--seed", type=whole, default=1_000_003, help="root of the episodes' seeds (default: 1000003)"
+    )
     evaluate.add_argument(
         "--verify", action="store_true", help="play the episodes behind the reported score again, and compare"
     )
@@ -122,7 +124,9 @@ def add_check(check: argparse.ArgumentParser) -> None:
     """Add the arguments of `check`: those of the environment, as `train` takes them."""
     names = ("env", "env_kwargs", "wrappers", "algorithm", "framework")
     add_settings(check, [SETTINGS[name] for name in names])
-    check.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"random steps to play (default: {STEPS})")
+    check.add_argument(
+        "--steps", type=whole, default=STEPS, metavar="N", help=f"random steps to play (default: {STEPS})"
+    )
     check.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -136,13 +140,13 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
         help="monitor .csv, .npz of steps and returns, history.jsonl, or TensorBoard events",
     )
     replay.add_argument(
-        "--every", type=int, default=2_048, metavar="STEPS", help="steps between evaluations (default: 2048)"
+        "--every", type=whole, default=2_048, metavar="STEPS", help="steps between evaluations (default: 2048)"
     )
     replay.add_argument(
-        "--episodes", type=int, default=5, metavar="K", help="last episodes of an evaluation (default: 5)"
+        "--episodes", type=whole, default=5, metavar="K", help="last episodes of an evaluation (default: 5)"
     )
     replay.add_argument(
-        "--offset", type=int, default=0, metavar="STEPS", help="first evaluation (default: 0, after --every)"
+        "--offset", type=whole, default=0, metavar="STEPS", help="first evaluation (default: 0, after --every)"
     )
     replay.add_argument("--json", action="store_true", help="print one JSON object per run")
 
@@ -152,7 +156,9 @@ def add_report(report: argparse.ArgumentParser) -> None:
     report.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     report.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: RUN_DIR/report.html)")
     report.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1, where it follows the run")
-    report.add_argument("--port", type=int, default=0, metavar="N", help="with --watch (default: 0, any that is free)")
+    report.add_argument(
+        "--port", type=whole, default=0, metavar="N", help="with --watch (default: 0, any that is free)"
+    )
     report.add_argument("--json", action="store_true", help="print where the page is as JSON")
 
 
@@ -164,8 +170,8 @@ def add_completion(completion: argparse.ArgumentParser) -> None:
 def add_enjoy(enjoy: argparse.ArgumentParser) -> None:
     """Add the arguments of `enjoy`."""
     enjoy.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    enjoy.add_argument("--episodes", type=int, default=1, metavar="N", help="episodes to play (default: 1)")
-    enjoy.add_argument("--seed", type=int, default=0, help="of the first episode (default: 0)")
+    enjoy.add_argument("--episodes", type=whole, default=1, metavar="N", help="episodes to play (default: 1)")
+    enjoy.add_argument("--seed", type=whole, default=0, help="of the first episode (default: 0)")
     enjoy.add_argument(
         "--record",
         type=Path,

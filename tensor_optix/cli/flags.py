@@ -1,6 +1,7 @@
 """Flags of the command line, made from a list of settings, and what was given by them."""
 
 import argparse
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, get_args, get_origin
 
@@ -31,6 +32,20 @@ def add_settings(
             )
 
 
+def whole(text: str) -> int:
+    """Return the whole number that a text is, written as 1000000, 1_000_000 or 1e6.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (number := float(text)).is_integer():
+            return int(number)
+    raise argparse.ArgumentTypeError(f"must be a whole number, such as 1000000 or 1e6, but got {text!r}")
+
+
 def given_by_flags(args: argparse.Namespace, settings: Iterable[NamedSetting]) -> Given:
     """Return the settings that were given as flags."""
     return {one.name: getattr(args, one.name) for one in settings if hasattr(args, one.name)}
@@ -47,7 +62,7 @@ def default_of(one: NamedSetting) -> str:
 
 def _how(one: NamedSetting) -> Given:
     """Return how `argparse` reads a setting."""
-    kind = one.kind
+    kind = whole if one.kind is int else one.kind
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     how: Given = {"metavar": one.about.metavar}
@@ -56,7 +71,7 @@ def _how(one: NamedSetting) -> Given:
     if kind is dict or kind == list[str]:
         return {**how, "action": "append"}
     if get_origin(kind) is list:
-        return {**how, "nargs": "+", "type": get_args(kind)[0]}
+        return {**how, "nargs": "+", "type": whole if get_args(kind) == (int,) else get_args(kind)[0]}
     return {**how, "type": _or_word(kind, one.about.word) if one.about.word else kind}
 
 
@@ -66,7 +81,7 @@ def _or_word(kind: Callable[[str], object], word: str) -> Callable[[str], object
     def read(text: str) -> object:
         try:
             return text if text == word else kind(text)
-        except ValueError:
+        except (ValueError, argparse.ArgumentTypeError):
             raise argparse.ArgumentTypeError(f"must be a whole number or {word!r}, but got {text!r}") from None
 
     return read

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from tensor_optix.cli.evolving import resume_variants, train_variants
-from tensor_optix.cli.flags import Given
+from tensor_optix.cli.flags import Given, whole
 from tensor_optix.cli.populating import resume_population, train_population
 from tensor_optix.cli.several import resume_seeds, train_seeds
 from tensor_optix.cli.tuning import resume_search
@@ -18,20 +18,20 @@ from tensor_optix.support.arguments import check_count
 def add_many(train: argparse.ArgumentParser) -> None:
     """Add the arguments of `train` that make many runs of one."""
     train.add_argument(
-        "--seeds", type=int, metavar="N", help="train N seeds, from --seed (default: 0) on, and take the best"
+        "--seeds", type=whole, metavar="N", help="train N seeds, from --seed (default: 0) on, and take the best"
     )
     train.add_argument(
-        "--population", type=int, metavar="N", help="train N members side by side by population-based training"
+        "--population", type=whole, metavar="N", help="train N members side by side by population-based training"
     )
     train.add_argument(
         "--generation-windows",
-        type=int,
+        type=whole,
         metavar="N",
         help="with --population: windows of each member between two decisions (default: four evaluations of one run)",
     )
     train.add_argument(
         "--workers",
-        type=int,
+        type=whole,
         metavar="N",
         help="with --seeds, --population or --evolve, whose variants then learn side by side: processes at once "
         "(default: 1)",

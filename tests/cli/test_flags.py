@@ -24,6 +24,7 @@ def made(otherwise: str | None = None) -> argparse.ArgumentParser:
         (["--hp", "a=1", "--hp", "b=2"], {"hyperparams": ["a=1", "b=2"]}),
         (["--net-arch", "64", "32", "--threads", "2"], {"net_arch": [64, 32], "threads": 2}),
         (["--threads", "auto"], {"threads": "auto"}),
+        (["--total-steps", "1e6", "--net-arch", "1e2", "6_4"], {"max_steps": 1_000_000, "net_arch": [100, 64]}),
         (["--no-tuning", "--async-envs"], {"tuning": False, "async_envs": True}),
         (["--no-escape", "--normalize-rewards"], {"escape": False, "normalize_rewards": True}),
         (["--max-windows", "3"], {"max_episodes": 3}),

@@ -43,7 +43,7 @@ def test_each_command_calls_its_function(arguments: list[str], command: str) -> 
         ([], "COMMAND"),
         (["play"], "invalid choice: 'play'"),
         (["train", "E-v0", "--algo", "a3c"], "invalid choice: 'a3c'"),
-        (["train", "E-v0", "--seed", "1.5"], "invalid int value: '1.5'"),
+        (["train", "E-v0", "--seed", "1.5"], "must be a whole number, such as 1000000 or 1e6, but got '1.5'"),
         (["train", "E-v0", "--net-arch"], "expected at least one argument"),
         (["evaluate"], "RUN_DIR"),
         (["replay"], "FILE"),
