@@ -32,6 +32,7 @@ from dataclasses import replace
 
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.succession import Successor
+from tensor_optix.core.decisions.validation_budget import LEARNED_SHARE
 from tensor_optix.core.loop.beside import Beside
 from tensor_optix.core.loop.championship import Championship
 from tensor_optix.core.loop.closing import closing_steps
@@ -99,7 +100,7 @@ class LoopController:
         self._championship = Championship(run, self._watch)
         self._execution = Execution(run, learning, self._championship, validation)
         self._untrained = Untrained(run, validation)
-        self._escaping = Escaping(run, validation, self._execution.settle)
+        self._escaping = Escaping(run, validation, lambda: self._execution.settle(part=LEARNED_SHARE))
         self._target = Target(run, validation, lambda: self._execution.settle(asks_further=True))
         self._dormancy = Dormancy(
             self._execution,

@@ -4,6 +4,8 @@ With T steps of training, V steps of validation, tests of candidates and last te
 
     V ≤ B(T) = F + p / (1 − p) · T      F = 30,000 steps for the start; beyond them V is at most p of all steps
     before the last tests               V ≤ ⅔ · B(T); the rest is kept for them
+    tests before the first escape       V ≤ ¾ · B(T)
+    from the first escape on            V ≤ ⅚ · B(T), or those tests would leave nothing to judge an escape by
 
 F is 0 in a slow simulator, whose steps take so long that 30,000 of them last more than 20 seconds. It is decided once,
 by the median of the first steps, which a loaded machine hardly changes.
@@ -34,6 +36,8 @@ from tensor_optix.support.arguments import is_real
 
 RUN_SHARE = 2 / 3
 """Of the budget, for evaluations and tests before the last tests."""
+LEARNED_SHARE, ESCAPES_SHARE = 3 / 4, 5 / 6
+"""The same for the tests before the first escape, and from there on."""
 FREE_STEPS, FREE_SECONDS = 30_000, 20.0
 """F, and the seconds that they may take at the pace of the median step: ten times what they take where it is fast."""
 EVALUATION_SHARE = 1 / 8
@@ -102,42 +106,47 @@ class ValidationBudget:
                 f"validation_share must be above 0 and below 1, or None for no bound, but got {self.share!r}."
             )
 
-    def steps(self, training_steps: int, *, is_slow: bool = False, is_last: bool = False) -> float:
-        """Return how many steps validation may have taken: all of the budget, or what is not kept for the last tests.
+    def steps(self, training_steps: int, part: float = RUN_SHARE, *, is_slow: bool = False) -> float:
+        """Return how many steps validation may have taken.
 
         Args:
             training_steps: T.
+            part: of the budget; 1 for the last tests.
             is_slow: True where no steps are free.
-            is_last: True for the last tests.
         """
         if self.share is None:
             return math.inf
         free = 0 if is_slow else FREE_STEPS
-        return (free + self.share / (1.0 - self.share) * training_steps) * (1.0 if is_last else RUN_SHARE)
+        return (free + self.share / (1.0 - self.share) * training_steps) * part
 
-    def left(self, training_steps: int, spent: ValidationSpent, *, is_last: bool = False) -> float:
+    def left(self, training_steps: int, spent: ValidationSpent, part: float = RUN_SHARE) -> float:
         """Return how many steps validation may still take; below 0 where it has taken too many.
 
         Args:
             training_steps: T.
             spent: what validation has cost so far.
-            is_last: True for the last tests.
+            part: of the budget, see `steps`.
         """
-        return self.steps(training_steps, is_slow=spent.is_slow is True, is_last=is_last) - spent.steps
+        return self.steps(training_steps, part, is_slow=spent.is_slow is True) - spent.steps
 
-    def affords(self, training_steps: int, spent: ValidationSpent, evaluations: int = 1) -> bool:
+    def affords(
+        self, training_steps: int, spent: ValidationSpent, evaluations: int = 1, part: float = RUN_SHARE
+    ) -> bool:
         """Return whether validation as long as some evaluations can be afforded; the first one always is.
 
         Args:
             training_steps: T.
             spent: what validation has cost so far.
             evaluations: how many, each as long as the newest.
+            part: of the budget, see `steps`.
         """
         if spent.newest is None:
             return True
-        return evaluations * spent.newest <= self.left(training_steps, spent)
+        return evaluations * spent.newest <= self.left(training_steps, spent, part)
 
-    def last_windows(self, training_steps: int, spent: ValidationSpent, policies: int, most: int) -> int:
+    def last_windows(
+        self, training_steps: int, spent: ValidationSpent, policies: int, most: int, part: float = 1.0
+    ) -> int:
         """Return how many windows of episodes each of some policies can play in the last tests, `most` at most.
 
         Args:
@@ -145,8 +154,9 @@ class ValidationBudget:
             spent: what validation has cost so far.
             policies: how many are to be tested on the same episodes.
             most: windows that are enough.
+            part: of the budget, see `steps`.
         """
-        left, window = self.left(training_steps, spent, is_last=True), max(spent.newest or 1, 1)
+        left, window = self.left(training_steps, spent, part), max(spent.newest or 1, 1)
         least = 1 if left >= 2 * window else 0  # the last policy may have to be evaluated first
         return int(min(max(left / (policies * window), least), most))
 

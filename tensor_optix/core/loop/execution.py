@@ -109,13 +109,14 @@ class Execution:
 
     # --- the referee of evolution ---
 
-    def settle(self, *, asks_further: bool = False) -> None:
+    def settle(self, *, asks_further: bool = False, part: float = 1.0) -> None:
         """Test the leading policies, the learner's own included, until one holds; the learner keeps its weights.
 
         Args:
             asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
+            part: of the budget of validation that may be spent then.
         """
-        self.snapshots.settle(keeps_own=True, asks_further=asks_further)
+        self.snapshots.settle(keeps_own=True, asks_further=asks_further, part=part)
 
     def roll_back(self, metrics: EvalMetrics) -> bool:
         """Load the best policy into the acting agent if that is better than an evaluation; True if it was."""

@@ -66,6 +66,7 @@ def settle(
     *,
     keeps_own: bool,
     asks_further: bool = False,
+    part: float = 1.0,
     tell: Callable[..., None],
 ) -> PolicySnapshot | None:
     """Settle by long tests which policy is best, that of now included, and return it; see `evaluate_leaders`.
@@ -79,10 +80,11 @@ def settle(
         validation: where policies are played; the best stays as it is where nothing is left to play.
         keeps_own: True to give the agent its own policy back.
         asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
+        part: of the budget of validation that may be spent then.
         tell: writes the tests to the records of the run.
     """
     budget = config.validation
-    windows = budget.last_windows(state.env_steps, validation.spent, LAST_POLICIES, LEADER_WINDOWS)
+    windows = budget.last_windows(state.env_steps, validation.spent, LAST_POLICIES, LEADER_WINDOWS, part)
     if state.metrics is None or windows == 0:
         return state.best
     tests = validation.seeded
@@ -107,7 +109,7 @@ def settle(
                 _alternatives(state, parts, dataclasses.replace(last, eval_metrics=claimed)),
                 windows=windows,
                 window_steps=validation.spent.newest or 0,
-                most_steps=budget.left(state.env_steps, validation.spent, is_last=True),
+                most_steps=budget.left(state.env_steps, validation.spent, part),
                 tell=tell,
             )
         finally:

@@ -99,12 +99,13 @@ class RunSnapshots:
             self._run.progress.stop_asked = True  # whatever follows is not to play
         self._run.change(best=best)
 
-    def settle(self, *, keeps_own: bool, asks_further: bool = False) -> None:
+    def settle(self, *, keeps_own: bool, asks_further: bool = False, part: float = 1.0) -> None:
         """Settle which policy is best by long tests.
 
         Args:
             keeps_own: True to give the acting agent its own policy back.
             asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
+            part: of the budget of validation that may be spent then.
         """
         registry = self._run.parts.registry
         try:
@@ -118,6 +119,7 @@ class RunSnapshots:
                 self._validation,
                 keeps_own=keeps_own,
                 asks_further=asks_further,
+                part=part,
                 tell=run.tell,
             )
         except BaseException:

@@ -13,7 +13,7 @@ from tensor_optix.core.decisions.reserve import MOST_RESERVED, Reserve
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict
 from tensor_optix.core.decisions.untrained import start_score
-from tensor_optix.core.decisions.validation_budget import ValidationSpent
+from tensor_optix.core.decisions.validation_budget import ESCAPES_SHARE, RUN_SHARE, ValidationSpent
 from tensor_optix.core.loop.history import HistoryRecord
 from tensor_optix.core.loop.tuning import TuningTrial
 from tensor_optix.core.training_report import StopReason
@@ -138,6 +138,11 @@ class RunState:
     def escape(self) -> EscapeRecord | None:
         """The escape in progress."""
         return running(self.escapes)
+
+    @property
+    def validation_part(self) -> float:
+        """What evaluations and tests may take of the budget of validation at present."""
+        return ESCAPES_SHARE if self.escapes else RUN_SHARE
 
     @property
     def compared(self) -> tuple[EvalMetrics, ...]:

@@ -266,12 +266,12 @@ class Scorer:
         return is_retest_due(state.best, state.window_id, state.best_tested_in)
 
     def _affords(self, state: RunState, windows: int) -> bool:
-        return self._config.validation.affords(state.env_steps, self.validation.spent, windows)
+        return self._config.validation.affords(state.env_steps, self.validation.spent, windows, state.validation_part)
 
     def _tested(self, state: RunState, pipeline: PlaysSeeds, train_metrics: EvalMetrics) -> Challenge | None:
         """Test the policy against the best; None where the storage failed."""
         best = state.best
-        left = self._config.validation.left(state.env_steps, self.validation.spent)
+        left = self._config.validation.left(state.env_steps, self.validation.spent, state.validation_part)
         with self._progress.timed("validate"), self._progress.health.surviving_storage("test a candidate"):
             return challenge(
                 pipeline,

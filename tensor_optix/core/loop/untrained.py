@@ -102,7 +102,7 @@ class Untrained:
         if pipeline is None or state.best is None:
             return ()
         self._run.slot.install(self._run.slot.first)
-        left = self._run.config.validation.left(state.env_steps, self._validation.spent, is_last=True)
+        left = self._run.config.validation.left(state.env_steps, self._validation.spent, part=1.0)
         most, limit = min(10 * MOST_STEPS, left), limit_of(state.start) or MOST_STEPS
         try:
             with registry.loaded(state.best, self._run.slot.agent):

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensor_optix.core.decisions.validation_budget import (
+    ESCAPES_SHARE,
     FREE_SECONDS,
     FREE_STEPS,
+    LEARNED_SHARE,
     SHORTEST_LIMIT,
     VALVE_SECONDS,
     ValidationBudget,
@@ -31,9 +33,9 @@ QUARTER, UNBOUNDED = ValidationBudget(), ValidationBudget(share=None)
 def test_a_quarter_of_all_steps_is_a_third_of_those_of_training_of_which_two_thirds_may_go_before_the_last_tests() -> (
     None
 ):
-    assert QUARTER.steps(9_000, is_last=True) == pytest.approx(3_000)
+    assert QUARTER.steps(9_000, 1.0) == pytest.approx(3_000)
     assert QUARTER.steps(9_000) == pytest.approx(2_000)
-    assert ValidationBudget(share=0.5).steps(9_000, is_last=True) == pytest.approx(9_000)
+    assert ValidationBudget(share=0.5).steps(9_000, 1.0) == pytest.approx(9_000)
 
 
 def test_an_evaluation_is_afforded_if_one_as_long_as_the_newest_fits() -> None:
@@ -116,7 +118,7 @@ def test_the_first_steps_are_free_where_they_are_fast() -> None:
     assert QUARTER.affords(1, spent)
     assert not QUARTER.affords(1, replace(spent, steps=15_001))
     assert not QUARTER.affords(1, replace(spent, is_slow=True))
-    assert QUARTER.left(9_000, spent, is_last=True) == pytest.approx(FREE_STEPS + 3_000 - 15_000)
+    assert QUARTER.left(9_000, spent, 1.0) == pytest.approx(FREE_STEPS + 3_000 - 15_000)
 
 
 def test_no_steps_are_free_where_so_many_would_take_too_long() -> None:
@@ -177,3 +179,11 @@ def test_a_share_that_is_none_is_refused_with_the_remedy(share: Any) -> None:
         InvalidArgumentError, match=r"validation_share must be above 0 and below 1, or None for no bound"
     ):
         ValidationBudget(share=share)
+
+
+def test_what_the_tests_before_the_first_escape_leave_is_for_the_escapes() -> None:
+    spent = ValidationSpent(steps=int(QUARTER.steps(9_000, LEARNED_SHARE)), newest=100)
+    assert not QUARTER.affords(9_000, spent)
+    assert QUARTER.affords(9_000, spent, 2, ESCAPES_SHARE)
+    assert not QUARTER.affords(9_000, spent, 3, ESCAPES_SHARE)
+    assert QUARTER.last_windows(9_000, spent, 3, 20, LEARNED_SHARE) == 0

@@ -11,6 +11,7 @@ import pytest
 from tensor_optix import BackoffOptimizer, BatchPipeline, RLOptimizer
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions import validation_budget
 from tensor_optix.core.decisions.escape_records import EscapeOutcome
 from tensor_optix.core.decisions.escapes import BUDGET
 from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase
@@ -159,6 +160,18 @@ def test_each_escape_begins_with_the_best_policy_and_its_values(stuck: Ended) ->
     assert agent.in_force[restart.began_window - 1] == {"learning_rate": 0.5, "entropy_coef": 0.01}
     first = [path for path in agent.loaded if path == Path(report.best_snapshot or "").name]
     assert len(first) >= 2
+
+
+@pytest.mark.slow
+def test_an_escape_takes_no_more_than_its_share_where_validation_has_taken_all_that_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation_budget, "FREE_STEPS", 0)
+    with last_tests_shortened():
+        report = run(tmp_path, Climber(freed_at=STUCK), val_episodes=5)
+    assert report.validation["put_off"] > 0
+    assert len(report.escapes) == 2
+    assert all(0 < one.steps <= one.share for one in report.escapes)
 
 
 def assert_nothing_was_tried(folder: Path, report: TrainingReport) -> None:
