@@ -1,6 +1,7 @@
 """Every cell of the tables of models and optimizers in docs/what-works.md, and that the page says just that."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,37 @@ def cells() -> list[Any]:
 
 @pytest.mark.parametrize("cell", cells())
 def test_a_cell_is_as_the_page_says(cell: Cell, tmp_path: Path) -> None:
+    assert_is_as_said(cell, tmp_path)
+
+
+def assert_is_as_said(cell: Cell, path: Path) -> None:
     if cell.refused:
         with pytest.raises(TensorOptixError) as error:
             cell.make(0)
         assert cell.refused in str(error.value)
     else:
         windows = window(seed=0, **cell.window), window(seed=1, **cell.window)
-        assert_goes_through(cell.make, tmp_path, windows)
+        assert_goes_through(cell.make, path, windows)
+
+
+def others() -> list[Any]:
+    found = []
+    for row, each in OPTIMIZERS.items():
+        for framework, cell in zip(("torch", "keras"), each, strict=True):
+            if cell is not None:
+                assert cell.others is not None
+                dqn, sac = cell.others
+                found.append(pytest.param(replace(cell, make=dqn), id=f"dqn-{framework}-{row}"))
+                found.append(
+                    pytest.param(replace(cell, make=sac, window={"action_dim": 2}), id=f"sac-{framework}-{row}")
+                )
+    return found
+
+
+@SLOW
+@pytest.mark.parametrize("cell", others())
+def test_an_optimizer_is_to_dqn_and_sac_what_it_is_to_ppo(cell: Cell, tmp_path: Path) -> None:
+    assert_is_as_said(cell, tmp_path)
 
 
 def test_the_page_has_the_tables() -> None:

@@ -97,20 +97,26 @@ def ppo(
     return make
 
 
-def dqn(network: Callable[[int], keras.Model], precision: str = "") -> Make:
+def dqn(
+    network: Callable[[int], keras.Model], precision: str = "", optimizer: Callable[[], Any] = keras.optimizers.Adam
+) -> Make:
     def make(seed: int) -> TFDQNAgent:
         keras.utils.set_random_seed(seed)
         with policy(precision) if precision else contextlib.nullcontext():
-            return TFDQNAgent(network(2), 2, keras.optimizers.Adam(), DQN, seed=seed, compile=False)
+            return TFDQNAgent(network(2), 2, optimizer(), DQN, seed=seed, compile=False)
 
     return make
 
 
-def sac(actor: Callable[[int], keras.Model], critic: Callable[[int], keras.Model]) -> Make:
+def sac(
+    actor: Callable[[int], keras.Model],
+    critic: Callable[[int], keras.Model],
+    optimizer: Callable[[], Any] = keras.optimizers.Adam,
+) -> Make:
     def make(seed: int) -> TFSACAgent:
         keras.utils.set_random_seed(seed)
-        adams: Any = [keras.optimizers.Adam() for _ in range(3)]
-        return TFSACAgent(actor(4), critic(1), critic(1), 2, *adams, SAC, seed=seed, compile=False)
+        optimizers = optimizer(), optimizer(), optimizer()
+        return TFSACAgent(actor(4), critic(1), critic(1), 2, *optimizers, SAC, seed=seed, compile=False)
 
     return make
 

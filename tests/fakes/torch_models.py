@@ -149,21 +149,24 @@ def ppo(network: Callable[[int], nn.Module], optimizer: Callable[..., Any] = ada
     return make
 
 
-def dqn(network: Callable[[int], nn.Module]) -> Make:
+def dqn(network: Callable[[int], nn.Module], optimizer: Callable[..., Any] = adam) -> Make:
     def make(seed: int) -> TorchDQNAgent:
         torch.manual_seed(seed)
         model = network(2)
-        return TorchDQNAgent(model, 2, adam(model), DQN, seed=seed, compile=False)
+        return TorchDQNAgent(model, 2, optimizer(model), DQN, seed=seed, compile=False)
 
     return make
 
 
-def sac(actor: Callable[[int], nn.Module], critic: Callable[[int], nn.Module]) -> Make:
+def sac(
+    actor: Callable[[int], nn.Module], critic: Callable[[int], nn.Module], optimizer: Callable[..., Any] = adam
+) -> Make:
     def make(seed: int) -> TorchSACAgent:
         torch.manual_seed(seed)
         policy, one, two = actor(4), critic(1), critic(1)
         alpha = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-        return TorchSACAgent(policy, one, two, 2, adam(policy), adam(one, two), alpha, SAC, seed=seed, compile=False)
+        optimizers = optimizer(policy), optimizer(one, two), alpha
+        return TorchSACAgent(policy, one, two, 2, *optimizers, SAC, seed=seed, compile=False)
 
     return make
 

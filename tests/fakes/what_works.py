@@ -31,6 +31,8 @@ class Cell:
     refused: str = ""
     note: str = ""
     window: dict[str, Any] = field(default_factory=dict)
+    others: tuple[Make, Make] | None = None
+    """DQN and SAC of the same optimizer, of which the same holds as of PPO."""
 
     def __str__(self) -> str:
         return (
@@ -163,19 +165,34 @@ MODELS: Rows = {
 }
 
 
-def of_torch(kind: Any, **arguments: Any) -> Cell:
+def of_torch(kind: Any, refused: str = "", **arguments: Any) -> Cell:
     def optimizer(*models: nn.Module) -> torch.optim.Optimizer:
         return kind([p for model in models for p in model.parameters()], **arguments)
 
-    return Cell(t.ppo(t.dense, optimizer))
+    return with_torch(optimizer, refused=refused)
 
 
-def of_keras(make: Callable[[], Any]) -> Cell:
-    return Cell(k.ppo(k.dense, make))
+def with_torch(optimizer: Callable[..., Any], model: Any = t.dense, critic: Any = t.OfTwo, **about: Any) -> Cell:
+    others = t.dqn(model, optimizer), t.sac(model, critic, optimizer)
+    return Cell(t.ppo(model, optimizer), others=others, **about)
+
+
+def of_keras(make: Callable[[], Any], **about: Any) -> Cell:
+    others = k.dqn(k.dense, optimizer=make), k.sac(k.dense, k.of_two, make)
+    return Cell(k.ppo(k.dense, make), others=others, **about)
 
 
 def of_matrices(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8, bias=False), nn.Tanh(), nn.Linear(8, outputs, bias=False))
+
+
+class OfTwoMatrices(nn.Module):
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(6, 8, bias=False), nn.Linear(8, outputs, bias=False)
+
+    def forward(self, observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.first(torch.cat([observation, action], -1))))
 
 
 def on_matrices(*models: nn.Module) -> torch.optim.Optimizer:
@@ -200,18 +217,15 @@ OPTIMIZERS: Rows = {
     "Ftrl": (None, of_keras(K.Ftrl)),
     "Lamb": (None, of_keras(K.Lamb)),
     "LBFGS": (
-        Cell(
-            t.ppo(t.dense, lambda a, c: T.LBFGS([*a.parameters(), *c.parameters()])),
-            refused="Use an optimizer that takes one gradient per step, such as Adam",
-        ),
+        of_torch(T.LBFGS, refused="Use an optimizer that takes one gradient per step, such as Adam"),
         None,
     ),
     "Lion": (None, of_keras(K.Lion)),
     "LossScaleOptimizer": (None, of_keras(lambda: K.LossScaleOptimizer(K.Adam()))),
     "MultiOptimizer": (None, of_keras(two_rates)),
-    "Muon": (Cell(t.ppo(of_matrices, on_matrices), note="matrices only"), of_keras(K.Muon)),
+    "Muon": (with_torch(on_matrices, of_matrices, OfTwoMatrices, note="matrices only"), of_keras(K.Muon)),
     "Muon on a model with biases": (
-        Cell(t.ppo(t.dense, on_matrices), refused="It takes matrices only: use AdamW, or layers with bias=False"),
+        with_torch(on_matrices, refused="It takes matrices only: use AdamW, or layers with bias=False"),
         of_keras(K.Muon),
     ),
     "Nadam": (of_torch(T.NAdam), of_keras(K.Nadam)),
@@ -222,24 +236,21 @@ OPTIMIZERS: Rows = {
         of_keras(lambda: K.RMSprop(centered=True, momentum=0.9)),
     ),
     "Rprop": (of_torch(T.Rprop), None),
-    "ScheduleFreeAdamW": (None, Cell(k.ppo(k.dense, K.ScheduleFreeAdamW), refused="Use AdamW")),
+    "ScheduleFreeAdamW": (None, of_keras(K.ScheduleFreeAdamW, refused="Use AdamW")),
     "SGD": (of_torch(T.SGD), of_keras(K.SGD)),
     "SGD, momentum": (of_torch(T.SGD, momentum=0.9), of_keras(lambda: K.SGD(momentum=0.9))),
     "SparseAdam": (
-        Cell(t.ppo(t.dense, lambda a, c: T.SparseAdam([*a.parameters(), *c.parameters()])), refused="Use Adam"),
+        of_torch(T.SparseAdam, refused="Use Adam"),
         None,
     ),
     "Steps that are differentiable": (
-        Cell(
-            t.ppo(t.dense, lambda a, c: T.Adam([*a.parameters(), *c.parameters()], differentiable=True)),
-            refused="Make it with differentiable=False",
-        ),
+        of_torch(T.Adam, differentiable=True, refused="Make it with differentiable=False"),
         None,
     ),
     "Clipping of its own": (None, of_keras(lambda: K.Adam(clipnorm=1.0))),
     "Averages of the weights": (
         None,
-        Cell(k.ppo(k.dense, lambda: K.Adam(use_ema=True)), refused="Make it with use_ema=False"),
+        of_keras(lambda: K.Adam(use_ema=True), refused="Make it with use_ema=False"),
     ),
     "Gradients accumulated": (None, of_keras(lambda: K.SGD(gradient_accumulation_steps=2))),
     "`loss_scale_factor`": (None, of_keras(lambda: K.Adam(loss_scale_factor=128.0))),
