@@ -9,8 +9,8 @@ stand.
     worth it    the best is evidently below a known target:  score + 2 · standard error < target
                 no target is known, and nothing was learned yet, or the plateau is not certain and the policy changes
     budget      all escapes together: 25 % of the steps outside of them
-    order       that of `ESCAPES`, each once per best policy; where nothing was learned yet another algorithm is first:
-                what is changed in a policy that has learned nothing rarely helps
+    order       that of `ESCAPES`, each once per best policy; where nothing was learned yet, or the best is not ahead of
+                the untrained policy, another algorithm is first: to change what has learned nothing rarely helps
     share       the rest of the budget over the escapes that are left, half of it for another algorithm that is first,
                 at least `dormant_threshold` evaluations; one that cannot be paid is passed over
     over        the share is spent, or `dormant_threshold` evaluations without a rise of the escape's own scores
@@ -99,6 +99,13 @@ class Standing:
     best_std_err: float
     changes: bool
     """Whether the policy still changes, see `policy_change.still_changes`."""
+    is_ahead: bool | None = None
+    """Whether the best policy is ahead of the untrained one; None where too little is known."""
+
+    @property
+    def is_unlearned(self) -> bool:
+        """True where nothing was learned: the curve never rose, or to no more than the untrained policy has."""
+        return self.phase is Phase.UNLEARNED or self.is_ahead is False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,19 +134,21 @@ def is_worth_trying(standing: Standing) -> bool:
 
 
 def next_escape(
-    tried: Sequence[EscapeRecord], learner: Learner, phase: Phase, steps: int, least_share: int
+    tried: Sequence[EscapeRecord], learner: Learner, steps: int, least_share: int, *, is_unlearned: bool
 ) -> tuple[Escape, int] | None:
     """Return the escape that is due, with the steps that it may take; None where none is left or can be paid.
 
     Args:
         tried: those that have ended, in the order of time.
         learner: what can be changed of the learner.
-        phase: what its learning curve looks like.
         steps: environment steps of the run so far.
         least_share: steps that an escape needs to show something, with windows as long as they are.
+        is_unlearned: whether nothing was learned, see `Standing`.
     """
     done = {one.name for one in since_kept(tried)}
-    left = [escape for escape in ordered(phase) if escape.name not in done and _applies(escape, learner)]
+    left = [
+        escape for escape in ordered(is_unlearned=is_unlearned) if escape.name not in done and _applies(escape, learner)
+    ]
     spent = sum(one.steps for one in tried)
     budget = int(BUDGET * (steps - spent)) - spent
     for n, escape in enumerate(left):
@@ -150,11 +159,9 @@ def next_escape(
     return None
 
 
-def ordered(phase: Phase) -> tuple[Escape, ...]:
+def ordered(*, is_unlearned: bool) -> tuple[Escape, ...]:
     """Return all kinds in the order in which they are tried, see the module's table."""
-    if phase is not Phase.UNLEARNED:
-        return ESCAPES
-    return tuple(sorted(ESCAPES, key=lambda escape: not escape.is_other_algorithm))
+    return tuple(sorted(ESCAPES, key=lambda escape: is_unlearned and not escape.is_other_algorithm))
 
 
 def changed(escape: Escape, learner: Learner) -> dict[str, float]:

@@ -26,6 +26,7 @@ from tensor_optix.core.hyperparams import read_back
 from tensor_optix.core.loop.decider import patience_with, scheduler_of
 from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.run import Run
+from tensor_optix.core.loop.untrained import is_ahead_of_start
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.core.types import HyperparamSet, PolicySnapshot
@@ -130,11 +131,13 @@ class Escaping:
             best_score=metrics.primary_score,
             best_std_err=metrics.std_err,
             changes=still_changes(state.recent[-scheduler.dormant_threshold :]),
+            is_ahead=None if config.is_pretrained else is_ahead_of_start(self._run),
         )
         if not is_worth_trying(standing):
             return None
         least = scheduler.dormant_threshold * scheduler.base_interval * state.steps_per_window
-        return next_escape(state.escapes, self._learner(state.best), verdict.phase, state.env_steps, least)
+        learner, is_unlearned = self._learner(state.best), standing.is_unlearned
+        return next_escape(state.escapes, learner, state.env_steps, least, is_unlearned=is_unlearned)
 
     def _learner(self, best: PolicySnapshot) -> Learner:
         agent, space = self._next_agent(), self._run.parts.optimizer.search_space

@@ -84,17 +84,12 @@ class Untrained:
             return None
         if not state.start:
             return None if state.first is None else has_risen_from(state.first, state.curve, state.recent)
-        span = span_of_run(state, self._run.parts)
-        start = start_of(state.start, None, span)
         if best.eval_metrics.grade is not None:  # an order of its own: it has beaten an earlier best, or nothing tells
             return True if best.eval_metrics.grade > 0.0 else None
-        score, sign = best.eval_metrics.primary_score, best.eval_metrics.sign
-        apart = None
-        if start is not None and limit_of((*state.start, *best.evidence)) is None:  # else their lengths do not compare
-            apart = is_ahead_apart(score, best_interval(best, span), start, sign)
+        apart = is_ahead_of_start(self._run)
         if apart or self._run.progress.stop_asked:
             return apart
-        together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start, sign)
+        together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start, best.eval_metrics.sign)
         return apart if together is None else together
 
     def _best_on_same_seeds(self, state: RunState) -> tuple[PlayedWindow, ...]:
@@ -142,6 +137,24 @@ class Untrained:
 
     def _is_stopped(self) -> bool:
         return self._run.progress.stop_asked
+
+
+def is_ahead_of_start(run: Run) -> bool | None:
+    """Return whether the best is ahead of the untrained policy, each on its own episodes; None where that is not known.
+
+    Args:
+        run: what the hands share.
+    """
+    state, best = run.state, run.state.best
+    if best is None or state.era_began > 0 or best.eval_metrics.grade is not None:
+        return None
+    span = span_of_run(state, run.parts)
+    start, metrics = start_of(state.start, None, span), best.eval_metrics
+    if (
+        start is None or limit_of((*state.start, *best.evidence)) is not None
+    ):  # of different lengths, they do not compare
+        return None
+    return is_ahead_apart(metrics.primary_score, best_interval(best, span), start, metrics.sign)
 
 
 def _is_enough(played: Sequence[PlayedWindow], steps: int, most_steps: float) -> bool:

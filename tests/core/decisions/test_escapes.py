@@ -43,9 +43,9 @@ def standing(**more: Any) -> Standing:
 
 
 def due(
-    tried: Sequence[EscapeRecord], learner: Learner, steps: int, least: int, phase: Phase = Phase.SATURATING
+    tried: Sequence[EscapeRecord], learner: Learner, steps: int, least: int, *, is_unlearned: bool = False
 ) -> tuple[Escape, int] | None:
-    return next_escape(tried, learner, phase, steps, least)
+    return next_escape(tried, learner, steps, least, is_unlearned=is_unlearned)
 
 
 class TestReason:
@@ -124,24 +124,31 @@ class TestOrderAndBudget:
 class TestAnotherAlgorithm:
     BOTH = replace(PPO, has_other_algorithm=True)
 
-    @pytest.mark.parametrize("phase", Phase)
-    def test_it_is_first_where_nothing_was_learned_and_else_last(self, phase: Phase) -> None:
+    def test_it_is_first_where_nothing_was_learned_and_else_last(self) -> None:
         others = (RESTART, ENTROPY, EXPLORATION, WINDOW)
-        assert ordered(phase) == ((ANEW, *others) if phase is Phase.UNLEARNED else (*others, ANEW))
+        assert ordered(is_unlearned=True) == (ANEW, *others)
+        assert ordered(is_unlearned=False) == ESCAPES == (*others, ANEW)
+
+    @pytest.mark.parametrize("phase", Phase)
+    @pytest.mark.parametrize("is_ahead", [True, False, None])
+    def test_nothing_was_learned_without_a_rise_or_with_a_best_that_the_untrained_policy_equals(
+        self, phase: Phase, is_ahead: bool | None
+    ) -> None:
+        assert standing(phase=phase, is_ahead=is_ahead).is_unlearned is (phase is Phase.UNLEARNED or is_ahead is False)
 
     def test_where_it_is_first_it_takes_half_and_the_others_share_the_rest(self) -> None:
-        assert due([], self.BOTH, 1000, 10, Phase.UNLEARNED) == (ANEW, 125)
-        assert due([over("algorithm", 125)], self.BOTH, 1125, 10, Phase.UNLEARNED) == (RESTART, 62)
-        assert due([over("algorithm", 20)], self.BOTH, 1020, 10, Phase.UNLEARNED) == (RESTART, 115)
+        assert due([], self.BOTH, 1000, 10, is_unlearned=True) == (ANEW, 125)
+        assert due([over("algorithm", 125)], self.BOTH, 1125, 10, is_unlearned=True) == (RESTART, 62)
+        assert due([over("algorithm", 20)], self.BOTH, 1020, 10, is_unlearned=True) == (RESTART, 115)
 
     def test_where_it_is_last_it_takes_what_is_left(self) -> None:
         assert due([], self.BOTH, 1000, 10) == (RESTART, 83)
         assert due([over("restart", 50), over("entropy", 50)], self.BOTH, 1100, 10) == (ANEW, 150)
 
     def test_it_is_tried_where_there_is_one(self) -> None:
-        assert due([], PPO, 1000, 10, Phase.UNLEARNED) == (RESTART, 125)
+        assert due([], PPO, 1000, 10, is_unlearned=True) == (RESTART, 125)
         alone = Learner(params={}, bounds={}, can_restart=False, has_other_algorithm=True)
-        assert due([], alone, 1000, 10, Phase.UNLEARNED) == (ANEW, 250) == due([], alone, 1000, 10)
+        assert due([], alone, 1000, 10, is_unlearned=True) == (ANEW, 250) == due([], alone, 1000, 10)
 
 
 class TestChanges:
