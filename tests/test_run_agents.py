@@ -12,10 +12,11 @@ from tensor_optix._policy_file import policy_file_of
 from tensor_optix._run_agents import RunAgents
 from tensor_optix._trained_runs import best_policy
 from tensor_optix.adapters._agent import BuiltInAgent
+from tensor_optix.algorithms import _replay_learner
 from tensor_optix.algorithms._description import AgentDescription
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.types import EvalMetrics
-from tensor_optix.errors import CheckpointMismatchError, EnvironmentFailedError
+from tensor_optix.errors import CheckpointMismatchError, EnvironmentFailedError, InvalidArgumentError
 from tensor_optix.runs import RunDescription
 
 
@@ -54,6 +55,12 @@ def test_windows_are_those_of_the_other_preset_unless_they_were_set_by_hand() ->
     assert RunAgents(described()).window_size("dqn") == 256
     assert RunAgents(described(n_envs=4)).window_size("dqn") == 64
     assert RunAgents(described(window_size=100)).window_size("dqn") is None
+
+
+def test_another_agent_whose_memory_does_not_fit_is_refused_before_it_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_replay_learner, "free_memory", lambda: 1000)
+    with pytest.raises(InvalidArgumentError, match="A replay memory of 100,000 transitions takes"):
+        RunAgents(described()).build("dqn")
 
 
 def test_an_algorithm_that_is_none_of_the_run_is_refused() -> None:
