@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tensor_optix.core.decisions.escape_records import EscapeOutcome
 from tensor_optix.core.decisions.intervals import ScoreInterval
 from tensor_optix.report import rendering
 from tensor_optix.report.curves import MOST_POINTS
 from tensor_optix.report.figures import MOST_SMALL
 from tensor_optix.report.page import page_of, write_page
 from tensor_optix.report.run_data import RunData
+from tests.fakes.escapes import record
 from tests.fakes.pages import NASTY, Elements, shown
 from tests.fakes.run_folders import write_lines, write_run
 
@@ -40,6 +42,16 @@ def test_the_page_says_what_happened_and_why(plain: str) -> None:
     assert "tensor-optix evaluate" in text
     for heading in ("Score", "Episodes and health", "Last tests", "Tests of candidates", "Tuning", "Faults"):
         assert heading in text
+
+
+@pytest.mark.usefixtures("small")
+def test_escapes_are_told_with_what_they_changed(tmp_path: Path) -> None:
+    changes = {"algorithm": ("ppo", "dqn"), NASTY: (0.01, 0.05)}
+    escapes = (record("algorithm", changes=changes).ended(EscapeOutcome.KEPT, window_id=8, env_steps=900, score=9.0),)
+    page = page_of(RunData.read(write_run(tmp_path / "run", escapes=escapes)))
+    assert "algorithm: ppo to dqn" in shown(page)
+    assert ": 0.01 to 0.05" in shown(page)
+    assert NASTY not in page
 
 
 def test_the_page_is_whole_and_small_enough(plain: str) -> None:
