@@ -66,7 +66,8 @@ class ActionGuard:
         """
         if not is_late:
             try:
-                sent = self._to_env(action)
+                # Gymnasium's environments alone refuse numpy's truths.
+                sent = action if isinstance(action, np.bool_) else self._to_env(action)
             except MALFORMED:  # `BadDataError` is a `ValueError`
                 sent = action  # not finite, or no numbers, which is not allowed
             if type(sent) is int and self._space is None:
