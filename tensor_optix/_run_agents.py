@@ -12,6 +12,8 @@ from tensor_optix.algorithms._description import AgentDescription
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.storage.policy_state import POLICY_FILE
 from tensor_optix.errors import CheckpointMismatchError, TensorOptixError
+from tensor_optix.pipeline.environment.environment import check_agent_fits
+from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.presets import preset_for
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class RunAgents:
         description = read_policy_file(path).description if path.exists() else None
         return self.own if description is None else description.algorithm
 
-    def build(self, algorithm: str) -> BaseAgent:
+    def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
         """Build an untrained agent; see `AgentsByAlgorithm`."""
         if algorithm == self.own:
             return self._run.agent()
@@ -78,7 +80,11 @@ class RunAgents:
                 f"A policy of {algorithm!r} is none of this run, whose agents are of {self.own!r}"
                 f"{f' and {self.other!r}' if self.other else ''}. Load it with load_policy."
             )
-        return self._run.agent(algorithm=algorithm)
+        agent = self._run.agent(algorithm=algorithm)
+        if to_learn:  # a pipeline would refuse it when it acts already, and the run would end with that
+            with contextlib.closing(self._run.environment()) as env:
+                check_agent_fits(agent, flat_observation_space(env.observation_space), env.action_space)
+        return agent
 
     def window_size(self, algorithm: str) -> int | None:
         """Return how long windows are best; None where the run's are not those of its preset, but set by hand."""

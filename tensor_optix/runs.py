@@ -1,6 +1,5 @@
 """A run of the command line as data: what `train` wrote to `run.json`, and the pipelines that belong to it."""
 
-import contextlib
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -29,8 +28,7 @@ from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, di
 from tensor_optix.factory import ALGORITHMS, hyperparam_table, make_agent
 from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
-from tensor_optix.pipeline.environment.environment import check_agent_fits, make_environment
-from tensor_optix.pipeline.environment.observations import flat_observation_space
+from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.own_code import code_of
 from tensor_optix.pipeline.environment.wrapping import WrapperPlace
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
@@ -53,25 +51,21 @@ class RunDescription(RunSettings):
         Args:
             number: 0, or from 1 on that of a variant like it.
             algorithm: another one than that of the run, with its own preset; None = that of the run.
-
-        Raises:
-            TensorOptixError: another algorithm's agent does not fit the environment, or the free memory.
         """
         root = [self.seed, number] if algorithm is None else [self.seed, number, 1 + ALGORITHMS.index(algorithm)]
         seed = self.seed if root == [self.seed, 0] else int(np.random.SeedSequence(root).generate_state(1)[0])
-        with contextlib.closing(self.environment()) as env:
-            agent = make_agent(
-                env,
-                algorithm or self.algorithm,
-                self.framework,
-                hyperparams=(self.hyperparams or None) if algorithm is None else None,
-                seed=seed,
-                net_arch=self.net_arch,
-                cell=self.cell,
-                device=self.device,
-            )
-            if algorithm is not None:  # that of the run is checked by its pipeline, before anything is collected
-                check_agent_fits(agent, flat_observation_space(env.observation_space), env.action_space)
+        env = self.environment()
+        agent = make_agent(
+            env,
+            algorithm or self.algorithm,
+            self.framework,
+            hyperparams=(self.hyperparams or None) if algorithm is None else None,
+            seed=seed,
+            net_arch=self.net_arch,
+            cell=self.cell,
+            device=self.device,
+        )
+        env.close()
         return agent
 
     def environment(self, **more: object) -> gym.Env:

@@ -57,10 +57,13 @@ def test_windows_are_those_of_the_other_preset_unless_they_were_set_by_hand() ->
     assert RunAgents(described(window_size=100)).window_size("dqn") is None
 
 
-def test_another_agent_whose_memory_does_not_fit_is_refused_before_it_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_agent_whose_memory_does_not_fit_is_refused_before_it_learns_and_may_be_played(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(_replay_learner, "free_memory", lambda: 1000)
     with pytest.raises(InvalidArgumentError, match="A replay memory of 100,000 transitions takes"):
-        RunAgents(described()).build("dqn")
+        RunAgents(described()).build("dqn", to_learn=True)
+    assert algorithm_of(RunAgents(described()).build("dqn")) == "dqn"
 
 
 def test_an_algorithm_that_is_none_of_the_run_is_refused() -> None:

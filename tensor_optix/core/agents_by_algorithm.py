@@ -36,14 +36,15 @@ class AgentsByAlgorithm(Protocol):
         """
         ...
 
-    def build(self, algorithm: str) -> BaseAgent:
+    def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
         """Build an untrained agent, the same one at each call.
 
         Args:
             algorithm: `own` or `other`.
+            to_learn: False where it goes on from a state, or is only played.
 
         Raises:
-            TensorOptixError: there is no such agent for these spaces.
+            TensorOptixError: there is no such agent for these spaces, or it cannot learn here, for lack of memory.
         """
         ...
 

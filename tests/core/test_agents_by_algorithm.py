@@ -18,7 +18,7 @@ class ByClass:
     def recorded(self, folder: Path) -> str:
         return folder.name
 
-    def build(self, algorithm: str) -> BaseAgent:
+    def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
         return {"Momentum": Momentum, "NumpyAgent": NumpyAgent}[algorithm]()
 
     def window_size(self, algorithm: str) -> int | None:

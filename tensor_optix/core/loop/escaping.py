@@ -231,7 +231,7 @@ class Escaping:
             changes[WINDOW_SIZE] = (pipeline.window_size, size)
         self._note(escape, share, best, changes)
         try:
-            slot.replace(agents.build(name))
+            slot.replace(agents.build(name, to_learn=True))
         except TensorOptixError as error:
             logger.warning("Escape %r is left out: %s", escape.name, error)
             self._end(EscapeOutcome.GIVEN_UP)

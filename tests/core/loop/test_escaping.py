@@ -333,7 +333,7 @@ class Other:
     def recorded(self, folder: Path) -> str:
         return self.other if next((folder / "weights").iterdir()).read_bytes().startswith(b"leaper") else self.own
 
-    def build(self, algorithm: str) -> BaseAgent:
+    def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
         self.built.append(algorithm)
         return Leaper(self.peak) if algorithm == self.other else Climber(freed_at=STUCK)
 
@@ -415,7 +415,7 @@ def test_another_algorithm_is_not_built_where_it_is_not_tried(tmp_path: Path, mo
 @pytest.mark.slow
 def test_another_algorithm_that_cannot_be_built_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Refused(Other):
-        def build(self, algorithm: str) -> BaseAgent:
+        def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
             raise HyperparamError("no agent fits.")
 
     report = anew(tmp_path, Refused())
