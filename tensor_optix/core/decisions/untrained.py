@@ -163,6 +163,7 @@ def advice(
     is_cut_short: bool,
     is_by_hand: bool = False,
     has_target: bool = False,
+    has_tried_other: bool = False,
 ) -> str:
     """Return what to try where the best is not ahead of the untrained policy, in a few sentences.
 
@@ -173,6 +174,7 @@ def advice(
         is_cut_short: True if the run was ended before it was done.
         is_by_hand: True if a threshold set by hand was the whole patience.
         has_target: True if it is known which score is enough, and the best is below it.
+        has_tried_other: True if another algorithm has learned for a time, too.
     """
     if episodes == 0:
         return (
@@ -187,9 +189,13 @@ def advice(
             f"{longer}Every episode had the return {score:g}, so the reward was never seen, or there is no other. Let "
             f"episodes last longer, explore more, or shape the reward so that it leads there.{last}"
         )
+    by_none = " Nor did one of another algorithm." if has_tried_other else ""
+    or_other = (
+        "or a longer window (window_size)" if has_tried_other else "a longer window (window_size), or another algorithm"
+    )
     return (
-        f"{longer}Returns differ, but no policy came out ahead. Try more exploration, another learning rate, a longer "
-        f"window (window_size), or another algorithm.{last}"
+        f"{longer}Returns differ, but no policy came out ahead.{by_none} Try more exploration, another learning rate, "
+        f"{or_other}.{last}"
     )
 
 

@@ -259,6 +259,7 @@ def _advice(state: RunState, progress: RunProgress, config: LoopConfig) -> str:
         is_cut_short=progress.reason not in (StopReason.CONVERGED, StopReason.BUDGET, StopReason.NOTHING_LEARNED),
         is_by_hand=not config.patience.is_scaled,
         has_target=config.patience.target is not None or config.target_score is not None,
+        has_tried_other=any(one.is_other_algorithm and one.steps > 0 for one in state.escapes),
     )
 
 

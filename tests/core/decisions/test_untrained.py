@@ -203,6 +203,14 @@ def test_a_threshold_set_by_hand_is_named_where_it_has_ended_the_run(is_flat: bo
     assert "by hand" not in advice(**given, is_cut_short=True)
 
 
+def test_what_was_tried_is_not_advised() -> None:
+    given: dict[str, Any] = {"episodes": 50, "is_flat": False, "score": 0.0, "is_cut_short": False}
+    assert "(window_size), or another algorithm." in advice(**given)
+    tried = advice(**given, has_tried_other=True)
+    assert "Nor did one of another algorithm. Try" in tried
+    assert "or a longer window (window_size)." in tried
+
+
 def test_the_limit_of_windows_is_that_of_the_longest_episodes_that_were_cut() -> None:
     whole = PlayedWindow(seeds=(1,), returns=(0.0,), score=0.0)
     assert limit_of([]) is limit_of([whole]) is None
