@@ -327,6 +327,10 @@ class CheckpointRegistry:
         if self.agents is not None:
             self.agents.install(agent)
 
+    def fits(self, snapshot: PolicySnapshot, agent: BaseAgent) -> bool:
+        """Return whether `load` gives the weights to `agent`, and not to one of another algorithm."""
+        return self.agents is None or self.agents.fitting(self.path_of(snapshot), agent) is agent
+
     @contextlib.contextmanager
     def loaded(self, snapshot: PolicySnapshot, agent: BaseAgent) -> Generator[None]:
         """Load a snapshot into `agent` for the block, and restore the agent's own policy after it."""

@@ -180,11 +180,15 @@ def _moved_in_escape(
     """
     left = windows_left(escape, state.env_steps, state.steps_per_window)
     if left < scheduler.base_interval:
-        spent = replace(state.position, no_improvement=scheduler.dormant_threshold - 1)
-        return scheduler.transition(spent, Event.FLAT)
+        return spent(state.position, scheduler)
     new = scheduler.transition(state.position, event)
     due = left // max(1, scheduler.dormant_threshold - new.no_improvement)
     return replace(new, interval=min(new.interval, max(due, scheduler.base_interval)))
+
+
+def spent(position: SchedulerState, scheduler: BackoffScheduler) -> SchedulerState:
+    """Return where the state machine is once the patience is used up."""
+    return scheduler.transition(replace(position, no_improvement=scheduler.dormant_threshold - 1), Event.FLAT)
 
 
 def _verdict(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: LoopConfig) -> Verdict:

@@ -14,9 +14,9 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.core.loop.championship import Championship
-from tensor_optix.core.loop.decider import Act
+from tensor_optix.core.loop.decider import Act, scheduler_of, spent
 from tensor_optix.core.loop.history import HistoryRecord
-from tensor_optix.core.loop.learning import DIVERGENCE, Learning
+from tensor_optix.core.loop.learning import DIVERGENCE, LEARN, Fault, Learning
 from tensor_optix.core.loop.ordered_evaluator import who_scored
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.outlook import outlook
@@ -27,6 +27,7 @@ from tensor_optix.core.loop.scoring import no_score
 from tensor_optix.core.loop.tuning import SuggestionError, Tuner, TuningRecord
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import EvalMetrics, LoopState
+from tensor_optix.errors import NonFiniteError
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Execution:
         metrics = outcome.metrics if outcome.metrics is not None else no_score(state.window_id)
         match effect:
             case Act.FAULT:
-                self._recover(outcome)
+                self._recover(outcome, on_dormant)
             case Act.MISSING:
                 self._tell_missing(metrics)
             case Act.RESCORE | Act.RESERVE | Effect.CHECKPOINT:
@@ -152,19 +153,42 @@ class Execution:
             next_evaluation=following,
         )
 
-    def _recover(self, outcome: Outcome) -> None:
-        if outcome.fault is None:
+    def _recover(self, outcome: Outcome, on_dormant: Callable[..., None]) -> None:
+        """Go back to the last good state, give the escape in progress up, or end the run; the fault is recorded."""
+        fault, window_id = outcome.fault, self._run.state.window_id
+        if fault is None:
             return
-        self._append(
-            outcome,
-            verdict=Verdict.NO_EVIDENCE,
-            eval_metrics=no_score(self._run.state.window_id),
-            fault=str(outcome.fault),
-        )
-        last_good = self._run.state.last_good or outcome.hyperparams
-        milder = self._learning.recover(outcome.fault, self._run.state.window_id, last_good)
-        if outcome.fault.kind == DIVERGENCE:
-            self._run.change(last_good=milder, trial=None)
+        event = None
+        try:
+            if fault.kind == LEARN:
+                event = self._give_up_escape(outcome, fault, on_dormant)
+                return
+            last_good = self._run.state.last_good or outcome.hyperparams
+            milder = self._learning.recover(fault, window_id, last_good)
+            if fault.kind == DIVERGENCE:
+                self._run.change(last_good=milder, trial=None)
+        except NonFiniteError:
+            if self._run.state.escape is None:
+                raise
+            event = self._give_up_escape(outcome, fault, on_dormant)
+        finally:
+            self._append(
+                outcome,
+                verdict=Verdict.NO_EVIDENCE,
+                eval_metrics=no_score(window_id),
+                fault=str(fault),
+                event=event,
+            )
+
+    def _give_up_escape(self, outcome: Outcome, fault: Fault, on_dormant: Callable[..., None]) -> str | None:
+        """Ask what follows an escape that cannot go on: what nobody chose does not end the run."""
+        state, health = self._run.state, self._run.progress.health
+        logger.warning("Escape %r is given up: %s", state.escapes[-1].name, fault.text)
+        for kind in (DIVERGENCE, LEARN):
+            health.clear(kind)
+        self._run.change(position=spent(state.position, scheduler_of(state, self._run.config)), event=None)
+        self.execute(Effect.DORMANT, outcome, on_dormant)
+        return self._run.state.event
 
     def _tune(self, metrics: EvalMetrics) -> tuple[TuningRecord, ...]:
         state, optimizer = self._run.state, self._run.parts.optimizer

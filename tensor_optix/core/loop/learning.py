@@ -28,8 +28,9 @@ logger = logging.getLogger(__name__)
 _FIELDS = ("observations", "next_observations", "rewards", "actions", "log_probs", "values")
 
 
-WINDOW, DIVERGENCE = "window", "divergence"
-"""Kinds of faults: a window that cannot be learned from, and one that has left values that are not finite."""
+WINDOW, DIVERGENCE, LEARN = "window", "divergence", "learn"
+"""Kinds of faults: a window that cannot be learned from, one that has left values that are not finite, and one from
+which `learn` raised, twice."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Learning:
         if found is not None:
             return Fault(DIVERGENCE, f"{found} in window {window_id}")
         self._health.clear(DIVERGENCE)
-        self._health.clear("learn")
+        self._health.clear(LEARN)
         return diagnostics
 
     def recover(self, fault: Fault, window_id: int, last_good: HyperparamSet) -> HyperparamSet | None:
@@ -158,13 +159,13 @@ def learn_guarded(
     def restore() -> None:
         if isinstance(agent, Restorable):
             agent.restore(before)
-        elif registry.best is not None:
+        elif registry.best is not None and registry.fits(registry.best, agent):
             registry.load_best(agent)
 
     try:
         diagnostics = agent.learn(window)
     except Exception as error:
-        health.fault("learn")
+        health.fault(LEARN)
         logger.warning("learn() raised in window %d, and is tried once more: %r", window.episode_id, error)
         restore()
         try:

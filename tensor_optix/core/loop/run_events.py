@@ -32,13 +32,12 @@ def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[t
     """
     if outcome.fault is not None:
         yield "fault", {"fault": outcome.fault.kind, "text": outcome.fault.text}
+        if after.escapes == before.escapes:  # else it has ended one
+            return
+    elif outcome.metrics is None:
         return
-    if outcome.metrics is None:
-        return
-    if outcome.evidence or outcome.incumbent is not None:
-        yield _test(before, outcome, outcome.metrics)
-    if after.verdict is Verdict.DEGRADED:
-        yield "degradation", {"score": outcome.metrics.primary_score, "best_score": before.best_score}
+    else:
+        yield from _judged(before, after, outcome, outcome.metrics)
     if after.event is not None:
         yield ("watch" if before.is_on_watch else "escape"), {"text": after.event}
     if after.position.state is not before.position.state:
@@ -50,6 +49,15 @@ def events_of(before: RunState, after: RunState, outcome: Outcome) -> Iterator[t
                 "evaluations_without_rise": after.position.no_improvement,
             },
         )
+
+
+def _judged(
+    before: RunState, after: RunState, outcome: Outcome, metrics: EvalMetrics
+) -> Iterator[tuple[str, dict[str, object]]]:
+    if outcome.evidence or outcome.incumbent is not None:
+        yield _test(before, outcome, metrics)
+    if after.verdict is Verdict.DEGRADED:
+        yield "degradation", {"score": metrics.primary_score, "best_score": before.best_score}
 
 
 def _test(before: RunState, outcome: Outcome, metrics: EvalMetrics) -> tuple[str, dict[str, object]]:

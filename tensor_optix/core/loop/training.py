@@ -1,18 +1,21 @@
 """One window of training: learn from it, and score the policy where the window is due."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 from tensor_optix.core.base_optimizer import BaseOptimizer
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.succession import LearnerSlot
-from tensor_optix.core.loop.learning import Fault, Learning
+from tensor_optix.core.loop.learning import LEARN, Fault, Learning
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scheduling import Scheduling
 from tensor_optix.core.loop.scoring import Scored, Scorer
-from tensor_optix.core.types import EpisodeData, EvalMetrics
+from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics
+
+logger = logging.getLogger(__name__)
 
 
 class Training:
@@ -64,8 +67,7 @@ class Training:
         staged = self._stage() if state.is_due and not self._scorer.validation.is_there else None
         is_over = False
         try:
-            with self._progress.timed("learn"):
-                learned = self._learning.learn(window, state.window_id)
+            learned = self._learned(state, window)
             if isinstance(learned, Fault):
                 return replace(outcome, fault=learned)
             outcome = replace(outcome, diagnostics=learned)
@@ -79,6 +81,16 @@ class Training:
             if staged is not None and not is_over:
                 self._registry.discard(staged)
         return self._scored(outcome, scored, staged)
+
+    def _learned(self, state: RunState, window: EpisodeData) -> Diagnostics | Fault:
+        try:
+            with self._progress.timed("learn"):
+                return self._learning.learn(window, state.window_id)
+        except Exception as error:
+            if state.escape is None or not state.escape.is_other_algorithm:
+                raise
+            logger.exception("learn() raised again")
+            return Fault(LEARN, f"learn() raised twice in window {state.window_id}: {error!r}")
 
     def finish(self, state: RunState, train_metrics: EvalMetrics) -> Outcome:
         """Score the policy after a window that was learned from, and whose validation was broken off.

@@ -1,6 +1,7 @@
 """Escapes in whole runs: a learner in a local optimum, with thresholds that are short, but not set by hand."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tensor_optix.core.loop import escaping
 from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.policy_manager import PolicyManager
+from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.core.types import EpisodeData, EvalMetrics, HyperparamSet
 from tensor_optix.errors import HyperparamError
@@ -402,6 +404,59 @@ def test_another_algorithm_in_vain_gives_its_place_back_and_the_users_agent_has_
     assert 0 < escape.steps <= BUDGET * (report.env_steps - escape.steps)
     assert report.best_score == pytest.approx(LOCAL, abs=0.1) == agent.weight
     assert report.hyperparams == agent.params == {"learning_rate": 0.9, "entropy_coef": 0.01}
+
+
+class Failing(Other):
+    """Another algorithm that fails in its second window, and in each after it."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
+        agent, fault = super().build(algorithm), self.fault
+
+        def learn(episode_data: EpisodeData) -> dict[str, Any]:
+            agent.learned.append(episode_data.episode_id)
+            if len(set(agent.learned)) < 2:
+                return {}
+            if fault == "raises":
+                raise LookupError("no such kernel")
+            return {"loss": math.nan}
+
+        if isinstance(agent, Leaper):
+            agent.learn = learn  # type: ignore[method-assign]
+        return agent
+
+
+@pytest.mark.parametrize("fault", ["raises", "diverges"])
+def test_another_algorithm_that_fails_does_not_end_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    agent = Climber(freed_at=STUCK, learning_rate=0.9)
+    report = anew(tmp_path, Failing(fault), agent=agent)
+    (escape,) = report.escapes
+    assert (escape.name, escape.outcome) == ("algorithm", EscapeOutcome.GIVEN_UP)
+    assert report.reason == StopReason.CONVERGED
+    assert report.best_score == pytest.approx(LOCAL, abs=0.1) == agent.weight
+    assert events(tmp_path) == ["escape algorithm: begun", "escape algorithm: given up"]
+    said = {"raises": "LookupError('no such kernel')", "diverges": "learn() reported loss=nan"}[fault]
+    assert any("'algorithm' is given up" in text and said in text for text in caplog.messages)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["raises", "diverges"])
+def test_a_run_that_is_stopped_after_that_goes_on_bit_for_bit(
+    tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(escaping, "is_ahead_of_start", lambda run: False)
+    whole = run(tmp_path / "whole", agent := Climber(), agents=Failing(fault))
+    assert [one.name for one in whole.escapes] == ["algorithm", "restart", "entropy"]
+    at = whole.escapes[1].began_window
+    cut = run(tmp_path / "cut", Climber(), agents=Failing(fault), stops=Stops(at))
+    assert cut.reason == "stopped"
+    resumed = run(tmp_path / "cut", other := Climber(), agents=Failing(fault), resume=True)
+    assert state_of(tmp_path / "cut", other, resumed) == state_of(tmp_path / "whole", agent, whole)
 
 
 @pytest.mark.slow
