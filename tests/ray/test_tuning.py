@@ -163,8 +163,13 @@ def test_tunes_own_pbt_copies_weights_and_each_trial_works_with_its_own_values(t
     np.random.seed(0)  # noqa: NPY002 - theirs
     space = {"learning_rate": tune.loguniform(1e-4, 1e-1), "clip_ratio": tune.uniform(0.1, 0.4)}
     small = {"window_size": 32, "n_envs": 1, "net_arch": [8], "hyperparams": {"n_epochs": 1}, "val_episodes": 2}
-    schedule = PopulationBasedTraining(perturbation_interval=1, hyperparam_mutations=dict(space), quantile_fraction=0.5)
-    trial = trainable("CartPole-v1", framework="torch", algorithm="ppo", windows=1, max_episodes=6, **small)
+    schedule = PopulationBasedTraining(
+        time_attr="training_iteration",  # else the interval is one of seconds
+        perturbation_interval=4,
+        hyperparam_mutations=dict(space),
+        quantile_fraction=0.5,
+    )
+    trial = trainable("CartPole-v1", framework="torch", algorithm="ppo", windows=1, max_episodes=24, **small)
 
     def begun_together(config: dict[str, Any]) -> None:
         # One that has ended before the other begins would copy nothing, and be copied by nobody.
