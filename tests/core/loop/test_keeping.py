@@ -10,8 +10,10 @@ import pytest
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.escape_records import ALGORITHM, EscapeOutcome, EscapeRecord
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.keeping import Keeping
+from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run import new_run
 from tensor_optix.core.loop.run_state import RunState
@@ -22,7 +24,7 @@ from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointStorageError
 from tests.fakes.agents import RememberingAgent
 from tests.fakes.loops import FixedOptimizer
-from tests.helpers import ScoreEvaluator, ScriptedPipeline
+from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
 
 class Evolves:
@@ -46,7 +48,9 @@ class Evolves:
 class Rig:
     """Saving that is due only where the clock says so: each save takes a second, of a run of none."""
 
-    def __init__(self, folder: Path, *, keeps: bool = True, callbacks: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, keeps: bool = True, callbacks: Mapping[str, Any] | None = None, agents: Any = None
+    ) -> None:
         self.now = 0.0
         self.agent = RememberingAgent()
         self.registry, self.ring = CheckpointRegistry(folder), ResumeRing(folder)
@@ -60,6 +64,7 @@ class Rig:
             registry=self.registry,
             history=History(folder / "history.jsonl"),
             keeper=RunKeeper(self.ring, lambda: self.now) if keeps else None,
+            agents=agents,
         )
         if self.parts.keeper is not None:
             self.parts.keeper.start()
@@ -117,6 +122,46 @@ def test_a_run_in_which_another_algorithm_learns_is_not_resumed_without_its_agen
     point = rig.newest()
     with pytest.raises(CheckpointMismatchError, match=r"An agent of 'dqn' learns .* RLOptimizer\(agents="):
         rig.keeping.restored(replace(point, state={**point.state, "algorithm": "dqn"}))
+
+
+class Two:
+    """Builds an agent of another algorithm."""
+
+    own, other = "RememberingAgent", "NumpyAgent"
+
+    def algorithm_of(self, agent: BaseAgent) -> str:
+        return type(agent).__name__
+
+    def build(self, algorithm: str, *, to_learn: bool = False) -> BaseAgent:
+        assert algorithm == self.other
+        return NumpyAgent()
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_the_agent_of_another_algorithm_comes_back_and_the_one_that_rests(tmp_path: Path, rests: bool) -> None:
+    rig = Rig(tmp_path, agents=Two())
+    assert isinstance(rig.slot, Single)
+    rig.slot.replace(other := NumpyAgent())
+    other.weight, rig.agent.weight = 1.5, 2.5
+    escape = EscapeRecord(
+        name=ALGORITHM,
+        began_window=2,
+        began_step=20,
+        began_evaluation=2,
+        share=50,
+        score_before=0.0,
+        changes={ALGORITHM: (Two.own, Two.other)},
+    )
+    if not rests:
+        escape = escape.ended(EscapeOutcome.KEPT, window_id=3, env_steps=30, score=1.0)
+    rig.run.change(window_id=3, env_steps=30, escapes=(escape,))
+    rig.keeping.save()
+    other.weight = rig.agent.weight = 0.0
+    rig.slot.replace(rig.agent)
+    rig.keeping.restored(rig.newest())
+    assert isinstance(rig.slot.agent, NumpyAgent)
+    assert (rig.slot.agent.weight, rig.agent.weight) == (1.5, 2.5 if rests else 0.0)
+    rig.registry.close()
 
 
 class TestWhen:
