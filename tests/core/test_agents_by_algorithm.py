@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tensor_optix.core.agents_by_algorithm import FittingAgents
 from tensor_optix.core.base_agent import BaseAgent
+from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.types import EvalMetrics
 from tests.helpers import FlatAgent, Momentum, NumpyAgent
 
 
@@ -71,3 +73,39 @@ def test_a_learner_that_gave_its_place_back_is_not_kept_alive() -> None:
     rig.loaded("NumpyAgent", rig.acting)
     gc.collect()
     assert learner() is None
+
+
+class OneOther:
+    """Knows one agent of another algorithm, which the first snapshot is of."""
+
+    def __init__(self, registry: CheckpointRegistry, first: NumpyAgent) -> None:
+        self.acting: BaseAgent = first
+        self.first, self.other = first, NumpyAgent()
+        registry.agents = self  # type: ignore[assignment] - what the registry asks of it
+
+    def fitting(self, folder: Path, agent: BaseAgent) -> BaseAgent:
+        return self.other if folder.name.endswith("0") else self.first
+
+    def install(self, agent: BaseAgent) -> None:
+        self.acting = agent
+
+
+def test_a_registry_loads_a_snapshot_into_the_agent_of_its_algorithm_which_acts_then(tmp_path: Path) -> None:
+    registry, agent = CheckpointRegistry(tmp_path), NumpyAgent()
+    registry.open()
+    snapshots = []
+    for agent.weight in (1.0, 2.0):
+        snapshots.append(registry.save(agent, EvalMetrics(agent.weight)))
+    agents = OneOther(registry, agent)
+    agent.weight = 3.0
+    assert [registry.fits(one, agent) for one in snapshots] == [False, True]
+    registry.load(snapshots[0], agent)
+    assert agents.acting is agents.other
+    assert (agents.other.weight, agent.weight) == (1.0, 3.0)
+    with registry.loaded(snapshots[0], agent):
+        assert agents.acting is agents.other
+    assert agents.acting is agent
+    assert agent.weight == 3.0
+    registry.load(snapshots[1], agent)
+    assert (agents.acting, agent.weight) == (agent, 2.0)
+    registry.close()

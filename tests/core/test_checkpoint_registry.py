@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.storage import tree
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
@@ -598,37 +597,3 @@ def test_what_is_in_reserve_is_neither_listed_nor_pruned_until_it_is_dropped(dir
     assert scores(registry) == [9.0, 5.0]
     registry.close()
     assert registry.reserve is None
-
-
-class OneOther:
-    """Knows one agent of another algorithm, which the first snapshot is of."""
-
-    def __init__(self, registry: CheckpointRegistry, first: NumpyAgent) -> None:
-        self.acting: BaseAgent = first
-        self.first, self.other = first, NumpyAgent()
-        registry.agents = self  # type: ignore[assignment] - what the registry asks of it
-
-    def fitting(self, folder: Path, agent: BaseAgent) -> BaseAgent:
-        return self.other if folder.name.endswith("0") else self.first
-
-    def install(self, agent: BaseAgent) -> None:
-        self.acting = agent
-
-
-def test_a_snapshot_goes_into_the_agent_of_its_algorithm_which_acts_then(registry: CheckpointRegistry) -> None:
-    agent = NumpyAgent()
-    snapshots = []
-    for agent.weight in (1.0, 2.0):
-        snapshots.append(registry.save(agent, EvalMetrics(agent.weight)))
-    agents = OneOther(registry, agent)
-    agent.weight = 3.0
-    assert [registry.fits(one, agent) for one in snapshots] == [False, True]
-    registry.load(snapshots[0], agent)
-    assert agents.acting is agents.other
-    assert (agents.other.weight, agent.weight) == (1.0, 3.0)
-    with registry.loaded(snapshots[0], agent):
-        assert agents.acting is agents.other
-    assert agents.acting is agent
-    assert agent.weight == 3.0
-    registry.load(snapshots[1], agent)
-    assert (agents.acting, agent.weight) == (agent, 2.0)

@@ -50,6 +50,7 @@ MUTATED = REGISTRY + GUARDS
 
 TESTS = (
     "tests/core/storage",
+    "tests/core/test_agents_by_algorithm.py",
     "tests/core/test_checkpoint_registry.py",
     "tests/core/test_faults.py",
     "tests/core/loop/test_guard.py",
