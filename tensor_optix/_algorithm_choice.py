@@ -31,10 +31,9 @@ def resolve_algorithm(algorithm: str, env: gym.Env) -> str:
         raise InvalidArgumentError(f"algorithm must be 'auto' or one of {ALGORITHMS}, but got {algorithm!r}.")
     if algorithm != "auto":
         return algorithm
-    actions = env.action_space
-    if isinstance(actions, spaces.Box) and has_bounds(actions) and not are_wide(actions):
-        return "sac" if len(flat_observation_space(env.observation_space).shape) == 1 else "ppo"
-    is_table = isinstance(env.observation_space, spaces.Discrete) and isinstance(actions, spaces.Discrete)
+    if _suits_sac(env):
+        return "sac"
+    is_table = isinstance(env.observation_space, spaces.Discrete) and isinstance(env.action_space, spaces.Discrete)
     return "dqn" if is_table and env.spec is not None and time_limit_of(env) is None else "ppo"
 
 
@@ -55,7 +54,12 @@ def other_algorithm(algorithm: str, env: gym.Env) -> str | None:
         return None
     if isinstance(actions, spaces.Discrete):
         return "dqn"
-    if not isinstance(actions, spaces.Box) or not np.issubdtype(actions.dtype, np.floating):
-        return None
-    fits = has_bounds(actions) and not are_wide(actions)
-    return "sac" if fits and len(flat_observation_space(env.observation_space).shape) == 1 else None
+    is_of_floats = isinstance(actions, spaces.Box) and np.issubdtype(actions.dtype, np.floating)
+    return "sac" if is_of_floats and _suits_sac(env) else None
+
+
+def _suits_sac(env: gym.Env) -> bool:
+    """Return whether the actions are a Box whose bounds tell a scale, and the observations a vector."""
+    actions = env.action_space
+    has_scale = isinstance(actions, spaces.Box) and has_bounds(actions) and not are_wide(actions)
+    return has_scale and len(flat_observation_space(env.observation_space).shape) == 1

@@ -62,7 +62,7 @@ def default_of(one: NamedSetting) -> str:
 
 def _how(one: NamedSetting) -> Given:
     """Return how `argparse` reads a setting."""
-    kind = whole if one.kind is int else one.kind
+    kind = one.kind
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     how: Given = {"metavar": one.about.metavar}
@@ -71,8 +71,12 @@ def _how(one: NamedSetting) -> Given:
     if kind is dict or kind == list[str]:
         return {**how, "action": "append"}
     if get_origin(kind) is list:
-        return {**how, "nargs": "+", "type": whole if get_args(kind) == (int,) else get_args(kind)[0]}
-    return {**how, "type": _or_word(kind, one.about.word) if one.about.word else kind}
+        return {**how, "nargs": "+", "type": _reader(get_args(kind)[0])}
+    return {**how, "type": _or_word(kind, one.about.word) if one.about.word else _reader(kind)}
+
+
+def _reader(kind: Callable[[str], object]) -> Callable[[str], object]:
+    return whole if kind is int else kind
 
 
 def _or_word(kind: Callable[[str], object], word: str) -> Callable[[str], object]:
@@ -80,7 +84,7 @@ def _or_word(kind: Callable[[str], object], word: str) -> Callable[[str], object
 
     def read(text: str) -> object:
         try:
-            return text if text == word else kind(text)
+            return text if text == word else _reader(kind)(text)
         except (ValueError, argparse.ArgumentTypeError):
             raise argparse.ArgumentTypeError(f"must be a whole number or {word!r}, but got {text!r}") from None
 

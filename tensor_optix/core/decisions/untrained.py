@@ -33,6 +33,7 @@ ERRORS = 2.0
 """Standard errors of the first score that a level must be above it."""
 NEWEST = 20
 """Training scores of the end that are compared with the first."""
+_TRIES = ("more exploration", "another learning rate", "a longer window (window_size)", "another algorithm")
 _BY_HAND = "Thresholds set by hand have ended the run; without them it waits longer for a first rise."
 _COULD_BE_OPTIMAL = (
     "If the start is as good as can be, nothing is wrong: the loop cannot know that without a target, which is the "
@@ -190,12 +191,9 @@ def advice(
             f"episodes last longer, explore more, or shape the reward so that it leads there.{last}"
         )
     by_none = " Nor did one of another algorithm." if has_tried_other else ""
-    or_other = (
-        "or a longer window (window_size)" if has_tried_other else "a longer window (window_size), or another algorithm"
-    )
+    *tries, last_try = _TRIES[:-1] if has_tried_other else _TRIES
     return (
-        f"{longer}Returns differ, but no policy came out ahead.{by_none} Try more exploration, another learning rate, "
-        f"{or_other}.{last}"
+        f"{longer}Returns differ, but no policy came out ahead.{by_none} Try {', '.join(tries)}, or {last_try}.{last}"
     )
 
 

@@ -160,17 +160,8 @@ class Execution:
             return
         event = None
         try:
-            if fault.kind == LEARN:
+            if not self._goes_on_after(fault, outcome):
                 event = self._give_up_escape(outcome, fault, on_dormant)
-                return
-            last_good = self._run.state.last_good or outcome.hyperparams
-            milder = self._learning.recover(fault, window_id, last_good)
-            if fault.kind == DIVERGENCE:
-                self._run.change(last_good=milder, trial=None)
-        except NonFiniteError:
-            if self._run.state.escape is None:
-                raise
-            event = self._give_up_escape(outcome, fault, on_dormant)
         finally:
             self._append(
                 outcome,
@@ -179,6 +170,21 @@ class Execution:
                 fault=str(fault),
                 event=event,
             )
+
+    def _goes_on_after(self, fault: Fault, outcome: Outcome) -> bool:
+        """Go back to the last good state; False where an escape fails too often for that."""
+        if fault.kind == LEARN:
+            return False
+        last_good = self._run.state.last_good or outcome.hyperparams
+        try:
+            milder = self._learning.recover(fault, self._run.state.window_id, last_good)
+        except NonFiniteError:
+            if self._run.state.escape is None:
+                raise
+            return False
+        if fault.kind == DIVERGENCE:
+            self._run.change(last_good=milder, trial=None)
+        return True
 
     def _give_up_escape(self, outcome: Outcome, fault: Fault, on_dormant: Callable[..., None]) -> str | None:
         """Ask what follows an escape that cannot go on: what nobody chose does not end the run."""

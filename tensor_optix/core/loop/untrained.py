@@ -150,9 +150,7 @@ def is_ahead_of_start(run: Run) -> bool | None:
         return None
     span = span_of_run(state, run.parts)
     start, metrics = start_of(state.start, None, span), best.eval_metrics
-    if (
-        start is None or limit_of((*state.start, *best.evidence)) is not None
-    ):  # of different lengths, they do not compare
+    if start is None or limit_of((*state.start, *best.evidence)) is not None:  # episodes of other lengths
         return None
     return is_ahead_apart(metrics.primary_score, best_interval(best, span), start, metrics.sign)
 

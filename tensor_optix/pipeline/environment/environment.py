@@ -141,8 +141,8 @@ class ActionScaler:
     """Hands actions to an environment: as they are, or mapped from the range of an agent that declares one.
 
     `low + (clip(a) − a_low)/(a_high − a_low) · (high − low)` onto a `Box` with finite bounds, none beyond 1e30. Onto
-    any other `Box` they are clipped, and on other spaces they pass as they are. Before, flat actions get the form of
-    their space.
+    any other `Box` they are clipped, and on other spaces they pass as they are, but for numpy's truths, which become
+    the choices 0 and 1. Before, flat actions get the form of their space.
 
     Args:
         action_space: of the environment; None where it is not known.

@@ -10,7 +10,7 @@ import pytest
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.escape_records import ALGORITHM, EscapeOutcome, EscapeRecord
+from tensor_optix.core.decisions.escape_records import ALGORITHM, EscapeOutcome
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.keeping import Keeping
 from tensor_optix.core.loop.learner import Single
@@ -23,6 +23,7 @@ from tensor_optix.core.storage.run_keeper import RunKeeper
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointStorageError
 from tests.fakes.agents import RememberingAgent
+from tests.fakes.escapes import record
 from tests.fakes.loops import FixedOptimizer
 from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline
 
@@ -143,18 +144,10 @@ def test_the_agent_of_another_algorithm_comes_back_and_the_one_that_rests(tmp_pa
     assert isinstance(rig.slot, Single)
     rig.slot.replace(other := NumpyAgent())
     other.weight, rig.agent.weight = 1.5, 2.5
-    escape = EscapeRecord(
-        name=ALGORITHM,
-        began_window=2,
-        began_step=20,
-        began_evaluation=2,
-        share=50,
-        score_before=0.0,
-        changes={ALGORITHM: (Two.own, Two.other)},
-    )
+    escape = record(ALGORITHM, changes={ALGORITHM: (Two.own, Two.other)})
     if not rests:
-        escape = escape.ended(EscapeOutcome.KEPT, window_id=3, env_steps=30, score=1.0)
-    rig.run.change(window_id=3, env_steps=30, escapes=(escape,))
+        escape = escape.ended(EscapeOutcome.KEPT, window_id=12, env_steps=1200, score=6.0)
+    rig.run.change(window_id=12, env_steps=1200, escapes=(escape,))
     rig.keeping.save()
     other.weight = rig.agent.weight = 0.0
     rig.slot.replace(rig.agent)
