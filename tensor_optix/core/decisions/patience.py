@@ -10,7 +10,8 @@ The multiple is small only where the plateau is certain. With the gain Gₜ, the
 return at present, γ = Gₜ / σ, and n training episodes:
 
     UNLEARNED    Gₜ ≤ 8 σ₁ (σ₁: of the first returns) or Gₜ ≤ 2 σ, now or where the best level was reached, as a few
-                 lucky episodes would have it:  at least min(2·10⁷ steps, 10⁴ episodes)
+                 lucky episodes would have it:  at least min(2·10⁷ steps, 10⁴ episodes), and at most
+                 20 Rₜ where Gₜ > σ₁ and Gₜ > 3 σ
     EMERGED      but Gₜ > 4 σ₁ and Gₜ > 10 σ, of first returns that spread far and present ones that do not:  multiple 7
     SATURATED    γ · (n / 1000)^1.5 > 120, and the upper bound of the slope of the last fifth, per unit of ln t,
                  is below 0.25·Gₜ:  multiple 0.22; below 0.5·Gₜ:  multiple 1
@@ -41,8 +42,6 @@ from tensor_optix.support.arguments import check_amount, check_count, check_thre
 
 MOST_STRETCH = 4.0
 """Evaluations that one counts for at most, where others were put off."""
-DENSITY = 0.005
-"""Growth of the steps after which a curve is evaluated again at the latest."""
 EPISODES_SCALE, EPISODES_POWER = 1_000.0, 1.5
 """Certainty: γ · (n / scale)^power."""
 _SHORTEST = 5
@@ -60,6 +59,9 @@ class Constants:
     emerged: float = 4.0
     """Gain from which it may have been, in deviations of the first returns, where it is `distinct` of the present."""
     distinct: float = 10.0
+    visible: float = 3.0
+    """Gain in present deviations from which nothing is waited for longer than `visibly` times the steps to it."""
+    visibly: float = 20.0
     certainty: float = 120.0
     """γ · (n / 1000)^1.5 from which a plateau is certain."""
     flat_slope: float = 0.25
@@ -265,28 +267,6 @@ def _multiple(seen: CurveStatistics, patience: Patience, phase: Phase, left: flo
     return multiple, f"{phase.value}, the last rise took {short(seen.rise_steps)} steps"
 
 
-def windows_until_due(verdict: PatienceVerdict, steps: int, interval: int, steps_per_window: int) -> int:
-    """Return in how many windows to evaluate next: `interval`, but never later than the patience runs out.
-
-    The evaluations that the threshold still asks for are spread over the steps that remain, and there is one each time
-    the run has grown by `DENSITY`, so that a large interval neither stretches the patience nor hides a rise:
-
-        min(interval, remaining steps / (remaining evaluations · window), DENSITY · steps / window), at least 1
-
-    Args:
-        verdict: the patience at this evaluation.
-        steps: environment steps so far.
-        interval: windows to the next evaluation, as the backoff has it.
-        steps_per_window: environment steps of one window.
-    """
-    check_count("interval", interval, 1)
-    check_count("steps_per_window", steps_per_window, 1)
-    if verdict.allowed_steps == 0:
-        return interval
-    due = min(verdict.remaining_steps / max(1, verdict.remaining_evaluations), DENSITY * steps)
-    return max(1, min(interval, math.ceil(due / steps_per_window)))
-
-
 def _certainty(seen: CurveStatistics) -> float:
     if seen.episodes is None:
         return 0.0
@@ -295,6 +275,8 @@ def _certainty(seen: CurveStatistics) -> float:
 
 
 def _unlearned_steps(seen: CurveStatistics, patience: Patience) -> float:
-    if not seen.episodes:
-        return patience.unlearned_steps
-    return min(patience.unlearned_steps, patience.unlearned_episodes * seen.steps / seen.episodes)
+    rule, steps = patience.constants, patience.unlearned_steps
+    if seen.episodes:
+        steps = min(steps, patience.unlearned_episodes * seen.steps / seen.episodes)
+    is_visible = seen.gain > max(seen.first_deviation, rule.visible * max(seen.deviation, seen.best_deviation))
+    return min(steps, rule.visibly * seen.rise_steps) if is_visible and patience.target is None else steps

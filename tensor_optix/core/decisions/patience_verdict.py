@@ -1,9 +1,13 @@
-"""How far the patience with a learning curve is used up, and the sentence that says it."""
+"""How far the patience with a learning curve is used up, the sentence that says it, and when to evaluate next."""
 
 import enum
 import math
 from dataclasses import dataclass
 
+from tensor_optix.support.arguments import check_count
+
+DENSITY = 0.005
+"""Growth of the steps after which a curve is evaluated again at the latest."""
 LONGER = 1.25
 """Multiple of the steps that are waited for from which a quiet run is told by its evaluations."""
 
@@ -84,3 +88,25 @@ def chance_of_rise(used: float) -> float:
     in the middle, 0.2 at the end.
     """
     return 1.0 / (1.0 + math.exp(min(4.2 * math.sqrt(max(used, 0.0)) - 2.7, 50.0)))
+
+
+def windows_until_due(verdict: PatienceVerdict, steps: int, interval: int, steps_per_window: int) -> int:
+    """Return in how many windows to evaluate next: `interval`, but never later than the patience runs out.
+
+    The evaluations that the threshold still asks for are spread over the steps that remain, and there is one each time
+    the run has grown by `DENSITY`, so that a large interval neither stretches the patience nor hides a rise:
+
+        min(interval, remaining steps / (remaining evaluations · window), DENSITY · steps / window), at least 1
+
+    Args:
+        verdict: the patience at this evaluation.
+        steps: environment steps so far.
+        interval: windows to the next evaluation, as the backoff has it.
+        steps_per_window: environment steps of one window.
+    """
+    check_count("interval", interval, 1)
+    check_count("steps_per_window", steps_per_window, 1)
+    if verdict.allowed_steps == 0:
+        return interval
+    due = min(verdict.remaining_steps / max(1, verdict.remaining_evaluations), DENSITY * steps)
+    return max(1, min(interval, math.ceil(due / steps_per_window)))

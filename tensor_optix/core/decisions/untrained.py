@@ -1,15 +1,20 @@
 """Is the best policy ahead of the untrained one that the run began with? Pure functions.
 
     on the same seeds   dᵢ = Gᵢ − Gᵢ⁰:                               ahead if the interval of the mean of dᵢ is above 0
-    on other seeds      L = Ḡ − Ḡ⁰ − √((Ḡ − low)² + (high⁰ − Ḡ⁰)²):   ahead if L > 0
+    on other seeds      L = Ḡ − Ḡ⁰ − √((Ḡ − low)² + (high⁰ − Ḡ⁰)²):   ahead if L > 0,
+                        U = the pairs (i, j) with Gᵢ > Gⱼ⁰, ties half:   or if U − n·m / 2 > 3.72 · its error and Ḡ > Ḡ⁰
     without seeds       the highest level of the learning curve, its lower bound:
                                                                      ahead if it is above s⁰ + 2 · error of s⁰
 
 G are returns, s⁰ is the score of the first window. The intervals are those of `intervals`, so that equal constants are
-no gain, one lucky episode is none, and a constant gain is one.
+no gain, one lucky episode is none, and a constant gain is one. They allow for a return as bad as any of the run,
+however rare, which hides the gain of a dozen good episodes. Ranks alone refute that the best acts just as the untrained
+policy does, so that all returns are draws from one distribution: by chance once in 10,000 times, as a best was chosen
+among many.
 
-Source of the second: Zou and Donner, "Construction of confidence limits about effect measures: a general approach",
-Statistics in Medicine 27, 2008. The third says nothing where the error of s⁰ is not known.
+Sources: Zou and Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in
+Medicine 27, 2008; Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the
+other", 1947. The last says nothing where the error of s⁰ is not known.
 """
 
 import math
@@ -31,6 +36,8 @@ FEWEST_EVALUATIONS = 5
 """Evaluations before which a curve says nothing."""
 ERRORS = 2.0
 """Standard errors of the first score that a level must be above it."""
+RANK_ERRORS = 3.72
+"""Standard errors that the pairs won must be above half of all: one chance in 10,000."""
 NEWEST = 20
 """Training scores of the end that are compared with the first."""
 _TRIES = ("more exploration", "another learning rate", "a longer window (window_size)", "another algorithm")
@@ -130,6 +137,32 @@ def is_ahead_apart(score: float, interval: ScoreInterval | None, start: Start, s
     else:
         error = math.hypot(score - interval.low, start.interval.high - start.score)
     return bool(sign * (score - start.score) > error + rounding_of(score, start.score))
+
+
+def is_ahead_by_ranks(best: Sequence[PlayedWindow], start: Sequence[PlayedWindow], sign: float = 1.0) -> bool | None:
+    """Return whether the best wins more pairs of episodes than luck would give it; None where there are too few.
+
+    Args:
+        best: windows of the best.
+        start: windows of the untrained policy, whatever their seeds.
+        sign: -1 where the lower score is better.
+    """
+    if not best or not start:
+        return None
+    are_returns = score_returns([*best, *start])
+    ours, theirs = (sign * _values(side, are_returns=are_returns) for side in (best, start))
+    if min(ours.size, theirs.size) < FEWEST_PAIRS:
+        return None
+    values = np.concatenate([ours, theirs])
+    order = np.argsort(values)
+    is_new = np.diff(values[order]) > rounding_of(values[order][1:], values[order][:-1])
+    ties = np.diff(np.flatnonzero(np.concatenate([[True], is_new, [True]]))).astype(np.float64)
+    ranks = np.empty_like(values)
+    ranks[order] = np.repeat(np.cumsum(ties) - (ties - 1.0) / 2.0, ties.astype(int))
+    n, pairs = float(values.size), float(ours.size * theirs.size)
+    error = math.sqrt(pairs / 12.0 * (n + 1.0 - float((ties**3 - ties).sum()) / (n * (n - 1.0))))
+    won = float(ranks[: ours.size].sum()) - ours.size * (n + 1.0) / 2.0
+    return bool(won > RANK_ERRORS * error and ours.mean() > theirs.mean())
 
 
 def has_risen_from(first: EvalMetrics, curve: ScoreCurve, evaluations: Sequence[EvalMetrics]) -> bool | None:

@@ -29,8 +29,8 @@ from typing import TypeAlias
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Event, SchedulerState, effects
 from tensor_optix.core.decisions.escape_records import EscapeRecord, other_algorithm, windows_left
-from tensor_optix.core.decisions.patience import MOST_STRETCH, assess, windows_until_due
-from tensor_optix.core.decisions.patience_verdict import PatienceVerdict
+from tensor_optix.core.decisions.patience import MOST_STRETCH, assess
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, windows_until_due
 from tensor_optix.core.decisions.policy_change import has_stopped_changing
 from tensor_optix.core.decisions.reserve import is_due, observed
 from tensor_optix.core.decisions.trend import MOST_EVALUATIONS, Verdict, all_alike, judge

@@ -12,6 +12,7 @@ from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.decisions.untrained import (
     has_risen_from,
     is_ahead_apart,
+    is_ahead_by_ranks,
     is_ahead_on_same_seeds,
     limit_of,
     start_of,
@@ -152,7 +153,8 @@ def is_ahead_of_start(run: Run) -> bool | None:
     start, metrics = start_of(state.start, None, span), best.eval_metrics
     if start is None or limit_of((*state.start, *best.evidence)) is not None:  # episodes of other lengths
         return None
-    return is_ahead_apart(metrics.primary_score, best_interval(best, span), start, metrics.sign)
+    apart = is_ahead_apart(metrics.primary_score, best_interval(best, span), start, metrics.sign)
+    return is_ahead_by_ranks(best.evidence, state.start, metrics.sign) or apart
 
 
 def _is_enough(played: Sequence[PlayedWindow], steps: int, most_steps: float) -> bool:

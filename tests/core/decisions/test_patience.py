@@ -12,8 +12,8 @@ from tensor_optix.core.decisions.patience import (
     assess,
     chance_of_rise,
     decide,
-    windows_until_due,
 )
+from tensor_optix.core.decisions.patience_verdict import windows_until_due
 from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.loop.run_state import saved_form
 from tensor_optix.errors import InvalidArgumentError
@@ -181,6 +181,17 @@ class TestDecide:
         assert decide(seen(**unlearned, episodes=10.0), Patience()).allowed_steps == 20_000_000
         assert decide(seen(**unlearned, episodes=1_000.0), Patience()).allowed_steps == 2_000_000
         assert decide(seen(**unlearned, episodes=0), Patience()).allowed_steps == 20_000_000
+
+    @pytest.mark.parametrize(
+        ("noises", "most"), [((60.0, 30.0), 2_000_000), ((60.0, 34.0), 20_000_000), ((101.0, 0.0), 20_000_000)]
+    )
+    def test_a_rise_that_shows_is_waited_on_for_a_multiple_of_it_though_the_first_returns_spread_far(
+        self, noises, most
+    ):
+        wide = {"first_deviation": noises[0], "deviation": noises[1], "episodes": None}
+        verdict = decide(seen(**wide), Patience())
+        assert (verdict.phase, verdict.allowed_steps) == (Phase.UNLEARNED, most)
+        assert decide(seen(**wide), Patience(reward_threshold=1_000.0)).allowed_steps > 10_000_000
 
     def test_the_chance_is_that_of_what_is_waited_for_longest(self):
         few, many = (decide(seen(rise_steps=10.0, quiet_evaluations=n), Patience()) for n in (10, 1_000))

@@ -14,6 +14,7 @@ from tensor_optix.core.decisions.untrained import (
     advice,
     has_risen_from,
     is_ahead_apart,
+    is_ahead_by_ranks,
     is_ahead_on_same_seeds,
     limit_of,
     start_of,
@@ -24,7 +25,7 @@ from tensor_optix.core.types import EvalMetrics, PlayedWindow
 NAN = math.nan
 
 
-def windows(returns: Sequence[float], size: int = 5, first_seed: int = 0) -> list[PlayedWindow]:
+def windows(returns: Sequence[float] | np.ndarray, size: int = 5, first_seed: int = 0) -> list[PlayedWindow]:
     """Windows of `size` episodes, with the seeds in order."""
     found = []
     for begin in range(0, len(returns), size):
@@ -114,6 +115,41 @@ def test_on_other_seeds(best: list[float], start: list[float], ahead: bool) -> N
     assert is_ahead_apart(float(np.mean(best)), mean_interval(best, span), begun) is ahead
     assert is_ahead_apart(float(np.mean(best)), None, begun) is None
     assert is_ahead_apart(NAN, mean_interval(best, span), begun) is None
+
+
+@pytest.mark.parametrize(
+    ("best", "start", "ahead"),
+    [
+        ([-5.0, -4.0, -3.0, -6.0] * 5, [-10.0, -12.0, -14.0, -9.0] * 11, True),  # one of -60 would hide it elsewhere
+        ([-5.0, -4.0, -3.0, -6.0] * 4 + [-60.0] * 4, [-10.0, -12.0, -14.0, -9.0] * 11, False),  # a lower mean is none
+        ([0.0] * 20, [0.0] * 20, False),
+        ([0.1] * 20, [0.1 - 1e-13] * 20, False),  # rounding wins nothing
+        ([1.0] * 4 + [0.0] * 16, [0.0] * 45, False),
+        ([1.0] * 8 + [0.0] * 12, [0.0] * 45, True),
+        ([9.0, 8.0, 9.5, 9.9, 8.8], list(range(8)) * 5, False),  # a lucky candidate's first five
+        ([5.0] * 2, [1.0] * 2, None),
+        ([], [1.0] * 20, None),
+    ],
+)
+def test_by_ranks(best: list[float], start: list[float], ahead: bool | None) -> None:
+    assert is_ahead_by_ranks(windows(best), windows(start)) is ahead
+    costs = [windows([-value for value in values]) for values in (best, start)]
+    assert is_ahead_by_ranks(costs[0], costs[1], -1.0) is ahead
+
+
+@pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "standard_exponential", "bernoulli"])
+def test_the_luckiest_of_many_that_are_no_better_is_not_ahead_by_ranks(draw: str) -> None:
+    rng, found = np.random.default_rng(1), 0
+
+    def returns(count: int) -> list[float]:
+        drawn = rng.random(count) < 0.1 if draw == "bernoulli" else getattr(rng, draw)(size=count)
+        return drawn.astype(float).tolist()
+
+    for _ in range(100):
+        start = windows(returns(45))
+        candidates = [returns(20) for _ in range(20)]
+        found += is_ahead_by_ranks(windows(max(candidates, key=np.mean)), start) is True
+    assert found <= 1
 
 
 def test_the_start_is_what_was_played_before_anything_was_learned_or_else_the_first_window() -> None:
