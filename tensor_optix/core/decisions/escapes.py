@@ -6,7 +6,7 @@ dearest, begins anew with another algorithm, once per run. What an escape finds 
 the test of a candidate against the incumbent on the same held-out episodes; else the best and its hyper-parameters
 stand.
 
-    worth it    the best is evidently below a known target:  score + 2 · standard error < target
+    worth it    the best is below a known target; it is tested before the first escape, and asked again
                 no target is known, and nothing was learned yet, or the plateau is not certain and the policy changes
     budget      all escapes together: 25 % of the steps outside of them
     order       that of `ESCAPES`, each once per best policy; where nothing was learned yet, or the best is not ahead of
@@ -29,12 +29,9 @@ from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.search_space import Param
 from tensor_optix.core.types import Params
 from tensor_optix.support.arguments import is_real
-from tensor_optix.support.numbers import finite_or_zero
 
 BUDGET = 0.25
 """Steps of all escapes, as a share of the steps outside of them."""
-ERRORS = 2.0
-"""Standard errors by which a score must be below a target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +93,6 @@ class Standing:
     target: float | None
     """Score that is known to be enough; None where none is known."""
     best_score: float
-    best_std_err: float
     changes: bool
     """Whether the policy still changes, see `policy_change.still_changes`."""
     is_ahead: bool | None = None
@@ -127,8 +123,7 @@ class Learner:
 def is_worth_trying(standing: Standing) -> bool:
     """Return whether there is reason to believe that a better policy exists, see the module's table."""
     if standing.target is not None:
-        error = finite_or_zero(standing.best_std_err)
-        return standing.best_score + ERRORS * error < standing.target
+        return standing.best_score < standing.target
     has_risen = standing.phase in (Phase.EMERGED, Phase.SATURATING)
     return standing.phase is Phase.UNLEARNED or (has_risen and standing.changes)
 

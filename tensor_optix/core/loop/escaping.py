@@ -124,12 +124,10 @@ class Escaping:
         if state.best is None or self._has_foreign_best():
             return None
         verdict = patience_with(state, config)
-        metrics = state.best.eval_metrics
         standing = Standing(
             phase=verdict.phase,
             target=config.patience.target,
-            best_score=metrics.primary_score,
-            best_std_err=metrics.std_err,
+            best_score=state.best.eval_metrics.primary_score,
             changes=still_changes(state.recent[-scheduler.dormant_threshold :]),
             is_ahead=None if config.is_pretrained else is_ahead_of_start(self._run),
         )
