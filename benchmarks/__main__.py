@@ -95,9 +95,13 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         default=[],
-        choices=sorted({task.env for suite in BY_ENVIRONMENT for task in suite.TASKS} | set(collecting.ENVS)),
+        choices=sorted(
+            {task.env for suite in BY_ENVIRONMENT for task in suite.TASKS}
+            | set(collecting.ENVS)
+            | {world.name for world in selection.WORLDS}
+        ),
         metavar="ENV",
-        help="this environment, in the suites that have several; repeatable",
+        help="this environment, or world of selection, in the suites that have several; repeatable",
     )
     parser.add_argument(
         "--rounds", type=_positive, default=5, metavar="N", help="rounds of speed and collecting (default: 5)"
