@@ -6,7 +6,9 @@ Atari games, which take days on a processor.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import gymnasium as gym
 
 from tensor_optix.pipeline.environment.atari import is_atari
 
@@ -69,6 +71,15 @@ _ATARI = {
     ),
 }
 
+# Positions, angles and forces of unlike scales, without bounds that would tell them.
+_MUJOCO = {"ppo": Preset(normalize_observations=True, normalize_rewards=True)}
+
+_LUNAR_LANDER = Preset(
+    hyperparams={"gamma": 0.999, "gae_lambda": 0.98, "entropy_coef": 0.01, "n_epochs": 4},
+    n_envs=16,
+    window_size=16_384,
+)
+
 _PRESETS: dict[tuple[str, str], Preset] = {
     ("CartPole-v1", "ppo"): Preset(hyperparams={"entropy_coef": 0.0}),
     ("Acrobot-v1", "ppo"): Preset(hyperparams={"entropy_coef": 0.01, "gae_lambda": 0.94}),
@@ -79,11 +90,11 @@ _PRESETS: dict[tuple[str, str], Preset] = {
         normalize_observations=True,
         normalize_rewards=True,
     ),
-    ("LunarLander-v3", "ppo"): Preset(
-        hyperparams={"gamma": 0.999, "gae_lambda": 0.98, "entropy_coef": 0.01, "n_epochs": 4},
-        n_envs=16,
-        window_size=16_384,
-    ),
+    ("LunarLander-v3", "ppo"): _LUNAR_LANDER,
+    ("LunarLanderContinuous-v3", "ppo"): _LUNAR_LANDER,
+    ("Reacher-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9}),
+    ("Swimmer-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9999}),
+    ("Hopper-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.999, "gae_lambda": 0.99}),
     ("CartPole-v1", "dqn"): Preset(
         hyperparams={
             "learning_rate": 2.3e-3,
@@ -144,10 +155,19 @@ _PRESETS: dict[tuple[str, str], Preset] = {
 
 def preset_for(env_id: str, algorithm: str) -> Preset:
     """Return the preset of an environment or of its kind, or the algorithm's default."""
-    defaults = _ATARI if is_atari(env_id) and algorithm in _ATARI else _DEFAULTS
-    return _PRESETS.get((env_id, algorithm), defaults[algorithm])
+    known = (_PRESETS.get((env_id, algorithm)), _kind(env_id).get(algorithm), _DEFAULTS[algorithm])
+    return next(preset for preset in known if preset is not None)
 
 
 def has_preset(env_id: str, algorithm: str) -> bool:
     """Return True if hyper-parameters are known for an environment or its kind."""
-    return (env_id, algorithm) in _PRESETS or (is_atari(env_id) and algorithm in _ATARI)
+    return (env_id, algorithm) in _PRESETS or algorithm in _kind(env_id)
+
+
+def _kind(env_id: str) -> Mapping[str, Preset]:
+    """Return the presets of an environment's kind, by algorithm."""
+    if is_atari(env_id):
+        return _ATARI
+    spec = gym.registry.get(env_id)
+    is_mujoco = spec is not None and str(spec.entry_point).startswith("gymnasium.envs.mujoco.")
+    return _MUJOCO if is_mujoco else {}

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tensor_optix.factory import ALGORITHMS, hyperparam_table
-from tensor_optix.presets import Preset, preset_for
+from tensor_optix.presets import Preset, has_preset, preset_for
 
 CLASSIC = [
     ("CartPole-v1", "ppo"),
@@ -13,6 +13,10 @@ CLASSIC = [
     ("Pendulum-v1", "ppo"),
     ("MountainCar-v0", "ppo"),
     ("LunarLander-v3", "ppo"),
+    ("LunarLanderContinuous-v3", "ppo"),
+    ("Reacher-v5", "ppo"),
+    ("Swimmer-v5", "ppo"),
+    ("Hopper-v5", "ppo"),
     ("CartPole-v1", "dqn"),
     ("MountainCar-v0", "dqn"),
     ("Pendulum-v1", "sac"),
@@ -38,6 +42,15 @@ def test_a_known_environment_gets_its_own(env_id: str, algorithm: str) -> None:
 def test_every_atari_game_gets_that_of_its_kind(algorithm: str) -> None:
     assert preset_for("ALE/Pong-v5", algorithm) is preset_for("ALE/Breakout-v5", algorithm)
     assert preset_for("ALE/Pong-v5", algorithm) != preset_for("Nobody/Knows-v0", algorithm)
+
+
+def test_observations_of_mujoco_are_normalised_for_ppo_whatever_the_body() -> None:
+    ant = preset_for("Ant-v5", "ppo")
+    assert (ant.normalize_observations, ant.normalize_rewards) == (True, True)
+    assert ant is preset_for("InvertedPendulum-v5", "ppo")
+    assert has_preset("Ant-v5", "ppo")
+    assert not has_preset("Ant-v5", "sac"), "which algorithm gets there first is still measured"
+    assert preset_for("Ant-v5", "sac") is preset_for("Nobody/Knows-v0", "sac")
 
 
 def test_a_kind_without_a_preset_of_an_algorithm_gets_the_algorithms_own() -> None:
