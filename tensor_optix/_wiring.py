@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,8 +18,39 @@ from tensor_optix.core.types import HyperparamSet, jsonable
 from tensor_optix.errors import ContractError, HyperparamError, InvalidArgumentError
 from tensor_optix.optimizers.backoff_optimizer import BackoffOptimizer
 from tensor_optix.support.arguments import Default, check_count
+from tensor_optix.support.signatures import refused
 
 logger = logging.getLogger(__name__)
+
+_CALLED: Mapping[type, Mapping[str, Sequence[str]]] = {
+    BaseAgent: {
+        "act": ["observation"],
+        "act_batch": ["observations", "deterministic="],
+        "act_masked": ["observations", "action_masks", "deterministic="],
+        "act_recurrent": ["observations", "memories", "action_masks=", "deterministic="],
+        "begin_episode": [],
+        "learn": ["episode_data"],
+        "get_hyperparams": [],
+        "set_hyperparams": ["hyperparams"],
+        "save_weights": ["path"],
+        "load_weights": ["path"],
+        "save_training_state": ["path"],
+        "load_training_state": ["path"],
+    },
+    BaseEvaluator: {
+        "score": ["episode_data", "train_diagnostics"],
+        "score_validation": ["episode_data"],
+        "combine": ["train_metrics", "val_metrics"],
+        "compare": ["candidate", "reference"],
+    },
+    BaseOptimizer: {
+        "suggest": ["hyperparams", "metrics"],
+        "on_improvement": ["metrics"],
+        "on_plateau": ["metrics"],
+        "on_degradation": ["metrics", "best"],
+    },
+}
+"""How the methods of each contract are called; an argument that ends in `=` is passed by its name."""
 
 
 def most_windows(max_windows: int | None, max_episodes: int | None) -> int | None:
@@ -198,9 +229,13 @@ def _refuse_other_agent(name: str, pipeline: BasePipeline, agent: BaseAgent) -> 
 
 
 def check_contracts(**parts: tuple[object, type]) -> None:
-    """Raise `ContractError` unless each part, named by its argument, is of the kind that its role asks for."""
+    """Raise `ContractError` unless each part, named by its argument, is of the kind that its role asks for.
+
+    Its methods, too: one that cannot be called as it will be would end the run in the middle.
+    """
     for name, (part, contract) in parts.items():
         if isinstance(part, contract):
+            _check_methods(part, _CALLED.get(contract, {}))
             continue
         rule = f"{name} must be a {contract.__name__}, but got"
         if isinstance(part, type):
@@ -209,6 +244,18 @@ def check_contracts(**parts: tuple[object, type]) -> None:
         if contract is BasePipeline:
             remedy = f"Write {'Vector' if hasattr(part, 'num_envs') else ''}BatchPipeline(env, agent)."
         raise ContractError(f"{rule} {type(part).__name__}. {remedy}")
+
+
+def _check_methods(part: object, called: Mapping[str, Sequence[str]]) -> None:
+    for method, arguments in called.items():
+        function = getattr(part, method, None)
+        by_name = [argument[:-1] for argument in arguments if argument.endswith("=")]
+        own = refused(function, len(arguments) - len(by_name), by_name) if callable(function) else None
+        if own is not None:
+            raise ContractError(
+                f"{type(part).__name__}.{method} is called as {method}({', '.join(arguments)}), but takes {own}. Let "
+                f"it take these, and give any other argument a default."
+            )
 
 
 def child_seeds(seed: int | None, n: int) -> list[int] | list[None]:

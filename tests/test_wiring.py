@@ -11,6 +11,9 @@ import pytest
 
 from tensor_optix import (
     BackoffOptimizer,
+    BaseAgent,
+    BaseEvaluator,
+    BaseOptimizer,
     BasePipeline,
     BatchPipeline,
     EpisodeReturnEvaluator,
@@ -174,3 +177,47 @@ def test_the_facade_refuses_a_schedule_without_a_length_and_one_that_would_be_tu
                 checkpoint_dir=tmp_path,
                 **more,
             )
+
+
+def positional(self: object, observation: object, /) -> int:
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("contract", "method", "own", "message"),
+    [
+        (
+            BaseAgent,
+            "begin_episode",
+            lambda self, observation: None,
+            r"is called as begin_episode\(\), but takes \(obs",
+        ),
+        (BaseAgent, "learn", lambda self: {}, r"is called as learn\(episode_data\), but takes \(\)"),
+        (
+            BaseAgent,
+            "act_recurrent",
+            lambda self, o, **k: (o, k),
+            r"act_recurrent\(observations, memories, action_masks=,",
+        ),
+        (
+            BaseEvaluator,
+            "score",
+            lambda self, data: None,
+            r"score\(episode_data, train_diagnostics\), but takes \(data\)",
+        ),
+        (BaseEvaluator, "compare", lambda self, a: True, "any other argument a default"),
+        (BaseOptimizer, "suggest", lambda self, hp, *, history: hp, r"takes \(hp, \*, history\)"),
+        (BaseOptimizer, "on_improvement", lambda self: None, "on_improvement"),
+    ],
+)
+def test_a_method_that_cannot_be_called_is_refused_before_the_run(
+    contract: Any, method: str, own: Any, message: str
+) -> None:
+    part = {BaseAgent: NumpyAgent, BaseEvaluator: ScoreEvaluator, BaseOptimizer: BackoffOptimizer}[contract]
+    with pytest.raises(ContractError, match=message):
+        check_contracts(part=(type("Own", (part,), {method: own})(), contract))
+
+
+@pytest.mark.parametrize("own", [positional, lambda self, *args: 0, lambda self, o, more=3, **rest: 0, print])
+def test_odd_signatures_that_can_be_called_are_not_refused(own: Any) -> None:
+    check_contracts(agent=(type("Own", (NumpyAgent,), {"act": own})(), BaseAgent))

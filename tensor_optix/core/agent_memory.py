@@ -79,12 +79,12 @@ def on_a_copy_of_memory(agent: BaseAgent, going_on: Leftover | None = None) -> P
         agent: who acts.
         going_on: what it remembers of an episode in progress, which an earlier block has left.
     """
-    return Preserved([one for one in _members(acting_agent(agent)) if not _is_ours(one)], going_on)
+    return Preserved([one for one in _members(acting_agent(agent)) if not is_ours(one)], going_on)
 
 
 def watching_memory(agent: BaseAgent) -> Watched:
     """Return what tells which attributes acting changes; see `Watched`."""
-    return Watched([one for one in _members(acting_agent(agent)) if not _is_ours(one)])
+    return Watched([one for one in _members(acting_agent(agent)) if not is_ours(one)])
 
 
 def act_remembering(
@@ -170,7 +170,7 @@ def _members(agent: BaseAgent) -> list[BaseAgent]:
     )
 
 
-def _is_ours(agent: BaseAgent) -> bool:
+def is_ours(agent: BaseAgent) -> bool:
     """Return True for the agents of this library: their acting leaves no trace but in the generator."""
     methods = (getattr(type(agent), name, None) for name in ("act", "act_batch"))
     return all((getattr(method, "__module__", None) or "").startswith("tensor_optix.") for method in methods)

@@ -68,6 +68,14 @@ __all__ = [
     "takes_masks",
 ]
 
+_PASSED = (
+    ("act_batch", "deterministic"),
+    ("act_masked", "deterministic"),
+    ("act_recurrent", "deterministic"),
+    ("act_recurrent", "action_masks"),
+)
+"""Methods, and what is passed to them by name though an agent may have no use for it."""
+
 
 class BaseAgent(ABC):
     """Anything that acts and learns from sequential data.
@@ -86,9 +94,10 @@ class BaseAgent(ABC):
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__.get("act_batch")
-        if inspect.isfunction(own) and not takes(own, "deterministic"):
-            cls.act_batch = ignoring(own, "deterministic")  # type: ignore[method-assign]
+        for method, keyword in _PASSED:
+            own = cls.__dict__.get(method)
+            if inspect.isfunction(own) and not takes(own, keyword):
+                setattr(cls, method, ignoring(own, keyword))
         own = cls.__dict__.get("act")
         if inspect.isfunction(own) and needs(own, "deterministic"):
             cls.act = defaulting(own, "deterministic", False)  # type: ignore[method-assign]
@@ -232,7 +241,10 @@ def takes_masks(agent: BaseAgent) -> TypeGuard[ActsMasked]:
 
 def can_be_greedy(agent: BaseAgent) -> bool:
     """Return whether an agent has a greedy policy: a method of its own that lets it act takes `deterministic`."""
-    if isinstance(agent, ActsRecurrently) or takes_masks(agent):
+    if isinstance(agent, ActsRecurrently):
+        return not ignores(agent.act_recurrent, "deterministic")
+    asked: BaseAgent = agent  # of a guarded name all else is forgotten
+    if takes_masks(asked) and not ignores(asked.act_masked, "deterministic"):
         return True
     has_batch = type(agent).act_batch is not BaseAgent.act_batch
     return not ignores(agent.act_batch, "deterministic") if has_batch else takes(agent.act, "deterministic")

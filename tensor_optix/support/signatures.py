@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,7 +32,7 @@ def ignoring(function: Callable[..., object], name: str) -> Any:
         kwargs.pop(name, None)
         return function(*args, **kwargs)
 
-    setattr(call, _IGNORED, name)
+    setattr(call, _IGNORED, frozenset({name, *getattr(function, _IGNORED, ())}))
     return call
 
 
@@ -58,11 +58,30 @@ def defaulting(function: Callable[..., object], name: str, value: object) -> Any
 
 
 def ignores(function: Callable[..., object], name: str) -> bool:
-    """Return whether a function comes from `ignoring`, and what it ignores is this."""
-    return getattr(function, _IGNORED, None) == name
+    """Return whether a function comes from `ignoring`, and what it ignores has this among it."""
+    return name in getattr(function, _IGNORED, ())
 
 
 def required(function: Callable[..., object]) -> int:
     """Return how many positional arguments a function asks for."""
     parameters = inspect.signature(function).parameters.values()
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters)
+
+
+def refused(function: Callable[..., object], positional: int, keywords: Collection[str] = ()) -> str | None:
+    """Return the parameters of a function that cannot be called in a way, as they are written; None where it can be.
+
+    Args:
+        function: a bound method, or whatever is called.
+        positional: how many arguments it is called with.
+        keywords: the names of those that are passed by name.
+    """
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # of C, which tells nothing
+        return None
+    try:
+        signature.bind(*[None] * positional, **dict.fromkeys(keywords))
+    except TypeError:
+        return str(signature)
+    return None

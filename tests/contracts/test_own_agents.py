@@ -225,3 +225,38 @@ def test_a_batch_that_is_a_list_or_a_tuple_of_actions_is_taken_row_by_row() -> N
     vector = SyncVectorEnv([partial(Echo, DISCRETE, space)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
     (window,) = first(VectorBatchPipeline(vector, Rows(), window_size=3))
     assert window.actions.tolist() == [[kind, 1] for kind in window.observations]
+
+
+class Overwrites(Own):
+    """Works on the very observation that it is given."""
+
+    def act(self, observation: Any) -> Any:
+        action = super().act(observation)
+        if isinstance(observation, dict):
+            observation.pop("level")
+        for leaf in leaves(observation):
+            leaf[...] = 0
+        return action
+
+
+MAPPED = spaces.Dict({"level": DISCRETE, "seen": BOX})
+
+
+@pytest.mark.parametrize("space", [BOX, MAPPED], ids=["Box", "Dict"])
+def test_an_agent_may_change_what_it_is_given(space: Any) -> None:
+    env, agent = Echo(space, DISCRETE), Overwrites(DISCRETE)
+    live = LivePipeline(EnvironmentSource(env), agent, LivePipeline.every_n_steps(7))
+    for pipeline in (BatchPipeline(env, agent, window_size=7), live):
+        env.steps.clear()
+        SEEN.clear()
+        SAID.clear()
+        (window,) = first(pipeline)
+        assert_saw(env.steps[:7])
+        assert_records(window, env.steps[:7])
+    vector = SyncVectorEnv([partial(Echo, space, DISCRETE, seed) for seed in range(2)])
+    (window,) = first(VectorBatchPipeline(vector, Overwrites(DISCRETE), window_size=7))
+    for i, one in enumerate(vector.envs):
+        assert_records(window, one.steps[:7], offset=7 * i)
+    alone = Echo(space, DISCRETE)
+    (window,) = first(ValidationPipeline([lambda: alone], Overwrites(DISCRETE), seed=0))
+    assert_records(window, alone.steps)

@@ -215,3 +215,31 @@ def test_an_agent_that_says_both_is_greedy_by_its_batch() -> None:
 
     assert can_be_greedy(Both())
     assert GreedyAgent(Both()).act(np.zeros(1)) == 3
+
+
+class Bare(NumpyAgent):
+    """Its optional methods take no more than they need."""
+
+    def act_masked(self, observations: Any, action_masks: Any) -> Any:
+        return action_masks.argmax(axis=1)
+
+    def act_recurrent(self, observations: Any, memories: Any) -> Any:
+        return np.zeros(len(memories)), [(memory or 0) + 1 for memory in memories]
+
+
+def test_optional_methods_without_the_keywords_are_called_without_them() -> None:
+    agent: Any = Bare()
+    assert agent.act_masked(np.zeros((1, 2)), np.array([[False, True]]), deterministic=True).tolist() == [1]
+    _, memories = agent.act_recurrent(np.zeros((2, 2)), [None, 4], action_masks=None, deterministic=True)
+    assert memories == [1, 5]
+    assert not can_be_greedy(agent)
+
+
+def test_only_what_a_method_lacks_is_left_out() -> None:
+    class Greedy(NumpyAgent):
+        def act_recurrent(self, observations: Any, memories: Any, *, deterministic: bool) -> Any:
+            return [deterministic], memories
+
+    agent: Any = Greedy()
+    assert agent.act_recurrent(np.zeros((1, 2)), [None], action_masks=None, deterministic=True)[0] == [True]
+    assert can_be_greedy(agent)

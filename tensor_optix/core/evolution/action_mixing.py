@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.core.agent_memory import act_remembering
+from tensor_optix.core.agent_memory import act_remembering, is_ours
 from tensor_optix.core.base_agent import ActionProbabilities, ActsMasked, BaseAgent
 from tensor_optix.core.evolution.member_forms import MemberForms
 from tensor_optix.core.types import Action, Memory, Observation
 from tensor_optix.errors import NonFiniteError, SpaceError
-from tensor_optix.support.trees import as_arrays, is_tree
+from tensor_optix.support.trees import as_arrays, copied, is_tree
 
 
 def act_together(
@@ -77,7 +77,8 @@ def act_together_remembering(
 
 
 def _shown(forms: MemberForms | None, agent: BaseAgent, observations: object) -> Observation:
-    return observations if forms is None else forms.shown(agent, observations)
+    seen = observations if forms is None else forms.shown(agent, observations)
+    return seen if is_ours(agent) else copied(seen)  # it may change its own
 
 
 def _agreed(agents: Sequence[BaseAgent], acts: Sequence[Action], shares: np.ndarray) -> Action:

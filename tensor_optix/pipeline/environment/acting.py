@@ -9,6 +9,7 @@ from tensor_optix.core.agent_memory import (
     act_remembering,
     acting_agent,
     hands_out_memory,
+    is_ours,
     is_told_of_episodes,
     watching_memory,
 )
@@ -22,7 +23,7 @@ from tensor_optix.support.heartbeat import HEARTBEAT
 from tensor_optix.support.nested import packed, unpacked
 from tensor_optix.support.plain import SavedState
 from tensor_optix.support.preserving import ABSENT
-from tensor_optix.support.trees import n_rows, without_gradients
+from tensor_optix.support.trees import copied, n_rows, without_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class EpisodeActing:
         self._agent: BaseAgent | None = None
         """Who acted last."""
         self._hands_out = self._is_told = False
+        self._is_own = True
+        """Whether the user wrote who acts: it may change what it is given, and a window holds what it saw."""
         self._kept: list[Memory] = [None] * n_episodes
         """What the agent remembers of each episode."""
         self._is_new = [True] * n_episodes
@@ -65,6 +68,7 @@ class EpisodeActing:
             self.begin()
         self._agent = agent
         self._hands_out, self._is_told = hands_out_memory(agent), is_told_of_episodes(agent)
+        self._is_own = not is_ours(acting_agent(agent))
         if self._is_told and len(self._kept) > 1:
             raise ContractError(
                 f"{type(acting_agent(agent)).__name__} has begin_episode and keeps one memory, but acts in "
@@ -87,7 +91,7 @@ class EpisodeActing:
             return actions[0] if type(actions) is np.ndarray else self._wiring.listed_actions(actions)[0]
         if self._is_told:
             self._tell(agent)
-        return without_gradients(agent.act(observation))
+        return without_gradients(agent.act(copied(observation) if self._is_own else observation))
 
     def rows(
         self,
@@ -109,6 +113,8 @@ class EpisodeActing:
         """
         HEARTBEAT.beats += 1
         self.install(agent)
+        if self._is_own:
+            observations = copied(observations)
         if self._hands_out:
             rows = range(len(self._kept)) if which is None else which
             actions, after = act_remembering(
