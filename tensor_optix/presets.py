@@ -72,7 +72,7 @@ _ATARI = {
 }
 
 # Positions, angles and forces of unlike scales, without bounds that would tell them.
-_MUJOCO = {"ppo": Preset(normalize_observations=True, normalize_rewards=True)}
+_MUJOCO = {"ppo": Preset(hyperparams={"entropy_coef": 0.0}, normalize_observations=True, normalize_rewards=True)}
 
 _LUNAR_LANDER = Preset(
     hyperparams={"gamma": 0.999, "gae_lambda": 0.98, "entropy_coef": 0.01, "n_epochs": 4},
@@ -92,9 +92,8 @@ _PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("LunarLander-v3", "ppo"): _LUNAR_LANDER,
     ("LunarLanderContinuous-v3", "ppo"): _LUNAR_LANDER,
-    ("Reacher-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9}),
-    ("Swimmer-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9999}),
-    ("Hopper-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.999, "gae_lambda": 0.99}),
+    ("Reacher-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"entropy_coef": 0.0, "gamma": 0.9}),
+    ("Swimmer-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"entropy_coef": 0.0, "gamma": 0.9999}),
     ("CartPole-v1", "dqn"): Preset(
         hyperparams={
             "learning_rate": 2.3e-3,

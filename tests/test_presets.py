@@ -16,7 +16,6 @@ CLASSIC = [
     ("LunarLanderContinuous-v3", "ppo"),
     ("Reacher-v5", "ppo"),
     ("Swimmer-v5", "ppo"),
-    ("Hopper-v5", "ppo"),
     ("CartPole-v1", "dqn"),
     ("MountainCar-v0", "dqn"),
     ("Pendulum-v1", "sac"),
