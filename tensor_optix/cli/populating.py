@@ -22,10 +22,16 @@ from tensor_optix.cli.several import (
     tell_best,
 )
 from tensor_optix.core.decisions.intervals import mean_interval
-from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Executor
-from tensor_optix.multirun.description import Members, is_multirun, read_description, write_description, write_result
+from tensor_optix.multirun.description import (
+    Members,
+    holds_more,
+    is_multirun,
+    read_description,
+    write_description,
+    write_result,
+)
 from tensor_optix.multirun.member import save_policy
 from tensor_optix.multirun.population import Population
 from tensor_optix.runs import RunDescription
@@ -53,11 +59,11 @@ def train_population(args: argparse.Namespace, run: RunDescription, given: Given
         if is_multirun(folder):
             run = _same(folder, run, members, given)
         else:
-            if (folder / DESCRIPTION).exists():
-                raise InvalidArgumentError(f"{str(folder)!r} holds another run already. Choose another --run-dir.")
+            if holds_more(folder):
+                raise InvalidArgumentError(f"{str(folder)!r} holds something else already. Choose another --run-dir.")
             run = run if "n_envs" in given else measured(run, given=given, workers=workers)
-            write_description(folder, members)
             run.write(folder)
+            write_description(folder, members)  # last: who reads it finds the run, too
         say(f"Training {members.members} members on {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
         return _finish(folder, run, members, workers, args)
 

@@ -22,7 +22,14 @@ from tensor_optix.core.training_report import score_text
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Executor
 from tensor_optix.executors.executor import Watcher
-from tensor_optix.multirun.description import Trials, is_multirun, read_description, write_description, write_result
+from tensor_optix.multirun.description import (
+    Trials,
+    holds_more,
+    is_multirun,
+    read_description,
+    write_description,
+    write_result,
+)
 from tensor_optix.multirun.pruning import EXTRA, NEEDED_BY, optuna_module
 from tensor_optix.multirun.search import Search, search_run
 from tensor_optix.multirun.search_result import BEST, Ahead, SearchResult, result_of, write_settings
@@ -95,7 +102,7 @@ def _description(folder: Path, run: RunDescription, args: argparse.Namespace, gi
     """Return what is searched, which is written where the folder does not have it yet."""
     if is_multirun(folder):
         return _same(folder, run, args)
-    if any(path.name != ".lock" for path in folder.iterdir()):
+    if holds_more(folder):
         raise InvalidArgumentError(f"{str(folder)!r} holds something else already. Choose another --run-dir.")
     agent = run.agent()
     about = agent.description if isinstance(agent, BuiltInAgent) else None

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
@@ -19,6 +20,7 @@ START_SECONDS = 60.0
 _CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tensor_optix.executors._worker import main; main()"
 )
+_KILLED = "killed by"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -35,6 +37,7 @@ class Link:
 
     Raises:
         ExecutorError: it could not be started.
+        WorkerLostError: it was killed while it started.
     """
 
     def __init__(self, threads: int = 1, start_seconds: float = START_SECONDS) -> None:
@@ -61,16 +64,20 @@ class Link:
         return self._process.pid
 
     def _await_ready(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self.kill)
+        timer, end = threading.Timer(seconds, self.kill), time.monotonic() + seconds
         timer.start()
         try:
             frame = read_frame(self._answers)
         finally:
             timer.cancel()
         if frame is None:
+            how = self._how_it_died()
+            is_late = time.monotonic() >= end
             self.close()
+            if how.startswith(_KILLED) and not is_late:
+                raise WorkerLostError(f"{how} while it started")
             raise ExecutorError(
-                f"A worker could not be started ({self._how_it_died()}). What it printed stands above; "
+                f"A worker could not be started ({how}). What it printed stands above; "
                 f"{sys.executable} must be able to import tensor_optix."
             )
 
@@ -142,9 +149,9 @@ class Link:
         if code >= 0:
             return f"exit code {code}"
         try:
-            return f"killed by {signal.Signals(-code).name}"
+            return f"{_KILLED} {signal.Signals(-code).name}"
         except ValueError:
-            return f"killed by signal {-code}"
+            return f"{_KILLED} signal {-code}"
 
 
 def job_frame(job: str, index: int, attempt: int, item: Payload) -> bytes:

@@ -245,17 +245,19 @@ class _Slot:
     def _run(self, task: _Task) -> None:
         task.losses = 0
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            if self.link is None and not task.owner.is_cancelled:
-                self.link = self._start()
-            if self.link is None or task.owner.is_cancelled:
+            if task.owner.is_cancelled:
                 return task.cancelled(attempt)
-            task.tell("begun", attempt)
             try:
+                self.link = self.link or self._start()
+                if task.owner.is_cancelled:
+                    return task.cancelled(attempt)
+                task.tell("begun", attempt)
                 told = functools.partial(task.told, attempt)
                 return task.ended(self.link.call(task.job, task.index, attempt, task.frame(attempt), told), attempt)
             except WorkerLostError as lost:
-                self.link.close()
-                self.link = None
+                if self.link is not None:
+                    self.link.close()
+                    self.link = None
                 task.lost(attempt, str(lost))
                 if task.losses >= MOST_LOSSES:
                     return task.given_up(attempt, str(lost))

@@ -1,6 +1,6 @@
 """`multirun.json`: what a folder of several runs is, so that it can be resumed as a whole."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -8,6 +8,7 @@ import msgspec
 
 import tensor_optix
 from tensor_optix.core.storage.atomic import encode_json, make_directory, replace_file, storage_errors
+from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.multirun.space import Choices, Range
@@ -84,6 +85,18 @@ Description: TypeAlias = Seeds | Members | Trials | Variants
 def is_multirun(folder: Path) -> bool:
     """Return whether a folder holds several runs as one job."""
     return (folder / MULTIRUN).is_file()
+
+
+def holds_more(folder: Path, begun: Collection[str] = ()) -> bool:
+    """Return whether a folder holds more than the beginning of several runs whose making was broken off.
+
+    Args:
+        folder: that may be missing.
+        begun: names of what else such a beginning has.
+    """
+    files = (DESCRIPTION, MULTIRUN)
+    known = {".lock", DESCRIPTION, *(f".tmp-{name}" for name in files), *begun}
+    return folder.exists() and any(path.name not in known for path in folder.iterdir())
 
 
 def write_description(folder: Path, description: Description) -> None:

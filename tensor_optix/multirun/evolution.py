@@ -27,7 +27,14 @@ from tensor_optix.core.training_report import StopReason
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError, JobError
 from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Watcher
-from tensor_optix.multirun.description import Variants, is_multirun, read_description, write_description, write_result
+from tensor_optix.multirun.description import (
+    Variants,
+    holds_more,
+    is_multirun,
+    read_description,
+    write_description,
+    write_result,
+)
 from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
 from tensor_optix.multirun.jobs import PLAY, TRAIN, has_ended, item_of, refuse_interrupted
 from tensor_optix.multirun.judging import FIRST, FORMAT, Standing, share_of
@@ -97,7 +104,7 @@ class Evolution:
         if is_multirun(folder):
             made._refuse_another(run, is_measured=measured is not None)
             return made
-        if folder.exists() and {path.name for path in folder.iterdir()} - {".lock", made.run_dir(FIRST).name}:
+        if holds_more(folder, [made.run_dir(FIRST).name]):
             raise InvalidArgumentError(f"{str(folder)!r} holds something else already. Choose another --run-dir.")
         made._write(FIRST, run if measured is None else measured(run))
         write_description(folder, description)

@@ -16,6 +16,7 @@ from tensor_optix.executors import Executor, Payload
 from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.description import (
     Seeds,
+    holds_more,
     is_multirun,
     read_description,
     write_description,
@@ -81,7 +82,8 @@ class SeveralSeeds:
         if is_multirun(folder):
             made._refuse_others(run, is_measured=measured is not None)
             return made
-        if folder.exists() and any(folder.iterdir()) and not made._holds_the_beginning_of_these():
+        runs = [made.run_dir(seed).name for seed in seeds]
+        if holds_more(folder, runs) or any(folder.glob("seed-*/history.jsonl")):
             raise InvalidArgumentError(f"{str(folder)!r} holds something else already. Choose another --run-dir.")
         run = run if measured is None else measured(run)
         for seed in seeds:
@@ -89,13 +91,6 @@ class SeveralSeeds:
             dataclasses.replace(run, seed=seed).write(made.run_dir(seed))
         write_description(folder, description)
         return made
-
-    def _holds_the_beginning_of_these(self) -> bool:
-        """Return whether the folder is one whose making was broken off."""
-        names = {path.name for path in self.folder.iterdir()} - {".lock"}
-        return names <= {self.run_dir(seed).name for seed in self.description.seeds} and not any(
-            self.folder.glob("seed-*/history.jsonl")
-        )
 
     def _refuse_others(self, run: RunDescription, *, is_measured: bool) -> None:
         known = _of_seeds(self.folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tensor_optix.cli import main
+from tensor_optix.cli import main, populating
 from tensor_optix.multirun import population as module
 from tests.fakes.tiny_runs import TINY_FLAGS, contents
 
@@ -47,6 +47,24 @@ def test_a_population_is_trained_interrupted_resumed_and_its_best_evaluated(
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
     assert train(tmp_path / "cut", "--hp", "gamma=0.5") == 2
     assert "holds another population" in capsys.readouterr().err
+
+
+def test_a_folder_whose_making_was_broken_off_is_made_anew_and_any_other_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(populating, "write_description", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "a")
+    monkeypatch.undo()
+    monkeypatch.setattr(populating, "_finish", lambda *args: 0)
+    assert train(tmp_path / "a") == train(tmp_path / "a") == 0
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").touch()
+    assert train(tmp_path / "b") == 2
+    assert "holds something else" in capsys.readouterr().err
 
 
 @pytest.mark.slow

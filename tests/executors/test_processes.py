@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tensor_optix.errors import ExecutorError, InvalidArgumentError, JobCancelledError, JobError
-from tensor_optix.executors import Event, Executor, Payload, Processes
+from tensor_optix.executors import Event, Executor, Payload, Processes, _link
 from tensor_optix.executors import processes as module
 from tests.contracts.executor_contract import ExecutorContract
 from tests.fakes.jobs import NAME
@@ -51,6 +51,23 @@ def test_a_worker_that_died_between_two_jobs_is_replaced(one: Processes) -> None
     os.kill(pid, signal.SIGKILL)
     assert one.map(f"{NAME}:double", [Payload(2)]) == [Payload(4)]
     assert one.pids != [pid]
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_replaced_too(
+    one: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_once = f"""
+import os, pathlib, signal
+mark = pathlib.Path({str(tmp_path / "mark")!r})
+if not mark.exists():
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    monkeypatch.setattr(_link, "_CODE", die_once + _link._CODE)
+    events: list[Event] = []
+    assert one.map(f"{NAME}:double", [Payload(2)], events.append) == [Payload(4)]
+    assert [(event.kind, event.attempt) for event in events] == [("lost", 1), ("begun", 2), ("done", 2)]
+    assert events[0].values == "killed by SIGKILL while it started"
 
 
 def test_workers_stay_have_their_threads_and_go_when_it_is_closed(one: Processes) -> None:

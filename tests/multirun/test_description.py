@@ -7,6 +7,7 @@ from tensor_optix.multirun.description import (
     MULTIRUN,
     Members,
     Seeds,
+    holds_more,
     is_multirun,
     read_description,
     read_result,
@@ -24,6 +25,14 @@ def test_a_folder_says_what_it_is(tmp_path: Path, description: Seeds | Members) 
     write_description(folder, description)
     assert is_multirun(folder)
     assert read_description(folder) == description
+
+
+def test_what_a_kill_has_left_of_the_beginning_is_told_from_other_files(tmp_path: Path) -> None:
+    assert not holds_more(tmp_path / "missing")
+    for name in (".lock", "run.json", ".tmp-run.json", f".tmp-{MULTIRUN}", "seed-0"):
+        (tmp_path / name).touch()
+    assert not holds_more(tmp_path, ["seed-0"])
+    assert holds_more(tmp_path)
 
 
 @pytest.mark.parametrize(
