@@ -7,6 +7,8 @@ before anything is built.
 
 import itertools
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +21,7 @@ from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.decisions.schedules import SCHEDULE_PATTERN
 from tensor_optix.core.storage.reading import read_plain
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError
 from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.pipeline.environment.space_json import space_from_json, space_to_json
 from tensor_optix.support.plain import jsonable
@@ -106,6 +108,22 @@ def read_policy_file(path: Path) -> PolicyFile:
     if file.agent is not None:
         _check_agent(file, file.agent, str(path))
     return file
+
+
+def check_algorithm(path: str, file: PolicyFile, agent: BaseAgent) -> None:
+    """Raise `CheckpointMismatchError` where a policy is of one built-in algorithm, and an agent of another."""
+    saved = _algorithm([file.agent_class])
+    given = _algorithm([cls.__name__ for cls in type(agent).__mro__])
+    if saved is not None and given is not None and saved != given:
+        raise CheckpointMismatchError(
+            f"{path!r} is a policy of {saved}, but the agent given is {type(agent).__name__}. Leave agent= out where "
+            f"make_agent has built it, or pass one of {saved}."
+        )
+
+
+def _algorithm(classes: Sequence[str]) -> str | None:
+    names = (re.fullmatch("(?:Torch|TF)(PPO|RecurrentPPO|DQN|SAC)Agent", name) for name in classes)
+    return next((found[1] for found in names if found), None)
 
 
 def _check_agent(file: PolicyFile, agent: _AgentFile, path: str) -> None:

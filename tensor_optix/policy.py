@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 
-from tensor_optix._policy_file import PolicyFile, read_policy_file
+from tensor_optix._policy_file import PolicyFile, check_algorithm, read_policy_file
 from tensor_optix.core.base_agent import BaseAgent, SavesNormalization, Seedable
 from tensor_optix.core.decisions.ranking import ranked
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.storage.atomic import storage_errors
-from tensor_optix.core.storage.locating import AGENT, check_run, is_snapshot
+from tensor_optix.core.storage.locating import AGENT, check_run, is_snapshot, nothing_intact
 from tensor_optix.core.storage.policy_state import POLICY_FILE, restored_policy_state
 from tensor_optix.core.storage.snapshot_folders import LoneSnapshot, SnapshotFolders
 from tensor_optix.core.types import Action, Observation, PolicySnapshot
@@ -146,7 +146,7 @@ def load_policy(
     Raises:
         CheckpointPathError: the path leads elsewhere; the message says which one was meant.
         CheckpointCorruptError: the snapshot is damaged, or no intact one is left.
-        CheckpointMismatchError: it was saved by another agent than the one given.
+        CheckpointMismatchError: it was saved by another agent than the one given, or by one of another algorithm.
         InvalidArgumentError: the agent is needed, and not given.
         MissingDependencyError: no framework is installed.
         DeviceError: the framework finds no GPU.
@@ -158,12 +158,13 @@ def load_policy(
         return _loaded(lone, lone.snapshot(lone.sequence), agent, build, seed)
     check_run(folder)
     folders = SnapshotFolders(folder, ranked)
-    for snapshot in ranked(folders.all()):
+    scored = ranked(folders.all())
+    for snapshot in scored:
         try:
             return _loaded(folders, snapshot, agent, build, seed)
         except CheckpointCorruptError as error:
             logger.warning("Snapshot %s cannot be loaded, trying the next best: %s", snapshot.snapshot_id, error)
-    raise CheckpointCorruptError(f"{str(folder)!r} holds no intact snapshot with a score.")
+    raise nothing_intact(folder, has_scored=bool(scored))
 
 
 def _loaded(
@@ -177,6 +178,8 @@ def _loaded(
     folder = folders.folder(snapshot.sequence)
     described = read_policy_file(folder / POLICY_FILE) if (folder / POLICY_FILE).exists() else None
     acting = build(folder, described, snapshot) if agent is None else _given(agent)
+    if described is not None:
+        check_algorithm(str(folder), described, acting)
     if seed is not None and isinstance(acting, Seedable):
         acting.seed(seed)
     statistics = _Statistics()

@@ -8,9 +8,9 @@ import pytest
 from gymnasium import spaces
 
 from tensor_optix import BatchPipeline, make_agent
-from tensor_optix._policy_file import POLICY_FORMAT, policy_file_of, read_policy_file
+from tensor_optix._policy_file import POLICY_FORMAT, check_algorithm, policy_file_of, read_policy_file
 from tensor_optix.algorithms._description import AgentDescription
-from tensor_optix.errors import CheckpointCorruptError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError
 from tests.helpers import NumpyAgent, ScriptedPipeline
 
 AGENT: dict[str, Any] = {
@@ -86,3 +86,28 @@ def test_what_no_run_has_written_is_refused(tmp_path: Path, changes: dict[str, A
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointCorruptError, match=r"policy\.json"):
         read_policy_file(tmp_path / "policy.json")
+
+
+@pytest.mark.parametrize(
+    ("saved", "given", "fits"),
+    [
+        ("TorchPPOAgent", "TFPPOAgent", True),
+        ("TorchDQNAgent", "TorchPPOAgent", False),
+        ("TorchPPOAgent", "TFRecurrentPPOAgent", False),
+        ("MyAgent", "TorchPPOAgent", True),
+        ("TorchDQNAgent", "MyAgent", True),
+    ],
+)
+def test_a_policy_of_another_algorithm_is_told_by_the_class(tmp_path: Path, saved: str, given: str, fits: bool) -> None:
+    file, agent = read(tmp_path, agent_class=saved, agent=None), type(given, (NumpyAgent,), {})()
+    if fits:
+        check_algorithm("run", file, agent)
+    else:
+        with pytest.raises(CheckpointMismatchError, match=rf"'run' is a policy of \w+, but the agent given is {given}"):
+            check_algorithm("run", file, agent)
+
+
+def test_a_class_that_extends_a_built_in_one_is_of_its_algorithm(tmp_path: Path) -> None:
+    built_in = type("TorchPPOAgent", (NumpyAgent,), {})
+    with pytest.raises(CheckpointMismatchError, match=r"a policy of DQN, .* is Mine\. Leave agent= out"):
+        check_algorithm("run", read(tmp_path, agent_class="TFDQNAgent"), type("Mine", (built_in,), {})())

@@ -375,7 +375,7 @@ class CheckpointRegistry:
                 break
         if not locating.is_run(self.directory):
             raise locating.not_a_run(self.directory)
-        raise CheckpointCorruptError(f"{str(self.directory)!r} holds no intact snapshot with a score.")
+        raise locating.nothing_intact(self.directory, has_scored=bool(passed_over))
 
     def load_if_better(self, agent: BaseAgent, score: float | EvalMetrics) -> bool:
         """Load the best snapshot into `agent` if that is better than `score`; return whether it was."""

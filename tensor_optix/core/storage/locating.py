@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tensor_optix.core.storage.line_log import DESCRIPTION, HISTORY, REPORT
 from tensor_optix.core.storage.metadata import METADATA
-from tensor_optix.errors import CheckpointPathError
+from tensor_optix.errors import CheckpointCorruptError, CheckpointPathError
 
 AGENT = Path("weights") / "agent"
 """Where a snapshot has the agent's weights."""
@@ -49,6 +49,17 @@ def not_a_run(path: Path) -> CheckpointPathError:
         f"{str(path)!r} is {_what(path)}, where the folder of a run is wanted. "
         + (f"Did you mean {str(run)!r}?" if run is not None else "A run's folder is its checkpoint_dir or --run-dir.")
     )
+
+
+def nothing_intact(path: Path, *, has_scored: bool) -> CheckpointCorruptError:
+    """Return the error for a run of which no snapshot could be loaded, or that has not come to one with a score."""
+    remedy = (
+        "."
+        if has_scored
+        else ": it ended before the first evaluation, or they were removed. Train it on, with tensor-optix resume, or "
+        "RLOptimizer(..., resume=True)."
+    )
+    return CheckpointCorruptError(f"{str(path)!r} holds no intact snapshot with a score{remedy}")
 
 
 def not_weights(path: str) -> CheckpointPathError:

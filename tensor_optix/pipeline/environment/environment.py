@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import math
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -74,6 +75,7 @@ def _made(env: EnvLike, env_kwargs: EnvKwargs | None) -> gym.Env:
 
 def _not_made(env: str, error: Exception) -> TensorOptixError:
     said, *_ = str(error).partition(" was raised from the environment creator")
+    said = said if str(error) else _raised_at(error)
     reason = f"Environment {env!r} cannot be made: {said}"
     if not isinstance(error, TypeError):
         return EnvironmentFailedError(f"{reason} ({type(error).__name__}).")
@@ -81,6 +83,12 @@ def _not_made(env: str, error: Exception) -> TensorOptixError:
         f"{reason}. Give its arguments: --env-kwargs NAME=VALUE on the command line, or in Python the environment "
         f"itself, gymnasium.make({env!r}, NAME=VALUE), where a value is no number or text."
     )
+
+
+def _raised_at(error: Exception) -> str:
+    """Return where an error without a text was raised, with the line of code."""
+    (*_, place) = traceback.extract_tb(error.__traceback__)
+    return f"{place.line!r} in line {place.lineno} of {place.filename}"
 
 
 def maker_in(env: object, env_kwargs: EnvKwargs | None = None) -> EnvFn | None:

@@ -88,7 +88,7 @@ def test_a_registry_on_a_snapshot_neither_reads_nor_writes_there(run: Path) -> N
 def test_a_run_whose_snapshots_are_gone_is_damaged_and_no_wrong_path(run: Path) -> None:
     for snapshot in run.glob("snapshot_*"):
         shutil.rmtree(snapshot)
-    with pytest.raises(CheckpointCorruptError, match="no intact snapshot"):
+    with pytest.raises(CheckpointCorruptError, match=r"no intact snapshot.*ended before the first evaluation, or"):
         CheckpointRegistry(run).load_best(NumpyAgent())
     with pytest.raises(CheckpointPathError, match="not there"):
         CheckpointRegistry(run / "nowhere").load_best(NumpyAgent())

@@ -92,6 +92,19 @@ class TestMakeEnvironment:
         ):
             make_environment("Needy-v0", {"size": 0})
 
+    def test_where_an_error_without_a_text_was_raised_is_told(self) -> None:
+        def make() -> Any:
+            raise AssertionError
+
+        gym.register("Silent-v0", make)
+        try:
+            with pytest.raises(
+                EnvironmentFailedError, match=r"'raise AssertionError' in line \d+ of .*environment\.py"
+            ):
+                make_environment("Silent-v0")
+        finally:
+            gym.registry.pop("Silent-v0")
+
     def test_a_vector_belongs_to_the_other_pipeline(self) -> None:
         vector = gym.make_vec("CartPole-v1", 1)
         with pytest.raises(ContractError, match="Hand it to VectorBatchPipeline"):
