@@ -1,5 +1,6 @@
 """The forms in which agents see an environment's observations: as it returns them, or flat."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -41,7 +42,11 @@ def _remedy(space: object) -> str:
     if isinstance(space, spaces.Dict):
         kept = [name for name, member in space.spaces.items() if _is_flattened(member)]
         if kept:
-            return f"Leave the others out: gymnasium.wrappers.FilterObservation(env, {kept!r})."
+            keys = json.dumps(kept, separators=(",", ":"))
+            return (
+                f"Leave the others out: gymnasium.wrappers.FilterObservation(env, {kept!r}), on the command line "
+                f"--wrapper 'gymnasium.wrappers:FilterObservation:filter_keys={keys}'."
+            )
     return (
         "Make an array of them: gymnasium.wrappers.TransformObservation(env, function, space) with a Box, Discrete, "
         "MultiDiscrete or MultiBinary space, or Dict and Tuple of them."
