@@ -12,7 +12,7 @@ from tensor_optix.pipeline.environment.episodes import BAD_RESETS, BAD_STEP
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.fleet import check_rss
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
-from tensor_optix.pipeline.environment.workers.memory import SharedMemory, read, row_of, written
+from tensor_optix.pipeline.environment.workers.memory import SharedMemory, can_hold, read, row_of, written
 from tensor_optix.pipeline.environment.workers.serving import Order
 from tensor_optix.pipeline.environment.workers.worker import Worker, order_bytes
 from tensor_optix.support.deadlines import Deadline
@@ -94,7 +94,7 @@ class IsolatedEnv(gym.Env[Observation, Action]):
     def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, object]]:
         """Take a step; raises as `reset` does."""
         payload = b""
-        if self._action is None:
+        if self._action is None or not can_hold(self._action, action):
             payload = pickled_value(action)
         else:
             written(self._action, action)

@@ -89,6 +89,13 @@ def row_of(tree: Tree, i: int) -> Tree:
     return None if tree is None else mapped(lambda leaf: leaf[i, ...], tree)
 
 
+def can_hold(tree: Tree, value: Tree) -> bool:
+    """Return whether a value of the same form keeps its kind when it is written: 1.5 is no choice, nor is 1.0."""
+    if is_tree(tree):
+        return all(leaves(mapped(can_hold, tree, value)))
+    return np.can_cast(np.asarray(value).dtype, tree.dtype, "same_kind")
+
+
 def written(tree: Tree, value: Tree) -> None:
     """Write a value of the same form into a tree of arrays."""
     if is_tree(tree):

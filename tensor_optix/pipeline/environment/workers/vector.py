@@ -16,7 +16,7 @@ from tensor_optix.pipeline.environment.episodes import FAILED_RESETS, FAILED_STE
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.fleet import Fleet, Hire, local_workers
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
-from tensor_optix.pipeline.environment.workers.memory import read, row_of, written
+from tensor_optix.pipeline.environment.workers.memory import can_hold, read, row_of, written
 from tensor_optix.pipeline.environment.workers.worker import Worker, told_of
 from tensor_optix.support.trees import mapped
 
@@ -112,7 +112,7 @@ class WorkerVectorEnv(VectorEnv):
     def _send_actions(self, actions: Action, seconds: float) -> dict[int, str]:
         """Let each environment take a step, and return which have failed, and how."""
         failures: dict[int, str] = {}
-        if self._memory.actions is None:
+        if self._memory.actions is None or not can_hold(self._memory.actions, actions):
             payloads = [pickled_value(action) for action in iterate(self.action_space, actions)]
         else:
             written(self._memory.actions, actions)

@@ -75,3 +75,12 @@ def test_one_that_grows_is_replaced_between_two_episodes() -> None:
     assert env.reset()[1] == {"begun": 1}
     assert env.worker.process != first
     env.close()
+
+
+@pytest.mark.parametrize("action", [1.0, np.float64(1.0), 1.5])
+def test_an_action_of_another_kind_arrives_as_it_is_and_is_refused_as_elsewhere(action: float) -> None:
+    env = IsolatedEnv(lambda: gym.make("CartPole-v1"))
+    env.reset(seed=0)
+    with pytest.raises(EnvironmentFailedError, match=r"raised in step: AssertionError: .*invalid"):
+        env.step(action)
+    env.close()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tensor_optix.pipeline.environment.workers.memory import SharedMemory, cells_of, read, row_of, written
+from tensor_optix.pipeline.environment.workers.memory import SharedMemory, can_hold, cells_of, read, row_of, written
 from tensor_optix.support.trees import leaves
 
 SHARED = Path("/dev/shm")  # noqa: S108 - only looked at
@@ -55,4 +55,22 @@ def test_it_has_no_name_and_cannot_be_made_smaller() -> None:
     if hasattr(os, "memfd_create"):
         with pytest.raises(PermissionError):
             os.ftruncate(memory.descriptor, 0)
+    memory.close()
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "fits"),
+    [
+        (spaces.Discrete(3), 1, True),
+        (spaces.Discrete(3), True, True),
+        (spaces.Discrete(3), 1.0, False),
+        (spaces.Box(-1, 1, (2,)), [0.5, 1.0], True),
+        (spaces.Box(-1, 1, (2,)), [0, 1], True),
+        (spaces.Dict(a=spaces.Discrete(3), b=spaces.MultiBinary(2)), {"a": 2, "b": [0, 1]}, True),
+        (spaces.Dict(a=spaces.Discrete(3), b=spaces.MultiBinary(2)), {"a": 2.0, "b": [0, 1]}, False),
+    ],
+)
+def test_what_would_become_of_another_kind_is_told(space: spaces.Space[Any], value: Any, fits: bool) -> None:
+    memory = SharedMemory(space, space, 1)
+    assert can_hold(row_of(memory.actions, 0), value) is fits
     memory.close()

@@ -136,3 +136,13 @@ def test_one_that_is_never_closed_leaves_no_process() -> None:
     del env
     gc.collect()
     assert not is_there(process)
+
+
+def test_actions_of_another_kind_arrive_as_they_are_and_are_refused_as_elsewhere() -> None:
+    env = WorkerVectorEnv([lambda: gym.make("CartPole-v1")] * 2, sleep=lambda _: None)
+    env.reset(seed=0)
+    *_, truncated, infos = env.step(np.ones(2))
+    assert truncated.all()
+    assert all("raised" in told and "invalid" in told for told in infos["final_info"][FAILED_STEP])
+    env.step(np.ones(2, int))
+    env.close()
