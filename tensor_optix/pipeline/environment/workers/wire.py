@@ -31,6 +31,7 @@ MOST_BYTES = 1 << 30
 LEFT_OUT = "tensor_optix_left_out"
 """In an info: names of what it had and what cannot be sent, with their types."""
 _CHUNK = 1 << 16
+_MOST_SECONDS = 1e9
 
 
 class Reply(NamedTuple):
@@ -61,9 +62,23 @@ class UnsendableError(Exception):
     """A value is of a kind that cannot be sent."""
 
 
+def limit_waits(channel: socket.socket, seconds: float) -> None:
+    """Let each wait of a channel end in `TimeoutError` after so many seconds.
+
+    The kernel counts them. With `settimeout` Python would ask twice for each message, first whether it can be read.
+    """
+    whole, rest = divmod(min(max(seconds, 1e-3), _MOST_SECONDS), 1.0)
+    timeval = struct.pack("ll", int(whole), int(rest * 1e6))
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        channel.setsockopt(socket.SOL_SOCKET, direction, timeval)
+
+
 def send_request(channel: socket.socket, kind: bytes, payload: bytes = b"") -> None:
     """Send a request; raises `OSError` where the other side is gone, `TimeoutError` where it does not read."""
-    channel.sendall(REQUEST.pack(kind, len(payload)) + payload)
+    try:
+        channel.sendall(REQUEST.pack(kind, len(payload)) + payload)
+    except BlockingIOError as error:
+        raise TimeoutError("timed out") from error
 
 
 def read_request(channel: socket.socket) -> tuple[bytes, bytes]:
@@ -160,15 +175,17 @@ def _encoded(value: object) -> bytes:
 def _exactly(channel: socket.socket, size: int) -> bytes:
     try:
         data = channel.recv(min(size, _CHUNK))
+        if len(data) == size:
+            return data
+        parts = []
+        while data:
+            parts.append(data)
+            size -= len(data)
+            if not size:
+                return b"".join(parts)
+            data = channel.recv(min(size, _CHUNK))
+    except BlockingIOError as error:
+        raise TimeoutError("timed out") from error
     except ConnectionError as error:
         raise ClosedError("closed") from error
-    if len(data) == size:
-        return data
-    parts = []
-    while data:
-        parts.append(data)
-        size -= len(data)
-        if not size:
-            return b"".join(parts)
-        data = channel.recv(min(size, _CHUNK))
     raise ClosedError("closed")

@@ -24,6 +24,8 @@ from tensor_optix.support.memory import memory_kills
 START_SECONDS = 300.0
 """Within which an environment must be made."""
 _CLOSE_SECONDS = 2.0
+_TOO_LATE = 1.01
+"""Times its deadline that a wait may take."""
 
 
 class WorkerFailedError(EnvironmentFailedError):
@@ -76,6 +78,8 @@ class Worker:
         self._order = order
         self._memory = memory
         self._channel: socket.socket | None = None
+        self._waits = 0.0
+        """Seconds that a wait of the channel may take."""
         self._end: Callable[[], object] | None = None
         self._doing = ""
         self._memory_kills: int | None = None
@@ -119,8 +123,9 @@ class Worker:
         place = {"path": [part for part in sys.path if isinstance(part, str)], "variables": dict(os.environ)}
         with contextlib.suppress(OSError):  # a folder that is gone is no trouble to an environment
             place["folder"] = os.getcwd()
-        channel.settimeout(START_SECONDS)
+        self._waits = 0.0
         try:
+            self._limit_waits(channel, START_SECONDS)
             wire.send_request(channel, wire.PLACE, json.dumps({"folder": None, **place}).encode())
             wire.send_request(channel, wire.MAKE, self._order)
         except OSError as error:
@@ -160,7 +165,7 @@ class Worker:
             raise WorkerFailedError(DIED, doing, "its process has been ended before")
         self._doing = doing
         try:
-            self._channel.settimeout(seconds)
+            self._limit_waits(self._channel, seconds)
             wire.send_request(self._channel, kind, payload)
         except OSError as error:
             raise self._failed(error, seconds) from error
@@ -192,13 +197,18 @@ class Worker:
         if channel is None:
             raise WorkerFailedError(DIED, self._doing, "its process has been ended before")
         try:
-            channel.settimeout(seconds if until is None else max(until - time.monotonic(), 0.001))
+            self._limit_waits(channel, seconds if until is None else until - time.monotonic())
             reply = wire.read_reply(channel)
         except (OSError, wire.WireError) as error:
             raise self._failed(error, seconds) from error
         if reply.kind == wire.DONE:
             self._doing = ""
         return reply
+
+    def _limit_waits(self, channel: socket.socket, seconds: float) -> None:
+        if not seconds <= self._waits <= seconds * _TOO_LATE:  # what is left of a step's deadline always shrinks
+            wire.limit_waits(channel, seconds)
+            self._waits = seconds
 
     def _raised(self, told: object) -> EnvironmentFailedError:
         doing = self._doing

@@ -14,7 +14,7 @@ Ends = tuple[socket.socket, socket.socket]
 def ends() -> Iterator[Ends]:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
-        end.settimeout(5.0)
+        wire.limit_waits(end, 60.0)
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -80,7 +80,27 @@ def test_who_goes_in_the_middle_is_gone(ends: Ends, said: bytes) -> None:
         wire.read_request(ends[1])
 
 
-def test_who_says_nothing_is_late(ends: Ends) -> None:
-    ends[1].settimeout(0.01)
+@pytest.mark.parametrize("seconds", [0.01, 1e-9, -1.0])
+def test_who_says_nothing_is_late(ends: Ends, seconds: float) -> None:
+    wire.limit_waits(ends[1], seconds)
     with pytest.raises(TimeoutError):
         wire.read_reply(ends[1])
+
+
+def test_who_does_not_finish_is_late(ends: Ends) -> None:
+    ends[0].sendall(wire.reply_bytes(wire.Reply(wire.DONE, 0, 0.0, 0, None))[:-1])
+    wire.limit_waits(ends[1], 0.01)
+    with pytest.raises(TimeoutError):
+        wire.read_reply(ends[1])
+
+
+def test_who_does_not_read_is_late(ends: Ends) -> None:
+    wire.limit_waits(ends[0], 0.01)
+    with pytest.raises(TimeoutError):
+        wire.send_request(ends[0], wire.RESET, b"x" * (1 << 24))
+
+
+def test_a_wait_may_be_as_long_as_one_likes(ends: Ends) -> None:
+    wire.limit_waits(ends[1], 1e300)
+    wire.send_request(ends[0], wire.STEP)
+    assert wire.read_request(ends[1]) == (wire.STEP, b"")
