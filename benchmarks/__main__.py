@@ -26,6 +26,7 @@ from benchmarks import (
     speed,
     truth,
     tuning,
+    workers,
 )
 from benchmarks._results import Store, section, write_page
 from benchmarks._suite import MeasurementError, Options, Suite
@@ -38,6 +39,7 @@ SUITES: Mapping[str, Suite] = {
     "overhead": overhead,
     "collecting": collecting,
     "executors": executors,
+    "workers": workers,
     "speed": speed,
     "learning": learning,
     "memory": memory,
@@ -104,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         help="this environment, or world of selection, in the suites that have several; repeatable",
     )
     parser.add_argument(
-        "--rounds", type=_positive, default=5, metavar="N", help="rounds of speed and collecting (default: 5)"
+        "--rounds", type=_positive, default=5, metavar="N", help="rounds of speed, collecting and workers (default: 5)"
     )
     parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")
     parser.add_argument("--curves", type=Path, metavar="DIR", help="folder of the public learning curves of curves")
