@@ -22,6 +22,7 @@ from gymnasium.wrappers import TimeLimit
 from tensor_optix._random_play import Play, differs, play
 from tensor_optix.errors import MissingDependencyError, TensorOptixError
 from tensor_optix.factory import make_agent, resolve_algorithm
+from tensor_optix.pipeline._items import OBJECTIVES
 from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike
 from tensor_optix.presets import has_preset
@@ -181,6 +182,8 @@ def _of_play(env: gym.Env, found: Play) -> Iterator[Finding]:
 def _of_rewards(found: Play) -> Iterator[Finding]:
     for bad in (reward for reward in found.rewards if not _is_reward(reward)):
         message = f"A reward must be a finite number, but step gave {bad!r}."
+        if np.size(bad) > 1:
+            message = f"{message[:-1]}; {OBJECTIVES}."
         yield Finding(level="error", about="rewards", message=message)
         return
     sizes = np.abs([float(reward) for reward in found.rewards])

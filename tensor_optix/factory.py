@@ -247,7 +247,8 @@ def _architecture(box: spaces.Box, hidden: Sequence[int], outputs: int, **how: A
         raise SpaceError(
             f"Images must be at least {SMALLEST_IMAGE} pixels high and wide for the Nature CNN, but the space is "
             f"{box}. If they are pictures, enlarge them (gymnasium.wrappers.ResizeObservation); a small grid of "
-            f"symbols is learned flat (gymnasium.wrappers.FlattenObservation)."
+            f"symbols is learned flat (gymnasium.wrappers.FlattenObservation, or --wrapper "
+            f"gymnasium.wrappers:FlattenObservation)."
         )
     return Architecture(input_shape=box.shape, hidden=hidden, outputs=outputs, is_image=is_image, **how)
 

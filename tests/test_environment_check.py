@@ -83,6 +83,11 @@ class Unseeded(Sound):
         return np.array([next(self.noise) % 97 / 100, 0], np.float32)
 
 
+class Torn(Sound):
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
+        return (self.seen(), np.array([1.0, -1.0]), *super().step(action)[2:])
+
+
 class Outside(Sound):
     def seen(self) -> Any:
         return np.array([3.0, 0.0], np.float32)
@@ -125,7 +130,8 @@ def test_a_sound_environment_has_no_finding_and_its_cost_is_told() -> None:
         (Huge, "warning", "observations", r"Observations are as large as .*--normalize-observations"),
         (Poor, "note", "rewards", "Every reward of 40 random steps was 0"),
         (Broken, "error", "observations", "NaN or infinity"),
-        (Wordy, "error", "rewards", "step gave 'much'"),
+        (Wordy, "error", "rewards", r"step gave 'much'\.$"),
+        (Torn, "error", "rewards", r"step gave array\(.*; weigh its objectives .*TransformReward"),
         (Failing, "error", "step", "step raised ValueError: no such move"),
         (Endless, "warning", "episodes", "No episode ended in 40 steps.*--wrapper gymnasium.wrappers:TimeLimit"),
         (Recorded, "note", "seeds", r"No seed changes anything.*split_by_time"),

@@ -226,7 +226,10 @@ def _is_finite(observation: np.ndarray) -> bool:
     return bool(np.isfinite(observation).all())
 
 
-OBJECTIVES = "weigh its objectives (gymnasium.wrappers.TransformReward)"
+OBJECTIVES = (
+    "weigh its objectives (gymnasium.wrappers.TransformReward; on the command line a wrapper that does it, such as "
+    "--wrapper mo_gymnasium.wrappers:LinearReward:weight=[0.5,0.5])"
+)
 """The remedy for rewards of several numbers, which no later step of the same environment will be without."""
 
 

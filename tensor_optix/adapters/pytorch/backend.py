@@ -255,7 +255,9 @@ def _named_tensors(models: Mapping[str, torch.nn.Module]) -> dict[str, torch.Ten
 
 
 def _refuse_weights(name: str, model: torch.nn.Module) -> None:
-    """Raise a typed error where a model has weights that cannot be trained."""
+    """Raise a typed error where a model has weights that cannot be trained, or none."""
+    if next(model.parameters(), None) is None:
+        raise ModelShapeError(f"{name} has no weights: there is nothing to train. Give it a layer that has some.")
     for path, weight in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(weight):
             raise ModelShapeError(

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Self
 
 import gymnasium as gym
+import numpy as np
 
 from tensor_optix.errors import ContractError, EnvironmentNotFoundError, InvalidArgumentError, did_you_mean
 from tensor_optix.pipeline.environment.changes import WATCHING_WRAPPERS
@@ -104,18 +105,17 @@ def wrapped(env: gym.Env, wrappers: Sequence[str]) -> gym.Env:
 def _made(wrapper: Callable[..., object], env: gym.Env, arguments: Mapping[str, object]) -> object:
     """Return what a wrapper makes of an environment.
 
-    JSON has no tuples, and some wrappers ask for them, as a shape: they are tried where an annotation names them, and
-    where a wrapper refuses lists.
+    JSON has no tuples and arrays, and some wrappers ask for them, as a shape: a list becomes what an annotation names,
+    and a tuple where a wrapper refuses lists.
     """
-    tuples = {name: _with_tuples(value) for name, value in arguments.items()}
-    given = {name: tuples[name] if _asks_for_tuple(wrapper, name) else value for name, value in arguments.items()}
+    given = {name: _as_asked(value, _kind_asked(wrapper, name)) for name, value in arguments.items()}
     try:
         return wrapper(env, **given)
     except Exception:
-        if given == tuples:
+        if not any(isinstance(value, list) for value in given.values()):
             raise
         with contextlib.suppress(Exception):  # the first error says what is wrong
-            return wrapper(env, **tuples)
+            return wrapper(env, **{name: _with_tuples(value) for name, value in given.items()})
         raise
 
 
@@ -123,13 +123,20 @@ def _with_tuples(value: object) -> object:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def _asks_for_tuple(wrapper: Callable[..., object], name: str) -> bool:
+def _as_asked(value: object, kind: str | None) -> object:
+    if kind == "ndarray" and isinstance(value, list):
+        return np.array(value)
+    return _with_tuples(value) if kind == "tuple" else value
+
+
+def _kind_asked(wrapper: Callable[..., object], name: str) -> str | None:
+    """Return what an annotation of a parameter names first: a tuple, a list, a sequence, an array, or none of them."""
     try:
         parameter = inspect.signature(wrapper).parameters.get(name)
     except (TypeError, ValueError):  # it tells nothing of itself
-        return False
-    kind = None if parameter is None else re.search(r"tuple|list|sequence", str(parameter.annotation).lower())
-    return kind is not None and kind[0] == "tuple"
+        return None
+    kind = None if parameter is None else re.search(r"tuple|list|sequence|ndarray", str(parameter.annotation).lower())
+    return None if kind is None else kind[0]
 
 
 def _wrappers_in(module: ModuleType) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters.pytorch.backend import TorchBackend
-from tensor_optix.errors import CheckpointMismatchError, NonFiniteError
+from tensor_optix.errors import CheckpointMismatchError, ModelShapeError, NonFiniteError
 
 torch.set_num_threads(1)
 
@@ -34,6 +34,13 @@ def assert_identical(first: dict[str, torch.Tensor], second: dict[str, torch.Ten
     assert first.keys() == second.keys()
     for name in first:
         assert torch.equal(first[name], second[name]), name
+
+
+def test_a_model_without_weights_is_refused() -> None:
+    critic = nn.Linear(3, 1)
+    optimizers = {"optimizer": (torch.optim.Adam(critic.parameters()), ("actor", "critic"))}
+    with pytest.raises(ModelShapeError, match=r"actor has no weights: there is nothing to train\. Give it a layer"):
+        BACKEND.check({"actor": nn.Flatten(), "critic": critic}, optimizers)
 
 
 # --- weights ---

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from tensor_optix.errors import ContractError, EnvironmentNotFoundError, InvalidArgumentError
@@ -74,6 +75,13 @@ class Listed(Given):
         super().__init__(env, given)
 
 
+class Weighing(Given):
+    def __init__(self, env: gym.Env, given: np.ndarray | None = None) -> None:
+        super().__init__(env, given)
+        assert given is not None
+        assert given.shape == (2,)
+
+
 class Strict(Given):
     def __init__(self, env: gym.Env, given: Any) -> None:
         super().__init__(env, given)
@@ -91,6 +99,12 @@ def test_a_list_stays_one_unless_the_wrapper_asks_for_a_tuple(name: str, arrives
     env = wrapped(gym.make("CartPole-v1"), [f"{__name__}:{name}:given=[84,[1,2]]"])
     assert isinstance(env, Given)
     assert env.given == arrives
+
+
+def test_a_list_becomes_an_array_where_the_wrapper_asks_for_one() -> None:
+    env = wrapped(gym.make("CartPole-v1"), [f"{__name__}:Weighing:given=[0.9,0.1]"])
+    assert isinstance(env, Weighing)
+    np.testing.assert_array_equal(env.given, [0.9, 0.1])
 
 
 def test_what_a_wrapper_refuses_as_a_list_and_as_a_tuple_has_the_first_error() -> None:
