@@ -61,7 +61,7 @@ def test_it_gives_what_the_local_pool_gives(ray: FakeRay, kind: Any) -> None:
 
 
 def test_whoever_fails_the_others_notice_nothing(ray: FakeRay) -> None:
-    with made(step_timeout=2.0) as env:
+    with made(step_timeout=6.0) as env:
         env.reset(seed=0)
         env.step(np.ones(4, int))
         observations, rewards, _, truncated, infos = env.step(np.array([2, HANG, KILL, RAISE]))

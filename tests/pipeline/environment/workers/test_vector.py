@@ -38,7 +38,7 @@ def test_it_gives_what_gymnasiums_vector_gives(kind: type[Walking]) -> None:
 
 
 def test_whoever_fails_the_others_notice_nothing_and_it_is_back_in_the_same_step() -> None:
-    env = WorkerVectorEnv(walking(4), step_timeout=2.0, sleep=lambda _: None)
+    env = WorkerVectorEnv(walking(4), step_timeout=6.0, sleep=lambda _: None)
     env.reset(seed=0)
     env.step(np.ones(4, int))
     observations, rewards, terminated, truncated, infos = env.step(np.array([2, HANG, KILL, RAISE]))
