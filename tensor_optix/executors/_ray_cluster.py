@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 1 << 28
 _ANSWER_SECONDS = 10.0
+_SETTINGS = b"\x04"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 _STARTS = 3
 """Of a cluster on a busy machine, which may fail."""
 
@@ -89,18 +91,27 @@ def _connect(ray: ModuleType, address: str | None, wanted_cores: int) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise `ExecutorError` where nothing listens at an address: Ray itself would wait for it for long."""
+    """Raise `ExecutorError` where no gRPC server answers at an address: Ray itself would wait for it for long.
+
+    A server of HTTP/2, which gRPC is, answers the preface of a connection by its settings (RFC 9113, 3.4).
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
     if not host or not port.isdecimal():
         raise ExecutorError(f"The address of a Ray cluster must be 'host:port' or 'auto', but got {address!r}.")
     try:
-        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+        with socket.create_connection((host, int(port)), _ANSWER_SECONDS) as connection:
+            connection.sendall(_PREFACE)
+            is_http2 = os.environ.get("RAY_USE_TLS", "0") != "0" or connection.recv(4)[3:] == _SETTINGS
     except (OSError, OverflowError) as error:
         raise ExecutorError(
             f"No Ray cluster answers at {address!r} ({error}). `ray start --head` prints the address of one."
         ) from error
+    if not is_http2:
+        raise ExecutorError(
+            f"What answers at {address!r} is no Ray cluster. `ray start --head` prints the address of one."
+        )
 
 
 def versions() -> list[str]:
