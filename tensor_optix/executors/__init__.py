@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tensor_optix.support.lazy import exported
 
 if TYPE_CHECKING:
-    from tensor_optix.executors.executor import Context, Event, Executor
+    from tensor_optix.executors.executor import Context, Event, Executor, Paused
     from tensor_optix.executors.in_process import InProcess
     from tensor_optix.executors.payload import Payload
     from tensor_optix.executors.processes import Processes
@@ -24,9 +24,10 @@ _HOMES = {
     "Event": "executors.executor",
     "Executor": "executors.executor",
     "InProcess": "executors.in_process",
+    "Paused": "executors.executor",
     "Payload": "executors.payload",
     "Processes": "executors.processes",
     "RayExecutor": "executors.ray_executor",
 }
-__all__ = ["Context", "Event", "Executor", "InProcess", "Payload", "Processes", "RayExecutor"]
+__all__ = ["Context", "Event", "Executor", "InProcess", "Paused", "Payload", "Processes", "RayExecutor"]
 __getattr__, __dir__ = exported(__name__, _HOMES)  # a worker starts fast where it imports no more than it needs

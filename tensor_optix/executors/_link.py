@@ -87,7 +87,7 @@ class Link:
         self._kill_group()
 
     def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Json], None]) -> Frame:
-        """Run a job, and return the frame of its result or its error.
+        """Run a job, and return the frame of its result or its error, or that it has paused.
 
         Args:
             job: name of the job.
@@ -113,6 +113,11 @@ class Link:
         """Ask the job in progress to end."""
         with contextlib.suppress(OSError, ValueError):  # it has gone
             self._write(Frame("cancel").to_bytes(), wait_seconds=1.0)
+
+    def ask_to_pause(self, index: int) -> None:
+        """Say that others wait for the worker of an item."""
+        with contextlib.suppress(OSError, ValueError):  # it has gone
+            self._write(Frame("waited", about={"index": index}).to_bytes(), wait_seconds=1.0)
 
     def kill(self) -> None:
         """End the process at once, and those that it has started."""

@@ -63,6 +63,10 @@ class Runner:
         """Ask the job in progress to end."""
         self._link.cancel()
 
+    def ask_to_pause(self, index: int) -> None:
+        """Say that others wait for the worker of an item."""
+        self._link.ask_to_pause(index)
+
     def kill(self) -> None:
         """End the process at once."""
         self._link.kill()
@@ -125,6 +129,11 @@ class RayLink:
         """Ask the job in progress to end."""
         with contextlib.suppress(self._ray.exceptions.RayError):  # it has gone
             self._actor.cancel.remote()
+
+    def ask_to_pause(self, index: int) -> None:
+        """Say that others wait for the worker of an item."""
+        with contextlib.suppress(self._ray.exceptions.RayError):  # it has gone
+            self._actor.ask_to_pause.remote(index)
 
     def kill(self) -> None:
         """End the process at once."""

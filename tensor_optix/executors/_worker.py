@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from tensor_optix.executors._jobs import failure_of, run
+from tensor_optix.executors.executor import Paused
 from tensor_optix.executors.payload import Frame, Payload, read_frame
 from tensor_optix.support.plain import Json
 
@@ -45,6 +46,8 @@ class Worker:
         self._jobs, self._answers, self._leave = jobs, answers, leave
         self._waiting = queue.SimpleQueue[Frame | None]()
         self.is_cancelled = False
+        self.waited_for: int | None = None
+        """The item whose job is waited for."""
 
     def serve(self) -> None:
         """Serve in this thread until the driver has gone; another thread listens meanwhile."""
@@ -57,7 +60,10 @@ class Worker:
         while (frame := read_frame(self._jobs)) is not None:
             if frame.kind == "cancel":
                 self.is_cancelled = True
+            elif frame.kind == "waited":
+                self.waited_for = frame.about["index"]
             else:
+                self.waited_for = None
                 self._waiting.put(frame)
         self._leave()
         self._waiting.put(None)
@@ -66,6 +72,8 @@ class Worker:
         context = _Context(self, frame.about["index"], frame.about["attempt"])
         try:
             return Frame("result", run(frame.about["job"], frame.payload, context))
+        except Paused:
+            return Frame("paused")
         except Exception as error:
             return Frame("error", Payload(failure_of(error)))
 
@@ -82,6 +90,10 @@ class _Context:
     @property
     def is_cancelled(self) -> bool:
         return self._worker.is_cancelled
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self._worker.waited_for == self.index
 
     def tell(self, values: Json) -> None:
         self._worker.send(Frame("told", Payload(values)))

@@ -23,9 +23,18 @@ class Context(Protocol):
         """True as soon as the job is to end; one that looks ends in order, with a result."""
         ...
 
+    @property
+    def is_waited_for(self) -> bool:
+        """True once other items wait for this worker. A job that can go on later may save, and raise `Paused`."""
+        ...
+
     def tell(self, values: Json) -> None:
         """Report progress: JSON values, which arrive as an `Event` of kind `"told"`."""
         ...
+
+
+class Paused(Exception):  # noqa: N818 - no error
+    """Raised by a job that goes on later: the items that wait come first, then it is called with its own again."""
 
 
 Job: TypeAlias = Callable[[Payload, Context], Payload]

@@ -1,10 +1,11 @@
 """The default: one job after the other, in this process."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from tensor_optix.errors import JobCancelledError
 from tensor_optix.executors._jobs import check_name, failure_of, job_error, run
-from tensor_optix.executors.executor import Event, Executor, Outcome, Watcher
+from tensor_optix.executors.executor import Context, Event, Executor, Outcome, Paused, Watcher
 from tensor_optix.executors.payload import Payload, crossed
 from tensor_optix.support.plain import Json
 
@@ -33,7 +34,7 @@ class InProcess(Executor):
         tell(Event("begun", index))
         context = _Context(index, lambda: self._is_cancelled, tell)
         try:
-            result = run(job, item, context)
+            result = _to_its_end(job, item, context)
         except Exception as error:
             failed = job_error(job, index, item, failure_of(error))
             tell(Event("failed", index, values=str(failed)))
@@ -46,8 +47,15 @@ class InProcess(Executor):
         self._is_cancelled = True
 
 
+def _to_its_end(job: str, item: Payload, context: Context) -> Payload:
+    while True:
+        with contextlib.suppress(Paused):
+            return run(job, item, context)
+
+
 class _Context:
     attempt = 1
+    is_waited_for = False  # one item after the other
 
     def __init__(self, index: int, is_cancelled: Callable[[], bool], watcher: Watcher) -> None:
         self.index, self._asks, self._watcher = index, is_cancelled, watcher

@@ -35,7 +35,7 @@ class Frame:
     """A message between a driver and its worker."""
 
     kind: str
-    """`"job"` and `"cancel"` to the worker; `"ready"`, `"told"`, `"result"` and `"error"` from it."""
+    """To the worker `"job"`, `"waited"`, `"cancel"`; from it `"ready"`, `"told"`, `"paused"`, `"result"`, `"error"`."""
     payload: Payload = field(default_factory=Payload)
     about: Mapping[str, Any] = field(default_factory=dict)
     """Which job, which item."""

@@ -1,7 +1,6 @@
 """Jobs in processes of this machine, each started afresh: nothing is forked and nothing is pickled."""
 
 import contextlib
-import functools
 import logging
 import queue
 import threading
@@ -252,8 +251,8 @@ class _Slot:
                 if task.owner.is_cancelled:
                     return task.cancelled(attempt)
                 task.tell("begun", attempt)
-                told = functools.partial(task.told, attempt)
-                return task.ended(self.link.call(task.job, task.index, attempt, task.frame(attempt), told), attempt)
+                frame = self._answer(self.link, task, attempt)
+                return self._tasks.put(task) if frame.kind == "paused" else task.ended(frame, attempt)
             except WorkerLostError as lost:
                 if self.link is not None:
                     self.link.close()
@@ -262,3 +261,16 @@ class _Slot:
                 if task.losses >= MOST_LOSSES:
                     return task.given_up(attempt, str(lost))
         return task.given_up(MOST_ATTEMPTS, "again and again")
+
+    def _answer(self, link: Link, task: _Task, attempt: int) -> Frame:
+        """Return what a worker has answered; it is told once where other items wait for it."""
+        is_told = False
+
+        def on_told(values: Json) -> None:
+            nonlocal is_told
+            task.told(attempt, values)
+            if not is_told and not self._tasks.empty():
+                is_told = True
+                link.ask_to_pause(task.index)
+
+        return link.call(task.job, task.index, attempt, task.frame(attempt), on_told)

@@ -1,6 +1,8 @@
 """What workers run: training one run, and playing the best policy of one."""
 
+import math
 import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,11 +19,13 @@ from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Context, Payload
-from tensor_optix.executors.executor import Outcome
+from tensor_optix.executors.executor import Outcome, Paused
 from tensor_optix.factory import set_threads
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.plain import Json, jsonable
 
+PAUSE_FACTOR = 10.0
+"""A run gives its worker to others after it has learned for so many times what it took to begin."""
 TRAIN, PLAY = "tensor_optix.multirun.jobs:train_run", "tensor_optix.multirun.jobs:play_best"
 
 
@@ -45,8 +49,12 @@ def train_run(item: Payload, context: Context) -> Payload:
 
     Returns:
         The `reason` of the end.
+
+    Raises:
+        Paused: others wait for the worker; the run is saved, and goes on when this is called again.
     """
-    return Payload({"reason": trained(Path(item.values["run_dir"]), item.values["allow_modules"], context).reason})
+    report = trained(Path(item.values["run_dir"]), item.values["allow_modules"], context, may_pause=True)
+    return Payload({"reason": report.reason})
 
 
 class Stopping(LoopCallback):
@@ -62,6 +70,8 @@ def trained(
     context: Context,
     observer: Stopping | None = None,
     begin: Callable[[BaseAgent, BasePipeline], object] | None = None,
+    *,
+    may_pause: bool = False,
 ) -> TrainingReport:
     """Train the run in a folder, or go on with it where it was, and return its report.
 
@@ -71,10 +81,14 @@ def trained(
         context: told after each window.
         observer: who else observes.
         begin: see `RunDescription.optimizer`.
+        may_pause: True where it gives its worker to others that wait.
+
+    Raises:
+        Paused: it has.
     """
     run = RunDescription.read(run_dir, allow_modules)
     set_threads(run.framework, run.threads)
-    teller = Teller(context)
+    teller = Teller(context, may_pause=may_pause)
     observers = [teller] if observer is None else [teller, observer]
     optimizer = run.optimizer(run_dir, resume=True, progress=False, callbacks=observers, begin=begin)
     teller.status = lambda: optimizer.status
@@ -82,6 +96,8 @@ def trained(
         observer.stop = optimizer.stop
     report = optimizer.run()
     if report.reason == StopReason.INTERRUPTED.value:
+        if teller.has_paused and not context.is_cancelled:
+            raise Paused
         context.tell({"interrupted": True})
     return report
 
@@ -115,15 +131,24 @@ def refuse_interrupted(outcomes: Sequence[Outcome]) -> None:
 
 
 class Teller(LoopCallback):
-    """Tells how far a run is, and ends it in order when its job is cancelled.
+    """Tells how far a run is, and ends it in order when its job is cancelled, or others wait for its worker.
+
+    For those it has ended once it has learned for so long that to go on later costs little.
 
     Args:
         context: of the job.
+        may_pause: True where it ends for others.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self, context: Context, *, may_pause: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._context, self._may_pause, self._clock = context, may_pause, clock
+        self._made, self._ready = clock(), math.inf
         self._has_asked = False
+        self.has_paused = False
+        """True once it has ended the run for others."""
         self.status: Callable[[], LoopStatus] | None = None
         """Where the run stands."""
 
@@ -131,9 +156,15 @@ class Teller(LoopCallback):
         """Tell, and look whether the run is to end."""
         if self.status is not None:
             self._context.tell(told(self.status()))
-        if self._context.is_cancelled and not self._has_asked:
+        self._ready = min(self._ready, self._clock())  # the first window has what is made anew each time
+        self.has_paused = self.has_paused or (self._is_waited_for() and not self._has_asked)
+        if (self._context.is_cancelled or self.has_paused) and not self._has_asked:
             self._has_asked = True
             signal.raise_signal(signal.SIGTERM)  # what the loop listens to: it saves, and can be resumed
+
+    def _is_waited_for(self) -> bool:
+        is_worth_it = self._clock() - self._ready >= PAUSE_FACTOR * (self._ready - self._made)
+        return self._may_pause and is_worth_it and self._context.is_waited_for
 
 
 def told(status: LoopStatus) -> dict[str, Json]:

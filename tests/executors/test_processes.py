@@ -39,6 +39,14 @@ def test_a_killed_worker_is_a_fault_and_its_item_begins_again(one: Processes, tm
     assert events[1].values == "killed by SIGKILL"
 
 
+def test_a_job_that_pauses_for_others_is_called_again_behind_them(one: Processes, tmp_path: Path) -> None:
+    events: list[Event] = []
+    items = [Payload(str(tmp_path / name)) for name in "ab"]
+    assert one.map(f"{NAME}:take_turns", items, events.append) == [Payload("went on")] * 2
+    turns = [(event.kind, event.index) for event in events if event.kind != "told"]
+    assert turns == [("begun", 0), ("begun", 1), ("begun", 0), ("done", 0), ("begun", 1), ("done", 1)]
+
+
 def test_an_item_that_kills_every_worker_is_given_up_and_the_others_are_not(one: Processes) -> None:
     with pytest.raises(JobError, match=r"Item 0 .*given up.*exit code 7.*3 in all"):
         one.map(f"{NAME}:die", [Payload()])

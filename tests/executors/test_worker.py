@@ -1,6 +1,7 @@
 """A worker served in this process, over pipes that are files in memory."""
 
 import io
+from pathlib import Path
 
 from tensor_optix.executors._worker import Worker
 from tensor_optix.executors.payload import Frame, Payload, read_frame
@@ -33,3 +34,11 @@ def test_it_says_that_it_is_there_and_answers_each_job() -> None:
 def test_it_listens_while_a_job_runs() -> None:
     waits = Frame("job", Payload(), {"job": f"{NAME}:wait_for_the_end", "index": 0, "attempt": 1})
     assert served(waits, Frame("cancel"))[-1] == Frame("result", Payload("ended in order"))
+
+
+def test_a_job_that_is_waited_for_may_pause_and_another_item_is_not_meant(tmp_path: Path) -> None:
+    waits = Frame("job", Payload(str(tmp_path / "mark")), {"job": f"{NAME}:take_turns", "index": 3, "attempt": 1})
+    assert served(waits, Frame("waited", about={"index": 2}), Frame("waited", about={"index": 3}))[-1] == Frame(
+        "paused"
+    )
+    assert served(waits)[-1] == Frame("result", Payload("went on"))

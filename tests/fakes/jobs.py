@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tensor_optix.executors.executor import Paused
 from tensor_optix.executors.payload import Payload
 
 NAME = "tests.fakes.jobs"
@@ -67,6 +68,26 @@ def wait_for_the_end(item: Payload, context: Any) -> Payload:
     while not context.is_cancelled:
         time.sleep(0.005)
     return Payload("ended in order")
+
+
+def take_turns(item: Payload, context: Any) -> Payload:
+    """Goes on later if others wait for it in its first turn; `values` is the path of what is left behind."""
+    mark = Path(item.values)
+    while not mark.exists():
+        context.tell("working")
+        if context.is_waited_for:
+            mark.write_text("")
+            raise Paused
+        time.sleep(0.005)
+    return Payload("went on")
+
+
+def pause_once(item: Payload, context: Any) -> Payload:
+    mark = Path(item.values)
+    if not mark.exists():
+        mark.write_text("")
+        raise Paused
+    return Payload(context.is_waited_for)
 
 
 def hang(item: Payload, context: Any) -> Payload:

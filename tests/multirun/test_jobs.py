@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from tensor_optix._run_reports import read_report
-from tensor_optix.executors import Event, InProcess, Payload
+from tensor_optix.core.storage.line_log import HISTORY
+from tensor_optix.executors import Event, InProcess, Payload, in_process
+from tensor_optix.multirun import jobs
 from tensor_optix.multirun.jobs import PLAY, TRAIN, Teller, told
+from tensor_optix.runs import RunDescription
 from tests.fakes.statuses import STATUS
 from tests.fakes.tiny_runs import TINY
 
@@ -67,6 +70,22 @@ def test_a_cancelled_run_is_interrupted_and_can_go_on(tmp_path: Path) -> None:
     assert result.values == {"reason": "interrupted"}
     assert events[-2].values == {"interrupted": True}
     assert train(tmp_path, events) == {"reason": "max_episodes"}
+
+
+def test_a_run_that_gives_its_worker_to_others_goes_on_to_the_same_end(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PAUSE_FACTOR", 0.0)
+    monkeypatch.setattr(in_process._Context, "is_waited_for", True)
+    windows = RunDescription.read(trained).max_episodes
+    dataclasses.replace(RUN, max_episodes=windows).write(tmp_path)
+    events: list[Event] = []
+    assert train(tmp_path, events) == {"reason": "max_episodes"}
+    assert not any("interrupted" in event.values for event in events if event.kind == "told")
+    report = read_report(tmp_path)
+    assert report is not None
+    assert report.windows == windows
+    assert (tmp_path / HISTORY).read_bytes() == (trained / HISTORY).read_bytes()
 
 
 def test_what_is_told_is_json() -> None:
