@@ -22,6 +22,7 @@ from benchmarks import (
     learning,
     memory,
     overhead,
+    population,
     selection,
     speed,
     truth,
@@ -46,6 +47,7 @@ SUITES: Mapping[str, Suite] = {
     "selection": selection,
     "evolution": evolution,
     "ensemble": ensemble,
+    "population": population,
     "tuning": tuning,
     "easy": easy,
     "truth": truth,
@@ -53,7 +55,7 @@ SUITES: Mapping[str, Suite] = {
     "field": field,
 }
 """Shortest first."""
-BY_ENVIRONMENT = (learning, memory, selection, evolution, tuning, field, honesty, truth, easy)
+BY_ENVIRONMENT = (learning, memory, selection, evolution, population, tuning, field, honesty, truth, easy)
 """Those of which `--only` chooses."""
 
 
