@@ -30,7 +30,8 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    Worker(jobs, answers).serve()
+    with contextlib.suppress(BrokenPipeError):  # the driver has gone
+        Worker(jobs, answers).serve()
 
 
 class Worker:
