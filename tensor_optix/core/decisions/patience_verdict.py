@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tensor_optix.support.arguments import check_count
 
-DENSITY = 0.0025
+DENSITY = 0.005
 """Growth of the steps after which a curve is evaluated again at the latest."""
 LONGER = 1.25
 """Multiple of the steps that are waited for from which a quiet run is told by its evaluations."""

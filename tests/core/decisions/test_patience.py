@@ -311,9 +311,9 @@ class TestInterval:
         verdict = decide(seen(quiet_evaluations=10), Patience())
         assert windows_until_due(verdict, 10**9, 100, WINDOW) == math.ceil(250_000 / 10 / WINDOW)
 
-    def test_is_at_most_a_four_hundredth_of_the_run(self):
+    def test_is_at_most_a_two_hundredth_of_the_run(self):
         verdict = decide(seen(), Patience())
-        assert windows_until_due(verdict, 800 * WINDOW, 100, WINDOW) == 2
+        assert windows_until_due(verdict, 400 * WINDOW, 100, WINDOW) == 2
 
     def test_is_at_least_one_window(self):
         verdict = decide(seen(steps=1_000_000.0, quiet_evaluations=0), Patience())
