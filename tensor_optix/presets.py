@@ -93,7 +93,8 @@ _PRESETS: dict[tuple[str, str], Preset] = {
     ("LunarLander-v3", "ppo"): _LUNAR_LANDER,
     ("LunarLanderContinuous-v3", "ppo"): _LUNAR_LANDER,
     ("Reacher-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"entropy_coef": 0.0, "gamma": 0.9}),
-    ("Swimmer-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9999}),
+    # Episodes of 1,000 steps, of which a window of one environment holds two whole ones: eight would share it.
+    ("Swimmer-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9999}, n_envs=1),
     ("CartPole-v1", "dqn"): Preset(
         hyperparams={
             "learning_rate": 2.3e-3,
