@@ -229,15 +229,22 @@ def _checked_times(data: Series, times: Series, n: int) -> Series:
         if len(times) != n:
             raise InvalidArgumentError(f"times must have one entry per row, but got {len(times)} for {n} rows.")
         times = list(times)
+        told = [times]
         is_ordered = all(earlier <= later for earlier, later in itertools.pairwise(times))
     else:
         parts = data.values() if isinstance(data, Mapping) else [data]
         indexes = [part.index for part in parts if hasattr(getattr(part, "index", None), "is_monotonic_increasing")]
+        told = indexes
         is_ordered = all(index.is_monotonic_increasing for index in indexes)
         times = indexes[0] if indexes else None
         if getattr(times, "nlevels", 1) > 1:  # of dates, and what was seen at each
             times = times.get_level_values(0)
     if not is_ordered:
+        if any(time != time for index in told for time in index):  # as NaN and NaT are
+            raise InvalidArgumentError(
+                "Some rows have no time (NaT, NaN), so that their place is not known. Leave them out (a DataFrame: "
+                "data[data.index.notna()])."
+            )
         raise InvalidArgumentError(
             "data must be in the order of time, but its rows are not. Sort it first (a DataFrame: data.sort_index())."
         )

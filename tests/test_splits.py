@@ -125,6 +125,12 @@ class TestSplitByTime:
         with pytest.raises(InvalidArgumentError, match=r"order of time.*sort_index"):
             split_by_time(**shuffled)
 
+    def test_rows_without_a_time_are_refused(self) -> None:
+        times = [float(row) for row in range(len(ROWS))]
+        times[7] = float("nan")
+        with pytest.raises(InvalidArgumentError, match=r"no time \(NaT, NaN\).*data\.index\.notna"):
+            split_by_time(ROWS, times=times)
+
     @pytest.mark.parametrize(
         "dated",
         [
