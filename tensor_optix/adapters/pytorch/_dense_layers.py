@@ -10,6 +10,7 @@ from tensor_optix.adapters import _dense
 from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError, is_plain
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._predictor import LogStd, flattened
+from tensor_optix.adapters.pytorch._recording import beside
 from tensor_optix.adapters.pytorch._tape import Tape, Taped, noted
 from tensor_optix.adapters.pytorch._temperature import Temperature
 
@@ -94,12 +95,12 @@ class AppendedLogStd:
     """
 
     def __init__(self, module: LogStd, memory: Memory, gradients: Gradients) -> None:
-        self._layer = _dense.AppendLogStd(memory.of(module.log_std))
+        self._log_std = memory.of(module.log_std)
         self._gradient = gradients.of(module.log_std)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, int]:
         """See `Layer.forward`."""
-        return self._layer(x), x.shape[-1]
+        return np.concatenate([x, np.broadcast_to(self._log_std, x.shape)], -1), x.shape[-1]
 
     def backward(self, gradient: np.ndarray, kept: int, *, to_input: bool) -> np.ndarray:
         """See `Layer.backward`."""
@@ -164,13 +165,13 @@ class LogAlpha:
         self._array, self._tape = memory.of(module.log_alpha), tape
         self._gradient: Any = gradients.of(module.log_alpha)
 
-    def __call__(self, _: object) -> Taped:
+    def __call__(self, x: Taped) -> Taped:
         """Return log α as a scalar."""
 
         def pull(gradient: np.ndarray) -> None:
             self._gradient.add(gradient)
 
-        return noted(self._array.reshape(()).copy(), pull, self._tape)
+        return noted(beside(self._array.reshape(()), x.array).copy(), pull, self._tape)
 
 
 def layers_of(module: nn.Module) -> list[nn.Module]:

@@ -57,7 +57,7 @@ class Gradient:
         if self.is_complete:
             self.array += term
         else:
-            self.array[...] = term
+            np.copyto(self.array, term)
             self.is_complete = True
 
     def add_product(self, left: np.ndarray, right: np.ndarray) -> None:

@@ -18,6 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from tensor_optix.adapters.pytorch._recording import Recorded
+
 Pull: TypeAlias = Callable[[np.ndarray], None]
 """Takes the gradient of the loss by an operation's result, and adds to those of what it was computed from."""
 Operand: TypeAlias = "Taped | np.ndarray | float"
@@ -36,7 +38,7 @@ class Tape:
 
     def play_back(self, loss: Taped) -> None:
         """Let the gradient of `loss`, a scalar, flow back to the weights."""
-        loss.gradient = np.ones((), loss.array.dtype)
+        loss.gradient = np.ones_like(loss.array)
         for result, pull in reversed(self._noted):
             if result.gradient is not None:
                 pull(result.gradient)
@@ -97,7 +99,8 @@ class Taped:
     def __sub__(self, other: Operand) -> Taped:
         def pull(g: np.ndarray) -> None:
             _give(self, g)
-            _give(other, -g)
+            if _is_asked(other):
+                _give(other, -g)
 
         return _result(self.array - _array(other), pull, self, other)
 
@@ -108,10 +111,10 @@ class Taped:
         left, right = self.array, _array(other)
 
         def pull(g: np.ndarray) -> None:
-            if self.tape is not None:
-                self.add_gradient(g * right)
-            if type(other) is Taped and other.tape is not None:
-                other.add_gradient(g * left)
+            if _is_asked(self):
+                _give(self, g * right)
+            if _is_asked(other):
+                _give(other, g * left)
 
         return _result(left * right, pull, self, other)
 
@@ -120,7 +123,8 @@ class Taped:
 
         def pull(g: np.ndarray) -> None:
             _give(self, g / right)
-            _give(other, -g * left / (right * right))
+            if _is_asked(other):
+                _give(other, -g * left / (right * right))
 
         return _result(left / right, pull, self, other)
 
@@ -208,7 +212,7 @@ class Taped:
     def log_softmax(self, dim: int) -> Taped:
         """X − log Σ eˣ over the last axis."""
         _last_only(dim)
-        x = np.asfortranarray(self.array)  # few columns, many rows: numpy reduces over columns in one go
+        x = self.array.T.copy().T  # few columns, many rows: numpy reduces over columns in one go
         shifted = x - np.maximum.reduce(x, -1, keepdims=True)
         exp = np.exp(shifted)
         total = np.add.reduce(exp, -1, keepdims=True)
@@ -226,7 +230,7 @@ class Taped:
 
         def pull(g: np.ndarray) -> None:
             is_largest = x == y[..., None]
-            share = is_largest.sum(-1, keepdims=True, dtype=x.dtype)
+            share = np.add.reduce(is_largest, -1, x.dtype, keepdims=True)
             self.add_gradient(g[..., None] * is_largest / share)
 
         return _result(y, pull, self)
@@ -234,7 +238,7 @@ class Taped:
     def argmax(self, dim: int) -> Taped:
         """Place of the largest entry over the last axis."""
         _last_only(dim)
-        return Taped(self.array.argmax(-1))
+        return Taped(np.argmax(self.array, -1))
 
     # --- choosing ---
 
@@ -270,11 +274,11 @@ class Taped:
     def mean(self) -> Taped:
         """Mean of all entries."""
         x = self.array
-        y = np.add.reduce(x if x.ndim == 1 else x.ravel()) / x.dtype.type(x.size)
-        return _result(y, lambda g: self.add_gradient(np.full(x.shape, g / x.size, x.dtype)), self)
+        y = np.add.reduce(x if x.ndim == 1 else x.reshape((-1,))) / x.dtype.type(x.size)
+        return _result(y, lambda g: self.add_gradient(np.full_like(x, g / x.size)), self)
 
 
-def noted(array: np.ndarray, pull: Pull, tape: Tape | None) -> Taped:
+def noted(array: np.ndarray | Recorded, pull: Pull, tape: Tape | None) -> Taped:
     """Return what was computed, noted on a tape if there is one and gradients are asked for."""
     if tape is None or not torch.is_grad_enabled():
         return Taped(array)
@@ -285,6 +289,11 @@ def noted(array: np.ndarray, pull: Pull, tape: Tape | None) -> Taped:
 
 def _array(x: Operand) -> Any:
     return x.array if type(x) is Taped else x
+
+
+def _is_asked(x: Operand) -> bool:
+    """Return whether the gradient of the loss by x is asked for."""
+    return type(x) is Taped and x.tape is not None
 
 
 def _give(x: Operand, gradient: np.ndarray) -> None:
@@ -305,7 +314,7 @@ def _summed(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     gradient = np.broadcast_to(gradient, np.broadcast_shapes(gradient.shape, shape))
     extra = gradient.ndim - len(shape)
     axes = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and gradient.shape[extra + i] != 1))
-    return gradient.sum(axes).reshape(shape)
+    return np.add.reduce(gradient, axes).reshape(shape)
 
 
 def _last_only(dim: int) -> None:
@@ -321,8 +330,8 @@ def _where(condition: Operand, x: Operand, y: Operand) -> Taped:
         _give(y, g * ~chosen)
 
     # A plain number has no precision of its own: numpy would take it for a float64.
-    dtype = next((a.dtype.type for a in (left, right) if isinstance(a, np.ndarray)), np.float32)
-    left, right = (a if isinstance(a, np.ndarray) else dtype(a) for a in (left, right))
+    dtype = next((a.dtype.type for a in (left, right) if hasattr(a, "dtype")), np.float32)
+    left, right = (a if hasattr(a, "dtype") else dtype(a) for a in (left, right))
     return _result(np.where(chosen, left, right), pull, x, y)
 
 
