@@ -194,7 +194,7 @@ class Trial:
 class _Alone:
     """A job that nobody watches: Tune ends the process of a trial that it wants to end."""
 
-    index, attempt, is_cancelled = 0, 1, False
+    index, attempt, is_cancelled, is_waited_for = 0, 1, False, False
 
     def tell(self, values: object) -> None:
         """Tell nobody."""

@@ -16,7 +16,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-Part: TypeAlias = "int | slice | EllipsisType | np.ndarray | Recorded | None"
+BarePart: TypeAlias = "int | slice | EllipsisType | np.ndarray | None"
+Part: TypeAlias = "BarePart | Recorded"
 
 
 class Recording:
@@ -146,8 +147,9 @@ def beside(array: np.ndarray, x: object) -> np.ndarray | Recorded:
     return Recorded(array, x.recording) if type(x) is Recorded else array
 
 
-def _bare_key(key: Part | tuple[Part, ...]) -> tuple[object, ...]:
-    return tuple(bare(part) for part in key) if type(key) is tuple else (bare(key),)
+def _bare_key(key: Part | tuple[Part, ...]) -> tuple[BarePart, ...]:
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple(part.array if isinstance(part, Recorded) else part for part in parts)
 
 
 def _copyto(recording: Recording, target: object, source: object, **named: object) -> None:
@@ -162,8 +164,8 @@ def _where(recording: Recording, condition: object, x: object, y: object) -> Rec
 
 
 def _concatenate(recording: Recording, parts: Sequence[object], axis: int) -> Recorded:
-    arrays = [bare(part) for part in parts]
-    result = np.concatenate(arrays, axis)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    arrays: list[np.ndarray] = [bare(part) for part in parts]  # type: ignore[misc]
+    result = np.concatenate(arrays, axis)
     recording.note(partial(np.concatenate, arrays, axis, result))
     return Recorded(result, recording)
 
