@@ -67,6 +67,11 @@ class CurveStatistics:
     target_evaluations: int = 0
     """Evaluations since then."""
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one return, at present or where the best level was reached: the larger."""
+        return max(self.deviation, self.best_deviation)
+
 
 def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5, target: float | None = None) -> CurveStatistics:
     """Return what the rule knows of a curve of at least one evaluation; O(`MAX_BINS`).

@@ -60,8 +60,8 @@ class Constants:
     """Gain from which it may have been, in deviations of the first returns, where it is `distinct` of the present."""
     distinct: float = 10.0
     visible: float = 3.0
-    """Gain in present deviations from which nothing is waited for longer than `visibly` times the steps to it."""
-    visibly: float = 20.0
+    """Gain in present deviations from which a rise is waited on for `visible_multiple` times its steps at most."""
+    visible_multiple: float = 20.0
     certainty: float = 120.0
     """γ · (n / 1000)^1.5 from which a plateau is certain."""
     flat_slope: float = 0.25
@@ -233,9 +233,8 @@ def _phase(seen: CurveStatistics, patience: Patience, *, has_reached: bool) -> P
             return Phase.SATURATED
         if left <= REST:
             return Phase.SATURATING
-    noise = max(seen.deviation, seen.best_deviation)
-    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * noise):
-        has_emerged = seen.gain > max(rule.emerged * seen.first_deviation, rule.distinct * noise)
+    if seen.gain <= max(rule.learned * seen.first_deviation, rule.clear * seen.noise):
+        has_emerged = seen.gain > max(rule.emerged * seen.first_deviation, rule.distinct * seen.noise)
         return Phase.EMERGED if has_emerged and patience.target is None else Phase.UNLEARNED
     is_flat = seen.slope_bound < rule.nearly_flat_slope * seen.gain
     is_certain = is_flat and _certainty(seen) > rule.certainty
@@ -278,5 +277,5 @@ def _unlearned_steps(seen: CurveStatistics, patience: Patience) -> float:
     rule, steps = patience.constants, patience.unlearned_steps
     if seen.episodes:
         steps = min(steps, patience.unlearned_episodes * seen.steps / seen.episodes)
-    is_visible = seen.gain > max(seen.first_deviation, rule.visible * max(seen.deviation, seen.best_deviation))
-    return min(steps, rule.visibly * seen.rise_steps) if is_visible and patience.target is None else steps
+    is_visible = seen.gain > max(seen.first_deviation, rule.visible * seen.noise)
+    return min(steps, rule.visible_multiple * seen.rise_steps) if is_visible and patience.target is None else steps
