@@ -1,7 +1,8 @@
 """What an environment does under random actions: the facts that `environment_check` judges."""
 
+import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,8 @@ class Play:
     n_resets: int = 0
     failure: str = ""
     """What was raised, and where; empty for nothing."""
+    ran_out_of_time: bool = False
+    """True if it was left before all steps were made."""
 
 
 def play(
@@ -58,9 +61,8 @@ def play(
         seconds: after which no further step is made.
     """
     found, reset = Play(), EnvironmentReset(env, warns=False)
-    env.action_space.seed(0)
     where, total, length = "reset", 0.0, 0
-    info = None
+    info = space = None
     begin = clock()
     try:
         for number in range(steps):
@@ -71,7 +73,8 @@ def play(
                 found.observations.append(copied(observation))
                 total, length = 0.0, 0
             where = "the action space"
-            action = _action(env.action_space, info, found)
+            space = _own_space(env) if space is None else space
+            action = _action(space, info, found)
             where, start = "step", clock()
             observation, reward, terminated, truncated, info = env.step(action)
             found.step_seconds += clock() - start
@@ -84,6 +87,7 @@ def play(
                 found.n_truncated += bool(truncated)
                 info = None
             if clock() - begin > seconds:
+                found.ran_out_of_time = number + 1 < steps
                 break
     except Exception as error:  # whatever its own code raises
         found.failure = f"{where} raised {type(error).__name__}: {error}"
@@ -91,9 +95,24 @@ def play(
 
 
 def differs(one: Play, other: Play) -> bool:
-    """Return True if two plays have shown other rewards or other observations, as far as both go."""
-    pairs = zip([*one.rewards, *one.observations], [*other.rewards, *other.observations], strict=False)
-    return len(one.rewards) != len(other.rewards) or any(not _equal(a, b) for a, b in pairs)
+    """Return True if two plays have shown other rewards or other observations, as far as both had the time to go."""
+    had_time = not (one.ran_out_of_time or other.ran_out_of_time)
+    return (
+        (had_time and len(one.rewards) != len(other.rewards))
+        or _differ(one.rewards, other.rewards)
+        or _differ(one.observations, other.observations)
+    )
+
+
+def _own_space(env: gym.Env) -> spaces.Space[object]:
+    """Return a seeded copy: an environment may make its space anew at each reset, and that one is not seeded."""
+    space = copy.deepcopy(env.action_space)
+    space.seed(0)
+    return space
+
+
+def _differ(some: Sequence[object], others: Sequence[object]) -> bool:
+    return any(not _equal(a, b) for a, b in zip(some, others, strict=False))
 
 
 def _equal(one: object, other: object) -> bool:

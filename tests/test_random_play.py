@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from tensor_optix._random_play import differs, play
+from tensor_optix._random_play import Play, differs, play
 
 
 class Counting(gym.Env):
@@ -62,3 +62,32 @@ def test_plays_of_structures_are_compared_by_their_leaves() -> None:
             return ({**seen, "word": "xyz"}, *rest)
 
     assert differs(play(Counting(), 5), play(Other(), 5))
+
+
+def test_actions_repeat_where_a_reset_makes_another_space() -> None:
+    class Renewing(Counting):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+            self.action_space = gym.spaces.Box(-1.0, 1.0)  # as highway-env does
+            return super().reset(seed=seed)[0], {}
+
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
+            seen, _, terminated, truncated, info = super().step(0)
+            return seen, float(action[0]), terminated, truncated, info
+
+    assert not differs(play(Renewing(), 5), play(Renewing(), 5))
+
+
+def test_plays_that_ran_out_of_time_are_compared_as_far_as_both_go() -> None:
+    def slow(env: gym.Env, seconds: float) -> Play:
+        return play(env, 1_000, clock=itertools.count().__next__, seconds=seconds)
+
+    short, long = slow(Counting(), 20), slow(Counting(), 40)
+    assert len(short.rewards) < len(long.rewards) < 1_000
+    assert not differs(short, long)
+
+    class Rising(Counting):
+        def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
+            seen, reward, terminated, truncated, info = super().step(action)
+            return seen, reward + 1, terminated, truncated, info
+
+    assert differs(short, slow(Rising(), 40))
