@@ -92,6 +92,13 @@ _PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("LunarLander-v3", "ppo"): _LUNAR_LANDER,
     ("LunarLanderContinuous-v3", "ppo"): _LUNAR_LANDER,
+    ("BipedalWalker-v3", "ppo"): Preset(
+        hyperparams={"gamma": 0.999, "entropy_coef": 0.0, "clip_ratio": 0.18},
+        n_envs=16,
+        window_size=16_384,
+        normalize_observations=True,
+        normalize_rewards=True,
+    ),
     ("Reacher-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"entropy_coef": 0.0, "gamma": 0.9}),
     # Episodes of 1,000 steps, of which a window of one environment holds two whole ones: eight would share it.
     ("Swimmer-v5", "ppo"): replace(_MUJOCO["ppo"], hyperparams={"gamma": 0.9999}, n_envs=1),

@@ -12,7 +12,7 @@ from tensor_optix._hyperparam_names import hyperparam_table
 from tensor_optix.algorithms._costs import multiplications
 from tensor_optix.cli.config import hyperparams_in
 from tensor_optix.cli.flags import Given
-from tensor_optix.core.decisions.quickest import MOST_NUMBERS, quickest
+from tensor_optix.core.decisions.quickest import MOST_NUMBERS, MOST_NUMBERS_OF_KNOWN, quickest
 from tensor_optix.core.decisions.schedules import taken_apart
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import TensorOptixError
@@ -54,7 +54,8 @@ def choose_algorithm(
         return (fitting or _RIVALS)[0], ""
     numbers = math.prod(env.action_space.shape or ())
     is_apart = given.get("isolate", False) or given.get("async_envs", False)
-    if has_preset(given["env"], _RIVALS[0]) or numbers > MOST_NUMBERS or device != "cpu" or is_apart:
+    most = MOST_NUMBERS_OF_KNOWN if has_preset(given["env"], _RIVALS[1]) else MOST_NUMBERS
+    if has_preset(given["env"], _RIVALS[0]) or numbers > most or device != "cpu" or is_apart:
         return by_spaces, ""
     known = _before(folder, given)
     if "algorithm" not in given and known is not None and known.algorithm in _RIVALS:

@@ -75,7 +75,7 @@ def chosen(*more: Given, env: str = "Reaching-v0", device: str = "cpu", folder: 
 def test_a_cheap_step_is_for_ppo_and_it_is_said(measured: Measured) -> None:
     algorithm, said = chosen()
     assert algorithm == "ppo"
-    assert said.startswith("Training with ppo: 10 steps of ppo with their updates take 1.")
+    assert said.startswith("Training with ppo: 5 steps of ppo with their updates take 0.")
     assert said.endswith("--algo ppo does the same without measuring.")
 
 
@@ -122,6 +122,14 @@ def test_what_else_decides_costs_no_measurement(
 ) -> None:
     assert chosen(more, **how) == (algorithm, "")
     assert measured.count == 0
+
+
+@pytest.mark.parametrize(("env", "algorithm"), [("Walker2d-v5", "ppo"), ("Ant-v5", "sac")])
+def test_more_numbers_in_an_action_are_for_time_to_decide_where_ppo_is_known(
+    env: str, algorithm: str, measured: Measured
+) -> None:
+    assert chosen(env=env)[0] == algorithm
+    assert measured.count == (algorithm == "ppo")
 
 
 def test_a_section_for_each_and_hyperparameters_of_both_leave_it_to_time(measured: Measured) -> None:
