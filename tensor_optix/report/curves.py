@@ -16,6 +16,8 @@ Point: TypeAlias = tuple[int, float, float]
 """Steps, value, hours."""
 MOST_POINTS = 1200
 """Of a curve; longer ones are thinned, each stretch to its lowest and its highest point."""
+PADDING = 0.05
+"""Of the height of a figure, above and below what is drawn."""
 TRAINING, HELD_OUT, BEST, OTHER = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
 """Colours that the colour-blind can tell apart (Okabe and Ito 2008), each 3:1 or more on both backgrounds."""
 STATES = {

@@ -7,6 +7,7 @@ from tensor_optix.report.curves import (
     BEST,
     HELD_OUT,
     OTHER,
+    PADDING,
     TRAINING,
     Figure,
     Trace,
@@ -94,9 +95,22 @@ def _window_figure(
         title=visible(known.label),
         sentence=known.sentence + share,
         traces=[line(label, points, most=MOST_SMALL, line={"color": HELD_OUT, "width": 1.5}, showlegend=False)],
-        layout={"shapes": [] if usual is None else [_usual_range(*usual)], "height": 240},
+        layout={"height": 240} if usual is None else _with_usual([value for _, value, _ in points], *usual),
         rows=(("first", short(points[0][1])), ("last", short(points[-1][1]))),
     )
+
+
+def _with_usual(values: Sequence[float], low: float, high: float) -> Trace:
+    """Return the layout of values with what is usual behind them, of which so much is seen that they fill a third."""
+    least, most = min(values), max(values)
+    room = (most - least) or (high - low)
+    bottom, top = min(least, max(low, least - room)), max(most, min(high, most + room))
+    padding = PADDING * (top - bottom)
+    return {
+        "shapes": [_usual_range(low, high)],
+        "height": 240,
+        "yaxis": {"range": [rounded(bottom - padding), rounded(top + padding)]},
+    }
 
 
 def _usual_range(low: float, high: float) -> Trace:

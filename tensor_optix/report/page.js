@@ -32,6 +32,7 @@
 
   const drawOne = (key) => {
     const [data, layout] = drawn(figures[key], document.getElementById(key).clientWidth);
+    document.querySelector(`#${key} > .still`)?.remove();
     Plotly.react(key, data, layout, { responsive: true, displayModeBar: false });
   };
 

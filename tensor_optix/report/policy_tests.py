@@ -1,6 +1,6 @@
 """The tests of policies: candidates against the best so far, and the last tests, which choose and confirm the best."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tensor_optix.core.storage.line_log import Record
@@ -37,27 +37,21 @@ def tests_figure(data: RunData) -> Figure | None:
     if not tests:
         return None
     traces: list[Trace] = []
-    for name, key, colour, symbol in (
-        ("candidate", "returns", HELD_OUT, "circle"),
-        ("best so far", "incumbent_returns", TRAINING, "diamond-open"),
+    alone = {"symbol": "line-ns-open", "size": 12, "line": {"width": 3}}
+    for name, values_of, colour, marker in (
+        ("candidate", _candidate, HELD_OUT, {"symbol": "circle", "size": 7}),
+        ("best so far", _best_so_far, TRAINING, {"symbol": "diamond-open", "size": 7}),
+        ("its score, where it did not play", _known_score, TRAINING, alone),
     ):
-        pairs = [(number(value), _test_label(test)) for test in tests for value in test.get(key) or ()]
+        pairs = [(value, _test_label(test)) for test in tests for value in values_of(test)]
         if pairs:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": name,
-                    "x": [value for value, _ in pairs],
-                    "y": [label for _, label in pairs],
-                    "marker": {"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
-                }
-            )
+            traces.append(_marks(name, pairs, color=colour, **marker))
     won = sum(test.get("outcome") == "crowned" for test in data.of_kind("test"))
     return Figure(
         key="tests",
         title="Tests of candidates",
-        sentence="Each row is a candidate and the best so far on the same fresh episodes, one mark an episode.",
+        sentence="Each row is a candidate and the best so far on the same fresh episodes, one mark an episode. Where "
+        "little is left for tests, the candidate plays alone, against the score that the best had by then.",
         traces=traces,
         layout={
             "height": 120 + 24 * len(tests),
@@ -67,6 +61,30 @@ def tests_figure(data: RunData) -> Figure | None:
         },
         rows=(("tests", str(len(data.of_kind("test")))), ("of them won", str(won))),
     )
+
+
+def _marks(name: str, pairs: Sequence[tuple[float, str]], **marker: object) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [value for value, _ in pairs],
+        "y": [label for _, label in pairs],
+        "marker": {**marker, "opacity": 0.7},
+    }
+
+
+def _candidate(test: Record) -> list[float]:
+    return _numbers(test.get("returns"))
+
+
+def _best_so_far(test: Record) -> list[float]:
+    return _numbers(test.get("incumbent_returns"))
+
+
+def _known_score(test: Record) -> list[float]:
+    known = test.get("incumbent_score")
+    return [] if known is None or _best_so_far(test) else [number(known)]
 
 
 def _test_label(test: Record) -> str:
@@ -82,18 +100,14 @@ def last_tests_figure(data: RunData) -> Figure | None:
         return None
     traces = []
     for outcome, (colour, symbol) in OUTCOMES.items():
-        pairs = [(value, label) for label, one in shown if one.get("outcome") == outcome for value in _returns(one)]
+        pairs = [
+            (value, label)
+            for label, one in shown
+            if one.get("outcome") == outcome
+            for value in _numbers(one.get("returns"))
+        ]
         if pairs:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": outcome,
-                    "x": [value for value, _ in pairs],
-                    "y": [label for _, label in pairs],
-                    "marker": {"color": colour, "symbol": symbol, "size": 7, "opacity": 0.7},
-                }
-            )
+            traces.append(_marks(outcome, pairs, color=colour, symbol=symbol, size=7))
     best = [one for _, one in shown if one.get("outcome") == "best"]
     rows = [("policies tested", str(len({one.get("snapshot") for event in newest for one in _policies(event)})))]
     if best:
@@ -169,8 +183,7 @@ def _seeds(seeds: object) -> str:
     return f"{len(seeds)}: {', '.join(str(seed) for seed in seeds[:MOST_SEEDS])}{more}"
 
 
-def _returns(policy: Record) -> list[float]:
-    found = policy.get("returns")
+def _numbers(found: object) -> list[float]:
     return [number(value) for value in found] if isinstance(found, list) else []
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from tensor_optix.core.storage.atomic import replace_file, storage_errors
 from tensor_optix.report.curves import Figure
+from tensor_optix.report.still import still_of
 from tensor_optix.report.words import visible
 from tensor_optix.support.optional import require
 
@@ -73,6 +74,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = visible
+    environment.filters["still"] = still_of
     return environment
 
 

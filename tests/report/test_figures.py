@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tensor_optix.report.curves import PADDING
 from tensor_optix.report.figures import time_figure, window_figures
 from tensor_optix.report.run_data import RunData
 from tests.fakes.run_folders import write_run
@@ -28,6 +29,25 @@ def test_a_diagnostic_that_leaves_its_range_says_so(data: RunData) -> None:
     assert "outside" not in figures["Explained variance"].sentence
     (usual,) = figures["Clip fraction"].layout["shapes"]
     assert (usual["y0"], usual["y1"]) == (0.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        ([0.001, 0.011], (0.0, 0.021)),  # of what is usual, 0 to 0.3, no more than as much again
+        ([0.1, 0.2], (0.0, 0.3)),
+        ([0.5, 0.9], (0.1, 0.9)),
+        ([0.2, 0.2], (0.0, 0.3)),
+    ],
+)
+def test_what_is_usual_leaves_values_a_third_of_the_height(
+    tmp_path: Path, values: list[float], seen: tuple[float, float]
+) -> None:
+    windows = [{"window_id": n, "env_steps": n, "diagnostics": {"clip_fraction": v}} for n, v in enumerate(values)]
+    (figure,) = window_figures(RunData(run_dir=tmp_path, windows=windows))
+    bottom, top = figure.layout["yaxis"]["range"]
+    padding = PADDING * (seen[1] - seen[0])
+    assert (bottom, top) == pytest.approx((seen[0] - padding, seen[1] + padding))
 
 
 def test_the_time_is_the_reports_or_that_of_the_windows_so_far(data: RunData, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def drawn_in(page: Path, *options: str) -> set[str]:
     document, console = rendered(page, *options)
     assert console == ""
     assert "<img" not in document
+    assert 'class="still"' in page.read_text()
+    assert 'class="still"' not in document  # what stood there before is gone
     _, *figures = re.split(r'<div class="plot js-plotly-plot" id="', document)
     drawn = {figure.partition('"')[0]: "<path" in figure for figure in figures}
     assert all(drawn.values()), drawn

@@ -25,6 +25,17 @@ def test_a_test_shows_both_sides(data: RunData) -> None:
     assert dict(figure.rows) == {"tests": "1", "of them won": "1"}
 
 
+def test_a_best_that_did_not_play_again_is_there_with_its_score(data: RunData) -> None:
+    alone = {"event": "test", "window_id": 5, "returns": [3.0, 4.0], "incumbent_returns": [], "outcome": "refused"}
+    first, second = {**alone, "incumbent_score": None}, {**alone, "window_id": 6, "incumbent_score": 3.75}
+    figure = figure_of_tests(replace(data, events=[first, second]))
+    assert figure is not None
+    drawn = {trace["name"]: trace for trace in figure.traces}
+    assert drawn.keys() == {"candidate", "its score, where it did not play"}
+    known = drawn["its score, where it did not play"]
+    assert (known["x"], known["y"]) == ([3.75], ["window 6: refused"])
+
+
 def test_the_last_tests_show_who_raced_and_who_was_confirmed(data: RunData) -> None:
     figure = last_tests_figure(data)
     assert figure is not None
