@@ -139,9 +139,15 @@ class Films:
 
     def __init__(self, films: Sequence[Film]) -> None:
         self._films = list(films)
+        self._colour: np.ndarray | None = None
+        self.are_blank = True
+        """True as long as every pixel of every frame is of one colour."""
 
     def add(self, frame: np.ndarray) -> None:
         """Add a frame to each."""
+        if self.are_blank:
+            self._colour = frame[0, 0] if self._colour is None else self._colour
+            self.are_blank = bool((frame == self._colour).all())
         for film in self._films:
             film.add(frame)
 

@@ -69,6 +69,15 @@ def test_nothing_to_show_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_pictures_of_one_colour_show_nothing_those_that_change_it_do() -> None:
+    films, red = Films([]), np.full((2, 2, 3), [200, 0, 0], np.uint8)
+    films.add(red)
+    films.add(red.copy())
+    assert films.are_blank
+    films.add(red // 2)
+    assert not films.are_blank
+
+
 def test_another_ending_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"a \.gif or an \.mp4, but got 'x\.avi'"):
         film_at(Path("x.avi"), 30.0)

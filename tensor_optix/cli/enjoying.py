@@ -26,6 +26,8 @@ from tensor_optix.support.terminal import say
 HUMAN, PICTURES = "human", "rgb_array"
 FRAMES_PER_SECOND = 30.0
 """Where the environment names none."""
+NO_WINDOW = "offscreen,dummy"
+"""Drivers of SDL that open none, in this order; highway-env draws nothing where `dummy` alone is asked for."""
 MOST_STEPS = 10_000
 """Of an episode; one that does not end is left."""
 
@@ -53,7 +55,7 @@ def enjoy(args: argparse.Namespace) -> int:
         check_films(args.record)  # before a framework is loaded, which takes its time
         if sys.platform == "linux":  # where nobody looks, neither MuJoCo nor pygame is to ask for a window
             os.environ.setdefault("MUJOCO_GL", "egl")
-            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+            os.environ.setdefault("SDL_VIDEODRIVER", NO_WINDOW)
     name, make = environment_of_run(args.run_dir, args.allow_module)
     env = rendered(name, make, HUMAN if shows else PICTURES)
     try:
@@ -127,11 +129,21 @@ def _record(args: argparse.Namespace, env: gym.Env, policy: Policy, played: list
     fps = float(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
     clip = args.run_dir / CLIP
     wanted = None if args.record is None or _is_same(args.record, clip) else args.record
-    films = [clip_at(clip, fps), *([] if wanted is None else [film_at(wanted, fps)])]
-    _play(args, env, policy, Films(films), played)
+    films = Films([clip_at(clip, fps), *([] if wanted is None else [film_at(wanted, fps)])])
+    _play(args, env, policy, films, played)
     recorded: Path = args.record or clip
     say(f"Recorded in {recorded}", file=_out(args))
+    if films.are_blank:
+        say(
+            f"{type(env.unwrapped).__name__} has drawn nothing: all pictures are of one colour.{_why_blank()}",
+            file=_out(args),
+        )
     return recorded
+
+
+def _why_blank() -> str:
+    driver = os.environ.get("SDL_VIDEODRIVER")
+    return f" Some environments do so where SDL_VIDEODRIVER is {driver}: unset it." if driver == "dummy" else ""
 
 
 def _out(args: argparse.Namespace) -> TextIO:

@@ -1,6 +1,8 @@
 """`enjoy`: the best policy is shown or recorded, and what cannot be drawn is named."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +134,22 @@ def test_a_recording_of_ones_own_is_kept_beside_the_clip(run_dir: Path) -> None:
     assert (run_dir / "mine.gif").exists()
     assert (run_dir / "clip.gif").exists()
     assert enjoy(run_dir, "--record", str(run_dir / "clip.gif")) == 0
+
+
+def test_an_environment_that_draws_nothing_is_named(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Light, "render", lambda self: np.zeros((8, 8, 3), np.uint8))
+    assert enjoy(run_dir) == 0
+    said = "Light has drawn nothing: all pictures are of one colour."
+    assert f"{said} Some environments do so where SDL_VIDEODRIVER is dummy: unset it.\n" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is a display")
+def test_no_window_is_asked_for_where_nobody_looks(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    assert enjoy(run_dir, "--record", str(run_dir / "mine.gif")) == 0
+    assert os.environ["SDL_VIDEODRIVER"] == "offscreen,dummy"  # dummy alone keeps highway-env from drawing
 
 
 def test_with_a_display_it_is_shown(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
