@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from tensor_optix.support.plain import Json, jsonable, numeric_items
+from tensor_optix.support.arguments import is_number
+from tensor_optix.support.plain import Json, jsonable
 from tensor_optix.support.schemas import SAVED_AS, Loose, rebuilt
 
 
@@ -35,7 +36,7 @@ class EvalMetrics:
     @property
     def utility(self) -> float:
         """What decisions are made on, the higher the better: the score, its negative, or the grade."""
-        return self.primary_score * self.sign if self.grade is None else self.grade
+        return self.primary_score * (-1.0 if self.lower_is_better else 1.0) if self.grade is None else self.grade
 
     @property
     def sign(self) -> float:
@@ -58,7 +59,8 @@ class EvalMetrics:
         return self._number("generalization_gap")
 
     def _number(self, name: str) -> float:
-        return dict(numeric_items({name: self.metrics.get(name)})).get(name, math.nan)
+        value = self.metrics.get(name)
+        return float(value) if is_number(value) else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes None."""

@@ -164,8 +164,8 @@ class AgentStore:
         Weights named in `constants`, those among `extra` included, need not be finite.
         """
         extra_arrays, extra_values = extra or ({}, {})
-        tensors = self._backend.weights(self._models)
-        tensors |= {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
+        weights = self._backend.weights(self._models)
+        tensors = dict(weights) | {f"{_EXTRA}{name}": array for name, array in extra_arrays.items()}
         tensors |= {f"{_RANDOM}{name}": array for name, array in self._backend.random_state(self._models).items()}
         statistics, normalization = self._normalization()
         tensors |= statistics
@@ -175,7 +175,7 @@ class AgentStore:
             tensors |= {f"{_OPTIMIZER}{name}.{key}": array for key, array in moments.items()}
         meta = {
             "framework": self._backend.name,
-            "order": list(self._backend.weights(self._models)),
+            "order": list(weights),
             "optimizers": settings,
             "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "hyperparams": hyperparams.to_dict(),

@@ -90,7 +90,7 @@ def judge(
         return Verdict.IMPROVED if is_record else Verdict.FLAT
     newest = [*history[-(MOST_EVALUATIONS - 1) :], metrics]
     scores = np.array([m.utility for m in newest])
-    noise = noise_of(scores, np.array([m.utility_std_err for m in newest]))
+    noise = noise_of(scores, np.array([m.utility_std_err for m in newest[-NOISE_SCORES:]]))
     if len(newest) == 1:
         improved = is_improvement(metrics.utility, best_score, improvement_margin)
     else:

@@ -75,28 +75,28 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
         config: the knobs of the loop.
     """
     if outcome.watch is not None:
-        state = replace(state, watch=outcome.watch)
-    state = replace(state, test_steps=state.test_steps + outcome.test_steps)
+        state = state.changed(watch=outcome.watch)
+    state = state.changed(test_steps=state.test_steps + outcome.test_steps)
     if outcome.is_best or outcome.incumbent is not None:
-        state = replace(state, best_tested_in=state.window_id)
+        state = state.changed(best_tested_in=state.window_id)
     if outcome.fault is not None:
         return state, (Act.FAULT,)
     if not state.is_on_watch:
-        state = replace(state, last_good=outcome.hyperparams)
+        state = state.changed(last_good=outcome.hyperparams)
     metrics = outcome.metrics
-    state = replace(state, pending=outcome.pending)
+    state = state.changed(pending=outcome.pending)
     if metrics is None:
         return state, ()
     first = (Act.RESCORE,) if outcome.incumbent is not None else ()
     verdict = _verdict(state, outcome, metrics, config)
-    state = replace(state, evaluations=state.evaluations + 1, verdict=verdict, event=_event(state, outcome, verdict))
+    state = state.changed(evaluations=state.evaluations + 1, verdict=verdict, event=_event(state, outcome, verdict))
     if verdict is Verdict.NO_EVIDENCE:
         missing = _without_evidence(state, config)
         ends = effects(state.position, missing.position, verdict, is_best=False)
         return missing, (*first, *_settled(outcome), Act.MISSING, *ends)
     acts: Effects = (*first, *_settled(outcome))
     if not state.is_on_watch:
-        state = replace(state.scored(metrics), reserve=observed(state.reserve, metrics.utility))
+        state = state.scored(metrics).changed(reserve=observed(state.reserve, metrics.utility))
         acts = (*acts, *_reserved(state, outcome, config))
     elif verdict is Verdict.DEGRADED:
         state, acts = _woken(state), (*acts, Act.WAKE)
@@ -104,8 +104,7 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     is_new_height = metrics.utility > max((known.utility for known in state.recent), default=-math.inf)
     position = _moved(state, Event(verdict.value), config, is_new_height=is_new_height)
     acts = (*acts, *effects(state.position, position, verdict, is_best=outcome.is_best))
-    state = replace(
-        state,
+    state = state.changed(
         position=position,
         metrics=metrics,
         without_evidence=0,
@@ -239,8 +238,7 @@ def _settled(outcome: Outcome) -> Effects:
 
 def _without_evidence(state: RunState, config: LoopConfig) -> RunState:
     position = state.position if state.escape is None else _moved(state, Event.NO_EVIDENCE, config)
-    return replace(
-        state,
+    return state.changed(
         position=position,
         without_evidence=state.without_evidence + 1,
         next_evaluation=state.window_id + 1,
@@ -250,4 +248,4 @@ def _without_evidence(state: RunState, config: LoopConfig) -> RunState:
 def _woken(state: RunState) -> RunState:
     """Return the state of a new era: earlier scores are those of a world that is gone."""
     watch = WatchState(champion=state.watch.champion)
-    return replace(state.with_new_curve(), recent=(), reserve=(), era_began=state.window_id, watch=watch)
+    return state.with_new_curve().changed(recent=(), reserve=(), era_began=state.window_id, watch=watch)

@@ -9,8 +9,8 @@ from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.types import HyperparamSet, LoopState
 
-MOST_EVALUATIONS = 300
-"""Evaluations ahead that are looked at one by one; beyond them the patience alone is."""
+MOST_EVALUATIONS = 64
+"""Evaluations ahead that are looked at one by one; the rest is counted, as after `NOISE_SCORES` no verdict changes."""
 
 
 def windows_to_end(state: RunState, config: LoopConfig) -> int:
@@ -30,15 +30,22 @@ def windows_to_end(state: RunState, config: LoopConfig) -> int:
         if state.position.state is LoopState.DORMANT:
             return state.window_id - begun
         windows = state.position.interval
-        state = replace(
-            state,
+        state = state.changed(
             window_id=state.window_id + windows,
             env_steps=state.env_steps + windows * per_window,
             episodes=state.episodes + round(windows * episodes),
         )
         seen = replace(metrics, episode_id=state.window_id)
         state, _ = decide(state, Outcome(hyperparams=HyperparamSet({}), metrics=seen), config)
-    return state.window_id - begun + math.ceil(patience_with(state, config).remaining_steps / per_window)
+    return state.window_id - begun + _windows_left(state, config)
+
+
+def _windows_left(state: RunState, config: LoopConfig) -> int:
+    position, patience = state.position, patience_with(state, config)
+    if not config.patience.is_scaled:
+        return (config.scheduler.dormant_threshold - position.no_improvement) * position.interval
+    by_steps = math.ceil(patience.remaining_steps / state.steps_per_window)
+    return max(by_steps, patience.remaining_evaluations * position.interval)
 
 
 def outlook(state: RunState, config: LoopConfig) -> str:

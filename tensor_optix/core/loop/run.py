@@ -1,7 +1,7 @@
 """A run in progress: its state, and what the controller's hands act with."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tensor_optix.core.agents_by_algorithm import FittingAgents
 from tensor_optix.core.loop.callbacks import CallbackList
@@ -33,7 +33,7 @@ class Run:
 
     def change(self, **fields: object) -> None:
         """Replace fields of the state."""
-        self.state = replace(self.state, **fields)
+        self.state = self.state.changed(**fields)
 
     def tell(self, kind: str, **facts: object) -> None:
         """Write that something was decided, or happened, to the records of the run."""

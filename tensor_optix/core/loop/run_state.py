@@ -157,6 +157,18 @@ class RunState:
         """Mean environment steps of a window, at least 1; see `mean_window`."""
         return mean_window(self.escapes, self.window_id + 1, self.env_steps)
 
+    def changed(self, **fields: object) -> Self:
+        """Return the state with other values of some fields, as `dataclasses.replace` in a tenth of its time.
+
+        Raises:
+            TypeError: there is no field of a name.
+        """
+        if not fields.keys() <= vars(self).keys():
+            raise TypeError(f"A RunState has no {', '.join(sorted(fields.keys() - vars(self).keys()))}.")
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), **fields)
+        return made
+
     def collected(self, steps: int, episodes: int = 0, longest: int = 0) -> Self:
         """Return the state with another window in hand.
 
@@ -165,8 +177,7 @@ class RunState:
             episodes: how many ended in it.
             longest: steps of the longest of them.
         """
-        return replace(
-            self,
+        return self.changed(
             window_id=self.window_id + 1,
             env_steps=self.env_steps + steps,
             episodes=self.episodes + episodes,
@@ -183,11 +194,11 @@ class RunState:
         )
         is_first = self.first is None and self.era_began == 0 and len(self.recent) < FIRST_EVALUATIONS
         is_first = is_first and math.isfinite(metrics.utility_std_err)
-        return replace(self, curve=curve, first=metrics if is_first else self.first)
+        return self.changed(curve=curve, first=metrics if is_first else self.first)
 
     def with_new_curve(self) -> Self:
         """Return the state in which a curve begins anew: that of another learner, or in another era."""
-        return replace(self, curve=ScoreCurve(), steps_before=self.env_steps, episodes_before=self.episodes)
+        return self.changed(curve=ScoreCurve(), steps_before=self.env_steps, episodes_before=self.episodes)
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values; the evaluations are in the history."""

@@ -120,6 +120,15 @@ def test_the_start_is_what_the_untrained_policy_played_or_else_the_first_evaluat
     assert full().start_score == 0.5
 
 
+def test_a_changed_state_is_what_the_standard_library_makes_of_it_and_the_old_one_stays() -> None:
+    before = full()
+    copy = replace(before)
+    assert before.changed(window_id=99, event="drift") == replace(before, window_id=99, event="drift")
+    assert before == copy
+    with pytest.raises(TypeError, match="no window"):
+        before.changed(window=3)
+
+
 @pytest.mark.parametrize(("window_id", "is_due"), [(11, False), (12, True), (13, True)])
 def test_an_evaluation_is_due_from_its_window_on(window_id: int, is_due: bool) -> None:
     assert replace(full(), window_id=window_id).is_due is is_due

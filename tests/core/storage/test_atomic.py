@@ -152,6 +152,20 @@ def test_json_is_strict_sorted_and_round_trips(tmp_path: Path) -> None:
         atomic.encode_json({"x": float("nan")})
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"": {"": []}, "deep": [[], {}, [1, [2, {"x": ({},)}]]], "b": [True, None]},
+        {'é"\\/\n': "ü\u2028 \x01 </ 😀", "numbers": [1e-7, 1e22, -0.0, 5e-324, 12345678901234567890123, 1.5, -1]},
+        {"keys": {2: "two", 10: "ten"}},
+    ],
+)
+def test_json_is_that_of_the_standard_library_byte_for_byte(data: dict[str, Any]) -> None:
+    # Files are verified by encoding what was read once more.
+    assert atomic.encode_json(data) == (json.dumps(data, sort_keys=True, indent=1) + "\n").encode()
+
+
 def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
     assert atomic.digest_of({"a": 1, "b": 2}) == atomic.digest_of({"b": 2, "a": 1})
     assert atomic.digest_of({"a": 1, "b": 2}) != atomic.digest_of({"a": 1, "b": 3})
