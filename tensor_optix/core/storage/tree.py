@@ -12,6 +12,7 @@ import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ from tensor_optix.errors import CheckpointCorruptError
 logger = logging.getLogger(__name__)
 
 MAX_DEPTH = 32
+AT_ONCE = 8
+"""Files and folders that are synced at the same time."""
 _BY_DESCRIPTOR = {os.open, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd and os.listdir in os.supports_fd
 # Only a descriptor that may write can be synced there.
 _SYNCABLE = os.O_RDONLY if os.name == "posix" else os.O_RDWR
@@ -73,9 +76,8 @@ class _Folder:
         where, dir_fd = self._reach(name)
         os.rmdir(where, dir_fd=dir_fd)
 
-    def fsync(self) -> None:
-        if self._fd is not None:
-            os.fsync(self._fd)
+    def duplicate(self) -> int | None:
+        return None if self._fd is None else os.dup(self._fd)
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +132,14 @@ def checksums(
 
 def sync(path: Path) -> None:
     """Return when a folder, and all below it, has reached the disk."""
-    with _Folder.at(path) as folder:
-        _sync(folder)
+    waiting: list[int] = []
+    try:
+        with _Folder.at(path) as folder:
+            _sync(folder, waiting)
+        _flush(waiting)
+    finally:
+        for descriptor in waiting:
+            os.close(descriptor)
 
 
 def remove(path: Path) -> None:
@@ -198,18 +206,43 @@ def _sum(
                 found[relative]["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(folder: _Folder) -> None:
+def _sync(folder: _Folder, waiting: list[int]) -> None:
+    """Sync what is below a folder, but for the last files, whose open descriptors are left in `waiting`."""
     for name in folder.names():
         if folder.holds_folder(name):
             with folder.below(name) as inner:
-                _sync(inner)
-            continue
-        descriptor = folder.open_file(name, _SYNCABLE)
-        try:
+                _sync(inner, waiting)
+        else:
+            waiting.append(folder.open_file(name, _SYNCABLE))
+        _flush_surplus(waiting)
+    if (own := folder.duplicate()) is not None:
+        waiting.append(own)
+        _flush_surplus(waiting)
+
+
+def _flush_surplus(waiting: list[int]) -> None:
+    if len(waiting) >= AT_ONCE:
+        _flush(waiting)
+        while waiting:
+            os.close(waiting.pop())
+
+
+def _flush(descriptors: Sequence[int]) -> None:
+    """Return when what is open has reached the disk: all at once, as a process that waits is late each time."""
+    if len(descriptors) < 2:
+        for descriptor in descriptors:
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    folder.fsync()
+        return
+    with ThreadPoolExecutor(len(descriptors) - 1, "sync") as pool:
+        try:
+            begun = [pool.submit(os.fsync, descriptor) for descriptor in descriptors[1:]]
+        except RuntimeError:  # no thread can be started
+            begun = []
+            for descriptor in descriptors[1:]:
+                os.fsync(descriptor)
+        os.fsync(descriptors[0])
+        for one in begun:
+            one.result()
 
 
 def _empty(folder: _Folder) -> None:

@@ -38,6 +38,7 @@ class CrashAt:
 
     def __init__(self, n: int, patch: pytest.MonkeyPatch, *, half_way: bool) -> None:
         self.left = n
+        patch.setattr(tree, "AT_ONCE", 1)  # the steps are counted
         for owner, name in STEPS:
             patch.setattr(owner, name, self._wrap(getattr(owner, name), half_way))
 

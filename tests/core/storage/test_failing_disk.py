@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.storage import tree
 from tensor_optix.core.storage.resume_ring import ResumePoint, ResumeRing
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, PolicySnapshot
 from tensor_optix.errors import CheckpointStorageError
@@ -25,6 +26,7 @@ class FailingDisk:
 
     def __init__(self, patch: pytest.MonkeyPatch, n: int, code: int, calls: list[str], *, for_good: bool) -> None:
         self.left, self.code, self.for_good = n, code, for_good
+        patch.setattr(tree, "AT_ONCE", 1)  # the calls are counted
         for name in calls:
             patch.setattr(os, name, self._wrap(getattr(os, name)))
 

@@ -50,6 +50,60 @@ def test_syncing_a_tree_reads_every_file_and_changes_none(tmp_path: Path) -> Non
     assert checksums(tmp_path) == before
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_everything_is_synced_once_however_many_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    (tmp_path / "one" / "two").mkdir(parents=True)
+    paths = [tmp_path / name for name in ("a", "b", "one/c", "one/two/d", "one/two/e")]
+    for path in paths:
+        path.write_bytes(b"x")
+    folders = [tmp_path, tmp_path / "one", tmp_path / "one" / "two"] if tree._BY_DESCRIPTOR else []
+    synced: list[int] = []
+    monkeypatch.setattr(tree, "AT_ONCE", at_once)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    sync(tmp_path)
+    assert sorted(synced) == sorted(path.stat().st_ino for path in (*paths, *folders))
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_a_file_that_is_not_synced_is_an_error_and_nothing_is_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"x")
+    failing, opened, real = (tmp_path / "b").stat().st_ino, set[int](), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        opened.add(descriptor)
+        if os.fstat(descriptor).st_ino == failing:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(tree, "AT_ONCE", at_once)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output"):
+        sync(tmp_path)
+    for descriptor in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+
+def test_where_no_thread_can_be_started_files_are_synced_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    synced: list[int] = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refuse)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    sync(tmp_path)
+    assert {path.stat().st_ino for path in tmp_path.iterdir()} <= set(synced)
+
+
 def test_a_file_of_another_length_than_expected_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "same").write_bytes(b"abc")
     (tmp_path / "longer").write_bytes(b"abcd")
