@@ -9,8 +9,8 @@ from tensor_optix.errors import CheckpointCorruptError, CheckpointInterruptedErr
 
 logger = logging.getLogger(__name__)
 
-SHARE = 0.05
-"""The share of the run's time that saving may take."""
+SHARE = 0.01
+"""The share of the run's time that saving may take: a crash costs at most a hundred times what a save takes."""
 LONGEST = 60.0
 """Seconds between two saves at most, whatever they cost."""
 
