@@ -94,6 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-seed", type=int, default=0, help="seed of kill times and random fault states; printed by each test"
     )
+    parser.addoption("--soak-minutes", type=float, default=10.0, help="how long the run with a fault every 30 s takes")
 
 
 @pytest.fixture(scope="session", autouse=True)

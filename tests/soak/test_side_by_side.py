@@ -13,27 +13,12 @@ import pytest
 from tests.conftest import Goal
 from tests.helpers import until
 from tests.soak.faults._power import scratch
+from tests.soak.faults._processes import children, is_there
 from tests.soak.faults._side_by_side import KINDS, Jobs, fingerprint
 
 KILLS = {"seeds": 17, "population": 17, "search": 16}
 MEAN_EVENTS = 14
 """Between two kills: a generation of the population has 20, and begins again where the driver was killed."""
-
-
-def children(pid: int) -> list[int]:
-    """Return the workers of a driver, those that are just starting included."""
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
-    return found
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def killed_until_it_ends(jobs: Jobs, kind: str, folder: Path, most: int, rng: np.random.Generator) -> Counter[str]:
