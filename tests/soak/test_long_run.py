@@ -20,7 +20,8 @@ from tests.conftest import Goal
 from tests.fakes.disturbed import FAULTS
 from tests.soak.faults._processes import descendants, is_there
 
-ENVIRONMENT = "tests/fakes/disturbed.py:Disturbed"
+MODULE = "tests/fakes/disturbed.py"
+ENVIRONMENT = f"{MODULE}:Disturbed"
 N_ENVS, STEP_SECONDS = 8, 0.03
 EVERY, SETTLED = 30.0, 5.0
 """Seconds from one fault to the next, and after which no process may be left of a run that was ended."""
@@ -53,7 +54,7 @@ class DisturbedRun:
         settings = (*SETTINGS, "--max-steps", str(steps), *settings)
         process = self._started("train", ENVIRONMENT, *settings, "--run-dir", str(self.run_dir))
         while self._is_ended_by_one_of(kinds, process):
-            process = self._started("resume", str(self.run_dir), "--no-progress", "--allow-module", ENVIRONMENT)
+            process = self._started("resume", str(self.run_dir), "--no-progress", "--allow-module", MODULE)
         assert process.returncode == 0, self.log.read_text()[-3000:]
 
     def _started(self, *arguments: str) -> subprocess.Popen[bytes]:
