@@ -298,31 +298,6 @@ class TestAssess:
 
 
 class TestInterval:
-    def test_is_the_backoffs_while_there_is_time(self):
-        verdict = decide(seen(), Patience())
-        assert windows_until_due(verdict, 10_000_000, 8, WINDOW) == 8
-
-    def test_never_passes_the_end_of_the_patience(self):
-        verdict = decide(seen(steps=440_000.0), Patience())
-        assert verdict.remaining_steps == 10_000
-        assert windows_until_due(verdict, 10**9, 100, WINDOW) == 5
-
-    def test_leaves_room_for_the_evaluations_that_are_due(self):
-        verdict = decide(seen(quiet_evaluations=10), Patience())
-        assert windows_until_due(verdict, 10**9, 100, WINDOW) == math.ceil(250_000 / 10 / WINDOW)
-
-    def test_is_at_most_a_two_hundredth_of_the_run(self):
-        verdict = decide(seen(), Patience())
-        assert windows_until_due(verdict, 400 * WINDOW, 100, WINDOW) == 2
-
-    def test_is_at_least_one_window(self):
-        verdict = decide(seen(steps=1_000_000.0, quiet_evaluations=0), Patience())
-        assert windows_until_due(verdict, 1_000_000, 100, WINDOW) == 1
-
-    def test_is_the_backoffs_where_the_threshold_was_set_by_hand(self):
-        verdict = assess(ScoreCurve(), Patience(is_scaled=False))
-        assert windows_until_due(verdict, 0, 64, WINDOW) == 64
-
     @pytest.mark.parametrize("cap", [1, 2, 100])
     def test_the_end_does_not_depend_on_the_largest_interval(self, cap):
         curve, window, interval = ScoreCurve(), 0, 1
@@ -334,11 +309,6 @@ class TestInterval:
                 break
             interval = windows_until_due(verdict, curve.steps, min(2 * interval, cap), WINDOW)
         assert window == pytest.approx(4.5 * 50, rel=0.1)
-
-    @pytest.mark.parametrize("arguments", [(0, 1), (1, 0)])
-    def test_refuses_what_is_no_count(self, arguments):
-        with pytest.raises(InvalidArgumentError, match="at least 1"):
-            windows_until_due(decide(seen(), Patience()), 1_000, *arguments)
 
 
 class TestChance:

@@ -1,10 +1,12 @@
 """The sentence that says how far the patience is used up, and what is left of it."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, short
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase, short, windows_until_due
+from tensor_optix.errors import InvalidArgumentError
 
 VERDICT = PatienceVerdict(
     phase=Phase.SATURATING,
@@ -15,6 +17,9 @@ VERDICT = PatienceVerdict(
     chance_of_rise=0.45,
     reason="saturating",
 )
+WINDOW = 2_048
+LONG_RUN = 10**9
+"""Steps of a run that a two-hundredth more is no bound for."""
 
 
 def test_what_is_left_is_never_below_zero() -> None:
@@ -60,3 +65,32 @@ def test_the_sentence_names_what_is_waited_for(changes: dict[str, float | None],
 )
 def test_steps_are_short(steps: float, text: str) -> None:
     assert short(steps) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "interval", "windows"),
+    [
+        ({}, LONG_RUN, 8, 8),
+        ({"quiet_steps": 590_000}, LONG_RUN, 100, math.ceil(10_000 / WINDOW)),
+        ({"quiet_evaluations": 10}, LONG_RUN, 100, math.ceil(420_000 / 10 / WINDOW)),
+        ({}, 400 * WINDOW, 100, 2),
+        ({"quiet_steps": 700_000, "quiet_evaluations": 0}, 1_000_000, 100, 1),
+        ({"allowed_steps": 0}, 0, 64, 64),
+    ],
+    ids=[
+        "the backoff's while there is time",
+        "never past the end",
+        "room for the evaluations that are due",
+        "at most a two-hundredth of the run",
+        "at least one window",
+        "the backoff's where the threshold was set by hand",
+    ],
+)
+def test_the_next_evaluation_is(changes: dict[str, int], steps: int, interval: int, windows: int) -> None:
+    assert windows_until_due(replace(VERDICT, **changes), steps, interval, WINDOW) == windows
+
+
+@pytest.mark.parametrize("arguments", [(0, 1), (1, 0)])
+def test_the_next_evaluation_refuses_what_is_no_count(arguments: tuple[int, int]) -> None:
+    with pytest.raises(InvalidArgumentError, match="at least 1"):
+        windows_until_due(VERDICT, 1_000, *arguments)
