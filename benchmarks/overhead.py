@@ -2,8 +2,10 @@
 
 The records of a run are measured apart, in pairs: the same training with them and without, one after the other in one
 process, in processor time, which a busy machine does not stretch as much. Beside it stands the time inside of them.
+Everything on counts the processes that a tracker begins as well.
 """
 
+import contextlib
 import os
 import tempfile
 import time
@@ -27,8 +29,8 @@ PAIRS = 5
 """Of trainings with the records of a run, or with everything, and without, for each seed."""
 FASTEST = "tf"
 """The framework in which a window of PPO takes least, so that a share of it is largest."""
-COMPILING = 4
-"""Windows that are not measured: the framework compiles."""
+OPENING = 12
+"""Windows that are not measured: the framework compiles, and trackers are opened."""
 
 
 def plan(options: Options) -> Iterator[Measurement]:
@@ -64,36 +66,63 @@ def _measure_records(seed: int, windows: int) -> dict[str, Any]:
 def _measure_everything(seed: int, windows: int) -> dict[str, Any]:
     seconds: dict[bool, list[float]] = {True: [], False: []}
     inside: list[float] = []
-    _trained(seed, 2, is_recorded=True, framework=FASTEST, shows=True)
-    for pair in range(PAIRS):
-        for shows in (True, False) if pair % 2 else (False, True):
-            taken, in_them = _trained(seed, windows, is_recorded=shows, framework=FASTEST, shows=shows)
-            seconds[shows].append(taken)
-            inside += [in_them] if shows else []
-    found = {"all_with": seconds[True], "all_without": seconds[False], "all_inside": inside}
-    return {"seed": seed, "windows": windows, **found}
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"sqlite:///{folder}/mlflow.db"
+        _trained(seed, 2, is_recorded=True, framework=FASTEST, mlflow=store)
+        for pair in range(PAIRS):
+            for shows in (True, False) if pair % 2 else (False, True):
+                found = _trained(seed, windows, is_recorded=shows, framework=FASTEST, mlflow=store if shows else None)
+                seconds[shows].append(found[0])
+                inside += [found[1]] if shows else []
+    return {
+        "seed": seed,
+        "windows": windows,
+        "measured_windows": windows - 1 - OPENING,
+        "all_with": seconds[True],
+        "all_without": seconds[False],
+        "all_inside": inside,
+    }
 
 
 class _Clock(LoopCallback):
-    """Takes the processor time by the end of each window, that of all threads."""
+    """Takes the processor time by the end of each window, that of all threads, and of processes that were begun."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_window_end(self, window_id: int, eval_metrics: Any) -> None:
         """Note the time."""
-        self.times.append(time.process_time())
+        self.times.append(time.process_time() + _seconds_of_children())
 
     @property
     def seconds(self) -> float:
-        """From the end of the first windows, in which a framework compiles, to that of the last."""
-        return self.times[-1] - self.times[min(COMPILING, len(self.times) - 1)]
+        """From the end of the first windows to that of the last."""
+        return self.times[-1] - self.times[min(OPENING, len(self.times) - 1)]
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether the first windows are over."""
+        return len(self.times) > OPENING
+
+
+def _seconds_of_children() -> float:
+    """Return the processor seconds of the processes that this one has begun, as Linux tells them; else 0."""
+    ticks = 0
+    for children in Path("/proc/self/task").glob("*/children"):
+        for child in children.read_text().split():
+            with contextlib.suppress(OSError):  # it may have ended by now
+                user, system = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
+                ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 
 def _trained(
-    seed: int, windows: int, *, is_recorded: bool, framework: str = "torch", shows: bool = False
+    seed: int, windows: int, *, is_recorded: bool, framework: str = "torch", mlflow: str | None = None
 ) -> tuple[float, float]:
-    """Return the processor seconds of a training at full speed, and those inside of what is to be seen of it."""
+    """Return the processor seconds of a training at full speed, and those inside of what is to be seen of it.
+
+    With a store of MLflow's everything is on.
+    """
     from rich.console import Console
 
     from tensor_optix import RLOptimizer, VectorBatchPipeline, make_agent
@@ -103,11 +132,14 @@ def _trained(
     with (
         tempfile.TemporaryDirectory() as folder,
         Path(os.devnull).open("w") as terminal,
-        mock.patch("tensor_optix.optimizer.RunRecords", _kind(is_recorded, inside)),
+        mock.patch(
+            "tensor_optix.optimizer.RunRecords", _kind(is_recorded, inside, lambda: mlflow is None or clock.is_counting)
+        ),
+        mock.patch.dict(os.environ, {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}),
     ):
-        if shows:
+        if mlflow is not None:
             console = Console(file=terminal, force_terminal=True, width=100)
-            watchers += _watchers(lambda: made.status, console, inside)
+            watchers += _watchers(lambda: made.status, console, clock, inside, mlflow)
         made = RLOptimizer(
             make_agent(ENV, "ppo", framework, seed=seed, device="cpu"),
             VectorBatchPipeline((ENV, 8), window_size=256),
@@ -122,30 +154,30 @@ def _trained(
         return clock.seconds, sum(inside)
 
 
-def _watchers(status: Callable[[], Any], console: Any, inside: list[float]) -> list[LoopCallback]:
-    """Return the live view and TensorBoard's curves, whose time is taken."""
+def _watchers(
+    status: Callable[[], Any], console: Any, clock: _Clock, inside: list[float], mlflow: str
+) -> list[LoopCallback]:
+    """Return the live view and the three trackers, whose time is taken."""
+    from tensor_optix.callbacks import Mlflow, TensorBoard, Wandb
     from tensor_optix.callbacks.progress import Progress
-    from tensor_optix.callbacks.trackers.tensorboard import TensorBoard
 
-    class Curves(TensorBoard):
-        def _work(self, run: Any, ending: Any, before: Any) -> None:
-            super()._work(run, ending, before)
-            inside.append(time.thread_time())
+    def counted(kind: type[Any], *names: str) -> type[Any]:
+        def timed(name: str) -> Any:
+            def call(self: Any, *args: Any) -> None:
+                begun, counts = time.thread_time(), clock.is_counting
+                getattr(kind, name)(self, *args)
+                inside.append((time.thread_time() - begun) * counts)
 
-    def timed(name: str) -> Any:
-        def call(self: Any, *args: Any) -> None:
-            begun = time.thread_time()
-            getattr(Progress, name)(self, *args)
-            inside.append(time.thread_time() - begun)
+            return call
 
-        return call
+        return type(f"Measured{kind.__name__}", (kind,), {name: timed(name) for name in names})
 
-    hooks = ("on_loop_start", "on_episode_end", "on_loop_stop")
-    view = type("MeasuredProgress", (Progress,), {name: timed(name) for name in hooks})
-    return [view(status, console), Curves()]
+    view = counted(Progress, "on_loop_start", "on_episode_end", "on_loop_stop")
+    made = [counted(TensorBoard, "_send_new")(), counted(Wandb, "_send_new")()]
+    return [view(status, console), *made, counted(Mlflow, "_send_new")(tracking_uri=mlflow)]
 
 
-def _kind(is_recorded: bool, inside: list[float]) -> type:
+def _kind(is_recorded: bool, inside: list[float], counts: Callable[[], bool]) -> type:
     """Return records whose time is taken, or that write nothing."""
     from tensor_optix.core.loop.run_records import RunRecords
 
@@ -157,7 +189,7 @@ def _kind(is_recorded: bool, inside: list[float]) -> type:
             try:
                 return getattr(RunRecords, name)(self, *args, **kwargs)
             finally:
-                inside.append(time.thread_time() - begun)
+                inside.append((time.thread_time() - begun) * counts())
 
         return call
 
@@ -213,10 +245,11 @@ def _render_everything(rows: Sequence[Row]) -> list[str]:
     head = ("Windows", "Pairs", "With to without, %", "Milliseconds per window", "Milliseconds inside", "Inside, %")
     return [
         "",
-        "Everything on: the records, the live view in a terminal, and TensorBoard's curves, which a thread writes. In "
-        "pairs as above, with TensorFlow, in the processor time of all threads; the windows in which it compiles are "
-        "left out. The time inside is that of the records, of the view and of the thread in the same trainings, which "
-        "other work on the machine stretches as it stretches the rest.",
+        "Everything on: the records, the live view in a terminal, and the curves in TensorBoard, in MLflow's SQLite "
+        "store and in W&B offline, each of which a thread writes. In pairs as above, with TensorFlow, in the processor "
+        "time of all threads and of W&B's own process; the first windows, in which TensorFlow compiles and "
+        "trackers are opened, are left out. The time inside is that of the records, of the view and of the three "
+        "threads in the same windows, which other work on the machine stretches as it stretches the rest.",
         "",
         *table(head, lines),
     ]
@@ -224,8 +257,8 @@ def _render_everything(rows: Sequence[Row]) -> list[str]:
 
 def _cost_of_everything(row: Mapping[str, Any]) -> list[str]:
     pairs = list(zip(row["all_with"], row["all_without"], strict=True))
-    windows = [1000 * taken / (row["windows"] - 1 - COMPILING) for taken in row["all_with"]]
-    inside = [1000 * taken / row["windows"] for taken in row["all_inside"]]
+    windows = [1000 * taken / row["measured_windows"] for taken in row["all_with"]]
+    inside = [1000 * taken / row["measured_windows"] for taken in row["all_inside"]]
     return [
         Spread.of(100 * (one / other - 1) for one, other in pairs).text(2),
         Spread.of(windows).text(1),

@@ -1,6 +1,9 @@
 """Packages of the extras, imported where they are used."""
 
+import contextlib
 import importlib
+import sys
+from collections.abc import Generator
 from types import ModuleType
 
 from tensor_optix.errors import MissingDependencyError
@@ -27,3 +30,22 @@ def require(module: str, needed_by: str, extra: str) -> ModuleType:
             f"{needed_by} needs {package}, which is not installed. Install it with: "
             f"pip install 'tensor-optix-core[{extra}]'"
         ) from error
+
+
+@contextlib.contextmanager
+def hidden(module: str) -> Generator[None]:
+    """For a block, let a module look as if it were not installed, unless it is loaded already.
+
+    For packages that load a large one only because it is there.
+
+    Args:
+        module: its name.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # pyright: ignore[reportArgumentType] - by which importing it fails, as documented
+    try:
+        yield
+    finally:
+        sys.modules.pop(module, None)

@@ -1,12 +1,14 @@
 """Packages of the extras are imported where they are used, or missed with the line that installs them."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tensor_optix.errors import MissingDependencyError
-from tensor_optix.support.optional import require
+from tensor_optix.support.optional import hidden, require
 
 
 def test_a_module_that_is_there_is_returned() -> None:
@@ -28,3 +30,15 @@ def test_what_a_package_itself_misses_is_its_own_error(tmp_path: Path, monkeypat
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as raised:
         require("half_installed", "x", "live")
     assert not isinstance(raised.value, MissingDependencyError)
+
+
+def test_a_hidden_module_looks_as_if_it_were_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "large_one.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with hidden("large_one"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("large_one")
+    assert "large_one" not in sys.modules
+    loaded = importlib.import_module("large_one")
+    with hidden("large_one"):
+        assert importlib.import_module("large_one") is loaded
+    assert sys.modules.pop("large_one") is loaded

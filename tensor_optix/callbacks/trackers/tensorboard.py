@@ -8,7 +8,7 @@ from typing import Any
 
 from tensor_optix.callbacks.trackers.scalars import Names
 from tensor_optix.callbacks.trackers.tracker import Point, Sent, TrackedRun, Tracker
-from tensor_optix.support.optional import require
+from tensor_optix.support.optional import hidden, require
 
 FOLDER = "tensorboard"
 """In the folder of a run."""
@@ -33,7 +33,8 @@ class TensorBoard(Tracker):
 
     def __init__(self, log_dir: str | os.PathLike[str] | None = None, names: Names = "sb3", **timing: float) -> None:
         super().__init__(names, **timing)
-        self._files = require("tensorboardX.event_file_writer", "TensorBoard", "tensorboard")
+        with hidden("torch"):  # which it names in a type: two seconds of processor time, and 200 MB
+            self._files = require("tensorboardX.event_file_writer", "TensorBoard", "tensorboard")
         self._events = require("tensorboardX.proto.event_pb2", "TensorBoard", "tensorboard")
         self._summaries = require("tensorboardX.proto.summary_pb2", "TensorBoard", "tensorboard")
         self._log_dir = None if log_dir is None else Path(log_dir)

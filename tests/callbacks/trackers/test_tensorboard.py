@@ -63,3 +63,9 @@ def test_a_tag_of_the_user_is_one_that_the_reader_takes(tmp_path: Path) -> None:
     found = {name: value for name, _, value in scalars_in(tmp_path / "tensorboard")}
     assert found["train/Q _mean_ _b_"] == pytest.approx(1.0)
     assert found["train/a.b"] == pytest.approx(2.0)
+
+
+def test_no_framework_is_loaded_to_write_events() -> None:
+    code = "import sys; from tensor_optix.callbacks import TensorBoard; TensorBoard(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "False"
