@@ -197,7 +197,10 @@ class ValidationPipeline(BasePipeline):
             rows = wiring.stacked_observations([now[i].observation for i in running])
             actions = self._act(acting, agent, rows, [now[i].mask for i in running], running)
             still_running = []
-            for i, chosen, taken in zip(running, *wiring.chosen_and_taken(actions), strict=True):
+            chosen_and_taken = list(zip(running, *wiring.chosen_and_taken(actions), strict=True))
+            for i, _, taken in chosen_and_taken:
+                self._envs[i].begin_step(taken)
+            for i, chosen, taken in chosen_and_taken:
                 step = self._usable(self._checks[i].step, self._envs[i].step, taken)
                 if step is None:
                     del builders[i]

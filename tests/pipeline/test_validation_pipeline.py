@@ -2,6 +2,7 @@
 
 import itertools
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,8 +15,9 @@ from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT, SEEDS, PlaySto
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import BadDataError, ContractError, InvalidArgumentError, ModelShapeError
 from tensor_optix.factory import make_agent
+from tensor_optix.pipeline.environment.workers.isolated import IsolatedEnv
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
-from tests.helpers import NumpyAgent
+from tests.helpers import NumpyAgent, until
 
 
 class Seeded(gym.Env):
@@ -67,6 +69,19 @@ def of(n: int, agent: NumpyAgent | None = None, seed: int | None = 0) -> Validat
     return ValidationPipeline([Seeded] * n, agent or Watched(), seed=seed)
 
 
+class Meeting(Seeded):
+    """A step is over when all of three have begun theirs: files tell, as each is in a process of its own."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        super().__init__()
+        self.folder, self.number = folder, number
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        (self.folder / f"{self.now}-{self.number}").touch()
+        until(lambda: len(list(self.folder.glob(f"{self.now}-*"))) == 3)
+        return super().step(action)
+
+
 def assert_same(first: EpisodeData, second: EpisodeData) -> None:
     for name in ("observations", "actions", "rewards", "terminated", "truncated", "next_observations"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
@@ -99,6 +114,14 @@ def test_the_agent_is_asked_greedily_once_per_step_with_the_rows_still_running()
     expected = [[0, 3, 3, 1], [3, 3, 1], [3, 3], [3, 3]]
     assert [batch[:, 0].tolist() for batch in batches] == expected
     assert [set(batch[:, 1]) for batch in batches] == [{0}, {1}, {2}, {3}]
+
+
+def test_environments_in_processes_of_their_own_step_at_the_same_time(tmp_path: Path) -> None:
+    makers = [partial(IsolatedEnv, partial(Meeting, tmp_path, number)) for number in range(3)]
+    apart = ValidationPipeline(makers, Watched(), seed=0)
+    assert_same(apart.play([5, 5, 5]), of(3).play([5, 5, 5]))
+    assert len(list(tmp_path.iterdir())) == 6 * 3
+    apart.teardown()
 
 
 def test_every_window_has_other_seeds() -> None:

@@ -51,6 +51,11 @@ class SingleEnvironment:
         self.has_failed = False
         """Whether it has raised, or its process has ended, since it was made."""
 
+    def begin_step(self, action: object) -> None:
+        """Let an environment in a process of its own take a step that `step` will ask for, beside others."""
+        if isinstance(self.env, IsolatedEnv):
+            self.env.begin_step(action)
+
     def step(self, action: object) -> Any:
         """Return what `env.step` returns; what it raises is noted."""
         try:

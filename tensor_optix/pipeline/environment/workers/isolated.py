@@ -1,6 +1,7 @@
 """A single environment in a process of its own: what fails there is one kind of error here."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any, SupportsFloat
 
@@ -64,6 +65,8 @@ class IsolatedEnv(gym.Env[Observation, Action]):
         self.worker = Worker(order_bytes(make, order), self._memory)
         """What runs the environment."""
         self._is_full = False
+        self._asked: tuple[float, Exception | None] | None = None
+        """When a step was asked for that nobody has taken yet, and why it could not be."""
         try:
             self._begin()
         except BaseException:
@@ -85,20 +88,26 @@ class IsolatedEnv(gym.Env[Observation, Action]):
         if self._is_full or self.worker.is_asked or not self.worker.is_running:
             self._begin()
         payload = pickled_value({"seed": seed, "options": options})
-        reply = self._answer(wire.RESET, "reset", payload, self._reset_deadline)
+        with self._reset_deadline.measured():
+            self.worker.send(wire.RESET, "reset", payload, self._reset_deadline.seconds)
+            reply = self.worker.receive(self._reset_deadline.seconds)
         observation, info = self._observed(reply)
         if BAD_RESETS in info:
             raise BadDataError(info[BAD_RESETS][0])
         return observation, info
 
+    def begin_step(self, action: Action) -> None:
+        """Ask for a step, so that others can be asked while it is taken; `step` with the same action returns it."""
+        self._asked = self._ask_for_step(action)
+
     def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, object]]:
         """Take a step; raises as `reset` does."""
-        payload = b""
-        if self._action is None or not can_hold(self._action, action):
-            payload = pickled_value(action)
-        else:
-            written(self._action, action)
-        reply = self._answer(wire.STEP, "step", payload, self._step_deadline)
+        asked_at, failure = self._asked or self._ask_for_step(action)
+        self._asked = None
+        if failure is not None:
+            raise failure
+        reply = self.worker.receive(self._step_deadline.seconds)
+        self._step_deadline.saw(time.monotonic() - asked_at)
         observation, info = self._observed(reply)
         if BAD_STEP in info:
             raise BadDataError(info[BAD_STEP])
@@ -112,14 +121,21 @@ class IsolatedEnv(gym.Env[Observation, Action]):
         self._memory.close()
 
     def _begin(self) -> None:
-        self._is_full = False
+        self._is_full, self._asked = False, None
         self.worker.begin()
         self.worker.wait_until_made()
 
-    def _answer(self, kind: bytes, doing: str, payload: bytes, deadline: Deadline) -> wire.Reply:
-        with deadline.measured():
-            self.worker.send(kind, doing, payload, deadline.seconds)
-            return self.worker.receive(deadline.seconds)
+    def _ask_for_step(self, action: Action) -> tuple[float, Exception | None]:
+        payload, now = b"", time.monotonic()
+        try:
+            if self._action is None or not can_hold(self._action, action):
+                payload = pickled_value(action)
+            else:
+                written(self._action, action)
+            self.worker.send(wire.STEP, "step", payload, self._step_deadline.seconds)
+        except Exception as error:  # for the caller of `step`
+            return now, error
+        return now, None
 
     def _observed(self, reply: wire.Reply) -> tuple[Observation, dict[str, Any]]:
         info, seen = ({}, []) if reply.value is None else reply.value

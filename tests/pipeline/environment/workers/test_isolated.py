@@ -51,6 +51,24 @@ def test_after_a_failure_it_begins_anew_with_its_reset(action: int, said: str) -
     env.close()
 
 
+def test_a_step_that_is_begun_before_is_taken_once() -> None:
+    env = IsolatedEnv(Walking)
+    env.reset(seed=1)
+    env.begin_step(3)
+    assert env.step(3)[:2] == (pytest.approx([0, 1, 1]), 3.0)
+    assert env.step(4)[:2] == (pytest.approx([0, 1, 2]), 4.0)
+    env.begin_step(5)  # nobody takes it
+    assert env.reset(seed=7)[0].tolist() == [0, 7, 0]
+    assert env.step(6)[1] == 6.0
+    env.begin_step(KILL)
+    with pytest.raises(EnvironmentFailedError, match="died in step"):
+        env.step(KILL)
+    env.begin_step(1)
+    with pytest.raises(EnvironmentFailedError, match="ended before"):
+        env.step(1)
+    env.close()
+
+
 def test_what_must_not_be_used_is_bad_data_here_too() -> None:
     env = IsolatedEnv(Bad)
     with pytest.raises(BadDataError, match="finite"):
