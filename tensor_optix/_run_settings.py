@@ -34,7 +34,10 @@ class RunSettings:
     env_kwargs: Annotated[
         dict[_Name, object],
         Setting(
-            "argument of the environment, as JSON or text; repeatable", metavar="KEY=VALUE", is_in_every_file=False
+            "argument of the environment, as JSON, a Python literal with tuples such as {'shape': (64, 48)}, or text; "
+            "repeatable",
+            metavar="KEY=VALUE",
+            is_in_every_file=False,
         ),
     ] = field(default_factory=dict)
     wrappers: Annotated[

@@ -1,11 +1,13 @@
 """`KEY=VALUE`, as it is written on a command line."""
 
+import ast
 import json
 from collections.abc import Iterable
 from typing import NoReturn
 
-from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.errors import BadDataError, InvalidArgumentError
 from tensor_optix.support.plain import Json
+from tensor_optix.support.tuples import tuples_as_json
 
 
 def split_pair(pair: str, where: str) -> tuple[str, str]:
@@ -33,7 +35,9 @@ def value_of(text: str) -> Json:
 
 
 def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Json]:
-    """Return keyword arguments; a value that is JSON is what it says, any other is text.
+    """Return keyword arguments; a value that is JSON or a Python literal is what it says, any other is text.
+
+    Tuples are as `support.tuples` writes them.
 
     Args:
         pairs: each `KEY=VALUE`.
@@ -47,8 +51,18 @@ def arguments_of(pairs: Iterable[str], where: str) -> dict[str, Json]:
         name, text = split_pair(pair, where)
         if not name.isidentifier():
             raise InvalidArgumentError(f"{where} takes KEY=VALUE, but got {pair!r}.")
-        arguments[name] = value_of(text)
+        arguments[name] = _argument_of(text)
     return arguments
+
+
+def _argument_of(text: str) -> Json:
+    value = value_of(text)
+    if value is not text or not text.startswith(("(", "[", "{")):
+        return value
+    try:
+        return tuples_as_json(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, BadDataError):
+        return text
 
 
 def _no_number(text: str) -> NoReturn:

@@ -31,6 +31,24 @@ def test_a_pair_is_split_at_its_first_sign() -> None:
     assert arguments_of(["size=3", "name=a=b"], "--env-kwargs") == {"size": 3, "name": "a=b"}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(64, 48)", {"__tuple__": [64, 48]}),
+        ("{'shape': (64, 48), 'on': True}", {"shape": {"__tuple__": [64, 48]}, "on": True}),
+        ("['a', None]", ["a", None]),
+        ("{1: 2}", "{1: 2}"),  # JSON would make text of the key
+        ("{'a', 'b'}", "{'a', 'b'}"),
+        ("(open('x'))", "(open('x'))"),
+        ("(", "("),
+        ("1_000", "1_000"),
+        ('"(1, 2)"', "(1, 2)"),
+    ],
+)
+def test_an_argument_may_be_a_literal_of_python_which_has_tuples(text: str, value: Any) -> None:
+    assert arguments_of([f"a={text}"], "--env-kwargs") == {"a": value}
+
+
 @pytest.mark.parametrize("pair", ["a", "=1", ""])
 def test_what_is_no_pair_is_refused_by_its_flag(pair: str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"--env-kwargs takes KEY=VALUE, but got '{pair}'"):

@@ -31,7 +31,10 @@ from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_
 from tensor_optix.pipeline.environment.wrapping import wrapped
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.bounds import has_bounds
+from tensor_optix.support.trees import leaves
+from tensor_optix.support.tuples import tuples_from_json
 
+_OF_TUPLES = " A tuple is written (64, 48), a list [64, 48]."
 _Bound = TypeVar("_Bound", float, np.ndarray)
 
 
@@ -40,7 +43,7 @@ def make_environment(env: EnvLike, env_kwargs: EnvKwargs | None = None, wrappers
 
     Args:
         env: an environment, its id or place, or what makes one.
-        env_kwargs: arguments of what makes it.
+        env_kwargs: arguments of what makes it; tuples may be as `support.tuples` writes them.
         wrappers: places of wrappers to put around it, see `wrapping`.
 
     Raises:
@@ -49,9 +52,8 @@ def make_environment(env: EnvLike, env_kwargs: EnvKwargs | None = None, wrappers
         EnvironmentFailedError: it raised while it was made.
         ContractError: something else.
     """
-    if not wrappers:
-        return _made(env, env_kwargs)
-    return wrapped(_made(env, env_kwargs), wrappers)
+    made = _made(env, None if env_kwargs is None else tuples_from_json(env_kwargs))
+    return wrapped(made, wrappers) if wrappers else made
 
 
 def _made(env: EnvLike, env_kwargs: EnvKwargs | None) -> gym.Env:
@@ -70,10 +72,10 @@ def _made(env: EnvLike, env_kwargs: EnvKwargs | None) -> gym.Env:
     except (gym.error.Error, ImportError) as error:
         raise EnvironmentNotFoundError(f"Environment {env!r} cannot be made: {error}") from error
     except Exception as error:
-        raise _not_made(env, error) from error
+        raise _not_made(env, error, arguments) from error
 
 
-def _not_made(env: str, error: Exception) -> TensorOptixError:
+def _not_made(env: str, error: Exception, arguments: EnvKwargs) -> TensorOptixError:
     said, *_ = str(error).partition(" was raised from the environment creator")
     said = said if str(error) else _raised_at(error)
     reason = f"Environment {env!r} cannot be made: {said}"
@@ -82,6 +84,7 @@ def _not_made(env: str, error: Exception) -> TensorOptixError:
     return InvalidArgumentError(
         f"{reason}. Give its arguments: --env-kwargs NAME=VALUE on the command line, or in Python the environment "
         f"itself, gymnasium.make({env!r}, NAME=VALUE), where a value is no number or text."
+        f"{_OF_TUPLES if any(isinstance(leaf, list) for leaf in leaves(arguments)) else ''}"
     )
 
 

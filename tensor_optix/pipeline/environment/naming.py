@@ -4,12 +4,13 @@ import importlib.util
 from collections.abc import Sequence
 
 import gymnasium as gym
-import msgspec
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from tensor_optix.errors import BadDataError
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.own_code import EnvKwargs
+from tensor_optix.support.tuples import tuples_as_json
 
 Named = tuple[str | None, EnvKwargs]
 """A name, None where there is none, and the arguments that go with it."""
@@ -57,8 +58,8 @@ def _of_spec(env: gym.Env) -> Named:
     module = type(env.unwrapped).__module__
     is_ours = module.partition(".")[0] == "gymnasium"
     try:
-        msgspec.json.encode(arguments)
-    except TypeError:
+        arguments = {name: tuples_as_json(value) for name, value in arguments.items()}
+    except (BadDataError, RecursionError):  # `run.json` would make something else of it
         return None, {}
     if is_ours:
         return spec.id, arguments

@@ -20,6 +20,7 @@ from tensor_optix.errors import ContractError, EnvironmentNotFoundError, Invalid
 from tensor_optix.pipeline.environment.changes import WATCHING_WRAPPERS
 from tensor_optix.pipeline.environment.own_code import imported
 from tensor_optix.support.pairs import arguments_of
+from tensor_optix.support.tuples import tuples_from_json
 
 _PLACE = re.compile(r"(?P<code>.+?\.py|[\w.]+):(?P<name>[A-Za-z_]\w*)(:(?P<arguments>.*))?\Z", re.DOTALL)
 _NEXT_ARGUMENT = re.compile(r",(?=[A-Za-z_]\w*=)")
@@ -49,7 +50,8 @@ class WrapperPlace:
                 f"KEY=VALUE, but got {text!r}."
             )
         pairs = _NEXT_ARGUMENT.split(found["arguments"]) if found["arguments"] else []
-        return cls(code=found["code"], name=found["name"], arguments=arguments_of(pairs, f"wrapper {found['name']}"))
+        arguments = tuples_from_json(arguments_of(pairs, f"wrapper {found['name']}"))
+        return cls(code=found["code"], name=found["name"], arguments=arguments)
 
     @property
     def is_gymnasiums(self) -> bool:

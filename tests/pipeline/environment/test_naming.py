@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 import pytest
 
@@ -58,6 +59,16 @@ def test_an_environment_that_was_given_data_has_no_name_by_which_another_process
 def test_data_that_are_the_default_and_ragged_lists_are_compared() -> None:
     assert name_of(gym.make("Replays-v0")) == (f"{__name__}:Replays-v0", {})
     assert name_of(gym.make("Replays-v0", sizes=[[1], [2, 3]]))[1] == {"sizes": [[1], [2, 3]]}
+
+
+@pytest.mark.usefixtures("replaying")
+def test_arguments_that_json_would_change_are_kept_or_there_is_no_name() -> None:
+    place, arguments = name_of(gym.make("Replays-v0", sizes={"shape": (64, 48)}))
+    assert place is not None
+    stored = msgspec.json.decode(msgspec.json.encode(arguments))
+    assert make_environment(place, stored).spec.kwargs["sizes"] == {"shape": (64, 48)}  # type: ignore[union-attr]
+    for sizes in ({1: 2}, {1, 2}, b"64"):
+        assert name_of(gym.make("Replays-v0", sizes=sizes)) == (None, {})
 
 
 class Unrecorded(gym.Wrapper):
