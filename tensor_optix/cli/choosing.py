@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gymnasium as gym
@@ -30,7 +30,13 @@ _RIVALS = ("sac", "ppo")
 
 
 def choose_algorithm(
-    layers: Sequence[Given], given: Given, env: gym.Env, *, device: str, folder: Path | None = None
+    layers: Sequence[Given],
+    given: Given,
+    env: gym.Env,
+    *,
+    device: str,
+    folder: Path | None = None,
+    quiet: Callable[[], None] = lambda: None,
 ) -> tuple[str, str]:
     """Return the algorithm of a run, and a line about it where time has decided; see `decisions.quickest`.
 
@@ -44,6 +50,7 @@ def choose_algorithm(
         env: what is to be learned.
         device: where the agent computes.
         folder: of the run; one that holds a run on the same environment keeps its algorithm, unless it is given.
+        quiet: called before time is taken; returns when nothing of ours disturbs it.
     """
     name = given.get("algorithm", "auto")
     by_spaces = resolve_algorithm(name, env)
@@ -61,6 +68,7 @@ def choose_algorithm(
     if "algorithm" not in given and known is not None and known.algorithm in _RIVALS:
         return known.algorithm, f"Training with {known.algorithm}, as in {str(folder)!r}; --algo auto measures again."
     observations = math.prod(flat_observation_space(env.observation_space).shape)
+    quiet()
     speed = multiplications_per_second()
     updates = {one: _work(one, observations, numbers, layers, given) / speed for one in _RIVALS}
     cost = step_cost(given["env"], env_kwargs=given.get("env_kwargs"), wrappers=given.get("wrappers", ()))

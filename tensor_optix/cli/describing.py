@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tensor_optix._wiring import refuse_schedules
@@ -46,6 +46,7 @@ def described(
     *,
     workers: int = 1,
     measures: bool = True,
+    quiet: Callable[[], None] = lambda: None,
 ) -> tuple[RunDescription, Given, list[str]]:
     """Return the run that settings describe, what was given, and a line about each thing that time has chosen.
 
@@ -58,6 +59,7 @@ def described(
         folder: where the run is to be, if that is given; what was measured for one that is there holds.
         workers: runs that train at once.
         measures: False to let spaces alone choose the algorithm that is not given.
+        quiet: called before time is taken; returns when nothing of ours disturbs it.
 
     Raises:
         TensorOptixError: they do not make a run that can be trained; nothing has been written.
@@ -76,7 +78,7 @@ def described(
     set_threads(framework, threads)
     device = resolve_device(given.get("device", "auto"), framework)
     if measures:
-        algorithm, about = choose_algorithm(layers, given, env, device=device, folder=folder)
+        algorithm, about = choose_algorithm(layers, given, env, device=device, folder=folder, quiet=quiet)
     else:
         algorithm, about = resolve_algorithm(given.get("algorithm", "auto"), env), ""
     env.close()

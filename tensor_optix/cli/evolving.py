@@ -81,7 +81,7 @@ def _finish(evolution: Evolution, workers: int, args: argparse.Namespace) -> int
             return interrupted(evolution.folder, evolution.allow_modules, signals)
     _tell(evolution, result, as_json=args.json)
     if args.report:
-        write_page(evolution.folder)
+        say(write_page(evolution.folder))
     return exit_codes.NOTHING_LEARNED if result["reason"] == StopReason.NOTHING_LEARNED.value else exit_codes.DONE
 
 

@@ -10,6 +10,7 @@ from tensor_optix.cli.several import resume_seeds, train_seeds
 from tensor_optix.cli.tuning import resume_search
 from tensor_optix.core.decisions.schedules import is_schedule
 from tensor_optix.errors import HyperparamError, InvalidArgumentError
+from tensor_optix.executors import Processes
 from tensor_optix.multirun.description import Members, Trials, Variants, read_description
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
@@ -60,7 +61,7 @@ def is_of_many(args: argparse.Namespace, variants: int = 0) -> bool:
     return is_many or args.workers is not None
 
 
-def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
+def train_many(args: argparse.Namespace, run: RunDescription, given: Given, early: Processes | None = None) -> int:
     """Train many runs, and return the exit code; see `train_seeds`, `train_population` and `train_variants`."""
     scheduled = next((name for name, value in run.hyperparams.items() if is_schedule(value)), None)
     if args.population is not None and scheduled is not None:
@@ -71,8 +72,10 @@ def train_many(args: argparse.Namespace, run: RunDescription, given: Given) -> i
     if run.validate_beside:
         raise InvalidArgumentError("--validate-beside needs a core that is idle: it is of one run, not of many.")
     if args.seeds is not None:
-        return train_seeds(args, run, given)
-    return (train_population if args.population is not None else train_variants)(args, run, given)
+        return train_seeds(args, run, given, early)
+    if args.population is not None:
+        return train_population(args, run, given, early)
+    return train_variants(args, run, given)
 
 
 def resume_many(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:

@@ -23,7 +23,7 @@ from tensor_optix.cli.several import (
 )
 from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
-from tensor_optix.executors import Executor
+from tensor_optix.executors import Executor, Processes
 from tensor_optix.multirun.description import (
     Members,
     holds_more,
@@ -42,13 +42,16 @@ _EVALUATIONS = 4
 """Of one run, in a generation."""
 
 
-def train_population(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
+def train_population(
+    args: argparse.Namespace, run: RunDescription, given: Given, early: Processes | None = None
+) -> int:
     """Train a population, and return the exit code.
 
     Args:
         args: `population`, `generation_windows`, `workers`, and as of `resume_population`.
         run: what each member is made of.
         given: the settings that were given.
+        early: workers that are there already, see `several.started`.
     """
     run, workers = dataclasses.replace(run, seed=given.get("seed", 0)), args.workers or 1
     windows = args.generation_windows or _EVALUATIONS * run.base_interval
@@ -61,11 +64,11 @@ def train_population(args: argparse.Namespace, run: RunDescription, given: Given
         else:
             if holds_more(folder):
                 raise InvalidArgumentError(f"{str(folder)!r} holds something else already. Choose another --run-dir.")
-            run = run if "n_envs" in given else measured(run, given=given, workers=workers)
+            run = run if "n_envs" in given else measured(run, given=given, workers=workers, early=early)
             run.write(folder)
             write_description(folder, members)  # last: who reads it finds the run, too
         say(f"Training {members.members} members on {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
-        return _finish(folder, run, members, workers, args)
+        return _finish(folder, run, members, workers, args, early)
 
 
 def _same(folder: Path, run: RunDescription, members: Members, given: Given) -> RunDescription:
@@ -99,10 +102,17 @@ def resume_population(args: argparse.Namespace, bounds: Mapping[str, object]) ->
         return _finish(folder, run, members, members.workers, args)
 
 
-def _finish(folder: Path, run: RunDescription, members: Members, workers: int, args: argparse.Namespace) -> int:
+def _finish(
+    folder: Path,
+    run: RunDescription,
+    members: Members,
+    workers: int,
+    args: argparse.Namespace,
+    early: Processes | None = None,
+) -> int:
     """Train, test and report."""
     names = [f"member-{member}" for member in range(members.members)]
-    with executor_of(min(workers, members.members), run.threads, args) as executor:
+    with executor_of(min(workers, members.members), run.threads, args, early) as executor:
         population = Population(folder, run, members.members, members.generation_windows, say=_say)
         with cancelled_by_signals(executor) as signals:
             try:

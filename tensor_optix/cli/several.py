@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +21,59 @@ from tensor_optix.core.storage.atomic import DirectoryLock
 from tensor_optix.core.training_report import StopReason, TrainingReport, score_text
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Event, Executor, InProcess, Processes, RayExecutor
+from tensor_optix.factory import resolve_framework
+from tensor_optix.multirun.jobs import TRAIN
 from tensor_optix.multirun.lines import Lines
 from tensor_optix.multirun.seeds import SeveralSeeds
 from tensor_optix.runs import RunDescription
+from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.signals import stop_on_signals
 from tensor_optix.support.terminal import say
 
+_JOBS = TRAIN.partition(":")[0]
+_BACKENDS = {"torch": ["tensor_optix.adapters.pytorch.backend"], "tf": ["tensor_optix.adapters.tensorflow.backend"]}
+"""What workers import while nothing is known of their jobs but the framework."""
 
-def train_seeds(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
+
+@contextlib.contextmanager
+def started(args: argparse.Namespace, given: Given) -> Generator[Processes | None]:
+    """Yield workers that import the framework while this process checks what they are to do.
+
+    Yields None where one process does all, or where the threads of the workers are not known before they are measured.
+
+    Args:
+        args: `seeds`, `population`, `workers`, `executor` and `ray_address`.
+        given: the settings that were given.
+    """
+    threads, workers = given.get("threads", 1), min(args.workers or 1, args.seeds or args.population or 1)
+    is_ray = args.executor == "ray" or args.ray_address is not None
+    if workers < 2 or is_ray or not is_whole(threads) or threads < 1:
+        yield None
+        return
+    framework = resolve_framework(given.get("framework", "auto"))
+    with Processes(workers, threads=int(threads)) as early:
+        early.start([_JOBS, *_BACKENDS[framework]])
+        yield early
+
+
+def train_seeds(args: argparse.Namespace, run: RunDescription, given: Given, early: Processes | None = None) -> int:
     """Train several seeds, and return the exit code.
 
     Args:
         args: `seeds`, `workers`, `run_dir`, and as of `resume_seeds`.
         run: what each trains.
         given: the settings that were given.
+        early: workers that are there already, see `started`.
     """
     first, workers = given.get("seed", 0), args.workers or 1
     seeds = range(first, first + args.seeds)
     folder = args.run_dir or Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-seeds{seeds[0]}-{seeds[-1]}"
     with sole(folder):
-        measure = None if "n_envs" in given else functools.partial(measured, given=given, workers=workers)
+        measure = None if "n_envs" in given else functools.partial(measured, given=given, workers=workers, early=early)
         several = SeveralSeeds.begun(folder, run, seeds, workers, measure)
         say(f"Training {args.seeds} seeds of {run.env} with {run.algorithm}, in {folder}", file=sys.stderr)
-        return _finish(several, workers, args)
+        return _finish(several, workers, args, early)
 
 
 def resume_seeds(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
@@ -60,8 +90,10 @@ def resume_seeds(args: argparse.Namespace, bounds: Mapping[str, object]) -> int:
         return _finish(several, several.description.workers, args)
 
 
-def measured(run: RunDescription, *, given: Given, workers: int) -> RunDescription:
+def measured(run: RunDescription, *, given: Given, workers: int, early: Processes | None = None) -> RunDescription:
     """Return a run with its number of environments as measured, which is printed."""
+    if early is not None:
+        early.await_start()  # they would be measured, too
     found, about = with_measured_environments(run, given)
     say(about, file=sys.stderr)
     # Where workers have the cores, environments get no processes that nobody has asked for.
@@ -80,14 +112,17 @@ def sole(folder: Path) -> Generator[None]:
         lock.release()
 
 
-def executor_of(workers: int, threads: int, args: argparse.Namespace) -> Executor:
+def executor_of(workers: int, threads: int, args: argparse.Namespace, early: Processes | None = None) -> Executor:
     """Return what runs so many jobs at once, on this machine or on a Ray cluster.
 
     Args:
         workers: jobs at once.
         threads: of each.
         args: `executor` and `ray_address`.
+        early: workers that are there already, see `started`.
     """
+    if early is not None:
+        return early
     if args.executor == "ray" or args.ray_address is not None:
         return RayExecutor(args.ray_address, workers, threads=threads)
     return InProcess() if workers == 1 else Processes(workers, threads=threads)
@@ -119,11 +154,12 @@ def cancelled_by_signals(executor: Executor) -> Generator[list[int]]:
         yield signals
 
 
-def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> int:
+def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace, early: Processes | None = None) -> int:
     """Train, test and report."""
     seeds, todo = several.description.seeds, several.unfinished()
     threads, names = several.run(seeds[0]).threads, [several.run_dir(seed).name for seed in todo]
-    with executor_of(min(workers, len(seeds)), threads, args) as executor, cancelled_by_signals(executor) as signals:
+    made = executor_of(min(workers, len(seeds)), threads, args, early)
+    with made as executor, cancelled_by_signals(executor) as signals:
         try:
             with shown(names, progress=not args.no_progress) as view:
                 errors = several.train(executor, todo, _ending_with_the_first(executor, view))
@@ -131,7 +167,8 @@ def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> in
             trained = [seed for seed in seeds if seed in reports and reports[seed].best_snapshot is not None]
             if not trained:
                 raise errors[0] if errors else InvalidArgumentError(f"No seed in {several.folder} has a policy.")
-            test = several.test(executor, trained)
+            with _page_beside(several.folder, executor, is_wanted=args.report) as page:
+                test = several.test(executor, trained)
         except JobCancelledError:
             return interrupted(several.folder, several.allow_modules, signals)
     result = several.conclude(test, trained)
@@ -146,7 +183,7 @@ def _finish(several: SeveralSeeds, workers: int, args: argparse.Namespace) -> in
         tell_best(result["best"], test.returns, following["evaluate"])
         say(f"Compare the seeds with: {following['compare']}")
     if args.report:
-        write_page(several.folder)
+        say(page())
     if errors:
         raise errors[0]
     nothing = all(report.reason == StopReason.NOTHING_LEARNED.value for report in reports.values())
@@ -176,11 +213,21 @@ def tell_best(name: str, returns: Sequence[float], evaluate: str) -> None:
     say(f"Evaluate it with: {evaluate}")
 
 
-def write_page(folder: Path) -> None:
-    """Write the page that compares the runs of a folder into it."""
-    from tensor_optix.cli.comparing import compare  # what draws is loaded where somebody wants a page
+def write_page(folder: Path) -> Path:
+    """Write the page that compares the runs of a folder into it, and return where it is."""
+    from tensor_optix.cli.comparing import page_of  # what draws is loaded where somebody wants a page
 
-    compare(argparse.Namespace(run_dirs=[folder], group_by=None, output=folder / "compare.html", json=False))
+    return page_of([folder], folder / "compare.html")
+
+
+@contextlib.contextmanager
+def _page_beside(folder: Path, executor: Executor, *, is_wanted: bool) -> Generator[Callable[[], Path]]:
+    """Yield what returns the page of a folder; it is drawn meanwhile where this process only waits for workers."""
+    if not is_wanted or executor.workers == 1:
+        yield functools.partial(write_page, folder)
+        return
+    with ThreadPoolExecutor(1, "page") as pool:
+        yield pool.submit(write_page, folder).result
 
 
 @contextlib.contextmanager

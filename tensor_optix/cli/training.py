@@ -12,10 +12,10 @@ from pathlib import Path
 from tensor_optix._run_reports import read_report
 from tensor_optix._trained_runs import refuse_python_run
 from tensor_optix.callbacks.screens import told
-from tensor_optix.cli import exit_codes, many
-from tensor_optix.cli.config import SETTINGS, read_config, settings_of_pairs
+from tensor_optix.cli import exit_codes, many, several
+from tensor_optix.cli.config import SETTINGS, merged, read_config, settings_of_pairs
 from tensor_optix.cli.describing import described, given_in, with_measured_environments
-from tensor_optix.cli.flags import given_by_flags
+from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.following import resume_command
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason
@@ -38,16 +38,20 @@ _FOLLOWS = {
 
 def train(args: argparse.Namespace) -> int:
     """Train until the run ends, print its report, and return the exit code."""
-    in_file = read_config(args.config) if args.config else {}
+    layers = read_config(args.config) if args.config else {}, given_in(args), settings_of_pairs(args.set)
+    with several.started(args, merged(layers)) as early:
+        with _told("importing the framework, checking the environment", not args.no_progress):
+            quiet = early.await_start if early is not None else lambda: None
+            run, given, about = described(*layers, args.run_dir, workers=args.workers or 1, quiet=quiet)
+        for line in about:
+            say(line, file=sys.stderr)
+        if many.is_of_many(args, run.evolve):
+            return many.train_many(args, run, given, early)
+    return _train_one(args, run, given)
+
+
+def _train_one(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
     shows = not args.no_progress
-    with _told("importing the framework, checking the environment", shows):
-        run, given, about = described(
-            in_file, given_in(args), settings_of_pairs(args.set), args.run_dir, workers=args.workers or 1
-        )
-    for line in about:
-        say(line, file=sys.stderr)
-    if many.is_of_many(args, run.evolve):
-        return many.train_many(args, run, given)
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)
     run_dir = args.run_dir or (

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, cast
 
 from tensor_optix.errors import ExecutorError
@@ -18,7 +18,8 @@ from tensor_optix.support.plain import Json
 START_SECONDS = 60.0
 """A worker that is not there by then is given up."""
 _CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tensor_optix.executors._worker import main; main()"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tensor_optix.executors._worker import main; "
+    "main(json.loads(sys.argv[2]))"
 )
 _KILLED = "killed by"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -34,20 +35,21 @@ class Link:
     Args:
         threads: that its numerical libraries may use.
         start_seconds: until it must be there.
+        imports: modules that it imports first, however long that takes.
 
     Raises:
         ExecutorError: it could not be started.
         WorkerLostError: it was killed while it started.
     """
 
-    def __init__(self, threads: int = 1, start_seconds: float = START_SECONDS) -> None:
+    def __init__(self, threads: int = 1, start_seconds: float = START_SECONDS, imports: Sequence[str] = ()) -> None:
         environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
         own_group: dict[str, Any] = (
             {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x200}  # CREATE_NEW_PROCESS_GROUP
         )
         # Ctrl-C reaches the driver alone, which asks its workers to end.
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and code from above
-            [sys.executable, "-c", _CODE, json.dumps(sys.path)],
+            [sys.executable, "-c", _CODE, json.dumps(sys.path), json.dumps(list(imports))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -57,6 +59,8 @@ class Link:
         self._writing = threading.Lock()
         threading.Thread(target=self._bury, daemon=True).start()
         self._await_ready(start_seconds)
+        if imports:
+            read_frame(self._answers)  # a worker that has died meanwhile is noticed by its first job
 
     @property
     def pid(self) -> int:

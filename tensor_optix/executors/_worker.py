@@ -6,12 +6,13 @@ kernel ends it, too.
 
 import contextlib
 import ctypes
+import importlib
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from tensor_optix.executors._jobs import failure_of, run
@@ -22,8 +23,12 @@ from tensor_optix.support.plain import Json
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> None:
-    """Serve until the driver has gone."""
+def main(imports: Sequence[str] = ()) -> None:
+    """Serve until the driver has gone.
+
+    Args:
+        imports: modules that are imported before the first job.
+    """
     _end_with_the_driver()
     jobs, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -31,7 +36,7 @@ def main() -> None:
     os.close(nothing)
     os.dup2(2, 1)
     with contextlib.suppress(BrokenPipeError):  # the driver has gone
-        Worker(jobs, answers).serve()
+        Worker(jobs, answers, imports=imports).serve()
 
 
 class Worker:
@@ -41,10 +46,17 @@ class Worker:
         jobs: frames from the driver.
         answers: frames to the driver.
         leave: what is done when the driver has gone; by default the process ends, with the job in progress.
+        imports: modules that are imported first; that one cannot be is for the job to say that needs it.
     """
 
-    def __init__(self, jobs: BinaryIO, answers: BinaryIO, leave: Callable[[], None] = lambda: os._exit(0)) -> None:
-        self._jobs, self._answers, self._leave = jobs, answers, leave
+    def __init__(
+        self,
+        jobs: BinaryIO,
+        answers: BinaryIO,
+        leave: Callable[[], None] = lambda: os._exit(0),
+        imports: Sequence[str] = (),
+    ) -> None:
+        self._jobs, self._answers, self._leave, self._imports = jobs, answers, leave, imports
         self._waiting = queue.SimpleQueue[Frame | None]()
         self.is_cancelled = False
         self.waited_for: int | None = None
@@ -54,6 +66,11 @@ class Worker:
         """Serve in this thread until the driver has gone; another thread listens meanwhile."""
         self.send(Frame("ready", Payload(os.getpid())))
         threading.Thread(target=self._listen, daemon=True).start()
+        for module in self._imports:
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
+        if self._imports:
+            self.send(Frame("imported"))
         while (frame := self._waiting.get()) is not None:
             self.send(self._answer(frame))
 

@@ -65,6 +65,7 @@ class Processes(Executor):
         self._workers, self._threads = int(workers), int(threads)
         self._grace, self._start_seconds = float(grace_seconds), float(start_seconds)
         self._slots: list[_Slot] = []
+        self._imports: tuple[str, ...] = ()
         self._tasks = queue.SimpleQueue[_Task | None]()
         self._reports = queue.SimpleQueue[_Report | None]()
         self._is_cancelled = False
@@ -77,7 +78,18 @@ class Processes(Executor):
 
     def _start_link(self) -> Link:
         """Start a worker."""
-        return Link(self._threads, self._start_seconds)
+        return Link(self._threads, self._start_seconds, self._imports)
+
+    def start(self, imports: Sequence[str] = ()) -> None:
+        """Start the workers now, before the first items are known; each imports these modules first."""
+        self._imports = tuple(imports)
+        while len(self._slots) < self._workers:
+            self._slots.append(_Slot(self._tasks, self._start_link, at_once=True))
+
+    def await_start(self) -> None:
+        """Wait until the workers that `start` has begun have imported what they were to."""
+        for slot in self._slots:
+            slot.started.wait()
 
     @property
     def workers(self) -> int:
@@ -151,7 +163,8 @@ class Processes(Executor):
         for _ in self._slots:
             self._tasks.put(None)
         for slot in self._slots:
-            slot.thread.join()
+            if slot.started.is_set():  # else nobody needs to wait: its worker ends by itself
+                slot.thread.join()
         self._slots = []
 
     def _each_link(self, do: Callable[[Link], None]) -> None:
@@ -223,15 +236,23 @@ class _Slot:
     Args:
         tasks: where it takes them from.
         start: starts a worker.
+        at_once: True to start it before the first task.
     """
 
-    def __init__(self, tasks: "queue.SimpleQueue[_Task | None]", start: Callable[[], Link]) -> None:
+    def __init__(
+        self, tasks: "queue.SimpleQueue[_Task | None]", start: Callable[[], Link], *, at_once: bool = False
+    ) -> None:
         self._tasks, self._start = tasks, start
+        self._at_once = at_once
         self.link: Link | None = None
+        self.started = threading.Event()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
     def _serve(self) -> None:
+        with contextlib.suppress(ExecutorError, WorkerLostError):  # the first task tries again, and says so
+            self.link = self._start() if self._at_once else None
+        self.started.set()
         while (task := self._tasks.get()) is not None:
             try:
                 self._run(task)

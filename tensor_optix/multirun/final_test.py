@@ -14,7 +14,7 @@ import numpy as np
 
 from tensor_optix.core.decisions.racing import survivors
 from tensor_optix.core.decisions.ranking import returns_of
-from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, ROUNDS
+from tensor_optix.core.loop.final_evaluation import LEADER_STEPS, LEADER_WINDOWS, ROUNDS
 from tensor_optix.core.types import PlayedWindow
 from tensor_optix.executors import Executor, Payload
 
@@ -89,7 +89,7 @@ def final_test_on(
 
     Args:
         executor: runs the job.
-        job: plays windows, and returns their `returns`.
+        job: plays windows, and returns their `returns` and the `steps` of each, up to `LEADER_STEPS`.
         n: policies, at least 1.
         item: returns what the job of a policy, by number, is sent.
         rng: gives the seeds of the episodes.
@@ -97,10 +97,30 @@ def final_test_on(
     """
 
     def play(numbers: Sequence[int], windows: Windows) -> list[Played]:
-        results = executor.map(job, [item(number, windows) for number in numbers])
-        return [result.values["returns"] for result in results]
+        parts = _parts(windows, executor.workers // len(numbers))
+        results = executor.map(job, [item(number, part) for number in numbers for part in parts])
+        return [_joined(results[i : i + len(parts)]) for i in range(0, len(results), len(parts))]
 
     return final_test(n, play, lambda: rng.integers(2**31, size=n_episodes).tolist())
+
+
+def _parts(windows: Windows, n: int) -> list[Windows]:
+    """Return the windows in n parts, for workers that would have nothing to do."""
+    size = math.ceil(len(windows) / max(1, min(n, len(windows))))
+    return [windows[i : i + size] for i in range(0, len(windows), size)]
+
+
+def _joined(results: Sequence[Payload]) -> Played:
+    """Return what was played of all parts, as far as one worker alone would have come."""
+    returns: list[Sequence[float]] = []
+    taken = 0
+    for result in results:
+        for found, steps in zip(result.values["returns"], result.values["steps"], strict=True):
+            if taken > LEADER_STEPS:
+                return returns
+            returns.append(found)
+            taken += steps
+    return returns
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
 from tensor_optix.core.loop.parts import LoopStatus
 from tensor_optix.core.loop.selection import play
+from tensor_optix.core.loop.tested import Tested
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.core.types import EvalMetrics
@@ -187,8 +188,8 @@ def play_best(item: Payload, context: Context) -> Payload:
         context: of the job.
 
     Returns:
-        `returns`: of each window that was played, the return of each episode. A window is the last one where so many
-        steps have been taken as for a long test of one run.
+        `returns`: of each window that was played, the return of each episode; `steps`: how many it took. A window is
+        the last one where so many steps have been taken as for a long test of one run.
     """
     name, training, _ = best_policy(Path(item.values["run_dir"]), item.values["allow_modules"])
     windows = item.values["windows"]
@@ -198,4 +199,10 @@ def play_best(item: Payload, context: Context) -> Payload:
     tested = play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
     pipeline.teardown()
     training.teardown()
-    return Payload({"returns": [list(window.returns) for window in tested.evidence]})
+    return played(tested)
+
+
+def played(tested: Tested) -> Payload:
+    """Return what a last test is told of windows that were played; see `final_test_on`."""
+    returns = [list(window.returns) for window in tested.evidence]
+    return Payload({"returns": returns, "steps": [window.length for window in tested.windows]})

@@ -16,12 +16,14 @@ from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.hyperparams import effective_params, read_back
 from tensor_optix.core.loop.final_evaluation import LEADER_STEPS
 from tensor_optix.core.loop.selection import play
+from tensor_optix.core.loop.tested import Tested
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, Params, PlayedWindow, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError, NonFiniteError
 from tensor_optix.executors import Context, Payload
 from tensor_optix.factory import set_threads
 from tensor_optix.multirun.files import files_in, write_files
 from tensor_optix.multirun.final_test import FinalTest
+from tensor_optix.multirun.jobs import played
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.plain import Json, SavedState, jsonable
@@ -116,7 +118,7 @@ class Member:
         made.setup()
         return made
 
-    def played(self, windows: Sequence[Sequence[int]]) -> tuple[PlayedWindow, ...]:
+    def played(self, windows: Sequence[Sequence[int]]) -> Tested:
         """Let its policy play greedy episodes, and return what they came to.
 
         Args:
@@ -125,7 +127,7 @@ class Member:
         """
         pipeline = self.validation(max(map(len, windows)))
         try:
-            return play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS).evidence
+            return play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
         finally:
             pipeline.teardown()
 
@@ -195,7 +197,7 @@ def learn(item: Payload, context: Context) -> Payload:
             found["steps"] = member.learn(values["windows"], context)
         except NonFiniteError as error:
             return Payload({**found, "score": None, "diverged": str(error), "returns": [], "steps": 0, "state": None})
-        found["returns"] = list(member.played([values["seeds"]])[0].returns)
+        found["returns"] = list(member.played([values["seeds"]]).evidence[0].returns)
         state = member.state()
         found |= {"score": float(np.mean(found["returns"])), "state": state.values}
         found["stream"] = jsonable(member.pipeline.stream_state())
@@ -208,7 +210,7 @@ def play_windows(item: Payload, context: Context) -> Payload:
     """Let a member play greedy episodes; see `multirun.jobs.play_best`."""
     member = _member(item)
     try:
-        return Payload({"returns": [list(window.returns) for window in member.played(item.values["windows"])]})
+        return played(member.played(item.values["windows"]))
     finally:
         member.close()
 

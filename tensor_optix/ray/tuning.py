@@ -162,7 +162,7 @@ class Trial:
         )
         # The same episodes in all trials, whatever their seed.
         seeds = np.random.default_rng([self._plan.run.seed, _VALIDATION, state.reports])
-        evidence = self.member.played([seeds.integers(2**31, size=self.run.val_episodes).tolist()])
+        evidence = self.member.played([seeds.integers(2**31, size=self.run.val_episodes).tolist()]).evidence
         returns = evidence[0].returns
         score = float(np.mean(returns))
         has_reached = self.run.target_score is not None and score >= self.run.target_score

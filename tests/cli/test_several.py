@@ -1,6 +1,8 @@
 """`train --seeds` and `resume FOLDER` on tiny runs."""
 
 import argparse
+import dataclasses
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from tensor_optix.cli import main, several
+from tensor_optix.cli.many import add_many
 from tensor_optix.cli.several import add_executor, executor_of
 from tensor_optix.executors import InProcess, Processes
 from tensor_optix.multirun import jobs
@@ -88,3 +91,43 @@ def test_what_runs_the_jobs_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(executor, Processes)
     assert made(1, "--executor", "ray") == (None, 1, 1)
     assert made(3, "--ray-address", "node:6379") == ("node:6379", 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "given", "workers"),
+    [
+        (["--seeds", "3", "--workers", "2"], {}, 2),
+        (["--seeds", "2", "--workers", "5"], {"threads": 1}, 2),
+        (["--population", "4", "--workers", "3"], {}, 3),
+        (["--seeds", "3"], {}, 0),
+        (["--workers", "2"], {}, 0),
+        (["--seeds", "3", "--workers", "2"], {"threads": "auto"}, 0),
+        (["--seeds", "3", "--workers", "2", "--executor", "ray"], {}, 0),
+    ],
+)
+def test_workers_begin_to_import_before_anything_else_is_known(
+    flags: list[str], given: dict[str, Any], workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported: list[Any] = []
+    monkeypatch.setattr(Processes, "start", lambda self, imports: imported.append(imports))
+    monkeypatch.setattr("tensor_optix.executors.processes.cores", lambda: 8)
+    parser = argparse.ArgumentParser()
+    add_many(parser)
+    add_executor(parser)
+    args = parser.parse_args(flags)
+    with several.started(args, {"framework": "torch", **given}) as early:
+        assert (0 if early is None else early.workers) == workers
+        assert early is None or executor_of(workers, 1, args, early) is early
+    for names in imported:
+        for name in names:
+            assert importlib.util.find_spec(name) is not None
+    assert len(imported) == (workers > 0)
+
+
+def test_what_is_measured_is_measured_when_workers_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    run: Any = dataclasses.make_dataclass("Run", ["async_envs"])(True)
+    monkeypatch.setattr(Processes, "await_start", lambda self: done.append("idle"))
+    monkeypatch.setattr(several, "with_measured_environments", lambda run, given: (run, done.append("measured") or ""))
+    several.measured(run, given={}, workers=2, early=Processes(1))
+    assert done == ["idle", "measured"]

@@ -132,3 +132,29 @@ def test_more_workers_than_cores_are_said(monkeypatch: pytest.MonkeyPatch, caplo
 def test_what_is_out_of_range_is_refused(workers: int, how: dict[str, int], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         Processes(workers, **how)
+
+
+def test_workers_that_are_started_early_have_imported_what_they_were_to_before_their_first_job() -> None:
+    with Processes(2) as executor:
+        executor.start(["colorsys", "no.such.module"])
+        executor.await_start()
+        before = sorted(executor.pids)
+        assert len(before) == 2
+        found = executor.map(f"{NAME}:imported", [Payload("colorsys"), Payload("no.such.module")])
+        assert [one.values for one in found] == [True, False]
+        assert sorted(executor.pids) == before
+
+
+def test_a_start_that_nobody_waits_for_is_left() -> None:
+    executor = Processes(1)
+    executor.start(["colorsys"])
+    executor.close()
+
+
+def test_a_worker_that_cannot_be_started_early_is_said_by_its_first_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_link, "_CODE", "raise SystemExit(3)")
+    with Processes(1) as executor:
+        executor.start()
+        executor.await_start()
+        with pytest.raises(ExecutorError, match="exit code 3"):
+            executor.map(f"{NAME}:double", [Payload(2)])

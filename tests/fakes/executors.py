@@ -14,14 +14,16 @@ class FakeExecutor(Executor):
     Args:
         jobs: by the name after the colon.
         whole: True to hand over the item and not its values alone.
+        workers: that it says it has.
     """
 
-    def __init__(self, jobs: Mapping[str, Callable[[Any], Any]], *, whole: bool = False) -> None:
+    def __init__(self, jobs: Mapping[str, Callable[[Any], Any]], *, whole: bool = False, workers: int = 2) -> None:
+        self._workers = workers
         self.jobs, self.calls, self.is_cancelled, self.whole = dict(jobs), list[tuple[str, Any]](), False, whole
 
     @property
     def workers(self) -> int:
-        return 2
+        return self._workers
 
     def outcomes(self, job: str, items: Sequence[Payload], on_event: Watcher | None = None) -> list[Outcome]:
         name = job.partition(":")[2]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ def tell(item: Payload, context: Any) -> Payload:
     for step in range(item.values):
         context.tell({"step": step})
     return Payload([context.index, context.attempt])
+
+
+def imported(item: Payload, context: Any) -> Payload:
+    return Payload(item.values in sys.modules)
 
 
 def fail(item: Payload, context: Any) -> Payload:

@@ -55,7 +55,8 @@ class Runs:
 
     def play(self, values: Any) -> dict[str, Any]:
         score = SCORES[Path(values["run_dir"]).name]
-        return {"returns": [[score + seed % 2 for seed in window] for window in values["windows"]]}
+        windows = values["windows"]
+        return {"returns": [[score + seed % 2 for seed in window] for window in windows], "steps": [9] * len(windows)}
 
 
 def ignore(event: Event) -> None: ...

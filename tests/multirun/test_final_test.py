@@ -4,9 +4,12 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytest
 
-from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, ROUNDS
-from tensor_optix.multirun.final_test import Windows, final_test
+from tensor_optix.core.loop.final_evaluation import LEADER_STEPS, LEADER_WINDOWS, ROUNDS
+from tensor_optix.executors import Payload
+from tensor_optix.multirun.final_test import Windows, final_test, final_test_on
+from tests.fakes.executors import FakeExecutor
 
 
 class Arena:
@@ -60,3 +63,34 @@ def test_long_episodes_end_the_race_after_what_all_have_played() -> None:
     found = final_test(2, arena.play, arena.fresh)
     assert found.best == 1
     assert [len(one) for one in found.raced] == [4, 4]
+
+
+def of_seed(seed: int) -> int:
+    return int(np.random.default_rng(seed).integers(1, LEADER_STEPS // 8))
+
+
+def play(values: dict[str, object]) -> dict[str, object]:
+    """Plays windows of a seed each, one of which is the last as in `play_best`."""
+    seeds = [seed for (seed,) in values["windows"]]  # type: ignore[attr-defined]
+    taken = np.cumsum([of_seed(seed) for seed in seeds])
+    seeds = seeds[: int(np.sum(taken - [of_seed(seed) for seed in seeds] <= LEADER_STEPS))]
+    return {"returns": [[float(seed)] for seed in seeds], "steps": [of_seed(seed) for seed in seeds]}
+
+
+@pytest.mark.parametrize("workers", [2, 3, 7, 50])
+def test_workers_share_the_confirmation_and_end_it_where_one_would(workers: int) -> None:
+    def tested(workers: int) -> tuple[list[float], list[int]]:
+        executor = FakeExecutor({"play": play}, workers=workers)
+        rng = np.random.default_rng(3)
+        found = final_test_on(
+            executor, "fakes:play", 1, lambda number, windows: Payload({"windows": windows}), rng, n_episodes=1
+        )
+        return found.returns, [len(values["windows"]) for _, values in executor.calls]
+
+    alone, shares = tested(1)
+    assert shares == [LEADER_WINDOWS]
+    assert 1 < len(alone) < LEADER_WINDOWS
+    together, shares = tested(workers)
+    assert together == alone
+    assert sum(shares) == LEADER_WINDOWS
+    assert max(shares) == -(-LEADER_WINDOWS // min(workers, LEADER_WINDOWS))

@@ -36,7 +36,8 @@ def learn(item: Payload) -> Payload:
 
 def play(item: Payload) -> dict[str, Any]:
     score = float(len(item.tensors["agent"]))
-    return {"returns": [[score + seed % 2 for seed in window] for window in item.values["windows"]]}
+    windows = item.values["windows"]
+    return {"returns": [[score + seed % 2 for seed in window] for window in windows], "steps": [9] * len(windows)}
 
 
 def population(folder: Path, run: RunDescription = RUN, **how: Any) -> Population:
