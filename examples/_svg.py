@@ -25,10 +25,13 @@ class Panel:
         x: (low, high) of the axis.
         y: (low, high) of the axis.
         x_label: below it, at the right.
+        names: what stands below 1, 2, ... in place of numbers.
     """
 
-    def __init__(self, title: str, x: tuple[float, float], y: tuple[float, float], x_label: str) -> None:
-        self._title, self._x, self._y, self._x_label = title, x, y, x_label
+    def __init__(
+        self, title: str, x: tuple[float, float], y: tuple[float, float], x_label: str, names: Sequence[str] = ()
+    ) -> None:
+        self._title, self._x, self._y, self._x_label, self._names = title, x, y, x_label, names
         self._parts: list[str] = []
         self._legend: list[tuple[str, str]] = []
 
@@ -45,6 +48,31 @@ class Panel:
         points = " ".join(f"{self._px(x):.1f},{self._py(y):.1f}" for x, y in around)
         self._parts.append(f'<polygon points="{points}" fill="{color}" fill-opacity="0.2"/>')
         self._name(color, label)
+
+    def dots(
+        self,
+        xs: Series,
+        ys: Series,
+        color: str,
+        label: str = "",
+        *,
+        errors: Series | None = None,
+        is_open: bool = False,
+    ) -> None:
+        """Draw a point each, open ones as rings, and a bar over what it may be off by."""
+        for n, (x, y) in enumerate(zip(xs, ys, strict=True)):
+            if errors is not None:
+                bar = f'x1="{self._px(x):.1f}" x2="{self._px(x):.1f}" y1="{self._py(y - errors[n]):.1f}"'
+                self._parts.append(f'<line {bar} y2="{self._py(y + errors[n]):.1f}" stroke="{color}"/>')
+            fill = "white" if is_open else color
+            at = f'cx="{self._px(x):.1f}" cy="{self._py(y):.1f}"'
+            self._parts.append(f'<circle {at} r="3.2" fill="{fill}" stroke="{color}" stroke-width="1.4"/>')
+        self._name(color, label)
+
+    def note(self, x: float, y: float, text: str, *, anchor: str = "start") -> None:
+        """Write a text, which begins, or ends, beside a point."""
+        aside = {"start": 6, "middle": 0, "end": -6}[anchor]
+        self._parts.append(_text(self._px(x) + aside, self._py(y) - 5, text, anchor=anchor))
 
     def level(self, y: float, color: str, label: str = "") -> None:
         """Draw a dashed line across."""
@@ -73,8 +101,8 @@ class Panel:
             at = f"{self._py(y):.1f}"
             parts.append(f'<line x1="{_LEFT}" x2="{right}" y1="{at}" y2="{at}" stroke="#dddddd"/>')
             parts.append(_text(_LEFT - 6, self._py(y) + 4, f"{y:g}", anchor="end"))
-        for x in _ticks(*self._x):
-            parts.append(_text(self._px(x), bottom + 15, f"{x:,g}", anchor="middle"))
+        named = [(x, f"{x:,g}") for x in _ticks(*self._x)] if not self._names else enumerate(self._names, 1)
+        parts += [_text(self._px(x), bottom + 15, name, anchor="middle") for x, name in named]
         parts += [*self._parts, _text(right, bottom + 28, self._x_label, anchor="end")]
         at = float(right)
         for color, label in reversed(self._legend):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import keras
 import pytest
@@ -12,9 +13,12 @@ import torch
 
 from tensor_optix import BaseAgent, BaseOptimizer, BasePipeline
 from tensor_optix.cli.config import read_config
+from tensor_optix.core.decisions.patience_verdict import PatienceVerdict, Phase
+from tensor_optix.report.run_data import RunData
 from tests.contracts.agent_contract import AgentContract
 from tests.contracts.optimizer_contract import OptimizerContract
 from tests.contracts.pipeline_contract import PipelineContract
+from tests.fakes.run_folders import write_run
 from tests.helpers import NumpyAgent
 
 ROOT = Path(__file__).parent.parent
@@ -104,6 +108,33 @@ def test_readme_is_a_landing_page() -> None:
 @pytest.mark.parametrize("name", ["report.webp", "terminal.svg"])
 def test_its_pictures_are_small(name: str) -> None:
     assert 0 < (ROOT / "docs/pictures" / name).stat().st_size < 150_000
+
+
+def test_the_pictures_of_a_decided_run_have_what_was_decided(tmp_path: Path) -> None:
+    decided, run_dir = _module(ROOT / "docs/decided.py"), write_run(tmp_path / "run")
+    data = RunData.read(run_dir)
+    verdict = PatienceVerdict(
+        phase=Phase.SATURATING,
+        quiet_steps=300,
+        quiet_evaluations=3,
+        allowed_steps=400,
+        allowed_evaluations=6,
+        chance_of_rise=0.5,
+        reason="saturating",
+    )
+    patience = [(record.env_steps, verdict) for record in data.history]
+    run = decided.Decided(
+        report=data.report, history=data.history, windows=data.windows, events=data.events, patience=patience
+    )
+    decided.draw(run, tmp_path)
+    curve, tests = (tmp_path / name for name in ("decided.svg", "tested.svg"))
+    assert decided.used(verdict) == 0.5  # of the evaluations
+    assert {"active", "becomes the best", "waits for 400 steps: saturating"} <= _texts(curve)
+    assert {"window 3", "becomes the best", "4", "7", "stays", "out", "7 again", "confirmed"} <= _texts(tests)
+
+
+def _texts(picture: Path) -> set[str]:
+    return {node.text or "" for node in ElementTree.parse(picture).iter() if node.tag.endswith("text")}  # noqa: S314
 
 
 def test_the_picture_of_the_states_is_that_of_the_code() -> None:

@@ -1,7 +1,7 @@
 """How often something is shown or sent while a run goes on: so rarely that the run is not slowed."""
 
-SHARE = 0.01
-"""Of the processor time of the process, as far as it is done often enough."""
+SHARE = 0.005
+"""Of the processor time of the process, as far as it is done often enough: the view and three trackers take 2 %."""
 _SMALLEST = 1e-3
 """A share by which is still divided."""
 

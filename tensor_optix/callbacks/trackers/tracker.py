@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 PROJECT = "tensor-optix"
 """Where runs stand in a tracker, unless its own settings say otherwise."""
 SECONDS_BETWEEN_LOOKS = 1.0
-MOST_SECONDS_BETWEEN_LOOKS = 5.0
+MOST_SECONDS_BETWEEN_LOOKS = 15.0
 MOST_SECONDS_BETWEEN_TRIES = 60.0
 SECONDS_AT_THE_END = 10.0
 """What the end of a run waits for a tracker."""
