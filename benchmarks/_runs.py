@@ -69,7 +69,9 @@ def training(
 
 def true_returns(env: str, agent: BaseAgent, episodes: int, seed: int) -> list[float]:
     """Return what `agent` comes to, greedily, on so many fresh episodes."""
-    pipeline = BatchPipeline(env, agent).validation_pipeline(min(episodes, _TOGETHER), seed)
+    normalizer = getattr(agent, "observation_normalizer", None)
+    training = BatchPipeline(env, agent, normalize_observations=normalizer or False)
+    pipeline = training.validation_pipeline(min(episodes, _TOGETHER), seed)
     assert isinstance(pipeline, ValidationPipeline)  # noqa: S101 - the suites' environments can be rebuilt
     returns: list[float] = []
     for window in pipeline.episodes():

@@ -78,7 +78,9 @@ def measure(task: Task, algorithm: str, cell: str, framework: str, seed: int) ->
 
 def trained(agent: BaseAgent, task: Task, seed: int) -> int:
     """Train an agent for the task's windows at most, until one of them reaches the goal; return the steps."""
-    pipeline = VectorBatchPipeline((task.env, ENVIRONMENTS), agent, WINDOW, seed=seed)
+    pipeline = VectorBatchPipeline(
+        (task.env, ENVIRONMENTS), agent, WINDOW, seed=seed, normalize_observations=True, normalize_rewards=True
+    )
     pipeline.setup()
     steps = 0
     for number, window in enumerate(pipeline.episodes(), start=1):
@@ -98,8 +100,9 @@ def render(rows: Sequence[Row]) -> list[str]:
         groups.setdefault((row["env"], row["trainer"]), []).append(row)
     budget = ", ".join(f"{task.windows * ENVIRONMENTS * WINDOW // 1000}k steps of {task.env}" for task in TASKS)
     return [
-        f"{ENVIRONMENTS} environments, {ENVIRONMENTS * WINDOW} steps a window, until a window's mean return reaches "
-        f"the goal, at most {budget}. The policy is then played greedily on {EPISODES} fresh episodes. Medians over "
+        f"{ENVIRONMENTS} environments, {ENVIRONMENTS * WINDOW} steps a window, observations and rewards normalised, "
+        "until a window's mean return reaches the goal, "
+        f"at most {budget}. The policy is then played greedily on {EPISODES} fresh episodes. Medians over "
         "the seeds, with [min, max].",
         "",
         *table(

@@ -14,6 +14,7 @@ CLASSIC = [
     ("MountainCar-v0", "ppo"),
     ("LunarLander-v3", "ppo"),
     ("LunarLanderContinuous-v3", "ppo"),
+    ("BipedalWalker-v3", "ppo"),
     ("Reacher-v5", "ppo"),
     ("Swimmer-v5", "ppo"),
     ("CartPole-v1", "dqn"),

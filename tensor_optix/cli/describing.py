@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import gymnasium as gym
+
 from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS, CELLS
 from tensor_optix.cli.choosing import choose_algorithm, with_measured_threads
@@ -82,7 +84,8 @@ def described(
     else:
         algorithm, about = resolve_algorithm(given.get("algorithm", "auto"), env), ""
     env.close()
-    run = _run_of(layers, algorithm, framework=framework, device=device, threads=threads)
+    preset = _fitting(preset_for(given["env"], algorithm), env)
+    run = _run_of(layers, algorithm, preset, framework=framework, device=device, threads=threads)
     lines = [about]
     if is_auto:
         run, about = with_measured_threads(run, given, workers, folder)
@@ -92,7 +95,15 @@ def described(
     return run, given, [line for line in lines if line]
 
 
-def _run_of(layers: Sequence[Given], algorithm: str, *, framework: str, device: str, threads: int) -> RunDescription:
+def _fitting(preset: Preset, env: gym.Env) -> Preset:
+    """Return a preset of which images are left as they are: their bytes are scaled by the networks."""
+    shape = getattr(env.observation_space, "shape", None)
+    return dataclasses.replace(preset, normalize_observations=False) if shape and len(shape) > 1 else preset
+
+
+def _run_of(
+    layers: Sequence[Given], algorithm: str, preset: Preset, *, framework: str, device: str, threads: int
+) -> RunDescription:
     """Return the run of settings and of what has been chosen for it; its environment has been made once."""
     given = merged(layers)
     hyperparams = hyperparams_in(layers, algorithm)
@@ -100,7 +111,7 @@ def _run_of(layers: Sequence[Given], algorithm: str, *, framework: str, device: 
     _refuse_of_others(layers[-1], given.get("cell", CELLS[0]), algorithm)
     run = RunDescription(
         **{
-            **_defaults(given, preset_for(given["env"], algorithm)),
+            **_defaults(given, preset),
             **{name: value for name, value in given.items() if name in SETTINGS},
             "algorithm": algorithm,
             "framework": framework,

@@ -25,6 +25,14 @@ def test_what_nobody_gives_is_the_presets() -> None:
     assert (dqn.window_size, dqn.base_interval, dqn.max_interval) == (256, 8, 16)
 
 
+def test_a_memory_sees_vectors_normalised_and_images_as_they_are() -> None:
+    recurrent: Given = {"algorithm": "recurrent_ppo", "n_envs": 1}
+    assert run_of(recurrent).normalize_observations
+    assert not run_of(recurrent | {"normalize_observations": False}).normalize_observations
+    images = run_of(recurrent | {"env": "tests/fakes/served.py:Picture", "net_arch": [4, 4]})
+    assert (images.normalize_observations, images.normalize_rewards) == (False, True)
+
+
 def test_flags_go_before_the_file_and_set_before_both() -> None:
     run = run_of({"seed": 2, "window_size": 64}, {"seed": 1, "window_size": 32, "threads": 1}, {"seed": 3})
     assert (run.seed, run.window_size, run.threads) == (3, 64, 1)
