@@ -54,12 +54,13 @@ def write(page: str, target: Path) -> Path:
 
     Args:
         page: its text.
-        target: the file.
+        target: the file; its folder is made where there is none.
 
     Raises:
         CheckpointStorageError: the file cannot be written.
     """
     with storage_errors("write", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, page.encode())
     return target
 

@@ -146,7 +146,8 @@ def test_whatever_the_text_the_elements_are_the_same(tmp_path_factory: pytest.Te
 def test_it_is_written_into_the_run_or_elsewhere(tmp_path: Path, small: None) -> None:
     run_dir = write_run(tmp_path / "run")
     assert write_page(run_dir) == run_dir / "report.html"
-    assert write_page(run_dir, tmp_path / "other.html").read_text() == (run_dir / "report.html").read_text()
+    elsewhere = tmp_path / "pages" / "other.html"
+    assert write_page(run_dir, elsewhere).read_text() == (run_dir / "report.html").read_text()
 
 
 def test_a_report_that_cannot_be_read_is_no_run_that_goes_on(tmp_path: Path, small: None) -> None:
