@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from torch import nn
+from torch.nn.utils import prune
 
 from tensor_optix.adapters.pytorch.inputs import TorchDictModel
 from tensor_optix.algorithms.torch_dqn import TorchDQNAgent
@@ -50,6 +51,41 @@ class HoldsGenerator(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * (1.0 + 0.5 * torch.randn(x.shape, generator=self.generator) * self.training)
+
+
+class InPlace(nn.Module):
+    """Changes its input, which others read after it."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.net = dense(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x.mul_(0.5).add_(0.1))
+
+
+class Aside(InPlace):
+    """The same on a copy."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x * 0.5 + 0.1)
+
+
+class CutOff(Aside):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).detach()
+
+
+class Counting(Aside):
+    """Holds a number that training changes, and no `state_dict` has."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(outputs)
+        self.calls, self.unchanged = 0, 3.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        return super().forward(x)
 
 
 class Complex(nn.Module):
@@ -128,6 +164,17 @@ def transposed(outputs: int) -> nn.Module:
     model = dense(outputs)
     model[0].weight = nn.Parameter((0.5 * torch.randn(4, 8)).t())
     return model
+
+
+def pruned(outputs: int) -> nn.Module:
+    """A weight that each forward pass makes of another one and a mask."""
+    model = dense(outputs)
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    return model
+
+
+def normed(norm: Callable[[nn.Module], nn.Module]) -> Callable[[int], nn.Module]:
+    return lambda outputs: nn.Sequential(norm(nn.Linear(4, 8)), nn.Tanh(), nn.Linear(8, outputs))
 
 
 def between(*layers: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:

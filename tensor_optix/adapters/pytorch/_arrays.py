@@ -1,11 +1,14 @@
 """Tensors as numpy arrays, and what numbers a module computes with, and how."""
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
+
+_KNOWN = ("torch.nn.modules.", "tensor_optix.")
+"""Modules from here change their inputs only where they are told to."""
 
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:
@@ -35,10 +38,36 @@ def loss_dtype(models: Sequence[torch.nn.Module]) -> torch.dtype:
     return torch.float64 if any(input_dtype(model) is torch.float64 for model in models) else torch.float32
 
 
-def taking(model: Any, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+def taking(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
     """Return a model as a function from and to tensors of `dtype`, whatever type its weights are of."""
     own = input_dtype(model)
-    return model if own is dtype else lambda x: model(x.to(own)).to(dtype)
+    called = on_copies(model)
+    return called if own is dtype else lambda x: called(x.to(own)).to(dtype)
+
+
+def on_copies(model: torch.nn.Module) -> Callable[..., torch.Tensor]:
+    """Return a model that is called on copies where it may work in place: others read the same minibatch."""
+    return (lambda *inputs: model(*(each.clone() for each in inputs))) if may_work_in_place(model) else model
+
+
+def may_work_in_place(model: torch.nn.Module) -> bool:
+    """Return whether a model's forward pass may change its input: code or hooks of the user, or `inplace=True`."""
+    for module in model.modules():
+        is_known = type(module).__module__.startswith(_KNOWN)
+        if not is_known or getattr(module, "inplace", False) or module._forward_pre_hooks or module._forward_hooks:
+            return True
+    return False
+
+
+def copied(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a deep copy, also of a module with weights that its forward pass makes, as of `torch.nn.utils.prune`."""
+    made = (
+        value
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    )
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in made})
 
 
 @contextlib.contextmanager

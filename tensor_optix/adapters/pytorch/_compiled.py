@@ -13,6 +13,7 @@ import torch
 
 from tensor_optix.adapters.backend import Objective
 from tensor_optix.adapters.pytorch._adam import AdamState, is_basic_adam
+from tensor_optix.adapters.pytorch._arrays import on_copies
 from tensor_optix.adapters.pytorch._program import Group, Parameters, Program
 from tensor_optix.errors import InvalidArgumentError
 
@@ -185,7 +186,7 @@ class CompiledSteps:
             with torch.no_grad():
                 for group in self._groups:
                     objective = group.objective
-                    callables = (*objective.models, *objective.reads)
+                    callables = [on_copies(model) for model in (*objective.models, *objective.reads)]
                     found |= objective.loss(callables, first, {**scalars, **found})[1]
                     found[objective.grad_norm] = torch.zeros(())
         finally:

@@ -8,6 +8,7 @@ import torch
 
 from tensor_optix.adapters.backend import TARGET_RATE, Objective
 from tensor_optix.adapters.pytorch._adam import AdamState
+from tensor_optix.adapters.pytorch._arrays import may_work_in_place
 from tensor_optix.errors import InvalidArgumentError
 
 Parameters = Sequence[torch.nn.Parameter]
@@ -147,7 +148,8 @@ class Program:
                 g, is_lagged, i = self._homes[id(parameter)]
                 pieces = (lagged if is_lagged else weights)[g].split(self._groups[g].sizes)
                 own[name] = pieces[i].view(parameter.shape)
-        return lambda x: torch.func.functional_call(model, own, (x,))
+        copies = may_work_in_place(model)
+        return lambda x: torch.func.functional_call(model, own, (x.clone() if copies else x,))
 
 
 def _homes(groups: Sequence[Group]) -> dict[int, tuple[int, bool, int]]:

@@ -1,6 +1,6 @@
 """One objective with the weights that it trains, and its step in PyTorch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,16 +65,13 @@ class Trained:
         """Make one optimizer step down the gradient of `loss`, bounded in its global norm; return the norm before."""
         if not self.parameters:  # all is frozen
             return torch.zeros((), device=loss.device)
-        gradients = [
-            g.to_dense() if g is not None and g.is_sparse else g
-            for g in torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        ]
-        used = gradients if all(g is not None for g in gradients) else [g for g in gradients if g is not None]
+        gradients = self._gradients(loss)
+        used = [g for g in gradients if g is not None]
         norm = global_norm(used)
         if self.fused and len(used) == len(self.parameters):
             scale = None if max_grad_norm is None else torch.clamp((norm + 1e-6) / max_grad_norm, min=1.0)
             with torch.no_grad():
-                AdamState(self.objective.optimizer, self.parameters).apply(self.parameters, gradients, scale)
+                AdamState(self.objective.optimizer, self.parameters).apply(self.parameters, used, scale)
             return norm
         if max_grad_norm is not None:
             factor = torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
@@ -83,6 +80,26 @@ class Trained:
             parameter.grad = gradient
         self.objective.optimizer.step()
         return norm
+
+    def _gradients(self, loss: torch.Tensor) -> list[torch.Tensor | None]:
+        """Return the gradient of each parameter, None where the loss does not depend on it.
+
+        Raises:
+            ContractError: it depends on none of a model's that is to be trained.
+        """
+        found: Sequence[torch.Tensor | None] = [None] * len(self.parameters)
+        if loss.requires_grad:
+            found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        if any(g is None for g in found):
+            reached = {id(p) for p, g in zip(self.parameters, found, strict=True) if g is not None}
+            for model in self.objective.models:
+                trainable = [p for p in model.parameters() if p.requires_grad]
+                if trainable and not any(id(p) in reached for p in trainable):
+                    raise ContractError(
+                        f"{type(unwrapped(model)).__name__} cannot be trained: what it returns is cut off from its "
+                        f"weights. Leave out detach(), torch.no_grad() and numpy in its forward pass, or freeze it."
+                    )
+        return [g.to_dense() if g is not None and g.is_sparse else g for g in found]
 
     def step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Make one step on a minibatch and return its metrics."""

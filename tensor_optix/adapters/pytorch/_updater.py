@@ -15,6 +15,7 @@ from tensor_optix.adapters.pytorch._dense_memory import UnsupportedError
 from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
 from tensor_optix.adapters.pytorch._trained import Trained
+from tensor_optix.adapters.pytorch._unsaved import Unsaved
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class TorchUpdater:
         self._compile_after = 0 if compile else COMPILE_AFTER_STEPS
         self._may_compile = self._can_compile() if compile is None else compile
         self._is_time_to_compile = False
+        self._has_looked = False
 
     def _can_compile(self) -> bool:
         called = [model for t in self._trained for model in (*t.objective.models, *t.objective.reads)]
@@ -101,6 +103,7 @@ class TorchUpdater:
             self._may_compile = self._can_compile() if self._compile is None else self._compile
         may_compile = self._may_compile and self._choice.layout != ProgramChoice.NONE
         self._is_time_to_compile = may_compile and self._steps_made() >= self._compile_after
+        unsaved = None if self._has_looked else Unsaved(self._models)
         for model in self._models:
             model.train()
         metrics: list[dict[str, torch.Tensor]] = []
@@ -115,6 +118,9 @@ class TorchUpdater:
         finally:
             for model in self._models:
                 model.eval()
+        if unsaved is not None:
+            self._has_looked = True
+            unsaved.compare()
         means = {name: torch.cat([m[name].reshape(-1) for m in metrics]).mean() for name in metrics[0]}
         return {name: float(value) for name, value in means.items()}
 

@@ -1,6 +1,5 @@
 """PyTorch behind the `Backend` protocol."""
 
-import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
 from tensor_optix.adapters.pytorch import _optimizers
-from tensor_optix.adapters.pytorch._arrays import as_array
+from tensor_optix.adapters.pytorch._arrays import as_array, copied
 from tensor_optix.adapters.pytorch._compiled import ProgramChoice
 from tensor_optix.adapters.pytorch._names import plain_names, plain_paths, unwrapped, without_wrappers
 from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_kind
@@ -138,7 +137,7 @@ class TorchBackend:
 
     def lagged_copy(self, model: torch.nn.Module) -> torch.nn.Module:
         """See `Backend.lagged_copy`; that of a bfloat16 model is in float32, or small steps towards it were lost."""
-        lagged: Any = copy.deepcopy(unwrapped(model)).eval()
+        lagged: Any = copied(unwrapped(model)).eval()
         for parameter in lagged.parameters():  # copies of TorchScript's are no leaves
             parameter.detach_().requires_grad_(False)
         if all(p.dtype is torch.bfloat16 for p in lagged.parameters()):

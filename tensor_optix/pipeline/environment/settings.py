@@ -79,5 +79,6 @@ def _text(value: object) -> str | None:
         parts = [_text(part) for part in value]
         return None if None in parts else f"{type(value).__name__}({','.join(part or '' for part in parts)})"
     if isinstance(value, Mapping) and len(value) <= LONGEST_LIST // 2:
-        return _text([part for pair in value.items() for part in pair])
+        pairs = sorted(value.items(), key=lambda pair: repr(pair[0]))  # their order is no setting, and JSON sorts them
+        return _text([part for pair in pairs for part in pair])
     return None

@@ -8,6 +8,8 @@ from tensor_optix.adapters.backend import Objective
 from tensor_optix.adapters.pytorch._trained import Trained
 from tensor_optix.errors import ContractError
 from tests.adapters.pytorch.textbook import adam, loss_of, networks, parameters_of
+from tests.fakes import torch_models as t
+from tests.fakes.cycles import window
 
 
 def trained(models: list[nn.Module]) -> Trained:
@@ -47,6 +49,15 @@ def test_where_all_is_frozen_nothing_moves() -> None:
         == 0.0
     )
     assert all(torch.equal(one, other) for one, other in zip(before, parameters_of(models), strict=True))
+
+
+def test_a_model_whose_output_is_cut_off_from_its_weights_is_named() -> None:
+    windows = window(seed=0)
+    for make in (t.ppo(t.CutOff), t.dqn(t.CutOff), t.ppo(lambda n: t.CutOff(n) if n == 2 else t.dense(n))):
+        with pytest.raises(
+            ContractError, match="CutOff cannot be trained: what it returns is cut off from its weights"
+        ):
+            make(0).learn(windows)
 
 
 def test_a_wrapped_model_is_bare_within() -> None:

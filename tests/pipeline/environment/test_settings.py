@@ -40,6 +40,15 @@ def test_what_was_changed_is_named(name: str, value: Any, is_played: bool) -> No
     assert changed_settings(settings_of(env), cartpole) == [name]
 
 
+def test_the_order_of_a_dictionary_is_no_setting() -> None:
+    one, other = cartpole(), cartpole()
+    setattr(one.unwrapped, "config", {"a": {"b": 1, "c": 2}, "d": 3})  # noqa: B010 - of no known type
+    setattr(other.unwrapped, "config", {"d": 3, "a": {"c": 2, "b": 1}})  # noqa: B010
+    assert settings_of(one) == settings_of(other)
+    setattr(other.unwrapped, "config", {"d": 3, "a": {"c": 2, "b": 3}})  # noqa: B010
+    assert settings_of(one) != settings_of(other)
+
+
 def test_environments_of_a_vector_are_looked_at_one_by_one() -> None:
     vector = SyncVectorEnv([cartpole, cartpole])
     assert changed_settings(settings_of(vector), cartpole) == []
