@@ -102,7 +102,7 @@ def restart(optimizer: Optimizer) -> None:
 def learning_rates(optimizer: Optimizer) -> list[float]:
     """See `Backend.learning_rates`; Keras keeps them in float32, here they are the numbers that were given."""
     _refuse_schedule(optimizer)
-    return [float(str(np.float32(part.learning_rate))) for part in _parts(optimizer)]
+    return [float(str(np.float32(as_array(part.learning_rate)))) for part in _parts(optimizer)]
 
 
 def set_learning_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:

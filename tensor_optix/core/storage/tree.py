@@ -4,15 +4,16 @@ Each level is reached through the open descriptor of the one above it, so that n
 between the look and the deed. Where the platform has no such calls, paths are used.
 """
 
+import _thread
 import contextlib
 import errno
 import hashlib
 import itertools
 import logging
 import os
+import queue
 import stat
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -229,20 +230,25 @@ def _flush_surplus(waiting: list[int]) -> None:
 
 def _flush(descriptors: Sequence[int]) -> None:
     """Return when what is open has reached the disk: all at once, as a process that waits is late each time."""
-    if len(descriptors) < 2:
-        for descriptor in descriptors:
-            os.fsync(descriptor)
-        return
-    with ThreadPoolExecutor(len(descriptors) - 1, "sync") as pool:
+    failed = queue.SimpleQueue[BaseException | None]()
+
+    def flush(descriptor: int) -> None:
         try:
-            begun = [pool.submit(os.fsync, descriptor) for descriptor in descriptors[1:]]
-        except RuntimeError:  # no thread can be started
-            begun = []
-            for descriptor in descriptors[1:]:
-                os.fsync(descriptor)
-        os.fsync(descriptors[0])
-        for one in begun:
-            one.result()
+            os.fsync(descriptor)
+            failed.put(None)
+        except BaseException as error:  # raised below
+            failed.put(error)
+
+    for descriptor in descriptors[1:]:
+        try:
+            _thread.start_new_thread(flush, (descriptor,))  # `Thread.start` waits until the thread runs
+        except RuntimeError:  # none can be started
+            flush(descriptor)
+    for descriptor in descriptors[:1]:
+        flush(descriptor)
+    errors = [error for _ in descriptors if (error := failed.get()) is not None]
+    if errors:
+        raise errors[0]
 
 
 def _empty(folder: _Folder) -> None:

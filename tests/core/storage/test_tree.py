@@ -98,9 +98,10 @@ def test_where_no_thread_can_be_started_files_are_synced_one_after_the_other(
     synced: list[int] = []
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(b"x")
-    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refuse)
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     sync(tmp_path)
+    assert len(synced) == len(set(synced))
     assert {path.stat().st_ino for path in tmp_path.iterdir()} <= set(synced)
 
 
