@@ -125,6 +125,8 @@ def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
         "report": f"tensor-optix report {named_run(str(run_dir))}",
         "enjoy": f"tensor-optix enjoy {named}",
     }
+    if report.best_snapshot is None:  # there is no policy to play
+        del following["evaluate"], following["enjoy"]
     if longer := resume_command(report, run_dir):
         following["resume"] = longer
     if as_json:

@@ -24,7 +24,9 @@ from tensor_optix.core.loop.history import History, HistoryRecord
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointStorageError
 from tensor_optix.multirun.played_beside import PlayedBeside
+from tensor_optix.optimizer import RLOptimizer
 from tensor_optix.runs import RunDescription
+from tests.fakes.reports import report as report_of
 from tests.fakes.tiny_runs import TINY_FLAGS
 
 pytestmark = pytest.mark.usefixtures("short_last_tests", "plain_graphs")
@@ -137,6 +139,16 @@ def test_a_report_in_json_is_all_that_stdout_has(tmp_path: Path, capsys: pytest.
     }
     del printed["next"]
     assert printed == json.loads((folder / "report.json").read_text())
+
+
+def test_a_run_without_a_policy_names_no_command_that_plays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = report_of(best_snapshot=None, reason="interrupted")
+    monkeypatch.setattr(RLOptimizer, "run", lambda self: ended)
+    argv = ["train", "CartPole-v1", "--framework", "torch", "--run-dir", str(tmp_path / "run"), "--json", *SHORT]
+    assert main(argv) == 130
+    assert json.loads(capsys.readouterr().out)["next"].keys() == {"report", "resume"}
 
 
 def test_the_run_directory_describes_the_run(run_dir: Path) -> None:
