@@ -65,14 +65,17 @@ class Wandb(Tracker):
         self._tracked: TrackedRun | None = None
         self._logged = -1
         """The last step."""
-        if module == "wandb":
+        self._needs_no_key = module == "wandb" and self._is_offline()
+        if module == "wandb" and not self._needs_no_key:
             self._check_key()
 
     def open(self, run: TrackedRun) -> Sent:
         """Begin the run, or resume it by its id; what a crashed one has left offline is read from its file."""
         there, self._tracked = self._last_step(run), run
         takes = inspect.signature(self._module.init).parameters
-        arguments: dict[str, object] = {"config": dict(run.config), "resume": "allow", "project": self._project}
+        arguments: dict[str, object] = {"config": dict(run.config), "project": self._project}
+        if not self._needs_no_key:  # offline W&B resumes nothing, and warns that it is asked to
+            arguments["resume"] = "allow"
         if "id" in takes:
             settings = self._module.Settings(console="off")  # it would redirect the output of the whole program
             arguments |= {"id": run.run_id, "name": self._name or run.name, "entity": self._entity, "mode": self._mode}
@@ -110,10 +113,12 @@ class Wandb(Tracker):
                 last = max(last, record.history.step.num)
         return last
 
+    def _is_offline(self) -> bool:
+        return (self._mode or os.environ.get("WANDB_MODE") or self._module.setup().settings.mode) in _WITHOUT_KEY
+
     def _check_key(self) -> None:
         settings = self._module.setup().settings
-        mode = self._mode or os.environ.get("WANDB_MODE") or settings.mode
-        if mode in _WITHOUT_KEY or settings.api_key or os.environ.get("WANDB_API_KEY") or _has_login(settings.base_url):
+        if settings.api_key or os.environ.get("WANDB_API_KEY") or _has_login(settings.base_url):
             return
         raise InvalidArgumentError(
             "Weights & Biases has no API key: run `wandb login`, or write its files on this machine with "

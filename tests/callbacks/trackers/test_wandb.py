@@ -91,16 +91,22 @@ class TestWandb(FakedContract):
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("WANDB_PROJECT", "mine")
-        run_with(Wandb(mode="offline", pause=0.01), begin(tmp_path / "pendulum"), 0, 1)
+        run_with(Wandb(mode="online", pause=0.01), begin(tmp_path / "pendulum"), 0, 1)
         (begun,) = self.kept.begun
         config = {"env": "Toy-v0", "hyperparams.gamma": "0.9"}
         assert begun == {
             "name": "pendulum",
-            "mode": "offline",
+            "mode": "online",
             "config": config,
             "project": "mine",
             "resume": "allow",
         }
+
+    def test_offline_it_is_not_asked_to_resume_which_it_warns_of(self, tmp_path: Path) -> None:
+        run_with(Wandb(mode="offline", pause=0.01), begin(tmp_path / "pendulum"), 0, 1)
+        (begun,) = self.kept.begun
+        assert begun["mode"] == "offline"
+        assert "resume" not in begun
 
 
 class TestTrackio(FakedContract):
