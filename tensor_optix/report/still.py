@@ -8,6 +8,7 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias, cast
 
 from tensor_optix.report.curves import PADDING, Figure, Trace
@@ -70,7 +71,7 @@ def still_of(figure: Figure) -> Still | None:
         columns=[(_percent(x, x_axis), _short(x)) for x in _ticks(x_axis)],
         rows=[(100 - _percent(y, y_axis), format(y, unit) if unit else _short(y)) for y in _ticks(y_axis)],
         curves=[_curve(trace, x_axis, y_axis) for trace in traces if "lines" in str(trace.get("mode"))],
-        dots=[dot for trace in traces if trace.get("mode") == "markers" for dot in _dots(trace, x_axis, y_axis)],
+        dots=[dot for trace in traces if "markers" in str(trace.get("mode")) for dot in _dots(trace, x_axis, y_axis)],
         names=list(_names(traces)),
         x_title=str(_inner(_inner(figure.layout, "xaxis"), "title").get("text", "environment steps")),
     )
@@ -139,11 +140,16 @@ def _areas(
 
 def _curve(trace: Mapping[str, object], x_axis: Axis, y_axis: Axis) -> Curve:
     places: list[str] = []
-    for x, y in zip(_values(trace, "x"), _values(trace, "y"), strict=True):
+    points = list(zip(_values(trace, "x"), _values(trace, "y"), strict=True))
+    line, filled = _inner(trace, "line"), trace.get("fill") == "toself"
+    if line.get("shape") == "hv":  # steps
+        points = [point for before, after in pairwise(points) for point in (before, (after[0], before[1]))] + points[
+            -1:
+        ]
+    for x, y in points:
         place = f"{10 * _percent(x, x_axis):.0f} {10 * (100 - _percent(y, y_axis)):.0f}"
         if not places or places[-1] != place:
             places.append(place)
-    line, filled = _inner(trace, "line"), trace.get("fill") == "toself"
     return Curve(
         path=f"M{'L'.join(places)}{'Z' * filled}",
         stroke="none" if filled else str(line.get("color", "")),
@@ -153,7 +159,7 @@ def _curve(trace: Mapping[str, object], x_axis: Axis, y_axis: Axis) -> Curve:
 
 
 def _dots(trace: Mapping[str, object], x_axis: Axis, y_axis: Axis) -> Iterator[tuple[float, float, str]]:
-    colour = str(_inner(trace, "marker").get("color", ""))
+    colour = _colour(trace)
     for x, y in zip(_values(trace, "x"), _values(trace, "y"), strict=True):
         yield _percent(x, x_axis), round(100 - _percent(y, y_axis), 2), colour
 
@@ -161,5 +167,8 @@ def _dots(trace: Mapping[str, object], x_axis: Axis, y_axis: Axis) -> Iterator[t
 def _names(traces: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, str]]:
     for trace in traces:
         if trace.get("name") and trace.get("showlegend") is not False and trace.get("fill") != "toself":
-            colour = _inner(trace, "line").get("color") or _inner(trace, "marker").get("color")
-            yield html.unescape(str(trace["name"])), str(colour)  # figures escape the names that they show
+            yield html.unescape(str(trace["name"])), _colour(trace)  # figures escape the names that they show
+
+
+def _colour(trace: Mapping[str, object]) -> str:
+    return str(_inner(trace, "line").get("color") or _inner(trace, "marker").get("color"))

@@ -34,6 +34,13 @@ def test_a_line_is_a_path_in_thousandths_of_the_area() -> None:
     assert (curve.path, curve.stroke, curve.fill) == ("M0 1000L1000 500", "red", "none")
 
 
+def test_steps_with_marks_are_steps_with_marks() -> None:
+    steps = line(0.0, 10.0, mode="lines+markers") | {"line": {"color": "red", "shape": "hv"}}
+    still = drawn([steps], yaxis={"range": [0.0, 20.0]})
+    assert still.curves[0].path == "M0 1000L1000 1000L1000 500"
+    assert still.dots == [(0.0, 100.0, "red"), (100.0, 50.0, "red")]
+
+
 def test_points_that_fall_together_are_one() -> None:
     (curve,) = drawn([line(0.0, 0.0, 0.0) | {"x": [0, 0.0001, 1.0]}], yaxis={"range": [0, 1]}).curves
     assert curve.path == "M0 1000L1000 1000"
