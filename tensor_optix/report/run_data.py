@@ -27,6 +27,8 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
 from tensor_optix.support.schemas import decode_object
 
+_SEVERAL = "multirun.json"
+"""What several runs as one job are."""
 MAX_FILE_BYTES = 4 << 20
 """Of a file that is one object."""
 
@@ -67,6 +69,8 @@ class RunData:
             raise InvalidArgumentError(
                 f"{str(run_dir)!r} holds no run: neither {HISTORY} nor {REPORT}. Give the folder that train printed."
             )
+        if (run_dir / _SEVERAL).exists() and not (run_dir / HISTORY).exists():
+            raise InvalidArgumentError(_of_several(run_dir))
         damaged: dict[str, int] = {}
         history: list[HistoryRecord] = []
         for line in _lines(run_dir / HISTORY, damaged):
@@ -122,6 +126,17 @@ class RunData:
 def number(value: object) -> float:
     """Return a number of a file, 0.0 where it is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def _of_several(folder: Path) -> str:
+    """Return where the pages of several runs are."""
+    run = next((path.parent for path in sorted(folder.rglob(HISTORY))), None)
+    if run is None:
+        return f"{str(folder)!r} holds no run with records, but what several came to: see its result.json."
+    return (
+        f"{str(folder)!r} holds several runs, each with a page of its own, such as {str(run)!r}. tensor-optix compare "
+        f"shows some beside each other."
+    )
 
 
 def _lines(path: Path, damaged: dict[str, int]) -> Iterator[bytes]:

@@ -61,3 +61,15 @@ def test_a_link_in_place_of_a_record_is_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "expected"), [(2, 2.0), (1.5, 1.5), (True, 0.0), ("3", 0.0), (None, 0.0)])
 def test_only_numbers_count_as_numbers(value: object, expected: float) -> None:
     assert number(value) == expected
+
+
+def test_a_folder_of_several_runs_names_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "multirun.json").write_text("{}")
+    with pytest.raises(InvalidArgumentError, match=r"holds no run with records.*result\.json"):
+        RunData.read(tmp_path)
+    write_run(tmp_path / "seed-0")
+    with pytest.raises(InvalidArgumentError, match=r"holds several runs.*seed-0.*tensor-optix compare"):
+        RunData.read(tmp_path)
+    write_run(tmp_path)  # of an evolution, which is a run itself
+    assert RunData.read(tmp_path).history
