@@ -31,6 +31,14 @@ class NoTensorError(ContractError):
         super().__init__(f"A model {self.fault}")
 
 
+def cut_off(model: object) -> str:
+    """Return what is wrong with a model to whose weights no gradient goes."""
+    return (
+        f"{type(model).__name__} cannot be trained: what it returns is cut off from its weights. Leave out detach(), "
+        f"torch.no_grad(), tf.stop_gradient and numpy in its forward pass, or freeze it."
+    )
+
+
 def _kinds(output: object) -> str:
     """Return the type of a model's output, and of what is in it."""
     kind = type(output).__name__

@@ -277,8 +277,8 @@ class LivePipeline(BasePipeline):
             return
         if not self._acting.send_safe_action(why.reason) and self._is_lockstep:
             raise BadDataError(
-                f"{self.data_source!r} gave an item that cannot be acted on: {why.reason}. It waits for an action: "
-                f"give LivePipeline(safe_action=...) what to send in such a case."
+                f"{type(self.data_source).__name__} gave an item that cannot be acted on: {why.reason}. It waits for "
+                f"an action: give LivePipeline(safe_action=...) what to send in such a case."
             )
 
     def _window(self, feed: Feed, following: Checked) -> EpisodeData:

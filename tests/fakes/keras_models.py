@@ -38,6 +38,22 @@ class Unnamed(L.Layer):
         return x * self.scale
 
 
+class Hidden(L.Layer):
+    """A variable of TensorFlow's own, which Keras does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = tf.Variable(tf.ones(8))
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
+
+
+class Stopped(L.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.stop_gradient(x)
+
+
 class Own(keras.Model):
     def __init__(self, outputs: int) -> None:
         super().__init__()
@@ -156,6 +172,17 @@ def channels_first(outputs: int) -> keras.Model:
 
 def recurrent(outputs: int) -> keras.Model:
     return keras.Sequential([L.Input((4,)), L.Reshape((4, 1)), L.LSTM(6, dropout=0.2), L.Dense(outputs)])
+
+
+def forgetful(outputs: int) -> keras.Model:
+    cell = L.GRU(8, dropout=0.3, recurrent_dropout=0.3)
+    return keras.Sequential([L.Input((4,)), L.Reshape((2, 2)), cell, L.Dense(outputs)])
+
+
+def remembering(outputs: int) -> keras.Model:
+    """A layer that goes on from the last batch, whatever that was."""
+    rows = L.Input(batch_shape=(16, 4))
+    return keras.Sequential([rows, L.Reshape((2, 2)), L.LSTM(8, stateful=True), L.Dense(outputs)])
 
 
 def attending(outputs: int) -> keras.Model:

@@ -58,6 +58,14 @@ MODELS: Rows = {
     ),
     "Convolutions with `channels_first`": (None, on(k.ppo(k.channels_first), shape=(3, 8, 8))),
     "Recurrent layers within an observation": (Cell(t.ppo(t.recurrent)), Cell(k.ppo(k.recurrent))),
+    "Recurrent layers that remember the last batch": (
+        None,
+        Cell(k.ppo(k.remembering), refused="Make it with stateful=False"),
+    ),
+    "Dropout in recurrent layers": (
+        Cell(t.ppo(t.recurrent)),
+        Cell(k.ppo(k.forgetful)),
+    ),
     "Attention with a causal mask": (Cell(t.ppo(t.between(t.Causal))), Cell(k.ppo(k.attending))),
     "Embedding": (Cell(t.ppo(t.embedded)), Cell(k.ppo(k.embedded))),
     "Embedding with sparse gradients": (Cell(t.ppo(lambda n: t.embedded(n, sparse=True))), None),
@@ -97,6 +105,7 @@ MODELS: Rows = {
     "`spectral_norm`": (Cell(t.dqn(t.normed(nn.utils.parametrizations.spectral_norm))), None),
     "Frozen layers": (Cell(t.ppo(t.frozen)), Cell(k.ppo(k.frozen))),
     "Weights without a name": (None, Cell(k.ppo(k.between(k.Unnamed)))),
+    "Variables that Keras does not track": (None, Cell(k.ppo(k.between(k.Hidden)), refused="self.add_weight(...)")),
     "Shared trunk": (Cell(t.shared), Cell(k.shared)),
     "Critic of two inputs in SAC": (
         on(t.sac(t.dense, t.OfTwo), action_dim=2),

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tensor_optix.adapters._checks import cut_off
 from tensor_optix.adapters.backend import TARGET_RATE, Objective
 from tensor_optix.adapters.pytorch._adam import AdamState, fused_adam_works, global_norm, is_basic_adam
 from tensor_optix.adapters.pytorch._arrays import taking
@@ -95,10 +96,7 @@ class Trained:
             for model in self.objective.models:
                 trainable = [p for p in model.parameters() if p.requires_grad]
                 if trainable and not any(id(p) in reached for p in trainable):
-                    raise ContractError(
-                        f"{type(unwrapped(model)).__name__} cannot be trained: what it returns is cut off from its "
-                        f"weights. Leave out detach(), torch.no_grad() and numpy in its forward pass, or freeze it."
-                    )
+                    raise ContractError(cut_off(unwrapped(model)))
         return [g.to_dense() if g is not None and g.is_sparse else g for g in found]
 
     def step(self, batch: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -4,6 +4,8 @@ from typing import Any
 
 from tensor_optix.adapters.backend import Model, Tensor
 from tensor_optix.adapters.tensorflow._keras import keras, tf
+from tensor_optix.adapters.tensorflow._randomness import layers_of
+from tensor_optix.errors import ContractError
 
 
 class LaggedModel:
@@ -58,3 +60,21 @@ class Temperature(keras.layers.Layer):
     def call(self, _: object) -> Tensor:
         """Return log α as a scalar."""
         return tf.reshape(self.log_alpha, ())
+
+
+def refuse_memory(name: str, model: Model) -> None:
+    """Raise `ContractError` where a layer holds what minibatches have not in common, or what Keras does not know of."""
+    known = {id(weight.value) for weight in model.weights}
+    for layer in layers_of(model):
+        if getattr(layer, "stateful", False) is True:
+            raise ContractError(
+                f"{name} has a layer that remembers its last batch ({layer.name!r} is stateful), but rows of a "
+                f"minibatch are of any time. Make it with stateful=False; for memory within an episode, use recurrent "
+                f"PPO: make_agent(env, 'recurrent_ppo')."
+            )
+        for attribute, value in vars(layer).items():
+            if isinstance(value, tf.Variable) and not attribute.startswith("_") and id(value) not in known:
+                raise ContractError(
+                    f"{name} has a tf.Variable that Keras does not know of ({attribute!r} of {layer.name!r}): it is "
+                    f"neither trained nor saved. Make it in the layer with self.add_weight(...), or keras.Variable."
+                )

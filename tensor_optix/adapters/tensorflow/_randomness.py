@@ -92,7 +92,7 @@ class TFRandomness:
         """Return the states of the layers' own generators, by model and position; a shared one counts once."""
         found: dict[int, tuple[str, Variable]] = {}
         for name, model in models.items():
-            generators = (g for layer in _layers_of(model) for g in getattr(layer, "_seed_generators", ()))
+            generators = (g for layer in layers_of(model) for g in getattr(layer, "_seed_generators", ()))
             for i, generator in enumerate(generators):
                 found.setdefault(id(generator), (f"{name}.{i}", generator.state))
         return dict(found.values())
@@ -115,7 +115,7 @@ def may_be_unseeded(model: Model) -> bool:
     """Return whether a model has code other than that of Keras' own layers, all of which can be seeded."""
     return any(
         isinstance(layer, keras.layers.Lambda) or not type(layer).__module__.startswith(("keras.", "tensor_optix."))
-        for layer in _layers_of(model)
+        for layer in layers_of(model)
     )
 
 
@@ -147,5 +147,6 @@ def _signature_of(model: Model) -> Any:
     return tf.TensorSpec((None, *shapes[0][1:]), tf.float32)
 
 
-def _layers_of(model: Model) -> Iterable[keras.layers.Layer]:
+def layers_of(model: Model) -> Iterable[keras.layers.Layer]:
+    """Return the layers of a model, those within others included."""
     return model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()

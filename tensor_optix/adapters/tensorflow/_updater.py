@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tensor_optix.adapters._checks import cut_off
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
@@ -148,6 +149,8 @@ class TFUpdater:
 
         # As a function, what a step returns is known without another one before the loop, which is compiled as well.
         once = tf.function(step, autograph=self._converts).get_concrete_function(tf.TensorSpec((), tf.int32))
+        for trained in self._trained:
+            trained.check_reached()
         _, total = tf.while_loop(
             lambda k, _: k < n_steps,
             lambda k, total: (k + 1, total + once(k)),
@@ -183,6 +186,7 @@ class _Trained:
     def __init__(self, objective: Objective, dtype: Any = tf.float32) -> None:
         self.objective = objective
         self.variables: list[Variable] = []
+        self._reached: set[int] = set()
         self.refresh()
         self._dtype = dtype
         self._callables = [
@@ -221,12 +225,23 @@ class _Trained:
             lagged.move(model, scalars[TARGET_RATE])
         return metrics
 
+    def check_reached(self) -> None:
+        """Raise `ContractError` where the last step's loss depends on none of a model's weights.
+
+        Not within the step, whose errors AutoGraph makes others of.
+        """
+        for model in self.objective.models:
+            weights = model.trainable_variables
+            if weights and not any(id(v) in self._reached for v in weights):
+                raise ContractError(cut_off(model))
+
     def scaled(self, loss: Tensor) -> Tensor:
         """Return the loss as the optimizer wants it for the gradients."""
         return self.objective.optimizer.scale_loss(loss) if scales_loss(self.objective.optimizer) else loss
 
     def apply_gradients(self, gradients: list[Tensor], scalars: Mapping[str, Tensor]) -> Tensor:
         """Make one optimizer step, the gradients bounded in their global norm; return the norm before."""
+        self._reached = {id(v) for g, v in zip(gradients, self.variables, strict=True) if g is not None}
         # Gradients of an embedding come as slices.
         pairs = [(tf.convert_to_tensor(g), v) for g, v in zip(gradients, self.variables, strict=True) if g is not None]
         if not pairs:  # all is frozen
@@ -261,6 +276,7 @@ def one_step(
         value = loss()
         scaled = trained.scaled(value)
     norm = trained.apply_gradients(tape.gradient(scaled, trained.variables), {})
+    trained.check_reached()
     return float(value), float(norm)
 
 

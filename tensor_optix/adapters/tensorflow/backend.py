@@ -18,7 +18,7 @@ from tensor_optix.adapters.backend import (
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow import _optimizers
 from tensor_optix.adapters.tensorflow._keras import keras, tf
-from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, are_constant
+from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, are_constant, refuse_memory
 from tensor_optix.adapters.tensorflow._optimizers import check_optimizer, refuse_kind, scales_loss
 from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
@@ -106,6 +106,7 @@ class TFBackend:
                     f"{name} has weights in {short}, in which an optimizer's moments and small steps are lost. Use the "
                     f"dtype policy 'mixed_{short}', whose weights are float32."
                 )
+            refuse_memory(name, model)
             check_randomness(name, model)
         for name, (optimizer, trained) in optimizers.items():
             if not isinstance(optimizer, keras.optimizers.Optimizer):

@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from tensor_optix.adapters.backend import Objective
 from tensor_optix.adapters.tensorflow._updater import TFUpdater
+from tensor_optix.errors import ContractError
+from tests.fakes import keras_models as models
+from tests.fakes.cycles import window
 
 RNG = np.random.default_rng(0)
 DATA = {
@@ -148,3 +151,15 @@ def test_an_error_of_the_users_own_loss_is_not_called_one_of_xla(caplog: pytest.
     with caplog.at_level(logging.WARNING), pytest.raises(Exception, match="my own"):
         TFUpdater(Objective(wrong, (model,), optimizer), True)(DATA, rows(2), SCALARS)
     assert not caplog.records
+
+
+def test_a_model_whose_output_is_cut_off_from_its_weights_is_named() -> None:
+    def stopped(outputs: int) -> keras.Model:
+        return keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(outputs), models.Stopped()])
+
+    def actor_only(outputs: int) -> keras.Model:
+        return stopped(outputs) if outputs == 2 else models.dense(outputs)
+
+    for make in (models.dqn(stopped), models.ppo(actor_only)):
+        with pytest.raises(ContractError, match="Sequential cannot be trained: what it returns is cut off"):
+            make(0).learn(window(seed=0))
