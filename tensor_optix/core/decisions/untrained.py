@@ -3,6 +3,7 @@
     on the same seeds   dᵢ = Gᵢ − Gᵢ⁰:                               ahead if the interval of the mean of dᵢ is above 0
     on other seeds      L = Ḡ − Ḡ⁰ − √((Ḡ − low)² + (high⁰ − Ḡ⁰)²):   ahead if L > 0,
                         U = the pairs (i, j) with Gᵢ > Gⱼ⁰, ties half:   or if U − n·m / 2 > 3.72 · its error and Ḡ > Ḡ⁰
+    with a target t     (G − G⁰) / (t − G⁰) < 0.01:                  not ahead, whatever the errors
     without seeds       the highest level of the learning curve, its lower bound:
                                                                      ahead if it is above s⁰ + 2 · error of s⁰
 
@@ -38,6 +39,8 @@ ERRORS = 2.0
 """Standard errors of the first score that a level must be above it."""
 RANK_ERRORS = 3.72
 """Standard errors that the pairs won must be above half of all: one chance in 10,000."""
+SMALLEST_SHARE = 0.01
+"""Of the way from the start to the target: to have come less far is to have learned nothing."""
 NEWEST = 20
 """Training scores of the end that are compared with the first."""
 _TRIES = ("more exploration", "another learning rate", "a longer window (window_size)", "another algorithm")
@@ -97,6 +100,20 @@ def limit_of(windows: Sequence[PlayedWindow]) -> int | None:
         windows: of policies that are compared. A cut one compares only with such as were cut at the same length.
     """
     return max((window.episode_limit for window in windows if window.episode_limit is not None), default=None)
+
+
+def is_negligible(score: float, start: float, target: float | None, sign: float = 1.0) -> bool:
+    """Return whether a score is hardly nearer to the target than the start; False where no target is known.
+
+    A policy that learns to do nothing where moving costs is ahead of one that moves a little: of 90 points it has 1e-5.
+
+    Args:
+        score: of the best.
+        start: of the untrained policy.
+        target: the score that is enough; None = not known.
+        sign: -1 where the lower score is better.
+    """
+    return target is not None and sign * (score - start) < SMALLEST_SHARE * sign * (target - start)
 
 
 def is_ahead_on_same_seeds(

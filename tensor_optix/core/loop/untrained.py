@@ -14,8 +14,10 @@ from tensor_optix.core.decisions.untrained import (
     is_ahead_apart,
     is_ahead_by_ranks,
     is_ahead_on_same_seeds,
+    is_negligible,
     limit_of,
     start_of,
+    start_score,
 )
 from tensor_optix.core.decisions.validation_budget import SHORTEST_LIMIT
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
@@ -88,7 +90,7 @@ class Untrained:
         if best.eval_metrics.grade is not None:  # an order of its own: it has beaten an earlier best, or nothing tells
             return True if best.eval_metrics.grade > 0.0 else None
         apart = is_ahead_of_start(self._run)
-        if apart or self._run.progress.stop_asked:
+        if apart or self._run.progress.stop_asked or (apart is False and _is_where_it_began(self._run)):
             return apart
         together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start, best.eval_metrics.sign)
         return apart if together is None else together
@@ -153,8 +155,19 @@ def is_ahead_of_start(run: Run) -> bool | None:
     start, metrics = start_of(state.start, None, span), best.eval_metrics
     if start is None or limit_of((*state.start, *best.evidence)) is not None:  # episodes of other lengths
         return None
+    if _is_where_it_began(run):
+        return False
     apart = is_ahead_apart(metrics.primary_score, best_interval(best, span), start, metrics.sign)
     return is_ahead_by_ranks(best.evidence, state.start, metrics.sign) or apart
+
+
+def _is_where_it_began(run: Run) -> bool:
+    """Return whether the best has come no nearer to a known target than the untrained policy was."""
+    start, best = start_score(run.state.start, None), run.state.best
+    if start is None or best is None:
+        return False
+    metrics = best.eval_metrics
+    return is_negligible(metrics.primary_score, start, run.config.patience.target, metrics.sign)
 
 
 def _is_enough(played: Sequence[PlayedWindow], steps: int, most_steps: float) -> bool:

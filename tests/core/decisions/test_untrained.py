@@ -16,6 +16,7 @@ from tensor_optix.core.decisions.untrained import (
     is_ahead_apart,
     is_ahead_by_ranks,
     is_ahead_on_same_seeds,
+    is_negligible,
     limit_of,
     start_of,
     start_score,
@@ -135,6 +136,26 @@ def test_by_ranks(best: list[float], start: list[float], ahead: bool | None) -> 
     assert is_ahead_by_ranks(windows(best), windows(start)) is ahead
     costs = [windows([-value for value in values]) for values in (best, start)]
     assert is_ahead_by_ranks(costs[0], costs[1], -1.0) is ahead
+
+
+@pytest.mark.parametrize(
+    ("score", "start", "target", "sign", "negligible"),
+    [
+        (-7e-5, -1.1e-4, 90.0, 1.0, True),
+        (0.89, 0.0, 90.0, 1.0, True),
+        (0.91, 0.0, 90.0, 1.0, False),
+        (-5.0, 0.0, 90.0, 1.0, True),
+        (95.0, 92.0, 90.0, 1.0, False),
+        (9.8, 10.0, 0.0, -1.0, False),
+        (9.95, 10.0, 0.0, -1.0, True),
+        (-7e-5, -1.1e-4, None, 1.0, False),
+        (math.nan, 0.0, 90.0, 1.0, False),
+    ],
+)
+def test_a_hundredth_of_the_way_to_a_known_target_is_the_least_gain(
+    score: float, start: float, target: float | None, sign: float, negligible: bool
+) -> None:
+    assert is_negligible(score, start, target, sign) is negligible
 
 
 @pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "standard_exponential", "bernoulli"])

@@ -109,6 +109,18 @@ def test_a_best_that_is_not_ahead_has_learned_nothing(
     assert "  Untrained        : " in str(report)
 
 
+@pytest.mark.parametrize(("target", "is_ahead"), [(None, True), (100.0, False), (15.0, True)])
+def test_what_is_hardly_nearer_to_the_target_has_learned_nothing(
+    tmp_path: Path, target: float | None, is_ahead: bool
+) -> None:
+    def hardly(weight: float, seed: int) -> float:
+        return min(weight, 0.5) / 3.0 + 0.01 * (seed % 3)
+
+    report = Rig(tmp_path, hardly, patience=Patience(is_scaled=False, reward_threshold=target)).run()
+    assert report.ahead_of_start is is_ahead
+    assert report.reason == ("converged" if is_ahead else "nothing_learned")
+
+
 def test_the_untrained_policy_plays_before_anything_else_and_its_seeds_are_nobody_elses(tmp_path: Path) -> None:
     rig = Rig(tmp_path, never)
     rig.run()
