@@ -53,7 +53,7 @@ class DisturbedRun:
         kinds = itertools.cycle([*FAULTS, KILL, *FAULTS, TERMINATE])
         settings = (*SETTINGS, "--max-steps", str(steps), *settings)
         process = self._started("train", ENVIRONMENT, *settings, "--run-dir", str(self.run_dir))
-        while self._is_ended_by_one_of(kinds, process):
+        while self._is_ended_by_one_of(kinds, process, steps):
             process = self._started("resume", str(self.run_dir), "--no-progress", "--allow-module", MODULE)
         assert process.returncode == 0, self.log.read_text()[-3000:]
 
@@ -62,8 +62,12 @@ class DisturbedRun:
         with self.log.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - our own command
 
-    def _is_ended_by_one_of(self, kinds: Iterator[str], process: subprocess.Popen[bytes]) -> bool:
-        """Disturb a process until it is at its end, or ended; return whether it is to be resumed."""
+    def _is_ended_by_one_of(self, kinds: Iterator[str], process: subprocess.Popen[bytes], steps: int) -> bool:
+        """Disturb a process until it is at its end, or ended; return whether it is to be resumed.
+
+        The last tests begin anew where they are broken off, and may take longer than from one end to the next: they are
+        only disturbed.
+        """
         while True:
             try:
                 process.wait(self.every)
@@ -73,13 +77,24 @@ class DisturbedRun:
                 return False
             if kind in FAULTS:
                 (self.faults / kind).touch()
-            elif any(self.run_dir.glob("resume_[0-9]*")):  # what has saved nothing yet cannot go on
+            elif 0 < self._steps_so_far() < steps:
                 self._end(process, signal.SIGKILL if kind == KILL else signal.SIGTERM)
             else:
                 continue
             self.done[kind] += 1
             if kind not in FAULTS:
                 return True
+
+    def _steps_so_far(self) -> int:
+        """Return the steps of the windows that are on record; 0 where nothing was saved that could go on."""
+        windows = self.run_dir / "windows.jsonl"
+        if not any(self.run_dir.glob("resume_[0-9]*")) or not windows.exists():
+            return 0
+        *_, last = [
+            0,
+            *(json.loads(line)["env_steps"] for line in windows.read_text().splitlines() if line[-1:] == "}"),
+        ]
+        return last
 
     def _end(self, process: subprocess.Popen[bytes], how: signal.Signals) -> None:
         workers = descendants(process.pid)
