@@ -36,7 +36,7 @@ class EvalMetrics:
     @property
     def utility(self) -> float:
         """What decisions are made on, the higher the better: the score, its negative, or the grade."""
-        return self.primary_score * (-1.0 if self.lower_is_better else 1.0) if self.grade is None else self.grade
+        return self.primary_score * self.sign if self.grade is None else self.grade
 
     @property
     def sign(self) -> float:

@@ -8,13 +8,13 @@ import msgspec
 
 import tensor_optix
 from tensor_optix.core.storage.atomic import encode_json, make_directory, replace_file, storage_errors
-from tensor_optix.core.storage.line_log import DESCRIPTION
+from tensor_optix.core.storage.line_log import DESCRIPTION, MULTIRUN
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.multirun.space import Choices, Range
 from tensor_optix.support.schemas import checked, decode_object
 
-MULTIRUN, RESULT = "multirun.json", "result.json"
+RESULT = "result.json"
 FORMAT = 1
 MOST_SEEDS = 4096
 _MAX_BYTES = 1 << 22

@@ -16,6 +16,7 @@ from tensor_optix.core.storage.line_log import (
     EVENTS,
     HISTORY,
     MAX_LINE_BYTES,
+    MULTIRUN,
     RECORDS,
     REPORT,
     TIMINGS,
@@ -27,8 +28,6 @@ from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
 from tensor_optix.support.schemas import decode_object
 
-_SEVERAL = "multirun.json"
-"""What several runs as one job are."""
 MAX_FILE_BYTES = 4 << 20
 """Of a file that is one object."""
 
@@ -69,7 +68,7 @@ class RunData:
             raise InvalidArgumentError(
                 f"{str(run_dir)!r} holds no run: neither {HISTORY} nor {REPORT}. Give the folder that train printed."
             )
-        if (run_dir / _SEVERAL).exists() and not (run_dir / HISTORY).exists():
+        if (run_dir / MULTIRUN).exists() and not (run_dir / HISTORY).exists():
             raise InvalidArgumentError(_of_several(run_dir))
         damaged: dict[str, int] = {}
         history: list[HistoryRecord] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tensor_optix.adapters.pytorch._arrays import may_work_in_place
+from tensor_optix.adapters.pytorch._arrays import as_array, may_work_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,12 @@ def _kept(model: torch.nn.Module) -> dict[str, np.ndarray]:
         for name, value in vars(module).items():
             if name not in _OF_EACH_MODULE and isinstance(value, int | float | np.ndarray | torch.Tensor):
                 kept[f"{path}.{name}" if path else name] = value
-    return {name: np.array(_plain(value)) for name, value in kept.items() if not _is_of_one_pass(value)}
+    return {
+        name: as_array(value.detach()) if isinstance(value, torch.Tensor) else np.array(value)
+        for name, value in kept.items()
+        if not _is_of_one_pass(value)
+    }
 
 
 def _is_of_one_pass(value: object) -> bool:
     return isinstance(value, torch.Tensor) and (not value.is_leaf or value.is_inference())
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, torch.Tensor):
-        return (value.float() if value.dtype is torch.bfloat16 else value).detach().cpu().numpy()
-    return value

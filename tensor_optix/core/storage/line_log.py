@@ -14,6 +14,8 @@ from tensor_optix.errors import CheckpointCorruptError
 
 HISTORY, EVENTS, WINDOWS, TIMINGS = "history.jsonl", "events.jsonl", "windows.jsonl", "timings.jsonl"
 ENVIRONMENT, REPORT, DESCRIPTION = "environment.json", "report.json", "run.json"
+MULTIRUN = "multirun.json"
+"""What several runs in one folder are as one job."""
 RUN_ID = "run_id"
 """In `run.json`: by which trackers know a run when it is resumed."""
 RECORDS = (HISTORY, EVENTS, WINDOWS, TIMINGS, ENVIRONMENT, REPORT)
