@@ -27,8 +27,8 @@ from tensor_optix.errors import (
 from tensor_optix.pipeline.environment.atari import is_atari, made_atari
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat_form
-from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_of, made_by, maker_of
-from tensor_optix.pipeline.environment.wrapping import wrapped
+from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_of, imported, made_by, maker_of
+from tensor_optix.pipeline.environment.wrapping import WrapperPlace, wrapped
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.bounds import has_bounds
 from tensor_optix.support.trees import leaves
@@ -52,6 +52,8 @@ def make_environment(env: EnvLike, env_kwargs: EnvKwargs | None = None, wrappers
         EnvironmentFailedError: it raised while it was made.
         ContractError: something else.
     """
+    for text in wrappers if isinstance(env, str) and env not in gym.registry else ():
+        imported(WrapperPlace.of(text).code)  # the package of a wrapper often registers the environments that it is for
     made = _made(env, None if env_kwargs is None else tuples_from_json(env_kwargs))
     return wrapped(made, wrappers) if wrappers else made
 

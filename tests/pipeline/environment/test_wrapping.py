@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tensor_optix.errors import ContractError, EnvironmentNotFoundError, InvalidArgumentError
+from tensor_optix.pipeline.environment.environment import make_environment
 from tensor_optix.pipeline.environment.wrapping import WrapperPlace, wrapped
 
 
@@ -123,6 +124,20 @@ def test_a_wrapper_in_a_file_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert type(env).__name__ == "Mine"
     with pytest.raises(EnvironmentNotFoundError, match=r"no wrapper 'Mein'. Did you mean 'Mine'"):
         wrapped(gym.make("CartPole-v1"), ["my_wrappers_here.py:Mein"])
+
+
+def test_the_module_of_a_wrapper_may_register_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_package_of_both.py").write_text(
+        "import gymnasium as gym\n"
+        "gym.register('Both-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=7)\n"
+        "class Mine(gym.Wrapper): pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    env = make_environment("Both-v0", wrappers=["my_package_of_both.py:Mine"])
+    assert type(env).__name__ == "Mine"
+    assert env.spec is not None
+    assert env.spec.max_episode_steps == 7
+    del gym.registry["Both-v0"]
 
 
 @pytest.mark.parametrize(
