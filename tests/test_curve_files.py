@@ -1,5 +1,6 @@
 """What is read from files of learning curves, and which are refused."""
 
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -42,12 +43,55 @@ def test_the_last_line_of_a_run_in_progress_may_be_cut_short(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [("", "\ufeff"), ("\n", "\r\n"), (",", ", "), ("r,l,t\n", "r,l,t\n\n")],
+    ids=["byte order mark", "CRLF", "spaces", "empty lines"],
+)
+def test_the_same_episodes_are_read_however_the_text_is_written(tmp_path: Path, before: str, after: str) -> None:
+    plain = monitor(tmp_path / "plain.csv")
+    changed = plain.read_text().replace(before, after) if before else after + plain.read_text()
+    (tmp_path / "other.csv").write_bytes(changed.encode())
+    one, other = next(recorded_in(plain)), next(recorded_in(tmp_path / "other.csv"))
+    assert (one.steps.tolist(), one.values.tolist()) == (other.steps.tolist(), other.values.tolist())
+
+
+def test_files_that_were_put_together_are_one_run(tmp_path: Path) -> None:
+    text = monitor(tmp_path / "one.csv").read_text()
+    (tmp_path / "two.csv").write_text(text + text)
+    assert next(recorded_in(tmp_path / "two.csv")).values.tolist() == RETURNS * 2
+
+
+@pytest.mark.parametrize(("line", "steps"), [("nan,7,1", 7), ("3.1", 0), ("3,-5,1", 0), ("r,x", 0)])
+def test_a_line_without_an_episode_is_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str, steps: int
+) -> None:
+    lines = monitor(tmp_path / "run.csv").read_text().splitlines()
+    (tmp_path / "run.csv").write_text("\n".join([*lines[:52], line, *lines[52:]]) + "\n")
+    (run,) = recorded_in(tmp_path / "run.csv")
+    assert run.values.tolist() == RETURNS
+    assert run.steps.tolist() == [*STEPS[:50], *(STEPS[50:] + steps)]
+    assert "Episode 51 of" in caplog.text
+    assert "Of 6001 episodes 1 are left out" in caplog.text
+
+
+def test_of_a_folder_the_file_in_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"is a folder. Pass the files of recorded runs.$"):
+        next(recorded_in(tmp_path))
+    monitor(tmp_path / "run.csv")
+    with pytest.raises(InvalidArgumentError, match=r"such as .*run.csv"):
+        next(recorded_in(tmp_path))
+    history(tmp_path / "history.jsonl")
+    with pytest.raises(InvalidArgumentError, match=r"such as .*history.jsonl"):
+        next(recorded_in(tmp_path))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
         ("a.csv", "#{}\nreward,length\n1,2\n", BadDataError, "has r .return. and l"),
         ("a.csv", "#{}\nr,l,t\nbad,2,3\n1,2,3\n", BadDataError, "Episode 1 of .* r='bad'"),
         ("a.csv", "r,l\n1,0\n1,2\n", BadDataError, "l='0'"),
-        ("a.csv", "", BadDataError, "columns"),
+        ("a.csv", "", BadDataError, "is empty, but a monitor file has r"),
         ("a.npz", "nothing", BadDataError, "holds no plain arrays"),
         ("a.jsonl", "{}\n", CheckpointCorruptError, "Line 1"),
         ("a.txt", "", InvalidArgumentError, "of no known kind"),
@@ -64,6 +108,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
+        ({}, "holds no arrays"),
         ({"a": np.zeros((3, 5))}, r"shape \(3, 5\)"),
         ({"a": np.array([[2.0, 1.0], [0.0, 0.0]])}, "go back"),
         ({"a": np.array([[1.0, 2.0], [0.0, np.nan]])}, "no finite number"),
@@ -120,6 +165,31 @@ class TestTensorBoard:
         run = next(recorded_in(path))
         assert run.std_errs is not None
         assert np.isnan(run.std_errs).all()  # known to be means, of unknown error
+
+    def test_returns_of_another_name_are_found_where_there_is_one(self, tmp_path: Path, monkeypatch: Any) -> None:
+        (tmp_path / self.PATH).write_bytes(b"")
+        self.log(monkeypatch, {"loss": [], "ray/tune/env_runners/episode_return_mean": [(10, 1.0)]})
+        run = next(recorded_in(tmp_path / self.PATH))
+        assert run.name.endswith("#ray/tune/env_runners/episode_return_mean")
+        assert run.std_errs is not None
+        self.log(monkeypatch, {"train/reward": [(10, 1.0)], "test/reward": [(10, 1.0)]})
+        with pytest.raises(BadDataError, match="It has: train/reward, test/reward"):
+            next(recorded_in(tmp_path / self.PATH))
+
+    def test_a_log_is_read_without_tensorflow(self, tmp_path: Path) -> None:
+        tensorboardx = pytest.importorskip("tensorboardX")
+        pytest.importorskip("tensorboard")
+        with tensorboardx.SummaryWriter(str(tmp_path)) as writer:
+            for step in range(3):
+                writer.add_scalar("rollout/ep_rew_mean", float(step), step + 1)
+        (path,) = tmp_path.iterdir()
+        script = (
+            "import sys\nfrom pathlib import Path\nfrom tensor_optix.curve_files import recorded_in\n"
+            "print(*next(recorded_in(Path(sys.argv[1]))).values, 'tensorflow' in sys.modules)"
+        )
+        command = [sys.executable, "-c", script, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own words
+        assert done.stdout.split() == ["0.0", "1.0", "2.0", "False"]
 
     def test_a_log_without_returns_is_refused(self, tmp_path: Path, monkeypatch: Any) -> None:
         (tmp_path / self.PATH).write_bytes(b"")

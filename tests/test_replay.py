@@ -87,8 +87,11 @@ class TestCommand:
     def test_a_bad_file_ends_with_the_message_and_exit_code_2(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["replay", str(tmp_path / "none.csv")]) == 2
-        assert "There is no file" in capsys.readouterr().err
+        run = monitor(tmp_path / "run.csv")
+        assert main(["replay", str(tmp_path / "none.csv"), str(run)]) == 2
+        said = capsys.readouterr()
+        assert "There is no file" in said.err
+        assert said.out.startswith(str(run))  # the others are replayed all the same
 
 
 def test_the_history_of_losses_is_replayed_as_what_it_is(tmp_path: Path) -> None:

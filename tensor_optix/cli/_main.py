@@ -48,13 +48,18 @@ def _command(module: str, name: str) -> Command:
 def _replay(args: argparse.Namespace) -> int:
     from tensor_optix.replay import replay
 
+    code = exit_codes.DONE
     for path in args.files:
-        for found in replay(path, args.every, args.episodes, args.offset):
-            if args.json:
-                print(json.dumps(found.to_dict()))
-            else:
-                say(found)
-    return exit_codes.DONE
+        try:
+            for found in replay(path, args.every, args.episodes, args.offset):
+                if args.json:
+                    print(json.dumps(found.to_dict()))
+                else:
+                    say(found)
+        except TensorOptixError as error:  # the other files are replayed all the same
+            say(f"tensor-optix: {redacted(str(error))}", file=sys.stderr)
+            code = exit_codes.USAGE
+    return code
 
 
 def _report(args: argparse.Namespace) -> int:
