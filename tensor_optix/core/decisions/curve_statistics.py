@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tensor_optix.core.decisions.score_curve import Bins, ScoreCurve
+from tensor_optix.core.decisions.trend import rounding_of
 
 LEVEL_WINDOWS = (0.05, 0.1, 0.2, 0.35)
 """w: lengths of a level, as shares of the steps so far."""
@@ -47,7 +48,7 @@ class CurveStatistics:
     best: float
     """Bₜ."""
     gain: float
-    """Gₜ, at least 0."""
+    """Gₜ, at least 0; 0 where it is only rounding."""
     level: float
     """Mean score since the arrival."""
     level_error: float
@@ -85,7 +86,8 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5, target: f
     first = curve.first_level(LEVEL_SCORES)
     level = levels(bins)
     best = np.maximum.accumulate(level)
-    gain = max(0.0, float(best[-1]) - first)
+    gain = float(best[-1]) - first
+    gain = gain if gain > rounding_of(float(best[-1]), first) else 0.0
     rise = int(np.argmax(best >= first + (1.0 - REST) * gain)) if gain > 0.0 else 0
     arrival = _arrival(bins, rise, first + (1.0 - REST / 2.0) * gain)
     since = float(bins.counts[arrival:].sum())

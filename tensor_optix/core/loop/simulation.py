@@ -1,9 +1,9 @@
 """What the loop would decide on scores that somebody already has: its own `decide`, without training anything."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -70,11 +70,16 @@ def simulate(
         lower_is_better: True for scores such as losses, as where an evaluator's `compare` prefers the lower one.
 
     Raises:
-        InvalidArgumentError: sequences of different lengths, or steps that do not increase.
+        InvalidArgumentError: sequences of different lengths or of no numbers, steps that do not increase, episodes that
+            decrease, or errors below 0.
     """
     config = config if config is not None else LoopConfig(patience=Patience())
-    errors = [math.nan] * len(scores) if std_errs is None else std_errs
-    counts = [0] * len(scores) if episodes is None else episodes
+    if not isinstance(config, LoopConfig):
+        raise InvalidArgumentError(f"config must be a LoopConfig, but got {config!r}.")
+    scores = _numbers("scores", scores)
+    errors = np.full(len(scores), math.nan) if std_errs is None else _numbers("std_errs", std_errs)
+    steps = _numbers("steps", steps)
+    counts = np.zeros(len(scores)) if episodes is None else _numbers("episodes", episodes)
     _check(scores, errors, steps, counts)
     state, decisions = RunState(position=config.scheduler.initial()), list[Decision]()
     for index, (score, error, step, count) in enumerate(zip(scores, errors, steps, counts, strict=True)):
@@ -120,15 +125,38 @@ def _snapshot(metrics: EvalMetrics, index: int) -> PolicySnapshot:
     )
 
 
-def _check(scores: Values, errors: Values, steps: Values, counts: Values) -> None:
+def _numbers(name: str, values: object) -> np.ndarray:
+    """Return values as (E,) numbers; None among them is not known: NaN."""
+    try:
+        array = np.asarray(list(cast(Iterable[object], values)), np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name} must be a sequence of numbers, but got {values!r:.200}.") from error
+    if array.ndim != 1:
+        raise InvalidArgumentError(f"{name} must be one number per window, but has the shape {array.shape}.")
+    return array
+
+
+def _check(scores: np.ndarray, errors: np.ndarray, steps: np.ndarray, counts: np.ndarray) -> None:
     lengths = {"scores": len(scores), "std_errs": len(errors), "steps": len(steps), "episodes": len(counts)}
     if len(set(lengths.values())) > 1:
         raise InvalidArgumentError(f"scores, std_errs, steps and episodes must have one length, but got {lengths}.")
-    before = 0
-    for index, step in enumerate(steps):
-        if not step > before:
-            raise InvalidArgumentError(
-                f"steps must increase from above 0, but steps[{index}] is {step!r} after {before!r}. Pass the total of "
-                f"the run at each window."
-            )
-        before = step
+    totals = np.trunc(steps)
+    _check_each("steps", steps, np.isfinite(steps) & (np.diff(totals, prepend=0.0) > 0.0), "increase from above 0")
+    _check_each("episodes", counts, np.isfinite(counts) & (np.diff(counts, prepend=0.0) >= 0.0), "not decrease from 0")
+    if (below := np.flatnonzero(errors < 0.0)).size:
+        raise InvalidArgumentError(
+            f"std_errs must be at least 0, or NaN where they are unknown, but std_errs[{below[0]}] is "
+            f"{errors[below[0]]:g}."
+        )
+
+
+def _check_each(name: str, values: np.ndarray, is_right: np.ndarray, rule: str) -> None:
+    """Refuse totals of the run of which some are not right."""
+    wrong = np.flatnonzero(~is_right)
+    if wrong.size:
+        index = int(wrong[0])
+        before = values[index - 1] if index else 0.0
+        raise InvalidArgumentError(
+            f"{name} must {rule}, but {name}[{index}] is {values[index]:.15g} after {before:.15g}. Pass the total of "
+            f"the run at each window."
+        )

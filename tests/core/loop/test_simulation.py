@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,11 +80,45 @@ def test_it_is_pure() -> None:
         ([1.0, 2.0], [0.1], [1, 2], "must have one length"),
         ([1.0, 2.0], None, [2, 2], r"steps\[1\] is 2 after 2"),
         ([1.0], None, [0], r"steps\[0\] is 0 after 0"),
+        ([1.0], None, [-5], r"steps\[0\] is -5 after 0"),
+        ([1.0, 2.0], None, [4, math.inf], r"steps\[1\] is inf after 4"),
+        ([1.0], None, [math.nan], r"steps\[0\] is nan after 0"),
+        ([1.0, 2.0], None, [0.1, 0.2], r"steps\[0\] is 0.1 after 0"),
+        ([1.0, 2.0], [0.1, -0.1], [1, 2], r"std_errs\[1\] is -0.1"),
+        (["a"], None, [1], "scores must be a sequence of numbers, but got .'a'"),
+        (1.0, None, [1], "scores must be a sequence of numbers, but got 1.0"),
+        ([[1.0], [2.0]], None, [1, 2], r"scores must be one number per window, but has the shape \(2, 1\)"),
     ],
 )
-def test_what_is_no_curve_is_refused(scores: list, errors: list | None, steps: list, message: str) -> None:
+def test_what_is_no_curve_is_refused(scores: Any, errors: list | None, steps: list, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         simulate(scores, errors, steps)
+
+
+@pytest.mark.parametrize("episodes", [[2, 1], [-1, 1], [math.nan, 1], [1, math.inf]])
+def test_episodes_are_counted_from_the_start(episodes: list) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"episodes must not decrease from 0, but episodes\[.\] is"):
+        simulate([1.0, 2.0], None, [1, 2], episodes=episodes)
+
+
+def test_a_configuration_is_one_of_the_loop() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"config must be a LoopConfig, but got \{\}"):
+        simulate([1.0], None, [1], {})  # type: ignore[arg-type]
+
+
+def test_what_is_not_known_may_be_none_and_values_may_be_given_one_by_one() -> None:
+    known = simulate([1.0, math.nan, 2.0], [0.1, math.nan, 0.1], STEPS[:3])
+    given = simulate(iter([1.0, None, 2.0]), iter([0.1, None, 0.1]), (int(step) for step in STEPS[:3]))  # type: ignore[arg-type]
+    assert str(given) == str(known)
+
+
+@pytest.mark.parametrize("score", [0.0, 0.1, 1.0 / 3.0, -0.1, 1e6 + 0.1, 1e-9])
+def test_rounding_is_no_rise_whatever_a_constant_score_is(score: float) -> None:
+    for errors in (None, [0.0] * 1_000):
+        ended = simulate([score] * 1_000, errors, STEPS)
+        assert ended[-1].state is LoopState.COOLING
+        assert ended[-1].patience.reason == "no clear rise since the first evaluation"
+        assert [one.verdict for one in ended].count(Verdict.IMPROVED) == 1
 
 
 def test_losses_are_simulated_as_their_negatives_are() -> None:
