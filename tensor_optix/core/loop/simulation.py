@@ -74,7 +74,7 @@ def simulate(
             decrease, or errors below 0.
     """
     config = config if config is not None else LoopConfig(patience=Patience())
-    if not isinstance(config, LoopConfig):
+    if not isinstance(cast(object, config), LoopConfig):
         raise InvalidArgumentError(f"config must be a LoopConfig, but got {config!r}.")
     scores = _numbers("scores", scores)
     errors = np.full(len(scores), math.nan) if std_errs is None else _numbers("std_errs", std_errs)
