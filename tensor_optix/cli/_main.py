@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TensorOptixError as error:
         say(f"tensor-optix: {redacted(str(error))}", file=sys.stderr)
         return exit_codes.USAGE
+    except KeyboardInterrupt:  # before a run has begun to listen, or in a command that has nothing to save
+        say("tensor-optix: Interrupted.", file=sys.stderr)
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:  # whoever read has gone; the run itself is saved by now
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more as it ends
         return exit_codes.CLOSED_PIPE

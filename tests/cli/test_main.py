@@ -83,6 +83,17 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_ctrl_c_is_one_line_wherever_a_command_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tensor_optix.replay.replay", interrupted)
+    assert main(["replay", "monitor.csv"]) == 130
+    assert capsys.readouterr().err == "tensor-optix: Interrupted.\n"
+
+
 @pytest.mark.parametrize("argument", ["--version", "--help"])
 def test_what_asks_for_no_command_imports_none(argument: str) -> None:
     code = (
