@@ -75,9 +75,7 @@ class RunDescription(RunSettings):
     @property
     def modules(self) -> list[str]:
         """Modules and files that the names of its environment and wrappers import, Gymnasium's own left out."""
-        places = [place for text in self.wrappers if not (place := WrapperPlace.of(text)).is_gymnasiums]
-        codes = [code_of(self.env), *(place.code for place in places)]
-        return list(dict.fromkeys(code for code in codes if code is not None))
+        return modules_of(self.env, self.wrappers)
 
     @property
     def _is_of_an_id(self) -> bool:
@@ -219,6 +217,17 @@ class RunDescription(RunSettings):
                     f"--allow-module {module}, or RunDescription.read(run_dir, allow_modules=[{module!r}])."
                 )
         return made
+
+
+def modules_of(env: str, wrappers: Sequence[str]) -> list[str]:
+    """Return the modules and files that the names of an environment and of wrappers import, but for Gymnasium's own.
+
+    Raises:
+        InvalidArgumentError: what names no wrapper.
+    """
+    places = [place for text in wrappers if not (place := WrapperPlace.of(text)).is_gymnasiums]
+    codes = [code_of(env), *(place.code for place in places)]
+    return list(dict.fromkeys(code for code in codes if code is not None))
 
 
 _RunFile = file_schema(RunSettings, format=int, version=Annotated[str, msgspec.Meta(max_length=64)])

@@ -6,9 +6,10 @@ from tensor_optix._run_reports import read_report
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.core.training_report import StopReason, TrainingReport
-from tensor_optix.errors import CheckpointCorruptError
-from tensor_optix.runs import MAX_BYTES
+from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
+from tensor_optix.runs import MAX_BYTES, modules_of
 from tensor_optix.support.commands import named_run
+from tensor_optix.support.narrowing import is_array
 from tensor_optix.support.schemas import decode_object
 
 
@@ -28,14 +29,22 @@ def resume_command(report: TrainingReport, run_dir: Path) -> str:
 
 
 def enjoy_command_of(run_dir: Path) -> str:
-    """Return the command that shows the best policy of a run; empty where its environment has no name."""
+    """Return the command that shows the best policy of a run; empty where there is none to be made."""
     try:
         described = decode_object(read_plain(run_dir / DESCRIPTION, MAX_BYTES), DESCRIPTION)
         report = read_report(run_dir)
     except CheckpointCorruptError:
         return ""
-    allow_module = "" if report is None else report.allow_module
-    return f"tensor-optix enjoy {named_run(str(run_dir), allow_module)}" if described.get("env") else ""
+    env, wrappers = described.get("env"), described.get("wrappers")
+    if not isinstance(env, str) or not any(run_dir.glob("snapshot_*")):
+        return ""
+    if report is not None:
+        return f"tensor-optix enjoy {named_run(str(run_dir), report.allow_module)}"
+    try:
+        modules = modules_of(env, [str(each) for each in wrappers] if is_array(wrappers) else [])
+    except InvalidArgumentError:
+        return ""
+    return f"tensor-optix enjoy {named_run(str(run_dir), chr(10).join(modules))}"
 
 
 def resume_command_of(run_dir: Path) -> str:

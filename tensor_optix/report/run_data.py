@@ -26,7 +26,7 @@ from tensor_optix.core.storage.line_log import (
 from tensor_optix.core.storage.reading import open_plain, read_plain
 from tensor_optix.core.training_report import TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, InvalidArgumentError
-from tensor_optix.support.schemas import decode_object
+from tensor_optix.support.schemas import decode_object, known_only, rebuilt
 
 MAX_FILE_BYTES = 4 << 20
 """Of a file that is one object."""
@@ -74,7 +74,7 @@ class RunData:
         history: list[HistoryRecord] = []
         for line in _lines(run_dir / HISTORY, damaged):
             try:
-                history.append(quickly_parsed(line, HISTORY))
+                history.append(_record(line))
             except CheckpointCorruptError:
                 damaged[HISTORY] = damaged.get(HISTORY, 0) + 1
         return cls(
@@ -120,6 +120,14 @@ class RunData:
     def of_kind(self, *kinds: str) -> list[Record]:
         """Return the events of some kinds, in the order of time."""
         return [event for event in self.events if event.get("event") in kinds]
+
+
+def _record(line: bytes) -> HistoryRecord:
+    """Return the record of a line; names that only another version has are left out."""
+    try:
+        return quickly_parsed(line, HISTORY)
+    except CheckpointCorruptError:
+        return rebuilt(HistoryRecord, known_only(HistoryRecord, decode_object(line, HISTORY)))
 
 
 def number(value: object) -> float:
@@ -180,7 +188,7 @@ def _object(path: Path, damaged: dict[str, int]) -> Record:
 def _report(path: Path, damaged: dict[str, int]) -> TrainingReport | None:
     data = _object(path, damaged)
     try:
-        return TrainingReport.from_dict(data) if data else None
+        return rebuilt(TrainingReport, known_only(TrainingReport, data)) if data else None
     except CheckpointCorruptError:
         damaged[path.name] = damaged.get(path.name, 0) + 1
         return None

@@ -92,6 +92,20 @@ def rebuilt(cls: type[T], data: object) -> T:
         raise CheckpointCorruptError(f"{cls.__name__}: {error}.") from error
 
 
+def known_only(hint: object, data: object) -> object:
+    """Return plain values without the names that a dataclass, or one in it, does not have: another version's."""
+    origin, args = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and is_mapping(data):
+        return {
+            name: known_only(inner, data[name]) for name, inner in hints_of(cast(type, hint)).items() if name in data
+        }
+    if origin in (Union, types.UnionType):
+        return known_only(next(arg for arg in args if arg is not type(None)), data)
+    if origin in (tuple, list) and is_array(data):
+        return [known_only(args[0], item) for item in data]
+    return data
+
+
 def check_plain(value: object, path: str = "$") -> None:
     """Raise `CheckpointCorruptError` unless `value` is made of JSON's types, its numbers finite."""
     if value is None or isinstance(value, bool | int | str):

@@ -1,6 +1,7 @@
 """Each command names the next one; a run that a bound has ended can be made longer."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ def test_a_run_without_a_named_environment_is_not_to_be_watched(run_dir: Path, t
     path = run_dir / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"env": None}))
     assert enjoy_command_of(run_dir) == enjoy_command_of(tmp_path) == ""
+
+
+def test_a_run_that_goes_on_is_watched_with_what_its_names_import(run_dir: Path) -> None:
+    path = run_dir / "run.json"
+    wrappers = ["gymnasium.wrappers:TimeAwareObservation", "mine.py:Mine"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"wrappers": wrappers}))
+    (run_dir / "report.json").unlink()
+    assert enjoy_command_of(run_dir) == f"tensor-optix enjoy {run_dir} --allow-module mine.py"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"wrappers": ["no place"]}))
+    assert enjoy_command_of(run_dir) == ""
+
+
+def test_a_run_without_a_policy_is_not_to_be_watched(run_dir: Path) -> None:
+    for snapshot in run_dir.glob("snapshot_*"):
+        shutil.rmtree(snapshot)
+    assert enjoy_command_of(run_dir) == ""
 
 
 def test_report_names_the_next_command_beside_the_path(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

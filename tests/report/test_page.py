@@ -167,6 +167,18 @@ def test_a_run_of_another_version_is_shown_and_says_so(tmp_path: Path, small: No
     assert "Training Complete" in text
 
 
+def test_what_only_another_version_has_hides_nothing(tmp_path: Path, small: None) -> None:
+    run_dir = write_run(tmp_path / "run")
+    ours = shown(page_of(RunData.read(run_dir)))
+    lines = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["eval_metrics"]["new"] = line["new"] = 1
+    (run_dir / "history.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    report = json.loads((run_dir / "report.json").read_text())
+    (run_dir / "report.json").write_text(json.dumps(report | {"new": {"nested": 1}}))
+    assert shown(page_of(RunData.read(run_dir))) == ours
+
+
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_the_command_that_checks_it_allows_the_module_of_the_environment(
     tmp_path: Path, small: None, confirmed: bool
