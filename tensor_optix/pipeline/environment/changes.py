@@ -173,17 +173,26 @@ def vector_changes(env: VectorEnv, make: Callable[[], VectorEnv]) -> list[str]:
     """
     played, new = make(), make()
     try:
-        played.reset(seed=0)
-        played.action_space.seed(0)
-        for _ in range(_STEPS):
-            played.step(played.action_space.sample())
         attributes = dict(_attributes(new.unwrapped, ()))
-        state = _changed(dict(_attributes(played.unwrapped, ())), attributes)
+        state = _state_of(played, attributes)
         changed = _changed(dict(_attributes(env.unwrapped, ())), attributes)
     finally:
         played.close()
         new.close()
     return [str(path[-1]) for path in changed if not fits_within(path, state)]
+
+
+def _state_of(vector: VectorEnv, new: Mapping[Path, object]) -> dict[Path, object]:
+    """Return what a vector changes by itself until an episode ends, the mark of that included."""
+    vector.reset(seed=0)
+    vector.action_space.seed(0)
+    state: dict[Path, object] = {}
+    for _ in range(_LONGEST):
+        *_, terminated, truncated, _ = vector.step(vector.action_space.sample())
+        state |= _changed(dict(_attributes(vector.unwrapped, ())), new)
+        if np.any(terminated) or np.any(truncated):
+            break
+    return state
 
 
 def _statistics_of(env: gym.Env) -> dict[Path, object]:

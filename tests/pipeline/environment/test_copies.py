@@ -253,6 +253,13 @@ class TestOfAVector:
         assert single.spec.max_episode_steps == limit
         assert base_of(single)._sutton_barto_reward is arguments.get("sutton_barto_reward", False)
 
+    def test_an_episode_that_has_just_ended_is_no_change_of_such_a_vector(self, vectors: Any) -> None:
+        env = vectors(gym.make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point"))
+        env.reset(seed=0)
+        while not env.step(np.zeros(2, np.int64))[2].any():
+            pass
+        assert vector_copies(env, None)
+
     def test_what_was_changed_on_such_a_vector_is_said(self, vectors: Any) -> None:
         env = vectors(gym.make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point"))
         env.reset(seed=0)
