@@ -87,6 +87,7 @@ class RayLink:
 
     Raises:
         ExecutorError: it could not be started.
+        WorkerLostError: it was killed while it started.
     """
 
     def __init__(self, ray: ModuleType, threads: int, start_seconds: float, paths: Sequence[str]) -> None:
@@ -102,6 +103,8 @@ class RayLink:
             ) from error
         except ray.exceptions.RayError as error:
             self._end()
+            if _was_killed(error):
+                raise WorkerLostError(f"{first_line(error)} while it started") from error
             raise ExecutorError(f"A worker of the Ray cluster could not be started: {first_line(error)}.") from error
 
     def call(self, job: str, index: int, attempt: int, item: bytes, on_told: Callable[[Json], None]) -> Frame:
@@ -149,3 +152,8 @@ class RayLink:
     def _end(self) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(self._actor)
+
+
+def _was_killed(error: Exception) -> bool:
+    """Return whether an actor that did not start, or the process in it, was killed; else its constructor raised."""
+    return not getattr(error, "actor_init_failed", True) or WorkerLostError.__name__ in str(error)

@@ -65,6 +65,19 @@ def test_a_worker_that_cannot_start_is_said(ray: FakeRay) -> None:
     ray.raises["pid"] = RayError("no module")
     with pytest.raises(ExecutorError, match="could not be started: no module"):
         RayLink(ray, 1, 60.0, [])
+    ray.raises["pid"].actor_init_failed = True  # type: ignore[attr-defined]
+    with pytest.raises(ExecutorError, match="could not be started: no module"):
+        RayLink(ray, 1, 60.0, [])
     ray.raises["pid"] = FakeRay.exceptions.GetTimeoutError()
     with pytest.raises(ExecutorError, match="no free cores"):
+        RayLink(ray, 1, 60.0, [])
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_lost(ray: FakeRay) -> None:
+    ray.raises["pid"] = RayError("The actor died.")
+    ray.raises["pid"].actor_init_failed = False  # type: ignore[attr-defined]
+    with pytest.raises(WorkerLostError, match="The actor died while it started"):
+        RayLink(ray, 1, 60.0, [])
+    ray.raises["pid"] = RayError("The actor died because of an error in its creation:\nWorkerLostError: SIGKILL")
+    with pytest.raises(WorkerLostError):
         RayLink(ray, 1, 60.0, [])
