@@ -1,5 +1,6 @@
 """Many runs side by side: what each came to, in which group it is, and in what their configurations differ."""
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from tensor_optix.core.stop_reason import StopReason
-from tensor_optix.core.storage.line_log import RUN_ID
+from tensor_optix.core.storage.line_log import MULTIRUN, RUN_ID
 from tensor_optix.errors import InvalidArgumentError, did_you_mean
 from tensor_optix.report.rendering import plain
 from tensor_optix.report.run_data import RunData
@@ -23,6 +24,8 @@ NOT_SET, DEFAULT = "-", "default"
 _LEFT_OUT = frozenset({"seed", "format", "env", "env_kwargs", RUN_ID})
 """Of a configuration: what no group is told apart by, or what the environment says already."""
 _HYPERPARAMS = "hyperparams."
+_DEEPEST = 3
+"""Folders in a folder in which runs are looked for, where none are nearer: those of a search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,15 +236,24 @@ def _runs_in(run_dir: Path) -> list[RunData]:
     try:
         return [RunData.read(run_dir)]
     except InvalidArgumentError:
-        found = []
-        for folder in sorted(path for path in run_dir.iterdir() if path.is_dir()) if run_dir.is_dir() else ():
-            try:
-                found.append(RunData.read(folder))
-            except InvalidArgumentError:
-                continue
-        if not found:
-            raise
-        return found
+        folders = [run_dir]
+        for _ in range(_DEEPEST):  # the runs of a search lie deeper than those of several seeds
+            folders = [path for folder in folders for path in _folders_in(folder)]
+            if found := [data for folder in folders for data in _one_or_seeds(folder)]:
+                return found
+        raise
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _one_or_seeds(folder: Path) -> Iterator[RunData]:
+    """Yield the run in a folder, or those of one that holds a run of several seeds."""
+    inside = _folders_in(folder) if (folder / MULTIRUN).exists() else ()
+    for path in (folder, *inside):
+        with contextlib.suppress(InvalidArgumentError):
+            yield RunData.read(path)
 
 
 def _group(data: RunData, names: Mapping[str, str]) -> str:

@@ -64,12 +64,14 @@ class RunData:
         """
         if not run_dir.is_dir():
             raise InvalidArgumentError(f"{str(run_dir)!r} is no folder. Give the run directory that train printed.")
+        if (run_dir / MULTIRUN).exists() and not (run_dir / HISTORY).exists():
+            raise InvalidArgumentError(_of_several(run_dir))
         if not any((run_dir / name).exists() for name in (*RECORDS, DESCRIPTION)):
+            if any(run_dir.glob(f"*/{HISTORY}")):
+                raise InvalidArgumentError(_of_several(run_dir))
             raise InvalidArgumentError(
                 f"{str(run_dir)!r} holds no run: neither {HISTORY} nor {REPORT}. Give the folder that train printed."
             )
-        if (run_dir / MULTIRUN).exists() and not (run_dir / HISTORY).exists():
-            raise InvalidArgumentError(_of_several(run_dir))
         damaged: dict[str, int] = {}
         history: list[HistoryRecord] = []
         for line in _lines(run_dir / HISTORY, damaged):

@@ -53,6 +53,16 @@ def test_a_folder_of_runs_stands_for_them_and_each_counts_once(tmp_path: Path) -
     assert len(Comparison.read([tmp_path, runs[0], runs[0]]).runs) == len(runs)
 
 
+def test_runs_of_several_seeds_and_of_a_search_are_found_in_its_folder(tmp_path: Path) -> None:
+    search, seeds = tmp_path / "runs" / "search", tmp_path / "runs" / "seeds"
+    of_search = [write_compared(search / "finals" / f"trial-{n}" / "seed-1", 1.0) for n in range(2)]
+    assert [run.data.run_dir for run in Comparison.read([search]).runs] == of_search
+    of_seeds = [write_compared(seeds / f"seed-{n}", 1.0) for n in range(2)]
+    (seeds / "multirun.json").write_text("{}")
+    alone = write_compared(tmp_path / "runs" / "alone", 1.0)
+    assert [run.data.run_dir for run in Comparison.read([tmp_path / "runs"]).runs] == [alone, *of_seeds]
+
+
 def test_what_is_no_run_is_left_out_and_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found = Comparison.read([write_compared(tmp_path / "a", 1.0), tmp_path / "empty", tmp_path / "absent"])

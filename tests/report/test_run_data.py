@@ -71,5 +71,9 @@ def test_a_folder_of_several_runs_names_one_of_them(tmp_path: Path) -> None:
     write_run(tmp_path / "seed-0")
     with pytest.raises(InvalidArgumentError, match=r"holds several runs.*seed-0.*tensor-optix compare"):
         RunData.read(tmp_path)
+    for name in ("run.json", "multirun.json"):  # of several seeds the one is not there, of a folder of runs neither
+        (tmp_path / name).unlink()
+        with pytest.raises(InvalidArgumentError, match=r"holds several runs.*seed-0.*tensor-optix compare"):
+            RunData.read(tmp_path)
     write_run(tmp_path)  # of an evolution, which is a run itself
     assert RunData.read(tmp_path).history
