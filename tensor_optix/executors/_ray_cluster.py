@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 
 from tensor_optix.errors import ExecutorError
+from tensor_optix.executors.budget import cores
 from tensor_optix.support.optional import require
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ class RayCluster:
         try:
             _check_nodes(self.ray, start_seconds)
             self.cores = int(self.ray.cluster_resources().get("CPU", 1))
-            """Of all nodes."""
+            """Of all nodes, as Ray counts them."""
+            self.true_cores = min(self.cores, cores()) if self._is_ours and address is None else self.cores
+            """Fewer where this object has started a cluster with more than this machine has."""
         except BaseException:
             self.close()
             raise
@@ -67,6 +70,19 @@ class RayCluster:
 def first_line(error: BaseException) -> str:
     """Return what an error of Ray's says, without the report that follows."""
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def full_store(error: BaseException, instead: str) -> ExecutorError:
+    """Return what to say where the object store of the cluster is full.
+
+    Args:
+        error: Ray's.
+        instead: of what fewer would help.
+    """
+    return ExecutorError(
+        f"The object store of the Ray cluster is full: {first_line(error)}. Give it more memory, or use fewer "
+        f"{instead}."
+    )
 
 
 def _connect(ray: ModuleType, address: str | None, wanted_cores: int) -> None:

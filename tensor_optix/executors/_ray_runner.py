@@ -13,7 +13,7 @@ from types import ModuleType
 
 from tensor_optix.errors import ExecutorError
 from tensor_optix.executors._link import Link, WorkerLostError
-from tensor_optix.executors._ray_cluster import first_line
+from tensor_optix.executors._ray_cluster import first_line, full_store
 from tensor_optix.executors.payload import Frame, frame_of
 from tensor_optix.support.plain import Json
 
@@ -118,10 +118,7 @@ class RayLink:
                     on_told(json.loads(value))
             found = self._ray.get(reference)
         except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
-            raise ExecutorError(
-                f"The object store of the Ray cluster is full: {first_line(error)}. Give it more memory, or use fewer "
-                f"workers."
-            ) from error
+            raise full_store(error, "workers") from error
         except errors.RayError as error:
             raise WorkerLostError(first_line(error)) from error
         if isinstance(found, str):

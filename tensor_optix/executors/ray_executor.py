@@ -52,7 +52,7 @@ class RayExecutor(Processes):
         self._cluster = RayCluster(address, wanted, "RayExecutor", start_seconds)
         available = self._cluster.cores
         fitting = max(available // threads, 1)
-        if workers is not None and (too_many := over_budget(workers, threads, available)):
+        if workers is not None and (too_many := over_budget(workers, threads, self._cluster.true_cores)):
             logger.warning("%s", too_many)
         super().__init__(
             min(workers or fitting, fitting), threads=threads, grace_seconds=grace_seconds, start_seconds=start_seconds

@@ -14,8 +14,7 @@ from types import ModuleType
 from typing import Protocol
 
 from tensor_optix.core.faults import DIED, HUNG
-from tensor_optix.errors import ExecutorError
-from tensor_optix.executors._ray_cluster import first_line
+from tensor_optix.executors._ray_cluster import first_line, full_store
 from tensor_optix.pipeline.environment.workers import wire
 from tensor_optix.pipeline.environment.workers.fork_server import UNKNOWN
 from tensor_optix.pipeline.environment.workers.functions import pickled_value
@@ -110,8 +109,12 @@ class Crew:
 
     def _depart(self) -> None:
         if (flight := self._waiting) is not None:
-            self._waiting = None
-            flight.reference = flight.life.actor.answers.remote(flight.requests)
+            self._waiting, errors = None, self._ray.exceptions
+            try:
+                flight.reference = flight.life.actor.answers.remote(flight.requests)
+            except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
+                self._lose(flight.life, DIED, first_line(error))
+                raise full_store(error, "environments") from error
 
     def answer(self, flight: Flight, place: int, seconds: float) -> Answer:
         """Return what came of a request; that of an actor that is lost has failed.
@@ -148,10 +151,7 @@ class Crew:
                 self._lose(life, HUNG, f"its actor does not answer in {seconds:.4g} s")
         except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
             self._lose(life, DIED, first_line(error))
-            raise ExecutorError(
-                f"The object store of the Ray cluster is full: {first_line(error)}. Give it more memory, or use fewer "
-                f"environments."
-            ) from error
+            raise full_store(error, "environments") from error
         except errors.RayError as error:
             self._lose(life, DIED, f"its actor is gone: {first_line(error)}")
         return None

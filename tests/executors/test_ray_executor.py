@@ -58,9 +58,19 @@ def test_a_connection_of_somebody_else_is_left_as_it_is(ray: FakeRay) -> None:
 
 
 def test_more_workers_than_the_cluster_has_cores_take_turns(ray: FakeRay, caplog: pytest.LogCaptureFixture) -> None:
+    ray.is_there = True
     with RayExecutor(workers=9) as executor:
         assert executor.workers == 4
     assert "9 workers with 1 thread each want 9 cores, but there are 4" in caplog.text
+
+
+def test_a_cluster_that_is_started_has_as_many_workers_as_asked_and_says_that_there_are_fewer_cores(
+    ray: FakeRay, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    with RayExecutor(workers=4) as executor:
+        assert executor.workers == 4
+    assert "4 workers with 1 thread each want 4 cores, but there are 2" in caplog.text
 
 
 @pytest.mark.parametrize("how", [{"workers": 0}, {"threads": 0}, {"grace_seconds": -1.0}])

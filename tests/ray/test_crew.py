@@ -19,9 +19,9 @@ from tests.fakes.ray import GetTimeoutError, ObjectStoreFullError, RayError
 class Actor:
     """Answers at once; `calls` are the requests of each call."""
 
-    def __init__(self, raises: Exception | None = None, *, is_late: bool = False) -> None:
+    def __init__(self, raises: Exception | None = None, *, is_late: bool = False, is_sent: bool = True) -> None:
         self.calls, self.ended = list[list[Request]](), list[int]()
-        self.raises = raises
+        self.raises, self.is_sent = raises, is_sent
         self.pid = SimpleNamespace(remote=lambda: done(GetTimeoutError() if is_late else 7))
         self.answers = SimpleNamespace(remote=self._answers)
         self.end = SimpleNamespace(remote=self.ended.append)
@@ -29,6 +29,8 @@ class Actor:
 
     def _answers(self, requests: list[Request]) -> "Future[Any]":
         self.calls.append(requests)
+        if self.raises is not None and not self.is_sent:
+            raise self.raises
         told = {"name": "it", "memory": 0, "same_observations": True, "same_actions": True}
         reply = wire.reply_bytes(wire.Reply(wire.DONE, 0, 1.0, 0, told))
         return done(self.raises or [Answer(reply) for _ in requests])
@@ -125,6 +127,11 @@ def test_what_cannot_go_on_is_said() -> None:
     worker.begin()
     with pytest.raises(ExecutorError, match=r"object store .* is full: no room. Give it more"):
         worker.wait_until_made()
+    (worker,) = workers_of([Actor(ObjectStoreFullError("no room to send"), is_sent=False)], Ray(), 1)
+    worker.begin()
+    with pytest.raises(ExecutorError, match=r"object store .* is full: no room to send. .* fewer environments"):
+        worker.wait_until_made()
+    assert not worker.is_running
 
 
 def test_one_worker_is_ended_without_the_others_and_all_with_the_actor() -> None:
