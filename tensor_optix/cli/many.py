@@ -31,6 +31,11 @@ def add_many(train: argparse.ArgumentParser) -> None:
         help="with --population: windows of each member between two decisions (default: four evaluations of one run)",
     )
     train.add_argument(
+        "--asynchronous",
+        action="store_true",
+        help="with --population: no member waits for the others; the run does not repeat",
+    )
+    train.add_argument(
         "--workers",
         type=whole,
         metavar="N",
@@ -51,8 +56,9 @@ def is_of_many(args: argparse.Namespace, variants: int = 0) -> bool:
             check_count(f"--{name.replace('_', '-')}", getattr(args, name), least)
     if args.seeds is not None and args.population is not None:
         raise InvalidArgumentError("--seeds and --population are two ways to use many cores. Give one of them.")
-    if args.generation_windows is not None and args.population is None:
-        raise InvalidArgumentError("--generation-windows needs --population N.")
+    for name in ("generation_windows", "asynchronous"):
+        if getattr(args, name) and args.population is None:
+            raise InvalidArgumentError(f"--{name.replace('_', '-')} needs --population N.")
     if args.population is not None and getattr(args, "report", False):
         raise InvalidArgumentError("--report is of one run or of --seeds; a population has generations.jsonl.")
     is_many = args.seeds is not None or args.population is not None

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from tensor_optix.cli import exit_codes
@@ -24,6 +25,7 @@ from tensor_optix.cli.several import (
 from tensor_optix.core.decisions.intervals import mean_interval
 from tensor_optix.errors import InvalidArgumentError, JobCancelledError
 from tensor_optix.executors import Executor, Processes
+from tensor_optix.executors.executor import Watcher
 from tensor_optix.multirun.description import (
     Members,
     holds_more,
@@ -48,14 +50,16 @@ def train_population(
     """Train a population, and return the exit code.
 
     Args:
-        args: `population`, `generation_windows`, `workers`, and as of `resume_population`.
+        args: `population`, `generation_windows`, `asynchronous`, `workers`, and as of `resume_population`.
         run: what each member is made of.
         given: the settings that were given.
         early: workers that are there already, see `several.started`.
     """
     run, workers = dataclasses.replace(run, seed=given.get("seed", 0)), args.workers or 1
     windows = args.generation_windows or _EVALUATIONS * run.base_interval
-    members = Members(members=args.population, generation_windows=windows, workers=workers)
+    members = Members(
+        members=args.population, generation_windows=windows, asynchronous=args.asynchronous, workers=workers
+    )
     name = f"{file_name_of(run.env)}-{run.algorithm}-population{members.members}-seed{run.seed}"
     folder = args.run_dir or Path("runs") / name
     with sole(folder):
@@ -76,7 +80,7 @@ def _same(folder: Path, run: RunDescription, members: Members, given: Given) -> 
     known, description = RunDescription.read(folder, run.modules), read_description(folder)
     kept = {} if "n_envs" in given else {"n_envs": known.n_envs, "async_envs": known.async_envs}
     is_same = isinstance(description, Members) and (
-        (description.members, description.generation_windows) == (members.members, members.generation_windows)
+        msgspec.structs.replace(description, workers=members.workers) == members
     )
     if not is_same or dataclasses.replace(run, **kept) != known:
         raise InvalidArgumentError(
@@ -117,12 +121,32 @@ def _finish(
         with cancelled_by_signals(executor) as signals:
             try:
                 with shown(names, progress=not args.no_progress) as view:
-                    while population.reason is None:
-                        population.step(executor, view)
-                        say(_generation(population), file=sys.stderr)
+                    (_asynchronous if members.asynchronous else _in_step)(population, executor, view)
                 return _concluded(folder, population, executor, as_json=args.json)
             except JobCancelledError:
                 return interrupted(folder, run.modules, signals)
+
+
+def _in_step(population: Population, executor: Executor, view: Watcher) -> None:
+    """Train with a barrier after each generation."""
+    while population.reason is None:
+        population.step(executor, view)
+        _say(_generation(population))
+
+
+def _asynchronous(population: Population, executor: Executor, view: Watcher) -> None:
+    """Train without barriers, and say what that means."""
+    _say("No member waits for the others: what is copied depends on which is ready first, so this run does not repeat.")
+    told = population.kept.generation
+
+    def tell() -> None:
+        nonlocal told
+        if population.kept.generation > told:
+            told = population.kept.generation
+            _say(_generation(population))
+
+    if population.reason is None:
+        population.run_asynchronously(executor, view, tell)
 
 
 def _concluded(folder: Path, population: Population, executor: Executor, *, as_json: bool) -> int:

@@ -41,12 +41,15 @@ Job: TypeAlias = Callable[[Payload, Context], Payload]
 """What a name such as `"package.module:function"` must lead to."""
 
 
+Kind: TypeAlias = Literal["begun", "told", "lost", "done", "failed"]
+"""Of an event. `"lost"`: the worker died, and the item begins again with another one."""
+
+
 @dataclass(frozen=True)
 class Event:
     """What happens to an item, told in the thread that called `map`."""
 
-    kind: Literal["begun", "told", "lost", "done", "failed"]
-    """`"lost"`: the worker died, and the item begins again with another one."""
+    kind: Kind
     index: int
     attempt: int = 1
     values: Any = None
@@ -54,6 +57,8 @@ class Event:
 
 
 Watcher: TypeAlias = Callable[[Event], None]
+Following: TypeAlias = Callable[[int, Payload], Payload | None]
+"""Takes the result of an item, and returns what is run next by the same index; None where it is the last."""
 Outcome: TypeAlias = Payload | JobError | JobCancelledError
 
 
@@ -65,7 +70,13 @@ class Executor(ABC):
     its item begins again.
     """
 
-    def map(self, job: str, items: Sequence[Payload], on_event: Watcher | None = None) -> list[Payload]:
+    def map(
+        self,
+        job: str,
+        items: Sequence[Payload],
+        on_event: Watcher | None = None,
+        following: Following | None = None,
+    ) -> list[Payload]:
         """Return the results, in the order of the items.
 
         All items are run to their end before an error is raised.
@@ -74,13 +85,15 @@ class Executor(ABC):
             job: `"package.module:function"`.
             items: one per call of the job.
             on_event: told what happens to each item.
+            following: called with each result, in the order in which they come, by the thread that calls this; what it
+                returns is run in the place of the item, whose result it then is.
 
         Raises:
             JobError: of the first item, in their order, whose job has raised; with its traceback and its item.
             JobCancelledError: `cancel` was called before all results were there.
             ExecutorError: no worker can be started.
         """
-        outcomes = self.outcomes(job, items, on_event)
+        outcomes = self.outcomes(job, items, on_event, following)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -92,7 +105,13 @@ class Executor(ABC):
         """How many items are run at once."""
 
     @abstractmethod
-    def outcomes(self, job: str, items: Sequence[Payload], on_event: Watcher | None = None) -> list[Outcome]:
+    def outcomes(
+        self,
+        job: str,
+        items: Sequence[Payload],
+        on_event: Watcher | None = None,
+        following: Following | None = None,
+    ) -> list[Outcome]:
         """Return what each item has come to, an error included, where one must not cost the others; see `map`."""
 
     @abstractmethod

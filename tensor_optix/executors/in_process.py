@@ -1,11 +1,12 @@
 """The default: one job after the other, in this process."""
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from tensor_optix.errors import JobCancelledError
 from tensor_optix.executors._jobs import check_name, failure_of, job_error, run
-from tensor_optix.executors.executor import Context, Event, Executor, Outcome, Paused, Watcher
+from tensor_optix.executors.executor import Context, Event, Executor, Following, Outcome, Paused, Watcher
 from tensor_optix.executors.payload import Payload, crossed
 from tensor_optix.support.plain import Json
 
@@ -21,11 +22,24 @@ class InProcess(Executor):
         """1."""
         return 1
 
-    def outcomes(self, job: str, items: Sequence[Payload], on_event: Watcher | None = None) -> list[Outcome]:
+    def outcomes(
+        self,
+        job: str,
+        items: Sequence[Payload],
+        on_event: Watcher | None = None,
+        following: Following | None = None,
+    ) -> list[Outcome]:
         """Return what each item has come to, in their order."""
         check_name(job)
         tell = on_event or (lambda event: None)
-        return [self._outcome(job, index, item, tell) for index, item in enumerate(items)]
+        todo, found = deque(enumerate(items)), dict[int, Outcome]()
+        while todo:
+            index, item = todo.popleft()
+            found[index] = outcome = self._outcome(job, index, item, tell)
+            if following is not None and isinstance(outcome, Payload):
+                following_item = following(index, outcome)
+                todo.extend([] if following_item is None else [(index, following_item)])
+        return [found[index] for index in range(len(items))]
 
     def _outcome(self, job: str, index: int, item: Payload, tell: Watcher) -> Outcome:
         if self._is_cancelled:

@@ -1,4 +1,4 @@
-"""Where a population stands between two generations, on disk: a crash costs the generation in progress, no more.
+"""Where a population stands between generations, on disk: a crash costs those in progress, no more.
 
 population.json        where it stands; replaced as a whole when all else is on disk
 members/<g>-<i>        member i after generation g
@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,23 +28,24 @@ from tensor_optix.core.storage.reading import read_plain
 from tensor_optix.errors import CheckpointCorruptError
 from tensor_optix.executors import Payload
 from tensor_optix.executors.payload import Frame, read_frame
+from tensor_optix.multirun.generations import Standing
 from tensor_optix.optimizers._pbt_rules import PBTStep
 from tensor_optix.support.plain import jsonable
 from tensor_optix.support.schemas import rebuilt
 
 STANDING, MEMBERS = "population.json", "members"
-FORMAT = 1
+FORMAT = 2
 _MAX_BYTES = 1 << 26
 _MAX_STATE_BYTES = 1 << 36
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Where a population stands at a barrier. Lists have an entry per member."""
+    """Where a population stands when members have been scored. Lists have an entry per member."""
 
     format: int = FORMAT
-    generation: int
-    """The next one."""
+    generations: list[int]
+    """The next one of each; the same of all, unless they are asynchronous."""
     steps: int
     """Training steps of all members together."""
     position: int
@@ -57,6 +58,8 @@ class Kept:
     states: list[str | None]
     """File to go on from; None = from the beginning."""
     streams: list[dict[str, Any] | None]
+    standings: list[Standing | None]
+    """Of the weights that each goes on with; None before the first generation."""
     best_scores: list[float | None]
     bests: list[str | None]
     """File of the best that it was."""
@@ -70,7 +73,7 @@ class Kept:
         """Return what stands before the first generation."""
         n = len(params)
         return cls(
-            generation=0,
+            generations=[0] * n,
             steps=0,
             position=0,
             rng=jsonable(rng.bit_generator.state),
@@ -78,10 +81,16 @@ class Kept:
             donors=[None] * n,
             states=[None] * n,
             streams=[None] * n,
+            standings=[None] * n,
             best_scores=[None] * n,
             bests=[None] * n,
             digests={},
         )
+
+    @property
+    def generation(self) -> int:
+        """The next one of those that are furthest behind."""
+        return min(self.generations)
 
     def generator(self) -> np.random.Generator:
         """Return the generator of the population, where it stood."""
@@ -137,44 +146,27 @@ class Barriers:
     def keep(
         self,
         before: Kept,
-        results: Sequence[Payload],
-        steps: Sequence[PBTStep],
+        results: Mapping[int, Payload],
+        steps: Mapping[int, PBTStep],
         rng: np.random.Generator,
         position: int,
     ) -> Kept:
-        """Save the barrier after a generation, and return where the population stands now.
+        """Save where the population stands after a generation of some members, and return it.
 
         Args:
             before: where it stood.
-            results: of the members' jobs.
-            steps: what each does next.
+            results: of those members' jobs.
+            steps: what each of them does next.
             rng: of the population.
             position: length of the record in bytes.
         """
         own, digests = self._write(before, results)
-        scores = [one.values["score"] for one in results]
-        better = [_is_better(score, best) for score, best in zip(scores, before.best_scores, strict=True)]
-        highest = max((best for best in before.best_scores if best is not None), default=-math.inf)
-        has_improved = any(score is not None and score > highest for score in scores)
-        donors = [step.donor for step in steps]
-        bests = [name if is_better else old for name, is_better, old in zip(own, better, before.bests, strict=True)]
-        states = [own[i if donor is None else donor] for i, donor in enumerate(donors)]
-        kept = Kept(
-            generation=before.generation + 1,
-            steps=before.steps + sum(one.values["steps"] for one in results),
+        found = _directed(_scored(before, results, own), steps)
+        kept = dataclasses.replace(
+            found,
             position=position,
             rng=jsonable(rng.bit_generator.state),
-            params=[dict(step.params) for step in steps],
-            donors=donors,
-            states=states,
-            streams=[one.values.get("stream") for one in results],
-            best_scores=[
-                score if is_better else old
-                for score, is_better, old in zip(scores, better, before.best_scores, strict=True)
-            ],
-            bests=bests,
-            improved_in=before.generation + 1 if has_improved else before.improved_in,
-            digests={name: digests[name] for name in {*states, *bests} if name is not None},
+            digests={name: digests[name] for name in {*found.states, *found.bests} if name is not None},
         )
         with storage_errors("write", self._folder):
             fsync_directory(self._members)
@@ -182,21 +174,20 @@ class Barriers:
         self._drop_but(kept.digests)
         return kept
 
-    def _write(self, before: Kept, results: Sequence[Payload]) -> tuple[list[str | None], dict[str, str]]:
+    def _write(self, before: Kept, results: Mapping[int, Payload]) -> tuple[dict[int, str | None], dict[str, str]]:
         """Write the members' states, and return the name of each file, and what all files hold."""
-        own, digests = list[str | None](), dict(before.digests)
+        own, digests = dict[int, str | None](), dict(before.digests)
         with storage_errors("write", self._folder):
             make_directory(self._members)
-            for member, result in enumerate(results):
+            for member, result in results.items():
                 if result.values["score"] is None:
-                    own.append(None)
+                    own[member] = None
                     continue
-                name = f"{before.generation}-{member}"
+                name = f"{before.generations[member]}-{member}"
                 content = Frame("result", Payload({"state": result.values["state"]}, result.tensors)).to_bytes()
                 (self._members / name).unlink(missing_ok=True)
                 write_file(self._members / name, content)
-                own.append(name)
-                digests[name] = hashlib.sha256(content).hexdigest()
+                own[member], digests[name] = name, hashlib.sha256(content).hexdigest()
         return own, digests
 
     def _drop_but(self, needed: Mapping[str, str]) -> None:
@@ -206,5 +197,35 @@ class Barriers:
                     path.unlink()
 
 
-def _is_better(score: float | None, best: float | None) -> bool:
-    return score is not None and (best is None or score > best)
+def _scored(before: Kept, results: Mapping[int, Payload], own: Mapping[int, str | None]) -> Kept:
+    """Return where a population stands with what some members have come to, whose states are in files of their own."""
+    found = _copied(before)
+    highest = max((best for best in before.best_scores if best is not None), default=-math.inf)
+    improved_in = before.improved_in
+    for member, result in results.items():
+        score: float | None = result.values["score"]
+        found.generations[member] += 1
+        found.standings[member] = Standing(params=result.values["params"], score=score)
+        found.states[member], found.streams[member] = own[member], result.values.get("stream")
+        if score is not None and score > highest:
+            improved_in = max(improved_in, found.generations[member])
+        if score is not None and ((best := before.best_scores[member]) is None or score > best):
+            found.best_scores[member], found.bests[member] = score, own[member]
+    steps = before.steps + sum(one.values["steps"] for one in results.values())
+    return dataclasses.replace(found, steps=steps, improved_in=improved_in)
+
+
+def _directed(scored: Kept, steps: Mapping[int, PBTStep]) -> Kept:
+    """Return where it stands with what some members do next; who copies stands where the other one does."""
+    found = _copied(scored)
+    for member, step in steps.items():
+        found.params[member], found.donors[member] = dict(step.params), step.donor
+        if step.donor is not None:
+            found.states[member], found.standings[member] = scored.states[step.donor], scored.standings[step.donor]
+    return found
+
+
+def _copied(kept: Kept) -> Kept:
+    """Return the same in lists of its own."""
+    lists = {name: list(value) for name, value in vars(kept).items() if isinstance(value, list)}
+    return dataclasses.replace(kept, **lists)

@@ -43,6 +43,8 @@ class Members(
     members: Annotated[int, msgspec.Meta(ge=2, le=4096)]
     generation_windows: Annotated[int, msgspec.Meta(ge=1, le=2**24)]
     """Windows that each member learns from in a generation."""
+    asynchronous: bool = False
+    """Whether none waits for the others."""
     workers: _Count = 1
     """Of them learn at once."""
 

@@ -1,14 +1,14 @@
-"""What a population does at a barrier: pure decisions in the order of the members, and which of them were late."""
+"""What members of a population do next: pure decisions in their order, and which of them were late at a barrier."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from tensor_optix.core.search_space import SearchSpace
-from tensor_optix.core.types import Params
 from tensor_optix.optimizers._pbt_rules import PBTRules, PBTStep
 
 LATE_FACTOR, LATE_SECONDS = 2.0, 10.0
@@ -17,9 +17,9 @@ LATE_FACTOR, LATE_SECONDS = 2.0, 10.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What a member has come to in a generation."""
+    """What the weights of a member have come to when they were scored last."""
 
-    params: Params
+    params: dict[str, Any]
     """In force, all of them."""
     score: float | None
     """None where it has diverged."""
@@ -31,17 +31,28 @@ def rules_for(members: int) -> PBTRules:
     return PBTRules(exploit_share=share, top_share=share, fewest=2)
 
 
-def decided(space: SearchSpace, standings: Sequence[Standing], rng: np.random.Generator) -> list[PBTStep]:
-    """Return what each member does next, decided in their order. One that has diverged exploits another.
+def decided(
+    space: SearchSpace, standings: Sequence[Standing | None], members: Collection[int], rng: np.random.Generator
+) -> dict[int, PBTStep]:
+    """Return what some members do next, decided in their order. One that has diverged exploits another.
 
     Args:
         space: what is tuned.
-        standings: of all members.
+        standings: of all members; None where one has not been scored yet.
+        members: those that go on, which have been.
         rng: of the population.
     """
-    scored = [(one.params, -math.inf if one.score is None else one.score) for one in standings]
-    rules = rules_for(len(standings))
-    return [rules.step(space, params, score, scored, rng) for params, score in scored]
+    scored = {i: (one.params, _score(one)) for i, one in enumerate(standings) if one is not None}
+    rules, known = rules_for(len(scored)), list(scored)
+    found: dict[int, PBTStep] = {}
+    for member in sorted(members):
+        step = rules.step(space, *scored[member], list(scored.values()), rng)
+        found[member] = step if step.donor is None else dataclasses.replace(step, donor=known[step.donor])
+    return found
+
+
+def _score(standing: Standing) -> float:
+    return -math.inf if standing.score is None else standing.score
 
 
 def late(seconds: Sequence[float]) -> list[int]:

@@ -38,6 +38,9 @@ class Member:
     Args:
         run: what it is made of.
         number: of the member; it has random numbers of its own.
+
+    Raises:
+        InvalidArgumentError: its environment cannot be made anew, so that it has no scores.
     """
 
     run: RunDescription
@@ -48,6 +51,7 @@ class Member:
         self.agent: BaseAgent = self.run.agent(self.number)
         self.pipeline = self.run.pipeline()
         prepare(self.agent, self.pipeline, self.seed("agent"), self.seed("pipeline"))
+        self._validation = self._made_validation()  # now: later the environments are in the middle of episodes
 
     def seed(self, of: str, *more: int) -> int:
         """Return the seed of one of its generators."""
@@ -105,13 +109,9 @@ class Member:
                 break
         return steps
 
-    def validation(self, n_episodes: int) -> ValidationPipeline:
-        """Return a pipeline in which its policy acts greedily.
-
-        Raises:
-            InvalidArgumentError: its environment cannot be made anew.
-        """
-        made = self.pipeline.validation_pipeline(n_episodes, 0)
+    def _made_validation(self) -> ValidationPipeline:
+        """Return a pipeline in which its policy acts greedily."""
+        made = self.pipeline.validation_pipeline(self.run.val_episodes, 0)
         if made is None:
             raise InvalidArgumentError(f"{self.run.env} cannot be made anew, so that a population has no scores.")
         made.agent = GreedyAgent(self.agent) if can_be_greedy(self.agent) else self.agent
@@ -125,11 +125,7 @@ class Member:
             windows: seeds of the episodes of each. One is the last where so many steps have been taken as for a long
                 test of one run.
         """
-        pipeline = self.validation(max(map(len, windows)))
-        try:
-            return play(pipeline, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
-        finally:
-            pipeline.teardown()
+        return play(self._validation, EpisodeReturnEvaluator(), windows, max_steps=LEADER_STEPS)
 
     def save_policy(
         self, folder: Path, evidence: Sequence[PlayedWindow], *, is_final: bool, **more: float
@@ -157,6 +153,7 @@ class Member:
 
     def close(self) -> None:
         """Close its environments."""
+        self._validation.teardown()
         self.pipeline.teardown()
 
 

@@ -6,11 +6,13 @@
     then:         weights first, values after them, read back: what is in force stands in the record
 
 Nothing depends on who runs the members, or on which is ready first: decisions, weights and the record are the same.
+Where they are asynchronous it does, as there is no barrier: each member goes on as soon as it has been scored, by where
+the others stand then.
 """
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from tensor_optix.multirun.files import digest
 from tensor_optix.multirun.final_test import FinalTest, Windows, final_test_on
 from tensor_optix.multirun.generations import Standing, decided, late
 from tensor_optix.multirun.member import LEARN, PLAY
-from tensor_optix.optimizers._pbt_rules import moved
+from tensor_optix.optimizers._pbt_rules import PBTStep, moved
 from tensor_optix.optimizers.pbt_optimizer import PBTOptimizer
 from tensor_optix.presets import preset_for
 from tensor_optix.runs import RunDescription
@@ -123,19 +125,54 @@ class Population:
             on_event(event)
 
         results = executor.map(LEARN, [self._item(member) for member in range(self.members)], watch)
-        self._conclude(results)
+        self._conclude(dict(enumerate(results)))
         self._timings.append({"generation": self.kept.generation, "seconds": seconds})
         for log in (self._log, self._timings):
             log.close()
         for member in late(seconds):
             self.say(f"All waited for member {member}, which took {seconds[member]:.0f} s.")
 
+    def run_asynchronously(self, executor: Executor, on_event: Watcher, on_score: Callable[[], None]) -> None:
+        """Learn until it has ended, without barriers: what is decided depends on which member is ready first.
+
+        Args:
+            executor: runs the members.
+            on_event: told what happens to each.
+            on_score: called each time that one has been scored.
+
+        Raises:
+            JobError: a member's job has raised; what it was to learn is taken again when this is called again.
+            JobCancelledError: the executor was cancelled; likewise.
+        """
+
+        def following(place: int, result: Payload) -> Payload | None:
+            member = todo[place]
+            self._conclude({member: result})
+            self._log.close()
+            on_score()
+            is_over = has_failed or self.reason is not None or self._has_all(member)
+            return None if is_over else self._item(member)
+
+        def watch(event: Event) -> None:
+            nonlocal has_failed
+            has_failed = has_failed or event.kind == "failed"
+            on_event(event)
+
+        has_failed = False
+        todo = [member for member in range(self.members) if not self._has_all(member)]
+        executor.map(LEARN, [self._item(member) for member in todo], watch, following)
+
+    def _has_all(self, member: int) -> bool:
+        """Return whether a member has learned from as many windows as it may."""
+        windows = self.kept.generations[member] * self.generation_windows
+        return self.run.max_episodes is not None and windows >= self.run.max_episodes
+
     def _about(self, member: int) -> dict[str, object]:
-        return {"run": dataclasses.asdict(self.run), "member": member, "generation": self.kept.generation}
+        return {"run": dataclasses.asdict(self.run), "member": member, "generation": self.kept.generations[member]}
 
     def _item(self, member: int) -> Payload:
         kept, state = self.kept, self._barriers.state(self.kept, member)
-        seeds = np.random.default_rng([self.run.seed, _VALIDATION, kept.generation])
+        seeds = np.random.default_rng([self.run.seed, _VALIDATION, kept.generations[member]])
         values = {
             **self._about(member),
             "windows": self.generation_windows,
@@ -147,21 +184,24 @@ class Population:
         }
         return Payload(values, {} if state is None else state.tensors)
 
-    def _conclude(self, results: Sequence[Payload]) -> None:
-        rng = self.kept.generator()
-        standings = [Standing(params=one.values["params"], score=one.values["score"]) for one in results]
-        steps = decided(self.space, standings, rng)
+    def _conclude(self, results: Mapping[int, Payload]) -> None:
+        """Decide what some members do next, who have learned in the same generation, and save it."""
+        rng, standings = self.kept.generator(), list(self.kept.standings)
+        for member, one in results.items():
+            standings[member] = Standing(params=one.values["params"], score=one.values["score"])
+        steps = decided(self.space, standings, results, rng)
         self._log.append(
             {
-                "generation": self.kept.generation,
+                "generation": self.kept.generations[min(results)],
                 "members": [
                     {
+                        "member": member,
                         **{name: one.values[name] for name in ("score", "returns", "steps")},
                         **{name: _sorted(one.values[name]) for name in ("params", "effective")},
                         "sha256": digest(one.tensors),
-                        "then": {"mode": step.mode, "donor": step.donor, "params": _sorted(step.params)},
+                        "then": _told(steps[member]),
                     }
-                    for one, step in zip(results, steps, strict=True)
+                    for member, one in results.items()
                 ],
             }
         )
@@ -187,6 +227,10 @@ class Population:
     def best_state(self, member: int) -> Payload:
         """Return the best that a member was, as its job returned it."""
         return self._barriers.best(self.kept, member)
+
+
+def _told(step: PBTStep) -> dict[str, object]:
+    return {"mode": step.mode, "donor": step.donor, "params": _sorted(step.params)}
 
 
 def _sorted(values: Params) -> dict[str, Any]:

@@ -49,6 +49,24 @@ def test_a_population_is_trained_interrupted_resumed_and_its_best_evaluated(
     assert "holds another population" in capsys.readouterr().err
 
 
+def test_an_asynchronous_population_says_that_it_does_not_repeat_and_goes_on_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "a", "--asynchronous") == 0
+    captured = capsys.readouterr()
+    assert "max_windows windows of each member are done: 2 generations, 128 steps of 2 members" in captured.out
+    assert "does not repeat" in captured.err
+    assert "generation 2: 128 steps" in captured.err
+    assert main(["resume", str(tmp_path / "a"), "--max-windows", "3", "--no-progress"]) == 0
+    captured = capsys.readouterr()
+    assert "does not repeat" in captured.err
+    assert "3 generations, 192 steps" in captured.out
+    assert train(tmp_path / "a") == 2
+    assert "holds another population" in capsys.readouterr().err
+    assert main(["train", "CartPole-v1", "--asynchronous"]) == 2
+    assert "--asynchronous needs --population N." in capsys.readouterr().err
+
+
 def test_a_folder_whose_making_was_broken_off_is_made_anew_and_any_other_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,33 @@ class ExecutorContract:
         assert (good, also_good) == (Payload("a"), Payload("b"))
         assert isinstance(bad, JobError)
 
+    def test_a_result_may_be_followed_by_another_item_of_the_same_index(self, executor: Executor) -> None:
+        results, events = list[tuple[int, Any]](), list[Event]()
+
+        def following(index: int, result: Payload) -> Payload | None:
+            results.append((index, result.values))
+            return Payload(result.values) if len(result.values) < 8 * (index + 1) else None
+
+        items = [Payload([0]), Payload([1])]
+        found = executor.map(f"{NAME}:double", items, events.append, following)
+        assert [result.values for result in found] == [[0] * 8, [1] * 16]
+        for index, last in ((0, 8), (1, 16)):
+            lengths = [len(values) for of, values in results if of == index]
+            assert lengths == [2**n for n in range(1, last.bit_length())]
+            assert [e.kind for e in events if e.index == index] == ["begun", "done"] * len(lengths)
+
+    def test_what_follows_does_not_begin_once_the_jobs_are_cancelled(
+        self, make_executor: Callable[[], Executor]
+    ) -> None:
+        with make_executor() as executor:
+
+            def following(index: int, result: Payload) -> Payload:
+                executor.cancel()
+                return result
+
+            (outcome,) = executor.outcomes(f"{NAME}:double", [Payload([0])], None, following)
+            assert isinstance(outcome, JobCancelledError)
+
     @pytest.mark.parametrize("job", ["double", "a b:c", "module:", ":f", 7, "__main__:f"])
     def test_a_job_must_be_named(self, executor: Executor, job: Any) -> None:
         with pytest.raises(InvalidArgumentError, match=r"module"):

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from tensor_optix.errors import JobCancelledError, JobError
-from tensor_optix.executors.executor import Executor, Outcome, Payload, Watcher
+from tensor_optix.executors.executor import Executor, Following, Outcome, Payload, Watcher
 
 
 class Fixed(Executor):
@@ -17,7 +17,13 @@ class Fixed(Executor):
     def workers(self) -> int:
         return self.workers_
 
-    def outcomes(self, job: str, items: Sequence[Payload], on_event: Watcher | None = None) -> list[Outcome]:
+    def outcomes(
+        self,
+        job: str,
+        items: Sequence[Payload],
+        on_event: Watcher | None = None,
+        following: Following | None = None,
+    ) -> list[Outcome]:
         self.job = job
         return self.found
 

@@ -1,11 +1,12 @@
 """An executor whose jobs are functions of the test."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tensor_optix.errors import JobCancelledError, JobError
 from tensor_optix.executors import Event, Executor, Payload
-from tensor_optix.executors.executor import Outcome, Watcher
+from tensor_optix.executors.executor import Following, Outcome, Watcher
 
 
 class FakeExecutor(Executor):
@@ -25,10 +26,21 @@ class FakeExecutor(Executor):
     def workers(self) -> int:
         return self._workers
 
-    def outcomes(self, job: str, items: Sequence[Payload], on_event: Watcher | None = None) -> list[Outcome]:
-        name = job.partition(":")[2]
+    def outcomes(
+        self,
+        job: str,
+        items: Sequence[Payload],
+        on_event: Watcher | None = None,
+        following: Following | None = None,
+    ) -> list[Outcome]:
+        name, todo, found = job.partition(":")[2], deque(enumerate(items)), dict[int, Outcome]()
         tell = on_event or (lambda event: None)
-        return [self._outcome(name, index, item, tell) for index, item in enumerate(items)]
+        while todo:
+            index, item = todo.popleft()
+            found[index] = outcome = self._outcome(name, index, item, tell)
+            if following is not None and isinstance(outcome, Payload) and (next_ := following(index, outcome)):
+                todo.append((index, next_))
+        return [found[index] for index in range(len(items))]
 
     def _outcome(self, name: str, index: int, item: Payload, tell: Watcher) -> Outcome:
         if self.is_cancelled:

@@ -14,14 +14,20 @@ FIRST = Kept.first([{}, {"gamma": 0.9}], np.random.default_rng(3))
 
 
 def result(score: float | None, weights: bytes = b"weights") -> Payload:
-    values: dict[str, Any] = {"score": score, "steps": 10, "state": {"a": 1}, "stream": {"at": 2}}
+    values: dict[str, Any] = {
+        "score": score,
+        "steps": 10,
+        "params": {"gamma": 0.7},
+        "state": {"a": 1},
+        "stream": {"at": 2},
+    }
     return Payload(values, {"agent.safetensors": weights})
 
 
 def kept(folder: Path, before: Kept = FIRST, *scores: float | None) -> Kept:
     steps = [PBTStep("explore", None, {"gamma": 0.5}), PBTStep("exploit", 0, {"gamma": 0.6})]
     results = [result(score, str(score).encode()) for score in scores or (2.0, 1.0)]
-    return Barriers(folder).keep(before, results, steps, np.random.default_rng(4), 77)
+    return Barriers(folder).keep(before, dict(enumerate(results)), dict(enumerate(steps)), np.random.default_rng(4), 77)
 
 
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
@@ -43,6 +49,18 @@ def test_only_what_is_needed_stays(tmp_path: Path) -> None:
     assert kept(tmp_path, second, 2.0, 2.5).improved_in == 2
 
 
+def test_one_member_may_go_on_while_the_others_stay_where_they_are(tmp_path: Path) -> None:
+    first = kept(tmp_path)
+    barriers, rng = Barriers(tmp_path), np.random.default_rng(5)
+    alone = barriers.keep(first, {0: result(9.0, b"9")}, {0: PBTStep("explore", None, {"gamma": 0.1})}, rng, 88)
+    assert (alone.generations, alone.generation, alone.steps, alone.improved_in) == ([2, 1], 1, 30, 2)
+    assert (alone.params, alone.donors) == ([{"gamma": 0.1}, {"gamma": 0.6}], [None, 0])
+    assert alone.states == ["1-0", "0-0"]  # what the second has copied is what it goes on from
+    assert [standing and standing.score for standing in alone.standings] == [9.0, 2.0]
+    assert Barriers(tmp_path).newest() == alone
+    assert {path.name for path in (tmp_path / MEMBERS).iterdir()} == {"1-0", "0-0", "0-1"}
+
+
 def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
     found = kept(tmp_path)
     file = tmp_path / MEMBERS / "0-0"
@@ -50,7 +68,7 @@ def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointCorruptError, match="0-0"):
         Barriers(tmp_path).state(found, 0)
     text = (tmp_path / STANDING).read_text()
-    (tmp_path / STANDING).write_text(text.replace('"format": 1', '"format": 9'))
+    (tmp_path / STANDING).write_text(text.replace('"format": 2', '"format": 9'))
     with pytest.raises(CheckpointCorruptError, match="format 9"):
         Barriers(tmp_path).newest()
     (tmp_path / STANDING).write_text(text.replace('"steps": 20', '"steps": "x"'))

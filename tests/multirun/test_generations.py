@@ -22,9 +22,17 @@ def standings(*scores: float | None) -> list[Standing]:
     ],
 )
 def test_the_worst_takes_from_the_best(scores: tuple[float | None, ...], donors: list[int | None]) -> None:
-    steps = decided(SPACE, standings(*scores), np.random.default_rng(0))
-    assert [step.donor for step in steps] == donors
-    assert all(step.params.keys() == {"gamma"} for step in steps)
+    steps = decided(SPACE, standings(*scores), range(len(scores)), np.random.default_rng(0))
+    assert [step.donor for step in steps.values()] == donors
+    assert all(step.params.keys() == {"gamma"} for step in steps.values())
+
+
+def test_one_member_decides_by_those_that_have_been_scored() -> None:
+    some = [None, *standings(1.0, None), None, *standings(3.0)]
+    (alone,) = decided(SPACE, some, [1], np.random.default_rng(0)).items()
+    assert (alone[0], alone[1].donor) == (1, None)  # one that has diverged is further down
+    assert decided(SPACE, some, [2], np.random.default_rng(0))[2].donor == 4
+    assert decided(SPACE, [None, *standings(1.0)], [1], np.random.default_rng(0))[1].mode == "explore"
 
 
 def test_at_least_one_exploits_whatever_the_size() -> None:

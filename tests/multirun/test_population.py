@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tensor_optix.errors import JobCancelledError
+from tensor_optix.errors import JobCancelledError, JobError
 from tensor_optix.executors import Event, Payload
 from tensor_optix.multirun.files import digest
 from tensor_optix.multirun.population import GENERATIONS, Population
@@ -163,3 +163,64 @@ def test_a_late_member_is_said_and_timings_are_apart_from_the_record(tmp_path: P
     one.step(FakeExecutor({"learn": slow}, whole=True), ignore)
     assert said == ["All waited for member 1, which took 100 s."]
     assert json.loads((tmp_path / "timings.jsonl").read_text()) == {"generation": 1, "seconds": [1.0, 100.0, 1.0]}
+
+
+def run_asynchronously(one: Population, jobs: FakeExecutor) -> list[list[int]]:
+    """Return how far each member was each time that one had been scored."""
+    found: list[list[int]] = []
+    one.run_asynchronously(jobs, ignore, lambda: found.append(list(one.kept.generations)))
+    return found
+
+
+def test_asynchronous_members_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    one, jobs = population(tmp_path), executor()
+    assert run_asynchronously(one, jobs) == [
+        *([1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1], [2, 2, 1], [2, 2, 2], [3, 2, 2], [3, 3, 2], [3, 3, 3]),
+    ]
+    assert one.reason == "max_windows windows of each member are done"
+    lines = [json.loads(line) for line in (tmp_path / GENERATIONS).read_text().splitlines()]
+    assert [(line["generation"], line["members"][0]["member"]) for line in lines] == [
+        (generation, member) for generation in range(3) for member in range(3)
+    ]
+    # Each is the best so far when it has been scored, but for the first in the generations that follow.
+    donors = [line["members"][0]["then"]["donor"] for line in lines]
+    assert donors == [None, None, None, 2, None, None, 2, None, None]
+    assert lines[6]["members"][0]["sha256"] == digest({"agent": b"[2@0][0@2]"})
+
+
+def test_an_asynchronous_population_that_is_cut_loses_what_was_in_progress_alone(tmp_path: Path) -> None:
+    calls = [0]
+
+    def cancelled(item: Payload) -> Payload:
+        calls[0] += 1
+        if calls[0] == 6:
+            jobs.cancel()
+            raise JobCancelledError("cut")
+        return learn(item)
+
+    jobs = FakeExecutor({"learn": cancelled}, whole=True)
+    with pytest.raises(JobCancelledError):
+        run_asynchronously(population(tmp_path), jobs)
+    again = population(tmp_path)
+    assert again.kept.generations == [2, 2, 1]
+    run_asynchronously(again, executor())
+    assert again.kept.generations == [3, 3, 3]
+    assert len((tmp_path / GENERATIONS).read_text().splitlines()) == 9
+
+
+def test_members_that_have_failed_end_an_asynchronous_population(tmp_path: Path) -> None:
+    def failing(item: Payload) -> Payload:
+        if item.values["member"] == 1:
+            raise JobError("out of order")
+        return learn(item)
+
+    one = population(tmp_path)
+    with pytest.raises(JobError, match="out of order"):
+        run_asynchronously(one, FakeExecutor({"learn": failing}, whole=True))
+    assert one.kept.generations == [2, 0, 1]
+
+
+def test_who_has_copied_is_worth_what_it_has_copied(tmp_path: Path) -> None:
+    one = population(tmp_path)
+    one.step(executor(), ignore)
+    assert [standing and standing.score for standing in one.kept.standings] == [2.0, 1.0, 2.0]
