@@ -36,7 +36,9 @@ class EvalMetrics:
     @property
     def utility(self) -> float:
         """What decisions are made on, the higher the better: the score, its negative, or the grade."""
-        return self.primary_score * self.sign if self.grade is None else self.grade
+        if self.grade is not None:
+            return self.grade
+        return self.primary_score * (-1.0 if self.lower_is_better else 1.0)  # asked hundreds of times a decision
 
     @property
     def sign(self) -> float:
@@ -60,6 +62,8 @@ class EvalMetrics:
 
     def _number(self, name: str) -> float:
         value = self.metrics.get(name)
+        if type(value) is float:
+            return value
         return float(value) if is_number(value) else math.nan
 
     def to_dict(self) -> dict[str, Any]:

@@ -250,7 +250,12 @@ class PlayedWindow:
 
     def to_dict(self) -> dict[str, Json]:
         """Return plain JSON values."""
-        return {one.name: jsonable(getattr(self, one.name)) for one in fields(self)}
+        return {
+            "seeds": jsonable(self.seeds),
+            "returns": jsonable(self.returns),
+            "score": jsonable(self.score),
+            "episode_limit": self.episode_limit,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Self:

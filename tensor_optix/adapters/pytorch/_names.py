@@ -1,6 +1,6 @@
 """What a wrapper adds to the names of a module's weights, and the module without its wrapper."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -9,12 +9,18 @@ _WRAPPED = ("_orig_mod", "module", "_checkpoint_wrapped_module", "_fsdp_wrapped_
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
-def plain_paths(model: nn.Module) -> dict[str, str]:
+def plain_paths(model: nn.Module, paths: Sequence[str] | None = None) -> dict[str, str]:
     """Return the name of each entry of `state_dict()`, and the same as it is without wrappers, at any depth.
 
     A wrapper has one module, under a name that wrappers give, and no weight of its own.
+
+    Args:
+        model: the module.
+        paths: the names in its `state_dict()`, where they are known.
     """
-    paths = list(model.state_dict())
+    paths = list(model.state_dict()) if paths is None else paths
+    if not any(word in path for path in paths for word in _WRAPPED):
+        return dict(zip(paths, paths, strict=True))
     plain = {path: _plain_path(model, path) for path in paths}
     return plain if len(set(plain.values())) == len(paths) else {path: path for path in paths}
 

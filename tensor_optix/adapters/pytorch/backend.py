@@ -248,8 +248,9 @@ class TorchBackend:
 def _named_tensors(models: Mapping[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
     found = {}
     for name, model in models.items():
-        plain = plain_paths(model)
-        found |= {f"{name}.{plain[path]}": tensor for path, tensor in model.state_dict().items()}
+        tensors = model.state_dict()
+        plain = plain_paths(model, list(tensors))
+        found |= {f"{name}.{plain[path]}": tensor for path, tensor in tensors.items()}
     return found
 
 
@@ -292,4 +293,5 @@ def _constants_of(model: torch.nn.Module) -> frozenset[str]:
         if isinstance(module, torch.nn.modules.batchnorm._NormBase)
         for name, _ in module.named_buffers(recurse=False)
     }
-    return frozenset(plain_names(model, model.state_dict().keys() - learned - statistics))
+    others = model.state_dict().keys() - learned - statistics
+    return frozenset(plain_names(model, others)) if others else frozenset()

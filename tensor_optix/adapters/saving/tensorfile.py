@@ -148,7 +148,7 @@ def load_tensors(
 def refuse_non_finite(tensors: Mapping[str, np.ndarray], constants: Collection[str] = ()) -> None:
     """Raise `NonFiniteError` naming the first array that holds a NaN or an infinity and is none of `constants`."""
     for name, array in tensors.items():
-        if name not in constants and np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        if name not in constants and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise NonFiniteError(
                 f"Tensor {name!r} holds {int((~np.isfinite(array)).sum())} values that are not finite; "
                 f"such weights are neither saved nor loaded."

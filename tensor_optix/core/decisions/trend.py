@@ -187,11 +187,17 @@ def noise_of(scores: np.ndarray, std_errs: np.ndarray | None = None) -> np.ndarr
     bends = np.diff(scores[..., -NOISE_SCORES:], n=2, axis=-1)
     noise = np.zeros(scores.shape[:-1])
     if bends.shape[-1] >= 4:
-        noise = 1.4826 / math.sqrt(6.0) * np.median(np.abs(bends), axis=-1)
+        noise = 1.4826 / math.sqrt(6.0) * _median(np.abs(bends))
     if std_errs is not None:
         known = np.where(np.isfinite(std_errs[..., -NOISE_SCORES:]), std_errs[..., -NOISE_SCORES:], 0.0)
-        noise = np.maximum(noise, np.median(known, axis=-1))
+        noise = np.maximum(noise, _median(known))
     return noise
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Return `np.median(values, axis=-1)` of (..., n) numbers, which takes five times as long."""
+    ordered, n = np.sort(values, axis=-1), values.shape[-1]
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2.0
 
 
 def slope(scores: Sequence[float] | np.ndarray, steps: Sequence[float] | None = None) -> float:

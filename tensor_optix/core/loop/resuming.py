@@ -13,6 +13,7 @@ environment is deterministic given a seed.
 # (What users hand in is checked for those who run no type checker.)
 
 import contextlib
+import functools
 import random
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ from tensor_optix.core.storage.resume_ring import ResumePoint
 from tensor_optix.core.types import jsonable
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
 from tensor_optix.support.arrays import decoded, encoded
-from tensor_optix.support.plain import SavedState
+from tensor_optix.support.plain import Json, SavedState
 
 RUN_FORMAT = 5
 """Of a saved state: 5 holds hyper-parameters with the window from which they hold."""
@@ -140,9 +141,15 @@ def _global_generators() -> dict[str, object]:
     version, words, spare = random.getstate()
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - theirs, not ours
     return {
-        "python": [version, encoded(np.array(words, np.uint64)), spare],
+        "python": [version, _words(words), spare],
         "numpy": [name, encoded(np.asarray(keys)), int(position), int(has_gauss), float(gauss)],
     }
+
+
+@functools.lru_cache(maxsize=1)
+def _words(words: tuple[int, ...]) -> Mapping[str, Json]:
+    """Return the words of a generator as JSON values; they are the same in each save while nobody draws."""
+    return encoded(np.array(words, np.uint64))
 
 
 def _restore_global_generators(state: SavedState) -> None:

@@ -4,7 +4,7 @@ import enum
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
 from tensor_optix.core.decisions.escape_records import EscapeRecord, mean_window, running
@@ -19,7 +19,8 @@ from tensor_optix.core.loop.tuning import TuningTrial
 from tensor_optix.core.training_report import StopReason
 from tensor_optix.core.types import EvalMetrics, HyperparamSet, LoopState, PlayedWindow, PolicySnapshot, jsonable
 from tensor_optix.errors import CheckpointCorruptError
-from tensor_optix.support.plain import Json, SavedState
+from tensor_optix.support.narrowing import is_tuple
+from tensor_optix.support.plain import AS_THEY_ARE, Json, SavedState
 from tensor_optix.support.schemas import rebuilt
 
 FIRST_EVALUATIONS = 3
@@ -248,12 +249,14 @@ def _check_counts(state: RunState) -> None:
 
 def saved_form(value: Any) -> Any:
     """Return a value, dataclasses included, as plain JSON values that `rebuilt` reads again."""
+    if is_tuple(value):
+        return [item if type(item) in AS_THEY_ARE else saved_form(item) for item in value]
+    if type(value) in AS_THEY_ARE or type(value) is float:
+        return jsonable(value)
     if hasattr(value, "to_dict") and not isinstance(value, RunState):
         return value.to_dict()
     if isinstance(value, enum.Enum):
         return value.value
     if is_dataclass(value):
         return {field.name: saved_form(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
-        return [saved_form(item) for item in cast("tuple[object, ...]", value)]
     return jsonable(value)

@@ -65,16 +65,16 @@ class DurableFolders:
 
     def folder(self, sequence: int) -> Path:
         """Return the path of the folder with this number, whether or not it is there."""
-        return self.directory / f"{self.prefix}{sequence:06d}"
+        return self.directory / self._name(sequence)
 
     def sequences(self) -> list[int]:
         """Return the numbers of the existing folders, in order; links and other names are left out."""
         found: list[int] = []
         for _ in range(LOOKS):
-            numbered = ((name, self._number(name)) for name in _names_in(self.directory))
-            listed = [number for name, number in numbered if number is not None and name == self.folder(number).name]
+            numbered = [(name, self._number(name)) for name in _names_in(self.directory)]
+            listed = [number for name, number in numbered if number is not None and name == self._name(number)]
             found = sorted(number for number in listed if tree.is_folder(self.folder(number)))
-            if not any(tree.is_gone(self.folder(number)) for number in listed):
+            if len(found) == len(listed) or not any(tree.is_gone(self.folder(number)) for number in listed):
                 break
             # Another process deleted some while this one looked, perhaps after it had saved one not yet listed here.
         return found
@@ -227,15 +227,20 @@ class DurableFolders:
         for surplus in others[: max(0, len(others) + 1 - QUARANTINE_SIZE)]:
             tree.try_remove(surplus)
 
+    def _name(self, sequence: int) -> str:
+        return f"{self.prefix}{sequence:06d}"
+
     def _number(self, name: str) -> int | None:
-        digits = name.removeprefix(self.prefix)
+        if not name.startswith(self.prefix):
+            return None
+        digits = name[len(self.prefix) :]
         # A number above the limit was not counted by us, and the next one would not fit its name.
-        is_one = name.startswith(self.prefix) and re.fullmatch(r"[0-9]{1,12}", digits) and int(digits) < _MAX_SEQUENCE
+        is_one = re.fullmatch(r"[0-9]{1,12}", digits) and int(digits) < _MAX_SEQUENCE
         return int(digits) if is_one else None
 
     def _litter(self, kind: str, prefix: str) -> list[Path]:
-        ours = filter(_OF_A_RUN.fullmatch, _names_in(self.directory))
-        return [self.directory / name for name in ours if name.startswith(f"{kind}{prefix}")]
+        ours = (name for name in _names_in(self.directory) if name.startswith(f"{kind}{prefix}"))
+        return [self.directory / name for name in ours if _OF_A_RUN.fullmatch(name)]
 
     def _quarantined(self) -> list[Path]:
         folder = self.directory / QUARANTINE

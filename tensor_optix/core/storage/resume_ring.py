@@ -64,6 +64,7 @@ class ResumeRing:
         self.directory = Path(directory).absolute()
         self.size = size
         self._folders = DurableFolders(self.directory, PREFIX)
+        self._lock = atomic.DirectoryLock(self.directory)
         self.given_up: tuple[str, ...] = ()
         """Folders of intact states that the last `newest` passed over: starts from them were broken off too often."""
 
@@ -153,14 +154,13 @@ class ResumeRing:
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None]:
-        lock = atomic.DirectoryLock(self.directory)
-        if lock.acquire():
+        if self._lock.acquire():
             # No one in this process has written here: unfinished writes are those of a process that died.
             self._folders.clean()
         try:
             yield
         finally:
-            lock.release()
+            self._lock.release()
 
     def _point(self, sequence: int) -> ResumePoint:
         files = self._folders.verify(sequence)["files"]
