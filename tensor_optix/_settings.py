@@ -12,7 +12,11 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from tensor_optix.core.decisions.schedules import SCHEDULE_PATTERN
 from tensor_optix.errors import InvalidArgumentError
+
+_NO_SCHEDULE = f"`str` matching regex {SCHEDULE_PATTERN!r}"
+"""What msgspec expected where text is no schedule."""
 
 
 class _SameAsField:
@@ -92,8 +96,9 @@ class NamedSetting:
                 raise msgspec.ValidationError(f"Expected one of {', '.join(self.about.choices)}")
             return msgspec.convert(value, self.type, strict=True)
         except msgspec.ValidationError as error:
+            said = str(error).replace(_NO_SCHEDULE, "a number, or a schedule such as `lin_3e-4`")
             raise InvalidArgumentError(
-                f"{where}: {self.name} cannot be {value!r}: {error}. It means: {self.about.help}."
+                f"{where}: {self.name} cannot be {value!r}: {said}. It means: {self.about.help}."
             ) from error
 
 

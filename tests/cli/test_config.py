@@ -89,7 +89,10 @@ class TestFiles:
         ({"algorithm": "a3c"}, "algorithm cannot be 'a3c': Expected one of auto, ppo"),
         ({"net_arch": [64, "x"]}, "net_arch cannot be"),
         ({"validation_share": 2}, "validation_share cannot be 2"),
-        ({"hyperparams": {"gamma": "high"}}, "hyperparams cannot be"),
+        (
+            {"hyperparams": {"gamma": "high"}},
+            "hyperparams cannot be .*: Expected a number, or a schedule such as `lin_3e-4`",
+        ),
         ({"ppo": {"gamma": float("inf")}}, "a: ppo: hyperparams cannot be"),
         ({"ppo": 3}, "a: ppo: hyperparams cannot be 3"),
         ({"max_windows": 3, "max_episodes": 4}, "another name of a setting that is there already"),
