@@ -9,8 +9,10 @@ The windows are shares of the run so far, so the same holds for tasks of 10⁴ a
 bound makes a slow rise visible in long windows and a lucky maximum invisible in short ones; δ leaves out small gains.
 A bound reaches a level late, as its windows still hold the way up; the arrival is what they were waiting to be sure of.
 The arrival at a known target is the first step since which the scores average at least that, within their error.
-Source of the noise under a trend: von Neumann, "Distribution of the ratio of the mean square successive difference to
-the variance" (1941).
+The noise is that of successive differences. Where a trend is steep from one evaluation to the next, as it is where
+there are few because each takes long, it is that of second differences, which leave it out. Sources: von Neumann,
+"Distribution of the ratio of the mean square successive difference to the variance" (1941); Gasser, Sroka and
+Jennen-Steinmetz, "Residual variance and residual pattern in nonlinear regression" (1986).
 """
 
 import math
@@ -27,6 +29,8 @@ LEVEL_ERRORS = 3.0
 """z: standard errors that a level is lowered by."""
 LEVEL_SCORES = 3
 """Bins of a level at least, and scores of the first level."""
+STEEP = 0.25
+"""Share of the squared successive differences below which the second ones say that they are a trend."""
 REST = 0.08
 """δ: share of the gain that is left out when the step of the rise is looked up."""
 SLOPE_SPAN, SLOPE_ERRORS = 1.25, 2.0
@@ -116,7 +120,8 @@ def statistics_of(curve: ScoreCurve, episodes_per_evaluation: int = 5, target: f
 def levels(bins: Bins) -> np.ndarray:
     """Return (B,) at each bin the highest lower bound of a mean over the windows that end there: Mₜ."""
     sums = [_cumulative(x) for x in (bins.counts, bins.scores * bins.counts, _known(bins) * bins.counts)]
-    squares = _cumulative(np.concatenate([[0.0], np.diff(bins.scores) ** 2 / 2.0]))
+    firsts = _cumulative(np.concatenate([[0.0], np.diff(bins.scores) ** 2 / 2.0]))
+    seconds = _cumulative(np.concatenate([[0.0, 0.0], np.diff(bins.scores, 2) ** 2 / 6.0])[: len(bins.scores)])
     end = np.arange(len(bins.steps))
     highest = np.full(len(end), -np.inf)
     for window in LEVEL_WINDOWS:
@@ -125,7 +130,9 @@ def levels(bins: Bins) -> np.ndarray:
         n, total, variance = (x[end + 1] - x[start] for x in sums)
         # Differences of at least 7 neighbours: fewer say nothing about the noise.
         since = np.maximum(np.minimum(start, end - 7), 0)
-        between = (squares[end + 1] - squares[np.minimum(since + 1, end + 1)]) / np.maximum(end - since, 1)
+        between = (firsts[end + 1] - firsts[np.minimum(since + 1, end + 1)]) / np.maximum(end - since, 1)
+        bent = (seconds[end + 1] - seconds[np.minimum(since + 2, end + 1)]) / np.maximum(end - since - 1, 1)
+        between = np.where((end - since >= 7) & (bent < STEEP * between), bent, between)
         error = np.sqrt(np.maximum(between / (end - start + 1), variance / n**2))
         highest = np.maximum(highest, total / n - LEVEL_ERRORS * error)
     return highest

@@ -37,6 +37,12 @@ class TestLevels:
         level = np.maximum.accumulate(levels(curve_of(noise + np.linspace(0.0, 2.0, 1_000), 1.0).bins()))
         assert level[-1] > level[len(level) // 2] + 0.5
 
+    def test_a_steep_rise_of_few_scores_is_no_noise(self):
+        rising = [0.0, 550.0, 2_300.0, 3_100.0, 3_400.0, 3_900.0, 4_250.0, 4_600.0, 4_700.0, 4_900.0, 5_250.0, 5_550.0]
+        assert levels(curve_of(rising, 30.0).bins())[-1] > 5_100.0
+        up_and_down = [4_700.0 + 300.0 * (-1) ** i for i in range(12)]
+        assert levels(curve_of(up_and_down, 30.0).bins())[-1] < 4_400.0
+
     def test_is_below_the_truth_with_noise(self):
         below = 0
         for seed in range(100):

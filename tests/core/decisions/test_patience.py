@@ -141,6 +141,12 @@ class TestDecide:
         beyond = {"best": 150.0, "gain": 150.0, "target_steps": 40_000.0, "target_evaluations": 80}
         assert decide(seen(**beyond), Patience(reward_threshold=110.0)).quiet_steps == 110_000
 
+    def test_few_evaluations_that_still_rise_beyond_the_target_are_no_end(self):
+        rising = [0.0, 550.0, 2_300.0, 3_100.0, 3_400.0, 3_900.0, 4_250.0, 4_600.0, 4_700.0, 4_900.0, 5_250.0, 5_550.0]
+        verdict = assess(curve_of(rising, 30.0, window=20_000), Patience(reward_threshold=4_800.0))
+        assert verdict.phase is Phase.SATURATED
+        assert verdict.quiet_steps < 0.35 * verdict.allowed_steps
+
     def test_a_target_is_seen_to_be_reached_before_the_lower_bound_gets_there(self):
         scores = [100.0, 300.0, 150.0, 350.0, *[500.0] * 30]
         # From the third on they average (150 + 350 + 19 · 500) / 21 = 476 at the 23rd, 20 evaluations later.
