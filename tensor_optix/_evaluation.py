@@ -86,8 +86,12 @@ class Evaluation:
             reported=reported,
         )
 
-    def confirm(self) -> bool:
-        """Make these episodes the reported score; return False where the run has no report to write it to."""
+    def confirm(self, seed: int) -> bool:
+        """Make these episodes the reported score; return False where the run has no report to write it to.
+
+        Args:
+            seed: root of the episodes' seeds.
+        """
         self.reported = Reported(
             score=float(np.mean(self.returns)),
             std_err=standard_error(self.returns),
@@ -96,7 +100,9 @@ class Evaluation:
         )
         if self.report is None:
             return False
-        self.report = confirmed_report(self.report, self.snapshot, self.snapshot_path, self.returns, self.interval)
+        self.report = confirmed_report(
+            self.report, self.snapshot, self.snapshot_path, self.returns, self.interval, seed
+        )
         write_report(self.run_dir, self.report)
         return True
 

@@ -66,7 +66,12 @@ def keep_page(run_dir: Path) -> None:
 
 
 def confirmed_report(
-    report: TrainingReport, snapshot: PolicySnapshot, path: Path, returns: Sequence[float], interval: ScoreInterval
+    report: TrainingReport,
+    snapshot: PolicySnapshot,
+    path: Path,
+    returns: Sequence[float],
+    interval: ScoreInterval,
+    seed: int,
 ) -> TrainingReport:
     """Return a report whose best is confirmed by fresh episodes.
 
@@ -76,6 +81,7 @@ def confirmed_report(
         path: its folder.
         returns: the return of each episode.
         interval: of their mean.
+        seed: root of the episodes' seeds.
     """
     mean = float(np.mean(returns))
     start = Start(score=report.start_score, std_err=report.start_std_err, interval=report.start_interval)
@@ -91,4 +97,5 @@ def confirmed_report(
         hyperparams=dict(snapshot.hyperparams.params),
         best_interval=interval,
         confirmed=True,
+        confirmation={"seed": seed, "episodes": len(returns)},
     )

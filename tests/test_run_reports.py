@@ -50,7 +50,7 @@ def test_a_confirmed_report_tells_what_fresh_episodes_have_shown() -> None:
         created_at="",
     )
     interval = mean_interval(returns)
-    confirmed = confirmed_report(report(), snapshot, Path("run/snapshot_000009"), returns, interval)
+    confirmed = confirmed_report(report(), snapshot, Path("run/snapshot_000009"), returns, interval, 3)
     assert confirmed.best_score == 10.0
     assert confirmed.best_std_err == pytest.approx(2.0 / 3**0.5)
     assert (confirmed.best_window, confirmed.best_snapshot) == (30, "run/snapshot_000009")

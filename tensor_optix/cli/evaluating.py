@@ -4,8 +4,12 @@ import argparse
 import json
 import sys
 from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
 
 from tensor_optix._evaluation import Evaluation
+from tensor_optix._run_reports import read_report
 from tensor_optix._trained_runs import best_policy
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.arguments import CONFIRMING_EPISODES
@@ -14,7 +18,9 @@ from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.loop.selection import play_again
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
+from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.validation_pipeline import ValidationPipeline
+from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 from tensor_optix.support.terminal import say
 
 _EVALUATED_TOGETHER = 25
@@ -26,27 +32,54 @@ def evaluate(args: argparse.Namespace) -> int:
     is_tested = args.confirm or args.verify
     name, training, snapshot = best_policy(args.run_dir, args.allow_module, is_tested=is_tested, device=args.device)
     registry = CheckpointRegistry(args.run_dir)
-    together = max((len(window.seeds) for window in snapshot.evidence), default=0) if args.verify else args.episodes
-    pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), args.seed)
-    if pipeline is None:
-        raise InvalidArgumentError(f"{name} cannot be made anew, so it cannot be evaluated from the command line.")
-    if args.verify:
-        return _verify(args, pipeline, snapshot)
-    returns: list[float] = []
-    for window in pipeline.episodes():
-        returns += [episode.total_return for episode in window.completed_episodes()]
-        if len(returns) >= args.episodes:
-            break
+    confirmed = _confirmation(args.run_dir, registry, snapshot) if args.verify else None
+    if args.verify and confirmed is None:
+        together = max((len(window.seeds) for window in snapshot.evidence), default=1)
+        return _verify(args, _pipeline(name, training, together, args.seed), snapshot)
+    seed, episodes = (args.seed, args.episodes) if confirmed is None else confirmed[:2]
+    pipeline = _pipeline(name, training, episodes, seed)
+    returns = _played(pipeline, episodes)
     pipeline.teardown()
     training.teardown()
-    evaluation = Evaluation.of(args.run_dir, registry, snapshot, returns[: args.episodes])
-    if args.confirm and not evaluation.confirm():
+    if confirmed is not None:
+        mean, reported = float(np.mean(returns)), confirmed[2]
+        return _compared(args, mean, reported, len(returns), differing=0 if mean == reported else None)
+    evaluation = Evaluation.of(args.run_dir, registry, snapshot, returns)
+    if args.confirm and not evaluation.confirm(seed):
         say(f"{args.run_dir} has no report.json yet, so the score is written nowhere.", file=sys.stderr)
     if args.json:
         print(json.dumps(evaluation.to_dict()))
     else:
         say(f"{name}: {evaluation}")
     return exit_codes.DONE
+
+
+def _pipeline(name: str, training: BatchPipeline | VectorBatchPipeline, together: int, seed: int) -> ValidationPipeline:
+    pipeline = training.validation_pipeline(max(min(together, _EVALUATED_TOGETHER), 1), seed)
+    if pipeline is None:
+        raise InvalidArgumentError(f"{name} cannot be made anew, so it cannot be evaluated from the command line.")
+    return pipeline
+
+
+def _played(pipeline: ValidationPipeline, episodes: int) -> list[float]:
+    returns: list[float] = []
+    for window in pipeline.episodes():
+        returns += [episode.total_return for episode in window.completed_episodes()]
+        if len(returns) >= episodes:
+            break
+    return returns[:episodes]
+
+
+def _confirmation(
+    run_dir: Path, registry: CheckpointRegistry, snapshot: PolicySnapshot
+) -> tuple[int, int, float] | None:
+    """Return seed, number and score of the episodes that have confirmed a snapshot; None where the run tested it."""
+    report = read_report(run_dir)
+    if report is None or not report.confirmation:
+        return None
+    is_same = Path(report.best_snapshot or "").name == registry.path_of(snapshot).name
+    known = report.confirmation
+    return (known["seed"], known["episodes"], report.best_score) if is_same else None
 
 
 def _check_evaluation(args: argparse.Namespace) -> None:
@@ -73,16 +106,23 @@ def _verify(args: argparse.Namespace, pipeline: ValidationPipeline, snapshot: Po
     found = [value for window in again.evidence for value in window.returns]
     reported, score = snapshot.eval_metrics.primary_score, again.score(evaluator).primary_score
     differing = sum(one != other for one, other in zip_longest(found, expected))  # a missing episode differs, too
-    result = {
-        "verified": score == reported and not differing,
-        "episodes": len(found),
-        "differing": differing,
-        "mean": score,
-        "reported": reported,
-    }
+    return _compared(args, score, reported, len(found), differing)
+
+
+def _compared(args: argparse.Namespace, score: float, reported: float, episodes: int, differing: int | None) -> int:
+    """Say whether a score came out the same; `differing` episodes did not, None = how many is not known."""
+    is_same = score == reported and not differing
     if args.json:
+        result = {
+            "verified": is_same,
+            "episodes": episodes,
+            "differing": differing,
+            "mean": score,
+            "reported": reported,
+        }
         print(json.dumps(result))
     else:
-        verdict = "reproduced exactly" if result["verified"] else f"NOT reproduced, {differing} episodes differ"
-        say(f"Reported {reported!r}, played again {score!r} over {len(found)} episodes: {verdict}.")
-    return exit_codes.DONE if result["verified"] else exit_codes.NOT_VERIFIED
+        which = "" if differing is None else f", {differing} episodes differ"
+        verdict = "reproduced exactly" if is_same else f"NOT reproduced{which}"
+        say(f"Reported {reported!r}, played again {score!r} over {episodes} episodes: {verdict}.")
+    return exit_codes.DONE if is_same else exit_codes.NOT_VERIFIED

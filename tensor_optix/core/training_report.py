@@ -72,6 +72,8 @@ class TrainingReport:
     """Steps after which its longest episodes were cut; None where none was."""
     confirmed: bool = False
     """True if the best was tested on fresh episodes after the training; otherwise it may owe its score to luck."""
+    confirmation: dict[str, int] = field(default_factory=dict[str, int])
+    """`seed` and `episodes` of what `tensor-optix evaluate --confirm` played; empty where the run tested the best."""
     validation: dict[str, int] = field(default_factory=dict[str, int])
     """Of validation: `steps`, evaluations `put_off` (of them `by_clock`), episodes `cut`; `alike`: 1 = all the same."""
     stopped_because: str = ""

@@ -103,6 +103,23 @@ def test_verify_reproduces_the_reported_number_exactly(run_dir: Path, capsys: py
     }
 
 
+def test_verify_plays_the_episodes_that_have_confirmed_a_score(
+    cut_short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(cut_short), "--confirm", "--seed", "7", "--episodes", "103"]) == 0
+    path = cut_short / "report.json"
+    report = json.loads(path.read_text())
+    assert report["confirmation"] == {"seed": 7, "episodes": 103}
+    capsys.readouterr()
+    assert main(["evaluate", str(cut_short), "--verify", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    score = report["best_score"]
+    assert result == {"verified": True, "episodes": 103, "differing": 0, "mean": score, "reported": score}
+    path.write_text(json.dumps(report | {"best_score": score + 1.0}))
+    assert main(["evaluate", str(cut_short), "--verify"]) == 1
+    assert capsys.readouterr().out.endswith("over 103 episodes: NOT reproduced.\n")
+
+
 def test_verify_counts_episodes_that_cannot_be_played_again(
     run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
