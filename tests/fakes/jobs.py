@@ -1,5 +1,6 @@
 """Jobs for executors that need nothing but the standard library, so that a worker starts fast."""
 
+import hashlib
 import os
 import signal
 import sys
@@ -108,3 +109,13 @@ def who(item: Payload, context: Any) -> Payload:
 def nap(item: Payload, context: Any) -> Payload:
     time.sleep(item.values)
     return Payload(None, item.tensors)
+
+
+def chain(item: Payload, context: Any) -> Payload:
+    """Takes a while, tells each step, and always comes to the same."""
+    found = str(item.values)
+    for step in range(20):
+        found = hashlib.sha256(found.encode()).hexdigest()
+        context.tell({"step": step})
+        time.sleep(0.02)
+    return Payload(found)
