@@ -21,6 +21,7 @@ def main() -> None:
     given: dict[str, Any] = json.loads(sys.argv[1])
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # or its workers starve beside other work, as the others' do not
     begun = time.perf_counter()
     import ray
     from ray import tune
@@ -52,7 +53,7 @@ def _tuner(given: dict[str, Any], tune: Any) -> Any:
     )
     settings = {"algorithm": "ppo", "framework": "torch", "n_envs": given["n_envs"], "max_steps": given["steps"]}
     return tune.Tuner(
-        trainable(given["env"], seed=given["seed"], **settings),
+        trainable(given["env"], windows=given["windows"], seed=given["seed"], **settings),
         param_space=space,
         tune_config=tune.TuneConfig(
             metric="score", mode="max", num_samples=given["members"], scheduler=schedule, reuse_actors=True
