@@ -99,3 +99,29 @@ def confirmed_report(
         confirmed=True,
         confirmation={"seed": seed, "episodes": len(returns)},
     )
+
+
+def still_confirmed(report: TrainingReport, earlier: TrainingReport | None) -> TrainingReport:
+    """Return a report with the score that `evaluate --confirm` gave its best in an earlier one, where it has none.
+
+    Args:
+        report: of the run.
+        earlier: of the same run, before it was resumed; None where there was none.
+    """
+    if earlier is None or not earlier.confirmation or report.confirmed:
+        return report
+    if Path(earlier.best_snapshot or "").name != Path(report.best_snapshot or "").name:
+        return report
+    return replace(report, **{name: getattr(earlier, name) for name in _OF_A_CONFIRMATION})
+
+
+_OF_A_CONFIRMATION = (
+    "best_score",
+    "best_std_err",
+    "generalization_gap",
+    "best_interval",
+    "confirmed",
+    "confirmation",
+    "ahead_of_start",
+    "advice",
+)

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tensor_optix._run_reports import (
     confirmed_report,
     keep_page,
     read_report,
+    still_confirmed,
     write_report,
 )
 from tensor_optix.core.decisions.intervals import mean_interval
@@ -61,6 +63,21 @@ def test_a_confirmed_report_tells_what_fresh_episodes_have_shown() -> None:
         True,
     )
     assert (confirmed.windows, confirmed.reason) == (report().windows, report().reason)
+
+
+def test_a_confirmation_outlives_a_resume_that_finds_no_better_policy() -> None:
+    found = replace(report(), best_snapshot="run/snapshot_000009", best_score=12.0, confirmed=False)
+    earlier = replace(found, best_score=10.0, confirmed=True, confirmation={"seed": 3, "episodes": 100})
+    kept = still_confirmed(replace(found, windows=99), earlier)
+    assert (kept.best_score, kept.confirmed, kept.confirmation) == (10.0, True, {"seed": 3, "episodes": 100})
+    assert kept.windows == 99
+    for other in (
+        replace(found, best_snapshot="run/snapshot_000010"),
+        replace(found, confirmed=True),  # by the run itself
+    ):
+        assert still_confirmed(other, earlier) is other
+    assert still_confirmed(found, None) is found
+    assert still_confirmed(found, replace(earlier, confirmation={})) is found
 
 
 class TestPage:

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from tensor_optix._run_reports import read_report
+from tensor_optix._run_reports import read_report, still_confirmed, write_report
 from tensor_optix._trained_runs import refuse_python_run
 from tensor_optix.callbacks.screens import told
 from tensor_optix.cli import exit_codes, many, several
@@ -18,7 +18,7 @@ from tensor_optix.cli.describing import described, given_in, with_measured_envir
 from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.following import resume_command
 from tensor_optix.core.storage.line_log import DESCRIPTION
-from tensor_optix.core.training_report import StopReason
+from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
 from tensor_optix.factory import set_threads
 from tensor_optix.multirun.description import is_multirun
@@ -84,9 +84,10 @@ def resume(args: argparse.Namespace) -> int:
     if bounds:
         _keep_bounds(run, args.run_dir)
     say(f"Resuming {run.env} with {run.algorithm} on {run.framework} in {args.run_dir}", file=sys.stderr)
-    before = _windows(args.run_dir)
-    code = _finish(optimizer, args.run_dir, as_json=args.json)
-    if before is not None and _windows(args.run_dir) == before:
+    before = _report(args.run_dir)
+    code = _finish(optimizer, args.run_dir, as_json=args.json, before=before)
+    after = _report(args.run_dir)
+    if before is not None and after is not None and after.windows == before.windows:
         say("No window was trained: the run had ended before.", file=sys.stderr)
     return code
 
@@ -96,11 +97,10 @@ def _player(run: RunDescription) -> PlayedBeside | None:
     return PlayedBeside(dataclasses.asdict(run)) if run.validate_beside else None
 
 
-def _windows(run_dir: Path) -> int | None:
-    """Return how many windows a run has trained; None where no report says it."""
+def _report(run_dir: Path) -> TrainingReport | None:
+    """Return the report of a run; None where there is none that can be read."""
     with contextlib.suppress(CheckpointCorruptError):
-        found = read_report(run_dir)
-        return None if found is None else found.windows
+        return read_report(run_dir)
     return None
 
 
@@ -115,9 +115,12 @@ def _told(what: str, shows: bool) -> contextlib.AbstractContextManager[None]:
     return told(what) if shows else contextlib.nullcontext()
 
 
-def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool) -> int:
-    """Run until the end and print the report, which the loop has saved by then."""
-    report = optimizer.run()
+def _finish(optimizer: RLOptimizer, run_dir: Path, *, as_json: bool, before: TrainingReport | None = None) -> int:
+    """Run until the end and print the report, which the loop has saved by then; `before` is that of a resumed run."""
+    found = optimizer.run()
+    report = still_confirmed(found, before)
+    if report is not found:
+        write_report(run_dir, report)
     named = named_run(str(run_dir), report.allow_module)
     is_interrupted = report.reason == StopReason.INTERRUPTED.value
     following = {
