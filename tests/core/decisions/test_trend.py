@@ -251,6 +251,13 @@ def test_the_noise_is_that_of_the_steps_whatever_the_trend_and_the_outliers() ->
     assert float(noise_of(outlying)) < 6.0
 
 
+@given(st.lists(st.floats(-1e6, 1e6), min_size=6, max_size=60))
+def test_the_noise_is_that_of_numpys_median_bit_for_bit(scores: list[float]) -> None:
+    values = np.array(scores)
+    bends = np.abs(np.diff(values[-40:], n=2))
+    assert float(noise_of(values)) == 1.4826 / math.sqrt(6.0) * float(np.median(bends))
+
+
 def test_known_errors_are_the_least_that_the_noise_can_be() -> None:
     assert float(noise_of(np.array([5.0] * 8), np.full(8, 2.0))) == 2.0
     assert float(noise_of(np.array([5.0, 6.0]), np.array([2.0, math.nan]))) == 1.0  # an unknown one counts as none
