@@ -70,7 +70,7 @@ class TestConfirm:
         write_report(registry.directory, report(best_score=50.0))
         found = evaluation(registry)
         assert "Confirm it: " in str(found)
-        assert found.confirm()
+        assert found.confirm(7)
         assert "Confirm it: " not in str(found)
         written = read_report(registry.directory)
         assert written == found.report
@@ -80,7 +80,7 @@ class TestConfirm:
 
     def test_a_confirmed_score_is_the_one_that_is_reported_from_then_on(self, registry: CheckpointRegistry) -> None:
         write_report(registry.directory, report(best_score=50.0))
-        evaluation(registry).confirm()
+        evaluation(registry).confirm(7)
         again = evaluation(registry, [0.0, 1.0]).reported
         assert (again.score, again.confirmed) == (10.0, True)
 
@@ -103,7 +103,7 @@ class TestConfirm:
         assert f"Untrained: {start:.2f}  {interval.text()}" in str(found).splitlines()
         assert NOT_AHEAD in str(found)
         assert (found.to_dict()["start_score"], found.to_dict()["ahead_of_start"]) == (start, False)
-        assert found.confirm()
+        assert found.confirm(7)
         written = read_report(registry.directory)
         assert written is not None
         assert (written.ahead_of_start, written.advice) == (ahead, "" if ahead else "Explore more.")
@@ -113,7 +113,7 @@ class TestConfirm:
         self, registry: CheckpointRegistry
     ) -> None:
         found = evaluation(registry)
-        assert not found.confirm()
+        assert not found.confirm(7)
         assert (found.reported.score, found.reported.confirmed) == (10.0, False)
         assert not (registry.directory / REPORT).exists()
 
