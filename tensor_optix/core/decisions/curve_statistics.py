@@ -29,7 +29,7 @@ LEVEL_ERRORS = 3.0
 """z: standard errors that a level is lowered by."""
 LEVEL_SCORES = 3
 """Bins of a level at least, and scores of the first level."""
-STEEP = 0.25
+STEEP = 0.1
 """Share of the squared successive differences below which the second ones say that they are a trend."""
 REST = 0.08
 """δ: share of the gain that is left out when the step of the rise is looked up."""
