@@ -205,7 +205,7 @@ def _scored(before: Kept, results: Mapping[int, Payload], own: Mapping[int, str 
     for member, result in results.items():
         score: float | None = result.values["score"]
         found.generations[member] += 1
-        found.standings[member] = Standing(params=result.values["params"], score=score)
+        found.standings[member] = Standing.of(result.values)
         found.states[member], found.streams[member] = own[member], result.values.get("stream")
         if score is not None and score > highest:
             improved_in = max(improved_in, found.generations[member])

@@ -4,12 +4,13 @@ import dataclasses
 import math
 from collections.abc import Collection, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from tensor_optix.core.search_space import SearchSpace
 from tensor_optix.optimizers._pbt_rules import PBTRules, PBTStep
+from tensor_optix.support.plain import SavedState
 
 LATE_FACTOR, LATE_SECONDS = 2.0, 10.0
 """A member is late that has taken so many times what half of them took, and so many seconds more."""
@@ -23,6 +24,11 @@ class Standing:
     """In force, all of them."""
     score: float | None
     """None where it has diverged."""
+
+    @classmethod
+    def of(cls, values: SavedState) -> Self:
+        """Return that of a member, by what its job has returned."""
+        return cls(params=values["params"], score=values["score"])
 
 
 def rules_for(members: int) -> PBTRules:

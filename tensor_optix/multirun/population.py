@@ -188,7 +188,7 @@ class Population:
         """Decide what some members do next, who have learned in the same generation, and save it."""
         rng, standings = self.kept.generator(), list(self.kept.standings)
         for member, one in results.items():
-            standings[member] = Standing(params=one.values["params"], score=one.values["score"])
+            standings[member] = Standing.of(one.values)
         steps = decided(self.space, standings, results, rng)
         self._log.append(
             {
