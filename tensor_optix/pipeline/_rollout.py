@@ -195,7 +195,8 @@ class VectorRolloutBuilder:
         self._spends_steps_on_resets = spends_steps_on_resets
         self._all = np.ones(n_envs, bool)
         self._is_acting = self._all  # (N,) whether the next step takes this environment's action
-        self._counts = np.zeros(n_envs, np.int64)  # (N,) steps that are collected and in no window yet
+        self._counts = np.zeros(n_envs, np.int64)  # (N,) steps that are collected and in no window yet, but for
+        self._together = 0  # those of all environments together
         self._most: int | None = None  # of them, before an environment waits
         self._is_partial = np.zeros(n_envs, bool)  # (N,) whether steps of the episode in progress were left out
         self._returns = [0.0] * n_envs  # of the episodes in progress
@@ -262,11 +263,12 @@ class VectorRolloutBuilder:
 
     def _count(self) -> None:
         self._counts = np.array(self._steps[_COLLECTED], bool).reshape(-1, self._n_envs).sum(axis=0)
+        self._together = 0
 
     def missing(self, size: int) -> int:
         """Return how many more steps it takes at least until every environment has collected `size`."""
         self._most = 2 * size if self._spends_steps_on_resets else None
-        return max(size - int(self._counts.min()), 0)
+        return max(size - int(self._counts.min()) - self._together, 0)
 
     def add(
         self,
@@ -307,13 +309,21 @@ class VectorRolloutBuilder:
         ended = ends_of(terminated, truncated)
         if ended and collected is not self._all:
             ended = [i for i in ended if collected[i]]
-        if self._most is not None and (waiting := self._counts >= self._most).any():
+        if self._most is not None and (waiting := self._counts + self._together >= self._most).any():
             collected = collected & ~waiting
             self._wait(np.flatnonzero(waiting).tolist(), now)
-        self._counts += collected
-        step = (observations, actions, rewards, terminated, truncated, action_masks, collected)
-        for steps, of_step in zip(self._steps.values(), step, strict=True):
-            steps.append(of_step)
+        if collected is self._all:
+            self._together += 1
+        else:
+            self._counts += collected
+        steps = self._steps
+        steps["observations"].append(observations)
+        steps["actions"].append(actions)
+        steps["rewards"].append(rewards)
+        steps["terminated"].append(terminated)
+        steps["truncated"].append(truncated)
+        steps["action_masks"].append(action_masks)
+        steps[_COLLECTED].append(collected)
         self._infos.append(infos)
         for i, final in final_observations.items():
             self._final_observations[now, i] = final

@@ -160,7 +160,11 @@ class VectorSteps:
         window = self._builder.build(window_id, self.observations, size, self.masks)
         if self._acted:
             acted = mapped(lambda *arrays: np.stack(arrays, axis=1), *self._acted)
-            self.trace.add(acted, np.stack([self._are_among(ended) for ended in self._ended], axis=1))
+            ends = np.zeros((self._n_envs, len(self._ended)), bool)
+            for step, ended in enumerate(self._ended):
+                if ended:
+                    ends[ended, step] = True
+            self.trace.add(acted, ends)
             self._acted, self._ended = [], []
         return replace(window, metadata={**self._bad.metadata(), **self._failed.metadata()})
 

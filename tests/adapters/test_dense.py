@@ -36,6 +36,14 @@ def test_affine_is_x_times_kernel_plus_bias() -> None:
     np.testing.assert_array_equal(_dense.Affine(kernel, None)(np.array([1.0, 0.0])), [1, 2])
 
 
+def test_affine_has_the_bits_of_a_matrix_product_whatever_the_rows() -> None:
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.standard_normal((64, 17), np.float32).T, np.zeros(64, np.float32)
+    for rows in ((), (1,), (8,), (256,), (3, 5)):
+        x = rng.standard_normal((*rows, 17), np.float32)
+        np.testing.assert_array_equal(_dense.Affine(kernel, bias)(x), x @ kernel)
+
+
 def test_affine_changes_neither_its_argument_nor_its_arrays() -> None:
     x, kernel, bias = np.ones((2, 2)), np.eye(2), np.ones(2)
     _dense.Affine(kernel, bias)(x)[:] = 99

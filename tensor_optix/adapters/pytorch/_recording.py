@@ -73,10 +73,10 @@ class Recorded(NDArrayOperatorsMixin):
             call, dtype = ufunc, np.result_type(*arguments)  # pyright: ignore[reportArgumentType]
             arguments = [np.array(x, dtype) if type(x) is float or type(x) is int else x for x in arguments]
         if out is not None:
-            self.recording.make(partial(call, *arguments, out=bare(out[0]), **named))
+            self.recording.make(_into(bare(out[0]), call, arguments, named))
             return out[0]
         result = np.asarray(call(*arguments, **named))
-        self.recording.note(partial(call, *arguments, out=result, **named))
+        self.recording.note(_into(result, call, arguments, named))
         return Recorded(result, self.recording)
 
     def __array_function__(
@@ -145,6 +145,20 @@ def bare(x: object) -> object:
 def beside(array: np.ndarray, x: object) -> np.ndarray | Recorded:
     """Return an array that changes from step to step so that it is recorded where x is."""
     return Recorded(array, x.recording) if type(x) is Recorded else array
+
+
+def _into(
+    out: object, call: Callable[..., object], arguments: Sequence[object], named: Mapping[str, object]
+) -> Callable[[], object]:
+    """Return the call that writes its result to `out`.
+
+    A product of two matrices is that of `np.dot`: the same call of BLAS, which numpy begins sooner.
+    """
+    if call is np.matmul and isinstance(out, np.ndarray) and out.flags.c_contiguous:
+        factors = [x for x in arguments if isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype == out.dtype]
+        if len(factors) == 2:
+            return partial(np.dot, *factors, out)
+    return partial(call, *arguments, out=out, **named)
 
 
 def _bare_key(key: Part | tuple[Part, ...]) -> tuple[BarePart, ...]:

@@ -7,7 +7,8 @@ episodes of one environment without a good step between the run ends.
 
 import logging
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,10 @@ class Step(NamedTuple):
     """(n,) bool, what is allowed at the observation; None = everything."""
 
 
+_step: Callable[[tuple[Observation, float, bool, bool, Info, np.ndarray | None]], Step] = partial(tuple.__new__, Step)
+"""Makes a step of its fields in half the time."""
+
+
 class StepCheck:
     """Accepts what one environment returns, where an agent can act on it.
 
@@ -67,13 +72,13 @@ class StepCheck:
         if observation is None:
             return None
         if not info:
-            return Step(observation, float(reward), terminated, truncated, {}, None)
+            return _step((observation, float(reward), terminated, truncated, {}, None))
         mask = info.get(MASK)
         if mask is not None:
             if type(mask) is not np.ndarray or mask.ndim != 1:
                 return None
             mask = mask.astype(bool)
-        return Step(observation, float(reward), terminated, truncated, copied(info), mask)
+        return _step((observation, float(reward), terminated, truncated, copied(info), mask))
 
     def step(self, returned: object) -> Step:
         """Return what `env.step` returned.
@@ -182,7 +187,7 @@ class VectorStepCheck:
     def each(
         self,
         observations: list[Observation],
-        masks: list[np.ndarray | None],
+        masks: list[np.ndarray | None] | None,
         rewards: list[float],
         terminated: list[bool],
         truncated: list[bool],
@@ -193,7 +198,7 @@ class VectorStepCheck:
 
         Args:
             observations: (N,) of them; None is nothing.
-            masks: (N,).
+            masks: (N,); None where no environment says what is allowed.
             rewards: (N,).
             terminated: (N,).
             truncated: (N,).
@@ -201,9 +206,8 @@ class VectorStepCheck:
         """
         if has_nothing:
             observations = [self._nothing if observation is None else observation for observation in observations]
-        return VectorStep(
-            self._form.together(observations), rewards, terminated, truncated, {}, filled_masks(masks), {}
-        )
+        allowed = None if masks is None else filled_masks(masks)
+        return VectorStep(self._form.together(observations), rewards, terminated, truncated, {}, allowed, {})
 
     def reset(self, returned: object) -> VectorStep:
         """Return what `env.reset` returned."""

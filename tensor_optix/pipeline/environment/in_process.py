@@ -20,8 +20,8 @@ class EachStep(NamedTuple):
 
     observations: list[Observation]
     """(N,) what each is at: where its step led to, or where its next episode starts; None for nothing."""
-    masks: list[np.ndarray | None]
-    """(N,) what is allowed there."""
+    masks: list[np.ndarray | None] | None
+    """(N,) what is allowed there; None where no environment says."""
     rewards: list[float]
     terminated: list[bool]
     truncated: list[bool]
@@ -58,10 +58,15 @@ class InProcessVectorEnv(SyncVectorEnv):
             check: accepts what an environment returns; it need not copy observations.
         """
         observations, masks, rewards, terminated, truncated, infos, ended = [], [], [], [], [], {}, []
-        finals, resets, has_nothing = _NO_FINALS, {}, False
+        finals, resets, has_nothing, has_masks, looked_at = _NO_FINALS, {}, False, False, check.looked_at
         rows = actions if type(actions) is np.ndarray else iterate(self.action_space, actions)
         for i, (env, action) in enumerate(zip(self._seeded, rows, strict=True)):
-            step = env.taken(action, check)
+            try:  # as `env.taken`, without calling it
+                returned = env.env.step(action)
+            except Exception as error:
+                step = env.failed(action, error)
+            else:
+                step = looked_at(returned) or env.checked(returned, check)
             observation, reward, is_terminated, is_truncated, info, mask = step
             rewards.append(reward)
             terminated.append(is_terminated)
@@ -78,7 +83,12 @@ class InProcessVectorEnv(SyncVectorEnv):
                 has_nothing = has_nothing or observation is None
             observations.append(observation)
             masks.append(mask)
-        return EachStep(observations, masks, rewards, terminated, truncated, infos, ended, finals, resets, has_nothing)
+            if mask is not None:
+                has_masks = True
+        allowed = masks if has_masks else None
+        return EachStep(
+            observations, allowed, rewards, terminated, truncated, infos, ended, finals, resets, has_nothing
+        )
 
 
 def _note_end(i: int, step: Step, finals: Finals) -> None:

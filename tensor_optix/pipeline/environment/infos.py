@@ -64,6 +64,8 @@ def filled_masks(masks: Sequence[np.ndarray | None]) -> np.ndarray | None:
     known = next((mask for mask in masks if mask is not None), None)
     if known is None:
         return None
+    if all(mask is not None for mask in masks):
+        return np.array(masks)
     everything = np.ones_like(known)
     return np.array([everything if mask is None else mask for mask in masks])
 

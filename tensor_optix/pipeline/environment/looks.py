@@ -48,6 +48,7 @@ def _as_it_is(space: object, copies: bool) -> Look:
 def _array(space: spaces.Box, copies: bool) -> Look:
     shape, dtype = space.shape, space.dtype
     is_float, is_single = dtype.kind == "f", dtype == np.float32
+    is_vector = len(shape) == 1  # whose squares `dot` adds up in half the time
 
     def look(observation: Observation) -> Observation:
         if type(observation) is not np.ndarray or observation.shape != shape:
@@ -56,8 +57,10 @@ def _array(space: spaces.Box, copies: bool) -> Look:
             # float64 for float32 is common. Where the squares come to less than the largest float32, so does each.
             is_safe = is_single and observation.dtype == np.float64 and np.vdot(observation, observation) <= LARGEST
             return observation.astype(dtype) if is_safe else None
-        if is_float and not math.isfinite(np.vdot(observation, observation)):
-            return None
+        if is_float:
+            squares = observation.dot(observation) if is_vector else np.vdot(observation, observation)
+            if not math.isfinite(squares):
+                return None
         return observation.copy() if copies else observation
 
     return look

@@ -70,18 +70,23 @@ class SeededEpisodes(gym.Wrapper):
         try:
             returned = self.env.step(action)
         except Exception as error:
-            note_foreign_action(error, action, self.action_space)
-            if self._make is None:
-                raise
-            self._has_failed = True
-            return Step(None, 0.0, False, True, {FAILED_STEP: raised_in("step", error)}, None)
-        step = check.looked_at(returned)
-        if step is not None:
-            return step
+            return self.failed(action, error)
+        return check.looked_at(returned) or self.checked(returned, check)
+
+    def checked(self, returned: object, check: StepCheck) -> Step:
+        """Return what a step returned as `check` accepts it, or the end of an episode where it was bad."""
         try:
             return check.step(returned)
         except BadDataError as error:
             return Step(None, 0.0, False, True, {BAD_STEP: str(error)}, None)
+
+    def failed(self, action: object, error: Exception) -> Step:
+        """Return the end of an episode whose step has raised `error`, or raise it where it is the caller's."""
+        note_foreign_action(error, action, self.action_space)
+        if self._make is None:
+            raise error
+        self._has_failed = True
+        return Step(None, 0.0, False, True, {FAILED_STEP: raised_in("step", error)}, None)
 
     def step(self, action: object) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, object]]:
         """Take a step, or end the episode where it was bad, or the environment failed."""
