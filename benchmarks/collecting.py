@@ -1,5 +1,7 @@
 """What collecting costs: the environment alone, this library, and Stable-Baselines3, in processor time for each step.
 
+Environments that do nothing show what it adds in every kind of space, as what they cost cannot vary.
+
 `python -m benchmarks.collecting --measure ENV` measures one environment in this process and prints JSON.
 
 Nothing learns. An untrained policy of two layers of 64 acts, so that episodes are short and resets count. All collect
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from benchmarks._idle_worlds import IDLE, register
 from benchmarks._results import Row, Spread, table
 from benchmarks._suite import Measurement, Options, run_python
 
@@ -31,7 +34,7 @@ ENVS = (
 N_ENVS = 8
 STEPS = 2048
 """Of all environments together, in each turn."""
-TURNS = 7
+TURNS = 12
 LABELS = {
     "environment": "the environment",
     "together": f"ours, {N_ENVS} in one process",
@@ -39,10 +42,12 @@ LABELS = {
     "sb3": f"Stable-Baselines3, {N_ENVS} in one process",
 }
 
+_ADDED = f"Added, {N_ENVS}", "Added, one"
+
 
 def plan(options: Options) -> Iterator[Measurement]:
     """Return each environment in every round."""
-    for env in [env for env in ENVS if not options.only or env in options.only]:
+    for env in [env for env in (*ENVS, *IDLE) if not options.only or env in options.only]:
         for round_ in range(options.rounds):
             yield Measurement(f"{env}/round{round_}", partial(_measure_apart, env, round_))
 
@@ -54,6 +59,7 @@ def _measure_apart(env: str, round_: int) -> dict[str, Any]:
 
 def measure(env: str, seed: int) -> dict[str, float | None]:
     """Return processor microseconds for each step, by variant; None where it cannot collect there."""
+    register()
     made = {"environment": _environment, "together": _together, "single": _single, "sb3": _peer}
     turns = {name: make(env, seed) for name, make in made.items()}
     best: dict[str, float | None] = dict.fromkeys(turns)
@@ -118,6 +124,8 @@ def _peer(env: str, seed: int) -> Callable[[], object] | None:
     from gymnasium import spaces
 
     torch.set_num_threads(1)
+    if env in IDLE:  # those with a space that the peer takes would tell nothing more than the others
+        return None
     made = make_vec_env(env, N_ENVS, seed=seed)
     if isinstance(made.observation_space, spaces.Tuple):
         return None
@@ -129,15 +137,24 @@ def _peer(env: str, seed: int) -> Callable[[], object] | None:
 def render(rows: Sequence[Row]) -> list[str]:
     """Return the costs by environment, what this library adds to the environment, and how the peer compares."""
     lines: list[list[str]] = []
+    idle: list[list[str]] = []
     for env in dict.fromkeys(row["env"] for row in rows):
         found: list[Mapping[str, float | None]] = [row["microseconds"] for row in rows if row["env"] == env]
-        lines.append([env, *(_spread(found, name) for name in LABELS), _added(found, "together"), _ratio(found)])
+        added = _added(found, "together"), _added(found, "single")
+        if env in IDLE:
+            idle.append([*map(str, IDLE[env]), _spread(found, "environment"), *added])
+        else:
+            lines.append([env, *(_spread(found, name) for name in LABELS), *added, _ratio(found)])
     return [
         "Processor microseconds for each step, one thread, nothing learns: environments made by functions, an "
         "untrained policy of 64-64, and `collect_rollouts` of the peer's PPO. Ours seeds each episode anew. Medians of "
         "rounds in processes of their own, with [min, max].",
         "",
-        *table(("Environment", *LABELS.values(), f"Added, {N_ENVS}", f"Peer / ours, {N_ENVS}"), lines),
+        *table(("Environment", *LABELS.values(), *_ADDED, f"Peer / ours, {N_ENVS}"), lines),
+        "Environments that do nothing, by their spaces: what is added is free of what they cost themselves, and of "
+        "what they take longer where other code runs between their steps. Goals: 12 and 25.",
+        "",
+        *table(("Observations", "Actions", LABELS["environment"], *_ADDED), idle),
     ]
 
 

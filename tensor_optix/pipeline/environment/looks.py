@@ -18,6 +18,8 @@ Look = Callable[[Observation], Observation]
 _Write = Callable[[np.ndarray, Observation], bool]
 """Writes a part of an observation to its place in a row of zeros; False where it has to be checked."""
 LARGEST = float(np.finfo(np.float32).max)
+_FEW = 16
+"""So many numbers are looked at one by one; more of them by numpy, which takes longer to begin."""
 
 
 def look_of(space: spaces.Space[object] | None, *, is_flattened: bool, copies: bool = True) -> Look:
@@ -48,7 +50,7 @@ def _as_it_is(space: object, copies: bool) -> Look:
 def _array(space: spaces.Box, copies: bool) -> Look:
     shape, dtype = space.shape, space.dtype
     is_float, is_single = dtype.kind == "f", dtype == np.float32
-    is_vector = len(shape) == 1  # whose squares `dot` adds up in half the time
+    is_short = len(shape) == 1 and shape[0] <= _FEW  # Python adds it up in less time than numpy begins to
 
     def look(observation: Observation) -> Observation:
         if type(observation) is not np.ndarray or observation.shape != shape:
@@ -58,8 +60,8 @@ def _array(space: spaces.Box, copies: bool) -> Look:
             is_safe = is_single and observation.dtype == np.float64 and np.vdot(observation, observation) <= LARGEST
             return observation.astype(dtype) if is_safe else None
         if is_float:
-            squares = observation.dot(observation) if is_vector else np.vdot(observation, observation)
-            if not math.isfinite(squares):
+            total = sum(observation.tolist()) if is_short else np.vdot(observation, observation)
+            if not math.isfinite(total):
                 return None
         return observation.copy() if copies else observation
 
@@ -212,10 +214,17 @@ def _one_hots(members: Sequence[spaces.Discrete], start: int) -> _Write:
 def _many_hot(space: spaces.MultiDiscrete, start: int) -> _Write:
     shape, first, sizes = space.shape, space.start.reshape(-1), space.nvec.reshape(-1)
     starts = start + np.cumsum(sizes) - sizes
+    listed = list(zip(starts.tolist(), first.tolist(), sizes.tolist(), strict=True))
 
     def write(row: np.ndarray, observation: Observation) -> bool:
         if type(observation) is not np.ndarray or observation.shape != shape or observation.dtype.kind not in "iu":
             return False
+        if len(listed) <= _FEW:
+            for value, (place, least, n) in zip(observation.reshape(-1).tolist(), listed, strict=True):
+                if not least <= value < least + n:
+                    return False
+                row[place + value - least] = 1.0
+            return True
         places = observation.reshape(-1) - first
         if not ((places >= 0) & (places < sizes)).all():
             return False

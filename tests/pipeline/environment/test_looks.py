@@ -17,6 +17,7 @@ SPACES = [
     spaces.Box(-1.0, 1.0, (3,), np.float64),
     spaces.Discrete(5, start=-2),
     spaces.MultiDiscrete([2, 3, 4], start=[1, 0, -1]),
+    spaces.MultiDiscrete([3] * 20),
     spaces.MultiBinary([2, 2]),
     spaces.Tuple((spaces.Discrete(3), spaces.Discrete(4, start=1), BOX)),
     spaces.Tuple((spaces.Discrete(3), spaces.Discrete(4, start=-1))),
@@ -56,6 +57,7 @@ def bad_for(space: spaces.Space[Any]) -> list[Any]:
     found: list[Any] = [None, "text", [0.0], np.zeros(99, np.float32), {}, (), 1.5, True]
     if isinstance(space, spaces.Box) and space.dtype.kind == "f":
         found += [np.full(space.shape, value, space.dtype) for value in (np.nan, np.inf)]
+        found.append(np.array([np.inf, *[-np.inf] * (np.prod(space.shape) - 1)], space.dtype).reshape(space.shape))
     if isinstance(space, spaces.Discrete):
         found += [space.start - 1, space.start + space.n, np.array(space.start)]
     if isinstance(space, spaces.MultiDiscrete):
@@ -96,3 +98,12 @@ def test_of_a_space_of_the_users_own_it_tells_nothing() -> None:
         assert not ObservationForm(space).has_look
         assert look_of(space, is_flattened=False)("abcd") is None
         assert look_of(space, is_flattened=False)(("abcd",)) is None
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_numbers_whose_squares_overflow_are_left_to_the_check_or_taken_without_a_warning(n: int) -> None:
+    space = spaces.Box(-np.inf, np.inf, (n,), np.float32)
+    observation = np.full(n, 3e38, np.float32)
+    form = ObservationForm(space)
+    seen = form.look()(observation)
+    np.testing.assert_array_equal(form.one(observation) if seen is None else seen, observation)
