@@ -102,10 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(
             {task.env for suite in BY_ENVIRONMENT for task in suite.TASKS}
             | set(collecting.ENVS)
+            | set(speed.TASKS)
             | {world.name for world in selection.WORLDS}
         ),
         metavar="ENV",
-        help="this environment, or world of selection, in the suites that have several; repeatable",
+        help="this environment, world of selection or task of speed, in the suites that have several; repeatable",
     )
     parser.add_argument(
         "--rounds", type=_positive, default=5, metavar="N", help="rounds of speed, collecting and workers (default: 5)"

@@ -2,16 +2,16 @@
 
 import logging
 import tempfile
-import time
+from functools import partial
 from typing import Any
 
-from benchmarks._speed_tasks import VAL_EPISODES, Task, Trace
+from benchmarks._speed_tasks import VAL_EPISODES, Evaluates, Task, Trace, Variant
 from benchmarks._suite import MeasurementError
 
 NEVER = 10**6
 
 
-def run_ours(task: Task, windows: int, seed: int, *, variant: str) -> Trace:
+def run_ours(task: Task, windows: int, seed: int, variant: Variant) -> Trace:
     """Train for a number of windows, and tell when each of them ended.
 
     Raises:
@@ -24,32 +24,41 @@ def run_ours(task: Task, windows: int, seed: int, *, variant: str) -> Trace:
 
     class Clock(LoopCallback):
         def on_loop_start(self) -> None:
-            trace.times.append(time.perf_counter())
+            trace.note()
 
         def on_episode_end(self, window_id: int, eval_metrics: EvalMetrics | None) -> None:
-            trace.times.append(time.perf_counter())
-            if task.evaluates and eval_metrics is not None:
+            trace.note()
+            if variant.evaluates != "never" and eval_metrics is not None:
                 trace.scores.append(eval_metrics.metrics["val_score"])
 
     with tempfile.TemporaryDirectory() as folder:
         RLOptimizer(
-            agent=_agent(task, variant, seed),
+            agent=_agent(task, variant.framework, seed),
             pipeline=_pipeline(task),
-            val_pipeline="auto" if task.evaluates else None,
             optimizer=BackoffOptimizer({}),  # the peer does not tune either
             checkpoint_dir=folder,
             max_episodes=windows,
-            # Evaluated after every window, as the peer is, or never.
-            base_interval=1 if task.evaluates else NEVER,
-            max_interval_episodes=1 if task.evaluates else NEVER,
             dormant_threshold=windows + 100,
-            val_episodes=VAL_EPISODES,
+            **_evaluation(task, variant.evaluates),
             callbacks=[Clock()],
             seed=seed,
         ).run()
     if complaints.messages:
         raise MeasurementError("; ".join(complaints.messages))
     return trace
+
+
+def _evaluation(task: Task, evaluates: Evaluates) -> dict[str, Any]:
+    from tensor_optix.presets import preset_for
+
+    if evaluates == "never":
+        return {"val_pipeline": None, "base_interval": NEVER, "max_interval_episodes": NEVER}
+    if evaluates == "every window":  # whatever it costs, as the peer
+        every = {"base_interval": 1, "max_interval_episodes": 1}
+        return {**every, "val_episodes": VAL_EPISODES, "validation_share": None}
+    preset = preset_for(task.env, task.algorithm)
+    interval = max(round(preset.base_interval * preset.window_size / task.window), 1)
+    return {"base_interval": interval, "max_interval_episodes": 2 * interval}
 
 
 def _pipeline(task: Task) -> Any:
@@ -59,16 +68,16 @@ def _pipeline(task: Task) -> Any:
 
     if task.n_envs == 1:
         return BatchPipeline(gym.make(task.env), window_size=task.window)
-    return VectorBatchPipeline((task.env, task.n_envs), window_size=task.window // task.n_envs)
+    envs: Any = [partial(gym.make, task.env)] * task.n_envs if task.by_functions else (task.env, task.n_envs)
+    return VectorBatchPipeline(envs, window_size=task.window // task.n_envs)
 
 
-def _agent(task: Task, variant: str, seed: int) -> Any:
+def _agent(task: Task, framework: str, seed: int) -> Any:
     """Return the factory's agent at the task's settings: its networks and initialisation are those of the peer."""
     from tensor_optix import make_agent
     from tensor_optix.factory import set_threads
 
-    framework = "tf" if variant == "tf" else "torch"
-    set_threads(framework, 1)
+    set_threads(framework, task.threads)
     return make_agent(task.env, task.algorithm, framework, task.hyperparams, seed, task.net_arch)
 
 
