@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     overhead,
     population,
+    race,
     selection,
     speed,
     truth,
@@ -42,6 +43,7 @@ SUITES: Mapping[str, Suite] = {
     "executors": executors,
     "workers": workers,
     "speed": speed,
+    "race": race,
     "learning": learning,
     "memory": memory,
     "selection": selection,
@@ -55,7 +57,7 @@ SUITES: Mapping[str, Suite] = {
     "field": field,
 }
 """Shortest first."""
-BY_ENVIRONMENT = (learning, memory, selection, evolution, population, tuning, field, honesty, truth, easy)
+BY_ENVIRONMENT = (race, learning, memory, selection, evolution, population, tuning, field, honesty, truth, easy)
 """Those of which `--only` chooses."""
 
 
@@ -114,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--windows", type=_positive, metavar="N", help="windows per run of speed and overhead")
     parser.add_argument("--curves", type=Path, metavar="DIR", help="folder of the public learning curves of curves")
     parser.add_argument(
-        "--minutes", type=float, metavar="M", help="cut each run of field, honesty, truth and easy then"
+        "--minutes", type=float, metavar="M", help="cut each run of race, field, honesty, truth and easy then"
     )
     parser.add_argument(
         "--runs", type=Path, default=Options.runs, metavar="DIR", help="where those runs are kept, to go on with them"

@@ -33,7 +33,7 @@ class Options:
     windows: int | None = None
     """Windows measured per run by the speed and the overhead suite; None = each suite's own."""
     minutes: float | None = None
-    """After so long a run of the field is cut; None = never."""
+    """After so long a run of the field or of the race is cut; None = never, or the race's own."""
     runs: Path = ROOT / "runs" / "bench"
     """Where the runs of the field are kept, so that they go on where they were cut."""
 

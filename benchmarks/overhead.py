@@ -5,7 +5,6 @@ process, in processor time, which a busy machine does not stretch as much. Besid
 Everything on counts the processes that a tracker begins as well.
 """
 
-import contextlib
 import os
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks._clocks import seconds_of_children
 from benchmarks._results import Row, Spread, table
 from benchmarks._suite import Measurement, Options
 from benchmarks.learning import train
@@ -92,7 +92,7 @@ class _Clock(LoopCallback):
 
     def on_window_end(self, window_id: int, eval_metrics: Any) -> None:
         """Note the time."""
-        self.times.append(time.process_time() + _seconds_of_children())
+        self.times.append(time.process_time() + seconds_of_children())
 
     @property
     def seconds(self) -> float:
@@ -103,17 +103,6 @@ class _Clock(LoopCallback):
     def is_counting(self) -> bool:
         """Whether the first windows are over."""
         return len(self.times) > OPENING
-
-
-def _seconds_of_children() -> float:
-    """Return the processor seconds of the processes that this one has begun, as Linux tells them; else 0."""
-    ticks = 0
-    for children in Path("/proc/self/task").glob("*/children"):
-        for child in children.read_text().split():
-            with contextlib.suppress(OSError):  # it may have ended by now
-                user, system = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
-                ticks += int(user) + int(system)
-    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 
 def _trained(
