@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tensor_optix.errors import InvalidArgumentError
-from tensor_optix.support.numbers import finite_or_zero
+from tensor_optix.support.numbers import crossing, finite_or_zero
 
 METHOD = "bounded Bayesian bootstrap"
 """Name of the method in reports, JSON and documentation."""
@@ -33,7 +33,8 @@ _MOST_VALUES = 1000
 """Of more distinct returns, neighbours are taken together."""
 _GRID_STEP, _GRID_START, _GRID_END = 0.125, -16.0, 26.0
 """Points of the integral, in the logarithm of the frequency."""
-_HALVINGS = 36
+_PRECISION = 2.0**-36
+"""Of an end of the interval, as a share of what it lies between."""
 _FAR = 8.0
 """Standard deviations."""
 _LARGEST = 1e150
@@ -238,15 +239,7 @@ def _lower_end(values: tuple[float, ...], counts: tuple[int, ...], unseen: float
     """Return the `tail` quantile of M, at most the mean of the values."""
     xs, ks = np.array(values), np.array(counts)
     low, high = unseen, float(xs @ ks / ks.sum())
-    if mean_probability(xs, ks, unseen, high) <= tail:
-        return high
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        if mean_probability(xs, ks, unseen, middle) < tail:
-            low = middle
-        else:
-            high = middle
-    return low
+    return crossing(lambda mean: float(mean_probability(xs, ks, unseen, mean)) - tail, low, high, _PRECISION)
 
 
 def _widened(values: np.ndarray, span: Span | None) -> Span:
