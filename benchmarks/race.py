@@ -45,7 +45,7 @@ def _goes_on(row: Row, cap: float) -> bool:
 
 
 def _measure(task: Task, name: str, seed: int, cap: float) -> dict[str, Any]:
-    goal = _goal(task)
+    goal = _goal(task.env, task.published)
     algorithm = {DEFAULT: None, PPO: "ppo", OFF_POLICY: task.off_policy, PEER: task.zoo.algorithm}[name]
     with tempfile.TemporaryDirectory() as folder:
         how = {"env": task.env, "seed": seed, "goal": goal, "cap": cap, "algorithm": algorithm}
@@ -55,11 +55,11 @@ def _measure(task: Task, name: str, seed: int, cap: float) -> dict[str, Any]:
 
 
 @cache
-def _goal(task: Task) -> float:
+def _goal(env: str, published: float) -> float:
     from benchmarks._runs import random_mean
 
-    start = random_mean(task.env, _RANDOM_EPISODES, _RANDOM_SEED)
-    return start + SHARE * (task.published - start)
+    start = random_mean(env, _RANDOM_EPISODES, _RANDOM_SEED)
+    return start + SHARE * (published - start)
 
 
 def render(rows: Sequence[Row]) -> list[str]:

@@ -80,6 +80,23 @@ def test_every_contestant_starts_everywhere_and_a_cut_one_goes_on_with_more_time
     assert not longer.goes_on(row("default", 9.0))
 
 
+def test_all_contestants_race_for_the_same_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    def run(*arguments: str) -> str:
+        given.append(json.loads(arguments[-1]))
+        return 'its own words\n{"reached": true, "cpu_seconds": 9.0}\n'
+
+    monkeypatch.setattr(race, "run_python", run)
+    plan = race.plan(Options(only=("CartPole-v1",), minutes=1.0))
+    found = [one.measure() for one in plan]
+    (goal,) = {one["goal"] for one in given}
+    assert 475.0 < goal < 477.0  # 22 by chance, 500 published
+    assert [one["algorithm"] for one in given] == [None, "ppo", "dqn", "ppo"]
+    assert [one["is_ours"] for one in given] == [True, True, True, False]
+    assert {(one["cap"], one["reached"]) for one in found} == {(60.0, True)}
+
+
 def test_the_table_says_who_was_first_and_how_often_ours_was() -> None:
     rows = [
         *(row("default", seconds, seed=seed) for seed, seconds in enumerate((6.0, 8.0, 7.0))),
