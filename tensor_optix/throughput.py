@@ -25,6 +25,10 @@ MARGIN = 1.2
 ASYNC_BELOW = 20_000
 """Steps a second in one process above which a step costs less than sending it to another one."""
 _LARGEST_WINDOW = 256
+_LONGEST_WINDOW = 0.01
+"""Seconds: the shorter windows are, the likelier is one that nothing else on the machine has disturbed."""
+_ENOUGH = 5_000
+"""Steps after which a rate is known; where a step takes long, time runs out before."""
 _POOL = 512
 _HIDDEN = 64
 _PRODUCT = 256
@@ -67,7 +71,7 @@ def choose_vectorisation(
     Args:
         env_id: a Gymnasium id.
         n_envs: how many to step together, if at all.
-        seconds: for all measurements together.
+        seconds: for all measurements together, at most: they end after 5,000 steps each.
         clock: monotonic seconds.
         env_kwargs: arguments of the environment.
         wrappers: places of what is put around it.
@@ -114,7 +118,7 @@ def step_cost(
 
     Args:
         env_id: a Gymnasium id.
-        seconds: to take.
+        seconds: to take, at most.
         clock: monotonic seconds.
         processor_clock: seconds of this process.
         env_kwargs: arguments of the environment.
@@ -149,25 +153,25 @@ def _measured(pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clo
 def _windows(
     pipeline: BatchPipeline | VectorBatchPipeline, seconds: float, clocks: Callable[[], tuple[float, ...]]
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
-    """Yield the steps of each window and what it took by each clock, for `seconds` by the first.
+    """Yield the steps of each window and what it took by each clock, for `seconds` by the first, or enough steps.
 
-    Windows grow until one takes a tenth of that.
+    Windows grow until one takes a tenth of that, or long enough.
     """
     is_vector = isinstance(pipeline, VectorBatchPipeline)
     env = pipeline.env
     pipeline.agent = _RandomAgent(pipeline.env.single_action_space if is_vector else env.action_space)
     pipeline.window_size = 1
-    spent = 0.0
+    spent, made = 0.0, 0
     try:
         windows = pipeline.episodes()
         next(windows)  # the reset is not measured
-        while spent < seconds:
+        while spent < seconds and made < _ENOUGH:
             start = clocks()
             steps = next(windows).length
             taken = tuple(max(end - begin, 1e-9) for begin, end in zip(start, clocks(), strict=True))
             yield steps, taken
-            spent += taken[0]
-            if taken[0] < seconds / 10:
+            spent, made = spent + taken[0], made + steps
+            if taken[0] < min(seconds / 10, _LONGEST_WINDOW):
                 pipeline.window_size = min(2 * pipeline.window_size, _LARGEST_WINDOW)
     finally:
         pipeline.teardown()

@@ -50,14 +50,14 @@ def ticking(seconds: float) -> Any:
 
 
 def test_rates_are_those_of_the_best_window_of_each() -> None:
-    found = choose_vectorisation("CartPole-v1", 4, seconds=1.2, clock=ticking(1 / 32))
-    # Windows of 1, 2, 4, ..., 256 steps, each in a thirty-second of a second.
-    assert found.steps_per_second == {"single": 256 * 32, "sync": 4 * 256 * 32}
+    found = choose_vectorisation("CartPole-v1", 4, seconds=1.2, clock=ticking(1 / 128))
+    # Windows of 1, 2, 4, ..., 256 steps, each in less than a hundredth of a second.
+    assert found.steps_per_second == {"single": 256 * 128, "sync": 4 * 256 * 128}
     assert (found.n_envs, found.async_envs) == (4, False)
 
 
 def test_environments_with_structured_observations_are_measured_as_the_agent_will_see_them() -> None:
-    found = choose_vectorisation("Blackjack-v1", 4, seconds=1.2, clock=ticking(1 / 32))
+    found = choose_vectorisation("Blackjack-v1", 4, seconds=1.2, clock=ticking(1 / 128))
     assert found.steps_per_second.keys() == {"single", "sync"}
 
 
@@ -81,11 +81,19 @@ def test_it_takes_about_the_time_that_it_is_given() -> None:
         readings.append(0.001 * len(readings))
         return readings[-1]
 
-    found = choose_vectorisation("CartPole-v1", 8, seconds=0.05, clock=clock)
+    found = choose_vectorisation("CartPole-v1", 32, seconds=0.03, clock=clock)
     measured = [end - start for start, end in zip(readings[::2], readings[1::2], strict=True)]
     assert set(found.steps_per_second) == {"single", "sync"}
-    assert 0.1 / 3 <= sum(measured) <= 0.1 / 3 + 2 * max(measured)  # two thirds, for the two ways that were measured
+    assert 0.06 / 3 <= sum(measured) <= 0.06 / 3 + 2 * max(measured)  # two thirds, for the two ways that were measured
     assert all(rate > 100 for rate in found.steps_per_second.values())
+
+
+def test_fast_environments_take_less_time_than_they_are_given() -> None:
+    readings = itertools.count()
+    choose_vectorisation("CartPole-v1", 8, seconds=90.0, clock=lambda: 0.001 * next(readings))
+    windows = next(readings) // 2
+    single, together = 9 + 18, 9 + 1  # 1, 2, 4, ..., 256 steps, then so many of 256, of each environment
+    assert windows == single + together
 
 
 def test_by_default_the_rates_are_measured_on_a_real_clock() -> None:
