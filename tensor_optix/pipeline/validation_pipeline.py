@@ -26,6 +26,7 @@ from tensor_optix.pipeline.environment.single import SingleEnvironment
 from tensor_optix.pipeline.environment.wiring import Wiring
 from tensor_optix.support.arrays import generator_state, restore_generator
 from tensor_optix.support.plain import SavedState
+from tensor_optix.support.undisturbed import UNDISTURBED
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ class ValidationPipeline(BasePipeline):
         self._connect(agent := check_agent_fits(self.agent))
         if not 1 <= len(seeds) <= len(self._envs):
             raise InvalidArgumentError(f"play takes 1 to {len(self._envs)} seeds, but got {len(seeds)}.")
-        episodes = self._episodes(agent, seeds)
+        with UNDISTURBED.block():
+            episodes = self._episodes(agent, seeds)
         if not episodes:
             raise BadDataError(
                 f"No validation episode came to an end, so there is no score; the last one had {self._last_fault}. "

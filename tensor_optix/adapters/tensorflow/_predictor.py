@@ -15,6 +15,7 @@ from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._placement import device_of, needs_xla, on
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness
 from tensor_optix.adapters.tensorflow._variables import number_type
+from tensor_optix.support.undisturbed import UNDISTURBED
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "linear": None,
@@ -84,7 +85,8 @@ class KerasPredictor:
     Reading a variable costs several times what a small network costs in numpy, so a dense stack is mirrored, and its
     variables are watched: an eager assignment to one marks the mirror stale; one that is traced into a graph of
     their own, which nothing here would see running, ends the mirroring for good; and after any pause that is long
-    enough for other training - by a graph traced earlier, where one holds a variable - they are read again.
+    enough for other training - by a graph traced earlier, where one holds a variable - they are read again. While a
+    window is played nothing but its environments runs meanwhile (`support.undisturbed`), however slow they are.
     """
 
     def __init__(self, model: Model, randomness: TFRandomness | None = None) -> None:
@@ -100,6 +102,8 @@ class KerasPredictor:
         self._always_read = False
         self._seen_updates = -1
         self._last_act = 0.0
+        self._acted_in = 0
+        """Number of the undisturbed block of the last action."""
         self._patience = _GRAPH_SECONDS
         self._compiled: Any = None
         self._fault: NoTensorError | None = None
@@ -109,15 +113,16 @@ class KerasPredictor:
         """Return the output for observations (B, ...)."""
         if self._layers is None:
             return self._through_tensorflow(np.asarray(observations, self._dtype.as_numpy_dtype))
+        block = UNDISTURBED.number
         if (
             self._stale
             or self._always_read
             or self._seen_updates != OWN_UPDATES.made
-            or time.perf_counter() - self._last_act > self._patience
+            or ((not block or block != self._acted_in) and time.perf_counter() - self._last_act > self._patience)
         ):
             self._read()
         output = _dense.forward(self._layers, np.asarray(observations, np.float32))
-        self._last_act = time.perf_counter()
+        self._acted_in, self._last_act = block, time.perf_counter()
         return output
 
     def one(self, observation: object) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Collecting the windows of a run, one after the other, whoever the learner is."""
 
+import contextlib
 from collections.abc import Iterator
 
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.loop.learning import Learning
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.support.undisturbed import UNDISTURBED
 
 
 class Collecting:
@@ -32,9 +34,15 @@ class Collecting:
             if self._pipeline.agent is not acting:  # a new learner: an iterator may hold the old one
                 windows, acting = iter(self._pipeline.episodes()), self._pipeline.agent
             before = self._progress.seconds["collect"]
-            with self._progress.timed("collect"):
+            with self._progress.timed("collect"), _undisturbed(self._pipeline):
                 window = self._learning.collected(windows)
             self.seconds = self._progress.seconds["collect"] - before
             if window is None:
                 return
             yield window
+
+
+def _undisturbed(pipeline: BasePipeline) -> contextlib.AbstractContextManager[None]:
+    """Return a block in which nothing trains between two actions; none for a pipeline of the user's own, which may."""
+    is_ours = type(pipeline).__module__.startswith("tensor_optix.")
+    return UNDISTURBED.block() if is_ours and not pipeline.is_live else contextlib.nullcontext()

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensor_optix.adapters.tensorflow import _predictor
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES, KerasPredictor, LogStd
 from tensor_optix.errors import ContractError
+from tensor_optix.support.undisturbed import UNDISTURBED
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
 
@@ -166,6 +167,31 @@ def test_a_graph_traced_before_is_followed_after_a_pause(clock: Clock) -> None:
     train()
     clock.now += 3600.0
     np.testing.assert_allclose(predictor(OBSERVATIONS), through_keras(model), atol=1e-5)
+
+
+def test_while_a_window_is_played_a_pause_is_that_of_its_environments(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = dense()
+    predictor = KerasPredictor(model)
+    predictor(OBSERVATIONS)
+    read, reads = predictor._read, list[float]()
+    monkeypatch.setattr(predictor, "_read", lambda: (reads.append(clock.now), read()))
+    for _ in range(2):
+        with UNDISTURBED.block():
+            for _ in range(3):
+                clock.now += 1.0
+                predictor(OBSERVATIONS)
+    assert reads == [1001.0, 1004.0]  # with the first action of each: somebody may have trained before
+    model.set_weights([w + 1 for w in model.get_weights()])
+    with UNDISTURBED.block():
+        predictor(OBSERVATIONS)
+        with OWN_UPDATES.announced():
+            model.set_weights([w + 1 for w in model.get_weights()])
+        np.testing.assert_allclose(predictor(OBSERVATIONS), through_keras(model), atol=1e-5)
+    clock.now += 1.0
+    predictor(OBSERVATIONS)
+    assert reads[-1] == clock.now
 
 
 @pytest.mark.usefixtures("clock")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.loop.collecting import Collecting
@@ -10,6 +12,7 @@ from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.learning import Learning
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.types import EpisodeData
+from tensor_optix.support.undisturbed import UNDISTURBED
 from tests.fakes.loops import FixedOptimizer
 from tests.helpers import NumpyAgent, window_of
 
@@ -45,3 +48,37 @@ def test_a_new_learner_opens_an_iterator_of_its_own_and_the_seconds_are_those_of
             slot.install(other)
     assert returns == [1.0, 7.0, 7.0]
     assert progress.seconds["collect"] == 6.0
+
+
+class Looking(Slow):
+    """Notes whether it is played undisturbed."""
+
+    numbers: list[int] = []
+
+    def episodes(self) -> Iterator[EpisodeData]:
+        for window in super().episodes():
+            self.numbers.append(UNDISTURBED.number)
+            yield window
+
+
+@pytest.mark.parametrize(
+    ("module", "is_live", "is_undisturbed"),
+    [
+        ("tensor_optix.pipeline.batch_pipeline", False, True),
+        ("tensor_optix.pipeline.x", True, False),
+        ("u", False, False),
+    ],
+)
+def test_only_pipelines_of_ours_that_are_not_live_are_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, is_live: bool, is_undisturbed: bool
+) -> None:
+    monkeypatch.setattr(Looking, "__module__", module)
+    monkeypatch.setattr(Looking, "is_live", is_live)
+    monkeypatch.setattr(Looking, "numbers", [])
+    agent = NumpyAgent()
+    pipeline, progress = Looking(agent, [0.0]), RunProgress(lambda: 0.0)
+    learning = Learning(Single(agent, pipeline), CheckpointRegistry(tmp_path), FixedOptimizer(), progress.health)
+    windows = list(Collecting(pipeline, learning, progress).windows())
+    assert len(windows) == len(pipeline.numbers) == 2
+    assert [number > 0 for number in pipeline.numbers] == [is_undisturbed] * 2
+    assert UNDISTURBED.number == 0
