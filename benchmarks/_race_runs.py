@@ -102,6 +102,7 @@ def run_ours(race: Race, env: str, seed: int, algorithm: str | None, folder: Pat
 
 def run_peer(race: Race, env: str, seed: int) -> None:
     """Train Stable-Baselines3 with the Zoo's settings, for as many steps as those say."""
+    sys.modules["tensorflow"] = None  # type: ignore[assignment] - it has no use for it, and would wait for its import
     import stable_baselines3  # pyright: ignore[reportMissingImports] - it comes with the extra "bench"
     import torch
     from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]

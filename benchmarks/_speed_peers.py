@@ -38,6 +38,7 @@ def run_sb3(task: Task, windows: int, seed: int, variant: Variant) -> Trace:
         def _on_training_end(self) -> None:
             self._on_rollout_start()
 
+    env = _env(task)
     evaluation: Any = EvalCallback(
         Monitor(gym.make(task.env)),
         n_eval_episodes=VAL_EPISODES,
@@ -47,7 +48,7 @@ def run_sb3(task: Task, windows: int, seed: int, variant: Variant) -> Trace:
     )
     model = getattr(library, task.algorithm.upper())(
         "MlpPolicy" if task.net_arch else "CnnPolicy",
-        _env(task),
+        env,
         policy_kwargs=_POLICIES[task.algorithm],
         seed=seed,
         device="cpu",
@@ -66,6 +67,7 @@ def _env(task: Task) -> Any:
     from stable_baselines3.common.vec_env import VecFrameStack  # pyright: ignore[reportMissingImports]
 
     if task.env.startswith("ALE/"):
+        gym.register_envs(import_module("ale_py"))
         games = make_atari_env(task.env, task.n_envs, env_kwargs={"frameskip": 1})  # its wrapper skips
         return VecFrameStack(games, n_stack=4)
     return gym.make(task.env) if task.n_envs == 1 else make_vec_env(task.env, task.n_envs)
