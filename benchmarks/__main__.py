@@ -26,6 +26,7 @@ from benchmarks import (
     race,
     selection,
     speed,
+    start,
     truth,
     tuning,
     workers,
@@ -35,6 +36,7 @@ from benchmarks._suite import MeasurementError, Options, Suite
 
 SUITES: Mapping[str, Suite] = {
     "imports": imports,
+    "start": start,
     "calibration": calibration,
     "intervals": intervals,
     "curves": curves,

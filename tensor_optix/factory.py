@@ -295,6 +295,6 @@ def set_threads(framework: str, threads: int) -> None:
             if tf.config.threading.get_intra_op_parallelism_threads() != threads:
                 logger.warning("TensorFlow has started already; its number of threads stays as it is.")
     else:
-        import torch
+        from tensor_optix.adapters.pytorch._torch import torch
 
         torch.set_num_threads(threads)

@@ -91,6 +91,7 @@ class RunDescription(RunSettings):
         callbacks: Sequence[LoopCallback] = (),
         begin: Callable[[BaseAgent, BasePipeline], object] | None = None,
         player: PlaysAhead | None = None,
+        agent: BaseAgent | None = None,
     ) -> RLOptimizer:
         """Build everything, wired together.
 
@@ -102,8 +103,9 @@ class RunDescription(RunSettings):
             callbacks: who else observes.
             begin: gives agent and pipeline the trained policy to begin with; None = the run begins untrained.
             player: plays validation beside training; None = nobody does.
+            agent: the agent of the run, where it is built already.
         """
-        agent, pipeline = self.agent(), self.pipeline()
+        agent, pipeline = self.agent() if agent is None else agent, self.pipeline()
         if begin is not None:
             begin(agent, pipeline)
         threshold = Default if self.scaled_patience else int

@@ -1,6 +1,8 @@
 """The command line as a whole: which command runs, and how a process ends."""
 
 import argparse
+import atexit
+import gc
 import importlib
 import json
 import logging
@@ -21,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 not verified, 2 bad input, 3 nothing learned, 130 or 143 ended by a signal, 141 nobody reads the output.
     """
     speak_as_the_terminal_can()
+    if argv is None:  # the process ends with this command, and nobody needs what a last search for garbage would free
+        atexit.register(gc.freeze)
     argv = sys.argv[1:] if argv is None else list(argv)
     args = parser([word for word in argv if word in COMMANDS], **_COMMANDS).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -5,6 +5,7 @@ import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import gymnasium as gym
 
@@ -14,6 +15,7 @@ from tensor_optix.cli.choosing import choose_algorithm, with_measured_threads
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.pairs import hyperparams_of
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.errors import InvalidArgumentError
 from tensor_optix.factory import (
     refuse_unknown,
@@ -28,6 +30,18 @@ from tensor_optix.runs import RunDescription
 from tensor_optix.support.arguments import check_count
 from tensor_optix.support.pairs import arguments_of
 from tensor_optix.throughput import choose_vectorisation
+
+
+class Described(NamedTuple):
+    """What settings have come to."""
+
+    run: RunDescription
+    given: Given
+    """What was given of it."""
+    about: list[str]
+    """A line about each thing that time has chosen."""
+    agent: BaseAgent
+    """The run's own, untrained."""
 
 
 def given_in(args: argparse.Namespace) -> Given:
@@ -49,10 +63,8 @@ def described(
     workers: int = 1,
     measures: bool = True,
     quiet: Callable[[], None] = lambda: None,
-) -> tuple[RunDescription, Given, list[str]]:
-    """Return the run that settings describe, what was given, and a line about each thing that time has chosen.
-
-    Its environment and agent have been made once.
+) -> Described:
+    """Return the run that settings describe; its environment has been made once.
 
     Args:
         in_file: of `--config`, which the others go before.
@@ -91,8 +103,9 @@ def described(
         run, about = with_measured_threads(run, given, workers, folder)
         lines.append(about)
         set_threads(framework, run.threads)  # TensorFlow has not started yet
-    refuse_schedules(run.agent(), run.max_episodes, run.max_steps)
-    return run, given, [line for line in lines if line]
+    agent = run.agent()
+    refuse_schedules(agent, run.max_episodes, run.max_steps)
+    return Described(run, given, [line for line in lines if line], agent)
 
 
 def _fitting(preset: Preset, env: gym.Env) -> Preset:

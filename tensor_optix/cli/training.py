@@ -17,6 +17,7 @@ from tensor_optix.cli.config import SETTINGS, merged, read_config, settings_of_p
 from tensor_optix.cli.describing import described, given_in, with_measured_environments
 from tensor_optix.cli.flags import Given, given_by_flags
 from tensor_optix.cli.following import resume_command
+from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
@@ -42,15 +43,15 @@ def train(args: argparse.Namespace) -> int:
     with several.started(args, merged(layers)) as early:
         with _told("importing the framework, checking the environment", not args.no_progress):
             quiet = early.await_start if early is not None else lambda: None
-            run, given, about = described(*layers, args.run_dir, workers=args.workers or 1, quiet=quiet)
+            run, given, about, agent = described(*layers, args.run_dir, workers=args.workers or 1, quiet=quiet)
         for line in about:
             say(line, file=sys.stderr)
         if many.is_of_many(args, run.evolve):
             return many.train_many(args, run, given, early)
-    return _train_one(args, run, given)
+    return _train_one(args, run, given, agent)
 
 
-def _train_one(args: argparse.Namespace, run: RunDescription, given: Given) -> int:
+def _train_one(args: argparse.Namespace, run: RunDescription, given: Given, agent: BaseAgent) -> int:
     shows = not args.no_progress
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)
@@ -58,7 +59,9 @@ def _train_one(args: argparse.Namespace, run: RunDescription, given: Given) -> i
         Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
     with _told("building the agent and its environments", shows):
-        optimizer = run.optimizer(run_dir, resume=False, progress=shows, report=args.report, player=_player(run))
+        optimizer = run.optimizer(
+            run_dir, resume=False, progress=shows, report=args.report, player=_player(run), agent=agent
+        )
     optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
     if measured:

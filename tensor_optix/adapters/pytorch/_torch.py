@@ -1,9 +1,11 @@
 """PyTorch where users import what needs it: its absence is an error that says how to install it."""
 
 from tensor_optix.errors import MissingDependencyError
+from tensor_optix.support.collector import collector_paused
 
 try:
-    import torch
+    with collector_paused():
+        import torch
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
