@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import gymnasium as gym
 
 from tensor_optix.pipeline.environment.atari import is_atari
+from tensor_optix.pipeline.environment.pool_tasks import known_as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +165,14 @@ _PRESETS: dict[tuple[str, str], Preset] = {
 
 def preset_for(env_id: str, algorithm: str) -> Preset:
     """Return the preset of an environment or of its kind, or the algorithm's default."""
+    env_id = known_as(env_id)
     known = (_PRESETS.get((env_id, algorithm)), _kind(env_id).get(algorithm), _DEFAULTS[algorithm])
     return next(preset for preset in known if preset is not None)
 
 
 def has_preset(env_id: str, algorithm: str) -> bool:
     """Return True if hyper-parameters are known for an environment or its kind."""
+    env_id = known_as(env_id)
     return (env_id, algorithm) in _PRESETS or algorithm in _kind(env_id)
 
 

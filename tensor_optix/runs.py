@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -160,7 +161,9 @@ class RunDescription(RunSettings):
                 normalize_rewards=self.normalize_rewards,
             )
         return VectorBatchPipeline(
-            (self.env, self.n_envs) if self._is_of_an_id else [self.environment] * self.n_envs,
+            (self.env, self.n_envs)
+            if self._is_of_an_id
+            else [partial(make_environment, self.env, self.env_kwargs, self.wrappers)] * self.n_envs,
             window_size=max(self.window_size // self.n_envs, 1),
             async_envs=self.async_envs,
             step_timeout=self.step_timeout,

@@ -130,7 +130,8 @@ class VectorBatchPipeline(BasePipeline):
 
     def _begin_anew(self) -> None:
         """Leave the episodes in progress, and begin others where they are fixed by seeds."""
-        numbers = self._steps.trace.numbers
+        is_traced = self._vector.has_own_episodes
+        numbers = self._steps.trace.numbers if is_traced else [self._next_window_id] * self.n_envs
         self._end_stream()
         if (seed := self._seed_of_reset()) is not None:
             self._steps.reset(seed=next_seeds(seed, numbers))

@@ -170,6 +170,13 @@ class TestVectorBatchPipelineOfGymnasiumsOwn(PipelineContract):
         return VectorBatchPipeline(("CartPole-v1", 3), NumpyAgent(), window_size=40, seed=0)
 
 
+class TestVectorBatchPipelineOfEnvPool(PipelineContract):
+    @pytest.fixture
+    def pipeline(self) -> BasePipeline:
+        pytest.importorskip("envpool", reason="EnvPool is not installed: pip install 'tensor-optix-core[envpool]'")
+        return VectorBatchPipeline(("EnvPool/CartPole-v1", 3), NumpyAgent(), window_size=40, seed=0)
+
+
 class TestNormalisedBatchPipeline(PipelineContract):
     @pytest.fixture
     def pipeline(self) -> BasePipeline:

@@ -23,6 +23,7 @@ from tensor_optix.pipeline.environment.changes import (
     layers_of,
     vector_changes,
 )
+from tensor_optix.pipeline.environment.env_pool import EnvPoolVectorEnv
 from tensor_optix.pipeline.environment.seeded_episodes import SeededEpisodes
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
 
@@ -97,6 +98,8 @@ def vector_copies(vector: VectorEnv, makers: Sequence[EnvFn] | None) -> list[Env
         inner = inner.env
     if isinstance(inner, AtariGames):
         return list(inner.env_fns)
+    if isinstance(inner, EnvPoolVectorEnv):
+        return [inner.single()]
     if not isinstance(inner, AsyncVectorEnv | SyncVectorEnv | WorkerVectorEnv):
         return [_single_of(inner)]
     makers = list(inner.env_fns if makers is None else makers)

@@ -28,6 +28,7 @@ from tensor_optix.pipeline.environment.atari import is_atari, made_atari
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.flat_actions import FlatActions, has_flat_form
 from tensor_optix.pipeline.environment.own_code import EnvKwargs, EnvLike, code_of, imported, made_by, maker_of
+from tensor_optix.pipeline.environment.pool_tasks import is_env_pool, made_single, register_env_pool
 from tensor_optix.pipeline.environment.wrapping import WrapperPlace, wrapped
 from tensor_optix.support.arguments import is_whole
 from tensor_optix.support.bounds import has_bounds
@@ -68,6 +69,8 @@ def _made(env: EnvLike, env_kwargs: EnvKwargs | None) -> gym.Env:
     try:
         if make is not None:
             return make()
+        if is_env_pool(env):
+            return made_single(env, arguments)
         return made_atari(env, arguments) if is_atari(env) else gym.make(env, **arguments)
     except TensorOptixError:
         raise
@@ -118,6 +121,8 @@ def check_registered(env: str) -> None:
     """Raise `EnvironmentNotFoundError`, with the nearest name, unless an id is registered or names its module."""
     if is_atari(env) and env not in gym.registry and importlib.util.find_spec("ale_py") is not None:
         gym.register_envs(importlib.import_module("ale_py"))  # importing it registers the games
+    if is_env_pool(env):
+        register_env_pool(env)
     code = code_of(env)
     if code is not None and ":" in code and not code.endswith(".py"):  # Gymnasium expects two parts
         raise EnvironmentNotFoundError(

@@ -1,6 +1,7 @@
 """Making vector environments, and single ones of the same kind."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
@@ -10,8 +11,11 @@ from tensor_optix.pipeline.environment.atari import AtariGames, has_games, is_at
 from tensor_optix.pipeline.environment.changes import EnvFn
 from tensor_optix.pipeline.environment.environment import check_size, make_environment, maker_in
 from tensor_optix.pipeline.environment.in_process import InProcessVectorEnv
+from tensor_optix.pipeline.environment.own_code import EnvKwargs
+from tensor_optix.pipeline.environment.pool_tasks import is_env_pool
 from tensor_optix.pipeline.environment.vector_state import seeded
 from tensor_optix.pipeline.environment.workers.vector import WorkerVectorEnv
+from tensor_optix.support.tuples import tuples_from_json
 
 
 def vector_of(
@@ -48,6 +52,10 @@ def vector_of(
         spec = gym.registry.get(env_id) if not is_atari(env_id) else None  # those are preprocessed
         if spec is not None and spec.vector_entry_point is not None:
             return gym.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point"), None
+    pool = None if async_envs else _pool_in(makers)
+    if pool is not None:
+        env_id, arguments = pool
+        return gym.make_vec(env_id, len(makers), vectorization_mode="vector_entry_point", **arguments), None
     if async_envs:
         return WorkerVectorEnv(makers, step_timeout=step_timeout, max_worker_rss=max_worker_rss), makers
     try:
@@ -81,3 +89,15 @@ def makers_of(env_fns: object) -> list[EnvFn]:
             f"gymnasium.vector.VectorEnv, but got {env_fns!r}."
         )
     return makers
+
+
+def _pool_in(makers: Sequence[EnvFn]) -> tuple[str, EnvKwargs] | None:
+    """Return the task of EnvPool, with its settings, of which `make_environment` makes all; None of anything else."""
+    first = makers[0]
+    if not isinstance(first, partial) or first.func is not make_environment or any(one is not first for one in makers):
+        return None
+    env, arguments, wrappers = (*first.args, None, ())[:3]
+    if not isinstance(env, str) or not is_env_pool(env) or wrappers:
+        return None
+    maker_in(env)  # enters it in the registry
+    return env, tuples_from_json(arguments or {})
