@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 type_of_layer = Callable[[np.ndarray], np.ndarray]
 
@@ -71,3 +72,44 @@ def forward(layers: Sequence[type_of_layer], x: np.ndarray) -> np.ndarray:
     for layer in layers:
         x = layer(x)
     return x
+
+
+class Frozen:
+    """A dense stack as it is now: weights of its own, which no training reaches.
+
+    Args:
+        layers: what it is a copy of.
+        dtype: what observations are computed in.
+    """
+
+    def __init__(self, layers: Sequence[type_of_layer], dtype: DTypeLike = np.float32) -> None:
+        self._layers = [_copied(layer) for layer in layers]
+        self._dtype = dtype
+
+    def __call__(self, observations: object) -> np.ndarray:
+        """Return the output for observations (B, ...)."""
+        return forward(self._layers, np.asarray(observations, self._dtype))
+
+    def one(self, observation: object) -> np.ndarray:
+        """Return the output for one observation."""
+        return self(observation)
+
+    def frozen(self) -> "Frozen":
+        """Return a copy."""
+        return Frozen(self._layers, self._dtype)
+
+    def weights(self) -> list[np.ndarray]:
+        """Return its weights, in their order; what is written to them is in force."""
+        return [weight for layer in self._layers for weight in _weights_of(layer)]
+
+
+def _copied(layer: type_of_layer) -> type_of_layer:
+    if isinstance(layer, Affine):
+        return Affine(layer.kernel.copy(), None if layer.bias is None else layer.bias.copy())
+    return AppendLogStd(layer.log_std.copy()) if isinstance(layer, AppendLogStd) else layer
+
+
+def _weights_of(layer: type_of_layer) -> list[np.ndarray]:
+    if isinstance(layer, Affine):
+        return [layer.kernel] if layer.bias is None else [layer.kernel, layer.bias]
+    return [layer.log_std] if isinstance(layer, AppendLogStd) else []

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tensor_optix.adapters._dense import Frozen
 from tensor_optix.support.plain import Json, SavedState
 
 Tensor: TypeAlias = Any
@@ -100,6 +101,10 @@ class Predictor(Protocol):
 
     def one(self, observation: object) -> np.ndarray:
         """Return the output (...) for one observation."""
+        ...
+
+    def frozen(self) -> Frozen | None:
+        """Return the model as it is now, with weights of its own; None where it is no dense stack on the CPU."""
         ...
 
 

@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
 from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor, Updater
-from tensor_optix.adapters.saving.store import Extra
-from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.algorithms import _epsilon_greedy as epsilon_greedy
 from tensor_optix.algorithms._distributions import masked
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
 from tensor_optix.algorithms._off_policy import TargetsAndLearner
+from tensor_optix.algorithms._off_policy_agent import OffPolicyAgent
 from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
+from tensor_optix.algorithms._update_beside import Said
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
 from tensor_optix.core.types import EpisodeData, HyperparamSet, Observation, Space
-from tensor_optix.errors import BadDataError, CheckpointMismatchError, HyperparamError, InvalidArgumentError, SpaceError
+from tensor_optix.errors import BadDataError, HyperparamError, InvalidArgumentError, SpaceError
 
 DQN_HYPERPARAMS = HyperparamTable(
     "DQN",
@@ -53,7 +52,7 @@ DQN_HYPERPARAMS = HyperparamTable(
 )
 
 
-class DQNAgent(BuiltInAgent, BaseAgent):
+class DQNAgent(OffPolicyAgent, BaseAgent):
     """Acts ε-greedily, learns from a replay memory; everything framework-specific is behind `backend`.
 
     y = r + γ·(1 − terminated)·maxₐ Q_target(s′, a), or Q_target(s′, argmaxₐ Q(s′, a)) with `double_q`.
@@ -73,9 +72,6 @@ class DQNAgent(BuiltInAgent, BaseAgent):
             `replay_capacity`.
         InvalidArgumentError: `n_actions` below 1.
     """
-
-    learns_off_policy = True
-    """It learns from any policy's actions: each is stored with its outcome."""
 
     def __init__(
         self,
@@ -98,7 +94,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         self._n_actions = int(n_actions)
         self._q_network, self._optimizer, self._compile = q_network, optimizer, compile
         self._off_policy = TargetsAndLearner(backend, {"target": q_network}, save_replay=save_replay)
-        self._values = backend.predictor(q_network)
+        self._policy = backend.predictor(q_network)
         self._updaters: dict[tuple[bool, bool], Updater] = {}
         self.set_hyperparams(hyperparams)
 
@@ -109,11 +105,11 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         rng = self._generators["exploration"]
         if not deterministic and rng.random() < self._hyperparams.params["epsilon"]:
             return int(rng.integers(self._n_actions))
-        return int(self._values.one(observation).argmax())
+        return int(self._acting(deterministic).one(observation).argmax())
 
     def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, ε-greedy or greedy, from one forward pass."""
-        return self._chosen(self._values(observations), None, deterministic)
+        return self._chosen(self._acting(deterministic)(observations), None, deterministic)
 
     def act_masked(self, observations: object, action_masks: object, *, deterministic: bool = False) -> np.ndarray:
         """Return one allowed action per row.
@@ -123,12 +119,13 @@ class DQNAgent(BuiltInAgent, BaseAgent):
             action_masks: (B, n) bool.
             deterministic: True for the greedy action.
         """
-        values = self._values(observations)
+        values = self._acting(deterministic)(observations)
         return self._chosen(values, self._checked_masks(action_masks, values), deterministic)
 
     def action_probs(self, observations: object, action_masks: object = None) -> np.ndarray:
         """Return (B, n) the ε-greedy probability of each action, 0 for those that `action_masks` (B, n) forbid."""
-        values = self._values(observations)
+        self.join()
+        values = self._policy(observations)
         masks = None if action_masks is None else self._checked_masks(action_masks, values)
         return epsilon_greedy.probabilities(values, masks, self._hyperparams.params["epsilon"])
 
@@ -155,18 +152,17 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         check_window(episode_data)
         check_actions(np.asarray(episode_data.actions), episode_data.length, n=self._n_actions)
         self._check_masks(episode_data)
-        learner = self._off_policy.learner
-        synced_before = learner.gradient_steps // p["target_update_freq"]
-        means = learner.learn(episode_data, p, self._generators["replay"], self._make_steps)
-        diagnostics = {"loss": 0.0, "mean_q": 0.0, "grad_norm": 0.0, "n_updates": 0.0, **(means or {})}
-        synced = learner.gradient_steps // p["target_update_freq"] - synced_before
+        diagnostics = self._learned(episode_data)
         p["epsilon"] = max(p["epsilon"] * p["epsilon_decay"], min(p["epsilon_min"], p["epsilon"]))
-        return {
-            **diagnostics,
-            "epsilon": p["epsilon"],
-            "buffer_size": float(len(learner)),
-            "target_updated": float(synced > 0),
-        }
+        return {**diagnostics, "epsilon": p["epsilon"], "buffer_size": float(len(self._off_policy.learner))}
+
+    def _update(self) -> Said:
+        learner, every = self._off_policy.learner, self._hyperparams.params["target_update_freq"]
+        synced_before = learner.gradient_steps // every
+        means = super()._update()
+        synced = learner.gradient_steps // every - synced_before
+        nothing = {"loss": 0.0, "mean_q": 0.0, "grad_norm": 0.0, "n_updates": 0.0}
+        return {**nothing, **means, "target_updated": float(synced > 0)}
 
     def _check_masks(self, data: EpisodeData) -> None:
         """Refuse a window in which a forbidden action was taken, or that goes on where nothing is allowed."""
@@ -240,34 +236,10 @@ class DQNAgent(BuiltInAgent, BaseAgent):
         masks = batch.get("next_action_masks")
         return values if masks is None else masked(self._backend.ops, values, masks)
 
-    # --- hyper-parameters and saving ---
+    # --- hyper-parameters ---
 
     def _resolved(self, params: Mapping[str, object]) -> dict[str, Any]:
-        resolved = super()._resolved({**params, "double_q": _as_flag(params.get("double_q", 0))})
-        self._off_policy.learner.check(resolved)
-        return resolved
-
-    @property
-    def _learned_models(self) -> Mapping[str, Model]:
-        return {**self._models, **self._off_policy.targets}
-
-    def load_weights(self, path: str) -> None:
-        """Read the network's weights, and make the target network equal to it."""
-        super().load_weights(path)
-        self._off_policy.synchronise()
-
-    def _extra_state(self) -> Extra:
-        return self._off_policy.state()
-
-    def _check_extra_state(
-        self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], params: Mapping[str, object]
-    ) -> None:
-        if values.keys() != {"learner"}:
-            raise CheckpointMismatchError(f"The training state has {sorted(values)}, where DQN has ['learner'].")
-        self._off_policy.check_saved(arrays, values, params, self._hyperparams.params["replay_capacity"])
-
-    def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, object]) -> None:
-        self._off_policy.restore(arrays, values)
+        return super()._resolved({**params, "double_q": _as_flag(params.get("double_q", 0))})
 
     # --- does it fit? ---
 
@@ -287,7 +259,7 @@ class DQNAgent(BuiltInAgent, BaseAgent):
             )
         if n != self._n_actions:
             raise SpaceError(f"The agent was made for n_actions={self._n_actions}, but the space is {action_space}.")
-        check_output("q_network", self._values, observation_space, (self._n_actions,), action_space)
+        check_output("q_network", self._policy, observation_space, (self._n_actions,), action_space)
         self._off_policy.learner.announce(self._hyperparams.params, observation_space, action_space)
 
 

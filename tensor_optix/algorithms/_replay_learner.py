@@ -11,7 +11,7 @@ from tensor_optix.adapters.backend import Updater
 from tensor_optix.algorithms.replay.layout import Sized, check_layout, check_progress
 from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
 from tensor_optix.algorithms.replay.rows import MOST_FRAMES
-from tensor_optix.core.normalizers import RAW
+from tensor_optix.core.normalizers import RAW, RawWindow
 from tensor_optix.core.search_space import Hyperparam
 from tensor_optix.core.types import EpisodeData, Params, Space
 from tensor_optix.errors import CheckpointMismatchError, HyperparamError, InvalidArgumentError
@@ -50,6 +50,8 @@ class ReplayLearner:
         """Made so far."""
         self._memory: ReplayBuffer | None = None
         self._owed = 0.0
+        self._due = 0
+        self._raw: RawWindow | None = None
         self._is_announced = False
 
     def __len__(self) -> int:
@@ -95,28 +97,16 @@ class ReplayLearner:
                 f"{free / 2**30:.1f} GiB of memory are free. Lower replay_capacity."
             )
 
-    def learn(
-        self,
-        window: EpisodeData,
-        params: Params,
-        rng: np.random.Generator,
-        step: Callable[[dict[str, np.ndarray]], dict[str, float]],
-    ) -> dict[str, float] | None:
-        """Remember a window and make the gradient steps that are due.
+    def remember(self, window: EpisodeData, params: Params) -> None:
+        """Remember a window, and count the gradient steps that it is due.
 
         Args:
             window: what was collected.
             params: the hyper-parameters in force.
-            rng: where the choice of transitions comes from.
-            step: makes one gradient step per minibatch of its argument, (K, B, ...) by name, and returns each metric's
-                mean over them.
-
-        Returns:
-            The means over all steps, None if none was due.
         """
         if self._memory is None:
             self._memory = ReplayBuffer(params["replay_capacity"])
-        raw = window.metadata.get(RAW)
+        raw: RawWindow | None = window.metadata.get(RAW)
         if raw is not None:  # the statistics of normalisation move on: what is remembered is normalised when sampled
             window = replace(
                 window,
@@ -124,16 +114,38 @@ class ReplayLearner:
                 next_observations=raw.next_observations,
                 rewards=raw.rewards,
             )
+        # By those of this window, also where the steps are made while the next one is collected.
+        self._raw = None if raw is None else raw.with_own_statistics()
         self._memory.add(window)
+        self._due = 0
         starts = min(max(params["learning_starts"], params["batch_size"]), params["replay_capacity"])
         # A ring of stacked frames keeps a few less than its capacity.
-        if len(self._memory) < min(starts, self._memory.most):
-            return None
-        self._owed += window.length * params["updates_per_step"]
-        due = int(self._owed)
-        self._owed -= due
-        if not due:
-            return None
+        if len(self._memory) >= min(starts, self._memory.most):
+            self._owed += window.length * params["updates_per_step"]
+            self._due = int(self._owed)
+            self._owed -= self._due
+
+    def skip(self) -> None:
+        """Leave out the gradient steps that are due."""
+        self._due = 0
+
+    def update(
+        self, params: Params, rng: np.random.Generator, step: Callable[[dict[str, np.ndarray]], dict[str, float]]
+    ) -> dict[str, float]:
+        """Make the gradient steps that are due; one that raises leaves them due.
+
+        Args:
+            params: the hyper-parameters in force.
+            rng: where the choice of transitions comes from.
+            step: makes one gradient step per minibatch of its argument, (K, B, ...) by name, and returns each metric's
+                mean over them.
+
+        Returns:
+            The means over all steps, none if no step was due.
+        """
+        due, raw = self._due, self._raw
+        if not due or self._memory is None:
+            return {}
         sums: dict[str, float] = {}
         for n_steps in self._blocks(due, params["batch_size"]):
             batches = self._memory.sample(n_steps, params["batch_size"], rng)
@@ -141,6 +153,7 @@ class ReplayLearner:
             self.gradient_steps += n_steps
             for name, mean in means.items():
                 sums[name] = sums.get(name, 0.0) + mean * n_steps
+        self._due = 0
         return {name: total / due for name, total in sums.items()} | {"n_updates": float(due)}
 
     def _blocks(self, due: int, batch_size: int) -> list[int]:
@@ -164,6 +177,7 @@ class ReplayLearner:
             memory = ReplayBuffer(progress.memory["capacity"])
             memory.restore(arrays, progress.memory)
         self._memory, self.gradient_steps, self._owed = memory, progress.gradient_steps, progress.owed
+        self.skip()
 
 
 def check_saved_learner(arrays: Mapping[str, Sized], values: object, params: Params, most_capacity: int) -> None:

@@ -5,11 +5,9 @@ Source: Soft Actor-Critic Algorithms and Applications (Haarnoja et al., 2018).
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._checks import check_actions, check_box, check_output, check_pair_output
 from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
 from tensor_optix.adapters.saving.store import Extra, part_of, without_part
@@ -17,7 +15,9 @@ from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
 from tensor_optix.algorithms._off_policy import TargetsAndLearner
+from tensor_optix.algorithms._off_policy_agent import OffPolicyAgent
 from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
+from tensor_optix.algorithms._update_beside import Said
 from tensor_optix.algorithms.noise import noise_named
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
@@ -52,7 +52,7 @@ _NOISE = "noise"
 """Under this name the exploration noise is saved."""
 
 
-class SACAgent(BuiltInAgent, BaseAgent):
+class SACAgent(OffPolicyAgent, BaseAgent):
     """Acts by a squashed Gaussian, learns from a replay memory; everything framework-specific is behind `backend`.
 
     y = r + γ·(1 − terminated)·(min(Q₁, Q₂)_target(s′, a′) − α·log π(a′|s′)),  a′ ~ π(·|s′)
@@ -74,8 +74,6 @@ class SACAgent(BuiltInAgent, BaseAgent):
         InvalidArgumentError: `action_dim` below 1, or an unknown kind of noise.
     """
 
-    learns_off_policy = True
-    """It learns from any policy's actions: each is stored with its outcome."""
     action_range = (-1.0, 1.0)
     """Of tanh."""
 
@@ -109,7 +107,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         self._critic_outputs = tuple(backend.predictor(critic) for critic in self._critics)
         self.set_hyperparams(hyperparams)
         self._set_log_alpha(self._hyperparams.params["log_alpha_init"])
-        self._update = backend.updater(self._objectives(models["actor"], optimizers), compile)
+        self._updater = backend.updater(self._objectives(models["actor"], optimizers), compile)
 
     def _objectives(self, actor: Model, optimizers: Mapping[str, object]) -> list[Objective]:
         """One update step: the critics, then the actor, then the temperature; the targets follow the critics."""
@@ -142,11 +140,11 @@ class SACAgent(BuiltInAgent, BaseAgent):
 
     def act(self, observation: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return an action for one observation, drawn or tanh(μ): float32 (A,) in (−1, 1)."""
-        return self._chosen(self._policy.one(observation)[None], deterministic)[0]
+        return self._chosen(self._acting(deterministic).one(observation)[None], deterministic)[0]
 
     def act_batch(self, observations: Observation, *, deterministic: bool = False) -> np.ndarray:
         """Return one action per row, drawn or tanh(μ), from one forward pass."""
-        return self._chosen(self._policy(observations), deterministic)
+        return self._chosen(self._acting(deterministic)(observations), deterministic)
 
     def _chosen(self, params: np.ndarray, deterministic: bool) -> np.ndarray:
         if deterministic:
@@ -163,14 +161,14 @@ class SACAgent(BuiltInAgent, BaseAgent):
         """
         check_window(episode_data)
         check_actions(np.asarray(episode_data.actions), episode_data.length, size=self._action_dim)
-        params, learner = self._hyperparams.params, self._off_policy.learner
-        means = learner.learn(episode_data, params, self._generators["replay"], self._make_steps)
+        return {**self._learned(episode_data), "buffer_size": float(len(self._off_policy.learner))}
+
+    def _update(self) -> Said:
         of_steps = ("actor_loss", "critic_loss", "alpha_loss", "entropy", "mean_q", "n_updates")
         return {
             **dict.fromkeys(of_steps, 0.0),
-            **(means or {}),
+            **super()._update(),
             "alpha": math.exp(float(self._log_alpha().reshape(()))),
-            "buffer_size": float(len(learner)),
         }
 
     def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
@@ -179,7 +177,7 @@ class SACAgent(BuiltInAgent, BaseAgent):
         for name in ("noise", "next_noise"):
             batches[name] = rng.standard_normal((n_steps, batch_size, self._action_dim), np.float32)
         scalars = {"gamma": float(p["gamma"]), "target_rate": float(p["tau"])}
-        return run_steps(self._update, batches, scalars)
+        return run_steps(self._updater, batches, scalars)
 
     def _critic_loss(
         self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
@@ -238,40 +236,26 @@ class SACAgent(BuiltInAgent, BaseAgent):
         filled = {name: np.full(log_alpha.shape, value, np.float32) for name, log_alpha in weights.items()}
         self._backend.set_weights({"temperature": self._temperature}, filled)
 
-    # --- hyper-parameters and saving ---
-
-    def _resolved(self, params: Mapping[str, object]) -> dict[str, Any]:
-        resolved = super()._resolved(params)
-        self._off_policy.learner.check(resolved)
-        return resolved
-
-    @property
-    def _learned_models(self) -> Mapping[str, Model]:
-        return {**self._models, **self._off_policy.targets}
-
-    def load_weights(self, path: str) -> None:
-        """Read the weights of actor, critics and temperature, and make the targets equal to the critics."""
-        super().load_weights(path)
-        self._off_policy.synchronise()
+    # --- saving ---
 
     def _extra_state(self) -> Extra:
-        arrays, values = self._off_policy.state()
+        arrays, values = super()._extra_state()
         noise, position = self._noise.state()
         return {**{f"{_NOISE}.{name}": array for name, array in noise.items()}, **arrays}, {**values, "noise": position}
 
     def _check_extra_state(
         self, arrays: Mapping[str, TensorSpec], values: Mapping[str, object], params: Mapping[str, object]
     ) -> None:
-        if values.keys() != {"learner", "noise"}:
+        if "noise" not in values:
             raise CheckpointMismatchError(f"The training state has {sorted(values)}, where SAC has learner and noise.")
-        others = without_part(arrays, _NOISE)
-        self._off_policy.check_saved(others, values, params, self._hyperparams.params["replay_capacity"])
+        others = {name: value for name, value in values.items() if name != "noise"}
+        super()._check_extra_state(without_part(arrays, _NOISE), others, params)
         self._noise.check_saved(part_of(arrays, _NOISE), values["noise"])
 
     def _take_extra_state(self, arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
         noise = noise_named(self._exploration_noise, self._action_dim)
         noise.restore(part_of(arrays, _NOISE), values["noise"])
-        self._off_policy.restore(without_part(arrays, _NOISE), values)
+        super()._take_extra_state(without_part(arrays, _NOISE), values)
         self._noise = noise
 
     # --- does it fit? ---

@@ -3,8 +3,9 @@
 Source: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (Chan, Golub, LeVeque, 1979).
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -159,6 +160,14 @@ class RawWindow:
     observation_normalizer: ObsNormalizer | None
     """With the statistics that the window's policy acted on, as long as it is learned from."""
     reward_normalizer: "RewardNormalizer | None"
+
+    def with_own_statistics(self) -> Self:
+        """Return the same with copies of the normalisers, which stay as they are when the pipeline's move on."""
+        return replace(
+            self,
+            observation_normalizer=copy.deepcopy(self.observation_normalizer),
+            reward_normalizer=copy.deepcopy(self.reward_normalizer),
+        )
 
     def normalized(self, batches: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return raw `observations`, `next_observations` and `rewards` of any shape normalised, the rest as it is."""

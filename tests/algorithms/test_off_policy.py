@@ -31,7 +31,8 @@ def weights(targets: TargetsAndLearner) -> dict[str, np.ndarray]:
 
 
 def learned(targets: TargetsAndLearner) -> TargetsAndLearner:
-    targets.learner.learn(window(8), PARAMS, np.random.default_rng(0), lambda batches: {})
+    targets.learner.remember(window(8), PARAMS)
+    targets.learner.update(PARAMS, np.random.default_rng(0), lambda batches: {})
     return targets
 
 

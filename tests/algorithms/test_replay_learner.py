@@ -49,13 +49,14 @@ class Steps:
 
 
 def learn(learner: ReplayLearner, steps: Steps, length: int = 8, **params: Any) -> Any:
-    return learner.learn(window(length), PARAMS | params, RNG, steps)
+    learner.remember(window(length), PARAMS | params)
+    return learner.update(PARAMS | params, RNG, steps)
 
 
 class TestDue:
     def test_nothing_before_there_is_enough_and_then_a_step_for_each_step(self) -> None:
         learner, steps = ReplayLearner(), Steps()
-        assert learn(learner, steps) is None
+        assert learn(learner, steps) == {}
         assert learn(learner, steps) == {"loss": 3.5, "n_updates": 8.0}
         assert (learner.gradient_steps, len(learner)) == (8, 16)
         assert steps.blocks == [(8, 4)]
@@ -63,7 +64,7 @@ class TestDue:
     def test_windows_before_the_start_owe_nothing(self) -> None:
         learner, steps = ReplayLearner(), Steps()
         for _ in range(3):
-            assert learn(learner, steps, learning_starts=32) is None
+            assert learn(learner, steps, learning_starts=32) == {}
         learn(learner, steps, learning_starts=32)
         assert learner.gradient_steps == 8
 
@@ -73,11 +74,11 @@ class TestDue:
         assert [found and found["n_updates"] for found in made] == [2.0, 3.0, 2.0, 3.0, 2.0]  # 2.5 a window
 
     def test_a_fraction_of_a_step_is_none(self) -> None:
-        assert learn(ReplayLearner(), Steps(), learning_starts=1, updates_per_step=0.1) is None
+        assert learn(ReplayLearner(), Steps(), learning_starts=1, updates_per_step=0.1) == {}
 
     def test_learning_starts_with_a_batch_at_least_and_a_full_memory_at_most(self) -> None:
-        assert learn(ReplayLearner(), Steps(), learning_starts=1, batch_size=9) is None
-        assert learn(ReplayLearner(), Steps(), learning_starts=10**6, replay_capacity=8) is not None
+        assert learn(ReplayLearner(), Steps(), learning_starts=1, batch_size=9) == {}
+        assert learn(ReplayLearner(), Steps(), learning_starts=10**6, replay_capacity=8) != {}
 
     def test_metrics_are_means_over_all_steps_however_they_are_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_replay_learner, "_SAMPLED_BYTES", 1)
@@ -129,7 +130,8 @@ class TestSaved:
         seen: list[np.ndarray] = []
         for learner in (first, again):
             rng = np.random.default_rng(5)
-            learner.learn(window(), PARAMS, rng, lambda batches: (seen.append(batches["observations"]), {})[1])
+            learner.remember(window(), PARAMS)
+            learner.update(PARAMS, rng, lambda batches: (seen.append(batches["observations"]), {})[1])
         assert np.array_equal(*seen)
 
     def test_without_its_memory_it_is_filled_again(self) -> None:
@@ -140,7 +142,7 @@ class TestSaved:
         assert arrays == {}
         again.restore(arrays, values)
         assert (again.gradient_steps, len(again)) == (8, 0)
-        assert learn(again, Steps()) is None
+        assert learn(again, Steps()) == {}
 
     def test_a_state_that_is_damaged_changes_nothing(self) -> None:
         learner = ReplayLearner()

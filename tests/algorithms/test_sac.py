@@ -110,7 +110,7 @@ def test_losses_and_targets_are_the_formulas(framework: str) -> None:
         "noise": noise[None],
         "next_noise": next_noise[None],
     }
-    found = agent._update.on_batches(batch, {"gamma": 0.9, "target_rate": 0.1})
+    found = agent._updater.on_batches(batch, {"gamma": 0.9, "target_rate": 0.1})
     assert found["critic_loss"] == pytest.approx(float(critic_loss), rel=1e-4)
     assert found["mean_q"] == pytest.approx(float(mean_q), rel=1e-4)
     assert found["entropy"] == pytest.approx(-float(log_prob.mean()), rel=1e-4)

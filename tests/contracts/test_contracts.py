@@ -130,6 +130,23 @@ class TestTFSACAgent(AgentContract):
         return make_agent("Pendulum-v1", "sac", "tf", SMALL, seed=0, net_arch=(16,))
 
 
+def beside(agent: Any) -> BaseAgent:
+    assert agent.learn_beside()
+    return agent
+
+
+class TestTorchDQNAgentBeside(TestTorchDQNAgent):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return beside(make_agent("CartPole-v1", "dqn", "torch", SMALL, seed=0, net_arch=(16,)))
+
+
+class TestTFSACAgentBeside(TestTFSACAgent):
+    @pytest.fixture
+    def agent(self) -> BaseAgent:
+        return beside(make_agent("Pendulum-v1", "sac", "tf", SMALL, seed=0, net_arch=(16,)))
+
+
 class TestTorchAgent(AgentContract):
     @pytest.fixture
     def agent(self) -> BaseAgent:

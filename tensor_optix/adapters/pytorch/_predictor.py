@@ -77,6 +77,12 @@ class TorchPredictor:
             return _dense.forward(self._layers, np.asarray(observation, self._dtype))
         return self(np.asarray(observation)[None])[0]
 
+    def frozen(self) -> _dense.Frozen | None:
+        """Return the module as it is now, with weights of its own; None where it is no dense stack on the CPU."""
+        if self._layers is not None and not self._is_current():
+            self._mirror()
+        return None if self._layers is None else _dense.Frozen(self._layers, self._dtype)
+
     def _is_current(self) -> bool:
         for look_up, name, parameter in self._places:
             if look_up(name) is not parameter:

@@ -131,6 +131,13 @@ class KerasPredictor:
             return self(observation)
         return self._through_tensorflow(np.asarray(observation, self._dtype.as_numpy_dtype)[None])[0]
 
+    def frozen(self) -> _dense.Frozen | None:
+        """Return the model as it is now, with weights of its own; None where numpy cannot stand for it."""
+        if self._layers is None:
+            return None
+        self._read()
+        return _dense.Frozen(self._layers)
+
     def _through_tensorflow(self, observations: np.ndarray) -> np.ndarray:
         if self._compiled is None:
             signature = tf.TensorSpec((None, *observations.shape[1:]), self._dtype)
