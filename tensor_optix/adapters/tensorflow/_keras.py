@@ -5,9 +5,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 from tensor_optix.errors import ContractError, MissingDependencyError
+from tensor_optix.support.collector import collector_paused
+from tensor_optix.support.deferring import deferred_imports
+
+_API = "tensorflow._api.v2."
+_PANDAS_USER = "keras.src.trainers.data_adapters.array_slicing"
 
 
 @contextlib.contextmanager
@@ -32,8 +38,22 @@ def _quiet() -> Iterator[None]:
             os.close(terminal)
 
 
+def _waits(module: str) -> bool:
+    """Return whether a module is executed when it is asked for: the rooms of `tf`, of which learning enters few.
+
+    And what slices data frames for `fit`, which imports pandas wherever that is installed.
+    """
+    room = module.removeprefix(_API)
+    if room == module:
+        return module == _PANDAS_USER
+    if room.startswith("__internal__."):
+        return room.count(".") == 1
+    # Where a package of that name is beside the room, whichever comes last is what `tf` shows.
+    return "." not in room and not any(Path(folder, room).is_dir() for folder in sys.modules["tensorflow"].__path__)
+
+
 try:
-    with _quiet():
+    with _quiet(), collector_paused(), deferred_imports(_waits):
         import keras
         import tensorflow as tf
 

@@ -39,3 +39,22 @@ def test_what_tensorflow_says_is_shown_where_it_cannot_be_imported(missing: str,
     done = run(f"import sys; sys.modules[{missing!r}] = None\n{IMPORT}")
     assert done.returncode != 0
     assert message in done.stderr
+
+
+def test_rooms_that_learning_does_not_enter_wait_until_they_are_asked_for() -> None:
+    rooms = "'tensorflow._api.v2.compat.v1' in sys.modules, 'pandas' in sys.modules"
+    asked = "tf.compat.v1.placeholder, tf.lite.TFLiteConverter, tf.distribute.get_strategy, tf.summary.scalar"
+    done = run(f"import sys; {IMPORT}; print({rooms}); {asked}; print({rooms})")
+    assert (done.returncode, done.stdout) == (0, "tensorflow\nFalse False\nTrue False\n"), done.stderr
+
+
+@pytest.mark.slow  # it imports TensorFlow twice
+def test_tensorflow_has_the_same_names_as_without_us() -> None:
+    names = (
+        "[(name, room.__name__, len(getattr(room, '__all__', ())), sorted(n for n in vars(room) if n[0] != '_'))"
+        " for name, room in sorted(vars(tf).items()) if type(room).__name__ in ('module', '_Deferred', 'ModuleType')]"
+    )
+    plain = run(f"import keras, tensorflow as tf; print(keras.backend.backend()); print({names})")
+    ours = run(f"{IMPORT}; print({names})")
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout == plain.stdout
