@@ -70,7 +70,9 @@ class RunSettings:
             is_in_every_file=False,
         ),
     ] = "auto"
-    seed: Annotated[_Seed, Setting("with --n-envs and --algo: repeats a run exactly", otherwise="random, printed")]
+    seed: Annotated[
+        _Seed, Setting("with --n-envs, --algo and --learn-beside: repeats a run exactly", otherwise="random, printed")
+    ]
     net_arch: Annotated[_Layers | None, Setting("sizes of the hidden layers", metavar="SIZE", otherwise=_PRESETS)] = (
         None
     )
@@ -144,6 +146,15 @@ class RunSettings:
             is_in_every_file=False,
         ),
     ] = False
+    learn_beside: Annotated[
+        _Choice,
+        Setting(
+            "DQN and SAC: update in a thread while the next window is collected with the weights from before",
+            choices=("auto", "on", "off"),
+            otherwise="auto: where that is faster",
+            is_in_every_file=False,
+        ),
+    ] = "off"
     max_episodes: Annotated[
         _Size | None,
         Setting(

@@ -16,6 +16,7 @@ from tensor_optix._run_agents import RunAgents
 from tensor_optix._run_ids import run_id_in
 from tensor_optix._run_settings import RunSettings
 from tensor_optix._settings import file_schema
+from tensor_optix.algorithms._off_policy_agent import learn_beside
 from tensor_optix.callbacks.trackers.choosing import trackers_of
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline, PlaysAhead
@@ -67,6 +68,8 @@ class RunDescription(RunSettings):
             device=self.device,
         )
         env.close()
+        if self.learn_beside == "on":
+            learn_beside(agent)  # another algorithm, as of an escape, may have to learn at once
         return agent
 
     def environment(self, **more: object) -> gym.Env:

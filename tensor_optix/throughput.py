@@ -124,7 +124,23 @@ def step_cost(
         env_kwargs: arguments of the environment.
         wrappers: places of what is put around it.
     """
-    pipeline = BatchPipeline(make_environment(env_id, env_kwargs, wrappers))
+    return step_cost_in(BatchPipeline(make_environment(env_id, env_kwargs, wrappers)), seconds, clock, processor_clock)
+
+
+def step_cost_in(
+    pipeline: BatchPipeline | VectorBatchPipeline,
+    seconds: float = 0.25,
+    clock: Callable[[], float] = time.perf_counter,
+    processor_clock: Callable[[], float] = time.process_time,
+) -> StepCost:
+    """Measure what a step costs in a pipeline with random actions: the best of several windows. It is closed then.
+
+    Args:
+        pipeline: a new one.
+        seconds: to take.
+        clock: monotonic seconds.
+        processor_clock: seconds of this process.
+    """
     windows = _windows(pipeline, seconds, lambda: (clock(), processor_clock()))
     steps, (elapsed, computed) = min(windows, key=lambda one: one[1][0] / one[0])
     return StepCost(seconds=elapsed / steps, processor_seconds=computed / steps)

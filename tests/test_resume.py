@@ -120,6 +120,17 @@ class Glitching(gym.Wrapper):
         return (self.glitch(observation), *rest)
 
 
+def beside(build: Any) -> Any:
+    """The same, with updates beside collecting."""
+
+    def built_beside() -> tuple[BaseAgent, BasePipeline, list[LoopCallback]]:
+        agent, *rest = build()
+        assert agent.learn_beside()
+        return agent, *rest
+
+    return built_beside
+
+
 def glitching(pipeline: Callable[[], BasePipeline]) -> Any:
     return lambda: (RememberingAgent(), pipeline(), [])
 
@@ -163,6 +174,17 @@ CASES: dict[str, Any] = {
         learning_starts=64,
         replay_capacity=200,
         batch_size=32,
+    ),
+    "torch-sac-beside-normalised": beside(
+        built(
+            "Pendulum-v1",
+            "sac",
+            "torch",
+            lambda: BatchPipeline("Pendulum-v1", window_size=30, normalize_observations=True),
+            learning_starts=64,
+            replay_capacity=200,
+            batch_size=32,
+        )
     ),
 }
 

@@ -15,7 +15,7 @@ CONFIRMING_EPISODES = 100
 """Episodes that confirm a score."""
 _NOT_OF_A_SEARCH = (
     "tuning", "max_episodes", "max_interval", "plateau_threshold", "dormant_threshold", "scaled_patience", "escape",
-    "evolve", "track", "track_names", "async_envs", "validate_beside",
+    "evolve", "track", "track_names", "async_envs", "validate_beside", "learn_beside",
 )  # fmt: skip
 """Settings that a search decides itself."""
 

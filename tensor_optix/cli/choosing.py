@@ -1,4 +1,4 @@
-"""What time decides of a run where nobody has given it: the algorithm, and the threads."""
+"""What time decides of a run where nobody has given it: the algorithm, the threads, and whether updates overlap."""
 
 import contextlib
 import dataclasses
@@ -12,21 +12,23 @@ from tensor_optix._hyperparam_names import hyperparam_table
 from tensor_optix.algorithms._costs import multiplications
 from tensor_optix.cli.config import hyperparams_in
 from tensor_optix.cli.flags import Given
+from tensor_optix.core.decisions.overlap import Overlap
 from tensor_optix.core.decisions.quickest import MOST_NUMBERS, MOST_NUMBERS_OF_KNOWN, quickest
 from tensor_optix.core.decisions.schedules import taken_apart
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.errors import TensorOptixError
 from tensor_optix.factory import resolve_algorithm
-from tensor_optix.multirun.update_threads import measured_threads
+from tensor_optix.multirun.update_threads import free_now, measured_threads
 from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.pipeline.environment.own_code import code_of
 from tensor_optix.pipeline.environment.wrapping import WrapperPlace
 from tensor_optix.presets import has_preset, preset_for
 from tensor_optix.runs import RunDescription
-from tensor_optix.throughput import multiplications_per_second, step_cost
+from tensor_optix.throughput import multiplications_per_second, step_cost, step_cost_in
 
 _RIVALS = ("sac", "ppo")
 """Between which time decides, the default first."""
+_OFF_POLICY = ("dqn", "sac")
 
 
 def choose_algorithm(
@@ -93,6 +95,42 @@ def with_measured_threads(
         return dataclasses.replace(run, threads=known.threads), about
     found = measured_threads(run, workers)
     return dataclasses.replace(run, threads=found.threads), str(found)
+
+
+def with_learning_beside(
+    run: RunDescription, given: Given, folder: Path | None, free: int | None = None
+) -> tuple[RunDescription, str]:
+    """Return a run with whether its updates are made beside collecting, and a line about it where time has decided.
+
+    Time is measured where nobody has said it, DQN or SAC learn from vectors on a CPU, another core is free, and there
+    is no preset: the environments of those take a small part of what an update takes.
+
+    Args:
+        run: a single one.
+        given: the settings that were given.
+        folder: of the run; one that holds a run on the same environment does as before.
+        free: cores; None = those of this machine that nothing loads.
+    """
+    is_auto = given.get("learn_beside", "auto") == "auto"
+    is_known = has_preset(run.env, run.algorithm) or run.algorithm not in _OFF_POLICY or run.device != "cpu"
+    if not is_auto or is_known or (free_now() if free is None else free) <= run.threads:
+        return run, ""
+    env = run.environment()
+    observations, actions = flat_observation_space(env.observation_space).shape, env.action_space
+    env.close()
+    if len(observations) != 1:
+        return run, ""
+    before = _before(folder, given)
+    if before is not None:
+        flag = f"--learn-beside {before.learn_beside}"
+        return dataclasses.replace(
+            run, learn_beside=before.learn_beside
+        ), f"Training with {flag}, as in {str(folder)!r}."
+    numbers = int(getattr(actions, "n", 0)) or math.prod(actions.shape or ())
+    layers = [{"hyperparams": run.hyperparams}]
+    work = _work(run.algorithm, observations[0], numbers, layers, {"env": run.env, "net_arch": run.net_arch})
+    found = Overlap(step=step_cost_in(run.pipeline()).seconds, update=work / multiplications_per_second())
+    return dataclasses.replace(run, learn_beside="on" if found.pays else "off"), str(found)
 
 
 def _fits(layers: Sequence[Given], algorithm: str) -> bool:

@@ -11,6 +11,7 @@ import gymnasium as gym
 
 from tensor_optix._wiring import refuse_schedules
 from tensor_optix.algorithms._description import ALGORITHMS, CELLS
+from tensor_optix.algorithms._off_policy_agent import learn_beside
 from tensor_optix.cli.choosing import choose_algorithm, with_measured_threads
 from tensor_optix.cli.config import SETTINGS, hyperparams_in, merged
 from tensor_optix.cli.flags import Given, given_by_flags
@@ -105,6 +106,11 @@ def described(
         set_threads(framework, run.threads)  # TensorFlow has not started yet
     agent = run.agent()
     refuse_schedules(agent, run.max_episodes, run.max_steps)
+    if run.learn_beside == "on" and not learn_beside(agent):
+        raise InvalidArgumentError(
+            f"--learn-beside on needs DQN or SAC on the CPU, whose acting network is a stack of dense layers, but this "
+            f"run trains {run.algorithm} on {run.device}. Leave it out."
+        )
     return Described(run, given, [line for line in lines if line], agent)
 
 
@@ -130,6 +136,7 @@ def _run_of(
             "framework": framework,
             "device": device,
             "threads": threads,
+            "learn_beside": "on" if given.get("learn_beside") == "on" else "off",  # auto: see `with_learning_beside`
             "seed": _seed(given),
             "hyperparams": hyperparams,
             "validation_share": _share(given.get("validation_share", SETTINGS["validation_share"].default)),

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from tensor_optix._run_reports import read_report, still_confirmed, write_report
 from tensor_optix._trained_runs import refuse_python_run
+from tensor_optix.algorithms._off_policy_agent import learn_beside
 from tensor_optix.callbacks.screens import told
 from tensor_optix.cli import exit_codes, many, several
+from tensor_optix.cli.choosing import with_learning_beside
 from tensor_optix.cli.config import SETTINGS, merged, read_config, settings_of_pairs
 from tensor_optix.cli.describing import described, given_in, with_measured_environments
 from tensor_optix.cli.flags import Given, given_by_flags
@@ -55,6 +57,9 @@ def _train_one(args: argparse.Namespace, run: RunDescription, given: Given, agen
     shows = not args.no_progress
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)
+        run, beside = with_learning_beside(run, given, args.run_dir)
+    if run.learn_beside == "on":
+        learn_beside(agent)
     run_dir = args.run_dir or (
         Path("runs") / f"{file_name_of(run.env)}-{run.algorithm}-{datetime.now():%Y%m%d-%H%M%S}-seed{run.seed}"
     )
@@ -64,8 +69,8 @@ def _train_one(args: argparse.Namespace, run: RunDescription, given: Given, agen
         )
     optimizer.registry.archive(also=[DESCRIPTION])
     run.write(run_dir)
-    if measured:
-        say(measured, file=sys.stderr)
+    for line in filter(None, (measured, beside)):
+        say(line, file=sys.stderr)
     say(f"Training {run.env} with {run.algorithm} on {run.framework}, seed {run.seed}, in {run_dir}", file=sys.stderr)
     return _finish(optimizer, run_dir, as_json=args.json)
 

@@ -67,7 +67,7 @@ def measured_threads(
         make_executor: makes what runs a job with so many threads.
         free: cores; None = those of this machine that nothing loads.
     """
-    free = free_cores(cores(), _load(), workers) if free is None else free
+    free = free_now(workers) if free is None else free
     make = make_executor or one_process
     seconds, failure = dict[int, float](), ""
     for count in counts(free) if free > 1 else ():
@@ -82,6 +82,11 @@ def measured_threads(
         if not is_faster(seconds, count):
             break
     return MeasuredThreads(threads=fewest_threads(seconds), free=free, seconds=seconds, failure=failure)
+
+
+def free_now(workers: int = 1) -> int:
+    """Return how many cores of this machine each of several workers may use at present."""
+    return free_cores(cores(), _load(), workers)
 
 
 def time_update(item: Payload, context: Context) -> Payload:

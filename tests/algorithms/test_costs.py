@@ -24,3 +24,9 @@ def test_by_default_one_of_sac_is_a_hundred_of_ppos() -> None:
     sac = multiplications("sac", 4, 1, (256, 256), SAC_HYPERPARAMS.resolve({}))
     assert sac == pytest.approx(2.8e8, rel=0.05)
     assert 100 < sac / ppo < 200
+
+
+def test_an_update_of_dqn_passes_a_batch_through_one_network_and_its_target() -> None:
+    params = {"updates_per_step": 0.5, "batch_size": 64, "double_q": 0}
+    assert multiplications("dqn", 4, 3, [8], params) == 32 * 4 * (4 * 8 + 8 * 3)
+    assert multiplications("dqn", 4, 3, [8], {**params, "double_q": 1}) == 32 * 5 * (4 * 8 + 8 * 3)

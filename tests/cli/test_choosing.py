@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from tensor_optix.cli import choosing
-from tensor_optix.cli.choosing import choose_algorithm
+from tensor_optix.cli.choosing import choose_algorithm, with_learning_beside
 from tensor_optix.cli.config import merged
 from tensor_optix.cli.describing import described
 from tensor_optix.cli.flags import Given
@@ -61,6 +61,7 @@ class Measured:
 def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     made = Measured()
     monkeypatch.setattr(choosing, "step_cost", made.step_cost)
+    monkeypatch.setattr(choosing, "step_cost_in", made.step_cost)
     monkeypatch.setattr(choosing, "multiplications_per_second", lambda: made.speed)
     return made
 
@@ -196,3 +197,57 @@ def test_threads_are_measured_where_that_is_asked_for_and_kept_in_a_folder(
         assert described(given, {"threads": 1}, {}, tmp_path)[0].threads == 1
     finally:
         set_threads("torch", 1)
+
+
+def beside(
+    measured: Measured, *, free: int = 2, folder: Path | None = None, **changes: Any
+) -> tuple[RunDescription, str]:
+    given: Given = {"env": "Reaching-v0", "algorithm": "sac", "framework": "torch", "seed": 0, **changes}
+    run = RunDescription(**{"device": "cpu", **{k: v for k, v in given.items() if (k, v) != ("learn_beside", "auto")}})
+    return with_learning_beside(run, given, folder, free)
+
+
+def test_updates_are_beside_collecting_where_both_take_long_and_it_is_said(measured: Measured) -> None:
+    measured.seconds = 5e-3
+    run, said = beside(measured)
+    assert (run.learn_beside, measured.count) == ("on", 1)
+    assert said.startswith("Updating beside collecting (milliseconds: a step 5, its updates 6.")
+    measured.seconds = 1e-5
+    run, said = beside(measured, learn_beside="auto")
+    assert run.learn_beside == "off"
+    assert "--learn-beside off does the same" in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learn_beside": "on"},
+        {"learn_beside": "off"},
+        {"algorithm": "ppo"},
+        {"env": "Pendulum-v1"},
+        {"device": "cuda"},
+        {"free": 1},
+        {"threads": 2},
+    ],
+    ids=str,
+)
+def test_nothing_is_measured_where_it_is_said_or_cannot_gain(measured: Measured, changes: dict[str, Any]) -> None:
+    measured.seconds = 5e-3
+    run, said = beside(measured, **changes)
+    assert (run.learn_beside, said, measured.count) == (changes.get("learn_beside", "off"), "", 0)
+
+
+def test_a_folder_keeps_whether_updates_are_beside_collecting(measured: Measured, tmp_path: Path) -> None:
+    measured.seconds = 5e-3
+    beside(measured)[0].write(tmp_path)
+    measured.seconds = 1e-5
+    run, said = beside(measured, folder=tmp_path)
+    assert (run.learn_beside, measured.count) == ("on", 1)
+    assert said == f"Training with --learn-beside on, as in {str(tmp_path)!r}."
+
+
+def test_the_cost_of_dqn_counts_its_actions(measured: Measured) -> None:
+    measured.seconds = 1e-3
+    run, said = beside(measured, env="CliffWalking-v1", algorithm="dqn")
+    assert "a step 1, its updates 0." in said
+    assert run.algorithm == "dqn"

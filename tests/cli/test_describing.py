@@ -135,3 +135,20 @@ def test_one_environment_may_have_a_process_of_its_own_with_its_bounds() -> None
 def test_what_needs_a_process_of_its_own_says_so(given: Given, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         with_measured_environments(run_of(given), given)
+
+
+def test_whether_updates_are_beside_collecting_is_said_by_on_or_off() -> None:
+    assert [run_of({"algorithm": "dqn", "learn_beside": said}).learn_beside for said in ("auto", "off", "on")] == [
+        "off",
+        "off",
+        "on",
+    ]
+    with pytest.raises(InvalidArgumentError, match=r"--learn-beside on needs DQN or SAC on the CPU"):
+        run_of({"learn_beside": "on"})
+
+
+def test_a_run_builds_agents_that_learn_beside_where_they_can() -> None:
+    run = run_of({"algorithm": "dqn", "learn_beside": "on"})
+    agents: list[Any] = [run.agent(), run.agent(1)]
+    assert all(agent._beside is not None for agent in agents)
+    assert not hasattr(run.agent(algorithm="ppo"), "_beside")
