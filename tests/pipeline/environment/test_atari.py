@@ -34,14 +34,29 @@ class Player(NumpyAgent):
         return self.rng.integers(4, size=len(observations))
 
 
-def plain(seed: int) -> gym.Env:
-    """A single game as it is made elsewhere, without steps of no action, and with ALE's own generator at `seed`."""
-    game = gym.make(BREAKOUT, frameskip=1)
-    single = FrameStackObservation(AtariPreprocessing(game, noop_max=0, frame_skip=FRAMES), FRAMES, padding_type="zero")
+class Waiting(AtariPreprocessing):
+    """Begins an episode with `waits` steps of no action, and not with as many as its generator says."""
+
+    waits = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        _, info = super().reset(seed=seed, options=options)
+        for _ in range(self.waits):
+            self.env.step(0)
+        self.ale.getScreenGrayscale(self.obs_buffer[0])
+        return self._get_obs(), info
+
+
+def plain(seed: int, env: str = BREAKOUT, waits: int = 0, **settings: Any) -> gym.Env:
+    """A single game as it is made elsewhere, after so many steps of no action, with ALE's own generator at `seed`."""
+    game = gym.make(env, frameskip=1, **settings)
+    preprocessed = Waiting(game, noop_max=0, frame_skip=FRAMES)
+    single = FrameStackObservation(preprocessed, FRAMES, padding_type="zero")
     single.reset(seed=0)
     unwrapped: Any = game.unwrapped
     unwrapped.ale.setInt("random_seed", seed)
     unwrapped.load_game()
+    preprocessed.waits = waits
     return single
 
 
@@ -71,6 +86,59 @@ def test_they_are_single_games_step_by_step() -> None:
     assert ended.any()  # with the last life, and with no other
     assert lost >= 4
     assert scored > 1.0
+    games.close()
+
+
+PACMAN = "ALE/MsPacman-v5"
+"""A point is worth ten here."""
+
+
+def test_rewards_are_not_clipped() -> None:
+    games: Any = AtariGames(PACMAN, 1, noop_max=0, threads=1)
+    single = plain(7, PACMAN)
+    games.reset(seed=[7])
+    single.reset()
+    rng, rewards = np.random.default_rng(1), set()
+    for _ in range(120):  # it lets nobody move for the first 65
+        action = rng.integers(9)
+        reward = games.step(np.array([action]))[1][0]
+        assert reward == single.step(action)[1]
+        rewards.add(float(reward))
+    assert {0.0, 10.0} <= rewards
+    games.close()
+
+
+def test_actions_are_repeated_by_the_games_own_chance() -> None:
+    """The same seeds with the chance of the id, which is a quarter, and without it."""
+    assert gym.spec(BREAKOUT).kwargs["repeat_action_probability"] == 0.25
+    games: Any = AtariGames(BREAKOUT, 1, noop_max=0, threads=1)
+    sticky, exact = plain(3), plain(3, repeat_action_probability=0.0)
+    seen, _ = games.reset(seed=[3])
+    shown, other = sticky.reset()[0], exact.reset()[0]
+    rng, is_other = np.random.default_rng(2), False
+    for _ in range(40):
+        np.testing.assert_array_equal(seen[0], shown)
+        is_other = is_other or not np.array_equal(shown, other)
+        action = rng.integers(4)
+        seen = games.step(np.array([action]))[0]
+        shown, other = sticky.step(action)[0], exact.step(action)[0]
+    assert is_other
+    games.close()
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_steps_of_no_action_are_those_of_a_single_game(seed: int) -> None:
+    games: Any = AtariGames(BREAKOUT, 1, threads=1)
+    seen, infos = games.reset(seed=[seed])
+    waits = int(infos["episode_frame_number"][0])
+    assert 1 <= waits <= 30
+    single = plain(seed, waits=waits)
+    shown, _ = single.reset()
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        np.testing.assert_array_equal(seen[0], shown)
+        action = rng.integers(4)
+        seen, shown = games.step(np.array([action]))[0], single.step(action)[0]
     games.close()
 
 
