@@ -70,3 +70,25 @@ def test_forward_applies_the_layers_in_order_and_leaves_the_input_alone() -> Non
     x = np.array([[0.0], [3.0]])
     np.testing.assert_array_equal(_dense.forward(layers, x), [[2.0], [0.0]])
     np.testing.assert_array_equal(x, [[0.0], [3.0]])
+
+
+def test_a_frozen_stack_keeps_its_weights_when_those_that_it_was_made_from_change() -> None:
+    rng = np.random.default_rng(0)
+    layers = [
+        _dense.Affine(rng.normal(size=(2, 3)).astype(np.float32).T.copy().T, rng.normal(size=3).astype(np.float32)),
+        _dense.relu,
+        _dense.Affine(rng.normal(size=(3, 3)).astype(np.float32), None),
+        _dense.AppendLogStd(np.zeros(3, np.float32)),
+    ]
+    x = rng.normal(size=(4, 2)).astype(np.float32)
+    before = _dense.forward(layers, x)
+    frozen = _dense.Frozen(layers)
+    copies = [weight.copy() for weight in frozen.weights()]
+    layers[0].kernel *= 2.0  # type: ignore[union-attr]
+    layers[3].log_std += 1.0  # type: ignore[union-attr]
+    assert np.array_equal(frozen(x), before)
+    assert np.allclose(frozen.one(x[0]), before[0])
+    frozen.weights()[0][...] = 0.0
+    assert not np.array_equal(frozen(x), before)
+    assert [weight.shape for weight in copies] == [(2, 3), (3,), (3, 3), (3,)]
+    assert np.array_equal(frozen.frozen()(x), frozen(x))
