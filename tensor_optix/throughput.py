@@ -16,6 +16,7 @@ from tensor_optix.errors import EnvironmentFailedError
 from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 from tensor_optix.pipeline.environment.environment import check_size, make_environment
 from tensor_optix.pipeline.environment.own_code import EnvKwargs
+from tensor_optix.pipeline.environment.pool_tasks import is_env_pool
 from tensor_optix.pipeline.vector_pipeline import VectorBatchPipeline
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def choose_vectorisation(
     if n_envs > 1:
         together = VectorBatchPipeline(env_fns)
         rates["sync"] = _measured(together, share, clock)
-        if rates["sync"] < ASYNC_BELOW:
+        if rates["sync"] < ASYNC_BELOW and not is_env_pool(env_id):  # those have threads of their own
             try:
                 apart = VectorBatchPipeline(env_fns, async_envs=True)
                 rates["async"] = _measured(apart, share, clock)

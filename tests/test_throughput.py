@@ -68,6 +68,12 @@ def test_slow_environments_are_tried_in_separate_processes_and_leave_none() -> N
     assert multiprocessing.active_children() == []
 
 
+def test_a_pool_has_threads_of_its_own_and_is_not_tried_in_separate_processes() -> None:
+    pytest.importorskip("envpool", reason="EnvPool is not installed: pip install 'tensor-optix-core[envpool]'")
+    found = choose_vectorisation("EnvPool/CartPole-v1", 2, seconds=0.3, clock=ticking(0.05))
+    assert set(found.steps_per_second) == {"single", "sync"}
+
+
 def test_one_environment_needs_no_comparison() -> None:
     found = choose_vectorisation("CartPole-v1", 1, seconds=0.02)
     assert set(found.steps_per_second) == {"single"}

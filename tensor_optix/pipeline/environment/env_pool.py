@@ -119,6 +119,7 @@ class EnvPoolEnv(gym.Env):
         self, *, seed: int | None = None, options: dict[str, object] | None = None
     ) -> tuple[Observation, dict[str, object]]:
         """Begin the next episode; a seed makes it the first one of a new environment."""
+        super().reset(seed=seed)
         observations, infos = self._vector.reset(seed=seed)
         return taken(observations, 0), _first(infos)
 
