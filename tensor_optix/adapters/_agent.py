@@ -167,6 +167,13 @@ class BuiltInAgent:
                 weights[name] = (array + sigma * rng.standard_normal(array.shape)).astype(array.dtype)
         self._backend.set_weights(self._models, weights)
 
+    def compile_ahead(self, observations: np.ndarray) -> None:
+        """Begin to compile the update of such a window, where the first one would wait for that; nothing is learned.
+
+        Args:
+            observations: (T, ...) of any value, as the window will have them.
+        """
+
     def seed(self, seed: int | None) -> None:
         """Restart the random generators, those that models draw from included."""
         check_seed(seed)

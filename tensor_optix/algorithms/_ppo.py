@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
+from tensor_optix.adapters._ahead import CompilesAhead
 from tensor_optix.adapters._checks import check_output, refuse_non_finite_window, warn_of_missing_bounds
 from tensor_optix.adapters._numpy_ops import NUMPY_OPS
 from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
@@ -190,6 +191,20 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         diagnostics["explained_var"] = explained_variance(values, targets)
         diagnostics["n_updates"] = float(len(rows))
         return diagnostics
+
+    def compile_ahead(self, observations: np.ndarray) -> None:
+        """See `BuiltInAgent.compile_ahead`."""
+        if not isinstance(self._update, CompilesAhead):
+            return
+        p, size = self._hyperparams.params, len(observations)
+        numbers = np.zeros(size, np.float32)
+        window = {
+            "observations": observations,
+            "actions": np.repeat(self.act_batch(observations[:1], deterministic=True), size, axis=0),
+            **dict.fromkeys(("old_log_probs", "advantages", "targets"), numbers),
+        }
+        rows = make_minibatches(size, p["minibatch_size"], p["n_epochs"], np.random.default_rng(0))
+        self._update.compile_ahead(window, rows, {name: p[name] for name in PPO_SCALARS})
 
     def _loss(
         self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from tensor_optix.cli import exit_codes
 from tensor_optix.cli.parser import COMMANDS, Command, parser
 from tensor_optix.errors import TensorOptixError
+from tensor_optix.support.collector import collector_paused
 from tensor_optix.support.redact import redacted, without_credentials
 from tensor_optix.support.terminal import for_a_terminal, say, speak_as_the_terminal_can
 
@@ -49,7 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(module: str, name: str) -> Command:
     """Return a command that is imported when it is run."""
-    return lambda args: getattr(importlib.import_module(f"tensor_optix.cli.{module}"), name)(args)
+
+    def run(args: argparse.Namespace) -> int:
+        with collector_paused():
+            command: Command = getattr(importlib.import_module(f"tensor_optix.cli.{module}"), name)
+        return command(args)
+
+    return run
 
 
 def _replay(args: argparse.Namespace) -> int:

@@ -43,6 +43,8 @@ class Described(NamedTuple):
     """A line about each thing that time has chosen."""
     agent: BaseAgent
     """The run's own, untrained."""
+    observation_space: gym.Space[object]
+    """Of its environment."""
 
 
 def given_in(args: argparse.Namespace) -> Given:
@@ -111,7 +113,7 @@ def described(
             f"--learn-beside on needs DQN or SAC on the CPU, whose acting network is a stack of dense layers, but this "
             f"run trains {run.algorithm} on {run.device}. Leave it out."
         )
-    return Described(run, given, [line for line in lines if line], agent)
+    return Described(run, given, [line for line in lines if line], agent, env.observation_space)
 
 
 def _fitting(preset: Preset, env: gym.Env) -> Preset:

@@ -9,17 +9,19 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from tensor_optix._run_reports import read_report, still_confirmed, write_report
 from tensor_optix._trained_runs import refuse_python_run
+from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.algorithms._off_policy_agent import learn_beside
 from tensor_optix.callbacks.screens import told
 from tensor_optix.cli import exit_codes, many, several
 from tensor_optix.cli.choosing import with_learning_beside
 from tensor_optix.cli.config import SETTINGS, merged, read_config, settings_of_pairs
-from tensor_optix.cli.describing import described, given_in, with_measured_environments
-from tensor_optix.cli.flags import Given, given_by_flags
+from tensor_optix.cli.describing import Described, described, given_in, with_measured_environments
+from tensor_optix.cli.flags import given_by_flags
 from tensor_optix.cli.following import resume_command
-from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.storage.line_log import DESCRIPTION
 from tensor_optix.core.training_report import StopReason, TrainingReport
 from tensor_optix.errors import CheckpointCorruptError, CheckpointStorageError
@@ -27,6 +29,7 @@ from tensor_optix.factory import set_threads
 from tensor_optix.multirun.description import is_multirun
 from tensor_optix.multirun.played_beside import PlayedBeside
 from tensor_optix.optimizer import RLOptimizer
+from tensor_optix.pipeline.environment.observations import flat_observation_space
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.terminal import say
@@ -45,16 +48,19 @@ def train(args: argparse.Namespace) -> int:
     with several.started(args, merged(layers)) as early:
         with _told("importing the framework, checking the environment", not args.no_progress):
             quiet = early.await_start if early is not None else lambda: None
-            run, given, about, agent = described(*layers, args.run_dir, workers=args.workers or 1, quiet=quiet)
-        for line in about:
+            found = described(*layers, args.run_dir, workers=args.workers or 1, quiet=quiet)
+        for line in found.about:
             say(line, file=sys.stderr)
-        if many.is_of_many(args, run.evolve):
-            return many.train_many(args, run, given, early)
-    return _train_one(args, run, given, agent)
+        if many.is_of_many(args, found.run.evolve):
+            return many.train_many(args, found.run, found.given, early)
+    return _train_one(args, found)
 
 
-def _train_one(args: argparse.Namespace, run: RunDescription, given: Given, agent: BaseAgent) -> int:
-    shows = not args.no_progress
+def _train_one(args: argparse.Namespace, found: Described) -> int:
+    run, given, agent, shows = found.run, found.given, found.agent, not args.no_progress
+    if isinstance(agent, BuiltInAgent):
+        shape = flat_observation_space(found.observation_space).shape
+        agent.compile_ahead(np.zeros((run.window_size, *shape), np.float32))
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)
         run, beside = with_learning_beside(run, given, args.run_dir)

@@ -54,7 +54,7 @@ def tune(args: argparse.Namespace) -> int:
         check_count(f"--{name.replace('_', '-')}", getattr(args, name), 1)
     _check_packages()
     in_file = read_config(args.config) if args.config else {}
-    run, given, about, _ = described(
+    run, given, about, *_ = described(
         in_file, given_in(args), settings_of_pairs(args.set), args.run_dir, workers=args.workers
     )
     for line in about:

@@ -54,6 +54,20 @@ def test_tuning_traces_nothing_again() -> None:
     assert agent._policy._always_read is False  # type: ignore[attr-defined]
 
 
+def test_a_first_window_finds_its_update_compiled_and_learns_the_same() -> None:
+    learned: list[dict[str, np.ndarray]] = []
+    for is_ahead in (False, True):
+        agent = build(minibatch_size=32)
+        if is_ahead:
+            agent.compile_ahead(np.zeros((128, 3), np.float32))
+        agent.learn(next(BatchPipeline(Identity(3, length=20), agent, window_size=128, seed=0).episodes()))
+        assert agent._update.traces == 1  # type: ignore[attr-defined]
+        assert agent._policy._always_read is False  # type: ignore[attr-defined]
+        learned.append(weights_of(agent))
+    assert learned[0].keys() == learned[1].keys()
+    assert all(np.array_equal(learned[0][name], learned[1][name]) for name in learned[0])
+
+
 def test_the_learning_rate_reaches_the_optimizer_and_reads_back_exactly() -> None:
     agent = build(learning_rate=3e-4)
     agent.set_hyperparams(HyperparamSet({"learning_rate": 1.2345e-3}))

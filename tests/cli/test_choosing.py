@@ -141,7 +141,7 @@ def test_a_section_for_each_and_hyperparameters_of_both_leave_it_to_time(measure
 
 
 def test_a_folder_keeps_what_was_measured_for_it(measured: Measured, tmp_path: Path) -> None:
-    run, _, said, _ = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, tmp_path)
+    run, _, said, *_ = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, tmp_path)
     assert (run.algorithm, bool(said), measured.count) == ("ppo", True, 1)
     (tmp_path / "seed-0").mkdir()
     run.write(tmp_path / "seed-0")
@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_read_is_measured_for(measured: Measured, tmp_pa
 
 
 def test_spaces_alone_decide_where_nothing_is_to_be_measured(measured: Measured) -> None:
-    run, _, said, _ = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, measures=False)
+    run, _, said, *_ = described({"env": "Reaching-v0", "framework": "torch"}, {}, {}, measures=False)
     assert (run.algorithm, said, measured.count) == ("sac", [], 0)
 
 
@@ -184,14 +184,14 @@ def test_threads_are_measured_where_that_is_asked_for_and_kept_in_a_folder(
     monkeypatch.setattr(choosing, "measured_threads", measured_threads)
     given: Given = {"env": "CartPole-v1", "framework": "torch", "net_arch": [4], "threads": "auto"}
     try:
-        run, _, said, _ = described(given, {}, {}, tmp_path, workers=3)
+        run, _, said, *_ = described(given, {}, {}, tmp_path, workers=3)
         assert (run.threads, asked, torch.get_num_threads()) == (2, [("ppo", 3)], 2)
         assert said == [
             "Updating with 2 threads (milliseconds of an update: 1 200, 2 100); --threads 2 does the same without "
             "measuring."
         ]
         run.write(tmp_path)
-        run, _, said, _ = described(given, {}, {}, tmp_path)
+        run, _, said, *_ = described(given, {}, {}, tmp_path)
         assert (run.threads, len(asked)) == (2, 1)
         assert said == [f"Updating with --threads 2, as in {str(tmp_path)!r}; --threads N sets others."]
         assert described(given, {"threads": 1}, {}, tmp_path)[0].threads == 1

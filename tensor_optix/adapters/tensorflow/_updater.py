@@ -9,8 +9,10 @@ import numpy as np
 
 from tensor_optix.adapters._checks import cut_off
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
+from tensor_optix.adapters.tensorflow._beside import compile_beside
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
+from tensor_optix.adapters.tensorflow._padding import padded, power_of_two
 from tensor_optix.adapters.tensorflow._placement import device_of, layers_in, needs_xla, on
 from tensor_optix.adapters.tensorflow._predictor import OWN_UPDATES
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness, may_be_unseeded, refuse_unseeded
@@ -55,6 +57,7 @@ class TFUpdater:
         self._jit = self._jit or needs_xla(models, self._device)
         self._metric_names: list[str] = []
         self._runs: dict[Callable[..., Tensor], Any] = {}
+        self._ahead: dict[Callable[..., Tensor], Callable[..., Tensor]] = {}
         self.traces = 0
         """How often a program was traced; once per set of shapes."""
 
@@ -62,12 +65,19 @@ class TFUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> dict[str, float]:
         """Make one step per row of `rows`; see `Updater`."""
-        steps = _padded(rows.astype(np.int32), max(_power_of_two(len(rows)), _SMALLEST_CAPACITY))
         with on(self._device):
-            tensors = {
-                name: self._as_tensor(name, _padded(array, _power_of_two(len(array)))) for name, array in data.items()
-            }
-            return self._run(self._gathered_steps, len(rows), self._scalars(scalars), tensors, tf.constant(steps))
+            return self._run(self._gathered_steps, len(rows), *self._gathered(data, rows, scalars))
+
+    def compile_ahead(self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]) -> None:
+        """See `CompilesAhead`; what is not compiled by XLA on the only device waits for its first window."""
+        if not self._jit or self._may_be_unseeded or self._device is not None:
+            return
+        arguments = (tf.constant(0, tf.int32), *self._gathered(data, rows, scalars))
+        program = tf.function(self._gathered_steps, autograph=False, jit_compile=True)
+        with OWN_UPDATES.announced(), self._randomness:
+            traced = program.get_concrete_function(*arguments)
+        self._ahead[self._gathered_steps] = program
+        compile_beside(traced, arguments)
 
     def on_batches(
         self,
@@ -77,11 +87,11 @@ class TFUpdater:
     ) -> dict[str, float]:
         """Make one step per minibatch of `batches`; see `Updater`."""
         n_steps = len(next(iter(batches.values())))
-        capacity = _power_of_two(n_steps)
+        capacity = power_of_two(n_steps)
         with on(self._device):
-            tensors = {name: self._as_tensor(name, _padded(array, capacity)) for name, array in batches.items()}
+            tensors = {name: self._as_tensor(name, padded(array, capacity)) for name, array in batches.items()}
             varying = {
-                name: tf.constant(_padded(np.asarray(values, np.float32), capacity), self._dtype)
+                name: tf.constant(padded(np.asarray(values, np.float32), capacity), self._dtype)
                 for name, values in (per_step or {}).items()
             }
             return self._run(self._stacked_steps, n_steps, self._scalars(scalars), tensors, varying)
@@ -92,6 +102,7 @@ class TFUpdater:
         changed = [trained.refresh() for trained in self._trained]
         if any(changed):
             self._runs.clear()
+            self._ahead.clear()
         arguments = (tf.constant(n_steps, tf.int32), scalars, *data)
         with OWN_UPDATES.announced(), self._randomness:
             run = self._runs.get(program)
@@ -99,7 +110,8 @@ class TFUpdater:
         return dict(zip(self._metric_names, map(float, means.numpy()), strict=True))
 
     def _compile_and_run(self, program: Callable[..., Tensor], arguments: Sequence[object]) -> Tensor:
-        self._runs[program] = tf.function(program, autograph=False, jit_compile=self._jit)
+        ahead = self._ahead.pop(program, None)
+        self._runs[program] = ahead or tf.function(program, autograph=False, jit_compile=self._jit)
         if self._may_be_unseeded:
             refuse_unseeded("A model", self._runs[program].get_concrete_function(*arguments).graph)
         try:
@@ -157,6 +169,13 @@ class TFUpdater:
             (tf.constant(0), tf.zeros(once.output_shapes)),
         )
         return total / tf.cast(n_steps, tf.float32)
+
+    def _gathered(
+        self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        steps = padded(rows.astype(np.int32), max(power_of_two(len(rows)), _SMALLEST_CAPACITY))
+        tensors = {name: self._as_tensor(name, padded(array, power_of_two(len(array)))) for name, array in data.items()}
+        return self._scalars(scalars), tensors, tf.constant(steps)
 
     def _as_tensor(self, name: str, array: np.ndarray) -> Tensor:
         """Discrete actions become indices, masks stay masks, everything else becomes what losses are computed in."""
@@ -278,14 +297,3 @@ def one_step(
     norm = trained.apply_gradients(tape.gradient(scaled, trained.variables), {})
     trained.check_reached()
     return float(value), float(norm)
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
-
-
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-    if len(array) == length:
-        return array
-    padding = np.zeros((length - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, padding])

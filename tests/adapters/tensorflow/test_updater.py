@@ -102,6 +102,39 @@ def test_a_loss_of_the_users_own_may_branch_on_tensors(most: float) -> None:
     assert stayed == (most == 0.0)
 
 
+def nothing(of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.zeros_like(array) for name, array in of.items()}
+
+
+def test_what_was_compiled_ahead_makes_the_same_steps_and_has_made_none_itself() -> None:
+    weights: list[list[np.ndarray]] = []
+    for is_ahead in (False, True):
+        model, optimizer = network(), keras.optimizers.Adam(1e-2)
+        optimizer.build(model.trainable_variables)
+        updater = TFUpdater(objective(model, optimizer), None)
+        if is_ahead:
+            before = model.get_weights()
+            updater.compile_ahead(nothing(DATA), rows(1), SCALARS)
+            assert all(map(np.array_equal, before, model.get_weights()))
+            assert int(optimizer.iterations) == 0
+        updater(DATA, rows(3), SCALARS)
+        assert updater.traces == 1
+        weights.append(model.get_weights())
+    assert all(map(np.array_equal, *weights))
+
+
+def test_what_is_frozen_meanwhile_stays_so() -> None:
+    model, optimizer = network(), keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    updater = TFUpdater(objective(model, optimizer), None)
+    updater.compile_ahead(nothing(DATA), rows(1), SCALARS)
+    model.layers[0].trainable = False
+    before = model.get_weights()
+    updater(DATA, rows(3), SCALARS)
+    kept = list(map(np.array_equal, before, model.get_weights()))
+    assert kept == [True, True, False, False]
+
+
 class HostCall(keras.layers.Layer):
     """Calls back into Python, which XLA cannot do."""
 
@@ -110,7 +143,10 @@ class HostCall(keras.layers.Layer):
         return x + tf.stop_gradient(tf.ensure_shape(y, x.shape) * 0.0)
 
 
-def test_a_model_that_xla_refuses_runs_as_a_plain_graph_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_a_model_that_xla_refuses_runs_as_a_plain_graph_with_one_warning(
+    caplog: pytest.LogCaptureFixture, is_ahead: bool
+) -> None:
     keras.utils.set_random_seed(0)
     refused = keras.Sequential(
         [keras.layers.Input((4,)), HostCall(), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)]
@@ -121,6 +157,8 @@ def test_a_model_that_xla_refuses_runs_as_a_plain_graph_with_one_warning(caplog:
     for optimizer, model in zip(optimizers, (refused, plain), strict=True):
         optimizer.build(model.trainable_variables)
     updater = TFUpdater(objective(refused, optimizers[0]), None)
+    if is_ahead:
+        updater.compile_ahead(nothing(DATA), rows(1), SCALARS)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             updater(DATA, rows(3), SCALARS)
