@@ -59,8 +59,9 @@ def train(args: argparse.Namespace) -> int:
 def _train_one(args: argparse.Namespace, found: Described) -> int:
     run, given, agent, shows = found.run, found.given, found.agent, not args.no_progress
     if isinstance(agent, BuiltInAgent):
-        shape = flat_observation_space(found.observation_space).shape
-        agent.compile_ahead(np.zeros((run.window_size, *shape), np.float32))
+        box = flat_observation_space(found.observation_space)
+        number = np.float32 if run.normalize_observations else box.dtype
+        agent.compile_ahead(np.zeros((run.window_size, *box.shape), number))
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)
         run, beside = with_learning_beside(run, given, args.run_dir)

@@ -16,6 +16,7 @@ import pytest
 
 from tensor_optix import _wiring
 from tensor_optix.algorithms import _devices
+from tensor_optix.algorithms._ppo import PPOAgent
 from tensor_optix.cli import main
 from tensor_optix.core.decisions import escapes
 from tensor_optix.core.decisions.intervals import METHOD
@@ -185,6 +186,13 @@ def test_evolve_lets_variants_learn_and_reports_the_lineage(tmp_path: Path, caps
     assert all(variant["outcome"] in ("new best", "kept", "discarded") for variant in lineage)
     assert lineage[0]["changes"]
     assert main(["evaluate", str(tmp_path / "run"), "--verify"]) == 0
+
+
+def test_the_update_is_compiled_for_windows_as_they_will_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[tuple[int, ...], type]] = []
+    monkeypatch.setattr(PPOAgent, "compile_ahead", lambda _, zeros: seen.append((zeros.shape, zeros.dtype.type)))
+    assert main(["train", "CartPole-v1", "--framework", "torch", "--run-dir", str(tmp_path / "run"), *SHORT]) in (0, 3)
+    assert seen == [((128, 4), np.float32)]
 
 
 def test_environments_are_stepped_as_told_or_as_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
