@@ -29,6 +29,7 @@ from benchmarks import (
     start,
     truth,
     tuning,
+    validation,
     workers,
 )
 from benchmarks._results import Store, section, write_page
@@ -49,6 +50,7 @@ SUITES: Mapping[str, Suite] = {
     "learning": learning,
     "memory": memory,
     "selection": selection,
+    "validation": validation,
     "evolution": evolution,
     "ensemble": ensemble,
     "population": population,
@@ -59,7 +61,20 @@ SUITES: Mapping[str, Suite] = {
     "field": field,
 }
 """Shortest first."""
-BY_ENVIRONMENT = (race, learning, memory, selection, evolution, population, tuning, field, honesty, truth, easy)
+BY_ENVIRONMENT = (
+    race,
+    learning,
+    memory,
+    selection,
+    evolution,
+    population,
+    tuning,
+    field,
+    honesty,
+    truth,
+    easy,
+    validation,
+)
 """Those of which `--only` chooses."""
 
 
