@@ -134,7 +134,7 @@ class RunSettings:
         Setting(
             "share of all steps that validation and the last tests may take; 1 = no bound",
             metavar="P",
-            train=0.25,
+            train=0.15,
             is_in_every_file=False,
         ),
     ] = None

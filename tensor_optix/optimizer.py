@@ -131,7 +131,7 @@ class RLOptimizer:
         *,
         min_degradation_drop: float = 0.0,
         val_episodes: int = 5,
-        validation_share: float | None = 0.25,
+        validation_share: float | None = 0.15,
         on_converged: Literal["auto", "stop", "watch"] = "auto",
         restore_best: bool = True,
         resume: bool = False,

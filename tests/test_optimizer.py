@@ -104,9 +104,9 @@ def test_the_reported_score_is_of_the_final_evaluation(tmp_path: Path) -> None:
     assert best.eval_metrics.metrics["final_episodes"] == 100
     assert report.best_score == best.eval_metrics.primary_score
     assert report.best_std_err == best.eval_metrics.std_err > 0
-    assert all(
-        snapshot.eval_metrics.primary_score <= report.best_score for snapshot in optimizer.registry.ranked_snapshots
-    )
+    first, *others = optimizer.registry.ranked_snapshots  # what is not confirmed may owe a higher score to luck
+    assert first == best
+    assert all(snapshot.era < best.era for snapshot in others)
 
 
 @pytest.mark.usefixtures("short_last_tests")

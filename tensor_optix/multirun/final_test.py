@@ -14,10 +14,12 @@ import numpy as np
 
 from tensor_optix.core.decisions.racing import survivors
 from tensor_optix.core.decisions.ranking import returns_of
-from tensor_optix.core.loop.final_evaluation import LEADER_STEPS, LEADER_WINDOWS, ROUNDS
+from tensor_optix.core.loop.final_evaluation import LEADER_STEPS, LEADER_WINDOWS
 from tensor_optix.core.types import PlayedWindow
 from tensor_optix.executors import Executor, Payload
 
+ROUNDS = (3, 3, 6, 12)
+"""Windows per policy in each round of the race."""
 Windows: TypeAlias = Sequence[Sequence[int]]
 """Of each window the seeds of its episodes."""
 Played: TypeAlias = Sequence[Sequence[float]]

@@ -19,7 +19,7 @@ def run_of(flags: Given | None = None, file: Given | None = None, sets: Given | 
 def test_what_nobody_gives_is_the_presets() -> None:
     run = run_of()
     assert (run.algorithm, run.window_size, run.base_interval, run.max_interval) == ("ppo", 2048, 1, 2)
-    assert (run.scaled_patience, run.escape, run.tuning, run.validation_share) == (True, True, True, 0.25)
+    assert (run.scaled_patience, run.escape, run.tuning, run.validation_share) == (True, True, True, 0.15)
     assert 0 <= run.seed < 2**31
     dqn = run_of({"algorithm": "dqn"})
     assert (dqn.window_size, dqn.base_interval, dqn.max_interval) == (256, 8, 16)

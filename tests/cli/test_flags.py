@@ -53,5 +53,5 @@ def test_every_setting_has_a_flag_that_the_help_explains() -> None:
 def test_defaults_are_told_in_words() -> None:
     told = {name: default_of(one) for name, one in SETTINGS.items()}
     assert (told["threads"], told["evolve"], told["tuning"], told["async_envs"]) == ("1", "0", "yes", "no")
-    assert (told["validation_share"], told["window_size"], told["env_kwargs"]) == ("0.25", "the preset's", "")
+    assert (told["validation_share"], told["window_size"], told["env_kwargs"]) == ("0.15", "the preset's", "")
     assert "(default: as at the start)" in made("as at the start").format_help()

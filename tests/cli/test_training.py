@@ -230,7 +230,7 @@ def test_every_algorithm_trains_and_evaluates(
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [([], 0.25), (["--validation-share", "0.5"], 0.5), (["--validation-share", "1"], None)]
+    ("given", "kept"), [([], 0.15), (["--validation-share", "0.5"], 0.5), (["--validation-share", "1"], None)]
 )
 def test_the_share_of_validation_belongs_to_the_run(tmp_path: Path, given: list[str], kept: float | None) -> None:
     folder = tmp_path / "run"

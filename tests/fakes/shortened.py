@@ -15,7 +15,10 @@ def last_tests_shortened() -> Iterator[None]:
     """The untrained policy and the last candidates play next to nothing."""
     with pytest.MonkeyPatch.context() as patch:
         for module, constants in (
-            (untrained, {"FEWEST_EPISODES": 1, "MOST_EPISODES": 1, "MOST_STEPS": 100, "SHORT_STEPS": 50}),
+            (
+                untrained,
+                {"FEWEST_EPISODES": 1, "MOST_EPISODES": 1, "MOST_STEPS": 100, "LONGEST": 100, "SHORT_STEPS": 50},
+            ),
             (final_evaluation, {"LEADER_WINDOWS": 1, "SHORT_WINDOWS": 1, "ROUNDS": (1,)}),
             (run_ending, {"LEADER_WINDOWS": 8, "SHORT_SECONDS": 0.2}),
         ):

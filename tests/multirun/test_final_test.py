@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from tensor_optix.core.loop.final_evaluation import LEADER_STEPS, LEADER_WINDOWS, ROUNDS
+from tensor_optix.core.loop.final_evaluation import LEADER_STEPS, LEADER_WINDOWS
 from tensor_optix.executors import Payload
-from tensor_optix.multirun.final_test import Windows, final_test, final_test_on
+from tensor_optix.multirun.final_test import ROUNDS, Windows, final_test, final_test_on
 from tests.fakes.executors import FakeExecutor
 
 

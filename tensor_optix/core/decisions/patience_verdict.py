@@ -59,6 +59,11 @@ class PatienceVerdict:
         """True if neither steps nor evaluations remain."""
         return self.remaining_steps == 0 and self.remaining_evaluations == 0
 
+    @property
+    def waits_for_evaluations(self) -> bool:
+        """True on a plateau that is certain, or quiet for long enough, while evaluations remain."""
+        return self.remaining_evaluations > 0 and (self.phase is Phase.SATURATED or self.remaining_steps == 0)
+
     def __str__(self) -> str:
         """Return such as 'quiet for 180k of 600k steps; 7 % chance of a further rise (saturating)'."""
         if self.allowed_steps == 0 and self.chance_of_rise is None:

@@ -2,12 +2,15 @@
 
 With T steps of training, V steps of validation, tests of candidates and last tests included, and a share p:
 
-    V ≤ B(T) = F + p / (1 − p) · T      F = 30,000 steps for the start; beyond them V is at most p of all steps
+    V ≤ B(T) = F + p / (1 − p) · T      F = 10,000 steps for the start; beyond them V is at most p of all steps
     before the last tests               V ≤ ⅔ · B(T); the rest is kept for them
     tests before the first escape       V ≤ ¾ · B(T)
     from the first escape on            V ≤ ⅚ · B(T), or those tests would leave nothing to judge an escape by
+    evaluations that the end waits for  V ≤ 4/3 · B(T): on a plateau, each `MOST_STRETCH`-th of those that are due
+    a short confirmation of the best    V ≤ 2 · B(T)
 
-F is 0 in a slow simulator, whose steps take so long that 30,000 of them last more than 20 seconds. It is decided once,
+The last two save more than they cost: while a run is trained and waits for an evaluation, it trains for nothing.
+F is 0 in a slow simulator, whose steps take so long that 10,000 of them last more than 7 seconds. It is decided once,
 by the median of the first steps, which a loaded machine hardly changes.
 An evaluation is expected to take as many steps as the one before it. Where they cannot be afforded it is put off,
 window by window; the episodes behind a score get no fewer. The first one always takes place. An episode is cut at the
@@ -23,8 +26,9 @@ no more than ¼ · ⅔ · B(T). Bounds of the budget double, so that scores comp
 Steps are counted and not seconds, as a run must repeat exactly. Their share bounds that of the time, too: a step of
 validation is one of training without the learning. Where it is dearer all the same (training steps many environments in
 parallel, or as arrays), an emergency valve puts evaluations off while validation has taken more than twice its share of
-the time, and more than a minute, that of the free steps not counted. Both times grow with the load of the machine, and
-their ratio does not. Only a run in which the valve opens depends on the clock; it says so, and counts how often.
+the time, more than half of it, and more than a minute, that of the free steps not counted. Both times grow with the
+load of the machine, and their ratio does not. Only a run in which the valve opens depends on the clock; it says so, and
+counts how often.
 """
 
 import math
@@ -38,8 +42,12 @@ RUN_SHARE = 2 / 3
 """Of the budget, for evaluations and tests before the last tests."""
 LEARNED_SHARE, ESCAPES_SHARE = 3 / 4, 5 / 6
 """The same for the tests before the first escape, and from there on."""
-FREE_STEPS, FREE_SECONDS = 30_000, 20.0
+FREE_STEPS, FREE_SECONDS = 10_000, 7.0
 """F, and the seconds that they may take at the pace of the median step: ten times what they take where it is fast."""
+CLOSING_MULTIPLE = 2
+"""Of these parts, for evaluations that the end of a run waits for, and for a short confirmation."""
+CONFIRMING_WINDOWS = 2
+"""Of that confirmation."""
 EVALUATION_SHARE = 1 / 8
 """Of that, for one evaluation whose episodes do not end."""
 ORDINARY_SHARE = 1 / 4
@@ -48,8 +56,8 @@ LONGEST_MULTIPLE = 2
 """An episode is cut at this multiple of the longest training episode."""
 SHORTEST_LIMIT = 200
 """No episode is cut before."""
-VALVE_MULTIPLE, VALVE_SECONDS = 2.0, 60.0
-"""The valve opens at this multiple of the share of the time, and not before so many seconds of validation."""
+VALVE_MULTIPLE, VALVE_SHARE, VALVE_SECONDS = 2.0, 0.5, 60.0
+"""The valve opens at this multiple of the share of the time, and not before this share and so many seconds of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +106,7 @@ class ValidationBudget:
         InvalidArgumentError: a share that is not between 0 and 1.
     """
 
-    share: float | None = 0.25
+    share: float | None = 0.15
 
     def __post_init__(self) -> None:
         if self.share is not None and not (is_real(self.share) and 0.0 < self.share < 1.0):
@@ -157,7 +165,10 @@ class ValidationBudget:
             part: of the budget, see `steps`.
         """
         left, window = self.left(training_steps, spent, part), max(spent.newest or 1, 1)
-        least = 1 if left >= 2 * window else 0  # the last policy may have to be evaluated first
+        # The last policy may have to be evaluated first.
+        most_part = CLOSING_MULTIPLE if part == 1.0 else part
+        affordable = self.left(training_steps, spent, most_part) / window - 1
+        least = min(max(math.floor(min(affordable, CONFIRMING_WINDOWS)), 0), most)
         return int(min(max(left / (policies * window), least), most))
 
     def episode_limit(self, training_steps: int, longest: int, episodes: int, *, is_slow: bool = False) -> int | None:
@@ -189,7 +200,7 @@ class ValidationBudget:
             return False
         free = 0 if spent.is_slow else FREE_STEPS
         beyond = validation_seconds * max(1.0 - free / spent.steps, 0.0)
-        return beyond > max(VALVE_SECONDS, VALVE_MULTIPLE * self.share * total_seconds)
+        return beyond > max(VALVE_SECONDS, max(VALVE_MULTIPLE * self.share, VALVE_SHARE) * total_seconds)
 
 
 def _doubled(affordable: float) -> int:

@@ -131,6 +131,23 @@ def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
     )
 
 
+def waits_for_evaluation(state: RunState, config: LoopConfig) -> bool:
+    """Return whether the end of a run waits for evaluations: one stands for `MOST_STRETCH` that were due.
+
+    It does where the best has reached a known target, and on a plateau that is certain or quiet for long enough.
+
+    Args:
+        state: where the run stands, with the window in hand counted.
+        config: the knobs of the loop.
+    """
+    if state.metrics is None or state.escape is not None or not config.patience.is_scaled:
+        return False
+    since = state.window_id - state.metrics.episode_id
+    if since < MOST_STRETCH * scheduler_of(state, config).base_interval:
+        return False
+    return config.is_reached(state.best_score) or patience_with(state, config).waits_for_evaluations
+
+
 def scheduler_of(state: RunState, config: LoopConfig) -> BackoffScheduler:
     """Return the knobs of the state machine: with windows of another algorithm, evaluations are as many steps apart."""
     scheduler, other = config.scheduler, other_algorithm(state.escapes)

@@ -1,7 +1,8 @@
 """The last test of a learner: a race chooses the best of all that might be it, and long tests confirm it.
 
     1. whoever could be the best by what is known races: the snapshots, the policies in reserve and the last one play
-       the same fresh episodes, in rounds that grow; after each the clearly worse drop out, and half of the close ones
+       the same fresh episodes, in rounds that grow; after each the clearly worse drop out, and after all but the first,
+       which is short, half of the close ones
     2. the winner plays as many fresh episodes again. Its score becomes what it scored there: the highest of several
        scores is too high, and a score that was chosen for is none to report
     3. only if that is below the lower bound of another finalist, that one is confirmed too, if there are steps left
@@ -21,12 +22,12 @@ from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.intervals import span_of
-from tensor_optix.core.decisions.racing import by_mean, plausible, survivors
+from tensor_optix.core.decisions.racing import plausible, survivors
 from tensor_optix.core.decisions.ranking import lower_bound
-from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS
+from tensor_optix.core.loop.contender import Contender, could_be_first, known_scores, mean_of, raced_scores
 from tensor_optix.core.loop.run_events import last_test_facts, played_facts
 from tensor_optix.core.loop.selection import Tested, play, rescored
-from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
+from tensor_optix.core.types import EvalMetrics, PolicySnapshot
 from tensor_optix.errors import BadDataError, CheckpointCorruptError
 from tensor_optix.support.numbers import finite_or_zero
 
@@ -36,8 +37,8 @@ LEADER_WINDOWS = 20
 """Validation windows that confirm a snapshot."""
 SHORT_WINDOWS = 4
 """The same, where a run was cut short."""
-ROUNDS = (3, 3, 6, 12)
-"""Validation windows per snapshot in each round of the race."""
+ROUNDS = (1, 2, 3, 6, 12)
+"""Validation windows per snapshot in each round of the race; after the first one only the clearly worse drop out."""
 MOST_RACING = 16
 """Snapshots in the first round."""
 MOST_CONFIRMED = 3
@@ -46,22 +47,6 @@ RACE_SHARE = 2 / 3
 """Of the steps of the last test, for the race."""
 LEADER_STEPS = 100_000
 """No further window is played for a snapshot that has already used this many steps; a race takes no more in all."""
-
-
-@dataclasses.dataclass
-class Contender:
-    """A policy that might be the best."""
-
-    snapshot: PolicySnapshot
-    """With the score that it claims, where it is in reserve."""
-    known: tuple[float, ...]
-    """Utilities of windows that tell how good it is."""
-    error: float = 0.0
-    """Standard error of their mean, where the evaluator tells one."""
-    raced: tuple[float, ...] = ()
-    """Utilities of the windows that it has played in the race."""
-    newest: tuple[PlayedWindow, ...] = ()
-    """The windows of the newest round."""
 
 
 def _tell_nobody(kind: str, **facts: object) -> None:
@@ -171,19 +156,20 @@ class _LastTest:
         ranking, max_steps = self._ranking(), min(RACE_SHARE * self.most_steps, LEADER_STEPS)
         if any(one.snapshot.eval_metrics.grade is not None for one in ranking):
             return ranking
-        running = _could_be_first([*ranking, *alternatives])[:MOST_RACING]
+        running = could_be_first([*ranking, *alternatives])[:MOST_RACING]
         for number, windows in enumerate(ROUNDS):
-            # In the first round those with the worst prospects may be left out.
-            fewest = len(running) if number else 2
-            if self.is_stopped() or len(running) < 2 or not self._affords(windows * fewest, max_steps):
+            # In the first two rounds those with the worst prospects may be left out; there are both, or none.
+            least = len(running) * windows if number > 1 else 2 * sum(ROUNDS[number:2])
+            if self.is_stopped() or len(running) < 2 or not self._affords(least, max_steps):
                 break
             played = self._round(running, windows, max_steps)
             if self.is_stopped():
                 break
             # What they were chosen by counts no more: a lucky one would live on it for rounds.
-            running = [played[i] for i in survivors([one.raced for one in played])]
+            chosen = (survivors if number else plausible)([one.raced for one in played])
+            running = [played[i] for i in chosen]
             self._tell_round(number + 1, played, running)
-            if len({score for one in running for score in one.raced}) == 1:
+            if number and len({score for one in running for score in one.raced}) == 1:
                 break  # they have reached the ceiling together
         return running
 
@@ -196,7 +182,7 @@ class _LastTest:
                 break
             tested = self._play(one.snapshot, seeds)
             if tested is not None:
-                one.raced += utilities_of(one.snapshot, tested.evidence)
+                one.raced += raced_scores(one.snapshot, tested.evidence)
                 one.newest = tested.evidence
                 played.append(one)
         return played
@@ -208,7 +194,7 @@ class _LastTest:
                 one.snapshot,
                 one.newest,
                 "stays" if one.snapshot.snapshot_id in kept else "out",
-                score=one.snapshot.eval_metrics.sign * _mean(one.raced),
+                score=one.snapshot.eval_metrics.sign * mean_of(one.raced),
             )
             for one in played
         ]
@@ -269,30 +255,6 @@ class _LastTest:
             return None
         self.played_steps, self.played_windows = self.played_steps + tested.steps, self.played_windows + len(seeds)
         return tested
-
-
-def known_scores(snapshot: PolicySnapshot) -> tuple[float, ...]:
-    """Return the utilities of the windows behind a snapshot's score, or of that score alone."""
-    return utilities_of(snapshot, snapshot.evidence) or (snapshot.eval_metrics.utility,)
-
-
-def utilities_of(snapshot: PolicySnapshot, windows: Sequence[PlayedWindow]) -> tuple[float, ...]:
-    """Return the utilities of windows that a snapshot has played; none where they would be grades."""
-    metrics = snapshot.eval_metrics
-    return () if metrics.grade is not None else tuple(metrics.sign * window.score for window in windows)
-
-
-def _could_be_first(contenders: Sequence[Contender]) -> list[Contender]:
-    """Return who could be the best by its windows, or by the error that the evaluator tells, best mean first."""
-    known = [one.known for one in contenders]
-    order, could_be = by_mean(known), set(plausible(known))
-    highest = max((_mean(scores) for scores in known), default=-math.inf)
-    near = {i for i in order if _mean(known[i]) + DEGRADATION_ERRORS * contenders[i].error >= highest}
-    return [contenders[i] for i in order if i in could_be | near]
-
-
-def _mean(scores: Sequence[float]) -> float:
-    return math.fsum(scores) / len(scores)
 
 
 def _confirmed(selected: EvalMetrics, final: EvalMetrics, episodes: int) -> EvalMetrics:

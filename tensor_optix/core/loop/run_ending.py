@@ -10,7 +10,8 @@ from typing import TypeAlias
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.decisions.reserve import NEIGHBOURS
 from tensor_optix.core.faults import PlayStoppedError
-from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, Contender, confirm_leaders, evaluate_leaders
+from tensor_optix.core.loop.contender import Contender
+from tensor_optix.core.loop.final_evaluation import LEADER_WINDOWS, confirm_leaders, evaluate_leaders
 from tensor_optix.core.loop.parts import LoopConfig, LoopParts
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState

@@ -5,33 +5,35 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.candidacy import could_be_ahead
 from tensor_optix.core.decisions.succession import LearnerSlot
+from tensor_optix.core.decisions.validation_budget import CLOSING_MULTIPLE
 from tensor_optix.core.faults import MOST_IN_A_ROW, SEEDS, PlayStoppedError
+from tensor_optix.core.loop.decider import waits_for_evaluation
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
+from tensor_optix.core.loop.scored import Scored as Scored
 from tensor_optix.core.loop.selection import (
     CLOSE_SHARE,
     QUIET_EVALUATIONS,
     TEST_SHARE,
     TEST_WINDOWS,
     Challenge,
-    Retest,
     Tested,
     challenge,
-    could_be_ahead,
     is_retest_due,
     retest,
 )
 from tensor_optix.core.loop.validation import Validation
-from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics, LoopState, PlayedWindow
+from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics, LoopState
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
@@ -42,24 +44,10 @@ _PUT_OFF = (
     "validation_share=%g of all steps. Scores keep their episodes; a larger validation_share evaluates more often."
 )
 _OVERRUN = (
-    "Validation has taken more than twice its share of the time (%d steps for %d steps of training, "
+    "Validation has taken more than its share of the time by far (%d steps for %d steps of training, "
     "validation_share=%g): evaluations are put off until it has not. They depend on the clock then, so the run does "
     "not repeat exactly; lower val_episodes, or raise validation_share."
 )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a window is worth, and what a test against the best has shown, where there was one."""
-
-    metrics: EvalMetrics
-    is_best: bool = False
-    evidence: tuple[PlayedWindow, ...] = ()
-    """The episodes behind the score, where they are fixed by seeds."""
-    incumbent: Retest | None = None
-    test_steps: int = 0
-    pending: EvalMetrics | None = None
-    """The score of the window itself, where its validation was broken off, or is played beside the next one."""
 
 
 class Scorer:
@@ -100,6 +88,8 @@ class Scorer:
         budget, progress, spent = self._config.validation, self._progress, self.validation.spent
         windows = 1 + TEST_WINDOWS * self._awaits_retest(state)
         is_affordable = not self.validation.is_there or self._affords(state, windows)
+        if not is_affordable and waits_for_evaluation(state, self._config):
+            is_affordable = budget.affords(state.env_steps, spent, part=CLOSING_MULTIPLE * state.validation_part)
         is_overrun = budget.is_overrun(spent, progress.seconds["validate"], progress.total_seconds())
         if is_affordable and not is_overrun:
             return True

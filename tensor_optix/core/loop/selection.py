@@ -9,7 +9,12 @@ none keeps its crown for the ones that once were kind to it:
        does its lower bound (`decisions.ranking`): ten successes in ten do not beat ninety-five in a hundred
     4. while only the lower bound says no, it plays on, up to as many episodes as the incumbent's score rests on
 
-A first candidate skips 2. The learner has its own weights back afterwards. The cost is bounded: where the tests have
+A first candidate skips 2, and so does one whose lower bound is above the incumbent's upper bound. A test ends early
+against a candidate: after each window of 1, as soon as it is behind what the incumbent has shown by more than the error
+of the difference. That does not bias a score: who is refused has none, and a candidate that looks good plays no
+fewer episodes for it.
+
+The learner has its own weights back afterwards. The cost is bounded: where the tests have
 taken more than their share of the steps, a candidate plays one window of fresh episodes alone; where the budget of
 validation is spent, it is judged by the episodes that brought it forward. The incumbent is tested alone, too, while few
 episodes are behind its score: at first soon, then less and less often.
@@ -24,15 +29,9 @@ import numpy as np
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import Boundable, PlaysSeeds
-from tensor_optix.core.decisions.intervals import span_of
-from tensor_optix.core.decisions.ranking import (
-    lower_bound,
-    rests_on_returns,
-    returns_of,
-    score_returns,
-    utilities_of,
-)
-from tensor_optix.core.decisions.trend import is_improvement, standard_error
+from tensor_optix.core.decisions.candidacy import is_behind, is_clearly_ahead, is_surely_ahead
+from tensor_optix.core.decisions.ranking import returns_of, score_returns
+from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.faults import PlayStoppedError
 from tensor_optix.core.loop.tested import Tested as Tested
 from tensor_optix.core.types import EvalMetrics, PlayedWindow, PolicySnapshot
@@ -42,9 +41,9 @@ TEST_WINDOWS = 2
 """Validation windows of fresh episodes per test."""
 MOST_EVIDENCE = 20
 """Windows that the score of the best rests on at most; the oldest make way."""
-TEST_SHARE = 0.5
+TEST_SHARE = 0.25
 """Tests may take this many steps per step of training."""
-CLOSE_SHARE = 0.25
+CLOSE_SHARE = 0.1
 """The same for tests that only might bring a better best: of candidates behind by no more than their error, and of the
 incumbent alone."""
 RETEST_FACTOR = 1.5
@@ -84,6 +83,7 @@ def play(
     *,
     max_steps: float = math.inf,
     is_stopped: Callable[[], bool] = lambda: False,
+    is_enough: Callable[[Tested], bool] = lambda tested: False,
 ) -> Tested:
     """Play a window per list of seeds with the pipeline's agent, as far as it gets; what cannot be played is left out.
 
@@ -93,13 +93,14 @@ def play(
         seeds: one list per window.
         max_steps: no further window is begun beyond so many steps.
         is_stopped: True as soon as the user wants an end.
+        is_enough: True where what was played tells enough.
 
     Raises:
         BadDataError: none can be played.
     """
     tested, failed = Tested((), ()), None
     for window_seeds in seeds:
-        if is_stopped() or tested.steps > max_steps:
+        if is_stopped() or tested.steps > max_steps or (tested.windows and is_enough(tested)):
             break
         try:
             window = pipeline.play(window_seeds)
@@ -162,21 +163,26 @@ def challenge(
     """
     is_cheap = is_cheap or played is not None
     seeds = [pipeline.fresh_seeds() for _ in range(1 if is_cheap else TEST_WINDOWS)] if played is None else []
-    tested = play(pipeline, evaluator, seeds) if played is None else played
+
+    def is_refused(so_far: Tested) -> bool:
+        shown = so_far.evidence, so_far.score(evaluator)
+        return incumbent is not None and is_behind(shown, incumbent.eval_metrics, margin)
+
+    tested = play(pipeline, evaluator, seeds, is_enough=is_refused) if played is None else played
     metrics = tested.score(evaluator)
     if incumbent is None:
         return Challenge(metrics.is_usable, tested, metrics)
-    if is_cheap or as_incumbent is None:
-        known = Retest(incumbent.eval_metrics, incumbent.evidence, 0)
-        wins = evaluator.beats(with_training(metrics), known.metrics, margin) and _is_sure(tested, metrics, known)
-        return Challenge(wins, tested, metrics)
+    shown, theirs = (tested.evidence, metrics), (incumbent.evidence, incumbent.eval_metrics)
+    if is_cheap or as_incumbent is None or is_refused(tested) or is_clearly_ahead(shown, theirs):
+        wins = evaluator.beats(with_training(metrics), incumbent.eval_metrics, margin)
+        return Challenge(wins and is_surely_ahead(shown, theirs), tested, metrics)
     with as_incumbent():
-        theirs = play(pipeline, evaluator, seeds)
-    known = with_evidence(incumbent, theirs, evaluator)
-    paired = rescored(incumbent.eval_metrics, theirs.score(evaluator))
+        again = play(pipeline, evaluator, seeds)
+    known = with_evidence(incumbent, again, evaluator)
+    paired = rescored(incumbent.eval_metrics, again.score(evaluator))
     wins = evaluator.beats(with_training(metrics), paired, margin)
     while wins := wins and evaluator.beats(with_training(metrics), known.metrics, margin):
-        if _is_sure(tested, metrics, known):
+        if is_surely_ahead((tested.evidence, metrics), (known.evidence, known.metrics)):
             break
         if len(tested.windows) >= len(known.evidence) or tested.steps >= max_steps:
             wins = False
@@ -198,18 +204,6 @@ def retest(pipeline: PlaysSeeds, evaluator: BaseEvaluator, incumbent: PolicySnap
     return with_evidence(incumbent, play(pipeline, evaluator, seeds), evaluator)
 
 
-def could_be_ahead(metrics: EvalMetrics, incumbent: EvalMetrics, margin: float) -> bool:
-    """Return True if a candidate is ahead of the incumbent, or behind by no more than the error of the difference.
-
-    Args:
-        metrics: of the candidate.
-        incumbent: of the best so far.
-        margin: by how much it must be beaten, in units of the score.
-    """
-    errors = [error for error in (metrics.utility_std_err, incumbent.utility_std_err) if math.isfinite(error)]
-    return is_improvement(metrics.utility + math.hypot(*errors), incumbent.utility, margin)
-
-
 def is_retest_due(incumbent: PolicySnapshot, window_id: int, tested_in: int) -> bool:
     """Return True if the incumbent is to be tested again: few episodes are behind its score, and the run has gone on.
 
@@ -220,16 +214,6 @@ def is_retest_due(incumbent: PolicySnapshot, window_id: int, tested_in: int) -> 
     """
     age, age_then = window_id - incumbent.window_id, max(tested_in - incumbent.window_id, 0)
     return len(incumbent.evidence) < MOST_EVIDENCE and age >= max(age_then + 1, RETEST_FACTOR * age_then)
-
-
-def _is_sure(tested: Tested, metrics: EvalMetrics, incumbent: Retest) -> bool:
-    """Return True if the candidate's lower bound is the higher one, or where no bounds are known."""
-    found = ((tested.evidence, metrics), (incumbent.evidence, incumbent.metrics))
-    if not all(rests_on_returns(evidence, scored) for evidence, scored in found):
-        return True
-    ours, theirs = (utilities_of(evidence, scored) for evidence, scored in found)
-    span = span_of([*ours, *theirs])
-    return lower_bound(ours, span) > lower_bound(theirs, span)
 
 
 def with_evidence(

@@ -33,10 +33,12 @@ from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
 
-FEWEST_EPISODES, MOST_EPISODES = 5, 1_000
+FEWEST_EPISODES, MOST_EPISODES = 5, 400
 """Episodes that the untrained policy plays."""
 MOST_STEPS = 2_000
-"""No further episodes are begun beyond so many steps, and an episode is cut after as many."""
+"""No further episodes are begun beyond so many steps."""
+LONGEST = 1_000
+"""An episode is cut after so many."""
 SHORT_STEPS = SHORTEST_LIMIT
 """In a slow simulator they are cut here already."""
 
@@ -61,13 +63,13 @@ class Untrained:
             return
         first = pipeline.fresh_seeds()[:FEWEST_EPISODES]
         before, cut = self._validation.spent.steps, self._validation.spent.cut
-        played, limit = self._played(pipeline, [first], SHORT_STEPS, SHORT_STEPS), MOST_STEPS
+        played, limit = self._played(pipeline, [first], SHORT_STEPS, SHORT_STEPS), LONGEST
         if limit_of(played) is not None:
             if self._validation.spent.is_slow:
                 limit = SHORT_STEPS
             else:  # none is left of those that were cut here
                 self._validation.spent = replace(self._validation.spent, cut=cut)
-                before, played = self._validation.spent.steps, self._played(pipeline, [first], MOST_STEPS, MOST_STEPS)
+                before, played = self._validation.spent.steps, self._played(pipeline, [first], MOST_STEPS, LONGEST)
         more = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
         left = MOST_STEPS - (self._validation.spent.steps - before)
         self._run.change(start=self._played(pipeline, more, left, limit, played))
@@ -101,7 +103,7 @@ class Untrained:
             return ()
         self._run.slot.install(self._run.slot.first)
         left = self._run.config.validation.left(state.env_steps, self._validation.spent, part=1.0)
-        most, limit = min(10 * MOST_STEPS, left), limit_of(state.start) or MOST_STEPS
+        most, limit = min(10 * MOST_STEPS, left), limit_of(state.start) or LONGEST
         try:
             with registry.loaded(state.best, self._run.slot.agent):
                 return self._played(pipeline, (window.seeds for window in state.start), most, limit)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,22 @@ def test_what_is_left_is_never_below_zero() -> None:
     assert (VERDICT.remaining_steps, VERDICT.remaining_evaluations) == (420_000, 0)
     over = replace(VERDICT, quiet_steps=700_000, quiet_evaluations=3)
     assert (over.remaining_steps, over.remaining_evaluations) == (0, 17)
+
+
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        ({}, False),
+        ({"quiet_evaluations": 3}, False),
+        ({"quiet_evaluations": 3, "quiet_steps": 600_000}, True),
+        ({"quiet_evaluations": 3, "phase": Phase.SATURATED}, True),
+        ({"phase": Phase.SATURATED}, False),
+    ],
+)
+def test_evaluations_are_waited_for_on_a_plateau_that_is_certain_or_long_enough(
+    changes: dict[str, Any], waits: bool
+) -> None:
+    assert replace(VERDICT, **changes).waits_for_evaluations is waits
 
 
 @pytest.mark.parametrize(

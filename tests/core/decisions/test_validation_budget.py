@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensor_optix.core.decisions.validation_budget import (
+    CONFIRMING_WINDOWS,
     ESCAPES_SHARE,
     FREE_SECONDS,
     FREE_STEPS,
@@ -27,7 +28,7 @@ def nothing_is_free(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 0)
 
 
-QUARTER, UNBOUNDED = ValidationBudget(), ValidationBudget(share=None)
+QUARTER, UNBOUNDED = ValidationBudget(share=0.25), ValidationBudget(share=None)
 
 
 def test_a_quarter_of_all_steps_is_a_third_of_those_of_training_of_which_two_thirds_may_go_before_the_last_tests() -> (
@@ -53,13 +54,14 @@ def test_the_last_tests_share_what_is_left_of_the_whole_budget() -> None:
     spent = ValidationSpent(steps=1_000, newest=100)
     assert QUARTER.last_windows(9_000, spent, 3, 20) == 6
     assert QUARTER.last_windows(90_000, spent, 3, 20) == 20
-    assert QUARTER.last_windows(3_000, spent, 3, 20) == 0
+    assert QUARTER.last_windows(3_000, spent, 3, 20) == CONFIRMING_WINDOWS
 
 
-def test_where_little_is_left_one_window_is_played_and_one_more_may_be_needed_before() -> None:
-    spent = ValidationSpent(steps=2_800, newest=100)
-    assert QUARTER.last_windows(9_000, spent, 3, 20) == 1
-    assert QUARTER.last_windows(9_000, ValidationSpent(steps=2_801, newest=100), 3, 20) == 0
+@pytest.mark.parametrize(("steps", "windows"), [(3_500, 2), (5_700, 2), (5_701, 1), (5_800, 1), (5_801, 0)])
+def test_where_nothing_is_left_a_few_windows_are_and_one_more_may_be_needed_before(steps: int, windows: int) -> None:
+    spent = ValidationSpent(steps=steps, newest=100)
+    assert QUARTER.last_windows(9_000, spent, 3, 20) == windows
+    assert QUARTER.last_windows(9_000, spent, 3, 1) == min(windows, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_an_episode_is_cut_at_twice_the_longest_as_far_as_the_budget_goes(
 
 @pytest.mark.parametrize(
     ("training_steps", "longest", "limit"),
-    [(2_048, 297, 297), (2_048, 700, 700), (2_048, 5_000, 800), (100_000, 5_000, 1_600), (1_000_000, 5_000, 5_000)],
+    [(30_000, 297, 297), (30_000, 700, 400), (2_048, 5_000, 200), (100_000, 5_000, 800), (1_000_000, 5_000, 5_000)],
 )
 def test_ordinary_episodes_of_training_are_not_cut_while_the_free_steps_pay_for_them(
     training_steps: int, longest: int, limit: int
@@ -114,11 +116,11 @@ def test_the_share_is_held_up_to_one_evaluation(windows: list[tuple[int, int]]) 
 
 
 def test_the_first_steps_are_free_where_they_are_fast() -> None:
-    spent = ValidationSpent(steps=15_000, newest=5_000)
+    spent = ValidationSpent(steps=1_666, newest=5_000)
     assert QUARTER.affords(1, spent)
-    assert not QUARTER.affords(1, replace(spent, steps=15_001))
+    assert not QUARTER.affords(1, replace(spent, steps=1_667))
     assert not QUARTER.affords(1, replace(spent, is_slow=True))
-    assert QUARTER.left(9_000, spent, 1.0) == pytest.approx(FREE_STEPS + 3_000 - 15_000)
+    assert QUARTER.left(9_000, spent, 1.0) == pytest.approx(FREE_STEPS + 3_000 - 1_666)
 
 
 def test_no_steps_are_free_where_so_many_would_take_too_long() -> None:
@@ -141,6 +143,12 @@ def test_the_valve_opens_at_twice_the_share_of_the_time_and_not_in_the_first_min
     assert QUARTER.is_overrun(spent, 61.0, 121.0)
     assert not QUARTER.is_overrun(spent, 61.0, 122.0)
     assert not QUARTER.is_overrun(ValidationSpent(), 61.0, 61.0)
+
+
+def test_of_a_small_share_the_valve_opens_at_half_of_the_time() -> None:
+    spent = ValidationSpent(steps=1, newest=1)
+    assert ValidationBudget().is_overrun(spent, 61.0, 121.0)
+    assert not ValidationBudget().is_overrun(spent, 61.0, 123.0)
 
 
 def test_what_the_untrained_policy_has_taken_does_not_put_off_the_first_evaluation() -> None:

@@ -146,7 +146,12 @@ def files(folder: Path) -> list[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def short_tests() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("FEWEST_EPISODES", "MOST_STEPS", "SHORT_STEPS"):  # the untrained policy plays next to nothing here
+        for name in (
+            "FEWEST_EPISODES",
+            "MOST_STEPS",
+            "LONGEST",
+            "SHORT_STEPS",
+        ):  # the untrained policy plays next to nothing here
             patched.setattr(f"tensor_optix.core.loop.untrained.{name}", 1)
         yield
 

@@ -14,7 +14,14 @@ from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.patience_verdict import Phase
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
-from tensor_optix.core.loop.decider import DEGRADATION_EVENT, DRIFT_EVENT, Act, decide, patience_with
+from tensor_optix.core.loop.decider import (
+    DEGRADATION_EVENT,
+    DRIFT_EVENT,
+    Act,
+    decide,
+    patience_with,
+    waits_for_evaluation,
+)
 from tensor_optix.core.loop.learning import WINDOW, Fault
 from tensor_optix.core.loop.outcome import Outcome
 from tensor_optix.core.loop.parts import LoopConfig
@@ -59,6 +66,23 @@ def test_a_window_that_is_not_evaluated_only_leaves_its_values() -> None:
     state = state_with(1.0, 2.0)
     after, effects = decide(state, Outcome(hyperparams=VALUES), CONFIG)
     assert (after, effects) == (replace(state, last_good=VALUES), ())
+
+
+@pytest.mark.parametrize(
+    ("score", "since", "is_scaled", "waits"),
+    [
+        (480.0, 4, True, True),
+        (480.0, 3, True, False),  # no more are put off than the patience counts
+        (470.0, 4, True, False),  # it may still rise
+        (480.0, 4, False, False),
+    ],
+)
+def test_once_the_target_is_reached_the_end_waits_for_evaluations(
+    score: float, since: int, is_scaled: bool, waits: bool
+) -> None:
+    config = LoopConfig(patience=Patience(reward_threshold=475.0, is_scaled=is_scaled))
+    state = replace(state_with(score), metrics=EvalMetrics(score, {}, 10), window_id=10 + since, best=snapshot(score))
+    assert waits_for_evaluation(state, config) is waits
 
 
 @pytest.mark.parametrize("metrics", [EvalMetrics(math.nan), EvalMetrics(1.0, has_evidence=False)])

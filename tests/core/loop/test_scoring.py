@@ -13,6 +13,7 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
+from tensor_optix.core.decisions.validation_budget import ValidationBudget, ValidationSpent
 from tensor_optix.core.faults import MOST_IN_A_ROW
 from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.parts import LoopConfig
@@ -105,6 +106,22 @@ class TestWithValidation:
         assert scored.metrics.metrics["train_score"] == 9.0
         assert scored.metrics.generalization_gap == 7.0
         assert scored.is_best
+
+    @pytest.mark.parametrize(("spent", "is_up"), [(1_300, True), (2_650, True), (2_700, False)])
+    def test_an_evaluation_that_the_end_waits_for_may_take_twice_as_much(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spent: int, is_up: bool
+    ) -> None:
+        monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 0)
+        monkeypatch.setattr("tensor_optix.core.loop.scoring.waits_for_evaluation", lambda state, config: waits)
+        rig = Rig(tmp_path, is_seeded=True)
+        rig.scorer._config = LoopConfig(validation=ValidationBudget(share=1 / 4))
+        rig.scorer.validation.spent = ValidationSpent(steps=spent, newest=10)
+        state = RunState(position=BackoffScheduler().initial(), window_id=4, env_steps=6_000)
+        waits = False
+        assert rig.scorer.is_up(state) is (spent <= 1_323)
+        waits = True
+        assert rig.scorer.is_up(state) is is_up
+        rig.registry.close()
 
     def test_a_candidate_is_tested_against_the_best_on_fresh_episodes(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, is_seeded=True)

@@ -11,7 +11,7 @@ import pytest
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.episode_evaluator import EpisodeReturnEvaluator
 from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT
-from tensor_optix.core.loop.untrained import FEWEST_EPISODES, MOST_EPISODES, MOST_STEPS, SHORT_STEPS
+from tensor_optix.core.loop.untrained import FEWEST_EPISODES, LONGEST, MOST_EPISODES, SHORT_STEPS
 from tensor_optix.core.loop_callback import LoopCallback
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EpisodeData, EvalMetrics
@@ -142,9 +142,9 @@ def test_its_episodes_are_few_where_they_are_long(tmp_path: Path, size: int, len
     rig.run()
     is_cut_short = length > SHORT_STEPS  # then the first window is played again
     assert sum(len(seeds) for seeds in rig.start[is_cut_short:]) == episodes >= FEWEST_EPISODES
-    assert rig.held.limits[: len(rig.start)] == [SHORT_STEPS, *[MOST_STEPS] * (len(rig.start) - 1)]
+    assert rig.held.limits[: len(rig.start)] == [SHORT_STEPS, *[LONGEST] * (len(rig.start) - 1)]
     assert rig.start[0] == rig.start[int(is_cut_short)]
-    assert (rig.loop.state.validation.cut == 0) is (length < MOST_STEPS)
+    assert (rig.loop.state.validation.cut == 0) is (length <= LONGEST)
     assert 10_000 in rig.held.limits
     assert rig.held.max_episode_steps == 10_000
 
@@ -169,7 +169,7 @@ def test_returns_of_episodes_that_were_cut_at_different_lengths_are_not_compared
 
     rig = Rig(tmp_path, never, held={"length": 99_999}, held_out=Endless)
     report = rig.run()
-    assert (report.start_score, report.best_score) == (MOST_STEPS, 10_000) == (report.start_limit, report.best_limit)
+    assert (report.start_score, report.best_score) == (LONGEST, 10_000) == (report.start_limit, report.best_limit)
     assert (report.reason, report.ahead_of_start) == ("nothing_learned", False)
 
 

@@ -1,0 +1,78 @@
+"""Whether a candidate for the best is ahead of it, by what both have shown. Pure functions.
+
+Where scores are means of returns, they are compared by bounds of the mean return (`decisions.ranking`).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from tensor_optix.core.decisions.intervals import span_of
+from tensor_optix.core.decisions.racing import upper_bound
+from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, utilities_of
+from tensor_optix.core.decisions.trend import is_improvement
+from tensor_optix.core.types import EvalMetrics, PlayedWindow
+
+Shown: TypeAlias = tuple[Sequence[PlayedWindow], EvalMetrics]
+"""The windows that a policy has played, and its score over them."""
+FEWEST_EPISODES = 5
+"""From so many on their spread tells an error."""
+
+
+def could_be_ahead(metrics: EvalMetrics, incumbent: EvalMetrics, margin: float) -> bool:
+    """Return True if a candidate is ahead of the incumbent, or behind by no more than the error of the difference.
+
+    Args:
+        metrics: of the candidate.
+        incumbent: of the best so far.
+        margin: by how much it must be beaten, in units of the score.
+    """
+    errors = [error for error in (metrics.utility_std_err, incumbent.utility_std_err) if math.isfinite(error)]
+    return is_improvement(metrics.utility + math.hypot(*errors), incumbent.utility, margin)
+
+
+def is_behind(candidate: Shown, incumbent: EvalMetrics, margin: float) -> bool:
+    """Return True if a candidate is known to be behind by more than the error of the difference.
+
+    Args:
+        candidate: what it has shown.
+        incumbent: of the best so far.
+        margin: by how much it must be beaten, in units of the score.
+    """
+    windows, metrics = candidate
+    if metrics.grade is not None or incumbent.grade is not None or not math.isfinite(metrics.utility_std_err):
+        return False
+    episodes = sum(len(window.returns) for window in windows)
+    return episodes >= FEWEST_EPISODES and not could_be_ahead(metrics, incumbent, margin)
+
+
+def is_surely_ahead(candidate: Shown, incumbent: Shown) -> bool:
+    """Return True if the candidate's lower bound is the higher one, or where no bounds are known.
+
+    Args:
+        candidate: what it has shown.
+        incumbent: what the best so far has shown.
+    """
+    if not _have_bounds(candidate, incumbent):
+        return True
+    ours, theirs = utilities_of(*candidate), utilities_of(*incumbent)
+    span = span_of([*ours, *theirs])
+    return lower_bound(ours, span) > lower_bound(theirs, span)
+
+
+def is_clearly_ahead(candidate: Shown, incumbent: Shown) -> bool:
+    """Return True if the candidate's lower bound is above the incumbent's upper bound; False where none are known.
+
+    Args:
+        candidate: what it has shown.
+        incumbent: what the best so far has shown.
+    """
+    if not _have_bounds(candidate, incumbent):
+        return False
+    ours, theirs = utilities_of(*candidate), utilities_of(*incumbent)
+    span = span_of([*ours, *theirs])
+    return len(ours) >= FEWEST_EPISODES and lower_bound(ours, span) > upper_bound(theirs, span)
+
+
+def _have_bounds(candidate: Shown, incumbent: Shown) -> bool:
+    return rests_on_returns(*candidate) and rests_on_returns(*incumbent)
