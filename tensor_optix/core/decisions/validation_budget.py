@@ -9,7 +9,8 @@ With T steps of training, V steps of validation, tests of candidates and last te
     evaluations that the end waits for  V ≤ 4/3 · B(T): on a plateau, each `MOST_STRETCH`-th of those that are due
     a short confirmation of the best    V ≤ 2 · B(T)
 
-The last two save more than they cost: while a run is trained and waits for an evaluation, it trains for nothing.
+The last two save more than they cost: while a run is trained and waits for an evaluation, it trains for nothing. What
+the untrained policy plays before the first window is not counted: its episodes may not end, and are bounded themselves.
 F is 0 in a slow simulator, whose steps take so long that 10,000 of them last more than 7 seconds. It is decided once,
 by the median of the first steps, which a loaded machine hardly changes.
 An evaluation is expected to take as many steps as the one before it. Where they cannot be afforded it is put off,
@@ -66,6 +67,8 @@ class ValidationSpent:
 
     steps: int = 0
     """Environment steps of evaluations and tests."""
+    start: int = 0
+    """Those of them that the untrained policy took before the first window, which the budget does not count."""
     newest: int | None = None
     """Steps of the newest evaluation; None before the first."""
     put_off: int = 0
@@ -135,7 +138,7 @@ class ValidationBudget:
             spent: what validation has cost so far.
             part: of the budget, see `steps`.
         """
-        return self.steps(training_steps, part, is_slow=spent.is_slow is True) - spent.steps
+        return self.steps(training_steps, part, is_slow=spent.is_slow is True) - (spent.steps - spent.start)
 
     def affords(
         self, training_steps: int, spent: ValidationSpent, evaluations: int = 1, part: float = RUN_SHARE
@@ -198,7 +201,7 @@ class ValidationBudget:
         """
         if self.share is None or not spent.steps or spent.newest is None:  # the first one always takes place
             return False
-        free = 0 if spent.is_slow else FREE_STEPS
+        free = spent.start + (0 if spent.is_slow else FREE_STEPS)
         beyond = validation_seconds * max(1.0 - free / spent.steps, 0.0)
         return beyond > max(VALVE_SECONDS, max(VALVE_MULTIPLE * self.share, VALVE_SHARE) * total_seconds)
 

@@ -73,6 +73,8 @@ class Untrained:
         more = (pipeline.fresh_seeds()[:FEWEST_EPISODES] for _ in range(MOST_EPISODES))
         left = MOST_STEPS - (self._validation.spent.steps - before)
         self._run.change(start=self._played(pipeline, more, left, limit, played))
+        spent = self._validation.spent
+        self._validation.spent = replace(spent, start=spent.steps)
 
     def compare(self) -> None:
         """Let the best play the same episodes, where that is needed, and end the run for what has come of it."""

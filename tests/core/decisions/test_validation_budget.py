@@ -145,6 +145,14 @@ def test_the_valve_opens_at_twice_the_share_of_the_time_and_not_in_the_first_min
     assert not QUARTER.is_overrun(ValidationSpent(), 61.0, 61.0)
 
 
+def test_what_the_untrained_policy_has_taken_does_not_count() -> None:
+    spent = ValidationSpent(steps=7_500, start=6_000, newest=500)
+    assert QUARTER.left(9_000, spent) == pytest.approx(500)
+    assert QUARTER.affords(9_000, spent)
+    assert not QUARTER.affords(9_000, replace(spent, start=5_999))
+    assert not QUARTER.is_overrun(replace(spent, steps=6_000), 1e6, 1e6)
+
+
 def test_of_a_small_share_the_valve_opens_at_half_of_the_time() -> None:
     spent = ValidationSpent(steps=1, newest=1)
     assert ValidationBudget().is_overrun(spent, 61.0, 121.0)

@@ -142,6 +142,8 @@ def test_its_episodes_are_few_where_they_are_long(tmp_path: Path, size: int, len
     rig.run()
     is_cut_short = length > SHORT_STEPS  # then the first window is played again
     assert sum(len(seeds) for seeds in rig.start[is_cut_short:]) == episodes >= FEWEST_EPISODES
+    spent = rig.loop.state.validation
+    assert 0 < spent.start <= spent.steps
     assert rig.held.limits[: len(rig.start)] == [SHORT_STEPS, *[LONGEST] * (len(rig.start) - 1)]
     assert rig.start[0] == rig.start[int(is_cut_short)]
     assert (rig.loop.state.validation.cut == 0) is (length <= LONGEST)
