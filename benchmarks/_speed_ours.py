@@ -20,7 +20,7 @@ def run_ours(task: Task, windows: int, seed: int, variant: Variant) -> Trace:
     from tensor_optix import BackoffOptimizer, EvalMetrics, LoopCallback, RLOptimizer
 
     trace, complaints = Trace(), _Complaints()
-    logging.getLogger("tensor_optix").addHandler(complaints)
+    logging.getLogger("tensor_optix.adapters").addHandler(complaints)  # the loop may well say that scores stand still
 
     class Clock(LoopCallback):
         def on_loop_start(self) -> None:
