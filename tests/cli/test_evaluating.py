@@ -34,7 +34,7 @@ def test_evaluate_says_it_in_words(run_dir: Path, capsys: pytest.CaptureFixture[
     assert "over 3 greedy episodes" in first
     assert METHOD in first
     assert second.startswith("Reported: ")
-    assert second.endswith("(20 episodes)")
+    assert second.endswith("(30 episodes)")
     assert third.startswith("Untrained: ")
 
 
@@ -64,7 +64,7 @@ def test_an_unconfirmed_best_is_confirmed_by_fresh_episodes_and_the_report_tells
 ) -> None:
     assert main(["evaluate", str(cut_short), "--episodes", "2"]) == 0
     out = capsys.readouterr().out
-    assert "(20 episodes, unconfirmed)" in out
+    assert "(30 episodes, unconfirmed)" in out
     assert f"Confirm it: tensor-optix evaluate {cut_short} --confirm" in out
     assert main(["evaluate", str(cut_short), "--confirm", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -96,7 +96,7 @@ def test_verify_reproduces_the_reported_number_exactly(run_dir: Path, capsys: py
     report = json.loads((run_dir / "report.json").read_text())
     assert result == {
         "verified": True,
-        "episodes": 20,
+        "episodes": 30,
         "differing": 0,
         "mean": report["best_score"],
         "reported": report["best_score"],
@@ -134,7 +134,7 @@ def test_verify_counts_episodes_that_cannot_be_played_again(
     monkeypatch.setattr(ValidationPipeline, "play", play)
     assert main(["evaluate", str(run_dir), "--verify", "--json"]) == 1
     result = json.loads(capsys.readouterr().out)
-    assert (result["verified"], result["episodes"]) == (False, 18)
+    assert (result["verified"], result["episodes"]) == (False, 28)
     assert result["differing"] > 0
 
 
