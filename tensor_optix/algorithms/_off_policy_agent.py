@@ -112,8 +112,8 @@ class OffPolicyAgent(BuiltInAgent):
         except Exception:
             super().restore(before)
             raise
-        spoilt = next((name for name, value in said.items() if "loss" in name and not math.isfinite(value)), None)
-        fault = spoilt or super().first_non_finite()
+        loss = next((name for name, value in said.items() if "loss" in name and not math.isfinite(value)), None)
+        fault = loss or super().first_non_finite()
         if fault is not None:
             super().restore(before)
         return {name: value for name, value in said.items() if math.isfinite(value)}, fault

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from tensor_optix.core.decisions.intervals import span_of
+from tensor_optix.core.decisions.intervals import Span, span_of
 from tensor_optix.core.decisions.racing import upper_bound
 from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, utilities_of
 from tensor_optix.core.decisions.trend import is_improvement
@@ -53,10 +53,10 @@ def is_surely_ahead(candidate: Shown, incumbent: Shown) -> bool:
         candidate: what it has shown.
         incumbent: what the best so far has shown.
     """
-    if not _have_bounds(candidate, incumbent):
+    found = _bounded(candidate, incumbent)
+    if found is None:
         return True
-    ours, theirs = utilities_of(*candidate), utilities_of(*incumbent)
-    span = span_of([*ours, *theirs])
+    ours, theirs, span = found
     return lower_bound(ours, span) > lower_bound(theirs, span)
 
 
@@ -67,12 +67,16 @@ def is_clearly_ahead(candidate: Shown, incumbent: Shown) -> bool:
         candidate: what it has shown.
         incumbent: what the best so far has shown.
     """
-    if not _have_bounds(candidate, incumbent):
+    found = _bounded(candidate, incumbent)
+    if found is None:
         return False
-    ours, theirs = utilities_of(*candidate), utilities_of(*incumbent)
-    span = span_of([*ours, *theirs])
+    ours, theirs, span = found
     return len(ours) >= FEWEST_EPISODES and lower_bound(ours, span) > upper_bound(theirs, span)
 
 
-def _have_bounds(candidate: Shown, incumbent: Shown) -> bool:
-    return rests_on_returns(*candidate) and rests_on_returns(*incumbent)
+def _bounded(candidate: Shown, incumbent: Shown) -> tuple[list[float], list[float], Span | None] | None:
+    """Return the utilities of both, and their common span; None where no bounds are known."""
+    if not (rests_on_returns(*candidate) and rests_on_returns(*incumbent)):
+        return None
+    ours, theirs = utilities_of(*candidate), utilities_of(*incumbent)
+    return ours, theirs, span_of([*ours, *theirs])
