@@ -10,7 +10,7 @@ from typing import TypeAlias
 from tensor_optix.core.decisions.intervals import Span, span_of
 from tensor_optix.core.decisions.racing import upper_bound
 from tensor_optix.core.decisions.ranking import lower_bound, rests_on_returns, utilities_of
-from tensor_optix.core.decisions.trend import is_improvement
+from tensor_optix.core.decisions.trend import DEGRADATION_ERRORS, is_improvement
 from tensor_optix.core.types import EvalMetrics, PlayedWindow
 
 Shown: TypeAlias = tuple[Sequence[PlayedWindow], EvalMetrics]
@@ -19,20 +19,21 @@ FEWEST_EPISODES = 5
 """From so many on their spread tells an error."""
 
 
-def could_be_ahead(metrics: EvalMetrics, incumbent: EvalMetrics, margin: float) -> bool:
-    """Return True if a candidate is ahead of the incumbent, or behind by no more than the error of the difference.
+def could_be_ahead(metrics: EvalMetrics, incumbent: EvalMetrics, margin: float, *, errors: float = 1.0) -> bool:
+    """Return True if a candidate is ahead of the incumbent, or behind by no more than some errors of the difference.
 
     Args:
         metrics: of the candidate.
         incumbent: of the best so far.
         margin: by how much it must be beaten, in units of the score.
+        errors: so many standard errors.
     """
-    errors = [error for error in (metrics.utility_std_err, incumbent.utility_std_err) if math.isfinite(error)]
-    return is_improvement(metrics.utility + math.hypot(*errors), incumbent.utility, margin)
+    known = [error for error in (metrics.utility_std_err, incumbent.utility_std_err) if math.isfinite(error)]
+    return is_improvement(metrics.utility + errors * math.hypot(*known), incumbent.utility, margin)
 
 
 def is_behind(candidate: Shown, incumbent: EvalMetrics, margin: float) -> bool:
-    """Return True if a candidate is known to be behind by more than the error of the difference.
+    """Return True if a candidate is known to be behind, by more than twice the error of the difference.
 
     Args:
         candidate: what it has shown.
@@ -43,7 +44,7 @@ def is_behind(candidate: Shown, incumbent: EvalMetrics, margin: float) -> bool:
     if metrics.grade is not None or incumbent.grade is not None or not math.isfinite(metrics.utility_std_err):
         return False
     episodes = sum(len(window.returns) for window in windows)
-    return episodes >= FEWEST_EPISODES and not could_be_ahead(metrics, incumbent, margin)
+    return episodes >= FEWEST_EPISODES and not could_be_ahead(metrics, incumbent, margin, errors=DEGRADATION_ERRORS)
 
 
 def is_surely_ahead(candidate: Shown, incumbent: Shown) -> bool:

@@ -10,8 +10,8 @@ none keeps its crown for the ones that once were kind to it:
     4. while only the lower bound says no, it plays on, up to as many episodes as the incumbent's score rests on
 
 A first candidate skips 2, and so does one whose lower bound is above the incumbent's upper bound. A test ends early
-against a candidate: after each window of 1, as soon as it is behind what the incumbent has shown by more than the error
-of the difference. That does not bias a score: who is refused has none, and a candidate that looks good plays no
+against a candidate: after each window of 1, as soon as it is behind what the incumbent has shown by more than twice the
+error of the difference. That does not bias a score: who is refused has none, and a candidate that looks good plays no
 fewer episodes for it.
 
 The learner has its own weights back afterwards. The cost is bounded: where the tests have

@@ -39,6 +39,7 @@ def test_one_that_is_behind_by_no_more_than_its_error_could_be_ahead(
         ((1.0,) * FEWEST_EPISODES, True),
         ((1.0,) * (FEWEST_EPISODES - 1), False),  # nothing tells their error
         ((0.0, 9.0, 4.0, 5.0, 5.0), False),  # behind by less than it
+        ((2.0, 2.0, 3.0, 7.0, 2.0), False),  # behind by more than it, and by less than twice as much
         ((9.0,) * FEWEST_EPISODES, False),
     ],
 )
