@@ -13,7 +13,10 @@ from tensor_optix.support.collector import collector_paused
 from tensor_optix.support.deferring import deferred_imports
 
 _API = "tensorflow._api.v2."
-_PANDAS_USER = "keras.src.trainers.data_adapters.array_slicing"
+_UNUSED = frozenset(
+    {"keras.src.trainers.data_adapters.array_slicing", "matplotlib.pyplot", "matplotlib.patches", "cv2", "h5py"}
+)
+"""What Keras imports wherever it is installed, for data frames, pictures, and files of a former format."""
 
 
 @contextlib.contextmanager
@@ -39,13 +42,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _waits(module: str) -> bool:
-    """Return whether a module is executed when it is asked for: the rooms of `tf`, of which learning enters few.
-
-    And what slices data frames for `fit`, which imports pandas wherever that is installed.
-    """
+    """Return whether a module is executed when it is asked for: the rooms of `tf`, of which learning enters few."""
     room = module.removeprefix(_API)
     if room == module:
-        return module == _PANDAS_USER
+        return module in _UNUSED
     if room.startswith("__internal__."):
         return room.count(".") == 1
     # Where a package of that name is beside the room, whichever comes last is what `tf` shows.

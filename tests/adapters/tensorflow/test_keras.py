@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,16 @@ def test_rooms_that_learning_does_not_enter_wait_until_they_are_asked_for() -> N
     asked = "tf.compat.v1.placeholder, tf.lite.TFLiteConverter, tf.distribute.get_strategy, tf.summary.scalar"
     done = run(f"import sys; {IMPORT}; print({rooms}); {asked}; print({rooms})")
     assert (done.returncode, done.stdout) == (0, "tensorflow\nFalse False\nTrue False\n"), done.stderr
+
+
+def test_what_keras_imports_for_others_waits_and_works_when_they_ask(tmp_path: Path) -> None:
+    waiting = "[type(sys.modules[name]).__name__ == '_Deferred' for name in ('h5py', 'matplotlib.pyplot')]"
+    model = "model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])"
+    saved = str(tmp_path / "model.h5")
+    used = f"model.save({saved!r}); print(keras.models.load_model({saved!r}).count_params())"
+    plotted = "import matplotlib; matplotlib.use('Agg'); import matplotlib.pyplot as plt; print(len(plt.figure().axes))"
+    done = run(f"import sys; {IMPORT}; print({waiting}); {model}; {used}; {plotted}; print({waiting})")
+    assert (done.returncode, done.stdout) == (0, "tensorflow\n[True, True]\n3\n0\n[False, False]\n"), done.stderr
 
 
 @pytest.mark.slow  # it imports TensorFlow twice
