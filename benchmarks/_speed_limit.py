@@ -1,14 +1,15 @@
-"""What the arithmetic of an update of SAC costs, without anything around it.
+"""What the arithmetic of updates costs, without anything around it.
 
 Matrix products of the same shapes as an update has, by numpy or PyTorch, whichever is faster here, and the elementwise
-work of Adam and of the target networks on one flat array each. Biases, activations, losses, sampling and environments
+work of Adam and of target networks on one flat array each. Biases, activations, losses, sampling and environments
 are left out: no implementation with these libraries can be faster.
 """
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -22,39 +23,74 @@ _TRIALS = 20
 """Updates by which the faster library is told."""
 
 
+Layers = Sequence[int]
+"""Sizes of a dense stack, from its input to its output."""
+Shape = tuple[int, int, int]
+"""Rows, inner size and columns of a product."""
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What an algorithm does with a window."""
+
+    per_window: int
+    shapes: Sequence[Shape]
+    """Of the products of one update."""
+    learned: int
+    """Weights that Adam moves in it."""
+    followed: int = 0
+    """Weights of target networks that move towards others in it."""
+
+
 def run_limit(task: Task, windows: int, seed: int) -> Trace:
-    """Do the arithmetic of as many updates as the windows have steps, and tell when each window ended."""
+    """Do the arithmetic of the updates of the windows, and tell when each window ended."""
     import torch
 
     torch.set_num_threads(task.threads)
-    actor, critic = _networks(task)
-    batch = int(task.hyperparams["batch_size"])
-    products = list(_products_of_update(actor, critic, batch, np.random.default_rng(seed)))
+    updates = _UPDATES[task.algorithm](task, *_sizes(task.env))
+    products = list(_drawn(updates.shapes, np.random.default_rng(seed)))
     tensors = [tuple(map(torch.from_numpy, product)) for product in products]
     multiply = min((_multiplies(np.matmul, products), _multiplies(torch.mm, tensors)), key=_seconds)
-    adjust = _adjusts(_weights(actor) + 2 * _weights(critic), 2 * _weights(critic))
+    adjust = _adjusts(updates.learned, updates.followed)
     trace = Trace()
     trace.note()
     for _ in range(windows):
-        for _ in range(task.window):
+        for _ in range(updates.per_window):
             multiply()
             adjust()
         trace.note()
     return trace
 
 
-def _networks(task: Task) -> tuple[list[int], list[int]]:
-    """Return the layers of the actor and of a critic."""
-    env = gym.make(task.env)
-    observed, acted = (math.prod(space.shape or ()) for space in (env.observation_space, env.action_space))
+def _sizes(env_id: str) -> tuple[int, int]:
+    """Return the sizes of an observation and of an action, or the number of actions to choose from."""
+    env = gym.make(env_id)
+    observed, acted = math.prod(env.observation_space.shape or ()), getattr(env.action_space, "n", None)
+    acted = math.prod(env.action_space.shape or ()) if acted is None else int(acted)
     env.close()
-    return [observed, *task.net_arch, 2 * acted], [observed + acted, *task.net_arch, 1]
+    return observed, acted
 
 
-def _products_of_update(
-    actor: Sequence[int], critic: Sequence[int], batch: int, rng: np.random.Generator
-) -> Iterator[Product]:
-    """Yield the products of one update: the critics learn from their targets, then the actor from the critics."""
+def _of_ppo(task: Task, observed: int, acted: int) -> Updates:
+    """Actor and critic learn from each minibatch, several times from each step."""
+    batch = int(task.hyperparams["minibatch_size"])
+    networks = [[observed, *task.net_arch, outputs] for outputs in (acted, 1)]
+    shapes = [shape for layers in networks for shape in (*_forward(layers, batch), *_backward(layers, batch))]
+    per_window = int(task.hyperparams["n_epochs"]) * -(-task.window // batch)
+    return Updates(per_window, shapes, learned=sum(map(_weights, networks)))
+
+
+def _of_dqn(task: Task, observed: int, acted: int) -> Updates:
+    """The network learns from its targets, which a copy of it gives."""
+    batch, layers = int(task.hyperparams["batch_size"]), [observed, *task.net_arch, acted]
+    shapes = [*_forward(layers, batch), *_forward(layers, batch), *_backward(layers, batch)]
+    return Updates(int(task.window * task.hyperparams["updates_per_step"]), shapes, learned=_weights(layers))
+
+
+def _of_sac(task: Task, observed: int, acted: int) -> Updates:
+    """The critics learn from their targets, then the actor from the critics."""
+    batch = int(task.hyperparams["batch_size"])
+    actor, critic = [observed, *task.net_arch, 2 * acted], [observed + acted, *task.net_arch, 1]
     passes = [
         *(_forward(actor, batch), *[_forward(critic, batch)] * 2),  # the targets
         *[_forward(critic, batch)] * 2,
@@ -63,29 +99,38 @@ def _products_of_update(
         *[_backward_inputs(critic, batch)] * 2,
         _backward(actor, batch),
     ]
+    return Updates(
+        task.window,
+        list(itertools.chain.from_iterable(passes)),
+        learned=_weights(actor) + 2 * _weights(critic),
+        followed=2 * _weights(critic),
+    )
 
-    def drawn(rows: int, columns: int) -> np.ndarray:
-        return rng.standard_normal((rows, columns), np.float32)
 
-    for rows, inner, columns in itertools.chain.from_iterable(passes):
-        yield drawn(rows, inner), drawn(inner, columns), np.empty((rows, columns), np.float32)
+_UPDATES: Mapping[str, Callable[[Task, int, int], Updates]] = {"ppo": _of_ppo, "dqn": _of_dqn, "sac": _of_sac}
 
 
-def _forward(layers: Sequence[int], batch: int) -> list[tuple[int, int, int]]:
+def _drawn(shapes: Sequence[Shape], rng: np.random.Generator) -> Iterator[Product]:
+    for rows, inner, columns in shapes:
+        first, second = (rng.standard_normal(shape, np.float32) for shape in ((rows, inner), (inner, columns)))
+        yield first, second, np.empty((rows, columns), np.float32)
+
+
+def _forward(layers: Layers, batch: int) -> list[Shape]:
     return [(batch, inputs, outputs) for inputs, outputs in itertools.pairwise(layers)]
 
 
-def _backward_inputs(layers: Sequence[int], batch: int) -> list[tuple[int, int, int]]:
+def _backward_inputs(layers: Layers, batch: int) -> list[Shape]:
     return [(batch, outputs, inputs) for inputs, outputs in itertools.pairwise(layers)]
 
 
-def _backward(layers: Sequence[int], batch: int) -> list[tuple[int, int, int]]:
+def _backward(layers: Layers, batch: int) -> list[Shape]:
     """Return the gradients of the weights, and of all inputs but the network's own."""
     weights = [(inputs, batch, outputs) for inputs, outputs in itertools.pairwise(layers)]
     return weights + _backward_inputs(layers, batch)[1:]
 
 
-def _weights(layers: Sequence[int]) -> int:
+def _weights(layers: Layers) -> int:
     return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(layers))
 
 
@@ -118,6 +163,7 @@ def _adjusts(learned: int, followed: int) -> Callable[[], None]:
 
     def adjust() -> None:
         adam.step()
-        target.lerp_(source, 0.005)
+        if followed:
+            target.lerp_(source, 0.005)
 
     return adjust

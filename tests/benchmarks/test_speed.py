@@ -1,8 +1,9 @@
 """The suite of speed: its plan, its pairs, its table, and what it takes for the limit."""
 
+import dataclasses
+import itertools
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks import _speed_limit, speed
@@ -61,12 +62,38 @@ def test_the_table_has_the_ratios_within_the_rounds_by_either_clock() -> None:
     assert f"| {peer} | 100 (IQR 0) [100, 100] | 2.0 [2.0, 2.0] | 0 [0, 0] | - |" in text
 
 
-def test_the_limit_has_the_products_of_an_update() -> None:
-    actor, critic, batch = [3, 5, 2], [4, 5, 1], 7
-    products = list(_speed_limit._products_of_update(actor, critic, batch, np.random.default_rng(0)))
-    assert all((a @ b).shape == out.shape for a, b, out in products)
-    work = sum(a.size * b.shape[1] for a, b, _ in products)
-    forward_a, forward_c = batch * (3 * 5 + 5 * 2), batch * (4 * 5 + 5 * 1)
-    inner_a, inner_c = batch * 5 * 2, batch * 5 * 1  # the gradients of all inputs but the network's own
-    forwards, critics = 2 * forward_a + 6 * forward_c, 2 * (forward_c + inner_c)
-    assert work == forwards + critics + 2 * forward_c + (forward_a + inner_a)
+def work(updates: _speed_limit.Updates) -> int:
+    return sum(rows * inner * columns for rows, inner, columns in updates.shapes)
+
+
+def forward(*layers: int) -> int:
+    return sum(inputs * outputs for inputs, outputs in itertools.pairwise(layers))
+
+
+def test_the_limit_of_sac_has_the_products_of_an_update() -> None:
+    task = dataclasses.replace(TASKS["sac"], net_arch=(5,))
+    updates = _speed_limit._of_sac(task, 3, 1)
+    actor, critic, inner_a, inner_c = forward(3, 5, 2), forward(4, 5, 1), 5 * 2, 5 * 1
+    forwards, critics = 2 * actor + 6 * critic, 2 * (critic + inner_c)
+    # The gradients of all inputs but the network's own.
+    assert work(updates) == 256 * (forwards + critics + 2 * critic + (actor + inner_a))
+    assert (updates.per_window, updates.learned, updates.followed) == (64, 32 + 2 * 31, 2 * 31)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "macs", "per_window", "learned"),
+    [
+        ("dqn", 64, 3 * forward(4, 5, 2) + 5 * 2, 128, 37),
+        ("ppo", 64, 2 * forward(4, 5, 2) + 5 * 2 + 2 * forward(4, 5, 1) + 5 * 1, 320, 37 + 31),
+    ],
+)
+def test_the_limits_of_the_others_too(name: str, batch: int, macs: int, per_window: int, learned: int) -> None:
+    task = dataclasses.replace(TASKS[name], net_arch=(5,))
+    updates = _speed_limit._UPDATES[task.algorithm](task, *_speed_limit._sizes(task.env))
+    assert work(updates) == batch * macs
+    assert (updates.per_window, updates.learned, updates.followed) == (per_window, learned, 0)
+
+
+def test_the_limit_takes_the_time_of_each_window() -> None:
+    task = dataclasses.replace(TASKS["ppo"], net_arch=(5,), window=64)
+    assert len(_speed_limit.run_limit(task, 2, 0).times) == 3
