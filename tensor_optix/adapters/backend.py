@@ -11,41 +11,15 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from tensor_optix.adapters._dense import Frozen
+from tensor_optix.adapters._device_memory import DeviceMemory
+from tensor_optix.adapters._ops import Ops, Tensor
 from tensor_optix.support.plain import Json, SavedState
-
-Tensor: TypeAlias = Any
-"""A tensor of the backend's framework, or a numpy array under `NUMPY_OPS`: the three libraries share no type."""
 
 Model: TypeAlias = Any
 """A `torch.nn.Module` or a `keras.Model`: callable on a batch of inputs (B, ...)."""
 
 Optimizer: TypeAlias = Any
 """A `torch.optim.Optimizer` or a `keras.optimizers.Optimizer`."""
-
-
-class Ops(Protocol):
-    """Tensor functions. `sum`, `max` and `argmax` are over the last axis, `mean` over all of them.
-
-    `gather` picks one entry per row, `concat` joins along the last axis, and `no_gradient(fn)` returns what `fn` does,
-    as constants.
-    """
-
-    exp: Callable[..., Tensor]
-    sqrt: Callable[..., Tensor]
-    square: Callable[..., Tensor]
-    minimum: Callable[..., Tensor]
-    clip: Callable[..., Tensor]
-    where: Callable[..., Tensor]
-    mean: Callable[..., Tensor]
-    sum: Callable[..., Tensor]
-    log_softmax: Callable[..., Tensor]
-    gather: Callable[..., Tensor]
-    max: Callable[..., Tensor]
-    argmax: Callable[..., Tensor]
-    tanh: Callable[..., Tensor]
-    softplus: Callable[..., Tensor]
-    concat: Callable[..., Tensor]
-    no_gradient: Callable[[Callable[[], Tensor]], Tensor]
 
 
 ACTIONS = "actions"
@@ -139,14 +113,14 @@ class Updater(Protocol):
 
     def on_batches(
         self,
-        batches: Mapping[str, np.ndarray],
+        batches: Mapping[str, Tensor],
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, float]:
         """Make K steps in one call on minibatches that are stacked already, and return each metric's mean.
 
         Args:
-            batches: arrays (K, B, ...) by name.
+            batches: arrays or tensors on the device (K, B, ...) by name.
             scalars: hyper-parameters by name, for all steps.
             per_step: further scalars by name, (K,) each, one value per step.
         """
@@ -207,6 +181,10 @@ class Backend(Protocol):
 
     def lagged_copy(self, model: Model) -> Model:
         """Return a copy of a model for `Objective.lagged`: called like it, never trained, with weights of its own."""
+        ...
+
+    def device_memory(self, models: Sequence[Model]) -> DeviceMemory | None:
+        """Return tables on the GPU that models are on, None where they are on none: minibatches are numpy's there."""
         ...
 
     def temperature(self, optimizer: Optimizer) -> Model:

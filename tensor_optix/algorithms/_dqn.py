@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._checks import check_action_masks, check_actions, check_output
-from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor, Updater
+from tensor_optix.adapters.backend import TARGET_RATE, Backend, Model, Objective, Tensor, Updater
 from tensor_optix.algorithms import _epsilon_greedy as epsilon_greedy
 from tensor_optix.algorithms._distributions import masked
 from tensor_optix.algorithms._losses import huber_td_loss, squared_td_loss, td_target
 from tensor_optix.algorithms._off_policy import TargetsAndLearner
 from tensor_optix.algorithms._off_policy_agent import OffPolicyAgent
-from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window
 from tensor_optix.algorithms._update_beside import Said
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.search_space import Hyperparam, HyperparamTable, Param
@@ -177,12 +177,12 @@ class DQNAgent(OffPolicyAgent, BaseAgent):
             masks = np.asarray(data.next_action_masks, bool)[~np.asarray(data.terminated, bool)]
             check_action_masks(masks, len(masks), (self._n_actions,))
 
-    def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
+    def _make_steps(self, batches: dict[str, Tensor]) -> dict[str, float]:
         p, n_steps = self._hyperparams.params, len(batches["rewards"])
         made = self._off_policy.learner.gradient_steps + 1 + np.arange(n_steps)
         rates = (made % p["target_update_freq"] == 0).astype(np.float32)
         scalars = {name: float(p[name]) for name in ("gamma", "huber_delta", "max_grad_norm")}
-        return run_steps(self._updater(), batches, scalars, rates)
+        return self._updater().on_batches(batches, scalars, {TARGET_RATE: rates})
 
     def _updater(self) -> Updater:
         # Another formula is another program; a number in it is not.

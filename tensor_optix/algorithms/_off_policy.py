@@ -29,7 +29,10 @@ class TargetsAndLearner:
         self._save_replay = save_replay
         self.targets = {name: backend.lagged_copy(network) for name, network in online.items()}
         """Lagged copies of the networks, by name."""
-        self.learner = ReplayLearner()
+        self.learner = self._new_learner()
+
+    def _new_learner(self) -> ReplayLearner:
+        return ReplayLearner(self._backend.device_memory(list(self._online.values())))
 
     def synchronise(self) -> None:
         """Copy the weights of the networks to their targets."""
@@ -62,7 +65,7 @@ class TargetsAndLearner:
 
     def restore(self, arrays: Mapping[str, np.ndarray], values: SavedState) -> None:
         """Restore what `state` returned, all or nothing."""
-        learner = ReplayLearner()
+        learner = self._new_learner()
         learner.restore(part_of(arrays, _REPLAY), values["learner"])
         self._backend.set_weights(self.targets, without_part(arrays, _REPLAY))
         self.learner = learner

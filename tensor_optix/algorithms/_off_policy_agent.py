@@ -8,7 +8,7 @@ import numpy as np
 
 from tensor_optix.adapters._agent import BuiltInAgent
 from tensor_optix.adapters._dense import Frozen
-from tensor_optix.adapters.backend import Model, Predictor
+from tensor_optix.adapters.backend import Model, Predictor, Tensor
 from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.algorithms._off_policy import TargetsAndLearner
@@ -100,7 +100,7 @@ class OffPolicyAgent(BuiltInAgent):
         learner, rng = self._off_policy.learner, self._generators["replay"]
         return learner.update(self._hyperparams.params, rng, self._make_steps)
 
-    def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
+    def _make_steps(self, batches: dict[str, Tensor]) -> dict[str, float]:
         """Make one gradient step per minibatch of (K, B, ...), and return the mean of each metric."""
         raise NotImplementedError
 

@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from tensor_optix.adapters._checks import refuse_non_finite_window
-from tensor_optix.adapters.backend import Updater
+from tensor_optix.adapters._device_memory import DeviceMemory
+from tensor_optix.adapters._ops import Tensor
+from tensor_optix.algorithms.replay.drawn import Drawn, gathered
 from tensor_optix.algorithms.replay.layout import Sized, check_layout, check_progress
+from tensor_optix.algorithms.replay.mirror import Mirror
 from tensor_optix.algorithms.replay.replay_buffer import ReplayBuffer
 from tensor_optix.algorithms.replay.rows import MOST_FRAMES
 from tensor_optix.core.normalizers import RAW, RawWindow
@@ -43,16 +46,24 @@ class ReplayLearner:
 
     Nothing is due before `learning_starts` transitions are remembered; after that T·`updates_per_step` steps per window
     of T steps, a fraction being carried over.
+
+    Args:
+        on_device: where minibatches are gathered from copies of the memory; None: in numpy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_device: DeviceMemory | None = None) -> None:
         self.gradient_steps = 0
         """Made so far."""
         self._memory: ReplayBuffer | None = None
+        self._on_device = on_device
+        self._mirror = self._new_mirror()
         self._owed = 0.0
         self._due = 0
         self._raw: RawWindow | None = None
         self._is_announced = False
+
+    def _new_mirror(self) -> Mirror | None:
+        return None if self._on_device is None else Mirror(self._on_device)
 
     def __len__(self) -> int:
         return len(self._memory) if self._memory is not None else 0
@@ -117,6 +128,7 @@ class ReplayLearner:
         # By those of this window, also where the steps are made while the next one is collected.
         self._raw = None if raw is None else raw.with_own_statistics()
         self._memory.add(window)
+        self._copy_to_device()
         self._due = 0
         starts = min(max(params["learning_starts"], params["batch_size"]), params["replay_capacity"])
         # A ring of stacked frames keeps a few less than its capacity.
@@ -125,36 +137,53 @@ class ReplayLearner:
             self._due = int(self._owed)
             self._owed -= self._due
 
+    def _copy_to_device(self) -> None:
+        if self._mirror is None or self._memory is None or self._mirror.follow(self._memory):
+            return
+        self._mirror = None
+        logger.warning(
+            "The device has no room for the replay memory of %.2f GiB: minibatches are gathered in main memory. Lower "
+            "replay_capacity where that is slow.",
+            self._memory.nbytes / 2**30,
+        )
+
     def skip(self) -> None:
         """Leave out the gradient steps that are due."""
         self._due = 0
 
     def update(
-        self, params: Params, rng: np.random.Generator, step: Callable[[dict[str, np.ndarray]], dict[str, float]]
+        self, params: Params, rng: np.random.Generator, step: Callable[[dict[str, Tensor]], dict[str, float]]
     ) -> dict[str, float]:
         """Make the gradient steps that are due; one that raises leaves them due.
 
         Args:
             params: the hyper-parameters in force.
             rng: where the choice of transitions comes from.
-            step: makes one gradient step per minibatch of its argument, (K, B, ...) by name, and returns each metric's
-                mean over them.
+            step: makes one gradient step per minibatch of its argument, (K, B, ...) by name, numpy's or on the device,
+                and returns each metric's mean over them.
 
         Returns:
             The means over all steps, none if no step was due.
         """
-        due, raw = self._due, self._raw
+        due = self._due
         if not due or self._memory is None:
             return {}
         sums: dict[str, float] = {}
         for n_steps in self._blocks(due, params["batch_size"]):
-            batches = self._memory.sample(n_steps, params["batch_size"], rng)
-            means = step(batches if raw is None else raw.normalized(batches))
+            means = step(self._gathered(self._memory, self._memory.draw(n_steps, params["batch_size"], rng)))
             self.gradient_steps += n_steps
             for name, mean in means.items():
                 sums[name] = sums.get(name, 0.0) + mean * n_steps
         self._due = 0
         return {name: total / due for name, total in sums.items()} | {"n_updates": float(due)}
+
+    def _gathered(self, memory: ReplayBuffer, drawn: Drawn) -> dict[str, Tensor]:
+        raw = self._raw
+        if self._mirror is not None:
+            return self._mirror.gather(drawn, {} if raw is None else raw.scalings)
+        batches = gathered(drawn, memory.rings)
+        batches["terminated"] = batches["terminated"].astype(np.float32)
+        return batches if raw is None else raw.normalized(batches)
 
     def _blocks(self, due: int, batch_size: int) -> list[int]:
         """Return the numbers of steps to sample for at a time."""
@@ -177,6 +206,7 @@ class ReplayLearner:
             memory = ReplayBuffer(progress.memory["capacity"])
             memory.restore(arrays, progress.memory)
         self._memory, self.gradient_steps, self._owed = memory, progress.gradient_steps, progress.owed
+        self._mirror = self._new_mirror()
         self.skip()
 
 
@@ -208,11 +238,3 @@ def check_window(data: EpisodeData) -> None:
     names = ("observations", "next_observations", "rewards", "actions")
     arrays = {name: np.asarray(getattr(data, name)) for name in names if getattr(data, name) is not None}
     refuse_non_finite_window(arrays, data.episode_id)
-
-
-def run_steps(
-    updater: Updater, batches: Mapping[str, np.ndarray], scalars: Mapping[str, float], rates: np.ndarray | None = None
-) -> dict[str, float]:
-    """Make one step per minibatch, the rewards and flags as float32; `rates` (K,) moves the lagged copies."""
-    prepared = {**batches, "terminated": batches["terminated"].astype(np.float32)}
-    return updater.on_batches(prepared, scalars, None if rates is None else {"target_rate": rates})

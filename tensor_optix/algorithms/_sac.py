@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tensor_optix.adapters._checks import check_actions, check_box, check_output, check_pair_output
-from tensor_optix.adapters.backend import Backend, Model, Objective, Tensor
+from tensor_optix.adapters.backend import TARGET_RATE, Backend, Model, Objective, Tensor
 from tensor_optix.adapters.saving.store import Extra, part_of, without_part
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
 from tensor_optix.algorithms import _squashed_gaussian as squashed_gaussian
 from tensor_optix.algorithms._losses import sac_actor_loss, sac_alpha_loss, sac_critic_loss, td_target
 from tensor_optix.algorithms._off_policy import TargetsAndLearner
 from tensor_optix.algorithms._off_policy_agent import OffPolicyAgent
-from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window, run_steps
+from tensor_optix.algorithms._replay_learner import REPLAY_HYPERPARAMS, check_window
 from tensor_optix.algorithms._update_beside import Said
 from tensor_optix.algorithms.noise import noise_named
 from tensor_optix.core.base_agent import BaseAgent
@@ -171,13 +171,12 @@ class SACAgent(OffPolicyAgent, BaseAgent):
             "alpha": math.exp(float(self._log_alpha().reshape(()))),
         }
 
-    def _make_steps(self, batches: dict[str, np.ndarray]) -> dict[str, float]:
+    def _make_steps(self, batches: dict[str, Tensor]) -> dict[str, float]:
         p, rng = self._hyperparams.params, self._generators["update"]
         n_steps, batch_size = batches["rewards"].shape
         for name in ("noise", "next_noise"):
             batches[name] = rng.standard_normal((n_steps, batch_size, self._action_dim), np.float32)
-        scalars = {"gamma": float(p["gamma"]), "target_rate": float(p["tau"])}
-        return run_steps(self._updater, batches, scalars)
+        return self._updater.on_batches(batches, {"gamma": float(p["gamma"]), TARGET_RATE: float(p["tau"])})
 
     def _critic_loss(
         self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]

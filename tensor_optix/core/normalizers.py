@@ -17,6 +17,15 @@ from tensor_optix.support.plain import SavedState
 _EPSILON = 1e-8
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """clip((x − mean)/std, ±clip), as float32: what a normaliser does, for those who compute it elsewhere."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    clip: float
+
+
 class RunningMeanStd:
     """Mean and variance of all that was seen so far, in float64, whatever the batches it came in.
 
@@ -112,6 +121,11 @@ class ObsNormalizer:
         scaled = (np.asarray(obs) - self.stats.mean) / np.sqrt(self.stats.var + _EPSILON)
         return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
 
+    @property
+    def scaling(self) -> Scaling:
+        """What `normalize` computes, by the statistics of now."""
+        return Scaling(self.stats.mean, np.sqrt(self.stats.var + _EPSILON), self.clip)
+
     def state_dict(self) -> dict[str, object]:
         """Return the statistics and the bound as plain JSON values."""
         return {**self.stats.state_dict(), "clip": self.clip}
@@ -179,6 +193,16 @@ class RawWindow:
             result["rewards"] = self.reward_normalizer.normalize(batches["rewards"])
         return result
 
+    @property
+    def scalings(self) -> dict[str, Scaling]:
+        """What `normalized` computes, by name."""
+        normalizers = {
+            "observations": self.observation_normalizer,
+            "next_observations": self.observation_normalizer,
+            "rewards": self.reward_normalizer,
+        }
+        return {name: normalizer.scaling for name, normalizer in normalizers.items() if normalizer is not None}
+
 
 RAW = "raw"
 
@@ -241,6 +265,11 @@ class RewardNormalizer:
         """Return rewards of any shape scaled, as float32; the statistics stay as they are."""
         scaled = np.asarray(rewards, np.float64) / np.sqrt(self.stats.var + _EPSILON)
         return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+
+    @property
+    def scaling(self) -> Scaling:
+        """What `normalize` computes, by the statistics of now."""
+        return Scaling(np.zeros(()), np.sqrt(self.stats.var + _EPSILON), self.clip)
 
     def state_dict(self) -> dict[str, object]:
         """Return the statistics as plain JSON values; the returns in progress belong to the stream, not to them."""

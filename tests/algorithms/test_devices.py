@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tensor_optix.adapters.pytorch._device_memory import TorchDeviceMemory
+from tensor_optix.adapters.pytorch.backend import TorchBackend
 from tensor_optix.algorithms import _devices
 from tensor_optix.algorithms._description import AgentDescription
 from tensor_optix.algorithms._devices import resolve_device
@@ -63,8 +65,10 @@ def test_what_the_pretended_accelerator_refuses() -> None:
 
 @pytest.mark.parametrize(("algorithm", "env_id", "hyperparams"), ALGORITHMS)
 def test_nothing_of_a_torch_agent_stays_behind(
-    algorithm: str, env_id: str, hyperparams: dict[str, Any], tmp_path: Path
+    algorithm: str, env_id: str, hyperparams: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    memory = TorchDeviceMemory(torch.device(DEVICE))
+    monkeypatch.setattr(TorchBackend, "device_memory", lambda *_: memory)
     env = gym.make(env_id)
     described = AgentDescription(algorithm=algorithm, framework="torch", net_arch=(4, 4), hyperparams=hyperparams)
     with pretended_accelerator():
@@ -80,6 +84,9 @@ def test_nothing_of_a_torch_agent_stays_behind(
         agent.load_training_state(str(tmp_path / "state"))
         moved = agent.learn(next(iter(pipeline.episodes())))
     assert moved.keys() == learned.keys()
+    assert {table.device.type for table in memory._tables.values()} == (
+        {DEVICE} if algorithm in ("dqn", "sac") else set()
+    )
     on_the_cpu: Any = build_agent(described, env.observation_space, env.action_space, 0)
     on_the_cpu.load_training_state(str(tmp_path / "state"))  # as a run made on a GPU is played on the CPU
     assert on_the_cpu.act(env.observation_space.sample()) is not None

@@ -12,11 +12,15 @@ import torch
 from torch import nn
 
 from tensor_optix import BatchPipeline, EpisodeData, HyperparamSet, RLOptimizer, TorchDQNAgent
+from tensor_optix.adapters.pytorch._device_memory import TorchDeviceMemory
+from tensor_optix.adapters.tensorflow._device_memory import TFDeviceMemory
+from tensor_optix.algorithms import _replay_learner
 from tensor_optix.algorithms._off_policy_agent import learn_beside
 from tensor_optix.algorithms._update_beside import Submit, at_once
-from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow
+from tensor_optix.core.normalizers import RAW, ObsNormalizer, RawWindow, RewardNormalizer
 from tensor_optix.factory import make_agent
-from tests.algorithms.off_policy import FRAMEWORKS, OBSERVATIONS, dqn, sac, saved_state, window
+from tests.algorithms.off_policy import ACTIONS, FRAMEWORKS, OBSERVATIONS, dqn, sac, saved_state, window
+from tests.fakes.device_memory import on_a_device, sent
 from tests.fakes.updates import Late
 from tests.fakes.weights import assert_equal_weights
 
@@ -239,3 +243,94 @@ class TestFaults:
 
 def failing(batches: dict[str, np.ndarray]) -> dict[str, float]:
     raise RuntimeError("the third step")
+
+
+class TestOnADevice:
+    """As on a GPU, on the CPU: transitions are copied there, and minibatches gathered there."""
+
+    @every
+    @pytest.mark.parametrize("normalized", [False, True])
+    def test_it_learns_the_same_bits(
+        self, make: Any, framework: str, normalized: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = [normalized_like(one) if normalized else one for one in windows(make, 6)]
+        plain = make(framework, replay_capacity=100)
+        on_a_device(monkeypatch)
+        ours = make(framework, replay_capacity=100)
+        assert repr(trace(ours, data)) == repr(trace(plain, data))
+        states_are_equal(ours, plain, tmp_path)
+
+    @every
+    def test_as_it_does_in_blocks_and_with_a_saved_state(
+        self, make: Any, framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_replay_learner, "_SAMPLED_BYTES", 3000)
+        plain, data = make(framework, updates_per_step=0.7), windows(make)
+        on_a_device(monkeypatch)
+        first, again = make(framework, updates_per_step=0.7), make(framework, seed=9, updates_per_step=0.7)
+        trace(plain, data[:3])
+        trace(first, data[:3])
+        first.save_training_state(str(tmp_path / "middle"))
+        again.load_training_state(str(tmp_path / "middle"))
+        assert repr(trace(again, data[3:])) == repr(trace(plain, data[3:]))
+        states_are_equal(again, plain, tmp_path)
+
+    @pytest.mark.parametrize("framework", FRAMEWORKS)
+    def test_with_action_masks_and_compiled(
+        self, framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        masks = np.random.default_rng(0).random((32, ACTIONS)) < 0.5
+        masks[:, 0] |= ~masks.any(1)
+        data = [dataclasses.replace(one, next_action_masks=masks) for one in windows(dqn)]
+        plain = dqn(framework, compile=None)
+        on_a_device(monkeypatch)
+        ours = dqn(framework, compile=None)
+        assert repr(trace(ours, data)) == repr(trace(plain, data))
+        states_are_equal(ours, plain, tmp_path)
+
+    @every
+    def test_beside_exploring(self, make: Any, framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            plain = beside(make, framework)
+            on_a_device(monkeypatch)
+            ours = beside(make, framework, threads.submit)
+            assert repr(trace(ours, windows(make))) == repr(trace(plain, windows(make)))
+            states_are_equal(ours, plain, tmp_path)
+
+    @every
+    def test_however_many_steps_a_window_is_due_few_arrays_are_sent(
+        self, make: Any, framework: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        on_a_device(monkeypatch)
+        agent, sizes = make(framework, updates_per_step=4.0), sent(monkeypatch)
+        for one in windows(make):
+            agent.learn(normalized_like(one))
+            assert 0 < len(sizes) <= 2 * 4 + 3 + 2 + 3 * 2  # rings; indices; last observations; statistics
+            sizes.clear()
+
+    @every
+    def test_without_room_there_it_learns_as_before_and_says_so_once(
+        self,
+        make: Any,
+        framework: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        plain = make(framework)
+        on_a_device(monkeypatch)
+        for memory in (TorchDeviceMemory, TFDeviceMemory):
+            monkeypatch.setattr(memory, "reserve", lambda *_: False)
+        ours = make(framework)
+        assert repr(trace(ours, windows(make))) == repr(trace(plain, windows(make)))
+        states_are_equal(ours, plain, tmp_path)
+        assert len([r for r in caplog.records if "no room for the replay memory" in r.message]) == 1
+
+
+def normalized_like(one: EpisodeData) -> EpisodeData:
+    """A window with what it was before it was normalised."""
+    observations, rewards = ObsNormalizer(OBSERVATIONS, clip=1.0), RewardNormalizer(clip=1.0)
+    observations.update(3.0 * one.observations + 1.0)
+    rewards.update(one.rewards[None], one.dones[None])
+    raw = RawWindow(one.observations, one.next_observations, one.rewards, observations, rewards)
+    return dataclasses.replace(one, metadata={RAW: raw})

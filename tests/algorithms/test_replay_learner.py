@@ -18,6 +18,7 @@ from tensor_optix.errors import (
     HyperparamError,
     InvalidArgumentError,
 )
+from tests.fakes.device_memory import memory_of
 
 PARAMS: dict[str, Any] = {"batch_size": 4, "replay_capacity": 100, "learning_starts": 10, "updates_per_step": 1.0}
 RNG = np.random.default_rng(0)
@@ -132,6 +133,19 @@ class TestSaved:
             rng = np.random.default_rng(5)
             learner.remember(window(), PARAMS)
             learner.update(PARAMS, rng, lambda batches: (seen.append(batches["observations"]), {})[1])
+        assert np.array_equal(*seen)
+
+    def test_what_is_restored_takes_the_place_of_what_is_on_the_device(self) -> None:
+        first, again, seen = ReplayLearner(), ReplayLearner(memory_of("torch")), list[np.ndarray]()
+        for learner, offset in ((first, 0), (again, 100)):
+            for _ in range(2):
+                learner.remember(window(observations=np.full((8, 2), offset, np.float32)), PARAMS)
+        again.restore(*first.state(with_memory=True))
+        for learner in (first, again):
+            learner.remember(window(), PARAMS)
+            learner.update(
+                PARAMS, np.random.default_rng(5), lambda found: (seen.append(np.asarray(found["observations"])), {})[1]
+            )
         assert np.array_equal(*seen)
 
     def test_without_its_memory_it_is_filled_again(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensor_optix.core.normalizers import ObsNormalizer, RewardNormalizer, RunningMeanStd
+from tensor_optix.core.normalizers import ObsNormalizer, RawWindow, RewardNormalizer, RunningMeanStd
 from tensor_optix.errors import BadDataError, CheckpointMismatchError, InvalidArgumentError
 
 
@@ -112,6 +112,21 @@ class TestObsNormalizer:
     def test_bad_clip(self, clip: float) -> None:
         with pytest.raises(InvalidArgumentError, match="clip"):
             ObsNormalizer((1,), clip=clip)
+
+
+def test_a_scaling_is_what_a_normaliser_computes() -> None:
+    values = np.random.default_rng(0).normal(5.0, 3.0, (50, 2))
+    observations, rewards = ObsNormalizer(2, clip=1.0), RewardNormalizer(clip=1.0)
+    observations.update(values)
+    rewards.update(values.T, np.zeros((2, 50), bool))
+    raw = RawWindow(values, values, values[:, 0], observations, rewards)
+    batches = {"observations": values, "next_observations": values + 1.0, "rewards": values[:, 0]}
+    normalized = raw.normalized(batches)
+    assert normalized.keys() == raw.scalings.keys()
+    for name, scaling in raw.scalings.items():
+        scaled = np.clip((batches[name] - scaling.mean) / scaling.std, -scaling.clip, scaling.clip)
+        np.testing.assert_array_equal(scaled.astype(np.float32), normalized[name])
+    assert RawWindow(values, values, values[:, 0], None, None).scalings == {}
 
 
 class TestRewardNormalizer:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from tensor_optix.adapters.backend import ACTIONS, Objective, is_mask
+from tensor_optix.adapters.backend import ACTIONS, Objective, Tensor, is_mask
 from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
 from tensor_optix.adapters.pytorch._dense_memory import UnsupportedError
@@ -84,7 +84,7 @@ class TorchUpdater:
 
     def on_batches(
         self,
-        batches: Mapping[str, np.ndarray],
+        batches: Mapping[str, Tensor],
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, float]:
@@ -148,7 +148,7 @@ class TorchUpdater:
             index = torch.from_numpy(rows[start : start + per_block]).to(self._device)
             yield {name: self._as_number(name, tensor[index]) for name, tensor in tensors.items()}
 
-    def _stacked(self, batches: Mapping[str, np.ndarray]) -> Iterator[dict[str, torch.Tensor]]:
+    def _stacked(self, batches: Mapping[str, Tensor]) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the minibatches as they are, in blocks of bounded size."""
         tensors = {name: self._as_tensor(array) for name, array in batches.items()}
         first = next(iter(tensors.values()))
@@ -163,8 +163,9 @@ class TorchUpdater:
         )
         return max(1, _GATHER_BYTES // (row_bytes * batch_size))
 
-    def _as_tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+    def _as_tensor(self, array: Tensor) -> torch.Tensor:
+        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.to(self._device)
 
     def _as_number(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """Discrete actions become indices, masks stay masks, everything else becomes what losses are computed in."""

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from tensor_optix.adapters._device_memory import DeviceMemory
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
 from tensor_optix.adapters.pytorch import _optimizers
 from tensor_optix.adapters.pytorch._arrays import as_array, copied
 from tensor_optix.adapters.pytorch._compiled import ProgramChoice
-from tensor_optix.adapters.pytorch._names import plain_names, plain_paths, unwrapped, without_wrappers
+from tensor_optix.adapters.pytorch._device_memory import TorchDeviceMemory
+from tensor_optix.adapters.pytorch._names import constants_of, plain_names, plain_paths, unwrapped, without_wrappers
 from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_kind
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
@@ -142,8 +144,13 @@ class TorchBackend:
             parameter.detach_().requires_grad_(False)
         if all(p.dtype is torch.bfloat16 for p in lagged.parameters()):
             lagged.float()
-        lagged._constants_of_source = _constants_of(model)
+        lagged._constants_of_source = constants_of(model)
         return lagged
+
+    def device_memory(self, models: Sequence[torch.nn.Module]) -> DeviceMemory | None:
+        """See `Backend.device_memory`."""
+        device = next(models[0].parameters()).device
+        return TorchDeviceMemory(device) if device.type == "cuda" else None
 
     def temperature(self, optimizer: torch.optim.Optimizer) -> torch.nn.Module:
         """See `Backend.temperature`; log α is the one parameter that the optimizer was made with."""
@@ -204,7 +211,7 @@ class TorchBackend:
 
     def constants(self, models: Mapping[str, torch.nn.Module]) -> Collection[str]:
         """See `Backend.constants`: buffers but running statistics, and parameters that are frozen."""
-        return {f"{name}.{path}" for name, model in models.items() for path in _constants_of(model)}
+        return {f"{name}.{path}" for name, model in models.items() for path in constants_of(model)}
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], dict[str, Json]]:
         """See `Backend.optimizer_state`."""
@@ -280,18 +287,3 @@ def _refuse_weights(name: str, model: torch.nn.Module) -> None:
                 f"{name} normalises by each batch alone ({path!r}), so that an action would depend on the other rows, "
                 f"and one observation could not be acted on. Make it with track_running_stats=True, or use LayerNorm."
             )
-
-
-def _constants_of(model: torch.nn.Module) -> frozenset[str]:
-    of_source = getattr(model, "_constants_of_source", None)  # in a lagged copy all parameters are frozen
-    if of_source is not None:
-        return of_source
-    learned = {path for path, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
-    statistics = {
-        f"{path}.{name}" if path else name
-        for path, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, torch.nn.modules.batchnorm._NormBase)
-        for name, _ in module.named_buffers(recurse=False)
-    }
-    others = model.state_dict().keys() - learned - statistics
-    return frozenset(plain_names(model, others)) if others else frozenset()

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensor_optix.adapters._checks import cut_off
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
+from tensor_optix.adapters.tensorflow._arrays import as_tensor
 from tensor_optix.adapters.tensorflow._beside import compile_beside
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
@@ -81,7 +82,7 @@ class TFUpdater:
 
     def on_batches(
         self,
-        batches: Mapping[str, np.ndarray],
+        batches: Mapping[str, Tensor],
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, float]:
@@ -89,7 +90,7 @@ class TFUpdater:
         n_steps = len(next(iter(batches.values())))
         capacity = power_of_two(n_steps)
         with on(self._device):
-            tensors = {name: self._as_tensor(name, padded(array, capacity)) for name, array in batches.items()}
+            tensors = {name: as_tensor(name, padded(each, capacity), self._dtype) for name, each in batches.items()}
             varying = {
                 name: tf.constant(padded(np.asarray(values, np.float32), capacity), self._dtype)
                 for name, values in (per_step or {}).items()
@@ -174,16 +175,10 @@ class TFUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         steps = padded(rows.astype(np.int32), max(power_of_two(len(rows)), _SMALLEST_CAPACITY))
-        tensors = {name: self._as_tensor(name, padded(array, power_of_two(len(array)))) for name, array in data.items()}
+        tensors = {
+            name: as_tensor(name, padded(array, power_of_two(len(array))), self._dtype) for name, array in data.items()
+        }
         return self._scalars(scalars), tensors, tf.constant(steps)
-
-    def _as_tensor(self, name: str, array: np.ndarray) -> Tensor:
-        """Discrete actions become indices, masks stay masks, everything else becomes what losses are computed in."""
-        if name == ACTIONS and not np.issubdtype(array.dtype, np.floating):
-            return tf.constant(array, tf.int32)
-        if is_mask(name) or array.dtype in (np.uint8, np.bool_):  # these become numbers one minibatch at a time
-            return tf.constant(array)
-        return tf.constant(array, self._dtype)
 
     def _scalars(self, scalars: Mapping[str, float]) -> dict[str, Tensor]:
         return {name: tf.constant(value, self._dtype) for name, value in scalars.items()}

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tensor_optix.adapters._device_memory import DeviceMemory
 from tensor_optix.adapters.backend import (
     Model,
     Objective,
@@ -17,6 +18,7 @@ from tensor_optix.adapters.backend import (
 )
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.adapters.tensorflow import _optimizers
+from tensor_optix.adapters.tensorflow._device_memory import TFDeviceMemory
 from tensor_optix.adapters.tensorflow._keras import keras, tf
 from tensor_optix.adapters.tensorflow._models import LaggedModel, Temperature, are_constant, refuse_memory
 from tensor_optix.adapters.tensorflow._optimizers import check_optimizer, refuse_kind, scales_loss
@@ -145,6 +147,11 @@ class TFBackend:
     def lagged_copy(self, model: keras.Model) -> LaggedModel:
         """See `Backend.lagged_copy`."""
         return LaggedModel(model)
+
+    def device_memory(self, models: Sequence[Model]) -> DeviceMemory | None:
+        """See `Backend.device_memory`."""
+        device = device_of(models)
+        return TFDeviceMemory(device) if device is not None and "GPU" in device else None
 
     def temperature(self, optimizer: object) -> Temperature:
         """See `Backend.temperature`."""

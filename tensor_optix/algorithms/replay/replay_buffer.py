@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tensor_optix.algorithms.replay.drawn import Drawn, Patch, frames_of, gathered
 from tensor_optix.algorithms.replay.layout import check_ids, check_layout
 from tensor_optix.algorithms.replay.rows import by_environment, check_like, following_rows, rows_of, stack_depth
 from tensor_optix.algorithms.replay.side_store import SideStore
@@ -20,6 +21,8 @@ from tensor_optix.errors import CheckpointMismatchError, InvalidArgumentError
 from tensor_optix.support.plain import Json, SavedState
 
 _NONE = -1
+_IDS = ("final", "start")
+"""Rings of what is kept beside."""
 
 
 class ReplayBuffer:
@@ -39,7 +42,6 @@ class ReplayBuffer:
         self._n_envs = 0
         self._columns = 0
         self._written = 0
-        """Steps of each environment ever written; the newest one is in column (written − 1) mod C."""
         self._stack = 1
         self._rings: dict[str, np.ndarray] = {}
         self._finals = SideStore()
@@ -64,8 +66,18 @@ class ReplayBuffer:
         """Bytes of one sampled transition."""
         if self._following is None:
             return 0
-        rings = (r for name, r in self._rings.items() if name not in ("observations", "final", "start"))
+        rings = (ring for name, ring in self.rings.items() if name != "observations")
         return 2 * self._following[0].nbytes + sum(ring[0, 0].nbytes for ring in rings)
+
+    @property
+    def rings(self) -> dict[str, np.ndarray]:
+        """(N, C, ...) by name: what is stored of each step, of stacked observations the newest frame."""
+        return {name: ring for name, ring in self._rings.items() if name not in _IDS}
+
+    @property
+    def written(self) -> int:
+        """Steps of each environment ever written; the newest one is in column (written − 1) mod C."""
+        return self._written
 
     @property
     def nbytes(self) -> int:
@@ -194,43 +206,43 @@ class ReplayBuffer:
         Raises:
             InvalidArgumentError: the memory is empty.
         """
+        return gathered(self.draw(n_batches, batch_size, rng), self.rings)
+
+    def draw(self, n_batches: int, batch_size: int, rng: np.random.Generator) -> Drawn:
+        """Return which transitions `sample` would return."""
         if not len(self):
             raise InvalidArgumentError("The replay memory is empty; nothing can be sampled.")
         drawn = rng.integers(len(self), size=n_batches * batch_size)
         envs, offsets = np.divmod(drawn, self._sampled_columns)
         columns = (self._written - 1 - self._is_open - offsets) % self._columns
-        batch = {
-            "observations": self._observations(envs, columns),
-            "next_observations": self._next_observations(envs, columns),
-            **{
-                name: ring[envs, columns]
-                for name, ring in self._rings.items()
-                if name not in ("observations", "final", "start")
-            },
-        }
-        return {name: values.reshape(n_batches, batch_size, *values.shape[1:]) for name, values in batch.items()}
+        following = (columns + 1) % self._columns
+        return Drawn(
+            n_batches,
+            envs,
+            columns,
+            frames_of(columns, self._stack, self._columns),
+            frames_of(following, self._stack, self._columns),
+            self._whole_stacks(envs, columns),
+            self._next_patches(envs, columns, following),
+        )
 
-    def _observations(self, envs: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def _whole_stacks(self, envs: np.ndarray, columns: np.ndarray, where: np.ndarray | bool = True) -> list[Patch]:
         if self._stack == 1:
-            return self._rings["observations"][envs, columns]
-        depths = np.arange(self._stack - 1, -1, -1)
-        stacks = self._rings["observations"][envs[:, None], (columns[:, None] - depths) % self._columns]
+            return []
         ids = self._rings["start"][envs, columns]
-        kept = np.flatnonzero(ids != _NONE)
-        if kept.size:
-            stacks[kept] = self._starts.get(ids[kept])
-        return stacks
+        kept = np.flatnonzero((ids != _NONE) & where)
+        return [(kept, self._starts.get(ids[kept]))] if kept.size else []
 
-    def _next_observations(self, envs: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        following = self._observations(envs, (columns + 1) % self._columns)
-        ids = self._rings["final"][envs, columns]
-        newest = np.flatnonzero((columns == (self._written - 1) % self._columns) & (ids == _NONE))
-        if newest.size and self._following is not None:
-            following[newest] = self._following[envs[newest]]
-        kept = np.flatnonzero(ids != _NONE)
+    def _next_patches(self, envs: np.ndarray, columns: np.ndarray, following: np.ndarray) -> list[Patch]:
+        ids, patches = self._rings["final"][envs, columns], list[Patch]()
+        is_final, is_newest = ids != _NONE, columns == (self._written - 1) % self._columns
+        kept = np.flatnonzero(is_final)
         if kept.size:
-            following[kept] = self._finals.get(ids[kept])
-        return following
+            patches.append((kept, self._finals.get(ids[kept])))
+        newest = np.flatnonzero(is_newest & ~is_final)
+        if newest.size and self._following is not None:
+            patches.append((newest, self._following[envs[newest]]))
+        return patches + self._whole_stacks(envs, following, ~(is_final | is_newest))
 
     # --- saving ---
 
@@ -277,7 +289,7 @@ class ReplayBuffer:
         self._columns = -(-self.capacity // self._n_envs)
         for name, values in rings.items():
             shape = (self._n_envs, self._columns, *values.shape[2:])
-            self._rings[name] = np.full(shape, _NONE if name in ("final", "start") else 0, values.dtype)
+            self._rings[name] = np.full(shape, _NONE if name in _IDS else 0, values.dtype)
             self._rings[name][:, : self._filled_columns] = values
         self._following = np.array(arrays["following"])
         for name, store in (("finals", self._finals), ("starts", self._starts)):

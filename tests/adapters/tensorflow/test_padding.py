@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tensor_optix.adapters.tensorflow._keras import tf
 from tensor_optix.adapters.tensorflow._padding import padded, power_of_two
 
 
@@ -15,3 +16,12 @@ def test_zeros_follow() -> None:
     longer = padded(array, 4)
     assert longer.dtype == np.uint8
     assert longer.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32"])
+def test_zeros_follow_a_tensor(dtype: str) -> None:
+    tensor = tf.ones((2, 3), dtype)
+    assert padded(tensor, 2) is tensor
+    longer = padded(tensor, 4)
+    assert longer.dtype == tensor.dtype
+    assert longer.numpy().tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]]

@@ -40,10 +40,18 @@ def test_on_the_second_of_two_devices_learning_is_the_same_and_nothing_is_on_the
         from tensor_optix.adapters.tensorflow._keras import tf
         [cpu] = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from tensor_optix.adapters.tensorflow._device_memory import TFDeviceMemory
+        from tensor_optix.adapters.tensorflow._placement import device_of
+        from tensor_optix.adapters.tensorflow.backend import TFBackend
         from tensor_optix.algorithms._description import AgentDescription
         from tensor_optix.factory import build_agent
         from tensor_optix.pipeline.batch_pipeline import BatchPipeline
 
+        def on_the_second(backend, models):  # as on a GPU
+            device = device_of(models)
+            return TFDeviceMemory(device, spare_bytes=0) if "CPU:1" in device else None
+
+        TFBackend.device_memory = on_the_second
         few = {{"learning_starts": 32, "batch_size": 16, "replay_capacity": 300}}
         hyperparams = few if {algorithm!r} in ("dqn", "sac") else {{}}
         described = AgentDescription(algorithm={algorithm!r}, framework="tf", net_arch=(8, 8), hyperparams=hyperparams)
@@ -64,6 +72,8 @@ def test_on_the_second_of_two_devices_learning_is_the_same_and_nothing_is_on_the
                 getattr(v.value, "device", None) or v.device
                 for model in agent._learned_models.values() for v in getattr(model, "weights", [])
             }} | {{v.value.device for one in agent._optimizers.values() for v in one.variables}}
+            if {algorithm!r} in ("dqn", "sac") and device == "/CPU:1":
+                places |= {{table.device for table in agent._off_policy.learner._mirror._tables._tables.values()}}
             assert all(place.endswith(device.strip("/")) for place in places), (device, places)
         (learned, weights), (learned_there, weights_there) = found
         assert learned == learned_there
