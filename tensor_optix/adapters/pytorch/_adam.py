@@ -62,7 +62,7 @@ class AdamState:
         beta1, beta2 = self.group["betas"]
         _fused_adam(
             parameters,
-            gradients,
+            [_laid_out(g, p) for g, p in zip(gradients, parameters, strict=True)],
             *self.moments,
             [],
             self._steps,
@@ -75,6 +75,14 @@ class AdamState:
             maximize=False,
             grad_scale=grad_scale,
         )
+
+
+def _laid_out(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return a gradient with the strides of its parameter, by which the fused kernel reads it.
+
+    A convolution's follow those of its input: pictures with their channels last give others than the weights have.
+    """
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
 class VectorAdam:

@@ -88,6 +88,16 @@ class TestState:
         assert saved.keys() == reference.state_dict()["state"].keys()
         assert all(saved[n].keys() == reference.state_dict()["state"][n].keys() for n in saved)
 
+    def test_gradients_in_another_order_of_memory_make_the_same_step(self) -> None:
+        torch.manual_seed(0)
+        ours, theirs = (nn.Parameter(torch.ones(2, 3, 2, 2)) for _ in range(2))
+        ours.data = ours.data.to(memory_format=torch.channels_last)
+        gradient = torch.randn(2, 3, 2, 2)
+        for parameter in (ours, theirs):
+            with torch.no_grad():
+                AdamState(torch.optim.Adam([parameter], lr=0.1), [parameter]).apply([parameter], [gradient], None)
+        assert torch.equal(ours, theirs)
+
     def test_moments_begin_as_the_optimizer_begins_them_and_those_there_are_kept(self) -> None:
         network = model()
         optimizer = torch.optim.Adam(network.parameters())

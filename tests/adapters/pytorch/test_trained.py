@@ -1,10 +1,14 @@
 """An objective with the weights that it trains."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from tensor_optix.adapters._architecture import Architecture
 from tensor_optix.adapters.backend import Objective
+from tensor_optix.adapters.pytorch._networks import build
 from tensor_optix.adapters.pytorch._trained import Trained
 from tensor_optix.errors import ContractError
 from tests.adapters.pytorch.textbook import adam, loss_of, networks, parameters_of
@@ -49,6 +53,25 @@ def test_where_all_is_frozen_nothing_moves() -> None:
         == 0.0
     )
     assert all(torch.equal(one, other) for one, other in zip(before, parameters_of(models), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(3, 36, 36), (36, 36, 3)], ids=["channels first", "channels last"])
+def test_a_step_on_pictures_is_that_of_the_optimizer(shape: tuple[int, ...]) -> None:
+    architecture = Architecture(
+        input_shape=shape, hidden=(), outputs=2, activation="relu", initial="uniform", is_image=True
+    )
+    ours = build(architecture, torch.Generator().manual_seed(0))
+    theirs = copy.deepcopy(ours)
+    optimizer = adam(list(theirs.parameters()))
+    x = torch.rand(8, *shape, generator=torch.Generator().manual_seed(0)) * 255.0
+    found = Trained(Objective(loss_of, [ours], adam(list(ours.parameters()))))
+    for _ in range(3):
+        found.apply_gradients(ours(x).square().mean(), None)
+        optimizer.zero_grad()
+        theirs(x).square().mean().backward()
+        optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.0, atol=1e-5)
 
 
 def test_a_model_whose_output_is_cut_off_from_its_weights_is_named() -> None:
