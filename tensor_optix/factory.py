@@ -57,8 +57,8 @@ def make_agent(
     policy head, 1 value head), Adam with ε = 1e-5, a Gaussian policy with a free log_std for Box actions.
     Recurrent PPO: policy and value each have an LSTM or a GRU of 64 and a tanh layer of 64, else as PPO.
     DQN and SAC: relu networks, 256-256 by default, U(±1/√fan_in) initialisation; DQN is double and has the Huber loss.
-    Images (uint8, three axes) go through the convolutions of the Nature DQN. Where an environment is known, its preset
-    says otherwise.
+    Images (uint8, three axes) go through the convolutions of the Nature DQN and a dense layer of 512, which PPO's actor
+    and critic share. Where an environment is known, its preset says otherwise.
 
     Args:
         env: environment, its id, or a class or function that makes one; only its spaces, id and time limit are used.
@@ -161,8 +161,8 @@ def _ppo(
 ) -> BaseAgent:
     distribution, outputs = _distribution(action_space)
     shape = _architecture(box, hidden, outputs, activation="tanh", initial="orthogonal")
-    actor = builder.network(dataclasses.replace(shape, head_gain=0.01))
-    critic = builder.network(dataclasses.replace(shape, outputs=1))
+    both = dataclasses.replace(shape, head_gain=0.01), dataclasses.replace(shape, outputs=1)
+    actor, critic = builder.on_one_trunk(both) if shape.is_image else map(builder.network, both)
     return builder.ppo(actor, critic, params, distribution)
 
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info
 from torch import nn
 
 from tensor_optix import TorchPPOAgent
+from tensor_optix.adapters.saving.weights import shared_names
 from tensor_optix.algorithms._ppo import PPO_HYPERPARAMS
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import (
@@ -288,6 +289,32 @@ def test_what_is_built_fits_the_spaces_and_acts(
     for deterministic in (False, True):
         for action in agent.act_batch(sampled, deterministic=deterministic):
             assert actions.contains(action if isinstance(actions, spaces.Discrete) else action.astype(actions.dtype))
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize(("net_arch", "own"), [(None, 4), ((8,), 8)])
+def test_ppo_on_images_has_one_trunk_and_heads_of_their_own(
+    framework: str, net_arch: tuple[int, ...] | None, own: int
+) -> None:
+    images = Spaces(spaces.Box(0, 255, (36, 36, 1), np.uint8), spaces.Discrete(3))
+    weights = weights_of(make_agent(images, "ppo", framework, seed=0, net_arch=net_arch))
+    assert len(shared_names(weights)) == 8
+    assert len(weights) == 16 + own
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_ppo_on_vectors_has_networks_of_their_own(framework: str, shape: tuple[int, ...]) -> None:
+    agent: Any = make_agent(Spaces(spaces.Box(-1, 1, shape, np.float32), spaces.Discrete(3)), "ppo", framework, seed=0)
+    assert shared_names(weights_of(agent)) == {}
+    assert agent._both is None
+
+
+def test_convolutions_on_a_cpu_have_their_channels_last_where_ppo_trains_them() -> None:
+    images = Spaces(spaces.Box(0, 255, (4, 36, 36), np.uint8), spaces.Discrete(3))
+    agent: Any = torch_agent(images, seed=0)
+    weights = [p for p in agent._actor.parameters() if p.ndim == 4]
+    assert [p.is_contiguous(memory_format=torch.channels_last) for p in weights] == [True] * 3
 
 
 def test_the_same_seed_builds_the_same_networks_in_every_algorithm() -> None:

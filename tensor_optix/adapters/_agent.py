@@ -12,6 +12,7 @@ from tensor_optix.adapters._rates import LearningRates
 from tensor_optix.adapters.backend import Backend, Model
 from tensor_optix.adapters.saving.store import AgentStore, Extra
 from tensor_optix.adapters.saving.tensorfile import TensorSpec
+from tensor_optix.adapters.saving.weights import shared_names
 from tensor_optix.core.decisions.schedules import LinearSchedule
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.search_space import HyperparamTable, Param
@@ -158,11 +159,15 @@ class BuiltInAgent:
     def perturb_weights(self, scale: float, rng: np.random.Generator) -> None:
         """Add normal noise to each weight tensor, σ being `scale` times the tensor's own root mean square.
 
-        Only what is trainable is a gene: frozen layers, running statistics and other buffers stay.
+        Only what is trainable is a gene: frozen layers, running statistics and other buffers stay. What models share
+        is one.
         """
         weights, trainable = self._backend.weights(self._models), self._backend.trainable(self._models)
+        shared = shared_names(weights)
         for name, array in weights.items():
-            if name in trainable and np.issubdtype(array.dtype, np.floating):
+            if name in shared:
+                weights[name] = weights[shared[name]]
+            elif name in trainable and np.issubdtype(array.dtype, np.floating):
                 sigma = scale * float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
                 weights[name] = (array + sigma * rng.standard_normal(array.shape)).astype(array.dtype)
         self._backend.set_weights(self._models, weights)

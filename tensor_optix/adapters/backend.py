@@ -155,12 +155,13 @@ class Backend(Protocol):
     def member_model(self, model: Model, n_others: int = 0) -> Model:
         """Return a model of one array for one that takes the members of a structured observation; else the model.
 
-        Its attribute `members` learns where they lie in the array when the agent is wired (`_inputs.Members`).
-
-        Args:
-            model: one that asks its first input for members, or has an input for each.
-            n_others: inputs that follow.
+        Such a model asks its first input for members, or has an input for each; `n_others` inputs follow. Its attribute
+        `members` learns where they lie in the array when the agent is wired (`_inputs.Members`).
         """
+        ...
+
+    def joint_model(self, actor: Model, critic: Model) -> Model | None:
+        """Return a model of [actor's output ‖ critic's], which runs the layers that both begin with once; else None."""
         ...
 
     def predictor(self, model: Model) -> Predictor:
@@ -172,10 +173,9 @@ class Backend(Protocol):
         ...
 
     def updater(self, objective: Objective | Sequence[Objective], compile: bool | None, key: str = "update") -> Updater:
-        """Return what trains an objective, or several in turn within each step.
+        """Return what trains an objective, or several in turn within each step; `key` names it in `programs`.
 
-        `compile` is True, False, or None to compile, where that is worth its time, once a run proves to be long; `key`
-        names it in `programs`.
+        `compile` is True, False, or None to compile, where that is worth its time, once a run proves to be long.
         """
         ...
 
@@ -202,7 +202,7 @@ class Backend(Protocol):
         ...
 
     def weights(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
-        """Return copies of all weights as `{"<model>.<path>": array}`."""
+        """Return copies of all weights as `{"<model>.<path>": array}`; one of several names is one array."""
         ...
 
     def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:

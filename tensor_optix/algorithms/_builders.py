@@ -39,6 +39,10 @@ class Builder(Protocol):
         """Return a network."""
         ...
 
+    def on_one_trunk(self, architectures: Sequence[Architecture]) -> Sequence[Model]:
+        """Return networks of images that share all layers but those of `Architecture.hidden` and the head."""
+        ...
+
     def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         """Return a PPO agent; a Gaussian one's actor gets its free log_std here."""
         ...
@@ -74,13 +78,24 @@ class _TorchBuilder:
 
         return _networks.build(architecture, self._generator).to(self._device)
 
+    def on_one_trunk(self, architectures: Sequence[Architecture]) -> Sequence[Model]:
+        import torch
+
+        from tensor_optix.adapters.pytorch import _networks
+
+        # A CPU makes the gradients of convolutions a quarter faster where weights have their channels last.
+        layout = torch.channels_last if self._device.type == "cpu" else torch.preserve_format
+        networks = _networks.on_one_trunk(architectures, self._generator)
+        return [n.to(self._device, memory_format=layout) for n in networks]  # pyright: ignore[reportCallIssue]
+
     def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         from tensor_optix.adapters.pytorch._predictor import LogStd
         from tensor_optix.algorithms.torch_ppo import TorchPPOAgent
 
         if distribution.name == "gaussian":
             actor.append(LogStd(actor[-1].out_features).to(self._device))
-        optimizer = _torch_adam([*actor.parameters(), *critic.parameters()], PPO_HYPERPARAMS, eps=1e-5)
+        parameters = dict.fromkeys([*actor.parameters(), *critic.parameters()])  # those of a trunk once
+        optimizer = _torch_adam(parameters, PPO_HYPERPARAMS, eps=1e-5)
         return TorchPPOAgent(actor, critic, optimizer, hyperparams, distribution=distribution, seed=self._seed)
 
     def recurrent_ppo(
@@ -133,6 +148,11 @@ class _TFBuilder:
         from tensor_optix.adapters.tensorflow import _networks
 
         return _networks.build(architecture, self._seeds)
+
+    def on_one_trunk(self, architectures: Sequence[Architecture]) -> Sequence[Model]:
+        from tensor_optix.adapters.tensorflow import _networks
+
+        return _networks.on_one_trunk(architectures, self._seeds)
 
     def ppo(self, actor: Model, critic: Model, hyperparams: HyperparamSet, distribution: Distribution) -> BaseAgent:
         from tensor_optix.adapters.tensorflow._adam import PaperAdam

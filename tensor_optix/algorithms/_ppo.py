@@ -67,7 +67,8 @@ class PPOAgent(BuiltInAgent, BaseAgent):
 
     Args:
         backend: the framework.
-        models: `actor` (observations → distribution parameters) and `critic` (observations → (B, 1)).
+        models: `actor` (observations → distribution parameters) and `critic` (observations → (B, 1)). Layers that both
+            begin with are run once for both, but for dense stacks.
         optimizer: the framework's optimizer over both models' weights.
         hyperparams: overrides of `PPO_HYPERPARAMS`.
         distribution: what the actor's output means: a name, or the object.
@@ -96,7 +97,11 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         self._distribution = as_distribution(distribution)
         self._policy = backend.predictor(self._actor)
         self._value = backend.predictor(self._critic)
-        objective = Objective(self._loss, (self._actor, self._critic), optimizer, max_grad_norm="max_grad_norm")
+        # Dense stacks are trained as they are: running a trunk twice in numpy takes less than once in the framework.
+        joint = backend.joint_model(self._actor, self._critic) if self._policy.frozen() is None else None
+        self._both = None if joint is None else backend.predictor(joint)
+        trained = (self._actor, self._critic) if joint is None else (joint,)
+        objective = Objective(self._loss, trained, optimizer, max_grad_norm="max_grad_norm")
         self._update = backend.updater(objective, compile)
         self._has_warned = False
         self.set_hyperparams(hyperparams)
@@ -143,7 +148,10 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         Raises:
             BadDataError: actions that this policy could not have drawn, or masks of another shape.
         """
-        params, actions = in_chunks(self._policy, np.asarray(observations)), np.asarray(actions)
+        params = in_chunks(self._policy, np.asarray(observations))
+        return self._log_probs(params, np.asarray(actions), action_masks)
+
+    def _log_probs(self, params: np.ndarray, actions: np.ndarray, action_masks: object) -> np.ndarray:
         self._distribution.check_actions(actions, *params.shape)
         if action_masks is not None:
             params = masked(NUMPY_OPS, params, checked_masks(self._distribution, action_masks, *params.shape))
@@ -164,7 +172,8 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         size = self._policy(observations[:1]).shape[-1]
         self._distribution.check_actions(actions, episode_data.length, size)
         masks = window_masks(self._distribution, episode_data, size)
-        values, next_values = self._values(episode_data, observations)
+        log_probs, values = self._of_window(episode_data, observations, actions, masks)
+        next_values = self._next_values(episode_data, values)
         advantages, targets = compute_gae(
             episode_data.rewards,
             values,
@@ -177,9 +186,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         window = {
             "observations": observations,
             "actions": actions,
-            "old_log_probs": self.action_log_probs(observations, actions, masks)
-            if episode_data.log_probs is None
-            else np.asarray(episode_data.log_probs, np.float32),
+            "old_log_probs": log_probs,
             "advantages": advantages,
             "targets": targets,
         }
@@ -210,8 +217,9 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         self, models: Sequence[Model], batch: Mapping[str, Tensor], scalars: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch, under the backend's gradient."""
-        ops, (actor, critic) = self._backend.ops, models
-        params = actor(batch["observations"])
+        ops, (first, *rest) = self._backend.ops, models
+        outputs = first(batch["observations"])
+        params = outputs if rest else outputs[..., :-1]
         if "action_masks" in batch:
             params = masked(ops, params, batch["action_masks"])
         log_prob, entropy = self._distribution.log_prob_and_entropy(ops, params, batch["actions"])
@@ -220,7 +228,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             log_prob=log_prob,
             old_log_prob=batch["old_log_probs"],
             advantage=batch["advantages"],
-            value=critic(batch["observations"])[..., 0],
+            value=rest[0](batch["observations"])[..., 0] if rest else outputs[..., -1],
             target_return=batch["targets"],
             entropy=entropy,
             clip_ratio=scalars["clip_ratio"],
@@ -230,12 +238,24 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         metrics = result._asdict()
         return metrics.pop("loss"), metrics
 
-    def _values(self, data: EpisodeData, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return V(sₜ) and V(s′ₜ), (T,) each."""
-        if data.values is None:
-            values = in_chunks(self._value, observations)[:, 0]
-        else:
+    def _of_window(
+        self, data: EpisodeData, observations: np.ndarray, actions: np.ndarray, masks: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return log π(aₜ|sₜ) and V(sₜ), (T,) each: those that the window carries, else the models' own."""
+        both = None
+        if self._both is not None and (data.values is None or data.log_probs is None):
+            both = in_chunks(self._both, observations)
+        if data.values is not None:
             values = np.asarray(data.values, np.float32)
+        else:
+            values = in_chunks(self._value, observations)[:, 0] if both is None else both[:, -1]
+        if data.log_probs is not None:
+            return np.asarray(data.log_probs, np.float32), values
+        params = in_chunks(self._policy, observations) if both is None else both[:, :-1]
+        return self._log_probs(params, actions, masks), values
+
+    def _next_values(self, data: EpisodeData, values: np.ndarray) -> np.ndarray:
+        """Return V(s′ₜ) (T,)."""
         next_values = np.empty_like(values)
         next_values[:-1] = values[1:]
         ends = np.flatnonzero(data.segment_ends())
@@ -244,7 +264,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
             next_values[ends] = 0.0
         else:
             next_values[ends] = in_chunks(self._value, np.asarray(data.next_observations)[ends])[:, 0]
-        return values, next_values
+        return next_values
 
     # --- does it fit? ---
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tensor_optix import HyperparamSet, make_agent
+from tensor_optix.adapters.saving.weights import shared_names
 from tensor_optix.core.base_agent import ReportsEffectiveHyperparams, RestartsOptimizer
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.mutation import PerturbsWeights
@@ -14,6 +15,7 @@ from tensor_optix.core.loop.guard import Health
 from tensor_optix.core.loop.learning import learn_guarded
 from tensor_optix.core.types import EpisodeData
 from tensor_optix.errors import ContractError, HyperparamError, InvalidArgumentError
+from tests.fakes import keras_models, torch_models
 from tests.fakes.built_in import AGENTS, agent_of, both_frameworks
 from tests.fakes.weights import model_weights, set_nan, weights_of
 from tests.fakes.windows import windows
@@ -97,6 +99,20 @@ def test_weights_are_perturbed_by_a_share_of_their_size(env: str, algorithm: str
             assert np.std(after[name] - array) == pytest.approx(0.1 * size, rel=0.5, abs=1e-9), name
     agent.perturb_weights(0.0, np.random.default_rng(0))
     assert all(np.array_equal(after[name], array) for name, array in model_weights(agent).items())
+
+
+@both_frameworks
+def test_a_weight_that_models_share_is_perturbed_once_for_both(framework: str) -> None:
+    agent = (torch_models if framework == "torch" else keras_models).shared(0)
+    before = model_weights(agent)
+    agent.perturb_weights(0.1, np.random.default_rng(0))
+    after = model_weights(agent)
+    shared = shared_names(before)
+    assert len(shared) == 2
+    assert shared_names(after) == shared
+    kernel = next(name for name in shared if before[name].ndim == 2)
+    size = float(np.sqrt(np.square(before[kernel]).mean()))
+    assert np.std(after[kernel] - before[kernel]) == pytest.approx(0.1 * size, rel=0.3)
 
 
 @both_frameworks

@@ -1,11 +1,14 @@
 """Ready agents of each framework: from the same words, with the parts that the algorithm needs."""
 
+import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tensor_optix.adapters._architecture import Architecture
+from tensor_optix.adapters.saving.weights import shared_names
 from tensor_optix.algorithms._builders import builder_for
 from tensor_optix.algorithms._distributions import distribution_named
 from tensor_optix.core.types import HyperparamSet
@@ -46,6 +49,35 @@ def test_the_same_seed_builds_the_same_agent_and_another_does_not(framework: str
 def test_only_a_gaussian_actor_has_a_learned_spread(framework: str) -> None:
     discrete, continuous = (weights_of(agent(framework, name)) for name in ("categorical", "gaussian"))
     assert len(continuous) == len(discrete) + 1
+
+
+PICTURES = Architecture(
+    input_shape=(36, 36, 1), hidden=(8,), outputs=3, activation="tanh", initial="orthogonal", is_image=True
+)
+
+
+def on_pictures(framework: str, is_joint: bool) -> Any:
+    builder = builder_for(framework, 3)
+    both = [PICTURES, dataclasses.replace(PICTURES, outputs=1)]
+    actor, critic = builder.on_one_trunk(both) if is_joint else map(builder.network, both)
+    return builder.ppo(actor, critic, NONE, distribution_named("categorical"))
+
+
+@both
+def test_networks_on_one_trunk_share_all_but_their_hidden_layers_and_heads(framework: str) -> None:
+    weights = weights_of(on_pictures(framework, is_joint=True))
+    shared = shared_names(weights)
+    assert (len(weights), len(shared)) == (24, 8)
+    assert all(other.startswith("actor.") and name.startswith("critic.") for name, other in shared.items())
+    own = [sorted(array.shape) for name, array in weights.items() if name not in {*shared, *shared.values()}]
+    assert own == [[8, 512], [8], [3, 8], [3], [8, 512], [8], [1, 8], [1]]
+
+
+@both
+def test_the_trunk_and_the_first_network_are_what_the_seed_builds_alone(framework: str) -> None:
+    joint, apart = (weights_of(on_pictures(framework, is_joint)) for is_joint in (True, False))
+    assert all(np.array_equal(joint[name], array) for name, array in apart.items() if name.startswith("actor."))
+    assert shared_names(apart) == {}
 
 
 @both

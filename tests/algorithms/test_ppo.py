@@ -1,6 +1,8 @@
 """What the one recipe promises in both frameworks alike: several choices, action masks, observations of any size."""
 
+import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,11 +14,16 @@ from gymnasium import spaces
 from torch import nn
 
 from tensor_optix import BatchPipeline, EpisodeData, HyperparamSet, TFPPOAgent, TorchPPOAgent
+from tensor_optix.adapters.pytorch.backend import TorchBackend
+from tensor_optix.adapters.saving.weights import shared_names
+from tensor_optix.adapters.tensorflow.backend import TFBackend
 from tensor_optix.algorithms import _forward
 from tensor_optix.algorithms._distributions import MultiCategorical
 from tensor_optix.algorithms._ppo import PPOAgent
 from tensor_optix.core.base_agent import ActsMasked
 from tensor_optix.errors import BadDataError, InvalidArgumentError, SpaceError
+from tests.fakes.built_in import both_frameworks
+from tests.fakes.pictures import CHOICE, NUMBERS, agent_of_pictures, window_of_pictures
 from tests.fakes.weights import assert_equal_weights, weights_of
 
 torch.set_num_threads(1)
@@ -307,3 +314,80 @@ def test_chunks_teach_the_same(build_now: Any, monkeypatch: pytest.MonkeyPatch) 
     chunked.learn(data)
     observations = np.eye(3, dtype=np.float32)
     np.testing.assert_allclose(log_probs(chunked, observations), log_probs(whole, observations), atol=1e-6)
+
+
+# --- one trunk ---
+
+
+@both_frameworks
+def test_one_pass_over_the_trunk_gives_the_windows_probabilities_and_values(framework: str) -> None:
+    agent = agent_of_pictures(framework)
+    data = window_of_pictures(agent)
+    agent._both, agent._value, agent._policy = map(Passes, (agent._both, agent._value, agent._policy))
+    agent.learn(data)
+    assert (agent._both.rows, agent._value.rows, agent._policy.rows) == ([64], [2], [1])
+    recorded = {"log_probs": np.full(64, -1.0, np.float32), "values": np.zeros(64, np.float32)}
+    agent.learn(EpisodeData(**{**vars(data), **recorded}))
+    assert agent._both.rows == [64]
+
+
+def test_each_minibatch_runs_the_trunk_once() -> None:
+    agent = agent_of_pictures("torch")
+    data, rows = window_of_pictures(agent), []
+    agent._actor[1].register_forward_hook(lambda layer, inputs, output: rows.append(len(output)))
+    agent.learn(data)
+    assert rows == [1, 64, 2, *[16] * 8]
+
+
+@both_frameworks
+@pytest.mark.parametrize("action_space", [CHOICE, NUMBERS], ids=["choice", "numbers"])
+def test_a_trunk_that_runs_once_learns_what_it_learns_run_twice(
+    framework: str, action_space: spaces.Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = agent_of_pictures(framework, action_space)
+    monkeypatch.setattr(TorchBackend, "joint_model", lambda *_: None)
+    monkeypatch.setattr(TFBackend, "joint_model", lambda *_: None)
+    apart = agent_of_pictures(framework, action_space)
+    assert_equal_weights(weights_of(together), weights_of(apart))
+    data = window_of_pictures(together)
+    ours, theirs = together.learn(data), apart.learn(data)
+    assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+    for name, array in weights_of(apart).items():
+        np.testing.assert_allclose(weights_of(together)[name], array, atol=2e-5, err_msg=name)
+
+
+@both_frameworks
+def test_an_agent_of_one_trunk_goes_on_from_what_it_saved_and_keeps_the_trunk(framework: str, tmp_path: Path) -> None:
+    trained, other = (agent_of_pictures(framework, seed=seed) for seed in (0, 1))
+    data = window_of_pictures(trained)
+    trained.learn(data)
+    trained.save_training_state(str(tmp_path / "state"))
+    trained.save_weights(str(tmp_path / "weights"))
+    other.load_weights(str(tmp_path / "weights"))
+    assert_equal_weights(weights_of(other), weights_of(trained))
+    other.load_training_state(str(tmp_path / "state"))
+    state = trained.snapshot()
+    for agent in (trained, other):
+        agent.learn(data)
+    assert_equal_weights(weights_of(other), weights_of(trained))
+    trained.restore(state)
+    trained.perturb_weights(0.1, np.random.default_rng(0))
+    assert len(shared_names(weights_of(trained))) == 8
+
+
+def test_a_copy_has_a_trunk_of_its_own_for_both() -> None:
+    agent = agent_of_pictures("torch")
+    before, data = weights_of(agent), window_of_pictures(agent)
+    clone = copy.deepcopy(agent)
+    clone.learn(data)
+    assert_equal_weights(weights_of(agent), before)
+    assert shared_names(weights_of(clone)) == shared_names(before)
+    agent.learn(data)
+    assert_equal_weights(weights_of(agent), weights_of(clone))
+
+
+def test_dense_stacks_on_one_trunk_are_trained_in_numpy() -> None:
+    trunk = nn.Sequential(nn.Linear(3, 8), nn.Tanh())
+    actor, critic = nn.Sequential(trunk, nn.Linear(8, 2)), nn.Sequential(trunk, nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(dict.fromkeys([*actor.parameters(), *critic.parameters()]))
+    assert TorchPPOAgent(actor, critic, optimizer, HyperparamSet({}))._both is None

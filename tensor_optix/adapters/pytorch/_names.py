@@ -43,22 +43,6 @@ def plain_names(model: nn.Module, paths: Iterable[str]) -> set[str]:
     return {plain[path] for path in paths if path in plain}
 
 
-def constants_of(model: nn.Module) -> frozenset[str]:
-    """Return the names of a model's weights that learning leaves alone; see `Backend.constants`."""
-    of_source = getattr(model, "_constants_of_source", None)  # in a lagged copy all parameters are frozen
-    if of_source is not None:
-        return of_source
-    learned = {path for path, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
-    statistics = {
-        f"{path}.{name}" if path else name
-        for path, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, nn.modules.batchnorm._NormBase)
-        for name, _ in module.named_buffers(recurse=False)
-    }
-    others = model.state_dict().keys() - learned - statistics
-    return frozenset(plain_names(model, others)) if others else frozenset()
-
-
 def _plain_path(model: nn.Module, path: str) -> str:
     kept, module = [], model
     for part in path.split("."):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,31 +32,46 @@ class ImageInput(nn.Module):
 
 def build(architecture: Architecture, generator: torch.Generator) -> nn.Sequential:
     """Return the network; nothing is drawn from the process's global generator."""
+    return on_one_trunk([architecture], generator)[0]
+
+
+def on_one_trunk(architectures: Sequence[Architecture], generator: torch.Generator) -> list[nn.Sequential]:
+    """Return networks of images that differ in what follows the trunk, whose layers they share.
+
+    The trunk is the convolutions and the dense layer behind them.
+    """
+    trunk, size = _trunk(architectures[0], generator)
+    return [nn.Sequential(*trunk, *_dense(architecture, size, generator)) for architecture in architectures]
+
+
+def _trunk(architecture: Architecture, generator: torch.Generator) -> tuple[list[nn.Module], int]:
+    """Return the layers before those of `Architecture.hidden`, and how many numbers they give."""
+    shape = architecture.input_shape
+    if not architecture.is_image:
+        return [nn.Flatten()] if len(shape) != 1 else [], math.prod(shape)
+    channels = shape[architecture.channel_axis]
+    layers: list[nn.Module] = [ImageInput(architecture.channel_axis)]
+    for filters, kernel, stride in NATURE_CONVOLUTIONS:
+        convolution = unfilled(nn.Conv2d, channels, filters, kernel, stride=stride)
+        layers += [_initialised(convolution, architecture, 2**0.5, generator), nn.ReLU()]
+        channels = filters
+    layers.append(nn.Flatten())
+    with torch.inference_mode():
+        size = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
+    features = unfilled(nn.Linear, size, NATURE_FEATURES)
+    return [*layers, _initialised(features, architecture, 2**0.5, generator), nn.ReLU()], NATURE_FEATURES
+
+
+def _dense(architecture: Architecture, size: int, generator: torch.Generator) -> list[nn.Module]:
+    """Return the hidden layers and the head behind `size` numbers."""
+    activation = nn.ReLU if architecture.is_image else _ACTIVATIONS[architecture.activation]
     layers: list[nn.Module] = []
-    shape, hidden = architecture.input_shape, list(architecture.hidden)
-    if architecture.is_image:
-        channels = shape[architecture.channel_axis]
-        layers.append(ImageInput(architecture.channel_axis))
-        for filters, kernel, stride in NATURE_CONVOLUTIONS:
-            convolution = unfilled(nn.Conv2d, channels, filters, kernel, stride=stride)
-            layers += [_initialised(convolution, architecture, 2**0.5, generator), nn.ReLU()]
-            channels = filters
-        layers.append(nn.Flatten())
-        with torch.inference_mode():
-            size = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
-        hidden.insert(0, NATURE_FEATURES)
-    else:
-        size = math.prod(shape)
-        if len(shape) != 1:
-            layers.append(nn.Flatten())
-    sizes = [size, *hidden, architecture.outputs]
-    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        is_head = i == len(sizes) - 2
+    sizes = [size, *architecture.hidden]
+    for fan_in, fan_out in itertools.pairwise(sizes):
         linear = unfilled(nn.Linear, fan_in, fan_out)
-        layers.append(_initialised(linear, architecture, architecture.head_gain if is_head else 2**0.5, generator))
-        if not is_head:
-            layers.append(nn.ReLU() if architecture.is_image else _ACTIVATIONS[architecture.activation]())
-    return nn.Sequential(*layers)
+        layers += [_initialised(linear, architecture, 2**0.5, generator), activation()]
+    head = unfilled(nn.Linear, sizes[-1], architecture.outputs)
+    return [*layers, _initialised(head, architecture, architecture.head_gain, generator)]
 
 
 def _initialised(layer: Any, architecture: Architecture, gain: float, generator: torch.Generator) -> nn.Module:

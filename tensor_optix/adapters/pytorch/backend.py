@@ -10,10 +10,10 @@ from torch.nn.parameter import is_lazy
 from tensor_optix.adapters._device_memory import DeviceMemory
 from tensor_optix.adapters.backend import Objective, Ops, Predictor, RecurrentPredictor, Tensor, Updater
 from tensor_optix.adapters.pytorch import _optimizers
-from tensor_optix.adapters.pytorch._arrays import as_array, copied
+from tensor_optix.adapters.pytorch._arrays import copied
 from tensor_optix.adapters.pytorch._compiled import ProgramChoice
 from tensor_optix.adapters.pytorch._device_memory import TorchDeviceMemory
-from tensor_optix.adapters.pytorch._names import constants_of, plain_names, plain_paths, unwrapped, without_wrappers
+from tensor_optix.adapters.pytorch._names import plain_names, unwrapped, without_wrappers
 from tensor_optix.adapters.pytorch._optimizers import check_optimizer, refuse_kind
 from tensor_optix.adapters.pytorch._predictor import TorchPredictor
 from tensor_optix.adapters.pytorch._randomness import TorchRandomness
@@ -21,7 +21,9 @@ from tensor_optix.adapters.pytorch._recurrent import TorchRecurrentPredictor
 from tensor_optix.adapters.pytorch._tape import Taped
 from tensor_optix.adapters.pytorch._temperature import Temperature
 from tensor_optix.adapters.pytorch._trained import Trained
+from tensor_optix.adapters.pytorch._trunk import joint_model
 from tensor_optix.adapters.pytorch._updater import TorchUpdater
+from tensor_optix.adapters.pytorch._weights import arrays_of, constants_of, named_tensors
 from tensor_optix.adapters.pytorch.inputs import member_model, pair_model
 from tensor_optix.adapters.saving.weights import check_weights
 from tensor_optix.errors import ContractError, ModelShapeError
@@ -123,6 +125,10 @@ class TorchBackend:
         """See `Backend.member_model`."""
         return member_model(model, n_others)
 
+    def joint_model(self, actor: torch.nn.Module, critic: torch.nn.Module) -> torch.nn.Module | None:
+        """See `Backend.joint_model`."""
+        return joint_model(actor, critic)
+
     def predictor(self, model: torch.nn.Module) -> Predictor:
         """See `Backend.predictor`. The model is put in evaluation mode; updates put it in training mode meanwhile."""
         model.eval()
@@ -184,11 +190,11 @@ class TorchBackend:
 
     def weights(self, models: Mapping[str, torch.nn.Module]) -> dict[str, np.ndarray]:
         """See `Backend.weights`; paths are those of `state_dict`, without what wrappers add to them."""
-        return {name: as_array(tensor) for name, tensor in _named_tensors(models).items()}
+        return arrays_of(named_tensors(models))
 
     def set_weights(self, models: Mapping[str, torch.nn.Module], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""
-        targets = _named_tensors(models)
+        targets = named_tensors(models)
         shapes = {name: tuple(tensor.shape) for name, tensor in targets.items()}
         check_weights(shapes, weights, self.constants(models))
         with torch.no_grad():
@@ -250,15 +256,6 @@ class TorchBackend:
     def set_random_state(self, models: Mapping[str, torch.nn.Module], state: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_random_state`."""
         self.randomness.restore(state)
-
-
-def _named_tensors(models: Mapping[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
-    found = {}
-    for name, model in models.items():
-        tensors = model.state_dict()
-        plain = plain_paths(model, list(tensors))
-        found |= {f"{name}.{plain[path]}": tensor for path, tensor in tensors.items()}
-    return found
 
 
 def _refuse_weights(name: str, model: torch.nn.Module) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from tensor_optix.adapters.backend import Backend
 from tensor_optix.adapters.saving.saved_settings import check_moments, check_settings, restored_generators
 from tensor_optix.adapters.saving.tensorfile import TensorSpec, load_tensors, save_tensors
-from tensor_optix.adapters.saving.weights import check_specs, stand_ins, translated
+from tensor_optix.adapters.saving.weights import check_shared, check_shared_in, check_specs, stand_ins, translated
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import HyperparamSet
 from tensor_optix.errors import CheckpointCorruptError, CheckpointMismatchError, TensorOptixError
@@ -119,10 +119,12 @@ class AgentStore:
         tensors = without_part(tensors, _NORMALIZATION.removesuffix("."))
         if meta.framework != self._backend.name:
             tensors = translated(tensors, meta.order, own)
+        weights = self._renamed(tensors, own)
+        check_shared(own, weights)
         if meta.normalization is not None and self.normalizer is not None:
             count, clip = meta.normalization.count, meta.normalization.clip
             self.normalizer.load_state_dict({**statistics, "count": count, "clip": clip})
-        self._backend.set_weights(self._models, self._renamed(tensors, own))
+        self._backend.set_weights(self._models, weights)
 
     def _weights_to_read(
         self, specs: Mapping[str, TensorSpec], plain: Mapping[str, object], own: Mapping[str, np.ndarray]
@@ -223,6 +225,8 @@ class AgentStore:
             self._refuse_unknown(specs)
             return [name for name in specs if not name.startswith(_NORMALIZATION)]  # the pipeline's state has them, too
 
+        # First: the moments of separate networks do not fit either, which would tell nobody why.
+        check_shared_in(path, own, self._backend.plain_name, constants)
         tensors, plain = load_tensors(path, choose, _anywhere(constants))
         meta = self._training_meta(path, plain)
         restored = restored_generators(generators, meta.generators)

@@ -1,10 +1,10 @@
-"""Weights as named numpy arrays: do they fit a model?"""
+"""Weights as named numpy arrays: do they fit a model? What models share is one array under several names."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from tensor_optix.adapters.saving.tensorfile import TensorSpec, refuse_non_finite
+from tensor_optix.adapters.saving.tensorfile import TensorSpec, load_tensors, refuse_non_finite
 from tensor_optix.errors import CheckpointMismatchError
 
 
@@ -43,6 +43,49 @@ def check_specs(own: Mapping[str, np.ndarray], saved: Mapping[str, np.ndarray] |
             raise CheckpointMismatchError(
                 f"Tensor {name!r} is of {saved[name].dtype} in the snapshot, but of {array.dtype} in the model."
             )
+
+
+def shared_names(weights: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return the names of weights that have another name, too, each with the first one."""
+    first: dict[int, str] = {}
+    named = {name: first.setdefault(id(array), name) for name, array in weights.items()}
+    return {name: other for name, other in named.items() if name != other}
+
+
+def check_shared(own: Mapping[str, np.ndarray], saved: Mapping[str, np.ndarray]) -> None:
+    """Raise `CheckpointMismatchError` where one weight of the models was saved as two that differ."""
+    for name, other in shared_names(own).items():
+        if name in saved and other in saved and not _are_equal(saved[name], saved[other]):
+            raise CheckpointMismatchError(
+                f"Tensors {other!r} and {name!r} are one weight in the model, but differ in the snapshot: it was made "
+                f"by an agent of two separate networks. Load it into such an agent, of your own networks, or train "
+                f"this one from the beginning."
+            )
+
+
+def _are_equal(first: np.ndarray, second: np.ndarray) -> bool:
+    return np.array_equal(first, second, equal_nan=first.dtype.kind == second.dtype.kind == "f")
+
+
+def check_shared_in(
+    path: str, own: Mapping[str, np.ndarray], plain_name: Callable[[str], str], constants: Collection[str]
+) -> None:
+    """Do the same for a file of which nothing else is known yet.
+
+    Args:
+        path: as it was saved to.
+        own: the models' present weights.
+        plain_name: see `Backend.plain_name`.
+        constants: names of tensors that need not be finite.
+    """
+    shared = shared_names(own)
+    wanted = {*shared, *shared.values()}
+    if not wanted:
+        return
+    tensors, _ = load_tensors(
+        path, lambda specs, _: [name for name in specs if {name, plain_name(name)} & wanted], constants
+    )
+    check_shared(own, {name if name in own else plain_name(name): array for name, array in tensors.items()})
 
 
 def stand_ins(specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:

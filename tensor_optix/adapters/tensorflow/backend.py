@@ -26,6 +26,7 @@ from tensor_optix.adapters.tensorflow._placement import device_of, on
 from tensor_optix.adapters.tensorflow._predictor import KerasPredictor
 from tensor_optix.adapters.tensorflow._randomness import TFRandomness, check_randomness
 from tensor_optix.adapters.tensorflow._recurrent import KerasRecurrentPredictor
+from tensor_optix.adapters.tensorflow._trunk import joint_model
 from tensor_optix.adapters.tensorflow._updater import TFUpdater, one_step
 from tensor_optix.adapters.tensorflow._variables import (
     as_array,
@@ -130,6 +131,10 @@ class TFBackend:
         """See `Backend.member_model`."""
         return member_model(model, n_others)
 
+    def joint_model(self, actor: Model, critic: Model) -> Model | None:
+        """See `Backend.joint_model`."""
+        return joint_model(actor, critic)
+
     def predictor(self, model: keras.Model) -> Predictor:
         """See `Backend.predictor`."""
         return KerasPredictor(model, self._randomness)
@@ -177,7 +182,9 @@ class TFBackend:
 
     def weights(self, models: Mapping[str, Model]) -> dict[str, np.ndarray]:
         """See `Backend.weights`; a path is the variable's position in its model and its name, `0.kernel`."""
-        return {name: as_array(variable) for name, variable in named_variables(models).items()}
+        variables = named_variables(models)
+        arrays = {key: as_array(variable) for key, variable in {id(v): v for v in variables.values()}.items()}
+        return {name: arrays[id(variable)] for name, variable in variables.items()}
 
     def set_weights(self, models: Mapping[str, Model], weights: Mapping[str, np.ndarray]) -> None:
         """See `Backend.set_weights`."""

@@ -7,7 +7,9 @@ import pytest
 from tensor_optix import BatchPipeline, HyperparamSet, TorchDQNAgent, make_agent
 from tensor_optix.adapters.saving.tensorfile import load_tensors, save_tensors
 from tensor_optix.errors import CheckpointMismatchError, TensorOptixError
-from tests.fakes.built_in import torch_now_keras_in_the_soak
+from tests.fakes.built_in import both_frameworks, torch_now_keras_in_the_soak
+from tests.fakes.pictures import agent_of_pictures, agent_of_two_networks, window_of_pictures
+from tests.fakes.weights import assert_equal_weights, weights_of
 
 pytestmark = pytest.mark.usefixtures("plain_graphs")
 
@@ -148,3 +150,25 @@ def test_a_load_that_fails_leaves_every_part_of_the_agent_bit_identical(
         assert everything_of(agent, tmp_path) == before, damage
     agent.load_training_state(str(tmp_path / "good"))
     assert everything_of(agent, tmp_path) == everything_of(other, tmp_path) != before
+
+
+@both_frameworks
+def test_what_an_agent_of_two_networks_saved_is_refused_by_one_of_a_trunk(tmp_path: Path, framework: str) -> None:
+    former, agent = agent_of_two_networks(framework), agent_of_pictures(framework, seed=1)
+    former.learn(window_of_pictures(former))
+    former.save_weights(str(tmp_path / "weights"))
+    former.save_training_state(str(tmp_path / "state"))
+    before = weights_of(agent)
+    for load, name in (
+        (agent.load_weights, "weights"),
+        (agent.load_weights, "state"),
+        (agent.load_training_state, "state"),
+    ):
+        with pytest.raises(
+            CheckpointMismatchError, match=r"one weight in the model, but differ.*two separate networks"
+        ):
+            load(str(tmp_path / name))
+    assert_equal_weights(weights_of(agent), before)
+    agent.save_weights(str(tmp_path / "weights"))
+    former.load_weights(str(tmp_path / "weights"))  # the other way round nothing is lost
+    assert_equal_weights(weights_of(former), before)

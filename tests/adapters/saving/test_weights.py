@@ -1,13 +1,23 @@
 """Named weights: do they fit a model, and how they move between frameworks."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tensor_optix.adapters.saving.tensorfile import TensorSpec
-from tensor_optix.adapters.saving.weights import check_shapes, check_specs, check_weights, stand_ins, translated
+from tensor_optix.adapters.saving.tensorfile import TensorSpec, save_tensors
+from tensor_optix.adapters.saving.weights import (
+    check_shapes,
+    check_shared,
+    check_shared_in,
+    check_specs,
+    check_weights,
+    shared_names,
+    stand_ins,
+    translated,
+)
 from tensor_optix.errors import CheckpointMismatchError, NonFiniteError
 
 SHAPES = {"actor.0.weight": (2, 3), "actor.0.bias": (2,)}
@@ -55,6 +65,49 @@ def test_a_training_state_has_the_very_types_of_the_model() -> None:
         check_specs(weights(), weights(**{"actor.0.bias": np.ones(2)}))
     with pytest.raises(CheckpointMismatchError, match="lacks tensor"):
         check_specs(weights(), weights(**{"actor.0.bias": None}))
+
+
+TRUNK = np.array([1.0, math.nan], np.float32)
+SHARED = {
+    "actor.0.weight": TRUNK,
+    "actor.1.weight": np.ones(2),
+    "critic.0.weight": TRUNK,
+    "critic.1.weight": np.ones(2),
+}
+
+
+def test_what_is_one_array_is_shared_and_what_is_only_equal_is_not() -> None:
+    assert shared_names(SHARED) == {"critic.0.weight": "actor.0.weight"}
+    assert shared_names(weights()) == {}
+
+
+def test_weights_that_are_shared_must_be_equal_in_the_snapshot() -> None:
+    saved = {name: array.copy() for name, array in SHARED.items()}
+    check_shared(SHARED, saved)
+    check_shared(weights(), {})
+    check_shared(SHARED, {"actor.0.weight": TRUNK})
+    saved["critic.0.weight"][0] = 2.0
+    with pytest.raises(
+        CheckpointMismatchError,
+        match=r"'actor\.0\.weight' and 'critic\.0\.weight' are one weight.*two separate networks",
+    ):
+        check_shared(SHARED, saved)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_file_is_asked_for_shared_weights_only_under_whatever_names(tmp_path: Path, prefix: str) -> None:
+    def plain_name(name: str) -> str:
+        return name.replace("module.", "")
+
+    path = str(tmp_path / "weights")
+    saved = {name.replace(".", f".{prefix}", 1): array.copy() for name, array in SHARED.items()}
+    save_tensors(path, saved, {}, saved)
+    check_shared_in(path, SHARED, plain_name, saved)
+    check_shared_in("nowhere", weights(), plain_name, ())
+    saved[f"critic.{prefix}0.weight"][0] = 2.0
+    save_tensors(path, saved, {}, saved)
+    with pytest.raises(CheckpointMismatchError, match="two separate networks"):
+        check_shared_in(path, SHARED, plain_name, saved)
 
 
 def test_stand_ins_have_shape_and_type_and_take_no_memory() -> None:
