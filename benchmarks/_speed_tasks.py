@@ -210,8 +210,7 @@ TASKS: Mapping[str, Task] = {
     "pong": Task(
         about="PPO on ALE/Pong-v5, 8 games, with the settings of RL Baselines3 Zoo for Atari: the Nature CNN on four "
         "grey frames, 128 steps of each game per window, 4 epochs of minibatches of 256. A step has four frames. Ours "
-        "has a CNN for the policy and one for the value, and ale-py's own vector, whose threads take the free cores; "
-        "the peer shares one CNN. Nobody evaluates.",
+        "has ale-py's own vector, whose threads take the free cores. Nobody evaluates.",
         env="ALE/Pong-v5",
         algorithm="ppo",
         window=1024,
