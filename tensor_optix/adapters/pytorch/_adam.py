@@ -5,8 +5,9 @@ made of them. Anything but a plain Adam over exactly the given parameters is lef
 Source: Adam: A Method for Stochastic Optimization (Kingma and Ba, 2015).
 """
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,23 +59,35 @@ class AdamState:
 
     def apply(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], grad_scale: object) -> None:
         """Make one step in place, the gradients divided by `grad_scale` (None: as they are)."""
-        torch._foreach_add_(self._steps, 1)  # pyright: ignore[reportPrivateImportUsage]
-        beta1, beta2 = self.group["betas"]
-        _fused_adam(
-            parameters,
-            [_laid_out(g, p) for g, p in zip(gradients, parameters, strict=True)],
-            *self.moments,
-            [],
-            self._steps,
-            lr=float(self.group["lr"]),
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=0.0,
-            eps=self.group["eps"],
-            amsgrad=False,
-            maximize=False,
-            grad_scale=grad_scale,
-        )
+        gradients = [_laid_out(g, p) for g, p in zip(gradients, parameters, strict=True)]
+        _step_fused(self.group, parameters, gradients, self.moments, self._steps, grad_scale)
+
+
+def _step_fused(
+    group: Mapping[str, Any],
+    parameters: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    moments: Sequence[Sequence[torch.Tensor]],
+    steps: list[torch.Tensor],
+    grad_scale: object = None,
+) -> None:
+    torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
+    beta1, beta2 = group["betas"]
+    _fused_adam(
+        parameters,
+        gradients,
+        *moments,
+        [],
+        steps,
+        lr=float(group["lr"]),
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=0.0,
+        eps=group["eps"],
+        amsgrad=False,
+        maximize=False,
+        grad_scale=grad_scale,
+    )
 
 
 def _laid_out(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
@@ -86,7 +99,7 @@ def _laid_out(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
 
 
 class VectorAdam:
-    """A plain Adam over weights in one vector: a few operations of numpy in place of some on each weight.
+    """A plain Adam over weights in one vector: one pass of the fused kernel in place of one on each weight.
 
     m ← β₁·m + (1−β₁)·g,  v ← β₂·v + (1−β₂)·g²,  w ← w − lr/(1−β₁ᵗ)·m/(√v/√(1−β₂ᵗ) + ε)
 
@@ -98,14 +111,22 @@ class VectorAdam:
     def __init__(self, state: AdamState, weights: np.ndarray) -> None:
         self._state, self._weights = state, weights
         self._first, self._second = (in_one_vector(moments) for moments in state.moments)
-        self._t = int(state.step)
-        self._scratch = np.empty_like(weights)
+        self._step = state.step.detach().clone()
+        self._vectors = [torch.from_numpy(vector) for vector in (weights, self._first, self._second)]
 
     def apply(self, gradient: np.ndarray) -> None:
         """Make one step down the gradient (n,)."""
-        first, second, scratch, group = self._first, self._second, self._scratch, self._state.group
+        if fused_adam_works():
+            weights, first, second = self._vectors
+            _step_fused(self._state.group, [weights], [torch.from_numpy(gradient)], [[first], [second]], [self._step])
+        else:
+            self._apply_in_numpy(gradient)
+
+    def _apply_in_numpy(self, gradient: np.ndarray) -> None:
+        first, second, scratch, group = self._first, self._second, np.empty_like(gradient), self._state.group
         beta1, beta2 = group["betas"]
-        self._t += 1
+        self._step += 1
+        t = int(self._step)
         np.subtract(gradient, first, out=scratch)
         scratch *= 1.0 - beta1
         first += scratch
@@ -114,10 +135,10 @@ class VectorAdam:
         scratch *= 1.0 - beta2
         second += scratch
         np.sqrt(second, out=scratch)
-        scratch /= math.sqrt(1.0 - beta2**self._t)
+        scratch /= math.sqrt(1.0 - beta2**t)
         scratch += group["eps"]
         np.divide(first, scratch, out=scratch)
-        scratch *= float(group["lr"]) / (1.0 - beta1**self._t)
+        scratch *= float(group["lr"]) / (1.0 - beta1**t)
         self._weights -= scratch
 
     def write_back(self) -> None:
@@ -126,9 +147,10 @@ class VectorAdam:
             for part, tensor in zip(parts_of(vector, tensors), tensors, strict=True):
                 tensor.numpy()[...] = part
         for entry in self._state.entries:
-            entry["step"].fill_(self._t)
+            entry["step"].copy_(self._step)
 
 
+@functools.cache
 def fused_adam_works() -> bool:
     """True if this PyTorch has the fused Adam kernel for the CPU (2.4 and later)."""
     try:

@@ -125,7 +125,7 @@ class DenseObjective:
                 flat /= np.float32(excess)
         adam.apply(flat)
         if self._lagged.size and scalars[TARGET_RATE]:
-            self._lagged += (self._weights - self._lagged) * np.float32(scalars[TARGET_RATE])
+            torch.from_numpy(self._lagged).lerp_(torch.from_numpy(self._weights), scalars[TARGET_RATE])
         return {**metrics, self._objective.grad_norm: norm}
 
 

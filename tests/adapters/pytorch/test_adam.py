@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tensor_optix.adapters.pytorch import _adam
 from tensor_optix.adapters.pytorch._adam import AdamState, VectorAdam, global_norm, is_basic_adam
 
 torch.set_num_threads(1)
@@ -122,8 +123,12 @@ def test_global_norm_is_that_of_all_entries_in_a_row() -> None:
     assert float(global_norm([torch.tensor([[3.0]]), torch.tensor([0.0, 4.0]), torch.tensor(12.0)])) == 13.0
 
 
+@pytest.mark.parametrize("is_fused", [True, False])
 @pytest.mark.parametrize("options", [{"lr": 0.1}, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 1e-5}], ids=["", "betas"])
-def test_a_vector_makes_the_steps_of_the_optimizer(options: dict[str, Any]) -> None:
+def test_a_vector_makes_the_steps_of_the_optimizer(
+    options: dict[str, Any], is_fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_adam, "fused_adam_works", lambda: is_fused)
     ours, theirs = model(), model()
     optimizers = [torch.optim.Adam(network.parameters(), **options) for network in (ours, theirs)]
     rng, parameters = np.random.default_rng(0), list(ours.parameters())
