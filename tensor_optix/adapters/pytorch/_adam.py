@@ -59,6 +59,7 @@ class AdamState:
 
     def apply(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], grad_scale: object) -> None:
         """Make one step in place, the gradients divided by `grad_scale` (None: as they are)."""
+        torch._foreach_add_(self._steps, 1)  # pyright: ignore[reportPrivateImportUsage]
         gradients = [_laid_out(g, p) for g, p in zip(gradients, parameters, strict=True)]
         _step_fused(self.group, parameters, gradients, self.moments, self._steps, grad_scale)
 
@@ -71,7 +72,6 @@ def _step_fused(
     steps: list[torch.Tensor],
     grad_scale: object = None,
 ) -> None:
-    torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
     beta1, beta2 = group["betas"]
     _fused_adam(
         parameters,
@@ -116,6 +116,7 @@ class VectorAdam:
 
     def apply(self, gradient: np.ndarray) -> None:
         """Make one step down the gradient (n,)."""
+        self._step += 1
         if fused_adam_works():
             weights, first, second = self._vectors
             _step_fused(self._state.group, [weights], [torch.from_numpy(gradient)], [[first], [second]], [self._step])
@@ -124,9 +125,7 @@ class VectorAdam:
 
     def _apply_in_numpy(self, gradient: np.ndarray) -> None:
         first, second, scratch, group = self._first, self._second, np.empty_like(gradient), self._state.group
-        beta1, beta2 = group["betas"]
-        self._step += 1
-        t = int(self._step)
+        (beta1, beta2), t = group["betas"], int(self._step)
         np.subtract(gradient, first, out=scratch)
         scratch *= 1.0 - beta1
         first += scratch
