@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tensor_optix.adapters.backend import ACTIONS, Objective, Tensor, is_mask
-from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype
+from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype, one_thread
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
 from tensor_optix.adapters.pytorch._dense_memory import UnsupportedError
 from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
@@ -138,7 +138,8 @@ class TorchUpdater:
             self._choice.settle_steps(steps.agree(block, scalars, per_step))
             if not self._choice.is_dense:
                 return []
-        return [steps(block, scalars, per_step)]
+        with one_thread():
+            return [steps(block, scalars, per_step)]
 
     def _gathered(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the minibatches, stacked (K, B, ...), in blocks of bounded size."""
