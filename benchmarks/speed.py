@@ -113,7 +113,7 @@ def render(rows: Sequence[Row]) -> list[str]:
         "measured windows are as many as an ordinary run has: its first ones are evaluated more often than the later.",
         "",
         "The arithmetic limit has the matrix products of the updates and the elementwise work of Adam and of target "
-        "networks, each by the fastest library at hand: no activation, no batch, no step of an environment.",
+        "networks, by numpy or PyTorch, whichever is faster: no activation, no batch, no step of an environment.",
         "",
     ]
     for name, task in TASKS.items():
