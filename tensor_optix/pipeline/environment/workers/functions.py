@@ -1,6 +1,9 @@
 """Functions on their way from this process to a worker; nothing that a worker says is read here."""
 
-from collections.abc import Callable
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -27,7 +30,8 @@ def pickled(make: Callable[[], gym.Env]) -> bytes:
         ContractError: it cannot be sent to another process.
     """
     try:
-        return cloudpickle.dumps((_own_specs(), make))
+        own = _own_specs()
+        return cloudpickle.dumps((_registering_modules(own), {spec.id: sent for spec, sent in own}, make))
     except Exception as error:
         raise ContractError(
             f"What makes the environment cannot be sent to a process of its own: {type(error).__name__}: {error}. "
@@ -37,7 +41,11 @@ def pickled(make: Callable[[], gym.Env]) -> bytes:
 
 def unpickled(data: bytes) -> Callable[[], gym.Env]:
     """Return the function that `pickled` was given, in the worker; what was registered there is registered here."""
-    specs, make = cloudpickle.loads(data)
+    modules, specs, make = cloudpickle.loads(data)
+    for name in modules:
+        # First, as a module that registers its environments would register them a second time once one is made.
+        with contextlib.suppress(Exception):  # what needs it says so
+            importlib.import_module(name)
     for env_id, spec in specs.items():
         gym.registry.setdefault(env_id, _spec_of(env_id, spec))
     return make
@@ -72,13 +80,26 @@ def unpickled_value(data: bytes) -> Any:
     return cloudpickle.loads(data)
 
 
-def _own_specs() -> dict[str, bytes]:
-    """Return what was registered beside Gymnasium's own environments, as far as it can be sent."""
-    found = {}
+def _own_specs() -> list[tuple[EnvSpec, bytes]]:
+    """Return what was registered beside Gymnasium's own environments, as far as it can be sent, also as bytes."""
+    found = []
     for spec in gym.registry.values():
         if not str(spec.entry_point).startswith("gymnasium."):
             try:
-                found[spec.id] = cloudpickle.dumps(spec)
+                found.append((spec, cloudpickle.dumps(spec)))
             except Exception:  # noqa: S112 - the environment that is wanted may be another one
                 continue
     return found
+
+
+def _registering_modules(own: Iterable[tuple[EnvSpec, bytes]]) -> list[str]:
+    """Return the modules of environments registered by name, as deep as they are imported here, in order."""
+    found = {_imported_part(spec.entry_point.partition(":")[0]) for spec, _ in own if isinstance(spec.entry_point, str)}
+    return sorted(found - {"", "__main__"})
+
+
+def _imported_part(module: str) -> str:
+    """Return the innermost of a module and its packages that is imported here, "" if none is."""
+    while module and module not in sys.modules:
+        module = module.rpartition(".")[0]
+    return module
