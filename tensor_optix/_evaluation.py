@@ -15,7 +15,7 @@ from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.loop.history import read_history
 from tensor_optix.core.loop.standing import best_interval, is_confirmed, seen_span
 from tensor_optix.core.storage.line_log import HISTORY
-from tensor_optix.core.training_report import NOT_AHEAD, TrainingReport, episodes_text, score_text
+from tensor_optix.core.training_report import NOT_AHEAD, TrainingReport, cut_text, episodes_text, score_text
 from tensor_optix.core.types import PolicySnapshot
 from tensor_optix.support.commands import confirm_command
 from tensor_optix.support.plain import jsonable
@@ -136,7 +136,8 @@ class Evaluation:
             f"({episodes_text(reported.interval, confirmed=reported.confirmed)})",
         ]
         if self.report is not None and math.isfinite(self.report.start_score):
-            lines.append(f"Untrained: {score_text(self.report.start_score, self.report.start_interval)}")
+            start = score_text(self.report.start_score, self.report.start_interval)
+            lines.append(f"Untrained: {start}{cut_text(self.report.start_limit)}")
             if self.report.ahead_of_start is False:
                 lines.append(NOT_AHEAD)
         if not reported.confirmed:

@@ -143,7 +143,8 @@ class LoopController:
         found = replace(found, allow_module=self.allow_module, is_confirmable=self.is_confirmable)
         for successor in self._successors:
             found = replace(found, evolution=successor.report())
-        return replace(found, validation={**found.validation, "alike": 1}) if self._validation.is_repetitive else found
+        is_alike = self._validation.is_repetitive and self._validation.repetition.is_certain
+        return replace(found, validation={**found.validation, "alike": 1}) if is_alike else found
 
     def stop(self, reason: StopReason = StopReason.STOPPED) -> None:
         """End the run after the window in progress, which a live pipeline leaves, with everything saved."""

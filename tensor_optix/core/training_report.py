@@ -146,9 +146,8 @@ class TrainingReport:
             ("Found in window", "-" if self.best_window is None else str(self.best_window)),
         ]
         if math.isfinite(self.start_score):
-            rows.append(("Untrained", score_text(self.start_score, self.start_interval)))
-            if self.start_limit is not None:
-                rows.append((None, f"  its episodes were cut after {self.start_limit:,} steps"))
+            start = score_text(self.start_score, self.start_interval)
+            rows.append(("Untrained", start + cut_text(self.start_limit)))
         if math.isfinite(self.generalization_gap):
             rows.append(("Generalization", f"{number(self.generalization_gap)}  (train − val)"))
         rows += [
@@ -171,9 +170,7 @@ class TrainingReport:
             lines = textwrap.wrap(self.not_finite, WIDTH - 4)
             return [("Best score", f"none ({self._why_no_score})"), *((None, f"  {line}") for line in lines)]
         interval = self.best_interval
-        rows: list[Row] = [("Best score", score_text(self.best_score, interval))]
-        if self.best_limit is not None:
-            rows.append((None, f"  its episodes were cut after {self.best_limit:,} steps"))
+        rows: list[Row] = [("Best score", score_text(self.best_score, interval) + cut_text(self.best_limit))]
         if interval is not None:
             rows.append(("Interval", f"{interval.level:.0%} {interval.method}"))
             text = episodes_text(interval, confirmed=self.confirmed)
@@ -222,6 +219,15 @@ def score_text(score: float, interval: ScoreInterval | None, digits: int = 2) ->
         return "-"
     digits = decimals_of(score, digits)
     return f"{score:.{digits}f}" if interval is None else f"{score:.{digits}f}  {interval.text(digits)}"
+
+
+def cut_text(limit: int | None) -> str:
+    """Return what is added to a score where its episodes were cut.
+
+    Args:
+        limit: steps after which they were; None = none was.
+    """
+    return "" if limit is None else f", cut after {limit:,} steps"
 
 
 def episodes_text(interval: ScoreInterval | None, *, confirmed: bool) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from tensor_optix.core.agent_memory import acting_agent, on_a_copy_of_memory, plays_alone
 from tensor_optix.core.base_agent import BaseAgent
 from tensor_optix.core.base_pipeline import BasePipeline
+from tensor_optix.core.decisions.validation_budget import LONGEST_LIMIT
 from tensor_optix.core.faults import CUT_EPISODES, EPISODE_LIMIT, SEEDS, PlayStoppedError
 from tensor_optix.core.normalizers import ObsNormalizer
 from tensor_optix.core.types import Action, EpisodeData, Observation
@@ -29,10 +30,6 @@ from tensor_optix.support.plain import SavedState
 from tensor_optix.support.undisturbed import UNDISTURBED
 
 logger = logging.getLogger(__name__)
-
-MAX_EPISODE_STEPS = 50_000
-"""A longer episode is always cut: a policy that never ends one must not stop the training."""
-
 
 LONGEST_UNCUT = 2_000
 """Where the environment has a time limit of at most so many steps, no episode is cut: training can get as far."""
@@ -67,7 +64,7 @@ class ValidationPipeline(BasePipeline):
         observation_normalizer: ObsNormalizer | None = None,
     ) -> None:
         self.agent = agent
-        self.max_episode_steps = MAX_EPISODE_STEPS
+        self.max_episode_steps = LONGEST_LIMIT
         """Steps after which an episode is cut."""
         self._envs = [SingleEnvironment(make, warns=False) for make in env_fns]  # the training pipeline has said it
         if len({id(one.env.unwrapped) for one in self._envs}) < len(self._envs):
@@ -85,7 +82,7 @@ class ValidationPipeline(BasePipeline):
         self._seeds = np.random.default_rng(np.random.SeedSequence(seed))
         self._next_window_id = 0
         self._has_warned = False
-        self._usual_limit, self._is_stopped = MAX_EPISODE_STEPS, lambda: False
+        self._usual_limit, self._is_stopped = LONGEST_LIMIT, lambda: False
         limit = time_limit_of(self._envs[0].env) or 0
         self._never_cut = limit if limit <= LONGEST_UNCUT else 0
         self._cut = 0
@@ -116,7 +113,7 @@ class ValidationPipeline(BasePipeline):
 
     def bound(self, max_steps: int | None, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Cut the episodes to come after `max_steps` steps, and ask `is_stopped` between steps; see `Boundable`."""
-        limit = MAX_EPISODE_STEPS if max_steps is None else min(max_steps, MAX_EPISODE_STEPS)
+        limit = LONGEST_LIMIT if max_steps is None else min(max_steps, LONGEST_LIMIT)
         self.max_episode_steps = self._usual_limit = max(limit, self._never_cut)
         self._is_stopped = is_stopped
 

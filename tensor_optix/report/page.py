@@ -11,6 +11,7 @@ from tensor_optix.core.training_report import (
     CONFIRMED_IN_PYTHON,
     NOT_AHEAD,
     TrainingReport,
+    cut_text,
     episodes_text,
     score_text,
 )
@@ -111,9 +112,9 @@ def _verdict(data: RunData) -> dict[str, object]:
     reason = StopReason(report.reason)
     interval = report.best_interval
     rows = [
-        ("Best score", score_text(report.best_score, interval)),
+        ("Best score", score_text(report.best_score, interval) + cut_text(report.best_limit)),
         ("Tested on", episodes_text(interval, confirmed=report.confirmed)),
-        ("Untrained policy", score_text(report.start_score, report.start_interval)),
+        ("Untrained policy", score_text(report.start_score, report.start_interval) + cut_text(report.start_limit)),
         ("Found in window", "-" if report.best_window is None else f"{report.best_window} of {report.windows}"),
         ("Training steps", f"{report.env_steps:,}"),
         ("Time", f"{report.seconds.get('total', 0.0):,.1f} s"),

@@ -64,7 +64,7 @@ def short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_graphs: No
         monkeypatch.setattr(pipeline, "__init__", _overriding(pipeline.__init__, _short_window))
     every = LivePipeline.every_n_steps
     monkeypatch.setattr(LivePipeline, "every_n_steps", staticmethod(lambda steps: every(min(steps, MOST_STEPS))))
-    monkeypatch.setattr(validation_pipeline, "MAX_EPISODE_STEPS", MOST_VALIDATION_STEPS)
+    monkeypatch.setattr(validation_pipeline, "LONGEST_LIMIT", MOST_VALIDATION_STEPS)
     monkeypatch.setattr(validation_pipeline, "LONGEST_UNCUT", 0)
     monkeypatch.setattr(tensor_optix.factory, "FRAMEWORKS", ("torch", "tf"))  # "auto" is the first that is installed
     monkeypatch.chdir(tmp_path)

@@ -266,7 +266,7 @@ def test_it_is_left_between_two_steps_and_plays_whole_episodes_again_afterwards(
 def test_an_episode_without_an_end_is_cut_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tensor_optix.pipeline.validation_pipeline.MAX_EPISODE_STEPS", 30)
+    monkeypatch.setattr("tensor_optix.pipeline.validation_pipeline.LONGEST_LIMIT", 30)
     pipeline = ValidationPipeline([Endless, Endless], NumpyAgent(), seed=0)
     for _ in range(2):
         window = next(iter(pipeline.episodes()))

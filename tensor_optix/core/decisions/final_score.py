@@ -11,13 +11,13 @@ and have geometric lengths with mean √n.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from tensor_optix.core.decisions.cut_episodes import rows_of
 from tensor_optix.core.decisions.intervals import LEVEL, ScoreInterval, score_interval
-from tensor_optix.core.decisions.repetition import Repetition, part_of
-from tensor_optix.core.types import PER_STEP, EpisodeData, EpisodeSummary, EvalMetrics
+from tensor_optix.core.decisions.repetition import Repetition
+from tensor_optix.core.types import EpisodeData, EpisodeSummary, EvalMetrics
 
 METHOD = "stationary bootstrap of the steps"
 """Name of the method in reports."""
@@ -118,16 +118,12 @@ def drawn(window: EpisodeData, rows: np.ndarray) -> EpisodeData:
         window: the other one.
         rows: (T,) which.
     """
-    given = {name: getattr(window, name) for name in PER_STEP - {"rewards", "terminated", "truncated"}}
-    values: dict[str, Any] = {name: part_of(value, rows) for name, value in given.items() if value is not None}
-    values["rewards"] = np.asarray(window.rewards)[rows]
+    found = rows_of(window, rows)
     ends = np.arange(len(rows)) == len(rows) - 1
-    total = float(np.sum(np.asarray(values["rewards"], np.float64)))
+    total = float(np.sum(np.asarray(found.rewards, np.float64)))
     return replace(
-        window,
-        **values,
+        found,
         terminated=np.zeros_like(ends),
         truncated=ends,
-        infos=[window.infos[row] for row in rows] if len(window.infos) else (),
         completed=(EpisodeSummary(total, len(rows)),),
     )

@@ -98,6 +98,14 @@ class ScoreCurve:
             else self.first_errors,
         )
 
+    def moved(self, by: float) -> Self:
+        """Return the curve with another zero: `by` is added to each score."""
+        return replace(
+            self,
+            packed=tuple((count, steps, total + count * by, *errors) for count, steps, total, *errors in self.packed),
+            first_scores=tuple(score + by for score in self.first_scores),
+        )
+
     def bins(self) -> Bins:
         """Return the curve as arrays."""
         counts, steps, scores, known, squares = np.array(self.packed, np.float64).reshape(-1, 5).T

@@ -6,6 +6,7 @@
     with a target t     (G − G⁰) / (t − G⁰) < 0.01:                  not ahead, whatever the errors
     without seeds       the highest level of the learning curve, its lower bound:
                                                                      ahead if it is above s⁰ + 2 · error of s⁰
+    on the same seeds,  where the untrained policy was cut sooner than the best is, and not behind so far: as without
 
 G are returns, s⁰ is the score of the first window. The intervals are those of `intervals`, so that equal constants are
 no gain, one lucky episode is none, and a constant gain is one. They allow for a return as bad as any of the run,
@@ -91,15 +92,6 @@ def start_of(windows: Sequence[PlayedWindow], first: EvalMetrics | None, span: S
     episodes = first.metrics.get("val_episodes" if "val_score" in first.metrics else "episodes", math.nan)
     interval = score_interval(first.primary_score, first.std_err, episodes, span=span)
     return Start(score=first.primary_score, std_err=first.std_err, interval=interval)
-
-
-def limit_of(windows: Sequence[PlayedWindow]) -> int | None:
-    """Return after how many steps the longest episodes of some windows were cut; None where none was.
-
-    Args:
-        windows: of policies that are compared. A cut one compares only with such as were cut at the same length.
-    """
-    return max((window.episode_limit for window in windows if window.episode_limit is not None), default=None)
 
 
 def is_negligible(score: float, start: float, target: float | None, sign: float = 1.0) -> bool:

@@ -15,14 +15,15 @@ F is 0 in a slow simulator, whose steps take so long that 10,000 of them last mo
 by the median of the first steps, which a loaded machine hardly changes.
 An evaluation is expected to take as many steps as the one before it. Where they cannot be afforded it is put off,
 window by window; the episodes behind a score get no fewer. The first one always takes place. An episode is cut at the
-smaller one of two bounds, but not before 200 steps, nor before the environment's own time limit:
+smaller one of two bounds, rounded down to 200 · 2ᵏ, but not before 200 steps, nor before the environment's own time
+limit where that is short, and after 50,000 at the latest:
 
-    2 · longest training episode          ⅛ · ⅔ · p / (1 − p) · T / episodes, rounded down to 200 · 2ᵏ
+    2 · longest training episode          ¼ · ⅔ · B(T) / episodes
 
-so that a policy which never ends its episodes costs little more than others. Its return so far is its score: no better,
-in the long run, than that of the longest training episodes. What training shows to be an ordinary episode is not cut,
-though: the second bound is at least as long as the longest training episode, while an evaluation of such episodes takes
-no more than ¼ · ⅔ · B(T). Bounds of the budget double, so that scores compare in between.
+so that what training shows to be an ordinary episode is not cut where that can be afforded, and a policy which never
+ends its episodes costs little more than others. Its return so far is its score: no better, in the long run, than that
+of the longest training episodes. Before one of those has ended, nothing tells what is ordinary: the second bound is
+⅛ · ⅔ · p / (1 − p) · T / episodes alone. Bounds double, so that scores compare in between (`cut_episodes`).
 
 Steps are counted and not seconds, as a run must repeat exactly. Their share bounds that of the time, too: a step of
 validation is one of training without the learning. Where it is dearer all the same (training steps many environments in
@@ -50,13 +51,13 @@ CLOSING_MULTIPLE = 2
 CONFIRMING_WINDOWS = 2
 """Of that confirmation."""
 EVALUATION_SHARE = 1 / 8
-"""Of that, for one evaluation whose episodes do not end."""
+"""Of that, without the free steps, for one evaluation before an episode of training has ended."""
 ORDINARY_SHARE = 1 / 4
-"""Of that, the free steps included, for one evaluation whose episodes are as long as the longest of training."""
+"""Of that, the free steps included, for any other one."""
 LONGEST_MULTIPLE = 2
 """An episode is cut at this multiple of the longest training episode."""
-SHORTEST_LIMIT = 200
-"""No episode is cut before."""
+SHORTEST_LIMIT, LONGEST_LIMIT = 200, 50_000
+"""No episode is cut before so many steps, and none is longer: what never ends one must not stop the training."""
 VALVE_MULTIPLE, VALVE_SHARE, VALVE_SECONDS = 2.0, 0.5, 60.0
 """The valve opens at this multiple of the share of the time, and not before this share and so many seconds of it."""
 
@@ -185,11 +186,9 @@ class ValidationBudget:
         """
         if self.share is None:
             return None
-        limit = _doubled(EVALUATION_SHARE * self.steps(training_steps, is_slow=True) / max(episodes, 1))
-        if longest == 0:
-            return limit
-        ordinary = _doubled(ORDINARY_SHARE * self.steps(training_steps, is_slow=is_slow) / max(episodes, 1))
-        return max(min(max(limit, min(longest, ordinary)), LONGEST_MULTIPLE * longest), SHORTEST_LIMIT)
+        part = ORDINARY_SHARE if longest else EVALUATION_SHARE
+        affordable = part * self.steps(training_steps, is_slow=is_slow or not longest) / max(episodes, 1)
+        return min(_doubled(min(affordable, LONGEST_MULTIPLE * longest if longest else math.inf)), LONGEST_LIMIT)
 
     def is_overrun(self, spent: ValidationSpent, validation_seconds: float, total_seconds: float) -> bool:
         """Return whether validation takes so much of the time that the emergency valve opens; not before the first.

@@ -69,7 +69,7 @@ class Beside:
         if run.slot.is_other:
             return  # who plays has the agent of the run's own algorithm
         validation = self._scorer.validation
-        limit = run.config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
+        limit = run.config.episode_limit(state, validation.spent)
         player.begin(run.slot.agent, self._statistics, validation.following(), limit)
         validation.ahead = lambda: player.result(lambda: run.progress.is_urgent)
 

@@ -14,6 +14,7 @@
 | on watch: a trial has ended | FLAT | FLAT | SETTLE |
 | on watch: any other score | FLAT | FLAT | nothing |
 | any of them, where the incumbent was tested too | | | RESCORE first |
+| any of them, where episodes were longer than those that were cut before | | | BEGIN_ERA before that |
 | a score on seeded episodes, and `decisions.reserve` is due | | | RESERVE first |
 
 `judge` is in `decisions.trend`, the patience in `decisions.patience`; the moves and their `effects` are the table of
@@ -41,7 +42,7 @@ from tensor_optix.core.types import EvalMetrics, LoopState
 
 ENOUGH_EVIDENCE = 10
 """Windows of episodes from which the best policy's score tells whether the target is reached."""
-DEGRADATION_EVENT, DRIFT_EVENT = "degradation", "drift"
+DEGRADATION_EVENT, DRIFT_EVENT, LONGER_EVENT = "degradation", "drift", "longer episodes"
 
 
 class Act(enum.Enum):
@@ -53,6 +54,8 @@ class Act(enum.Enum):
     """Say what is missing where no score could be decided on."""
     RESERVE = "reserve"
     """Save the policy as an alternative for the last test."""
+    BEGIN_ERA = "begin an era"
+    """Rank no score of episodes that were cut sooner, and compare with none; see `cut_episodes`."""
     RESCORE = "rescore"
     """Save what the incumbent has shown by now; the first of the ranking is the best then."""
     WAKE = "wake"
@@ -87,7 +90,7 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
     state = state.changed(pending=outcome.pending)
     if metrics is None:
         return state, ()
-    first = (Act.RESCORE,) if outcome.incumbent is not None else ()
+    state, first = _before_comparing(state, outcome)
     verdict = _verdict(state, outcome, metrics, config)
     state = state.changed(evaluations=state.evaluations + 1, verdict=verdict, event=_event(state, outcome, verdict))
     if verdict is Verdict.NO_EVIDENCE:
@@ -113,6 +116,14 @@ def decide(state: RunState, outcome: Outcome, config: LoopConfig) -> tuple[RunSt
         is_flat_start=is_flat,
     )
     return state, acts if is_flat else (*acts, Act.TUNE)
+
+
+def _before_comparing(state: RunState, outcome: Outcome) -> tuple[RunState, Effects]:
+    """Return the state that scores are compared in, and what is to be done first: what is known of the best is."""
+    acts: Effects = (Act.RESCORE,) if outcome.incumbent is not None else ()
+    if outcome.gain_of_length is not None:
+        state, acts = state.with_longer_episodes(outcome.gain_of_length), (Act.BEGIN_ERA, *acts)
+    return state.changed(cut_at=max(state.cut_at, outcome.cut_at)), acts
 
 
 def patience_with(state: RunState, config: LoopConfig) -> PatienceVerdict:
@@ -222,6 +233,8 @@ def _verdict(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: Lo
 
 def _judged(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: LoopConfig) -> Verdict:
     best = outcome.incumbent.metrics if outcome.incumbent is not None else state.best_metrics
+    if outcome.gain_of_length is not None and outcome.incumbent is None:
+        best = None  # nothing is known of it in longer episodes
     if state.escape is not None and state.escape.is_other_algorithm:
         best = None  # what begins anew has lost nothing
     return judge(
@@ -240,6 +253,8 @@ def _judged(state: RunState, outcome: Outcome, metrics: EvalMetrics, config: Loo
 def _event(state: RunState, outcome: Outcome, verdict: Verdict) -> str | None:
     if outcome.event is None and state.is_on_watch and verdict is Verdict.DEGRADED:
         return DEGRADATION_EVENT
+    if outcome.gain_of_length is not None:
+        return LONGER_EVENT
     return outcome.event
 
 
@@ -265,4 +280,5 @@ def _without_evidence(state: RunState, config: LoopConfig) -> RunState:
 def _woken(state: RunState) -> RunState:
     """Return the state of a new era: earlier scores are those of a world that is gone."""
     watch = WatchState(champion=state.watch.champion)
-    return state.with_new_curve().changed(recent=(), reserve=(), era_began=state.window_id, watch=watch)
+    woken = state.with_new_curve().changed(recent=(), reserve=(), era_began=state.window_id, watch=watch)
+    return woken.changed(has_drifted=True, cut_at=0)

@@ -75,7 +75,7 @@ class Execution:
                 self._recover(outcome, on_dormant)
             case Act.MISSING:
                 self._tell_missing(metrics)
-            case Act.RESCORE | Act.RESERVE | Effect.CHECKPOINT:
+            case Act.BEGIN_ERA | Act.RESCORE | Act.RESERVE | Effect.CHECKPOINT:
                 self.snapshots.write(effect, outcome, metrics)
             case Act.WAKE:
                 self.championship.wake(outcome, metrics)

@@ -39,6 +39,10 @@ class Outcome:
     """What the best so far has shown in the same test."""
     test_steps: int = 0
     """Steps that the test took."""
+    cut_at: int = 0
+    """Steps after which episodes behind the score, or of the test, were cut; 0 = none was."""
+    gain_of_length: float | None = None
+    """What longer episodes add to the score, the higher the better; None = those before were not cut sooner."""
     is_repeatable: bool = False
     """True if the score is that of episodes fixed by seeds, so that the last test can play the policy again."""
     is_validated: bool = False

@@ -14,7 +14,7 @@ from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.drift import DriftDetector, PageHinkley
 from tensor_optix.core.decisions.intervals import Span
 from tensor_optix.core.decisions.patience import Patience
-from tensor_optix.core.decisions.validation_budget import ValidationBudget
+from tensor_optix.core.decisions.validation_budget import ValidationBudget, ValidationSpent
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.run_records import RunRecords
 from tensor_optix.core.stop_reason import StopReason
@@ -24,6 +24,7 @@ from tensor_optix.support.arguments import check_amount, check_count, is_real
 from tensor_optix.support.deadlines import check_timeout
 
 if TYPE_CHECKING:
+    from tensor_optix.core.loop.run_state import RunState
     from tensor_optix.core.storage.run_keeper import RunKeeper
 
 
@@ -94,16 +95,20 @@ class LoopConfig:
             degradation_threshold=self.degradation_threshold, min_degradation_drop=self.min_degradation_drop
         )
 
-    def episode_limit(self, training_steps: int, longest: int, *, is_slow: bool | None) -> int | None:
+    def episode_limit(self, state: "RunState", spent: ValidationSpent) -> int | None:
         """Return after how many steps a validation episode is cut; None = never.
 
+        It never falls, and does not rise while the scores of an escape, or of a policy on watch, are compared.
+
         Args:
-            training_steps: environment steps of training so far.
-            longest: steps of the longest training episode that has ended.
-            is_slow: True where no steps of validation are free; None as long as that is not known.
+            state: where the run stands.
+            spent: what validation has cost.
         """
-        episodes = self.patience.episodes_per_evaluation
-        return self.validation.episode_limit(training_steps, longest, episodes, is_slow=is_slow is True)
+        if state.cut_at and (state.escape is not None or state.is_on_watch):
+            return state.cut_at
+        episodes, is_slow = self.patience.episodes_per_evaluation, spent.is_slow is True
+        limit = self.validation.episode_limit(state.env_steps, state.longest_episode, episodes, is_slow=is_slow)
+        return None if limit is None else max(limit, state.cut_at)
 
     def watches(self, *, is_live: bool) -> bool:
         """Return whether the loop goes on watching when the policy is trained.

@@ -68,6 +68,7 @@ def settle(
     keeps_own: bool,
     asks_further: bool = False,
     part: float = 1.0,
+    is_last: bool = False,
     tell: Callable[..., None],
 ) -> PolicySnapshot | None:
     """Settle by long tests which policy is best, that of now included, and return it; see `evaluate_leaders`.
@@ -82,6 +83,7 @@ def settle(
         keeps_own: True to give the agent its own policy back.
         asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
         part: of the budget of validation that may be spent then.
+        is_last: True if no score is compared with those of these tests: episodes may be longer than before.
         tell: writes the tests to the records of the run.
     """
     budget = config.validation
@@ -94,7 +96,7 @@ def settle(
             tests = validation.further()
     if tests is None:
         return state.best
-    limit = config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
+    limit = (0 if is_last else state.cut_at) or config.episode_limit(state, validation.spent)
     with contextlib.suppress(PlayStoppedError), progress.timed("validate"), validation.bounded(limit):
         # The last policy takes part: at an environment's ceiling it ties with the best and is often the steadier one.
         # It is no evidence until it is tested: however this ends, the best on disk is one that was.
@@ -148,7 +150,7 @@ def confirm(
     if seeded is None or state.best is None:
         return state.best
     end = progress.clock() + SHORT_SECONDS
-    limit = config.episode_limit(state.env_steps, state.longest_episode, is_slow=validation.spent.is_slow)
+    limit = state.cut_at or config.episode_limit(state, validation.spent)
 
     def is_late() -> bool:
         return progress.stop_asked or progress.clock() >= end

@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tensor_optix.core.decisions.cut_episodes import limit_of
 from tensor_optix.core.decisions.escape_records import EscapeRecord, failed_since_kept, with_best
 from tensor_optix.core.decisions.final_score import FinalScore
 from tensor_optix.core.decisions.intervals import ScoreInterval, Span
-from tensor_optix.core.decisions.untrained import advice, limit_of, start_of
+from tensor_optix.core.decisions.untrained import advice, start_of
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.decider import patience_with
 from tensor_optix.core.loop.guard import Health

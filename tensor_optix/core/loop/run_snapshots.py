@@ -1,6 +1,9 @@
 """The snapshots that a run writes: its best, the alternatives for the last test, and what that test makes of them."""
 
+from dataclasses import replace
+
 from tensor_optix.core.backoff_scheduler import Effect
+from tensor_optix.core.decisions.cut_episodes import limit_of
 from tensor_optix.core.decisions.reserve import MOST_RESERVED, NEIGHBOURS, Reserved, thinned
 from tensor_optix.core.loop.decider import Act
 from tensor_optix.core.loop.outcome import Outcome
@@ -30,7 +33,7 @@ class RunSnapshots:
         return self._run.state
 
     def write(self, effect: Effect | Act, outcome: Outcome, metrics: EvalMetrics) -> None:
-        """Do what a decision asks for: CHECKPOINT, RESCORE or RESERVE.
+        """Do what a decision asks for: CHECKPOINT, BEGIN_ERA, RESCORE or RESERVE.
 
         Args:
             effect: which of them.
@@ -39,6 +42,8 @@ class RunSnapshots:
         """
         if effect is Effect.CHECKPOINT:
             self._checkpoint(outcome, metrics)
+        elif effect is Act.BEGIN_ERA:
+            self._begin_era(outcome)
         elif effect is Act.RESCORE:
             self._rescore(outcome)
         elif effect is Act.RESERVE:
@@ -52,6 +57,15 @@ class RunSnapshots:
             best = registry.commit(staged, metrics, self._run.state.window_id, outcome.hyperparams, outcome.evidence)
             self._run.change(best=best)
             self._run.callbacks.call("on_improvement", best)
+
+    def _begin_era(self, outcome: Outcome) -> None:
+        """Let the scores that snapshots have count no longer, nor those that the optimizer knows."""
+        registry, best = self._run.parts.registry, self._run.state.best
+        registry.era += 1
+        if best is not None and outcome.incumbent is not None:
+            self._run.change(best=replace(best, era=registry.era))
+        self._run.change(trial=None)
+        self._run.parts.optimizer.on_new_learner()
 
     def _rescore(self, outcome: Outcome) -> None:
         """Save what the best has shown; it may not be the best then."""
@@ -84,7 +98,7 @@ class RunSnapshots:
     def settle_at_last(self, *, keeps_own: bool) -> None:
         """Settle which policy is best at the end of a run; the user may ask for an end of these tests, too."""
         self._run.progress.stop_asked = self._run.progress.is_urgent
-        self.settle(keeps_own=keeps_own, asks_further=True)
+        self.settle(keeps_own=keeps_own, asks_further=True, is_last=True)
 
     def confirm(self) -> None:
         """Confirm the best of a run that was cut short, as far as a few seconds allow."""
@@ -98,14 +112,16 @@ class RunSnapshots:
         finally:
             self._run.progress.stop_asked = True  # whatever follows is not to play
         self._run.change(best=best)
+        self._note_cut()
 
-    def settle(self, *, keeps_own: bool, asks_further: bool = False, part: float = 1.0) -> None:
+    def settle(self, *, keeps_own: bool, asks_further: bool = False, part: float = 1.0, is_last: bool = False) -> None:
         """Settle which policy is best by long tests.
 
         Args:
             keeps_own: True to give the acting agent its own policy back.
             asks_further: True to ask a pipeline whose episodes are not fixed by seeds for further ones.
             part: of the budget of validation that may be spent then.
+            is_last: True where the run ends with it.
         """
         registry = self._run.parts.registry
         try:
@@ -120,12 +136,21 @@ class RunSnapshots:
                 keeps_own=keeps_own,
                 asks_further=asks_further,
                 part=part,
+                is_last=is_last,
                 tell=run.tell,
             )
         except BaseException:
             self._run.change(best=registry.best)  # scores may have been replaced by then
             raise
         self._run.change(best=best, validation=self._validation.spent)
+        if not is_last:
+            self._note_cut()
+
+    def _note_cut(self) -> None:
+        """Note where the episodes behind the score of the best were cut: those to come compare with it."""
+        best = self.state.best
+        cut_at = limit_of(best.evidence) if best is not None else None
+        self._run.change(cut_at=max(self.state.cut_at, cut_at or 0))
 
     def save_unscored(self) -> None:
         """Save the policy where none could be scored."""

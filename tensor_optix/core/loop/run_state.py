@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
 from tensor_optix.core.backoff_scheduler import SchedulerState
+from tensor_optix.core.decisions.cut_episodes import limit_of
 from tensor_optix.core.decisions.escape_records import EscapeRecord, mean_window, running
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.reserve import MOST_RESERVED, Reserve
@@ -64,6 +65,10 @@ class RunState:
     evaluations: int = 0
     era_began: int = 0
     """Window from which on scores compare with each other."""
+    has_drifted: bool = False
+    """Whether the world is another one than that in which the run began."""
+    cut_at: int = 0
+    """Steps after which episodes behind the scores of this era were cut; 0 = none was."""
     learner_since: int = 0
     """First window of the present learner, or of an escape of it."""
     curve: ScoreCurve = field(default_factory=ScoreCurve)
@@ -133,7 +138,7 @@ class RunState:
     @property
     def goes_on_from_trained(self) -> bool:
         """Whether the learner began with a trained policy: as a variant, or woken from the watch."""
-        return self.steps_before > 0 or self.era_began > 0
+        return self.steps_before > 0 or self.has_drifted
 
     @property
     def escape(self) -> EscapeRecord | None:
@@ -144,6 +149,11 @@ class RunState:
     def validation_part(self) -> float:
         """What evaluations and tests may take of the budget of validation at present."""
         return ESCAPES_SHARE if self.escapes else RUN_SHARE
+
+    def was_cut_before(self, limit: int) -> bool:
+        """Return whether episodes behind the scores of this era, or that of the best, were cut after fewer steps."""
+        best = limit_of(self.best.evidence) if self.best is not None else None
+        return any(0 < at < limit for at in (self.cut_at, best or 0))
 
     @property
     def compared(self) -> tuple[EvalMetrics, ...]:
@@ -196,6 +206,18 @@ class RunState:
         is_first = self.first is None and self.era_began == 0 and len(self.recent) < FIRST_EVALUATIONS
         is_first = is_first and math.isfinite(metrics.utility_std_err)
         return self.changed(curve=curve, first=metrics if is_first else self.first)
+
+    def with_longer_episodes(self, gain: float) -> Self:
+        """Return the state in which scores are those of longer episodes; see `cut_episodes`.
+
+        Args:
+            gain: what the length adds to a score, the higher the better.
+        """
+        first = self.first
+        if first is not None:
+            first = replace(first, primary_score=first.primary_score + first.sign * gain)
+        curve = self.curve.moved(gain)
+        return self.changed(curve=curve, first=first, recent=(), reserve=(), era_began=self.window_id, cut_at=0)
 
     def with_new_curve(self) -> Self:
         """Return the state in which a curve begins anew: that of another learner, or in another era."""

@@ -16,5 +16,9 @@ class Scored:
     """The episodes behind the score, where they are fixed by seeds."""
     incumbent: Retest | None = None
     test_steps: int = 0
+    cut_at: int = 0
+    """Steps after which episodes behind the score, or of the test, were cut; 0 = none was."""
+    gain_of_length: float | None = None
+    """What longer episodes add to the score, the higher the better; None = those before were not cut sooner."""
     pending: EvalMetrics | None = None
     """The score of the window itself, where its validation was broken off, or is played beside the next one."""

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_pipeline import BasePipeline, PlaysSeeds
+from tensor_optix.core.base_pipeline import BasePipeline
 from tensor_optix.core.checkpoint_registry import CheckpointRegistry
-from tensor_optix.core.decisions.candidacy import could_be_ahead
 from tensor_optix.core.decisions.succession import LearnerSlot
 from tensor_optix.core.decisions.validation_budget import CLOSING_MULTIPLE
-from tensor_optix.core.faults import MOST_IN_A_ROW, SEEDS, PlayStoppedError
+from tensor_optix.core.faults import MOST_IN_A_ROW, PlayStoppedError
+from tensor_optix.core.loop.candidate_tests import CandidateTests
 from tensor_optix.core.loop.decider import waits_for_evaluation
 from tensor_optix.core.loop.guard import EvaluatorFailedError, GuardedEvaluator
 from tensor_optix.core.loop.parts import LoopConfig
@@ -22,23 +22,14 @@ from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scored import Scored as Scored
 from tensor_optix.core.loop.selection import (
-    CLOSE_SHARE,
-    QUIET_EVALUATIONS,
-    TEST_SHARE,
     TEST_WINDOWS,
-    Challenge,
-    Tested,
-    challenge,
-    is_retest_due,
-    retest,
 )
 from tensor_optix.core.loop.validation import Validation
-from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics, LoopState
+from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics
 from tensor_optix.errors import BadDataError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
 _PUT_OFF = (
     "Validation has taken %d steps for %d steps of training: evaluations are put off until it takes at most "
     "validation_share=%g of all steps. Scores keep their episodes; a larger validation_share evaluates more often."
@@ -71,12 +62,11 @@ class Scorer:
         config: LoopConfig,
         progress: RunProgress,
     ) -> None:
-        self._slot = slot
-        self._registry = registry
         self._evaluator = GuardedEvaluator(evaluator)
         self._config = config
         self._progress = progress
         self.validation = Validation(val_pipeline, self._evaluator, lambda: progress.is_urgent, progress.clock)
+        self._tests = CandidateTests(slot, registry, self._evaluator, self.validation, config, progress)
         self.has_player = False
         """True where validation may be played beside training."""
         self._told: set[str] = set()
@@ -86,8 +76,8 @@ class Scorer:
         if not state.is_due:
             return False
         budget, progress, spent = self._config.validation, self._progress, self.validation.spent
-        windows = 1 + TEST_WINDOWS * self._awaits_retest(state)
-        is_affordable = not self.validation.is_there or self._affords(state, windows)
+        windows = 1 + TEST_WINDOWS * self._tests.awaits_retest(state)
+        is_affordable = not self.validation.is_there or self._tests.affords(state, windows)
         if not is_affordable and waits_for_evaluation(state, self._config):
             is_affordable = budget.affords(state.env_steps, spent, part=CLOSING_MULTIPLE * state.validation_part)
         is_overrun = budget.is_overrun(spent, progress.seconds["validate"], progress.total_seconds())
@@ -186,103 +176,39 @@ class Scorer:
         return self._validated(state, self._evaluator.score(data, diagnostics), can_be_saved=can_be_saved)
 
     def _bounded(self, state: RunState) -> AbstractContextManager[None]:
-        is_slow = self.validation.spent.is_slow
-        limit = self._config.episode_limit(state.env_steps, state.longest_episode, is_slow=is_slow)
-        return self.validation.bounded(limit)
+        return self.validation.bounded(self._config.episode_limit(state, self.validation.spent))
 
     def _validated(self, state: RunState, train_metrics: EvalMetrics, *, can_be_saved: bool) -> Scored:
+        limit, cut = self._config.episode_limit(state, self.validation.spent), self.validation.spent.cut
         try:
-            with self._bounded(state):
-                return self._compared(state, train_metrics, can_be_saved=can_be_saved)
+            with self.validation.bounded(limit):
+                scored = self._compared(state, train_metrics, limit, can_be_saved=can_be_saved)
         except PlayStoppedError:
             return Scored(no_score(state.window_id), pending=train_metrics)
+        return replace(scored, cut_at=limit) if limit is not None and self.validation.spent.cut > cut else scored
 
-    def _compared(self, state: RunState, train_metrics: EvalMetrics, *, can_be_saved: bool) -> Scored:
+    def _compared(
+        self, state: RunState, train_metrics: EvalMetrics, limit: int | None, *, can_be_saved: bool
+    ) -> Scored:
         metrics = self._graded(state, train_metrics)
         if self.validation.is_there:
             with self._progress.timed("validate"):
                 metrics = self._combined(state, train_metrics, self.validation.score())
+        if limit is not None and metrics.is_usable and state.was_cut_before(limit):
+            return self._tests.with_longer_episodes(state, train_metrics, metrics, limit)
         is_ahead = self._evaluator.beats(metrics, state.best_metrics, self._config.improvement_margin)
         if self.validation.seeded is None:
             # Without validation the policy that was scored is gone unless it could be staged.
             return Scored(metrics, metrics.is_usable and is_ahead and (self.validation.is_there or can_be_saved))
-        if not (metrics.is_usable and (is_ahead or self._could_be_ahead(state, metrics))):
-            return self._with_retest(state, Scored(metrics), self.validation.seeded)
-        outcome = self._tested(state, self.validation.seeded, train_metrics)
-        if outcome is None:
-            return Scored(metrics)
-        steps = outcome.tested.steps + (outcome.incumbent.steps if outcome.incumbent is not None else 0)
-        metrics = self._evaluator.combine(train_metrics, outcome.metrics)
-        known = outcome.incumbent.metrics if outcome.incumbent is not None else state.best_metrics
-        metrics = self._evaluator.graded(metrics, known)
-        return Scored(metrics, outcome.wins, outcome.tested.evidence, outcome.incumbent, steps)
+        if metrics.is_usable and (is_ahead or self._tests.could_be_ahead(state, metrics)):
+            return self._tests.tested(state, Scored(metrics), self.validation.seeded, train_metrics)
+        return self._tests.with_retest(state, Scored(metrics), self.validation.seeded)
 
     def _combined(self, state: RunState, train_metrics: EvalMetrics, val_metrics: EvalMetrics) -> EvalMetrics:
         return self._graded(state, self._evaluator.combine(train_metrics, val_metrics))
 
     def _graded(self, state: RunState, metrics: EvalMetrics) -> EvalMetrics:
         return self._evaluator.graded(metrics, state.best_metrics)
-
-    def _could_be_ahead(self, state: RunState, metrics: EvalMetrics) -> bool:
-        """Return whether a candidate that is not ahead is to be tested all the same."""
-        if state.best is None or state.test_steps > CLOSE_SHARE * state.env_steps:
-            return False
-        if not self._affords(state, 2 * TEST_WINDOWS):
-            return False
-        return could_be_ahead(metrics, state.best.eval_metrics, self._config.improvement_margin)
-
-    def _with_retest(self, state: RunState, scored: Scored, pipeline: PlaysSeeds) -> Scored:
-        """Return a score with what the incumbent has shown, where it is time to test that again."""
-        best = state.best
-        if best is None or not self._is_retest_due(state) or not self._affords(state, TEST_WINDOWS):
-            return scored
-        with self._progress.timed("validate"), self._progress.health.surviving_storage("test the best"):
-            with self._registry.loaded(best, self._slot.agent):
-                found = retest(pipeline, self._evaluator, best)
-            return replace(scored, incumbent=found, test_steps=found.steps)
-        return scored
-
-    def _awaits_retest(self, state: RunState) -> bool:
-        """Return whether an evaluation waits until the incumbent can be tested again beside it."""
-        # Those that were put off take what there is as soon as it is enough: a lucky best would never be tested again.
-        is_learning = state.position.state in (LoopState.ACTIVE, LoopState.COOLING)
-        is_quiet = is_learning and state.position.no_improvement >= QUIET_EVALUATIONS
-        return is_quiet and not self._config.is_reached(state.best_score) and self._is_retest_due(state)
-
-    def _is_retest_due(self, state: RunState) -> bool:
-        """Return whether the incumbent is to be tested again, as far as tests may take so many steps."""
-        if state.best is None or self.validation.seeded is None or state.test_steps > CLOSE_SHARE * state.env_steps:
-            return False
-        return is_retest_due(state.best, state.window_id, state.best_tested_in)
-
-    def _affords(self, state: RunState, windows: int) -> bool:
-        return self._config.validation.affords(state.env_steps, self.validation.spent, windows, state.validation_part)
-
-    def _tested(self, state: RunState, pipeline: PlaysSeeds, train_metrics: EvalMetrics) -> Challenge | None:
-        """Test the policy against the best; None where the storage failed."""
-        best = state.best
-        left = self._config.validation.left(state.env_steps, self.validation.spent, state.validation_part)
-        with self._progress.timed("validate"), self._progress.health.surviving_storage("test a candidate"):
-            return challenge(
-                pipeline,
-                self._evaluator,
-                best,
-                as_incumbent=None if best is None else lambda: self._registry.loaded(best, self._slot.agent),
-                margin=self._config.improvement_margin,
-                is_cheap=state.test_steps > TEST_SHARE * state.env_steps or not self._affords(state, 2 * TEST_WINDOWS),
-                max_steps=min(TEST_SHARE * state.env_steps - state.test_steps, left),
-                played=None if self._affords(state, 1) else self._played(),
-                with_training=lambda found: replace(
-                    self._evaluator.combine(train_metrics, found), primary_score=found.primary_score
-                ),
-            )
-        return None
-
-    def _played(self) -> Tested | None:
-        """Return what the evaluation itself has shown; None where its episodes cannot be played again."""
-        window = self.validation.newest
-        seeds = None if window is None else window.metadata.get(SEEDS)
-        return Tested.of(window, seeds, self._evaluator) if window is not None and seeds is not None else None
 
 
 def no_score(window_id: int) -> EvalMetrics:

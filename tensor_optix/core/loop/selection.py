@@ -30,6 +30,7 @@ import numpy as np
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import Boundable, PlaysSeeds
 from tensor_optix.core.decisions.candidacy import is_behind, is_clearly_ahead, is_surely_ahead
+from tensor_optix.core.decisions.cut_episodes import limit_of
 from tensor_optix.core.decisions.ranking import returns_of, score_returns
 from tensor_optix.core.decisions.trend import standard_error
 from tensor_optix.core.faults import PlayStoppedError
@@ -222,12 +223,12 @@ def with_evidence(
     """Return the score of a snapshot with new episodes added to those that it rests on.
 
     Where a window scores the mean of its returns, the score is the mean over all of them. Any other score cannot be
-    put together from its parts, and is that of the new episodes alone. Episodes that were cut earlier than the new ones
-    make way: their returns do not compare.
+    put together from its parts, and is that of the new episodes alone. Where episodes were cut earlier than the
+    new ones, all of before make way: returns do not compare, and the episodes that ended are the short ones.
     """
     found = tested.score(evaluator)
-    limit = max((window.episode_limit or 0 for window in tested.evidence), default=0)
-    known = [window for window in snapshot.evidence if not 0 < (window.episode_limit or 0) < limit]
+    is_outgrown = (limit_of(snapshot.evidence) or math.inf) < (limit_of(tested.evidence) or 0)
+    known = () if is_outgrown else snapshot.evidence
     evidence = (*known, *tested.evidence)[-most:]
     if not score_returns(evidence):
         evidence = tested.evidence

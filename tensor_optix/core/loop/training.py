@@ -116,6 +116,8 @@ class Training:
             staged=staged,
             incumbent=scored.incumbent,
             test_steps=scored.test_steps,
+            cut_at=scored.cut_at,
+            gain_of_length=scored.gain_of_length,
             is_repeatable=self._scorer.validation.seeded is not None,
             is_validated=self._scorer.validation.is_there,
         )

@@ -5,17 +5,18 @@ A run whose best is not ahead of it has learned nothing, however long its scores
 """
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tensor_optix.core.base_pipeline import PlaysSeeds
+from tensor_optix.core.decisions.cut_episodes import limit_of
 from tensor_optix.core.decisions.untrained import (
     has_risen_from,
     is_ahead_apart,
     is_ahead_by_ranks,
     is_ahead_on_same_seeds,
     is_negligible,
-    limit_of,
     start_of,
     start_score,
 )
@@ -81,13 +82,20 @@ class Untrained:
         state, progress = self._run.state, self._run.progress
         progress.is_ahead = self._is_ahead(state)
         self._run.change(validation=self._validation.spent)
-        is_own = progress.reason in (StopReason.CONVERGED, StopReason.BUDGET)
-        if is_own and progress.is_ahead is False and not self._run.config.is_reached(state.best_score):
+        if (
+            self._has_ended_by_itself
+            and progress.is_ahead is False
+            and not self._run.config.is_reached(state.best_score)
+        ):
             progress.reason = StopReason.NOTHING_LEARNED
+
+    @property
+    def _has_ended_by_itself(self) -> bool:
+        return self._run.progress.reason in (StopReason.CONVERGED, StopReason.BUDGET)
 
     def _is_ahead(self, state: RunState) -> bool | None:
         best = state.best
-        if best is None or state.era_began > 0:  # of another world than the one that the run began in
+        if best is None or state.has_drifted:  # of another world than the one that the run began in
             return None
         if not state.start:
             return None if state.first is None else has_risen_from(state.first, state.curve, state.recent)
@@ -97,6 +105,9 @@ class Untrained:
         if apart or self._run.progress.stop_asked or (apart is False and _is_where_it_began(self._run)):
             return apart
         together = is_ahead_on_same_seeds(self._best_on_same_seeds(state), state.start, best.eval_metrics.sign)
+        if together is False and state.first is not None and _is_cut_sooner(state.start, best.evidence):
+            risen = has_risen_from(state.first, state.curve, state.recent)  # the first steps need not tell
+            return False if risen is None and self._has_ended_by_itself else risen
         return apart if together is None else together
 
     def _best_on_same_seeds(self, state: RunState) -> tuple[PlayedWindow, ...]:
@@ -153,7 +164,7 @@ def is_ahead_of_start(run: Run) -> bool | None:
         run: what the hands share.
     """
     state, best = run.state, run.state.best
-    if best is None or state.era_began > 0 or best.eval_metrics.grade is not None:
+    if best is None or state.has_drifted or best.eval_metrics.grade is not None:
         return None
     span = span_of_run(state, run.parts)
     start, metrics = start_of(state.start, None, span), best.eval_metrics
@@ -163,6 +174,11 @@ def is_ahead_of_start(run: Run) -> bool | None:
         return False
     apart = is_ahead_apart(metrics.primary_score, best_interval(best, span), start, metrics.sign)
     return is_ahead_by_ranks(best.evidence, state.start, metrics.sign) or apart
+
+
+def _is_cut_sooner(start: Sequence[PlayedWindow], best: Sequence[PlayedWindow]) -> bool:
+    limit = limit_of(start)
+    return limit is not None and limit < (limit_of(best) or math.inf)
 
 
 def _is_where_it_began(run: Run) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from tensor_optix.core.decisions.untrained import (
     is_ahead_by_ranks,
     is_ahead_on_same_seeds,
     is_negligible,
-    limit_of,
     start_of,
     start_score,
 )
@@ -266,9 +264,3 @@ def test_what_was_tried_is_not_advised() -> None:
     tried = advice(**given, has_tried_other=True)
     assert "Nor did one of another algorithm. Try" in tried
     assert "or a longer window (window_size)." in tried
-
-
-def test_the_limit_of_windows_is_that_of_the_longest_episodes_that_were_cut() -> None:
-    whole = PlayedWindow(seeds=(1,), returns=(0.0,), score=0.0)
-    assert limit_of([]) is limit_of([whole]) is None
-    assert limit_of([whole, replace(whole, episode_limit=200), replace(whole, episode_limit=400)]) == 400

@@ -65,26 +65,30 @@ def test_where_nothing_is_left_a_few_windows_are_and_one_more_may_be_needed_befo
 
 
 @pytest.mark.parametrize(
-    ("training_steps", "longest", "limit"),
-    [
-        (100, 0, SHORTEST_LIMIT),
-        (1_000_000, 0, 3_200),
-        (2_048, 5_000, SHORTEST_LIMIT),
-        (10_000_000, 5_000, 10_000),
-        (10_000_000, 20, SHORTEST_LIMIT),
-    ],
+    ("training_steps", "limit"), [(100, 200), (20_000, 200), (100_000, 400), (1_000_000, 3_200), (10**9, 50_000)]
 )
-def test_an_episode_is_cut_at_twice_the_longest_as_far_as_the_budget_goes(
-    training_steps: int, longest: int, limit: int
+def test_before_an_episode_of_training_has_ended_one_of_validation_takes_an_eighth(
+    training_steps: int, limit: int
 ) -> None:
-    assert QUARTER.episode_limit(training_steps, longest, 5) == limit
+    assert QUARTER.episode_limit(training_steps, 0, 5) == limit
 
 
 @pytest.mark.parametrize(
     ("training_steps", "longest", "limit"),
-    [(30_000, 297, 297), (30_000, 700, 400), (2_048, 5_000, 200), (100_000, 5_000, 800), (1_000_000, 5_000, 5_000)],
+    [
+        (2_048, 5_000, 200),
+        (30_000, 297, 400),
+        (30_000, 700, 400),
+        (100_000, 5_000, 800),
+        (10_000_000, 20, 200),
+        (10_000_000, 99, 200),
+        (10_000_000, 399, 400),
+        (10_000_000, 400, 800),
+        (10_000_000, 5_000, 6_400),
+        (10**9, 10**6, 50_000),
+    ],
 )
-def test_ordinary_episodes_of_training_are_not_cut_while_the_free_steps_pay_for_them(
+def test_an_episode_is_cut_at_twice_the_longest_as_far_as_the_budget_goes_with_the_free_steps(
     training_steps: int, longest: int, limit: int
 ) -> None:
     assert QUARTER.episode_limit(training_steps, longest, 5) == limit
@@ -93,6 +97,21 @@ def test_ordinary_episodes_of_training_are_not_cut_while_the_free_steps_pay_for_
 def test_in_a_slow_simulator_no_free_steps_pay_for_ordinary_episodes() -> None:
     assert QUARTER.episode_limit(2_048, 297, 5, is_slow=True) == SHORTEST_LIMIT
     assert QUARTER.episode_limit(100_000, 1_000, 5, is_slow=True) == 800
+
+
+@given(st.integers(1, 10**8), st.integers(1, 10**4), st.integers(1, 50))
+def test_ordinary_episodes_of_training_are_not_cut_where_free_steps_or_others_pay_for_them(
+    training_steps: int, longest: int, episodes: int
+) -> None:
+    limit = QUARTER.episode_limit(training_steps, longest, episodes)
+    assert limit is not None
+    assert limit > longest or 2 * limit * episodes > QUARTER.steps(training_steps) / 4
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**4)), min_size=2, max_size=20))
+def test_the_bound_doubles_so_that_most_scores_compare(moments: list[tuple[int, int]]) -> None:
+    limits = {QUARTER.episode_limit(steps, longest, 5) for steps, longest in moments}
+    assert limits <= {200 * 2**k for k in range(8)} | {50_000}
 
 
 @given(st.integers(1, 10**8), st.integers(0, 10**6), st.integers(1, 50))

@@ -12,11 +12,13 @@ from tensor_optix.core.backoff_scheduler import BackoffScheduler, Effect, Schedu
 from tensor_optix.core.decisions.paired_trial import Trial
 from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.patience_verdict import Phase
+from tensor_optix.core.decisions.score_curve import ScoreCurve
 from tensor_optix.core.decisions.trend import Verdict
 from tensor_optix.core.decisions.validation_budget import ValidationSpent
 from tensor_optix.core.loop.decider import (
     DEGRADATION_EVENT,
     DRIFT_EVENT,
+    LONGER_EVENT,
     Act,
     decide,
     patience_with,
@@ -60,6 +62,26 @@ def outcome_of(score: float, **more: Any) -> Outcome:
 def test_a_fault_changes_nothing_but_is_handled() -> None:
     state = state_with(1.0, 2.0)
     assert decide(state, Outcome(hyperparams=VALUES, fault=Fault(WINDOW, "NaN")), CONFIG) == (state, (Act.FAULT,))
+
+
+@pytest.mark.parametrize("is_tested", [False, True])
+def test_longer_episodes_begin_an_era_before_anything_is_compared(is_tested: bool) -> None:
+    state = state_with(-4.0, -3.9, -4.1, cut_at=200, env_steps=300)
+    state = replace(state, curve=ScoreCurve().added(100, -4.0).added(200, -3.9))
+    shown = Retest(EvalMetrics(-21.0, {"score_std_err": 0.1}), (), 10) if is_tested else None
+    outcome = outcome_of(-20.0, gain_of_length=-16.0, cut_at=400, incumbent=shown, is_best=True)
+    after, acts = decide(state, outcome, CONFIG)
+    assert acts[: 1 + is_tested] == (Act.BEGIN_ERA, Act.RESCORE)[: 1 + is_tested]
+    assert Effect.CHECKPOINT in acts
+    assert (after.verdict, after.event) == (Verdict.IMPROVED, LONGER_EVENT)
+    assert (after.cut_at, after.era_began, len(after.recent)) == (400, after.window_id, 1)
+    assert after.curve.bins().scores.tolist() == [-20.0, -19.9, -20.0]
+
+
+def test_where_episodes_of_a_test_were_cut_is_remembered() -> None:
+    state = state_with(1.0, 2.0, cut_at=200)
+    assert decide(state, outcome_of(3.0), CONFIG)[0].cut_at == 200
+    assert decide(replace(state, cut_at=0), outcome_of(3.0, cut_at=400), CONFIG)[0].cut_at == 400
 
 
 def test_a_window_that_is_not_evaluated_only_leaves_its_values() -> None:

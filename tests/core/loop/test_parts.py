@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from tensor_optix.core.backoff_scheduler import SchedulerState
+from tensor_optix.core.decisions.validation_budget import ValidationBudget, ValidationSpent
 from tensor_optix.core.loop.parts import LoopConfig, LoopStatus
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, LoopState
 from tensor_optix.errors import InvalidArgumentError
+from tests.fakes.escapes import record
 
 RULES = {
     "max_episodes": "must be a whole number of at least 1",
@@ -20,6 +24,33 @@ RULES = {
     "min_degradation_drop": "must be a finite number of at least 0",
     "on_converged": "'auto', 'stop' or 'watch'",
 }
+
+
+class TestLimit:
+    """After how many steps a validation episode is cut: 400 here, by the budget."""
+
+    config = LoopConfig(validation=ValidationBudget(share=0.25))
+
+    def state(self, **more: Any) -> RunState:
+        return RunState(
+            position=SchedulerState(more.pop("state", LoopState.ACTIVE), 1, 0),
+            env_steps=100_000,
+            longest_episode=300,
+            **more,
+        )
+
+    @pytest.mark.parametrize(("cut_at", "limit"), [(0, 400), (200, 400), (400, 400), (800, 800)])
+    def test_it_does_not_fall(self, cut_at: int, limit: int) -> None:
+        assert self.config.episode_limit(self.state(cut_at=cut_at), ValidationSpent()) == limit
+
+    def test_it_does_not_rise_while_scores_are_compared_with_those_before(self) -> None:
+        in_escape = {"escapes": (record(),)}
+        for more in (in_escape, {"state": LoopState.WATCHDOG}):
+            assert self.config.episode_limit(self.state(cut_at=200, **more), ValidationSpent()) == 200
+            assert self.config.episode_limit(self.state(**more), ValidationSpent()) == 400
+
+    def test_without_a_share_there_is_none(self) -> None:
+        assert LoopConfig().episode_limit(self.state(cut_at=200), ValidationSpent()) is None
 
 
 class TestConfig:

@@ -65,6 +65,8 @@ def full() -> RunState:
         test_steps=200,
         evaluations=7,
         era_began=3,
+        has_drifted=True,
+        cut_at=200,
         learner_since=2,
         without_evidence=1,
         best_tested_in=3,
@@ -127,6 +129,32 @@ def test_a_changed_state_is_what_the_standard_library_makes_of_it_and_the_old_on
     assert before == copy
     with pytest.raises(TypeError, match="no window"):
         before.changed(window=3)
+
+
+def test_longer_episodes_begin_an_era_and_the_curve_goes_on() -> None:
+    state = replace(full(), recent=(EvalMetrics(2.0),), has_drifted=False)
+    longer = state.with_longer_episodes(-17.0)
+    assert longer.curve == state.curve.moved(-17.0)
+    assert longer.first is not None
+    assert longer.first.primary_score == 0.5 - 17.0
+    assert (longer.recent, longer.reserve, longer.era_began, longer.cut_at) == ((), (), 9, 0)
+    assert (longer.has_drifted, longer.steps_before, longer.escapes) == (False, 700, state.escapes)
+    lower = replace(state, first=EvalMetrics(0.5, lower_is_better=True)).with_longer_episodes(-17.0)
+    assert lower.first is not None
+    assert lower.first.primary_score == 17.5
+
+
+@pytest.mark.parametrize(
+    ("cut_at", "best_cut_at", "limit", "was"),
+    [(0, None, 400, False), (200, None, 400, True), (400, 400, 400, False), (0, 200, 400, True), (400, 200, 400, True)],
+)
+def test_episodes_were_cut_before_where_those_of_the_scores_or_of_the_best_were(
+    cut_at: int, best_cut_at: int | None, limit: int, was: bool
+) -> None:
+    played = PlayedWindow(seeds=(1,), returns=(1.0,), score=1.0, episode_limit=best_cut_at)
+    state = replace(full(), cut_at=cut_at, best=snapshot(1.0, evidence=(played,)))
+    assert state.was_cut_before(limit) is was
+    assert replace(state, best=None).was_cut_before(limit) is (0 < cut_at < limit)
 
 
 @pytest.mark.parametrize(("window_id", "is_due"), [(11, False), (12, True), (13, True)])

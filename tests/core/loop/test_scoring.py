@@ -11,97 +11,54 @@ import pytest
 
 from tensor_optix.core.backoff_scheduler import BackoffScheduler
 from tensor_optix.core.base_evaluator import BaseEvaluator
-from tensor_optix.core.base_pipeline import BasePipeline
-from tensor_optix.core.checkpoint_registry import CheckpointRegistry
 from tensor_optix.core.decisions.validation_budget import ValidationBudget, ValidationSpent
 from tensor_optix.core.faults import MOST_IN_A_ROW
-from tensor_optix.core.loop.learner import Single
 from tensor_optix.core.loop.parts import LoopConfig
-from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
-from tensor_optix.core.loop.scoring import Scorer, no_score
-from tensor_optix.core.loop.selection import CLOSE_SHARE, TEST_SHARE, TEST_WINDOWS
-from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
+from tensor_optix.core.loop.scoring import no_score
+from tensor_optix.core.types import EpisodeData, EvalMetrics
 from tensor_optix.errors import (
     BadDataError,
-    CheckpointStorageError,
     ContractError,
 )
-from tests.fakes.loops import ByWeight, FixedOptimizer, LoopRig
-from tests.helpers import NumpyAgent, ScoreEvaluator, ScriptedPipeline, window_of
-
-
-class Rig:
-    def __init__(
-        self,
-        folder: Path,
-        evaluator: BaseEvaluator | None = None,
-        held_out: BasePipeline | None = None,
-        *,
-        is_seeded: bool = False,
-        margin: float = 0.0,
-    ) -> None:
-        self.agent = NumpyAgent()
-        self.registry = CheckpointRegistry(folder)
-        self.progress = RunProgress(lambda: 0.0)
-        self.pipeline = ByWeight(self.agent) if is_seeded else held_out
-        self.scorer = Scorer(
-            Single(self.agent),
-            self.registry,
-            evaluator or ScoreEvaluator(),
-            self.pipeline,
-            LoopConfig(improvement_margin=margin),
-            self.progress,
-        )
-
-    @property
-    def faults(self) -> dict[str, int]:
-        return self.progress.health.counts
-
-    def save(self, score: float, weight: float) -> PolicySnapshot:
-        self.agent.weight = weight
-        return self.registry.save(self.agent, EvalMetrics(score))
-
-    def score(
-        self, score: float | None, best: PolicySnapshot | None = None, *, saves: bool = True, **state: Any
-    ) -> Any:
-        at = RunState(position=BackoffScheduler().initial(), window_id=4, best=best, **state)
-        return self.scorer.score(at, window_of(score, 4), {}, can_be_saved=saves)
+from tests.fakes.loops import FixedOptimizer, LoopRig
+from tests.fakes.scoring import ScoringRig
+from tests.helpers import ScoreEvaluator, ScriptedPipeline, window_of
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
+def rig(tmp_path: Path) -> Iterator[ScoringRig]:
+    made = ScoringRig(tmp_path)
     yield made
     made.registry.close()
 
 
 class TestWithoutValidation:
-    def test_the_window_itself_is_scored_and_a_first_policy_is_the_best(self, rig: Rig) -> None:
+    def test_the_window_itself_is_scored_and_a_first_policy_is_the_best(self, rig: ScoringRig) -> None:
         scored = rig.score(3.0)
         assert (scored.metrics.primary_score, scored.is_best, scored.evidence) == (3.0, True, ())
 
-    def test_a_policy_that_is_gone_cannot_be_the_best(self, rig: Rig) -> None:
+    def test_a_policy_that_is_gone_cannot_be_the_best(self, rig: ScoringRig) -> None:
         assert not rig.score(3.0, saves=False).is_best
 
     @pytest.mark.parametrize(("score", "is_best"), [(5.0, False), (5.1, True), (4.0, False)])
-    def test_the_best_must_be_beaten(self, rig: Rig, score: float, is_best: bool) -> None:
+    def test_the_best_must_be_beaten(self, rig: ScoringRig, score: float, is_best: bool) -> None:
         assert rig.score(score, rig.save(5.0, 0.0)).is_best is is_best
 
     def test_by_the_margin(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, margin=1.0)
+        rig = ScoringRig(tmp_path, config=LoopConfig(improvement_margin=1.0))
         best = rig.save(5.0, 0.0)
         assert [rig.score(score, best).is_best for score in (5.5, 6.5)] == [False, True]
         rig.registry.close()
 
-    def test_a_window_without_evidence_is_not_the_best(self, rig: Rig) -> None:
+    def test_a_window_without_evidence_is_not_the_best(self, rig: ScoringRig) -> None:
         scored = rig.score(None)
         assert (scored.metrics.is_usable, scored.is_best, rig.faults) == (False, False, {})
 
 
 class TestWithValidation:
     def test_the_score_of_held_out_episodes_decides_and_both_are_shown(self, tmp_path: Path) -> None:
-        scored = Rig(tmp_path, held_out=ScriptedPipeline([2.0])).score(9.0)
+        scored = ScoringRig(tmp_path, held_out=ScriptedPipeline([2.0])).score(9.0)
         assert scored.metrics.primary_score == 2.0
         assert scored.metrics.metrics["train_score"] == 9.0
         assert scored.metrics.generalization_gap == 7.0
@@ -113,8 +70,8 @@ class TestWithValidation:
     ) -> None:
         monkeypatch.setattr("tensor_optix.core.decisions.validation_budget.FREE_STEPS", 0)
         monkeypatch.setattr("tensor_optix.core.loop.scoring.waits_for_evaluation", lambda state, config: waits)
-        rig = Rig(tmp_path, is_seeded=True)
-        rig.scorer._config = LoopConfig(validation=ValidationBudget(share=1 / 4))
+        config = LoopConfig(validation=ValidationBudget(share=1 / 4))
+        rig = ScoringRig(tmp_path, is_seeded=True, config=config)
         rig.scorer.validation.spent = ValidationSpent(steps=spent, newest=10)
         state = RunState(position=BackoffScheduler().initial(), window_id=4, env_steps=6_000)
         waits = False
@@ -123,86 +80,12 @@ class TestWithValidation:
         assert rig.scorer.is_up(state) is is_up
         rig.registry.close()
 
-    def test_a_candidate_is_tested_against_the_best_on_fresh_episodes(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, is_seeded=True)
-        best = rig.save(1.0, weight=1.0)
-        rig.agent.weight = 3.0
-        scored = rig.score(9.0, best, env_steps=10_000)
-        assert (scored.is_best, scored.metrics.primary_score) == (True, 3.0)
-        assert scored.metrics.metrics["train_score"] == 9.0
-        assert len(scored.evidence) == TEST_WINDOWS
-        assert scored.incumbent is not None
-        assert scored.incumbent.metrics.primary_score == 1.0
-        assert scored.test_steps == 2 * 2 * TEST_WINDOWS  # both, two steps a window
-        assert rig.agent.weight == 3.0  # the best was only loaded for the test
-        rig.registry.close()
-
-    def test_one_that_is_behind_is_not_tested(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, is_seeded=True)
-        best = rig.save(8.0, weight=8.0)
-        rig.agent.weight = 3.0
-        scored = rig.score(9.0, best, best_tested_in=4)
-        assert (scored.is_best, scored.test_steps, scored.incumbent) == (False, 0, None)
-        rig.registry.close()
-
-    @pytest.mark.parametrize(
-        ("tested_in", "steps", "is_tested"), [(-1, 0, True), (3, 0, False), (-1, 1 + CLOSE_SHARE * 1000, False)]
-    )
-    def test_meanwhile_the_best_is_tested_again_where_that_is_due_and_affordable(
-        self, tmp_path: Path, tested_in: int, steps: float, is_tested: bool
+    def test_a_live_score_is_completed_by_held_out_episodes_where_there_are_any(
+        self, tmp_path: Path, rig: ScoringRig
     ) -> None:
-        rig = Rig(tmp_path, is_seeded=True)
-        best = rig.save(8.0, weight=5.0)
-        rig.agent.weight = 3.0
-        scored = rig.score(9.0, best, best_tested_in=tested_in, env_steps=1000, test_steps=int(steps))
-        assert (scored.metrics.primary_score, scored.is_best, rig.agent.weight) == (3.0, False, 3.0)
-        assert scored.test_steps == is_tested * 2 * TEST_WINDOWS
-        assert (scored.incumbent is not None) is is_tested
-        if scored.incumbent is not None:
-            assert scored.incumbent.metrics.primary_score == 5.0
-        rig.registry.close()
-
-    def test_a_candidate_behind_by_no_more_than_the_error_is_tested(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, is_seeded=True)
-        rig.agent.weight = 2.5
-        best = rig.registry.save(rig.agent, EvalMetrics(8.0, {"score_std_err": 6.0}))
-        rig.agent.weight = 3.0
-        scored = rig.score(9.0, best, best_tested_in=4, env_steps=1000)
-        assert (scored.is_best, scored.test_steps) == (True, 2 * 2 * TEST_WINDOWS)
-        dear = rig.score(9.0, best, best_tested_in=4, env_steps=1000, test_steps=int(1 + CLOSE_SHARE * 1000))
-        assert (dear.is_best, dear.test_steps) == (False, 0)
-        rig.registry.close()
-
-    def test_tests_that_have_cost_their_share_are_short(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, is_seeded=True)
-        best = rig.save(1.0, weight=1.0)
-        rig.agent.weight = 3.0
-        share = int(1000 * TEST_SHARE)
-        thorough = rig.score(9.0, best, env_steps=1000, test_steps=share)
-        short = rig.score(9.0, best, env_steps=1000, test_steps=share + 1)
-        assert short.test_steps < thorough.test_steps
-        rig.registry.close()
-
-    def test_where_the_best_cannot_be_read_the_candidate_only_has_its_score(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        rig = Rig(tmp_path, is_seeded=True)
-        best = rig.save(1.0, weight=1.0)
-        rig.agent.weight = 3.0
-
-        def unreadable(*_: object) -> Any:
-            raise CheckpointStorageError("Input/output error")
-
-        monkeypatch.setattr(rig.registry, "loaded", unreadable)
-        scored = rig.score(9.0, best, env_steps=10_000)
-        assert (scored.is_best, scored.metrics.primary_score) == (False, 3.0)
-        assert rig.faults == {"storage": 1}
-        rig.registry.close()
-
-    def test_a_live_score_is_completed_by_held_out_episodes_where_there_are_any(self, tmp_path: Path, rig: Rig) -> None:
         state, live = RunState(position=BackoffScheduler().initial()), EvalMetrics(9.0, {}, 4)
         assert rig.scorer.validated(state, live) is live
-        held_out = Rig(tmp_path / "held out", held_out=ScriptedPipeline([2.0])).scorer.validated(state, live)
+        held_out = ScoringRig(tmp_path / "held out", held_out=ScriptedPipeline([2.0])).scorer.validated(state, live)
         assert (held_out.primary_score, held_out.metrics["train_score"], held_out.episode_id) == (2.0, 9.0, 4)
 
 
@@ -223,7 +106,7 @@ class TestFailures:
     def test_an_evaluator_that_raises_gives_no_score_and_says_why(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        rig = Rig(tmp_path, Failing(ZeroDivisionError("no steps")))
+        rig = ScoringRig(tmp_path, Failing(ZeroDivisionError("no steps")))
         with caplog.at_level(logging.WARNING):
             scored = rig.score(3.0)
         assert (scored.metrics.has_evidence, scored.metrics.episode_id, rig.faults) == (False, 4, {"evaluator": 1})
@@ -231,7 +114,7 @@ class TestFailures:
         assert "no steps" in caplog.text
 
     def test_the_third_in_a_row_raises_what_the_evaluator_raised(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, Failing(*[ZeroDivisionError(f"no steps {n}") for n in range(MOST_IN_A_ROW)]))
+        rig = ScoringRig(tmp_path, Failing(*[ZeroDivisionError(f"no steps {n}") for n in range(MOST_IN_A_ROW)]))
         for _ in range(MOST_IN_A_ROW - 1):
             rig.score(3.0)
         with pytest.raises(ZeroDivisionError, match=f"no steps {MOST_IN_A_ROW - 1}"):
@@ -239,12 +122,12 @@ class TestFailures:
 
     def test_a_good_score_between_ends_the_streak(self, tmp_path: Path) -> None:
         errors = [ZeroDivisionError()] * (MOST_IN_A_ROW - 1)
-        rig = Rig(tmp_path, Failing(*errors, None, *errors))
+        rig = ScoringRig(tmp_path, Failing(*errors, None, *errors))
         found = [rig.score(3.0).metrics.is_usable for _ in range(2 * MOST_IN_A_ROW - 1)]
         assert found == [False, False, True, False, False]
 
     def test_what_is_no_score_breaks_the_contract_at_the_third(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, Failing(*["high"] * MOST_IN_A_ROW))
+        rig = ScoringRig(tmp_path, Failing(*["high"] * MOST_IN_A_ROW))
         for _ in range(MOST_IN_A_ROW - 1):
             rig.score(3.0)
         with pytest.raises(ContractError, match=r"Failing\.score must return EvalMetrics"):
@@ -256,7 +139,7 @@ class TestFailures:
                 raise BadDataError("the environment gives NaN")
                 yield
 
-        rig = Rig(tmp_path, held_out=Broken([]))
+        rig = ScoringRig(tmp_path, held_out=Broken([]))
         for _ in range(MOST_IN_A_ROW - 1):
             assert not rig.score(3.0).metrics.is_usable
         assert rig.faults == {"validation": MOST_IN_A_ROW - 1}
@@ -264,7 +147,7 @@ class TestFailures:
             rig.score(3.0)
 
     def test_on_watch_a_failure_gives_no_score_either(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, Failing(ZeroDivisionError()))
+        rig = ScoringRig(tmp_path, Failing(ZeroDivisionError()))
         state = RunState(position=BackoffScheduler().initial(), window_id=7)
         assert rig.scorer.live(state, window_of(1.0, 7)).episode_id == 7
         assert rig.scorer.live(state, window_of(1.0, 7)).primary_score == 1.0

@@ -132,6 +132,12 @@ def test_episodes_that_were_cut_earlier_than_the_new_ones_make_way(
     assert found.metrics.primary_score == (-300.0 if kept else -400.0)
 
 
+def test_with_them_those_make_way_that_ended_before() -> None:
+    holder = replace(incumbent(-110.0, {}), evidence=(cut(-200.0, 200), cut(-20.0, None)))
+    found = with_evidence(holder, Shown((window_of(-400.0),), (cut(-400.0, 400),)), EVALUATOR)
+    assert found.metrics.primary_score == -400.0
+
+
 @pytest.mark.parametrize(("returns", "wins"), [(4.0, False), (9.0, True)])
 def test_where_nothing_is_to_be_played_the_candidate_is_judged_by_what_it_has_played(
     returns: float, wins: bool
@@ -301,7 +307,7 @@ class SeededPipeline(ScriptedPipeline):
 @pytest.fixture
 def dear_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may take as many steps as training does."""
-    monkeypatch.setattr("tensor_optix.core.loop.scoring.TEST_SHARE", 1.0)
+    monkeypatch.setattr("tensor_optix.core.loop.candidate_tests.TEST_SHARE", 1.0)
 
 
 class TestSelection:
