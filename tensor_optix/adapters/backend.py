@@ -50,6 +50,7 @@ class Objective:
         lagged: lagged copies of `models`, in their order; after the step θ_tgt ← ρ·θ + (1−ρ)·θ_tgt, ρ being the scalar
             `TARGET_RATE`.
         name: prefix of the metric `grad_norm`, where several objectives have one each.
+        inputs: names of what in `batch` the loss hands to models as it is, and uses for nothing else.
     """
 
     loss: Callable[[Sequence[Model], Mapping[str, Tensor], Mapping[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
@@ -59,6 +60,7 @@ class Objective:
     reads: Sequence[Model] = ()
     lagged: Sequence[Model] = ()
     name: str = ""
+    inputs: Sequence[str] = ()
 
     @property
     def grad_norm(self) -> str:

@@ -197,6 +197,7 @@ class DQNAgent(OffPolicyAgent, BaseAgent):
                 max_grad_norm="max_grad_norm",
                 reads=(target,),
                 lagged=(target,),
+                inputs=("observations", "next_observations"),
             )
             self._updaters[formula] = self._backend.updater(objective, self._compile, f"update{formula}")
         return self._updaters[formula]

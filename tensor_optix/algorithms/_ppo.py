@@ -101,7 +101,7 @@ class PPOAgent(BuiltInAgent, BaseAgent):
         joint = backend.joint_model(self._actor, self._critic) if self._policy.frozen() is None else None
         self._both = None if joint is None else backend.predictor(joint)
         trained = (self._actor, self._critic) if joint is None else (joint,)
-        objective = Objective(self._loss, trained, optimizer, max_grad_norm="max_grad_norm")
+        objective = Objective(self._loss, trained, optimizer, max_grad_norm="max_grad_norm", inputs=("observations",))
         self._update = backend.updater(objective, compile)
         self._has_warned = False
         self.set_hyperparams(hyperparams)

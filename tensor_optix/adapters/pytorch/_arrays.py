@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -90,3 +90,12 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+def as_rows(batch: Mapping[str, torch.Tensor], columns: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """Return a batch with the places (...) of ones as one-hot rows (..., n) again, given n by name."""
+    return {name: _one_hot(tensor, columns[name]) if name in columns else tensor for name, tensor in batch.items()}
+
+
+def _one_hot(places: torch.Tensor, n: int) -> torch.Tensor:
+    return torch.zeros(*places.shape, n, device=places.device).scatter_(-1, places[..., None], 1.0)

@@ -19,7 +19,10 @@ class Layer(Protocol):
     """One layer of a stack."""
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Return its output (B, out), which may be in the memory of x (B, in), and what `backward` asks for."""
+        """Return its output (B, out), which may be in the memory of x (B, in), and what `backward` asks for.
+
+        Of the first layer x may be the places (B,) of ones, for one-hot rows.
+        """
         ...
 
     def backward(self, gradient: np.ndarray, kept: Any, *, to_input: bool) -> np.ndarray | None:
@@ -46,6 +49,9 @@ class Linear:
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Layer.forward`."""
+        if x.ndim == 1:
+            rows = np.take(beside(self._weight, x), x, 1).T
+            return (rows.copy() if self._bias is None else np.add(rows, self._bias, order="C")), x
         y = x @ self._weight.T
         if self._bias is not None:
             y += self._bias
@@ -53,7 +59,9 @@ class Linear:
 
     def backward(self, gradient: np.ndarray, kept: np.ndarray, *, to_input: bool) -> np.ndarray | None:
         """See `Layer.backward`."""
-        if self._of_weight is not None:
+        if self._of_weight is not None and kept.ndim == 1:
+            self._of_weight.add_at(kept, gradient)
+        elif self._of_weight is not None:
             self._of_weight.add_product(gradient.T, kept)
         if self._of_bias is not None:
             self._of_bias.add(np.add.reduce(gradient, 0))

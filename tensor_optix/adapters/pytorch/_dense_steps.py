@@ -7,12 +7,14 @@ so, the first step shows: its gradients are compared with PyTorch's own before a
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from tensor_optix.adapters.backend import TARGET_RATE
 from tensor_optix.adapters.pytorch._adam import AdamState, VectorAdam
+from tensor_optix.adapters.pytorch._arrays import as_rows
 from tensor_optix.adapters.pytorch._dense_layers import LogAlpha, Stack, layers_of, model_of
 from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError
 from tensor_optix.adapters.pytorch._recording import Recorded, Recording, bare
@@ -148,11 +150,23 @@ class DenseSteps:
             objective.bind(self._memory)
 
     def agree(
-        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
+        self,
+        block: Mapping[str, torch.Tensor],
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray],
+        columns: Mapping[str, int] = MappingProxyType({}),
     ) -> bool:
-        """Return whether all gradients on the first minibatch are those that PyTorch computes; nothing is changed."""
-        batch = {name: tensor[0] for name, tensor in block.items()}
-        arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+        """Return whether all gradients on the first minibatch are those that PyTorch computes; nothing is changed.
+
+        Args:
+            block: minibatches (K, B, ...).
+            scalars: of all steps.
+            per_step: (K,) of each step.
+            columns: how many the one-hot rows have that are in the block as the places of their ones.
+        """
+        first = {name: tensor[0] for name, tensor in block.items()}
+        arrays = {name: tensor.numpy() for name, tensor in first.items()}
+        batch = as_rows(first, columns)
         scalars = {**scalars, **{name: float(values[0]) for name, values in per_step.items()}}
         try:
             for objective in self._objectives:

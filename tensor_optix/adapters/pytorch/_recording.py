@@ -69,6 +69,8 @@ class Recorded(NDArrayOperatorsMixin):
     ) -> object:
         """Compute an element-wise function, a reduction or a product; see the protocol of that name."""
         arguments, call = [bare(each) for each in inputs], getattr(ufunc, method)
+        if method == "at":
+            return self.recording.make(partial(call, *arguments))
         if method == "__call__":  # a plain number is made an array once, not in each replay
             call, dtype = ufunc, np.result_type(*arguments)  # pyright: ignore[reportArgumentType]
             arguments = [np.array(x, dtype) if type(x) is float or type(x) is int else x for x in arguments]
@@ -190,6 +192,13 @@ def _argmax(recording: Recording, x: Recorded, axis: int) -> Recorded:
     return Recorded(result, recording)
 
 
+def _take(recording: Recording, x: Recorded, places: Recorded, axis: int) -> Recorded:
+    result = np.take(x.array, places.array, axis)
+    # In the usual mode, numpy would take into an array of its own first.
+    recording.note(partial(np.take, x.array, places.array, axis, result, "clip"))
+    return Recorded(result, recording)
+
+
 def _broadcast_to(recording: Recording, x: Recorded, shape: tuple[int, ...]) -> Recorded:
     return Recorded(np.broadcast_to(x.array, shape), recording)
 
@@ -205,6 +214,7 @@ _FUNCTIONS: Mapping[object, Callable[..., object]] = {
     np.where: _where,
     np.concatenate: _concatenate,
     np.argmax: _argmax,
+    np.take: _take,
     np.broadcast_to: _broadcast_to,
     np.full_like: _full_like,
     np.zeros_like: partial(_full_like, value=0),

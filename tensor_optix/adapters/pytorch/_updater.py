@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
+from tensor_optix.adapters._one_hot import with_places
 from tensor_optix.adapters.backend import ACTIONS, Objective, Tensor, is_mask
-from tensor_optix.adapters.pytorch._arrays import denormals_flushed, input_dtype, loss_dtype, one_thread
+from tensor_optix.adapters.pytorch._arrays import as_rows, denormals_flushed, input_dtype, loss_dtype, one_thread
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
 from tensor_optix.adapters.pytorch._dense_memory import UnsupportedError
 from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
@@ -80,7 +81,8 @@ class TorchUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> dict[str, float]:
         """Make one step per row of `rows`; see `Updater`."""
-        return self._train(self._gathered(data, rows), scalars, {})
+        data, columns = self._with_places(data)
+        return self._train(self._gathered(data, rows, columns), scalars, {}, columns)
 
     def on_batches(
         self,
@@ -89,13 +91,15 @@ class TorchUpdater:
         per_step: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, float]:
         """Make one step per minibatch of `batches`; see `Updater`."""
-        return self._train(self._stacked(batches), scalars, per_step or {})
+        batches, columns = self._with_places(batches)
+        return self._train(self._stacked(batches, columns), scalars, per_step or {}, columns)
 
     def _train(
         self,
         blocks: Iterator[dict[str, torch.Tensor]],
         scalars: Mapping[str, float],
         per_step: Mapping[str, np.ndarray],
+        columns: Mapping[str, int],
     ) -> dict[str, float]:
         changed = [trained.refresh() for trained in self._trained]
         if any(changed):
@@ -113,7 +117,8 @@ class TorchUpdater:
                 for block in blocks:
                     size = len(next(iter(block.values())))
                     own = {name: np.asarray(v, np.float64)[start : start + size] for name, v in per_step.items()}
-                    metrics += self._dense_steps(block, scalars, own) or self._train_on(block, size, scalars, own)
+                    made = self._dense_steps(block, scalars, own, columns)
+                    metrics += made or self._train_on(as_rows(block, columns), size, scalars, own)
                     start += size
         finally:
             for model in self._models:
@@ -124,8 +129,23 @@ class TorchUpdater:
         means = {name: torch.cat([m[name].reshape(-1) for m in metrics]).mean() for name in metrics[0]}
         return {name: float(value) for name, value in means.items()}
 
+    def _with_places(self, data: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Mapping[str, int]]:
+        """Return the data with one-hot rows as the places of their ones, and how many columns those had.
+
+        Only where steps are made in numpy, which then gathers weights instead of multiplying by zeros.
+        """
+        is_elsewhere = self._device.type != "cpu" or self._dtype is not torch.float32
+        if self._compile or self._choice.is_dense is False or is_elsewhere:
+            return data, {}
+        inputs = [name for name in data if all(name in trained.objective.inputs for trained in self._trained)]
+        return with_places(data, inputs)
+
     def _dense_steps(
-        self, block: Mapping[str, torch.Tensor], scalars: Mapping[str, float], per_step: Mapping[str, np.ndarray]
+        self,
+        block: Mapping[str, torch.Tensor],
+        scalars: Mapping[str, float],
+        per_step: Mapping[str, np.ndarray],
+        columns: Mapping[str, int],
     ) -> list[dict[str, torch.Tensor]]:
         """Make all steps in numpy; none where models, loss or the program chosen before ask for another way."""
         if self._compile or self._choice.is_dense is False:
@@ -135,32 +155,36 @@ class TorchUpdater:
         except UnsupportedError:
             return []
         if self._choice.is_dense is None:
-            self._choice.settle_steps(steps.agree(block, scalars, per_step))
+            self._choice.settle_steps(steps.agree(block, scalars, per_step, columns))
             if not self._choice.is_dense:
                 return []
         with one_thread():
             return [steps(block, scalars, per_step)]
 
-    def _gathered(self, data: Mapping[str, np.ndarray], rows: np.ndarray) -> Iterator[dict[str, torch.Tensor]]:
+    def _gathered(
+        self, data: Mapping[str, np.ndarray], rows: np.ndarray, columns: Mapping[str, int]
+    ) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the minibatches, stacked (K, B, ...), in blocks of bounded size."""
         tensors = {name: self._as_tensor(array) for name, array in data.items()}
-        per_block = self._steps_per_block(tensors, rows.shape[1])
+        per_block = self._steps_per_block(tensors, rows.shape[1], columns)
         for start in range(0, len(rows), per_block):
             index = torch.from_numpy(rows[start : start + per_block]).to(self._device)
-            yield {name: self._as_number(name, tensor[index]) for name, tensor in tensors.items()}
+            yield {name: self._as_number(name, tensor[index], columns) for name, tensor in tensors.items()}
 
-    def _stacked(self, batches: Mapping[str, Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    def _stacked(self, batches: Mapping[str, Tensor], columns: Mapping[str, int]) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the minibatches as they are, in blocks of bounded size."""
         tensors = {name: self._as_tensor(array) for name, array in batches.items()}
         first = next(iter(tensors.values()))
-        per_block = self._steps_per_block({name: tensor[0] for name, tensor in tensors.items()}, first.shape[1])
+        of_one = {name: tensor[0] for name, tensor in tensors.items()}
+        per_block = self._steps_per_block(of_one, first.shape[1], columns)
         for start in range(0, len(first), per_block):
             stop = start + per_block
-            yield {name: self._as_number(name, tensor[start:stop]) for name, tensor in tensors.items()}
+            yield {name: self._as_number(name, tensor[start:stop], columns) for name, tensor in tensors.items()}
 
-    def _steps_per_block(self, rows: Mapping[str, torch.Tensor], batch_size: int) -> int:
+    def _steps_per_block(self, rows: Mapping[str, torch.Tensor], batch_size: int, columns: Mapping[str, int]) -> int:
         row_bytes = sum(
-            tensor[0].numel() * max(self._dtype.itemsize, tensor.element_size()) for tensor in rows.values()
+            columns.get(name, tensor[0].numel()) * max(self._dtype.itemsize, tensor.element_size())
+            for name, tensor in rows.items()
         )
         return max(1, _GATHER_BYTES // (row_bytes * batch_size))
 
@@ -168,9 +192,9 @@ class TorchUpdater:
         tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(array))
         return tensor.to(self._device)
 
-    def _as_number(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """Discrete actions become indices, masks stay masks, everything else becomes what losses are computed in."""
-        if is_mask(name):
+    def _as_number(self, name: str, tensor: torch.Tensor, columns: Mapping[str, int]) -> torch.Tensor:
+        """Discrete actions become indices, masks and places stay, everything else becomes what losses compute in."""
+        if is_mask(name) or name in columns:
             return tensor
         is_index = name == ACTIONS and not tensor.is_floating_point()
         return tensor.long() if is_index else tensor.to(self._dtype)

@@ -56,6 +56,27 @@ def test_output_and_gradients_are_those_of_the_module(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STACKS)
+def test_places_of_ones_give_what_one_hot_rows_give(name: str) -> None:
+    torch.manual_seed(0)
+    module, tape = STACKS[name](), Tape()
+    places = np.array([2, 0, 2, 2])
+    weights = np.random.default_rng(0).standard_normal((2, 4, 2)).astype(np.float32)
+    gradients = Gradients(list(module.parameters()))
+    model = model_of(layers_of(module), Memory(), gradients, tape)
+    outputs = [model(Taped(x)) for x in (places, places[::-1])]
+    first, second = (y * Taped(array) for y, array in zip(outputs, weights, strict=True))
+    tape.play_back((first + second).mean())
+    gradients.finish()
+    rows = torch.eye(3)[torch.from_numpy(places)]
+    expected = [module(x) for x in (rows, rows.flip(0))]
+    loss = sum(y * torch.from_numpy(array) for y, array in zip(expected, weights, strict=True)).mean()
+    theirs = torch.autograd.grad(loss, list(module.parameters()))
+    for y, its in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(y.array, its.detach().numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradients.flat, torch.cat([g.reshape(-1) for g in theirs]), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", STACKS)
 def test_the_gradient_that_the_loss_shares_with_others_is_not_changed(name: str) -> None:
     module, tape = STACKS[name](), Tape()
     gradients = Gradients(list(module.parameters()))

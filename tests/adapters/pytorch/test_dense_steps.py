@@ -31,16 +31,16 @@ Made = tuple[Any, list[nn.Module]]
 """An agent, and its networks."""
 
 
-def ppo(distribution: Any, size: int, *last: nn.Module) -> Made:
-    actor, critic = stack(3, size, *last), stack(3, 1)
+def ppo(distribution: Any, size: int, *last: nn.Module, n_in: int = 3) -> Made:
+    actor, critic = stack(n_in, size, *last), stack(n_in, 1)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=3e-3)
     params = {"n_epochs": 3, "minibatch_size": 32, "entropy_coef": 0.02, "learning_rate": 3e-3}
     agent = TorchPPOAgent(actor, critic, optimizer, HyperparamSet(params), distribution=distribution, seed=0)
     return agent, [actor, critic]
 
 
-def dqn(**params: Any) -> Made:
-    network = stack(3, 4)
+def dqn(*, n_in: int = 3, **params: Any) -> Made:
+    network = stack(n_in, 4)
     params = {"batch_size": 16, "learning_starts": 1, "target_update_freq": 5, "train_freq": 2, **params}
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     return TorchDQNAgent(network, 4, optimizer, HyperparamSet(params), seed=0), [network]
@@ -56,18 +56,22 @@ def sac() -> Made:
     return agent, [actor, first, second]
 
 
-def window(actions: np.ndarray, masks: np.ndarray | None = None) -> EpisodeData:
+def window(
+    actions: np.ndarray,
+    masks: np.ndarray | None = None,
+    observe: Callable[[np.random.Generator], np.ndarray] = lambda rng: rng.standard_normal((N, 3)),
+) -> EpisodeData:
     rng = np.random.default_rng(1)
     ends = np.arange(N) % 10 == 9
     return EpisodeData(
-        observations=rng.standard_normal((N, 3)).astype(np.float32),
+        observations=observe(rng).astype(np.float32),
         actions=actions,
         rewards=rng.standard_normal(N).tolist(),
         terminated=ends,
         truncated=np.zeros(N, bool),
         infos=[],
         episode_id=0,
-        next_observations=rng.standard_normal((N, 3)).astype(np.float32),
+        next_observations=observe(rng).astype(np.float32),
         action_masks=masks,
         next_action_masks=masks,
     )
@@ -78,12 +82,20 @@ CHOICES, NUMBERS = RNG.integers(0, 4, N), np.tanh(RNG.standard_normal((N, 2))).a
 SEVERAL = np.stack([RNG.integers(0, 3, N), RNG.integers(0, 2, N)], -1)
 MASKS = RNG.random((N, 4)) < 0.5
 MASKS[np.arange(N), CHOICES] = True
+
+
+def one_hot(rng: np.random.Generator) -> np.ndarray:
+    return np.eye(70)[rng.integers(0, 40, N)]
+
+
 AGENTS: dict[str, tuple[Callable[[], Made], EpisodeData]] = {
     "ppo": (lambda: ppo("categorical", 4), window(CHOICES)),
     "ppo with masks": (lambda: ppo("categorical", 4), window(CHOICES, MASKS)),
     "ppo with several choices": (lambda: ppo(MultiCategorical([3, 2]), 5), window(SEVERAL)),
     "ppo with numbers": (lambda: ppo("gaussian", 2, LogStd(2)), window(NUMBERS)),
+    "ppo with one-hot observations": (lambda: ppo("categorical", 4, n_in=70), window(CHOICES, observe=one_hot)),
     "dqn": (dqn, window(CHOICES)),
+    "dqn with one-hot observations": (lambda: dqn(n_in=70), window(CHOICES, observe=one_hot)),
     "double dqn with masks": (lambda: dqn(double_q=1), window(CHOICES, MASKS)),
     "dqn with a linear loss": (lambda: dqn(huber_delta=0.5), window(CHOICES)),
     "sac": (sac, window(NUMBERS)),

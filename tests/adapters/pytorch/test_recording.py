@@ -27,6 +27,12 @@ def written(x: Any) -> Any:
     return whole + np.full_like(x, x[0, 0]) + np.ones_like(x)
 
 
+def added_at(x: Any) -> Any:
+    whole = np.zeros_like(x[:, 0])
+    np.add.at(whole, COLUMNS, x[:, 1])
+    return whole
+
+
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "arithmetic": lambda x: (1.0 - x) * x / (x * x + 2.0) - (-x) ** 2,
     "functions": lambda x: np.logaddexp(np.exp(x), np.sqrt(np.maximum(x, 0.5))),
@@ -35,6 +41,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "products": lambda x: (x.T @ x) @ np.ones((x.shape[-1], 2), np.float32),
     "in place": in_place,
     "written": written,
+    "added at": added_at,
+    "taken": lambda x: np.take(x, np.argmax(x, -1), 0),
     "entries": lambda x: x[ROWS, COLUMNS],
     "views": lambda x: x[1:, None][..., ::-1].reshape((-1, 4)) + x.T.copy().T[:4],
     "a copy in another shape": lambda x: x.T.reshape((20,)),

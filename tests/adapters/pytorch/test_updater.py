@@ -1,7 +1,8 @@
 """Update steps against the textbook loop: zero_grad, backward, clip_grad_norm_, step."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,35 @@ def test_the_same_rows_one_call_at_a_time_give_the_same() -> None:
         updater(DATA, row[None], SCALARS)
     textbook(pair.theirs, pair.their_optimizer)
     pair.assert_equal()
+
+
+@pytest.mark.parametrize("inputs", [(), ("observations",)])
+@pytest.mark.parametrize("layer", [nn.Identity, partial(nn.LayerNorm, 4)])
+def test_one_hot_rows_are_multiplied_only_where_no_weights_can_be_gathered(
+    inputs: Sequence[str], layer: Callable[[], nn.Module]
+) -> None:
+    seen: list[int] = []
+
+    def record(models: Sequence[Any], batch: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
+        seen.append(len(batch["observations"].shape))
+        loss = models[0](batch["observations"]).square().mean()
+        return loss, {"loss": loss}
+
+    def trained(inputs: Sequence[str], *, in_numpy: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(70, 4), layer(), nn.Tanh(), nn.Linear(4, 1))
+        objective = Objective(record, [model], adam(list(model.parameters())), inputs=inputs)
+        choice = ProgramChoice({}, "update")
+        if not in_numpy:
+            choice.settle_steps(False)
+        TorchUpdater(objective, None, choice=choice)({"observations": rows}, ROWS % 20, {"bound": 0.5})
+        return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    rows = np.eye(70, dtype=np.float32)[np.arange(20) * 3 % 7]
+    expected = trained((), in_numpy=False)
+    seen.clear()
+    torch.testing.assert_close(trained(inputs, in_numpy=True), expected, rtol=1e-4, atol=1e-5)
+    assert seen[-1] == (1 if inputs and layer is nn.Identity else 2)
 
 
 def test_float_actions_reach_the_loss_as_floats() -> None:
