@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tensor_optix.adapters._one_hot import places_in
+
 type_of_layer = Callable[[np.ndarray], np.ndarray]
+_MANY = 64
+"""Rows from which looking whether they are one-hot pays."""
 
 
 class Affine:
@@ -17,10 +21,16 @@ class Affine:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return a new array (..., out)."""
-        x = x.dot(self.kernel) if x.ndim <= 2 else x @ self.kernel  # the same product; numpy begins it sooner
+        x = self._product(x)
         if self.bias is not None:
             x += self.bias
         return x
+
+    def _product(self, x: np.ndarray) -> np.ndarray:
+        if x.ndim > 2:
+            return x @ self.kernel
+        places = places_in(x) if len(x) >= _MANY else None
+        return x.dot(self.kernel) if places is None else self.kernel[places]  # as `@`, but numpy begins it sooner
 
 
 class AppendLogStd:

@@ -1,22 +1,25 @@
 """One-hot rows as the places of their ones: the product of such a row with a matrix is a row of the matrix."""
 
 from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 import numpy as np
 
-from tensor_optix.adapters.backend import Tensor
-
+_Array = TypeVar("_Array")
 _FROM = 64
 """Columns from which a row of the weights is had sooner than the product."""
 
 
-def with_places(data: Mapping[str, Tensor], names: Collection[str]) -> tuple[dict[str, Tensor], dict[str, int]]:
+def with_places(
+    data: Mapping[str, _Array], names: Collection[str]
+) -> tuple[dict[str, _Array | np.ndarray], dict[str, int]]:
     """Return arrays with those of one-hot rows among the named ones as their places, and how many columns each had."""
-    found, columns = dict(data), {}
+    found: dict[str, _Array | np.ndarray] = dict(data)
+    columns: dict[str, int] = {}
     for name in names:
         places = places_in(data[name])
         if places is not None:
-            found[name], columns[name] = places, data[name].shape[-1]
+            found[name], columns[name] = places, np.asarray(data[name]).shape[-1]
     return found, columns
 
 

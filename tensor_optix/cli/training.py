@@ -29,7 +29,7 @@ from tensor_optix.factory import set_threads
 from tensor_optix.multirun.description import is_multirun
 from tensor_optix.multirun.played_beside import PlayedBeside
 from tensor_optix.optimizer import RLOptimizer
-from tensor_optix.pipeline.environment.observations import flat_observation_space
+from tensor_optix.pipeline.environment.observations import blank_observations
 from tensor_optix.runs import RunDescription
 from tensor_optix.support.commands import file_name_of, named_run
 from tensor_optix.support.terminal import say
@@ -59,9 +59,9 @@ def train(args: argparse.Namespace) -> int:
 def _train_one(args: argparse.Namespace, found: Described) -> int:
     run, given, agent, shows = found.run, found.given, found.agent, not args.no_progress
     if isinstance(agent, BuiltInAgent):
-        box = flat_observation_space(found.observation_space)
-        number = np.float32 if run.normalize_observations else box.dtype
-        agent.compile_ahead(np.zeros((run.window_size, *box.shape), number))
+        observations = blank_observations(found.observation_space, run.window_size)
+        normalized = np.zeros_like(observations, np.float32)
+        agent.compile_ahead(normalized if run.normalize_observations else observations)
     with _told("measuring how many environments to step at once", shows):
         run, measured = with_measured_environments(run, given)
         run, beside = with_learning_beside(run, given, args.run_dir)

@@ -65,6 +65,15 @@ def test_log_std_is_appended_to_every_row() -> None:
     np.testing.assert_array_equal(layer(np.array([1.0, 2.0])), [1, 2, -1, -2])
 
 
+@pytest.mark.parametrize("is_view", [False, True])
+def test_the_product_with_many_one_hot_rows_is_the_same(is_view: bool) -> None:
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(70, 5)).astype(np.float32)
+    kernel, bias = kernel.T.copy().T if is_view else kernel, rng.normal(size=5).astype(np.float32)
+    for x in (np.eye(70, dtype=np.float32), np.eye(70, dtype=np.float32)[:3], 2.0 * np.eye(70, dtype=np.float32)):
+        np.testing.assert_array_equal(_dense.Affine(kernel, bias)(x), x @ kernel + bias)
+
+
 def test_forward_applies_the_layers_in_order_and_leaves_the_input_alone() -> None:
     layers = [_dense.Affine(np.array([[-1.0]]), np.array([1.0])), _dense.relu, _dense.Affine(np.array([[2.0]]), None)]
     x = np.array([[0.0], [3.0]])

@@ -78,7 +78,11 @@ def random_window(agent: Any, size: int, seed: int, with_masks: bool) -> Episode
 
 
 MULTI = MultiCategorical([2, 3])
-ENVIRONMENTS = {"CartPole-v1": (4, 2, "categorical"), "Pendulum-v1": (3, 2, "gaussian")}
+ENVIRONMENTS = {
+    "CartPole-v1": (4, 2, "categorical"),
+    "Pendulum-v1": (3, 2, "gaussian"),
+    "Taxi-v4": (500, 6, "categorical"),
+}
 CHOICES = {
     "several choices": (4, 5, MULTI),
     "masks": (4, 5, "categorical"),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tensor_optix import _wiring
+from tensor_optix.adapters._one_hot import places_in
 from tensor_optix.algorithms import _devices
 from tensor_optix.algorithms._ppo import PPOAgent
 from tensor_optix.cli import main
@@ -193,6 +194,14 @@ def test_the_update_is_compiled_for_windows_as_they_will_come(tmp_path: Path, mo
     monkeypatch.setattr(PPOAgent, "compile_ahead", lambda _, zeros: seen.append((zeros.shape, zeros.dtype.type)))
     assert main(["train", "CartPole-v1", "--framework", "torch", "--run-dir", str(tmp_path / "run"), *SHORT]) in (0, 3)
     assert seen == [((128, 4), np.float32)]
+
+
+def test_the_update_for_choices_is_compiled_for_one_hot_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(PPOAgent, "compile_ahead", lambda _, observations: seen.append(observations))
+    argv = ["train", "Taxi-v4", "--framework", "torch", "--run-dir", str(tmp_path / "run"), *SHORT]
+    assert main(argv) in (0, 3)
+    assert places_in(seen[0]) is not None
 
 
 def test_environments_are_stepped_as_told_or_as_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

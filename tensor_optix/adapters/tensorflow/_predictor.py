@@ -161,7 +161,7 @@ class KerasPredictor:
 
     def _mirror(self) -> None:
         """Build the numpy layers, or none where the model is not a dense stack that they reproduce."""
-        layers = _stack_of(self._model)
+        layers = stack_of(self._model)
         if layers is None:
             return
         built: list[_dense.type_of_layer] = []
@@ -217,7 +217,7 @@ class KerasPredictor:
             setattr(variable, name, watched)
 
 
-def _stack_of(model: Model) -> list[keras.layers.Layer] | None:
+def stack_of(model: Model) -> list[keras.layers.Layer] | None:
     """Return the layers of a plain dense chain in order, None if the model is anything else."""
     if type(model) is not keras.Sequential and type(model).__name__ != "Functional":
         return None
@@ -228,7 +228,7 @@ def _stack_of(model: Model) -> list[keras.layers.Layer] | None:
         return None
     layers: list[keras.layers.Layer] = []
     for layer in model.layers:
-        inner = _stack_of(layer) if isinstance(layer, keras.Model) else [layer]
+        inner = stack_of(layer) if isinstance(layer, keras.Model) else [layer]
         if inner is None or any(_activation_of(one) is None for one in inner):
             return None
         layers += inner

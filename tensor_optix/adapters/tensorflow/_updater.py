@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from tensor_optix.adapters._checks import cut_off
+from tensor_optix.adapters._one_hot import with_places
 from tensor_optix.adapters.backend import ACTIONS, TARGET_RATE, Model, Objective, Tensor, is_mask
 from tensor_optix.adapters.tensorflow._arrays import as_tensor
 from tensor_optix.adapters.tensorflow._beside import compile_beside
+from tensor_optix.adapters.tensorflow._gathering import called, inputs_to_gather
 from tensor_optix.adapters.tensorflow._keras import Variable, keras, tf
 from tensor_optix.adapters.tensorflow._optimizers import apply_gradients, bound_variables, scales_loss
 from tensor_optix.adapters.tensorflow._padding import padded, power_of_two
@@ -56,6 +58,7 @@ class TFUpdater:
         self._trained = [_Trained(objective, self._dtype) for objective in listed]
         self._jit = not any(map(_has_convolutions, models)) if compile is None else compile
         self._jit = self._jit or needs_xla(models, self._device)
+        self._inputs = inputs_to_gather(listed) if self._device is None else ()
         self._metric_names: list[str] = []
         self._runs: dict[Callable[..., Tensor], Any] = {}
         self._ahead: dict[Callable[..., Tensor], Callable[..., Tensor]] = {}
@@ -175,8 +178,11 @@ class TFUpdater:
         self, data: Mapping[str, np.ndarray], rows: np.ndarray, scalars: Mapping[str, float]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         steps = padded(rows.astype(np.int32), max(power_of_two(len(rows)), _SMALLEST_CAPACITY))
+        data, columns = with_places(data, self._inputs)
+        arrays = {name: padded(array, power_of_two(len(array))) for name, array in data.items()}
         tensors = {
-            name: as_tensor(name, padded(array, power_of_two(len(array))), self._dtype) for name, array in data.items()
+            name: tf.constant(array, tf.int32) if name in columns else as_tensor(name, array, self._dtype)
+            for name, array in arrays.items()
         }
         return self._scalars(scalars), tensors, tf.constant(steps)
 
@@ -204,8 +210,8 @@ class _Trained:
         self.refresh()
         self._dtype = dtype
         self._callables = [
-            *(lambda *x, model=model: _cast(model(*x, training=True), dtype) for model in objective.models),
-            *(lambda *x, model=model: _cast(model(*x, training=False), dtype) for model in objective.reads),
+            *(lambda *x, model=model: _cast(called(model, *x, training=True), dtype) for model in objective.models),
+            *(lambda *x, model=model: _cast(called(model, *x, training=False), dtype) for model in objective.reads),
         ]
 
     def refresh(self) -> bool:

@@ -37,6 +37,19 @@ def flat_observation_space(space: spaces.Space[object]) -> spaces.Box:
     return spaces.Box(low.astype(np.float32), high.astype(np.float32), low.shape, np.float32)
 
 
+def blank_observations(space: spaces.Space[object], n: int) -> np.ndarray:
+    """Return n flat observations without a meaning, in the form in which they come: a choice is one-hot.
+
+    Raises:
+        SpaceError: a space that has no such form.
+    """
+    flat = flat_observation_space(space)
+    rows = np.zeros((n, *flat.shape), flat.dtype)
+    if isinstance(space, spaces.Discrete):
+        rows[:, 0] = 1.0
+    return rows
+
+
 def _remedy(space: object) -> str:
     """Return how to leave out or replace the parts of a space that are no array."""
     if isinstance(space, spaces.Dict):

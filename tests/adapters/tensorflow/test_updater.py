@@ -106,6 +106,36 @@ def nothing(of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.zeros_like(array) for name, array in of.items()}
 
 
+ONE_HOT = {**DATA, "observations": np.eye(70, dtype=np.float32)[RNG.integers(0, 40, 50)]}
+
+
+def wide() -> keras.Sequential:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.layers.Input((70,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_one_hot_rows_gather_weights_to_the_same_gradients(compile: bool) -> None:
+    found: list[tuple[list[np.ndarray], dict[str, float]]] = []
+    for inputs in ((), ("observations",)):
+        ranks: list[int] = []
+
+        def loss(models: Any, batch: Any, scalars: Any, ranks: list[int] = ranks) -> Any:
+            ranks.append(batch["observations"].shape.rank)
+            return squared_error(models, batch, scalars)
+
+        model, optimizer = wide(), keras.optimizers.Adam(1e-2)
+        optimizer.build(model.trainable_variables)
+        updater = TFUpdater(Objective(loss, (model,), optimizer, max_grad_norm="bound", inputs=inputs), compile)
+        metrics = updater(ONE_HOT, rows(13), SCALARS)
+        assert set(ranks) == {1 if inputs else 2}
+        found.append((model.get_weights(), metrics))
+    (expected, theirs), (gathered, ours) = found
+    for mine, other in zip(gathered, expected, strict=True):
+        np.testing.assert_allclose(mine, other, atol=2e-5)
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
 def test_what_was_compiled_ahead_makes_the_same_steps_and_has_made_none_itself() -> None:
     weights: list[list[np.ndarray]] = []
     for is_ahead in (False, True):

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from tensor_optix import BatchPipeline, VectorBatchPipeline
 from tensor_optix.errors import ModelShapeError, SpaceError
 from tensor_optix.factory import make_agent
-from tensor_optix.pipeline.environment.observations import ObservationForm, flat_observation_space
+from tensor_optix.pipeline.environment.observations import ObservationForm, blank_observations, flat_observation_space
 from tests.fakes.environments import Structured
 from tests.helpers import FlatAgent
 
@@ -49,6 +49,12 @@ def test_one_and_many_are_gymnasiums_flatten(space: spaces.Space) -> None:
     assert all(flattener.space.contains(row) for row in flattener.batch(batched, 6))
     assert flattener.space == flat_observation_space(space)
     assert batch_space(space, 6).contains(batched)
+    assert blank_observations(space, 6).shape == expected.shape
+
+
+def test_blank_choices_are_one_hot() -> None:
+    assert blank_observations(spaces.Discrete(3, start=1), 2).tolist() == [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    assert not blank_observations(spaces.Box(-1, 1, (3,), np.float64), 2).any()
 
 
 @pytest.mark.parametrize(
