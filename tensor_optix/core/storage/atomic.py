@@ -71,21 +71,26 @@ def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
         raise
 
 
-def replace_file(path: Path, data: bytes, temporary_in: Path | None = None) -> None:
+def replace_file(path: Path, data: bytes, temporary_in: Path | None = None, *, sync: bool = True) -> None:
     """Put `data` in place of whatever `path` holds; a reader sees the old content or the new, never a mixture.
 
-    The new content is first written to a temporary file in `temporary_in` (None: beside `path`).
+    Args:
+        path: what to replace.
+        data: the new content.
+        temporary_in: where it is written to a temporary file first; None = beside `path`.
+        sync: False does not wait for the disk: a power cut may leave nothing of it, nor of the old one.
     """
     temporary = (temporary_in or path.parent) / f".tmp-{path.name}"
     temporary.unlink(missing_ok=True)
-    write_file(temporary, data)
+    write_file(temporary, data, sync=sync)
     try:
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    fsync_directory(path.parent)
+    if sync:
+        fsync_directory(path.parent)
 
 
 def remove_file(path: Path) -> None:
