@@ -9,10 +9,9 @@ from tensor_optix.adapters.tensorflow._predictor import stack_of
 
 def inputs_to_gather(objectives: Sequence[Objective]) -> list[str]:
     """Return the names of what may become the places of ones where it is one-hot, whatever model it is handed to."""
+    names = [name for name in objectives[0].inputs if all(name in objective.inputs for objective in objectives)]
     models = [model for objective in objectives for model in (*objective.models, *objective.reads)]
-    if not all(map(_takes_places, models)):
-        return []
-    return [name for name in objectives[0].inputs if all(name in objective.inputs for objective in objectives)]
+    return names if names and all(map(_takes_places, models)) else []
 
 
 def _takes_places(model: Model) -> bool:
@@ -24,7 +23,8 @@ def _takes_places(model: Model) -> bool:
 def called(model: Model, *inputs: Tensor, training: bool) -> Tensor:
     """Return a model's output; one that takes places may be given those (B,) of the ones for one-hot rows (B, n)."""
     places = inputs[0]
-    if places.shape.rank != 1 or not places.dtype.is_integer or not _takes_places(model):
+    are_places = tf.is_tensor(places) and places.shape.rank == 1 and places.dtype.is_integer
+    if not are_places or not _takes_places(model):
         return model(*inputs, training=training)
     first, *others = _layers_of(model)
     x = tf.gather(first.kernel.value, places)

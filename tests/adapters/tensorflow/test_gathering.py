@@ -59,6 +59,13 @@ def test_no_places_are_handed_to_other_models(name: str) -> None:
     assert inputs_to_gather([objective(chain, other)]) == []
 
 
+def test_inputs_that_are_no_tensor_go_to_the_model() -> None:
+    pair = [keras.Input((2,)), keras.Input((3,))]
+    model = keras.Model(pair, LAYERS.Dense(1)(LAYERS.Concatenate()(pair)))
+    inputs = [np.ones((4, 2), np.float32), np.ones((4, 3), np.float32)]
+    np.testing.assert_array_equal(called(model, inputs, training=False), model(inputs))
+
+
 def test_only_what_every_objective_names_becomes_places() -> None:
     chain = model_of(CHAINS["several"])
     assert inputs_to_gather([objective(chain), objective(chain, inputs=())]) == []
