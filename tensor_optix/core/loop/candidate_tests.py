@@ -113,7 +113,7 @@ class CandidateTests:
         logger.info(_LONGER, limit)
         pipeline, window, played, best = self._validation.seeded, self._validation.newest, self._played(), state.best
         gain = 0.0 if window is None else gain_of_length(self._evaluator, window, state.cut_at, metrics)
-        scored = Scored(metrics, is_best=True, evidence=() if played is None else played.evidence)
+        scored = self.untested(metrics)
         if pipeline is not None and played is not None and best is not None:
             with self._progress.timed("validate"), self._progress.health.surviving_storage("test the best"):
                 outcome = challenge_anew(
@@ -128,6 +128,11 @@ class CandidateTests:
                 )
                 scored = self._challenged(state, train_metrics, outcome)
         return replace(scored, gain_of_length=gain)
+
+    def untested(self, metrics: EvalMetrics) -> Scored:
+        """Return the score of a policy that is the best because it can be compared with none."""
+        played = self._played()
+        return Scored(metrics, metrics.is_usable, () if played is None else played.evidence)
 
     def _challenged(self, state: RunState, train_metrics: EvalMetrics, outcome: Challenge) -> Scored:
         steps = outcome.tested.steps + (outcome.incumbent.steps if outcome.incumbent is not None else 0)

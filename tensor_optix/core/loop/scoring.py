@@ -26,7 +26,7 @@ from tensor_optix.core.loop.selection import (
 )
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics
-from tensor_optix.errors import BadDataError
+from tensor_optix.errors import BadDataError, CheckpointCorruptError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -194,6 +194,23 @@ class Scorer:
         if self.validation.is_there:
             with self._progress.timed("validate"):
                 metrics = self._combined(state, train_metrics, self.validation.score())
+        try:
+            return self._beside_best(state, train_metrics, metrics, limit, can_be_saved=can_be_saved)
+        except CheckpointCorruptError as error:
+            logger.warning(
+                "The best policy is damaged, and that of window %d takes its place: %s", state.window_id, error
+            )
+            return self._tests.untested(metrics)
+
+    def _beside_best(
+        self,
+        state: RunState,
+        train_metrics: EvalMetrics,
+        metrics: EvalMetrics,
+        limit: int | None,
+        *,
+        can_be_saved: bool,
+    ) -> Scored:
         if limit is not None and metrics.is_usable and state.was_cut_before(limit):
             return self._tests.with_longer_episodes(state, train_metrics, metrics, limit)
         is_ahead = self._evaluator.beats(metrics, state.best_metrics, self._config.improvement_margin)

@@ -8,6 +8,7 @@ import pytest
 from tensor_optix.core.loop.selection import CLOSE_SHARE, TEST_SHARE, TEST_WINDOWS
 from tensor_optix.core.types import EvalMetrics
 from tensor_optix.errors import CheckpointStorageError
+from tests.fakes.damage import flip_a_byte_of_the_weights
 from tests.fakes.scoring import ScoringRig
 
 
@@ -73,6 +74,21 @@ def test_tests_that_have_cost_their_share_are_short(tmp_path: Path) -> None:
     thorough = rig.score(9.0, best, env_steps=1000, test_steps=share)
     short = rig.score(9.0, best, env_steps=1000, test_steps=share + 1)
     assert short.test_steps < thorough.test_steps
+    rig.registry.close()
+
+
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_where_the_best_is_damaged_the_candidate_takes_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, weight: float
+) -> None:
+    rig = ScoringRig(tmp_path, is_seeded=True)
+    best = rig.save(1.0, weight=1.0)
+    flip_a_byte_of_the_weights(rig.registry.path_of(best))
+    rig.agent.weight = weight
+    scored = rig.score(9.0, best, env_steps=10_000)
+    assert (scored.is_best, scored.metrics.primary_score, scored.incumbent) == (True, weight, None)
+    assert rig.agent.weight == weight
+    assert "The best policy is damaged, and that of window 4 takes its place" in caplog.text
     rig.registry.close()
 
 
