@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import nn
 
 from tensor_optix.adapters import _dense
+from tensor_optix.adapters.pytorch._dense_kernels import affine, relu
 from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError, is_plain
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._predictor import LogStd, flattened
-from tensor_optix.adapters.pytorch._recording import beside
+from tensor_optix.adapters.pytorch._recording import bare, beside
 from tensor_optix.adapters.pytorch._tape import Tape, Taped, noted
 from tensor_optix.adapters.pytorch._temperature import Temperature
 
@@ -25,10 +27,11 @@ class Layer(Protocol):
         """
         ...
 
-    def backward(self, gradient: np.ndarray, kept: Any, *, to_input: bool) -> np.ndarray | None:
+    def backward(self, gradient: np.ndarray, kept: Any, *, is_own: bool, to_input: bool) -> np.ndarray | None:
         """Add to the gradients of its weights; return that of its input, where that is asked for.
 
-        `gradient` (B, out) is that of its output. It is not changed: the loss may have noted it for another array, too.
+        `gradient` (B, out) is that of its output. It is changed only if it is the stack's own: the loss may have noted
+        it for another array, too.
         """
         ...
 
@@ -46,18 +49,16 @@ class Linear:
         self._weight = memory.of(module.weight)
         self._bias = None if module.bias is None else memory.of(module.bias)
         self._of_weight, self._of_bias = gradients.of(module.weight), gradients.of(module.bias)
+        self._is_threaded = torch.get_num_threads() > 1
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Layer.forward`."""
         if x.ndim == 1:
             rows = np.take(beside(self._weight, x), x, 1).T
             return (rows.copy() if self._bias is None else np.add(rows, self._bias, order="C")), x
-        y = x @ self._weight.T
-        if self._bias is not None:
-            y += self._bias
-        return y, x
+        return affine(x, self._weight, self._bias, is_threaded=self._is_threaded), x
 
-    def backward(self, gradient: np.ndarray, kept: np.ndarray, *, to_input: bool) -> np.ndarray | None:
+    def backward(self, gradient: np.ndarray, kept: np.ndarray, *, is_own: bool, to_input: bool) -> np.ndarray | None:
         """See `Layer.backward`."""
         if self._of_weight is not None and kept.ndim == 1:
             self._of_weight.add_at(kept, gradient)
@@ -73,24 +74,21 @@ class Activation:
 
     Args:
         function: f, in place.
-        slope_times: f'(x)·g for y and g, in an array of its own.
+        slope: f'(x) for y, in an array of its own.
     """
 
-    def __init__(
-        self,
-        function: Callable[[np.ndarray], np.ndarray],
-        slope_times: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    ) -> None:
-        self._function, self._slope_times = function, slope_times
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray], slope: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._function, self._slope = function, slope
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Layer.forward`."""
         y = self._function(x)
         return y, y
 
-    def backward(self, gradient: np.ndarray, kept: np.ndarray, *, to_input: bool) -> np.ndarray:
+    def backward(self, gradient: np.ndarray, kept: np.ndarray, *, is_own: bool, to_input: bool) -> np.ndarray:
         """See `Layer.backward`."""
-        return self._slope_times(kept, gradient)
+        # Large arrays leave the cache while the others are computed; memory just written is still there.
+        return np.multiply(self._slope(kept), gradient, out=gradient if is_own else None)
 
 
 class AppendedLogStd:
@@ -110,23 +108,22 @@ class AppendedLogStd:
         """See `Layer.forward`."""
         return np.concatenate([x, np.broadcast_to(self._log_std, x.shape)], -1), x.shape[-1]
 
-    def backward(self, gradient: np.ndarray, kept: int, *, to_input: bool) -> np.ndarray:
+    def backward(self, gradient: np.ndarray, kept: int, *, is_own: bool, to_input: bool) -> np.ndarray:
         """See `Layer.backward`."""
         if self._gradient is not None:
             self._gradient.add(np.add.reduce(gradient[:, kept:], 0))
         return gradient[:, :kept]
 
 
-def _tanh_slope_times(y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+def _tanh_slope(y: np.ndarray) -> np.ndarray:
     slope = y * y
-    np.subtract(1.0, slope, out=slope)
-    return np.multiply(slope, gradient, out=slope)
+    return np.subtract(1.0, slope, out=slope)
 
 
 _ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.Tanh: Activation(_dense.tanh, _tanh_slope_times),
-    nn.ReLU: Activation(_dense.relu, lambda y, gradient: (y > 0.0) * gradient),
-    nn.Sigmoid: Activation(_dense.sigmoid, lambda y, gradient: y * (1.0 - y) * gradient),
+    nn.Tanh: Activation(_dense.tanh, _tanh_slope),
+    nn.ReLU: Activation(relu, lambda y: y > 0.0),
+    nn.Sigmoid: Activation(_dense.sigmoid, lambda y: y * (1.0 - y)),
 }
 
 
@@ -152,7 +149,8 @@ class Stack:
         def pull(gradient: np.ndarray) -> None:
             flowing: Any = gradient
             for i in range(len(self._layers) - 1, -1, -1):
-                flowing = self._layers[i].backward(flowing, kept[i], to_input=to_input or i > 0)
+                is_own = not np.may_share_memory(bare(flowing), bare(gradient))
+                flowing = self._layers[i].backward(flowing, kept[i], is_own=is_own, to_input=to_input or i > 0)
             if to_input:
                 x.add_gradient(flowing)
 

@@ -149,6 +149,16 @@ def beside(array: np.ndarray, x: object) -> np.ndarray | Recorded:
     return Recorded(array, x.recording) if type(x) is Recorded else array
 
 
+def made(out: np.ndarray, call: Callable[[], object], *sources: object) -> np.ndarray:
+    """Make a call of another library that writes to `out`, and return that: recorded where one of `sources` is."""
+    for source in sources:
+        if type(source) is Recorded:
+            source.recording.make(call)
+            return Recorded(out, source.recording)  # type: ignore[return-value]
+    call()
+    return out
+
+
 def _into(
     out: object, call: Callable[..., object], arguments: Sequence[object], named: Mapping[str, object]
 ) -> Callable[[], object]:

@@ -20,6 +20,7 @@ STACKS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": lambda: nn.Sequential(nn.Linear(3, 5), nn.Sigmoid(), nn.Linear(5, 2)),
     "an activation at the end": lambda: nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2), nn.Tanh()),
     "without bias": lambda: nn.Sequential(nn.Linear(3, 5, bias=False), nn.Tanh(), nn.Linear(5, 2, bias=False)),
+    "large": lambda: nn.Sequential(nn.Linear(3, 600), nn.ReLU(), nn.Linear(600, 601), nn.ReLU(), nn.Linear(601, 2)),
     "nested": lambda: nn.Sequential(nn.Sequential(nn.Linear(3, 5), nn.Tanh()), nn.Identity(), nn.Linear(5, 2)),
     "dropout of nothing": lambda: nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.0), nn.Linear(5, 2)),
     "gaussian": lambda: nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1), LogStd(1, -0.3)),
