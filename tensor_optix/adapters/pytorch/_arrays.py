@@ -2,10 +2,12 @@
 
 import contextlib
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 _KNOWN = ("torch.nn.modules.", "tensor_optix.")
 """Modules from here change their inputs only where they are told to."""
@@ -81,15 +83,14 @@ def denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(is_flushed)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch compute in one thread within this: others of its own would spin on the cores that numpy's need."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
+def threads_of_pytorch_alone() -> contextlib.AbstractContextManager[object]:
+    """Let numpy multiply in one thread within this: those of two libraries would spin on each other's cores."""
+    return _pools().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()  # finding the libraries takes milliseconds
 
 
 def as_rows(batch: Mapping[str, torch.Tensor], columns: Mapping[str, int]) -> dict[str, torch.Tensor]:

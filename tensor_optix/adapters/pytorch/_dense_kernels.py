@@ -1,8 +1,10 @@
 """What PyTorch's kernels compute faster than numpy, on tensors in the memory of numpy's arrays.
 
 MKL multiplies by transposed weights up to a quarter faster than OpenBLAS, and adds the bias in the same call. In the
-products of the backward pass numpy is as fast, or faster. Small arrays stay with numpy, which takes fewer microseconds
-to begin. What is called depends on shapes and on the number of threads only, so that a seed repeats a run exactly.
+products of the backward pass numpy is as fast, or faster, on one thread: several threads are all PyTorch's, as two
+libraries that each have some would take the cores from each other. Small arrays stay with numpy, which takes fewer
+microseconds to begin. What is called depends on shapes and on the number of threads only, so that a seed repeats a run
+exactly.
 """
 
 from functools import partial
@@ -20,10 +22,10 @@ _FEWEST_ENTRIES = 1 << 14
 """Of an array to which a function is applied."""
 
 
-def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, *, is_threaded: bool) -> np.ndarray:
-    """Return x·Wᵀ + b in a new array (B, out); of several threads, which are numpy's, in those."""
+def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """Return x·Wᵀ + b in a new array (B, out)."""
     array = _array(x)
-    if is_threaded or bias is None or not _is_large(array, weight) or not _is_shareable(array):
+    if bias is None or not _is_large(array, weight.T) or not _is_shareable(array):
         y = x @ weight.T
         if bias is not None:
             y += bias
@@ -31,6 +33,17 @@ def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, *, is_thr
     y = np.empty((len(array), len(weight)), np.float32)
     factors = map(torch.from_numpy, (bias, array, weight.T))
     return made(y, partial(torch.addmm, *factors, out=torch.from_numpy(y)), x)
+
+
+def product(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return left·right, in `out` or in a new array."""
+    first, second = _array(left), _array(right)
+    is_numpys = torch.get_num_threads() == 1 or not _is_large(first, second)
+    if is_numpys or not _is_shareable(first) or not _is_shareable(second):
+        return np.matmul(left, right, out=out)
+    y = np.empty((len(first), second.shape[1]), np.float32) if out is None else out
+    factors = map(torch.from_numpy, (first, second))
+    return made(y, partial(torch.mm, *factors, out=torch.from_numpy(y)), left, right)
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -45,8 +58,8 @@ def _array(x: object) -> np.ndarray:
     return bare(x)  # type: ignore[return-value]
 
 
-def _is_large(x: np.ndarray, weight: np.ndarray) -> bool:
-    return len(weight) >= _FEWEST_UNITS and len(x) * weight.size >= _FEWEST_MULTIPLICATIONS
+def _is_large(left: np.ndarray, right: np.ndarray) -> bool:
+    return right.shape[1] >= _FEWEST_UNITS and len(left) * right.size >= _FEWEST_MULTIPLICATIONS
 
 
 def _is_shareable(array: np.ndarray) -> bool:

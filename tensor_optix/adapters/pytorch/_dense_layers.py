@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from tensor_optix.adapters import _dense
-from tensor_optix.adapters.pytorch._dense_kernels import affine, relu
+from tensor_optix.adapters.pytorch._dense_kernels import affine, product, relu
 from tensor_optix.adapters.pytorch._dense_memory import Gradients, Memory, UnsupportedError, is_plain
 from tensor_optix.adapters.pytorch._names import unwrapped
 from tensor_optix.adapters.pytorch._predictor import LogStd, flattened
@@ -49,14 +48,13 @@ class Linear:
         self._weight = memory.of(module.weight)
         self._bias = None if module.bias is None else memory.of(module.bias)
         self._of_weight, self._of_bias = gradients.of(module.weight), gradients.of(module.bias)
-        self._is_threaded = torch.get_num_threads() > 1
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Layer.forward`."""
         if x.ndim == 1:
             rows = np.take(beside(self._weight, x), x, 1).T
             return (rows.copy() if self._bias is None else np.add(rows, self._bias, order="C")), x
-        return affine(x, self._weight, self._bias, is_threaded=self._is_threaded), x
+        return affine(x, self._weight, self._bias), x
 
     def backward(self, gradient: np.ndarray, kept: np.ndarray, *, is_own: bool, to_input: bool) -> np.ndarray | None:
         """See `Layer.backward`."""
@@ -66,7 +64,7 @@ class Linear:
             self._of_weight.add_product(gradient.T, kept)
         if self._of_bias is not None:
             self._of_bias.add(np.add.reduce(gradient, 0))
-        return gradient @ self._weight if to_input else None
+        return product(gradient, self._weight) if to_input else None
 
 
 class Activation:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tensor_optix.adapters.pytorch._arrays import in_one_vector, parts_of
+from tensor_optix.adapters.pytorch._dense_kernels import product
 from tensor_optix.adapters.pytorch._recording import beside
 
 
@@ -65,9 +66,9 @@ class Gradient:
     def add_product(self, left: np.ndarray, right: np.ndarray) -> None:
         """Add left·right."""
         if self.is_complete:
-            self.array += left @ right
+            self.array += product(left, right)
         else:
-            np.matmul(left, right, out=self.array)
+            product(left, right, self.array)
             self.is_complete = True
 
     def add_at(self, places: np.ndarray, rows: np.ndarray) -> None:

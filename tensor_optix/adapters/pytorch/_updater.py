@@ -10,7 +10,13 @@ import torch
 
 from tensor_optix.adapters._one_hot import with_places
 from tensor_optix.adapters.backend import ACTIONS, Objective, Tensor, is_mask
-from tensor_optix.adapters.pytorch._arrays import as_rows, denormals_flushed, input_dtype, loss_dtype, one_thread
+from tensor_optix.adapters.pytorch._arrays import (
+    as_rows,
+    denormals_flushed,
+    input_dtype,
+    loss_dtype,
+    threads_of_pytorch_alone,
+)
 from tensor_optix.adapters.pytorch._compiled import CompiledSteps, ProgramChoice
 from tensor_optix.adapters.pytorch._dense_memory import UnsupportedError
 from tensor_optix.adapters.pytorch._dense_steps import DenseSteps
@@ -158,7 +164,7 @@ class TorchUpdater:
             self._choice.settle_steps(steps.agree(block, scalars, per_step, columns))
             if not self._choice.is_dense:
                 return []
-        with one_thread():
+        with threads_of_pytorch_alone():
             return [steps(block, scalars, per_step)]
 
     def _gathered(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tensor_optix.adapters.pytorch._arrays import as_array, input_dtype, loss_dtype, on_copies, one_thread, taking
+from tensor_optix.adapters.pytorch._arrays import as_array, input_dtype, loss_dtype, on_copies, taking
 from tests.fakes import torch_models as t
 from tests.fakes.cycles import assert_same, weights_of, window
 
@@ -72,14 +72,3 @@ def test_modules_of_pytorch_are_called_as_they_are_unless_they_are_told_to_work_
     plain.register_forward_pre_hook(lambda _, inputs: (inputs[0].zero_(),))
     on_copies(plain)(given)
     assert torch.equal(given, -torch.ones(1, 2))
-
-
-def test_one_thread_is_for_the_block_alone() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

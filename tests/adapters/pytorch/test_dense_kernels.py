@@ -11,7 +11,7 @@ from tensor_optix.adapters.pytorch import _dense_kernels
 from tensor_optix.adapters.pytorch._dense_kernels import relu
 from tensor_optix.adapters.pytorch._recording import Recorded, Recording, bare
 
-affine = partial(_dense_kernels.affine, is_threaded=False)
+affine = _dense_kernels.affine
 SHAPES = {"small": (8, 3, 5), "large": (256, 17, 256), "narrow": (1024, 128, 8)}
 """Rows, inputs and units."""
 
@@ -45,12 +45,6 @@ def test_only_wide_and_large_layers_are_pytorchs(name: str, monkeypatch: pytest.
     n_rows, n_inputs, n_units = SHAPES[name]
     relu(affine(*drawn((n_rows, n_inputs), (n_units, n_inputs), (n_units,))))
     assert len(calls) == 2 * (name == "large")
-
-
-def test_several_threads_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch, "addmm")
-    x, weight, bias = drawn((256, 64), (256, 64), (256,))
-    np.testing.assert_array_equal(_dense_kernels.affine(x, weight, bias, is_threaded=True), x @ weight.T + bias)
 
 
 def _noting(calls: list[object], function: Callable[..., object], *arguments: object, **named: object) -> object:
