@@ -71,26 +71,21 @@ def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
         raise
 
 
-def replace_file(path: Path, data: bytes, temporary_in: Path | None = None, *, sync: bool = True) -> None:
+def replace_file(path: Path, data: bytes, temporary_in: Path | None = None) -> None:
     """Put `data` in place of whatever `path` holds; a reader sees the old content or the new, never a mixture.
 
-    Args:
-        path: what to replace.
-        data: the new content.
-        temporary_in: where it is written to a temporary file first; None = beside `path`.
-        sync: False does not wait for the disk: a power cut may leave nothing of it, nor of the old one.
+    The new content is first written to a temporary file in `temporary_in` (None: beside `path`).
     """
     temporary = (temporary_in or path.parent) / f".tmp-{path.name}"
     temporary.unlink(missing_ok=True)
-    write_file(temporary, data, sync=sync)
+    write_file(temporary, data)
     try:
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    if sync:
-        fsync_directory(path.parent)
+    fsync_directory(path.parent)
 
 
 def remove_file(path: Path) -> None:

@@ -159,10 +159,7 @@ class SnapshotFolders(DurableFolders):
         self.remove(gone)
 
     def write_manifest(self, snapshots: Sequence[PolicySnapshot]) -> None:
-        """Write the manifest, for people and their programs. What is in reserve is left out.
-
-        Nothing depends on it, and the next save writes it anew: it is not worth waiting for the disk.
-        """
+        """Write the manifest, for people and their programs; nothing here reads it. What is in reserve is left out."""
         best = next(iter(self._ranked(snapshots)), None)
         manifest = {
             "format": FOLDER_FORMAT,
@@ -177,7 +174,7 @@ class SnapshotFolders(DurableFolders):
                 if not s.in_reserve
             ],
         }
-        atomic.replace_file(self.directory / MANIFEST, atomic.encode_json(manifest), sync=False)
+        atomic.replace_file(self.directory / MANIFEST, atomic.encode_json(manifest))
 
     def quarantine_damaged(self) -> None:
         """Verify all and move the damaged ones to quarantine."""
