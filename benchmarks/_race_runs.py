@@ -66,8 +66,8 @@ class Race:
         return json.dumps({**found, "ended": ended, "looks": looks})
 
 
-def run_ours(race: Race, env: str, seed: int, algorithm: str | None, folder: Path) -> None:
-    """Run `tensor-optix train`, with no flag but the seed and, for one of its algorithms, `--algo`."""
+def run_ours(race: Race, env: str, seed: int, algorithm: str | None, framework: str | None, folder: Path) -> None:
+    """Run `tensor-optix train`, with no flag but the seed and, where one is asked for, `--algo` or `--framework`."""
     from unittest import mock
 
     from tensor_optix.cli import main
@@ -93,9 +93,9 @@ def run_ours(race: Race, env: str, seed: int, algorithm: str | None, folder: Pat
         made.append(original(self, *args, **{**kwargs, "callbacks": [Watcher()]}))
         return made[0]
 
-    algo = ["--algo", algorithm] if algorithm else []
+    flags = [*(["--algo", algorithm] if algorithm else []), *(["--framework", framework] if framework else [])]
     with mock.patch.object(RunDescription, "optimizer", watched):
-        main(["train", env, "--seed", str(seed), *algo, "--run-dir", str(folder / "run"), "--no-progress"])
+        main(["train", env, "--seed", str(seed), *flags, "--run-dir", str(folder / "run"), "--no-progress"])
     race.look(scores, is_last=True)  # it holds the best policy of its run now
     print(race.told(made[0].status.env_steps))
 
@@ -151,7 +151,7 @@ def _main() -> None:
     given: dict[str, Any] = json.loads(sys.argv[1])
     race = Race(given["goal"], given["cap"], given["begun"])
     if given["is_ours"]:
-        run_ours(race, given["env"], given["seed"], given["algorithm"], Path(given["folder"]))
+        run_ours(race, given["env"], given["seed"], given["algorithm"], given["framework"], Path(given["folder"]))
     else:
         run_peer(race, given["env"], given["seed"])
 

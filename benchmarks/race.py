@@ -1,8 +1,8 @@
 """Score against seconds: who is the first to reach what RL Baselines3 Zoo has published?
 
-This library without a flag, its PPO, its SAC or DQN, and Stable-Baselines3 with the Zoo's settings, each in a process
-of its own and on one thread. The clock is processor time from the start of the process, imports included, as a busy
-machine stretches it least; it stands still while a score is looked at.
+This library without a flag, on TensorFlow and on PyTorch, its PPO, its SAC or DQN, and Stable-Baselines3 with the
+Zoo's settings, each in a process of its own and on one thread. The clock is processor time from the start of the
+process, imports included, as a busy machine stretches it least; it stands still while a score is looked at.
 """
 
 import json
@@ -25,8 +25,8 @@ CAP_SECONDS = 240.0
 SHARE = 0.95
 """Of the way from random actions to the published score: a mean of few episodes may miss the score itself for ever."""
 _RANDOM_EPISODES, _RANDOM_SEED = 100, 80_000_023
-DEFAULT, PPO, OFF_POLICY, PEER = "default", "ppo", "off-policy", "sb3"
-CONTESTANTS = (DEFAULT, PPO, OFF_POLICY, PEER)
+DEFAULT, TORCH, PPO, OFF_POLICY, PEER = "default", "torch", "ppo", "off-policy", "sb3"
+CONTESTANTS = (DEFAULT, TORCH, PPO, OFF_POLICY, PEER)
 
 
 def plan(options: Options) -> Iterator[Measurement]:
@@ -46,9 +46,10 @@ def _goes_on(row: Row, cap: float) -> bool:
 
 def _measure(task: Task, name: str, seed: int, cap: float) -> dict[str, Any]:
     goal = _goal(task.env, task.published)
-    algorithm = {DEFAULT: None, PPO: "ppo", OFF_POLICY: task.off_policy, PEER: task.zoo.algorithm}[name]
+    algorithm = {PPO: "ppo", OFF_POLICY: task.off_policy, PEER: task.zoo.algorithm}.get(name)
     with tempfile.TemporaryDirectory() as folder:
         how = {"env": task.env, "seed": seed, "goal": goal, "cap": cap, "algorithm": algorithm}
+        how["framework"] = "torch" if name == TORCH else None
         given = {**how, "is_ours": name != PEER, "folder": folder, "begun": time.monotonic()}
         found = json.loads(run_python("-m", "benchmarks._race_runs", json.dumps(given)).splitlines()[-1])
     return {**how, "contestant": name, **found}
@@ -72,12 +73,13 @@ def render(rows: Sequence[Row]) -> list[str]:
         f"Processor seconds from the start of the process until {EPISODES} fresh greedy episodes reach the goal, which "
         f"is {SHARE:.0%} of the way from random actions to the published score. The score is looked at, with the clock "
         "standing still, after every second, and from ten seconds on after every tenth of the time so far. Ours is "
-        "`tensor-optix train ENV --seed N` without a further flag, and with `--algo`; Stable-Baselines3 has the "
+        "`tensor-optix train ENV --seed N` without a further flag, which takes TensorFlow where it is installed, with "
+        "`--framework torch`, and with `--algo`; Stable-Baselines3 has the "
         "settings of RL Baselines3 Zoo, and its number of steps. One thread each. In brackets: the algorithm, and the "
         "best score of a run that did not get there. Medians over the seeds.",
         "",
         *table(
-            ("Environment", "Seeds", "Published", "Goal", "Ours", "Ours, PPO", "Ours, off-policy", "Peer", "First"),
+            ("Environment", "Seeds", "Published", "Goal", "Ours", "PyTorch", "PPO", "Off-policy", "Peer", "First"),
             (_line(task, rows, found) for task, found in raced),
         ),
         f"Ours without a flag is at the goal before Stable-Baselines3 on {before} of {len(both)} environments where "

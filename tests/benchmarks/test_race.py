@@ -64,7 +64,7 @@ def test_a_run_that_ends_before_is_looked_at_once_more(monkeypatch: pytest.Monke
 
 
 def row(contestant: str, seconds: float, *, seed: int = 0, reached: bool = True) -> dict[str, Any]:
-    algorithm = {"default": None, "ppo": "ppo", "off-policy": "dqn", "sb3": "ppo"}[contestant]
+    algorithm = {"ppo": "ppo", "off-policy": "dqn", "sb3": "ppo"}.get(contestant)
     found = {"env": "CartPole-v1", "contestant": contestant, "seed": seed, "algorithm": algorithm, "goal": 476.0}
     ended = "goal" if reached else "cap"
     return {**found, "cap": 240.0, "cpu_seconds": seconds, "reached": reached, "ended": ended, "looks": [[1, 1, 60.0]]}
@@ -92,20 +92,25 @@ def test_all_contestants_race_for_the_same_goal(monkeypatch: pytest.MonkeyPatch)
     found = [one.measure() for one in plan]
     (goal,) = {one["goal"] for one in given}
     assert 475.0 < goal < 477.0  # 22 by chance, 500 published
-    assert [one["algorithm"] for one in given] == [None, "ppo", "dqn", "ppo"]
-    assert [one["is_ours"] for one in given] == [True, True, True, False]
+    assert [one["algorithm"] for one in given] == [None, None, "ppo", "dqn", "ppo"]
+    assert [one["framework"] for one in given] == [None, "torch", None, None, None]
+    assert [one["is_ours"] for one in given] == [True, True, True, True, False]
     assert {(one["cap"], one["reached"]) for one in found} == {(60.0, True)}
 
 
 def test_the_table_says_who_was_first_and_how_often_ours_was() -> None:
     rows = [
         *(row("default", seconds, seed=seed) for seed, seconds in enumerate((6.0, 8.0, 7.0))),
+        row("torch", 8.5),
         row("ppo", 9.0),
         row("off-policy", 240.0, reached=False),
         row("sb3", 30.0),
     ]
     text = "\n".join(race.render(rows))
-    assert "| CartPole-v1 | 3 | 500 | 476.0 | 7.0 | 9.0 (ppo) | not in 240 (dqn, 60.0) | 30.0 (ppo) | default |" in text
+    assert (
+        "| CartPole-v1 | 3 | 500 | 476.0 | 7.0 | 8.5 | 9.0 (ppo) | not in 240 (dqn, 60.0) | 30.0 (ppo) | default |"
+        in text
+    )
     assert "on 1 of 1 environments" in text
     nobody = "\n".join(race.render([row(name, 240.0, reached=False) for name in race.CONTESTANTS]))
     assert "| nobody |" in nobody
