@@ -128,11 +128,12 @@ class Evaluation:
 
     def __str__(self) -> str:
         mean, interval, reported = float(np.mean(self.returns)), self.interval, self.reported
+        limit = None if self.report is None else self.report.best_limit
         lines = [
             f"{score_text(mean, interval)} over {len(self.returns)} greedy episodes "
             f"(min {score_text(min(self.returns), None, 1)}, max {score_text(max(self.returns), None, 1)}; "
             f"{interval.level:.0%} {interval.method})",
-            f"Reported: {score_text(reported.score, reported.interval)} "
+            f"Reported: {score_text(reported.score, reported.interval)}{cut_text(limit)} "
             f"({episodes_text(reported.interval, confirmed=reported.confirmed)})",
         ]
         if self.report is not None and math.isfinite(self.report.start_score):
