@@ -17,6 +17,7 @@ from tensor_optix.core.decisions.patience import Patience
 from tensor_optix.core.decisions.validation_budget import ValidationBudget, ValidationSpent
 from tensor_optix.core.loop.history import History
 from tensor_optix.core.loop.run_records import RunRecords
+from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.stop_reason import StopReason
 from tensor_optix.core.types import EvalMetrics, LoopState, PolicySnapshot
 from tensor_optix.errors import InvalidArgumentError
@@ -24,7 +25,6 @@ from tensor_optix.support.arguments import check_amount, check_count, is_real
 from tensor_optix.support.deadlines import check_timeout
 
 if TYPE_CHECKING:
-    from tensor_optix.core.loop.run_state import RunState
     from tensor_optix.core.storage.run_keeper import RunKeeper
 
 
@@ -95,7 +95,7 @@ class LoopConfig:
             degradation_threshold=self.degradation_threshold, min_degradation_drop=self.min_degradation_drop
         )
 
-    def episode_limit(self, state: "RunState", spent: ValidationSpent) -> int | None:
+    def episode_limit(self, state: RunState, spent: ValidationSpent) -> int | None:
         """Return after how many steps a validation episode is cut; None = never.
 
         It never falls, and does not rise while the scores of an escape, or of a policy on watch, are compared.
