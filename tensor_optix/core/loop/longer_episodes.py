@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
 from tensor_optix.core.base_evaluator import BaseEvaluator
 from tensor_optix.core.base_pipeline import PlaysSeeds
 from tensor_optix.core.decisions.candidacy import is_surely_ahead
-from tensor_optix.core.decisions.cut_episodes import cut_after, limit_of
+from tensor_optix.core.decisions.cut_episodes import cut_after
 from tensor_optix.core.loop.selection import Challenge, play, with_evidence
 from tensor_optix.core.loop.tested import Tested
 from tensor_optix.core.types import EpisodeData, EvalMetrics, PolicySnapshot
@@ -53,8 +52,7 @@ def challenge_anew(
     """
     with as_incumbent():
         again = play(pipeline, evaluator, [window.seeds for window in played.evidence])
-    is_outgrown = (limit_of(incumbent.evidence) or limit) < limit
-    known = with_evidence(replace(incumbent, evidence=()) if is_outgrown else incumbent, again, evaluator)
+    known = with_evidence(incumbent, again, evaluator, limit=limit)
     metrics = played.score(evaluator)
     wins = evaluator.beats(with_training(metrics), known.metrics, margin)
     wins = wins and is_surely_ahead((played.evidence, metrics), (known.evidence, known.metrics))

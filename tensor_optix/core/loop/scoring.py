@@ -21,9 +21,7 @@ from tensor_optix.core.loop.parts import LoopConfig
 from tensor_optix.core.loop.run_progress import RunProgress
 from tensor_optix.core.loop.run_state import RunState
 from tensor_optix.core.loop.scored import Scored as Scored
-from tensor_optix.core.loop.selection import (
-    TEST_WINDOWS,
-)
+from tensor_optix.core.loop.selection import TEST_WINDOWS
 from tensor_optix.core.loop.validation import Validation
 from tensor_optix.core.types import Diagnostics, EpisodeData, EvalMetrics
 from tensor_optix.errors import BadDataError, CheckpointCorruptError

@@ -218,16 +218,27 @@ def is_retest_due(incumbent: PolicySnapshot, window_id: int, tested_in: int) -> 
 
 
 def with_evidence(
-    snapshot: PolicySnapshot, tested: Tested, evaluator: BaseEvaluator, most: int = MOST_EVIDENCE
+    snapshot: PolicySnapshot,
+    tested: Tested,
+    evaluator: BaseEvaluator,
+    most: int = MOST_EVIDENCE,
+    limit: int | None = None,
 ) -> Retest:
     """Return the score of a snapshot with new episodes added to those that it rests on.
 
     Where a window scores the mean of its returns, the score is the mean over all of them. Any other score cannot be
     put together from its parts, and is that of the new episodes alone. Where episodes were cut earlier than the
     new ones, all of before make way: returns do not compare, and the episodes that ended are the short ones.
+
+    Args:
+        snapshot: the policy.
+        tested: the new episodes.
+        evaluator: what scores them.
+        most: windows that the score rests on at most.
+        limit: steps after which a new episode is cut; None = after as many as one of them was.
     """
     found = tested.score(evaluator)
-    is_outgrown = (limit_of(snapshot.evidence) or math.inf) < (limit_of(tested.evidence) or 0)
+    is_outgrown = (limit_of(snapshot.evidence) or math.inf) < (limit or limit_of(tested.evidence) or 0)
     known = () if is_outgrown else snapshot.evidence
     evidence = (*known, *tested.evidence)[-most:]
     if not score_returns(evidence):
